@@ -1,0 +1,61 @@
+# Every command of the project. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+RUN_LOCKS := requirements.txt requirements-embedded.txt
+DEV_LOCKS := $(RUN_LOCKS) requirements-dev.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo run test check format lock
+
+help:  ## what there is to do
+	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36mmake %-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n'
+
+install: $(VENV)/.dev  ## all that the other commands need, into .venv (quick when up to date)
+
+demo: $(VENV)/.run  ## the whole platform on real input, in about a minute; KEEP=1 stays up afterwards
+	@$(BIN)/python -m dev.demo
+
+run: $(VENV)/.run  ## the whole platform, staying up: web, workers, beat, Flower, example tools
+	@$(BIN)/python -m dev.run
+
+test: $(VENV)/.dev  ## the whole test suite, on private servers; ARGS="-k name" is handed to pytest
+	@status=0; \
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not platform' $(ARGS) || [ $$? = 5 ] || status=1; \
+	$(BIN)/python -m pytest -m platform $(ARGS) || [ $$? = 5 ] || status=1; \
+	exit $$status
+
+check: $(VENV)/.dev  ## the gate beside the tests: format, lint, types, layers, dead code, dependencies, migrations
+	@$(BIN)/python -m dev.check
+
+format: $(VENV)/.dev  ## put the code into its one form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in; ARGS=--upgrade takes newer versions
+	@$(BIN)/pip install --quiet uv==0.13.9
+	@for name in requirements requirements-embedded requirements-dev; do \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in -o $$name.txt > /dev/null \
+		|| exit 1; \
+	done
+
+# -- installation: two stamps, so that running needs none of the developer's tools ---------------------------
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(RUN_LOCKS) | $(BIN)/pip
+	@echo 'installing what running needs ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes $(addprefix -r ,$(RUN_LOCKS))
+	@touch $@
+
+$(VENV)/.dev: $(DEV_LOCKS) | $(BIN)/pip
+	@echo 'installing what running, testing and checking need ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes $(addprefix -r ,$(DEV_LOCKS))
+	@touch $@ $(VENV)/.run

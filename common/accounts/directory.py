@@ -1,0 +1,58 @@
+"""All accounts, for admins: found by text, role, standing and plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, or_, select
+
+from common.errors import NotFound
+from common.kit import db
+from common.kit.paging import Page, Window
+from common.models.accounts import User
+from common.models.subscriptions import Plan, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An account as admins see it. `plan`: the slug of its active subscription."""
+
+    user: User
+    plan: str | None
+
+
+def listing(
+    window: Window,
+    *,
+    q: str | None = None,
+    role: str | None = None,
+    is_active: bool | None = None,
+    plan: str | None = None,
+) -> Page[Listed]:
+    """Newest first; `q` is matched literally in address and name, whatever the case."""
+    query = _accounts()
+    if q:
+        wanted = func.lower(q)
+        query = query.where(or_(*(func.strpos(func.lower(c), wanted) > 0 for c in (User.email, User.name))))
+    given = {User.role: role, User.is_active: is_active, Plan.slug: plan}
+    query = query.where(*(column == value for column, value in given.items() if value is not None))
+    if window.after:
+        query = query.where(User.id < window.after[0])
+    with db.snapshot() as session:
+        rows = session.execute(query.order_by(User.id.desc()).limit(window.limit + 1))
+        return Page.cut([Listed(*row) for row in rows], window, lambda listed: (listed.user.id,))
+
+
+def listed(user_id: UUID) -> Listed:
+    """One account. Raises `NotFound`."""
+    with db.snapshot() as session:
+        row = session.execute(_accounts().where(User.id == user_id)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such account.")
+    return Listed(*row)
+
+
+def _accounts() -> Select[User, str]:
+    active = and_(Subscription.user_id == User.id, Subscription.status == "active")
+    return select(User, Plan.slug).outerjoin(Subscription, active).outerjoin(Plan, Plan.id == Subscription.plan_id)

@@ -1,0 +1,93 @@
+"""How an account begins: by registering, by an operator's hand, or as the first admin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import exc, func, select, text
+from sqlalchemy.orm import Session
+
+from common import addresses, audit, mails, passwords, throttles
+from common.errors import EmailTaken
+from common.kit import db, log
+from common.models.accounts import User
+
+FIRST_ADMIN_LOCK = 0x41444D49  # "ADMI"
+
+_log = log.get(__name__)
+
+
+def register(email: str, password: str, name: str, *, ip: str) -> User:
+    """Open an account and owe it the mail that verifies its address.
+
+    Raises:
+        Invalid, WeakPassword: what was sent is not usable.
+        EmailTaken: somebody has that address, however it is written.
+        TooManyAttempts: from this network.
+    """
+    address = addresses.parse(email)
+    passwords.check(password, address.key)
+    throttles.attempt(throttles.per_ip(throttles.REGISTRATIONS_PER_IP, ip))
+    user = _new(address, password, name)
+    with _unique(), db.transaction() as session:
+        _insert(session, user)
+        mails.record(session, "verify_email", user.email)
+    mails.ring()
+    _log.info("account opened", user_id=str(user.id))
+    return user
+
+
+def create(address: addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = True) -> User:
+    """An account by an operator, who vouches for the address. Raises `EmailTaken`, `WeakPassword`."""
+    passwords.check(password, address.key)
+    user = _new(address, password, name, role=role, verified=verified)
+    with _unique(), db.transaction() as session:
+        _insert(session, user)
+        audit.record(session, audit.OPERATOR, "user.create", "user", user.id, after={"role": role})
+    return user
+
+
+def ensure_admin(email: str, password: str) -> User | None:
+    """The first admin, from the settings: made once, by one of the processes that try, and never while there is one.
+
+    Returns the account if it was made now. Raises `EmailTaken` when an ordinary account has that address: whoever
+    opened it is not made an admin behind the operator's back.
+    """
+    user = _new(addresses.parse(email, "ADMIN_EMAIL"), password, "Administrator", role="admin", verified=True)
+    admins = select(User.id).where(User.role == "admin", User.is_active)
+    with _unique(), db.transaction() as session:
+        session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": FIRST_ADMIN_LOCK})
+        if session.execute(admins.limit(1)).first() is not None:
+            return None
+        _insert(session, user)
+        audit.record(session, audit.PLATFORM, "user.create", "user", user.id, after={"role": "admin"})
+    return user
+
+
+def _new(address: addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = False) -> User:
+    return User(
+        email=address.text,
+        email_key=address.key,
+        name=name,
+        role=role,
+        password_hash=passwords.make(password),
+        email_verified_at=func.now() if verified else None,
+    )
+
+
+def _insert(session: Session, user: User) -> None:
+    session.add(user)
+    session.flush()
+    session.refresh(user)
+
+
+@contextmanager
+def _unique() -> Iterator[None]:
+    """The constraint decides who has an address, so two at once cannot both win. Raises `EmailTaken`."""
+    try:
+        yield
+    except exc.IntegrityError as error:
+        if db.violated(error) != "uq_users_email_key":
+            raise
+        raise EmailTaken from error

@@ -1,0 +1,106 @@
+"""What an account says of itself, and the password that its owner replaces."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from common import addresses, audit, mails, passwords, standing, throttles
+from common.errors import Conflict, EmailNotVerified, Forbidden, NotFound
+from common.kit import db, log
+from common.models.accounts import User
+
+PASSWORD_CHANGES = throttles.Limit("password-change", 10, throttles.LOGINS_PER_ACCOUNT.window)
+
+_log = log.get(__name__)
+
+
+def get(user_id: UUID) -> User:
+    """The account. Raises `NotFound`."""
+    return _only(User.id == user_id)
+
+
+def by_email(email: str) -> User:
+    """The account with that address, however it is written. Raises `NotFound`."""
+    return _only(User.email_key == addresses.key(email))
+
+
+def rename(user_id: UUID, name: str) -> User:
+    """Change the display name."""
+    with db.transaction() as session:
+        return updated(session, user_id, name=name)
+
+
+def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor, name: str | None = None) -> User:
+    """Replace the password (and the name with it, if given). Every session ends, this one too.
+
+    Raises:
+        Forbidden: `current` is wrong.
+        TooManyAttempts: it was wrong too often.
+        WeakPassword: `new` is.
+        Conflict: the password was changed meanwhile.
+    """
+    counter = throttles.per_account(PASSWORD_CHANGES, str(user_id))
+    throttles.attempt(counter)
+    user = get(user_id)
+    if not passwords.verify(user.password_hash, current):
+        _log.warning("password change refused", user_id=str(user_id))
+        raise Forbidden("The current password is wrong.")
+    passwords.check(new, user.email_key)
+    password_hash = passwords.make(new)
+    with standing.changing(user_id), db.transaction() as session:
+        throttles.give_back(session, counter)
+        if not replace_password(session, user, password_hash, actor=actor, how="by its owner"):
+            raise Conflict("The password was changed meanwhile.")
+        user = updated(session, user_id, **({} if name is None else {"name": name}))
+    mails.ring()
+    return user
+
+
+def require_verified(caller: standing.Caller) -> None:
+    """Raises `EmailNotVerified` for an account whose address nobody has proved."""
+    if not caller.email_verified:
+        raise EmailNotVerified
+
+
+# -- for the neighbours in this package ------------------------------------------------------------------------
+
+
+def updated(session: Session, user_id: UUID, **values: Any) -> User:
+    """Change columns of the account; the account as it is then. Raises `NotFound`."""
+    if values:
+        session.execute(update(User).where(User.id == user_id).values(**values))
+    user = session.get(User, user_id, populate_existing=True)
+    if user is None:
+        raise NotFound
+    return user
+
+
+def replace_password(session: Session, seen: User, password_hash: str, *, actor: audit.Actor, how: str) -> bool:
+    """Put a new hash in place of the password that `seen` had, end every session, tell the owner.
+
+    False, and nothing done, when that is not the password any more.
+    """
+    written = session.execute(
+        update(User)
+        .where(User.id == seen.id, User.password_version == seen.password_version)
+        .values(password_hash=password_hash, password_version=User.password_version + 1)
+        .returning(User.id)
+    )
+    if written.one_or_none() is None:
+        return False
+    standing.end_sessions(session, seen.id, "password")
+    mails.record(session, "password_changed", seen.email, how=how, ip=actor.ip)
+    audit.record(session, actor, "user.password", "user", seen.id)
+    return True
+
+
+def _only(condition: Any) -> User:
+    with db.snapshot() as session:
+        user = session.scalars(select(User).where(condition)).one_or_none()
+    if user is None:
+        raise NotFound
+    return user

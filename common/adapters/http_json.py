@@ -1,0 +1,39 @@
+"""`http_json`: the input is the JSON body (GET: the query), the output is the JSON answer or a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from common.adapters import exchange
+from common.adapters.exchange import Ids, Outgoing, ToolFailure, ToolResult
+from common.kit import jsonb
+from common.kit.outbound import Call, Door
+from common.tools import Version
+
+
+def call(
+    door: Door, version: Version, value: Any, *, secret: str | None, ids: Ids, call: Call | None = None
+) -> ToolResult:
+    """Call the tool once. Raises `ToolFailure`, or `outbound.Aborted`."""
+    get = version.method == "GET"
+    outgoing = Outgoing(
+        version.method,
+        version.endpoint_url,
+        exchange.headers(version, ids, secret, body=not get),
+        None if get else jsonb.dumps(value).encode(),
+        tuple(_query(value)) if get else (),
+        exchange.secrets_of(version, secret),
+    )
+    answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
+    return exchange.result(version, answer, exchange.read(answer, outgoing.secrets))
+
+
+def _query(value: Any) -> Iterator[tuple[str, str]]:
+    """An object as query parameters: lists repeat the name, nulls are left out, what is nested goes as JSON."""
+    if not isinstance(value, dict):
+        raise ToolFailure("tool_error", "This tool is called with GET: its input must be an object.", sent=False)
+    for name, one_or_many in value.items():
+        for each in one_or_many if isinstance(one_or_many, list) else [one_or_many]:
+            if each is not None:
+                yield name, each if isinstance(each, str) else jsonb.dumps(each)

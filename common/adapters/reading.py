@@ -1,0 +1,120 @@
+"""A tool's answer is untrusted input: strict JSON that PostgreSQL can store, and RFC 6901 pointers into it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+import orjson
+
+#: Deeper than any sensible answer, and less than what writing it out again can follow.
+MAX_DEPTH = 64
+
+_MEDIA_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;(?P<parameters>.*))?", re.IGNORECASE | re.DOTALL)
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
+#: A JSON string; the closing quote is optional, so that a body of unclosed quotes is still read in one pass.
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+REDACTED = "[redacted]"
+
+
+class Unreadable(ValueError):
+    """The answer is not what a tool may answer; the message says why."""
+
+
+class Missing(LookupError):
+    """The pointer leads nowhere in this value."""
+
+
+def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
+    """The JSON value of an answer, our own secrets blotted out of its strings. Raises `Unreadable`."""
+    _check_media_type(content_type)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _check_depth(body)
+    try:
+        value = orjson.loads(body)  # strict: UTF-8, no NaN, no infinity, no lone surrogates
+    except orjson.JSONDecodeError as error:
+        raise Unreadable("The answer is not valid JSON.") from error
+    if _LONG_NUMBER.search(body):
+        value = json.loads(body)  # the same, but whole numbers beyond 64 bits stay whole
+    if b"\\u0000" in body:
+        _check_characters(value)
+    if any(orjson.dumps(secret)[1:-1] in body for secret in secrets):
+        value = without(value, secrets)
+    return value
+
+
+def _check_media_type(content_type: str) -> None:
+    match = _MEDIA_TYPE.fullmatch(content_type.strip())
+    if match is None:
+        raise Unreadable("The answer does not say that it is JSON.")
+    charset = _CHARSET.search(match["parameters"] or "")
+    if charset is not None and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
+        raise Unreadable("The answer is not in UTF-8.")
+
+
+def _check_depth(body: bytes) -> None:
+    """Count brackets outside strings, without recursion."""
+    depth = 0
+    for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise Unreadable(f"The answer is nested more than {MAX_DEPTH} levels deep.")
+
+
+def _check_characters(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise Unreadable("The answer contains the character U+0000.")
+    elif isinstance(value, dict):
+        for key, nested in value.items():
+            _check_characters(key)
+            _check_characters(nested)
+    elif isinstance(value, list):
+        for nested in value:
+            _check_characters(nested)
+
+
+def without(value: Any, secrets: Collection[str]) -> Any:
+    """The value with these texts blotted out of its strings: a tool may echo the credential that it was sent."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, REDACTED)
+    elif isinstance(value, dict):
+        return {without(key, secrets): without(nested, secrets) for key, nested in value.items()}
+    elif isinstance(value, list):
+        return [without(nested, secrets) for nested in value]
+    return value
+
+
+def at(value: Any, pointer: str) -> Any:
+    """What is found at a JSON Pointer (RFC 6901). Raises `Missing`."""
+    for token in _tokens(pointer):
+        if isinstance(value, dict) and token in value:
+            value = value[token]
+        elif isinstance(value, list) and _INDEX.fullmatch(token) and int(token) < len(value):
+            value = value[int(token)]
+        else:
+            raise Missing(pointer)
+    return value
+
+
+def _tokens(pointer: str) -> list[str]:
+    if pointer and not pointer.startswith("/"):
+        raise Missing(pointer)
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+
+
+def units(value: Any, pointer: str) -> float:
+    """The number of units that an answer reports at a pointer. Raises `Unreadable`: a call that cannot be priced."""
+    try:
+        number = at(value, pointer)
+    except Missing:
+        raise Unreadable(f"The answer has no number of units at {pointer}.") from None
+    if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+        raise Unreadable(f"What the answer has at {pointer} is not a number of units.")
+    return number

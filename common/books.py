@@ -1,0 +1,212 @@
+"""verify · repair: recompute the books from the rows, and say every difference there is.
+
+PostgreSQL is read in one snapshot, so its part is exact at any time, also under load. Redis cannot be part of that
+snapshot: a gate that seems to differ is looked at again, and only a difference that stays is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.orm import Session
+
+from common import budgets, usage, webhooks
+from common.kit import db, redis
+
+LOOKS = 5
+LOOK_AGAIN_SECONDS = 0.5
+#: Verification reads whole tables: it may take longer than a request may.
+STATEMENT_TIMEOUT = "set local statement_timeout = '30min'"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that does not add up: which law, where (an id), and what was found."""
+
+    law: str
+    where: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at, and what differs."""
+
+    invocations: int
+    periods: int
+    gates: int
+    differences: tuple[Difference, ...]
+
+
+_LAWS: Final[dict[str, TextClause]] = {
+    "granted = charged + held + available, and available >= 0": text("""
+        with g as (select period_id, sum(tokens) as granted from grants group by 1),
+             u as (select period_id, sum(tokens_used) as charged from usage_logs group by 1),
+             q as (select period_id, sum(held) as held from queue group by 1)
+        select p.id, format('granted %s, charged %s, held %s', coalesce(granted, 0), coalesce(charged, 0),
+                            coalesce(held, 0))
+          from periods p left join g on g.period_id = p.id left join u on u.period_id = p.id
+          left join q on q.period_id = p.id
+         where coalesce(granted, 0) - coalesce(charged, 0) - coalesce(held, 0) < 0
+    """),
+    "every end has exactly one usage row, and every usage row an end": text("""
+        select coalesce(i.id, u.invocation_id),
+               format('status %s, usage %s', i.status, coalesce(u.status, 'missing'))
+          from (select * from invocations where status <> 'open' and id >= coalesce(
+                 (select uuid7_floor(at) from watermarks where name = 'usage_retired'),
+                 '00000000-0000-0000-0000-000000000000')) i
+          full join usage_logs u on u.invocation_id = i.id
+         where i.id is null or u.invocation_id is null
+    """),
+    "what an end says is charged is what the usage row says": text("""
+        select i.id, format('charged %s, usage %s', i.charged, u.tokens_used)
+          from invocations i join usage_logs u on u.invocation_id = i.id
+         where i.charged is distinct from u.tokens_used or i.held <> u.held or i.period_id <> u.period_id
+            or i.user_id <> u.user_id or (i.status = 'succeeded') <> (u.status = 'success')
+    """),
+    "every open invocation is in the queue, and nothing else is": text("""
+        select coalesce(i.id, q.id), format('status %s, in the queue: %s', i.status, q.id is not null)
+          from (select id, status, held from invocations where status = 'open') i
+          full join queue q on q.id = i.id
+         where i.id is null or q.id is null or i.held <> q.held
+    """),
+    "attempts are numbered 1..n without gaps": text("""
+        with a as (select invocation_id, count(*) as n, max(n) as last from attempts group by 1)
+        select i.id, format('attempts %s, rows %s, last %s', i.attempts, coalesce(a.n, 0), coalesce(a.last, 0))
+          from invocations i left join a on a.invocation_id = i.id
+         where i.status <> 'open' and (coalesce(a.n, 0) <> i.attempts or coalesce(a.last, 0) <> i.attempts)
+    """),
+    "every end has exactly one event": text("""
+        with e as (
+          select invocation_id, count(*) as n, min(type) as type from events
+           where type in ('invocation.succeeded', 'invocation.failed', 'invocation.canceled', 'invocation.expired')
+           group by 1)
+        select i.id, format('status %s, events %s %s', i.status, coalesce(e.n, 0), e.type)
+          from invocations i left join e on e.invocation_id = i.id
+         where i.status <> 'open' and i.finished_at > now() - interval '29 days'
+           and (coalesce(e.n, 0) <> 1 or e.type <> 'invocation.' || i.status)
+    """),
+    "no account has more at work at once than its plan allows": text("""
+        select q.period_id, format('%s at work, %s allowed', count(*), pl.max_concurrency)
+          from queue q join periods p on p.id = q.period_id join plans pl on pl.id = p.plan_id
+         where q.token is not null and pl.max_concurrency is not null
+         group by q.period_id, pl.max_concurrency having count(*) > pl.max_concurrency
+    """),
+}
+
+
+def verify() -> Report:
+    """Check every law. Reads only; raises `db.Unreachable` or `redis.Unreachable`."""
+    found: list[Difference] = []
+    with db.snapshot() as session:
+        session.execute(text(STATEMENT_TIMEOUT))
+        for law, query in _LAWS.items():
+            found += [Difference(law, str(where), what) for where, what in session.execute(query.bindparams())]
+        counted = session.execute(text("select (select count(*) from invocations), (select count(*) from periods)"))
+        invocations, periods = counted.one()
+    found += [_rolled_up(difference) for difference in usage.differences()]
+    gates = list(_gates())
+    found += _patiently(gates)
+    return Report(invocations, periods, len(gates), tuple(found))
+
+
+def repair(tell: Callable[[str], None] = lambda _: None) -> int:
+    """Rebuild what is only derived from rows: the rollups if they differ, the order of events that came with a
+    restored dump, then every gate that differs.
+
+    Returns how many were rebuilt. The rollups come first: a gate is rebuilt from them.
+    """
+    rebuilt = 0
+    if usage.differences(limit=1):
+        usage.rebuild()
+        tell(f"{usage.catch_up(inf)} usage rows rolled up anew")
+        rebuilt += 1
+    if webhooks.repair_feed():
+        tell("events of a restored dump put in order again")
+        rebuilt += 1
+    for user_id, period_id in _gates():
+        if _gate_differences(user_id, period_id):
+            budgets.rebuild(user_id, period_id)
+            tell(f"budget gate of period {period_id} rebuilt")
+            rebuilt += 1
+    return rebuilt
+
+
+def _rolled_up(it: usage.Difference) -> Difference:
+    where = f"{it.grain} {it.starts_at:%Y-%m-%d %H:%M}, account {it.user_id}"
+    history, rolled = f"{it.tokens} in {it.invocations}", f"{it.rolled_tokens} in {it.rolled_invocations}"
+    return Difference("rollups are the sums of the history", where, f"history {history}, rollup {rolled}")
+
+
+# -- the gate against the rows -----------------------------------------------------------------------------------
+
+
+def _gates() -> Iterator[tuple[UUID, UUID]]:
+    with redis.reachable():
+        for key in redis.client().scan_iter(match="budget:*", count=500):
+            user, _, period = key.removeprefix("budget:{").partition("}:")
+            yield UUID(user), UUID(period)
+
+
+def _patiently(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
+    """Only what differs at every look counts: between two looks, whatever was on its way has arrived."""
+    differing = gates
+    differences: list[Difference] = []
+    for look in range(LOOKS):
+        if look:
+            time.sleep(LOOK_AGAIN_SECONDS)
+        found = {gate: _gate_differences(*gate) for gate in differing}
+        differing = [gate for gate, each in found.items() if each]
+        differences = [difference for each in found.values() for difference in each]
+        if not differing:
+            break
+    return differences
+
+
+_ROWS = text("select id, place is not null as placed from queue where period_id = :period")
+_EPOCH = text("select epoch from periods where id = :period")
+
+
+def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
+    gate = budgets.gate(user_id, period_id)
+    if "epoch" not in gate or not _is_current(gate):
+        return []  # unknown: the next submit rebuilds it; an absent answer is never a wrong one
+    with db.snapshot() as session:
+        if session.execute(_EPOCH, {"period": period_id}).scalar() != int(gate["epoch"]):
+            return []  # outdated, and refused as such: holds under an old epoch cannot commit
+        truth = _truth(session, period_id)
+    shown = {name: gate[name] for name in ("granted", "charged", "held", "active")}
+    holds = {name[2:]: value.split(",")[1] != "0" for name, value in gate.items() if name.startswith("h:")}
+    shown["holds"] = " ".join(sorted(holds))
+    shown["places"] = " ".join(sorted(id_ for id_, placed in holds.items() if placed))
+    law = "Redis says what PostgreSQL says"
+    return [
+        Difference(law, str(period_id), f"{name}: Redis {shown[name]!r}, rows {value!r}")
+        for name, value in truth.items()
+        if shown[name] != value
+    ]
+
+
+def _truth(session: Session, period_id: UUID) -> dict[str, str]:
+    books = budgets.balance(session, period_id)
+    rows = session.execute(_ROWS, {"period": period_id}).all()
+    return {
+        "granted": str(books.granted),
+        "charged": str(books.charged),
+        "held": str(books.held),
+        "active": str(sum(row.placed for row in rows)),
+        "holds": " ".join(sorted(str(row.id) for row in rows)),
+        "places": " ".join(sorted(str(row.id) for row in rows if row.placed)),
+    }
+
+
+def _is_current(gate: object) -> bool:
+    with redis.reachable():
+        run: str = redis.client().info("server")["run_id"]
+    return isinstance(gate, dict) and gate.get("run") == run

@@ -1,0 +1,45 @@
+"""What every process does once, before its first piece of work."""
+
+from __future__ import annotations
+
+from common import jobs
+from common.kit import crypto, db, log, mail, redis
+from common.kit.outbound import Door, own_services
+from common.settings import Settings
+
+USER_AGENT = "joyfull-hub/0.1"
+
+
+class _State:
+    door: Door | None = None
+
+
+def connect(settings: Settings, *, process: str, pool_size: int) -> None:
+    """Configure logs, keys, PostgreSQL, Redis, the broker and the door outwards for this process.
+
+    Opens no connection: a server may be down now. Call it after forking, never before.
+    """
+    log.configure(settings.log_level, settings.log_format, process)
+    crypto.configure(settings.secrets_keys)
+    db.connect(settings.database_url, pool_size=pool_size, application_name=f"joyfull-{process}")
+    redis.connect(settings.redis_url)
+    jobs.configure(settings.broker_url, settings.doorbells_max)
+    mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
+    ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)
+    _State.door = Door(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours)
+
+
+def door() -> Door:
+    """This process's one way out of the platform."""
+    if _State.door is None:
+        raise RuntimeError("common.boot.connect(settings) has not been called in this process")
+    return _State.door
+
+
+def disconnect() -> None:
+    """Close what `connect` opened."""
+    if _State.door is not None:
+        _State.door.close()
+        _State.door = None
+    db.dispose()
+    redis.dispose()

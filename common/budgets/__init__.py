@@ -1,0 +1,51 @@
+"""The token budget: PostgreSQL holds the truth, Redis the fast gate in front of it.
+
+Truth, per period: `granted` = Σ grants, `charged` = Σ usage, `held` = Σ open queue rows, and always
+`granted = charged + held + available`. The gate is one hash that admits or refuses in one atomic script. It may
+vanish, be wiped in the middle of anything, or come back hours old: then it says `unknown` and is rebuilt.
+
+Why admission stays right through that: a rebuild first raises `periods.epoch` and commits, then reads the truth,
+then installs it under that number. A hold names the epoch it was taken under, and the row it is for commits only
+while that epoch is current (`common/invocations` checks it in the INSERT, with a share lock). So whatever an
+installed state has not seen can no longer commit. docs/books.md tells it slowly.
+
+    model        the values and the keys
+    gate         hold · release · settle · moved · place
+    truth        balance · bump
+    rebuilding   rebuild · tell · catch_up
+    watching     free_orphans · spent
+"""
+
+from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle
+from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, waiters_key
+from common.budgets.rebuilding import catch_up, rebuild, tell
+from common.budgets.truth import available, balance, bump
+from common.budgets.watching import free_orphans, spent
+
+__all__ = [
+    "Account",
+    "Balance",
+    "Hold",
+    "Move",
+    "Rate",
+    "SameKey",
+    "Settled",
+    "available",
+    "balance",
+    "being_made",
+    "budget_key",
+    "bump",
+    "catch_up",
+    "free_orphans",
+    "gate",
+    "hold",
+    "moved",
+    "place",
+    "rate_limited",
+    "rebuild",
+    "release",
+    "settle",
+    "spent",
+    "tell",
+    "waiters_key",
+]

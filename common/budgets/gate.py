@@ -1,0 +1,180 @@
+"""The gate in Redis: hold before the row, release when there is none, settle after the end, place what waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from common.budgets import truth
+from common.budgets.model import (
+    Account,
+    Hold,
+    Move,
+    Rate,
+    SameKey,
+    Settled,
+    budget_key,
+    idempotency_key,
+    rate_key,
+    waiters_key,
+)
+from common.budgets.rebuilding import rebuild, tell
+from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
+from common.kit import db, log, redis
+
+logger = log.get(__name__)
+
+UNLIMITED = -1
+TRIES = 4
+
+
+def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None = None) -> Hold | SameKey:
+    """Take a hold of `amount` tokens, or say why not; idempotent by invocation id.
+
+    Raises:
+        RateLimited: the plan's submits per minute are used up.
+        BudgetExhausted: checked against PostgreSQL, with `required`, `available`, `shortfall`.
+        DependencyUnavailable: the gate cannot be verified; nothing is guessed.
+    """
+    for _ in range(TRIES):
+        answer = _ask_for_hold(account, invocation_id, amount, key)
+        match answer[0]:
+            case "held":
+                return Hold(answer[1], answer[2] or None, _rate(account, answer[3], answer[4]))
+            case "same":
+                return SameKey(UUID(answer[1]))
+            case "limited":
+                raise RateLimited(retry_after=answer[3])
+            case "exhausted":
+                if not _stale(account, amount):
+                    raise _exhausted(amount, answer[1])
+                rebuild(account.user_id, account.period_id)
+            case _:
+                rebuild(account.user_id, account.period_id, joining=True)
+    raise DependencyUnavailable("The budget cannot be verified at the moment; nothing was done.", retry_after=1)
+
+
+def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> list[Any]:
+    keys = [
+        budget_key(account.user_id, account.period_id),
+        rate_key(account.user_id),
+        idempotency_key(account.user_id, key),
+    ]
+    limits = [_number(account.max_concurrency), _number(account.rate_limit_per_minute)]
+    answer: list[Any] = redis.run("hold", keys, [str(invocation_id), amount, *limits])
+    return answer
+
+
+def _number(limit: int | None) -> int:
+    return UNLIMITED if limit is None else limit
+
+
+def _rate(account: Account, remaining: int, reset: int) -> Rate | None:
+    limit = account.rate_limit_per_minute
+    return None if limit is None else Rate(limit, remaining, reset)
+
+
+def _exhausted(required: int, available: int) -> BudgetExhausted:
+    return BudgetExhausted(required=required, available=available, shortfall=required - available)
+
+
+def rate_limited(account: Account) -> int:
+    """Seconds until the account may submit again; 0 when it may now. Reads only."""
+    if account.rate_limit_per_minute is None:
+        return 0
+    with redis.reachable():
+        window = str(redis.client().get(rate_key(account.user_id)) or "0 0")
+    start, count = (int(part) for part in window.split())
+    left = start + 60 - int(time.time())
+    return max(1, min(60, left)) if count >= account.rate_limit_per_minute and left > 0 else 0
+
+
+def release(account: Account, invocation_id: UUID, *, key: str | None = None) -> None:
+    """Undo a hold whose row was certainly not committed. Never call it on an unknown.
+
+    Best effort: what cannot be released now is an orphan, found by `orphans` and freed by a rebuild.
+    """
+    keys = [
+        budget_key(account.user_id, account.period_id),
+        rate_key(account.user_id),
+        idempotency_key(account.user_id, key),
+    ]
+    try:
+        redis.run("release", keys, [str(invocation_id)])
+    except redis.Unreachable:
+        logger.warning("hold not released: redis is away", invocation_id=str(invocation_id))
+
+
+def settle(user_id: UUID, period_id: UUID, last: Move, charge: int, *moves: Move, message: str = "") -> Settled | None:
+    """After an end has been committed: charge the gate, free the hold, tell of `moves`, wake waiters.
+
+    `last`: the move by which the ended row came to where it was. Idempotent by invocation id. Best effort: the rows
+    are the truth, and a gate that missed this is put right by `free_orphans`. None: the gate knew already, or does not
+    know this account.
+    """
+    keys = [budget_key(user_id, period_id), waiters_key(user_id, last.invocation_id)]
+    id_, number, had = last.words()
+    answer = _tell(user_id, period_id, keys, [message, id_, charge, number, had], moves)
+    return Settled(*(int(part) for part in answer)) if answer else None
+
+
+def moved(user_id: UUID, period_id: UUID, *moves: Move) -> None:
+    """After rows went into places or out of them. Idempotent, in any order, best effort, as `settle`."""
+    _tell(user_id, period_id, [budget_key(user_id, period_id), "-"], ["", "", 0, 0, 0], moves)
+
+
+def _tell(
+    user_id: UUID, period_id: UUID, keys: list[str], end: list[str | int], moves: Sequence[Move]
+) -> Sequence[str]:
+    told = [word for move in moves for word in move.words()]
+    answer: list[str]
+    try:
+        missed, *answer = redis.run("settle", keys, [*end, *told])
+    except redis.Unreachable:
+        logger.warning("settlement left to the sweep", period_id=str(period_id))
+        return ()
+    if missed:
+        tell(user_id, period_id)
+    return answer
+
+
+def place(account: Account, parked: Move) -> tuple[int, int] | None:
+    """Ask for a place for a parked row: `(place, epoch)`, or None when none is free. Say what came of it (`moved`).
+
+    `parked`: the move by which it was parked, as you have read it.
+
+    Raises:
+        DependencyUnavailable: the gate cannot be verified.
+    """
+    key = budget_key(account.user_id, account.period_id)
+    for _ in range(TRIES):
+        answer = redis.run("place", [key], [*parked.words()[:2], _number(account.max_concurrency)])
+        if answer[0] != "unknown":
+            return (answer[0], answer[1]) if answer[0] else None
+        rebuild(account.user_id, account.period_id, joining=True)
+    raise DependencyUnavailable
+
+
+def being_made(user_id: UUID, key: str | None) -> bool:
+    """Whether somebody holds this Idempotency-Key right now."""
+    with redis.reachable():
+        return bool(redis.client().exists(idempotency_key(user_id, key)))
+
+
+def _stale(account: Account, amount: int) -> bool:
+    """Whether PostgreSQL would admit what the gate refused (a leaked hold, a fresh grant). Asked once a second."""
+    with redis.reachable():
+        checked = f"checked:{{{account.user_id}}}:{account.period_id}"
+        if not redis.client().set(checked, "1", nx=True, ex=1):
+            return False
+    with db.snapshot() as session:
+        available = truth.balance(session, account.period_id).available
+    return available >= amount
+
+
+def gate(user_id: UUID, period_id: UUID) -> Mapping[str, str]:
+    """The gate's hash as it stands (for verification); empty when it is not there."""
+    with redis.reachable():
+        return redis.mapping(redis.client().hgetall(budget_key(user_id, period_id)))

@@ -1,0 +1,106 @@
+"""The frozen values that the budget speaks in, and the names of its keys in Redis (braces: one account, one slot)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose budget: one user in one period, with the limits of the plan (None = unlimited)."""
+
+    user_id: UUID
+    period_id: UUID
+    max_concurrency: int | None
+    rate_limit_per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The submit quota as the client is told (IETF RateLimit fields); seconds to the next window."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold that was taken: `place` is None when the invocation has to wait for one of its account's to end."""
+
+    epoch: int
+    place: int | None
+    rate: Rate | None
+
+
+@dataclass(frozen=True, slots=True)
+class SameKey:
+    """Somebody else holds this Idempotency-Key right now, for that invocation."""
+
+    invocation_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One period's books in tokens, from rows."""
+
+    granted: int
+    charged: int
+    held: int
+
+    @property
+    def available(self) -> int:
+        return self.granted - self.charged - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the gate held right before and after a charge: enough to see a threshold being reached."""
+
+    granted: int
+    before: int
+    after: int
+
+    def reached(self, percent: int) -> bool:
+        """Whether `percent` of what was granted are used up, by this charge or before."""
+        return self.granted > 0 and self.after * 100 >= self.granted * percent
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A row went into a place, or out of one (None). Rows number their moves: the gate believes the highest."""
+
+    invocation_id: UUID
+    number: int
+    place: int | None
+
+    def words(self) -> tuple[str, int, int]:
+        return str(self.invocation_id), self.number, self.place or 0
+
+
+# -- names of keys ---------------------------------------------------------------------------------------------
+
+
+def budget_key(user_id: UUID, period_id: UUID) -> str:
+    return f"budget:{{{user_id}}}:{period_id}"
+
+
+def rate_key(user_id: UUID) -> str:
+    return f"rate:{{{user_id}}}"
+
+
+def idempotency_key(user_id: UUID, key: str | None) -> str:
+    return "-" if key is None else f"idem:{{{user_id}}}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def waiters_key(user_id: UUID, invocation_id: UUID) -> str:
+    """Set while somebody waits for this invocation; `settle` publishes only then."""
+    return f"wait:{{{user_id}}}:{invocation_id}"
+
+
+def owner_of(key: str) -> tuple[UUID, UUID]:
+    """Whose gate that is: user and period."""
+    user, _, period = key.removeprefix("budget:{").partition("}:")
+    return UUID(user), UUID(period)

@@ -1,0 +1,66 @@
+"""The story of an invocation, in life order.
+
+    submit       accept it: every check, the hold, the row, the doorbell          submitting.py
+    claim        a worker takes whatever is due first                             running.py
+    sending      … notes that a call goes out that must not be repeated
+    end          … writes how it ended, settles, and takes the next
+    retry_later  … or puts it back for a while
+    give_back    … or hands it back unbegun
+    cancel       the owner changes their mind
+    get, listing, event_data, wire, etag                                          reading.py, wire.py
+    sweeping     what died, waits too long, or was never heard of                 sweeping.py
+
+The row is the truth. `open` work has a row in `queue`; the statement that ends an invocation deletes it there and
+writes everything else that follows from the end (`sql.py`).
+"""
+
+from common.invocations import sweeping
+from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
+from common.invocations.reading import event_data, events_data, get, get_many, listing
+from common.invocations.running import (
+    Appetite,
+    cancel,
+    claim,
+    end,
+    give_back,
+    in_hand,
+    leave,
+    lost,
+    pulse,
+    retry_later,
+    sending,
+)
+from common.invocations.submitting import account, check, submit
+from common.invocations.wire import etag, poll_after_ms, wire
+
+__all__ = [
+    "ENDS",
+    "Appetite",
+    "End",
+    "Invocation",
+    "Order",
+    "Submitted",
+    "Task",
+    "account",
+    "cancel",
+    "check",
+    "claim",
+    "end",
+    "etag",
+    "event_data",
+    "events_data",
+    "get",
+    "get_many",
+    "give_back",
+    "in_hand",
+    "leave",
+    "listing",
+    "lost",
+    "poll_after_ms",
+    "pulse",
+    "retry_later",
+    "sending",
+    "submit",
+    "sweeping",
+    "wire",
+]

@@ -1,0 +1,113 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""The statement of a list: put together from what is asked for, so that each reads from the index that fits it.
+
+One text with `(:owner is null or …)` for everything would be prepared once, and then read whole tables for some; a
+bound that bounds nothing makes the planner believe in few rows, and sort them. A status is read where it lives: queued
+and running are rows of the queue, the ends but success have an index of their own (`trouble`). Each branch yields its
+newest ids; the newest of all are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from sqlalchemy import TextClause, text
+
+from common.invocations.model import ENDS
+from common.invocations.sql import VIEW
+
+TROUBLE: Final = tuple(status for status in ENDS if status != "succeeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a list is restricted by; `statuses` empty: any."""
+
+    owner: bool
+    tool: bool
+    start: bool
+    end: bool
+    after: bool
+    statuses: frozenset[str]
+
+
+def statement(
+    *, owner: object, tool: object, start: object, end: object, after: object, statuses: Collection[str]
+) -> TextClause:
+    """The statement of a list with these restrictions (None: none): one constant text for each kind of list.
+
+    Parameters: `user_id`, `tool`, `from`, `to`, `low` and `below` (ids: inclusive, exclusive), `troubles` (statuses),
+    `limit`; each only where it restricts.
+    """
+    kind = Kind(
+        owner=owner is not None,
+        tool=tool is not None,
+        start=start is not None,
+        end=end is not None,
+        after=after is not None,
+        statuses=frozenset("trouble" if status in TROUBLE else status for status in statuses),
+    )
+    return _statement(kind)
+
+
+@cache
+def _statement(kind: Kind) -> TextClause:
+    branches = [_BRANCHES[status](kind) for status in sorted(kind.statuses or ("any",))]
+    newest = f"select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit"
+    return text(f"{VIEW} where i.id = any(array({newest})) order by i.id desc")
+
+
+def _any(kind: Kind, *conditions: str) -> str:
+    owner = ["i.user_id = :user_id"] if kind.owner else []
+    return _newest("invocations i", [*owner, *conditions], kind, "i")
+
+
+def _succeeded(kind: Kind) -> str:
+    return _any(kind, "i.status = 'succeeded'")
+
+
+def _trouble(kind: Kind) -> str:
+    found = _any(kind, "i.trouble", "i.status = s.status")
+    return f"(select x.id from unnest(cast(:troubles as text[])) s(status) cross join lateral {found} x)"
+
+
+def _queued(kind: Kind) -> str:
+    """The queue knows periods, of which an account has few."""
+    if not kind.owner:
+        return _newest(_queue(kind), ["q.token is null"], kind, "q")
+    found = _newest(_queue(kind), ["q.period_id = p.id", "q.token is null"], kind, "q")
+    return f"(select x.id from periods p cross join lateral {found} x where p.user_id = :user_id)"
+
+
+def _running(kind: Kind) -> str:
+    owner = ["q.user_id = :user_id"] if kind.owner else []
+    return _newest(_queue(kind), ["q.give_up_at is not null", *owner], kind, "q")
+
+
+def _queue(kind: Kind) -> str:
+    return "queue q join invocations i on i.id = q.id" if kind.start or kind.end else "queue q"
+
+
+_BRANCHES: Final = {
+    "any": _any,
+    "succeeded": _succeeded,
+    "trouble": _trouble,
+    "queued": _queued,
+    "running": _running,
+}
+
+
+def _newest(table: str, conditions: list[str], kind: Kind, name: str) -> str:
+    if kind.tool:
+        conditions = [*conditions, f"{name}.tool_id = (select id from tools where slug = :tool or id::text = :tool)"]
+    if kind.start:
+        conditions = [*conditions, f"{name}.id >= :low", "i.created_at >= :from"]
+    if kind.end:
+        conditions = [*conditions, "i.created_at < :to"]
+    if kind.end or kind.after:
+        conditions = [*conditions, f"{name}.id < :below"]
+    where = f"where {' and '.join(conditions)}" if conditions else ""
+    return f"(select {name}.id from {table} {where} order by {name}.id desc limit :limit)"

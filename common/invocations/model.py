@@ -1,0 +1,120 @@
+"""The frozen values that the story passes around."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from common.budgets import Rate
+
+ENDS = ("succeeded", "failed", "canceled", "expired")
+#: How an ended invocation is counted in the usage log.
+USAGE_STATUS = {"succeeded": "success", "canceled": "canceled", "expired": "expired"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a caller asks for. `body` is the whole request as it came, for recognising a repeat."""
+
+    input: Any
+    body: Mapping[str, Any]
+    request_id: str
+    max_tokens: int | None = None
+    expires_in: int = 86_400
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
+    webhook_events: tuple[str, ...] | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """An accepted invocation: the row is committed and the hold is taken. `replayed`: it was there already.
+
+    `invocation` is how it was stored just now (queued); None for a replay, which may have come further since.
+    """
+
+    id: UUID
+    replayed: bool = False
+    rate: Rate | None = None
+    invocation: Invocation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed invocation, as a worker holds it: everything it writes is fenced by `token`."""
+
+    id: UUID
+    token: UUID
+    user_id: UUID
+    period_id: UUID
+    tool_id: UUID
+    tool_version_id: UUID
+    input: Any
+    held: int
+    attempt: int
+    losses: int
+    request_id: str
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged)."""
+
+    status: str
+    output: Any = None
+    cost: int = 0
+    error_code: str | None = None
+    error_detail: str | None = None
+    http_status: int | None = None
+    duration_ms: int | None = None
+
+    @property
+    def outcome(self) -> str:
+        return self.error_code or self.status
+
+    @property
+    def usage_status(self) -> str:
+        return "timeout" if self.error_code == "tool_timeout" else USAGE_STATUS.get(self.status, "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """An invocation as its owner sees it. `charged` is None until the end."""
+
+    id: UUID
+    user_id: UUID
+    status: str
+    tool_id: UUID
+    tool_slug: str
+    tool_name: str
+    tool_version: int
+    input: Any
+    output: Any
+    error_code: str | None
+    error_detail: str | None
+    metadata: Mapping[str, str]
+    attempts: int
+    held: int
+    charged: int | None
+    request_id: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    cancel_requested_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDS
+
+    @property
+    def sequence(self) -> int:
+        """Counts the changes of status: 0 queued, 1 running, 2 queued again, …; the end is the last, always odd."""
+        if self.status == "queued":
+            return 2 * self.attempts
+        return 2 * self.attempts + (1 if self.ended else -1)

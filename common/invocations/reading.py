@@ -1,0 +1,103 @@
+"""get · listing · event_data: reading without touching."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from common.errors import NotFound
+from common.invocations import lists, sql
+from common.invocations.model import Invocation
+from common.invocations.wire import at_event, wire
+from common.kit import db
+from common.kit.clock import uuid7_floor
+from common.kit.paging import Page, Window
+
+#: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
+CLOCK_SKEW = timedelta(hours=1)
+
+
+def get(invocation_id: UUID, owner: UUID | None) -> Invocation:
+    """One invocation of `owner` (None: anybody's, for admins). Raises `NotFound`, also for someone else's."""
+    rows = db.once(sql.GET, {"id": invocation_id, "user_id": owner})
+    if not rows:
+        raise NotFound("There is no such invocation.")
+    return _invocation(rows[0])
+
+
+def get_many(ids: Collection[UUID]) -> dict[UUID, Invocation]:
+    """Several at once, whoever owns them (for waiters, who were checked when they came)."""
+    return {row.id: _invocation(row) for row in db.once(sql.GET_MANY, {"ids": list(ids)})} if ids else {}
+
+
+def listing(
+    owner: UUID | None,
+    window: Window,
+    *,
+    statuses: Sequence[str] = (),
+    tool: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Page[Invocation]:
+    """Newest first; `start` inclusive, `end` exclusive, both on `created_at`."""
+    below = [window.after[0]] if window.after else []
+    below += [uuid7_floor(end + CLOCK_SKEW)] if end else []
+    rows = db.once(
+        lists.statement(owner=owner, tool=tool, start=start, end=end, after=window.after, statuses=statuses),
+        {
+            "user_id": owner,
+            "tool": tool,
+            "troubles": [status for status in lists.TROUBLE if status in statuses],
+            "from": start,
+            "to": end,
+            "low": uuid7_floor(start - CLOCK_SKEW) if start else UUID(int=0),
+            "below": min(below, default=UUID(int=2**128 - 1)),
+            "limit": window.limit + 1,
+        },
+    )
+    return Page.cut([_invocation(row) for row in rows], window, lambda invocation: (invocation.id,))
+
+
+def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, Any]:
+    """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`."""
+    return wire(at_event(get(invocation_id, None), event_type, attempts))
+
+
+def events_data(events: Collection[tuple[str, UUID, int]]) -> list[dict[str, Any] | None]:
+    """As `event_data`, for many (type, invocation, attempts) with one statement; None where there is none any more."""
+    found = get_many({invocation_id for _, invocation_id, _ in events})
+    return [
+        wire(at_event(found[invocation_id], event_type, attempts)) if invocation_id in found else None
+        for event_type, invocation_id, attempts in events
+    ]
+
+
+def _invocation(row: Row[Any]) -> Invocation:
+    status = row.stored if row.stored != "open" else "running" if row.running else "queued"
+    return Invocation(
+        id=row.id,
+        user_id=row.user_id,
+        status=status,
+        tool_id=row.tool_id,
+        tool_slug=row.slug,
+        tool_name=row.name,
+        tool_version=row.version,
+        input=row.input,
+        output=row.output,
+        error_code=row.error_code,
+        error_detail=row.error_detail,
+        metadata=row.metadata,
+        attempts=row.attempts,
+        held=row.held,
+        charged=row.charged,
+        request_id=row.request_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        expires_at=row.expires_at,
+        cancel_requested_at=row.cancel_requested_at,
+    )

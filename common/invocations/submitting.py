@@ -1,0 +1,249 @@
+"""submit: every check in the contract's order, the hold, the row, and only then the doorbell."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from common import breakers, budgets, jobs, subscriptions, tools
+from common.errors import (
+    BudgetExhausted,
+    DependencyUnavailable,
+    FieldError,
+    IdempotencyKeyReused,
+    Invalid,
+    RateLimited,
+    ToolUnavailable,
+)
+from common.invocations import sql
+from common.invocations.model import Invocation, Order, Submitted
+from common.kit import db, jsonb, log
+from common.kit.clock import uuid7
+from common.standing import Caller
+from common.subscriptions import PeriodTerms
+from common.tools import Listed, Version
+
+logger = log.get(__name__)
+
+TRIES = 3
+#: How long a request waits for another one that is just making an invocation under the same Idempotency-Key.
+SAME_KEY_SECONDS = 5.0
+#: How long an interrupted commit is asked after before the client is told that it is unknown.
+UNKNOWN_SECONDS = 6.0
+
+
+def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
+    """Accept an invocation, or refuse it without a trace.
+
+    When this returns, the row is committed, the hold is taken, and the invocation will reach an end.
+
+    Raises:
+        IdempotencyKeyReused, NotFound, ToolInputRejected, Invalid, SubscriptionRequired, RateLimited,
+        ToolUnavailable, BudgetExhausted: in this order of checks.
+        DependencyUnavailable: PostgreSQL or the gate cannot be verified.
+    """
+    fingerprint = _fingerprint(order.body)
+    if replay := _replay(caller, tool_ref, order, fingerprint):
+        return replay
+    tool = tools.find(tool_ref)
+    amount = check(tool.current, order.input, order.max_tokens)
+    accepted = _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
+    if not accepted.replayed:
+        jobs.ring(jobs.RUN_INVOCATION, accepted.id)
+    return accepted
+
+
+def check(tool: Version, value: Any, max_tokens: int | None) -> int:
+    """Whether a tool would take this input at this limit; returns what would be held.
+
+    Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the tool's base price.
+    """
+    tools.validate_input(tool, value)
+    amount = tool.price.hold(max_tokens)
+    if amount < tool.price.base_tokens:
+        least = FieldError("/max_tokens", f"must be at least {tool.price.base_tokens}, the base price of this tool")
+        raise Invalid(errors=[least])
+    return amount
+
+
+def account(caller: Caller, terms: PeriodTerms) -> budgets.Account:
+    return budgets.Account(caller.user_id, terms.period_id, terms.max_concurrency, terms.rate_limit_per_minute)
+
+
+# -- idempotency -----------------------------------------------------------------------------------------------
+
+
+def _fingerprint(body: Any) -> str:
+    """What makes two requests the same: their canonical JSON."""
+    return hashlib.sha256(jsonb.canonical(body)).hexdigest()
+
+
+def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
+    """The invocation that this Idempotency-Key stands for already, if any."""
+    if order.idempotency_key is None:
+        return None
+    key = {"user_id": caller.user_id, "key": order.idempotency_key}
+    rows = db.once(sql.KEY, key)
+    if not rows:
+        return None
+    if rows[0].old:
+        db.count(sql.FORGET_KEY, key)
+        return None
+    if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
+        raise IdempotencyKeyReused
+    return Submitted(rows[0].invocation_id, replayed=True)
+
+
+def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
+    """Wait for the request that is just now making the invocation of our key; None if it gave up or never ended."""
+    give_up, making = time.monotonic() + SAME_KEY_SECONDS, True
+    while making and time.monotonic() < give_up:
+        time.sleep(0.02)
+        making = budgets.being_made(caller.user_id, order.idempotency_key)
+        if replay := _replay(caller, tool_ref, order, fingerprint):
+            return replay
+    return None
+
+
+# -- hold and row ----------------------------------------------------------------------------------------------
+
+
+def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
+    invocation_id, key = uuid7(), order.idempotency_key
+    for _ in range(TRIES):
+        terms = subscriptions.for_submit(caller.user_id)
+        purse = account(caller, terms)
+        _let_failing_tools_rest(purse, tool.current)
+        hold = _hold(purse, terms, invocation_id, amount, key)
+        if isinstance(hold, budgets.SameKey):
+            if twin := _await_twin(caller, tool_ref, order, fingerprint):
+                return twin
+            if budgets.being_made(caller.user_id, key):
+                key = None  # its maker died: the table's own uniqueness decides from here
+            continue
+        row = _row(caller, order, tool.current, terms.period_id, hold) | {
+            "id": invocation_id,
+            "held": amount,
+            "request_hash": fingerprint,
+        }
+        if times := _commit(row, purse, key):
+            return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
+        if replay := _replay(caller, tool_ref, order, fingerprint):
+            return replay
+        _catch_up(purse, hold)
+    raise DependencyUnavailable("The budget kept changing underneath; nothing was done.", retry_after=1)
+
+
+def _hold(
+    purse: budgets.Account, terms: PeriodTerms, invocation_id: UUID, amount: int, key: str | None
+) -> budgets.Hold | budgets.SameKey:
+    try:
+        return budgets.hold(purse, invocation_id, amount, key=key)
+    except BudgetExhausted as refusal:
+        allowing = subscriptions.plans_that_allow(refusal.members["required"], terms)
+        raise BudgetExhausted(resets_at=terms.ends_at, plans=allowing, **refusal.members) from None
+
+
+def _let_failing_tools_rest(purse: budgets.Account, tool: Version) -> None:
+    """Breaker open: 503, unless the rate limit (which is checked first) refuses too."""
+    seconds = breakers.retry_after(tool.tool_id)
+    if not seconds:
+        return
+    if wait := budgets.rate_limited(purse):
+        raise RateLimited(retry_after=wait)
+    raise ToolUnavailable(retry_after=seconds)
+
+
+def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: budgets.Hold) -> dict[str, Any]:
+    return {
+        "event_id": uuid7(),
+        "user_id": caller.user_id,
+        "api_key_id": caller.api_key_id,
+        "period_id": period_id,
+        "epoch": hold.epoch,
+        "place": hold.place,
+        "tool_id": tool.tool_id,
+        "tool_version_id": tool.id,
+        "timeout_seconds": tool.timeout_seconds,
+        "key": order.idempotency_key,
+        "request_id": order.request_id,
+        "expires_in": order.expires_in,
+        "input": jsonb.dumps(order.input),
+        "metadata": jsonb.dumps(order.metadata),
+        "webhook_url": order.webhook_url,
+        "webhook_events": None if order.webhook_events is None else list(order.webhook_events),
+    }
+
+
+def _commit(row: dict[str, Any], purse: budgets.Account, key: str | None) -> Row[Any] | None:
+    """Write the row under the hold's epoch; its id and times. None: certainly not written, and the hold is released.
+
+    A connection that died in the middle leaves an unknown. The same INSERT is repeated under the same id until
+    somebody answers: the primary key waits for the first one. Only "no" releases the hold, never "unknown".
+    """
+    give_up, unknown = time.monotonic() + UNKNOWN_SECONDS, False
+    while True:
+        try:
+            if written := db.once(sql.SUBMIT, row):
+                if written[0].deliveries:
+                    jobs.ring(jobs.DELIVER)
+                return written[0]
+            break
+        except StatementError as error:  # the server, or the driver before it, said no
+            if written := db.once(sql.EXISTS, {"id": row["id"]}):
+                return written[0]
+            if isinstance(error, IntegrityError) and db.violated(error) == "pk_idempotency_keys":
+                break
+            budgets.release(purse, row["id"], key=key)
+            raise
+        except db.CommitUnknown:
+            unknown = True
+        except db.Unreachable:
+            if not unknown:
+                budgets.release(purse, row["id"], key=key)
+                raise
+        if time.monotonic() > give_up:
+            raise db.CommitUnknown("whether the invocation was stored is unknown")
+        time.sleep(0.1)
+    budgets.release(purse, row["id"], key=key)
+    return None
+
+
+def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: Row[Any]) -> Invocation:
+    """What was just stored, without reading it again."""
+    return Invocation(
+        id=times.id,
+        user_id=caller.user_id,
+        status="queued",
+        tool_id=tool.id,
+        tool_slug=tool.slug,
+        tool_name=tool.name,
+        tool_version=tool.current.version,
+        input=order.input,
+        output=None,
+        error_code=None,
+        error_detail=None,
+        metadata=order.metadata,
+        attempts=0,
+        held=amount,
+        charged=None,
+        request_id=order.request_id,
+        created_at=times.created_at,
+        started_at=None,
+        finished_at=None,
+        expires_at=times.expires_at,
+        cancel_requested_at=None,
+    )
+
+
+def _catch_up(purse: budgets.Account, hold: budgets.Hold) -> None:
+    """The row was refused: the epoch moved (rebuild the gate) or the period ended (look it up afresh)."""
+    subscriptions.forget_terms(purse.user_id)
+    state = db.once(sql.PERIOD_STATE, {"id": purse.period_id})
+    if state and state[0].open and state[0].epoch != hold.epoch:
+        budgets.catch_up(purse.user_id, purse.period_id, state[0].epoch)

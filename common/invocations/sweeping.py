@@ -1,0 +1,154 @@
+"""What the sweep does every second: bounded, harmless when done twice or by two at once, not in the workers' queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from common import budgets, jobs
+from common.errors import DependencyUnavailable
+from common.invocations import sql
+from common.invocations.model import End
+from common.invocations.running import _ending, _finish, lost, tell_of_threshold
+from common.kit import db, log, redis
+from common.models.budgets import THRESHOLDS
+
+logger = log.get(__name__)
+
+SUSPECT_AFTER = 20.0
+BURY_AFTER = 10.0
+BATCH = 500
+#: Parked rows are given this long to be found by an ending neighbour before the sweep places them.
+BEHIND = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """The queue at a glance; `oldest` is the age in seconds of the longest due row."""
+
+    depth: int
+    running: int
+    oldest: float
+
+
+def bury_the_dead() -> int:
+    """Processes without a pulse become suspect, then dead, and their rows are taken back. Returns how many rows."""
+    db.count(sql.SUSPECT, {"after": SUSPECT_AFTER})
+    for dead in db.once(sql.BURY, {"after": BURY_AFTER}):
+        logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
+    return lost(db.once(sql.LOST, {"limit": BATCH}))
+
+
+def expire() -> int:
+    """End what did not start before its deadline (`expired`) or ran out of time between retries (`failed`)."""
+    rows = db.once(sql.OVERDUE, {"limit": BATCH})
+    for row in rows:
+        last = row.last_error or {"code": "worker_lost", "detail": "Time ran out."}
+        late = End("failed", error_code=last["code"], error_detail=last["detail"]) if row.started else End("expired")
+        for ended in db.once(sql.END_OVERDUE, _ending(row.id, late)):
+            _finish(ended)
+    return len(rows)
+
+
+class _Round:
+    """Where this process's walk over the accounts with waiting rows goes on."""
+
+    after = UUID(int=0)
+
+
+def place_waiting(paused: Sequence[UUID]) -> int:
+    """Give parked rows that are due the places that are free (an end that found no heir may have missed them)."""
+    where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
+    accounts = db.once(sql.WAITING, {**where, "after": _Round.after})
+    _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
+    placed = 0
+    for waiting in accounts:
+        account = budgets.Account(
+            waiting.user_id, waiting.period_id, waiting.max_concurrency, waiting.rate_limit_per_minute
+        )
+        try:
+            if waiting.id is not None and _place(account, waiting):
+                placed += 1 + _place_more(account, where)
+        except (DependencyUnavailable, redis.Unreachable):
+            logger.warning("rows not placed", period_id=str(account.period_id))
+    return placed
+
+
+def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
+    """The account has room: place its other rows as long as it has."""
+    placed = 0
+    for row in db.once(sql.WAITING_OF, {**where, "period_id": account.period_id}):
+        if not _place(account, row):
+            break
+        placed += 1
+    return placed
+
+
+def _place(account: budgets.Account, row: Row[Any]) -> bool:
+    """One row, one place.
+
+    If an ending neighbour was quicker, its own word settles what the gate has counted here; if the epoch has moved
+    on, a rebuild does.
+    """
+    free = budgets.place(account, budgets.Move(row.id, row.moves, None))
+    if free is None:
+        return False
+    number, epoch = free
+    where = {"id": row.id, "period_id": account.period_id, "epoch": epoch, "place": number}
+    if placed := db.once(sql.PLACE, where):
+        budgets.moved(account.user_id, account.period_id, budgets.Move(row.id, placed[0].moves, number))
+        return True
+    ruling = db.once(sql.PERIOD_STATE, {"id": account.period_id})[0].epoch
+    if ruling != epoch:
+        budgets.catch_up(account.user_id, account.period_id, ruling)
+    return False
+
+
+def park_paused(paused: Sequence[UUID]) -> int:
+    """Take the places from rows whose tool is resting, so that others of their account can run."""
+    if not paused:
+        return 0
+    rows = db.once(sql.PARK_PAUSED, {"paused": list(paused), "limit": BATCH})
+    for row in rows:
+        budgets.moved(row.user_id, row.period_id, budgets.Move(row.id, row.moves, None))
+    return len(rows)
+
+
+def tell_of_thresholds() -> int:
+    """Tell of the thresholds that were reached when nobody could tell. Returns how many."""
+    told = 0
+    for user_id, period_id, percent in budgets.spent(THRESHOLDS):
+        if not db.once(sql.THRESHOLD, {"period_id": period_id, "percent": percent}):
+            tell_of_threshold(user_id, period_id, percent)
+            told += 1
+    return told
+
+
+def lift_stragglers() -> int:
+    """Raise ranks that the virtual clock has left behind, so that takes need not look there."""
+    return db.count(sql.LIFT, {"limit": BATCH})
+
+
+def ring_for_ready(threads: int) -> int:
+    """Ring as often as there is ready work and nobody has heard yet; at most once for each worker thread."""
+    ready = int(db.once(sql.READY, {"limit": threads})[0][0])
+    return jobs.ring_times(jobs.RUN_INVOCATION, ready) if ready else 0
+
+
+def forget_old_keys() -> int:
+    """Drop idempotency keys that are out of their 24 hours."""
+    return db.count(sql.FORGET_KEYS, {"limit": BATCH})
+
+
+def depth() -> Depth:
+    row = db.once(sql.DEPTH, {})[0]
+    return Depth(row.depth, row.running, float(row.oldest))
+
+
+def note(name: str, milliseconds: int, *, failed: bool) -> None:
+    """Write down that a periodic piece of work was done, for `doctor` and the alerts."""
+    db.count(sql.SWEPT, {"name": name, "milliseconds": milliseconds, "failed": int(failed)})

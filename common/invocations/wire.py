@@ -1,0 +1,96 @@
+"""How an invocation looks on the wire: the same in answers, events, streams and webhooks."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from common.invocations.model import Invocation
+from common.kit.clock import now, rfc3339
+
+API = "/api/v1/invocations"
+POLL_MS = (250, 500, 1_000, 2_000, 5_000)
+
+
+def wire(invocation: Invocation) -> dict[str, Any]:
+    """The resource of the contract, ready for JSON."""
+    return {
+        "id": str(invocation.id),
+        "status": invocation.status,
+        "tool": {
+            "id": str(invocation.tool_id),
+            "slug": invocation.tool_slug,
+            "name": invocation.tool_name,
+            "version": invocation.tool_version,
+        },
+        "input": invocation.input,
+        "output": invocation.output,
+        "error": _error(invocation),
+        "metadata": dict(invocation.metadata),
+        "attempts": invocation.attempts,
+        "billing": _billing(invocation),
+        "request_id": invocation.request_id,
+        "created_at": rfc3339(invocation.created_at),
+        "started_at": _time(invocation.started_at),
+        "finished_at": _time(invocation.finished_at),
+        "expires_at": rfc3339(invocation.expires_at),
+        "cancel_requested_at": _time(invocation.cancel_requested_at),
+        "poll_after_ms": poll_after_ms(invocation),
+        "links": links(invocation),
+    }
+
+
+def _error(invocation: Invocation) -> dict[str, str] | None:
+    if invocation.error_code is None:
+        return None
+    return {"code": invocation.error_code, "detail": invocation.error_detail or ""}
+
+
+def _billing(invocation: Invocation) -> dict[str, Any]:
+    if not invocation.ended:
+        outcome, reason = "pending", None
+    else:
+        outcome = "charged" if invocation.status == "succeeded" else "free"
+        reason = invocation.error_code or (invocation.status if outcome == "free" else None)
+    return {"held": invocation.held, "charged": invocation.charged or 0, "outcome": outcome, "reason": reason}
+
+
+def links(invocation: Invocation) -> dict[str, str]:
+    base = f"{API}/{invocation.id}"
+    return {"self": base, "cancel": f"{base}/cancel", "events": f"{base}/events"}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
+def poll_after_ms(invocation: Invocation) -> int | None:
+    """When to ask again: soon while it is young, less often as it grows old; None once there is nothing to wait for."""
+    if invocation.ended:
+        return None
+    age = max(0.0, (now() - invocation.created_at).total_seconds())
+    return next((step for step in POLL_MS if age * 500 < step), POLL_MS[-1])
+
+
+def etag(invocation: Invocation) -> str:
+    """A strong validator (RFC 9110 §8.8.3): changes with everything that the representation shows.
+
+    `poll_after_ms` is left out on purpose: it is advice, and would make every poll of a waiting client a new version.
+    """
+    shown = {**wire(invocation), "poll_after_ms": None}
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
+
+
+def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocation:
+    """The invocation as it was when it was queued, or when it began to run; an end is final and stays as it is."""
+    if event_type == "invocation.queued":
+        return replace(_open(invocation), status="queued", attempts=0, started_at=None, cancel_requested_at=None)
+    if event_type == "invocation.running":
+        return replace(_open(invocation), status="running", attempts=attempts, cancel_requested_at=None)
+    return invocation
+
+
+def _open(invocation: Invocation) -> Invocation:
+    return replace(invocation, output=None, error_code=None, error_detail=None, charged=None, finished_at=None)

@@ -1,0 +1,116 @@
+"""The only producer of messages. A message is a doorbell: "there is work"; the work itself is in the tables.
+
+Ringing is best effort and bounded (a silent broker costs two seconds, once, then is left alone for a moment):
+whatever is not rung now is found by the sweep.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Final
+from uuid import UUID
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from common.kit import log, redis
+
+logger = log.get(__name__)
+
+RUN_INVOCATION: Final = "invocations.run"
+DELIVER: Final = "webhooks.deliver"
+SWEEP: Final = "sweeps.run"
+SEND_MAILS: Final = "mails.send"
+QUEUES: Final = {RUN_INVOCATION: "invocations", DELIVER: "webhooks", SWEEP: "sweeps", SEND_MAILS: "sweeps"}
+#: After a failed publish the broker is left alone so long: the sweep rings meanwhile.
+QUIET_SECONDS = 2.0
+
+
+class _State:
+    broker_url = ""
+    doorbells_max = 0
+    quiet_until = 0.0
+
+
+def configure(broker_url: str, doorbells_max: int) -> None:
+    """Where to ring, and how many unheard bells are enough (the number of all worker threads)."""
+    if broker_url != _State.broker_url:
+        app.cache_clear()
+        _broker.cache_clear()
+    _State.broker_url = broker_url
+    _State.doorbells_max = doorbells_max
+    _State.quiet_until = 0.0
+
+
+def connection_url(broker_url: str) -> str:
+    """Celery's spelling of the broker URL (`unix://` is `redis+socket://` there)."""
+    return broker_url.replace("unix://", "redis+socket://", 1) if broker_url.startswith("unix://") else broker_url
+
+
+@cache
+def app() -> Celery:
+    """The Celery application, for publishing; `worker/app.py` adds the tasks to it."""
+    celery = Celery("joyfull", broker=connection_url(_State.broker_url), set_as_current=True)
+    celery.config_from_object("celeryconfig")
+    return celery
+
+
+def ring(task: str, subject: UUID | None = None) -> bool:
+    """Ring once for `subject`, unless enough bells wait unheard. After the commit, never before it.
+
+    Returns whether a message was sent. Never raises for a broker in trouble.
+    """
+    queue = QUEUES[task]
+    if time.monotonic() < _State.quiet_until or waiting(queue) >= _State.doorbells_max:
+        return False
+    return _send(task, queue, subject)
+
+
+def _send(task: str, queue: str, subject: UUID | None) -> bool:
+    try:
+        app().send_task(
+            task, args=[str(subject)] if subject else [], queue=queue, retry=False, ignore_result=True, delivery_mode=1
+        )
+    except (OperationalError, OSError) as error:
+        _State.quiet_until = time.monotonic() + QUIET_SECONDS
+        logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
+        return False
+    return True
+
+
+def ring_times(task: str, wanted: int) -> int:
+    """Ring so often that `wanted` bells wait in all, at most the limit. For the sweep; returns how many were sent."""
+    queue = QUEUES[task]
+    missing = min(wanted, _State.doorbells_max) - waiting(queue)
+    sent = 0
+    while sent < missing and _send(task, queue, None):
+        sent += 1
+    return sent
+
+
+def waiting(queue: str) -> int:
+    """How many bells wait unheard. A broker that cannot say (RabbitMQ counts differently, or it is away): 0."""
+    if _State.broker_url.startswith("amqp"):
+        return _waiting_amqp(queue)
+    try:
+        with redis.reachable():
+            return int(_broker().llen(queue))
+    except redis.Unreachable:
+        return 0
+
+
+@cache
+def _broker() -> redis.Client:
+    url = _State.broker_url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1)
+    return redis.make_client(url)
+
+
+def _waiting_amqp(queue: str) -> int:
+    connection = app().connection_for_write()
+    away: tuple[type[Exception], ...] = (OperationalError, OSError, *connection.channel_errors)
+    try:
+        with connection, connection.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except away:
+        return 0

@@ -1,0 +1,177 @@
+"""API keys: `jh_<lookup>_<secret><checksum>`. Shown once, stored hashed, rotated with an overlap."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import zlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from common import audit, mails, standing
+from common.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from common.kit import clock, crypto, db
+from common.kit.paging import Page, Window
+from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
+
+DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
+MAX_KEYS = 100
+#: Secrets of one key that were rotated away and still work.
+MAX_OVERLAPPING = 10
+#: How long an ended secret is still recognised as one that has ended.
+REMEMBER_SECRETS = timedelta(days=1)
+PREFIX = "jh_"
+LOOKUP_CHARS = 12
+#: 43 characters of base 62 carry 256 bits.
+SECRET_CHARS = 43
+CHECKSUM_CHARS = 6
+
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_SHAPE = re.compile(
+    rf"jh_([0-9A-Za-z]{{{LOOKUP_CHARS}}})_([0-9A-Za-z]{{{SECRET_CHARS}}})([0-9A-Za-z]{{{CHECKSUM_CHARS}}})"
+)
+
+
+def authenticate(key: str) -> standing.Caller:
+    """The caller that this key speaks for. A typo is refused by the checksum, without asking anybody.
+
+    Raises:
+        Unauthenticated: not a key, or not one of ours.
+        TokenRevoked: revoked, expired, rotated away, or the account is disabled.
+    """
+    shape = _SHAPE.fullmatch(key)
+    if shape is None or _checksum(key[:-CHECKSUM_CHARS]) != shape[3]:
+        raise Unauthenticated
+    return standing.of_key(shape[1], crypto.digest(shape[2]))
+
+
+def create(
+    user_id: UUID,
+    name: str,
+    *,
+    actor: audit.Actor,
+    scopes: Sequence[str] | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and, this once, its text. Without `scopes` it may do all but administer.
+
+    Raises:
+        Forbidden: the scope `admin`, for somebody who is none.
+        Conflict: the account has `MAX_KEYS`.
+    """
+    lookup = _random(LOOKUP_CHARS)
+    text, secret_hash = _make(lookup)
+    granted = [scope for scope in SCOPES if scope in (scopes or DEFAULT_SCOPES)]
+    key = ApiKey(id=clock.uuid7(), user_id=user_id, name=name, lookup=lookup, last4=text[-4:], scopes=granted)
+    key.expires_at = expires_at
+    with db.transaction() as session:
+        owner = _owner(session, user_id)
+        if "admin" in granted and owner.role != "admin":
+            raise Forbidden("Only admins may have keys with the scope admin.")
+        living = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        if (session.scalar(living) or 0) >= MAX_KEYS:
+            raise Conflict(f"An account has at most {MAX_KEYS} keys: revoke one first.")
+        session.add(key)
+        session.flush()
+        session.add(ApiKeySecret(api_key_id=key.id, secret_hash=secret_hash))
+        _tell(session, owner, actor, key, "create")
+    mails.ring()
+    return key, text
+
+
+def owned(user_id: UUID, window: Window) -> Page[ApiKey]:
+    """The keys of an account that were not revoked, newest first."""
+    query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    if window.after:
+        query = query.where(ApiKey.id < window.after[0])
+    with db.snapshot() as session:
+        rows = session.scalars(query.order_by(ApiKey.id.desc()).limit(window.limit + 1)).all()
+    return Page.cut(rows, window, lambda key: (key.id,))
+
+
+def rotate(user_id: UUID, key_id: UUID, overlap_seconds: int, *, actor: audit.Actor) -> tuple[ApiKey, str]:
+    """A new secret for the key; the old ones work until the deadline, or until their own if that is earlier.
+
+    Raises:
+        NotFound: not a key of this account.
+        Conflict: it has expired, or too many of its secrets overlap.
+    """
+    with standing.changing(user_id), db.transaction() as session:
+        owner = _owner(session, user_id)
+        key = _owned(session, user_id, key_id)
+        if key.expires_at is not None and key.expires_at <= clock.now():
+            raise Conflict("This key has expired: create a new one.")
+        text, secret_hash = _make(key.lookup)
+        _retire_secrets(session, key_id, timedelta(seconds=overlap_seconds))
+        session.add(ApiKeySecret(api_key_id=key_id, secret_hash=secret_hash))
+        key.last4 = text[-4:]
+        _tell(session, owner, actor, key, "rotate")
+    mails.ring()
+    return key, text
+
+
+def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
+    """End a key, from the next request on. Raises `NotFound`."""
+    with standing.changing(user_id), db.transaction() as session:
+        key = _owned(session, user_id, key_id)
+        session.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=func.now()))
+        audit.record(session, actor, "api_key.revoke", "api_key", key_id, before={"name": key.name})
+
+
+# -- parts ---------------------------------------------------------------------------------------------------
+
+
+def _owner(session: Session, user_id: UUID) -> User:
+    """The account, locked: its keys are added and rotated one after the other."""
+    return session.get_one(User, user_id, with_for_update={"key_share": True})
+
+
+def _owned(session: Session, user_id: UUID, key_id: UUID) -> ApiKey:
+    query = select(ApiKey).where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    key = session.scalars(query.with_for_update(key_share=True)).one_or_none()
+    if key is None:
+        raise NotFound
+    return key
+
+
+def _retire_secrets(session: Session, key_id: UUID, overlap: timedelta) -> None:
+    """Give every secret of the key that has no nearer end the deadline, and forget those that ended long ago."""
+    mine = ApiKeySecret.api_key_id == key_id
+    session.execute(delete(ApiKeySecret).where(mine, ApiKeySecret.expires_at < func.now() - REMEMBER_SECRETS))
+    deadline = func.now() + overlap
+    later = ApiKeySecret.expires_at.is_(None) | (ApiKeySecret.expires_at > deadline)
+    session.execute(update(ApiKeySecret).where(mine, later).values(expires_at=deadline))
+    living = select(func.count()).where(mine, ApiKeySecret.expires_at > func.now())
+    if (session.scalar(living) or 0) > MAX_OVERLAPPING:
+        raise Conflict("Too many rotated secrets of this key still work: use overlap_seconds 0, or wait.")
+
+
+def _tell(session: Session, owner: User, actor: audit.Actor, key: ApiKey, what: str) -> None:
+    """Write down that a key can be used which could not be before, and mail the owner."""
+    mails.record(session, f"key_{what}d", owner.email, key=key.name, ip=actor.ip)
+    audit.record(session, actor, f"api_key.{what}", "api_key", key.id, after={"name": key.name, "scopes": key.scopes})
+
+
+def _make(lookup: str) -> tuple[str, str]:
+    """A new key with that lookup part, and the hash of its secret."""
+    secret = _random(SECRET_CHARS)
+    body = f"{PREFIX}{lookup}_{secret}"
+    return body + _checksum(body), crypto.digest(secret)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _checksum(text: str) -> str:
+    """CRC-32 in base 62, as GitHub's tokens carry it: finds typos and lets scanners recognise a leaked key."""
+    number, digits = zlib.crc32(text.encode()), ""
+    for _ in range(CHECKSUM_CHARS):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return digits

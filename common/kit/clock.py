@@ -1,0 +1,37 @@
+"""Time and ids: UTC on the wire, the monotonic clock for deadlines, UUIDv7 for keys."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7 as _uuid7
+
+monotonic = time.monotonic
+
+
+def now() -> datetime:
+    """The wall clock in UTC. Leases use the database's clock instead, deadlines `monotonic`."""
+    return datetime.now(UTC)
+
+
+def uuid7() -> UUID:
+    """A time-ordered id (RFC 9562, version 7). Never a capability: it can be guessed."""
+    return UUID(bytes=_uuid7().bytes)
+
+
+def uuid7_floor(moment: datetime) -> UUID:
+    """The smallest version-7-comparable id of that millisecond: a lower bound for ranges over ids, 0 before 1970."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def rfc3339(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds: `2027-01-31T12:00:00.000000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def jitter(seconds: float, share: float = 0.2) -> float:
+    """`seconds` moved by up to ± `share` of itself, so that a crowd does not come back at once."""
+    return seconds * (1 + share * (2 * secrets.randbelow(1_000_001) / 1_000_000 - 1))

@@ -1,0 +1,85 @@
+"""Secrets at rest: every purpose has keys of its own, derived by HKDF (RFC 5869) from `SECRETS_KEYS`.
+
+Encryption is Fernet with rotation: the first key encrypts, all decrypt. Fernet has no associated data, so the
+owner is sealed inside the plaintext and checked on the way out: a ciphertext moved to another row is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from functools import cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+class Undecryptable(Exception):
+    """The key that sealed this is not among ours any more, or the ciphertext belongs to another owner."""
+
+
+class _State:
+    keys: tuple[str, ...] = ()
+
+
+def configure(keys: Sequence[str]) -> None:
+    """Set this process's `SECRETS_KEYS`, newest first."""
+    _State.keys = tuple(keys)
+    _box.cache_clear()
+    derive.cache_clear()
+
+
+@cache
+def derive(purpose: str, index: int = 0) -> bytes:
+    """32 bytes for one purpose only, from the key at `index` (0 = newest)."""
+    if not _State.keys:
+        raise RuntimeError("common.boot.connect(settings) has not been called in this process")
+    hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"joyfull-hub/" + purpose.encode())
+    return hkdf.derive(_State.keys[index].encode())
+
+
+@cache
+def _box(purpose: str) -> MultiFernet:
+    keys = [derive(purpose, index) for index in range(len(_State.keys))]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+
+
+def seal(purpose: str, owner: str, secret: str) -> str:
+    """Encrypt `secret` for `owner` (an id) under the newest key of `purpose`."""
+    return _box(purpose).encrypt(f"{owner}\n{secret}".encode()).decode()
+
+
+def unseal(purpose: str, owner: str, sealed: str) -> str:
+    """The secret that `seal` hid. Raises `Undecryptable`."""
+    try:
+        found, _, secret = _box(purpose).decrypt(sealed.encode()).decode().partition("\n")
+    except InvalidToken as error:
+        raise Undecryptable("no key in SECRETS_KEYS opens this secret") from error
+    if not hmac.compare_digest(found, owner):
+        raise Undecryptable("this secret was sealed for another owner")
+    return secret
+
+
+def reseal(purpose: str, owner: str, sealed: str) -> str:
+    """The same secret under the newest key, for rotation. Raises `Undecryptable`."""
+    return seal(purpose, owner, unseal(purpose, owner, sealed))
+
+
+def digest(token: str) -> str:
+    """SHA-256 in hex: how high-entropy tokens are stored (ASVS 5.0 V6.5.2), never passwords."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def token(nbytes: int = 32) -> str:
+    """A URL-safe random token of `nbytes` bytes of entropy."""
+    return secrets.token_urlsafe(nbytes)
+
+
+def macs(purpose: str, message: str) -> list[str]:
+    """HMAC-SHA256 of `message` under every key of `purpose`, newest first, URL-safe: 256 bits that only we can name."""
+    digests = [hmac.digest(derive(purpose, i), message.encode(), "sha256") for i in range(len(_State.keys))]
+    return [base64.urlsafe_b64encode(digest).rstrip(b"=").decode() for digest in digests]

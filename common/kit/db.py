@@ -1,0 +1,265 @@
+"""PostgreSQL: one engine per process, and the only two ways into it.
+
+`with transaction() as session:` commits at the end of the block or rolls back; `with snapshot() as session:`
+reads without writing. What the network does to either is told apart in three exceptions, because the answer
+differs: nothing was done (`Unreachable`), try again (`Busy`), or *nobody knows* (`CommitUnknown`).
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, Row, TextClause, create_engine, event, exc, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+CONNECT_TIMEOUT = 3
+POOL_TIMEOUT = 3
+STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_MS = 30_000
+TCP_USER_TIMEOUT_MS = 10_000
+#: SQLSTATE classes that mean "the server or the way to it is in trouble", not "the statement is wrong".
+_DOWN = ("08", "53", "57P", "58", "25006")
+_BUSY = ("40001", "40P01", "55P03", "57014")
+
+
+class Unreachable(Exception):
+    """PostgreSQL cannot be reached or refuses work; nothing was committed."""
+
+
+class Busy(Unreachable):
+    """A lock, a deadlock or a time limit stood in the way; nothing was committed, trying again may help."""
+
+
+class CommitUnknown(Unreachable):
+    """The connection died during COMMIT: it may have happened. Read again by id before doing anything."""
+
+
+class _State:
+    engine: Engine | None = None
+    url: str | None = None
+
+
+class _Private(threading.local):
+    engine: Engine | None = None
+
+
+_private = _Private()
+
+
+def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
+    """Make this process's engine. `pool_size` is also the limit: no overflow connections."""
+    dispose()
+    engine = make_engine(url, pool_size=pool_size, application_name=application_name)
+    _State.engine, _State.url = engine, url
+    return engine
+
+
+def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: Any) -> Engine:
+    """An engine with every wait bounded; for `connect`, migrations and tests."""
+    driver_url = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
+    limits = {
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+        "timezone": "UTC",
+        "jit": "off",
+    }
+    engine = create_engine(
+        driver_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "application_name": application_name,
+            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "prepare_threshold": 2,
+            **connect_args,
+        },
+    )
+    event.listen(engine, "checkout", _drop_dead)
+    return engine
+
+
+def _drop_dead(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Refuse a pooled connection that the server has closed, without a round trip: its socket is readable."""
+    pgconn = connection.pgconn
+    if pgconn.socket >= 0 and _readable(pgconn.socket):
+        raise exc.DisconnectionError("the server closed this connection while it was idle")
+
+
+def _readable(fd: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poller.poll(0))
+
+
+def engine() -> Engine:
+    """This process's engine; `connect` has been called at start."""
+    if _private.engine is not None:
+        return _private.engine
+    if _State.engine is None:
+        raise RuntimeError("common.boot.connect(settings) has not been called in this process")
+    return _State.engine
+
+
+@contextmanager
+def private(application_name: str) -> Iterator[None]:
+    """In this thread, inside the block: two connections of our own instead of the pool (for who must not wait)."""
+    if _State.url is None:
+        raise RuntimeError("common.boot.connect(settings) has not been called in this process")
+    _private.engine = make_engine(_State.url, pool_size=2, application_name=application_name)
+    try:
+        yield
+    finally:
+        _private.engine.dispose()
+        _private.engine = None
+
+
+@contextmanager
+def only_one(key: int) -> Iterator[bool]:
+    """Whether this process is the one to do it: an advisory lock for the block, gone with the connection."""
+    with _translated():
+        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
+    with connection, _translated():
+        chosen = bool(connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": key}).scalar())
+        try:
+            yield chosen
+        finally:
+            if chosen:
+                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key})
+
+
+def dispose() -> None:
+    """Close every pooled connection. Fork before connecting: a connection must not be shared by two processes."""
+    if _State.engine is not None:
+        _State.engine.dispose()
+        _State.engine = None
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One transaction: commits when the block ends, rolls back when it raises. Nothing slow belongs inside."""
+    session = Session(engine(), expire_on_commit=False, autoflush=False)
+    try:
+        with _translated():
+            yield session
+            session.flush()
+        _commit(session)
+    finally:
+        _close(session)
+
+
+def once(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]:
+    """Run one statement that is its own transaction: one round trip, committed when this returns.
+
+    Raises:
+        Unreachable: no connection could be had; nothing was sent.
+        Busy: refused by the server; nothing was committed.
+        CommitUnknown: the connection died after the statement was sent.
+    """
+    with _translated():
+        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        result = connection.execute(statement, parameters)
+        return list(result) if result.returns_rows else []
+    except exc.DBAPIError as error:
+        if error.connection_invalidated or (not _sqlstate(error) and isinstance(error, exc.OperationalError)):
+            raise CommitUnknown(str(error.orig)) from error
+        raise _translate(error) from error
+    finally:
+        connection.close()
+
+
+def count(statement: TextClause, parameters: Mapping[str, Any]) -> int:
+    """As `once`, for a statement that returns no rows: how many it changed."""
+    with _translated():
+        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
+    with connection, _translated():
+        return connection.execute(statement, parameters).rowcount
+
+
+@contextmanager
+def glance() -> Iterator[Session]:
+    """To read with one statement: no transaction around it, so one round trip instead of three."""
+    session = Session(engine().execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False)
+    try:
+        with _translated():
+            yield session
+    finally:
+        _close(session)
+
+
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """A read-only REPEATABLE READ transaction: every statement in the block sees one moment."""
+    session = Session(engine(), expire_on_commit=False, autoflush=False)
+    try:
+        with _translated():
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+            yield session
+    finally:
+        _close(session)
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.commit()
+    except exc.DBAPIError as error:
+        if error.connection_invalidated or not _sqlstate(error):
+            raise CommitUnknown(str(error.orig)) from error
+        raise _translate(error) from error
+
+
+def _close(session: Session) -> None:
+    """Give the connection back; one that died on the way is thrown away, whatever it says."""
+    try:
+        session.close()
+    except exc.DBAPIError:
+        session.invalidate()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except exc.DBAPIError as error:
+        raise _translate(error) from error
+    except exc.TimeoutError as error:
+        raise Unreachable("no free database connection") from error
+
+
+def _translate(error: exc.DBAPIError) -> Exception:
+    state = _sqlstate(error)
+    if state.startswith(_BUSY):
+        return Busy(state)
+    if (
+        error.connection_invalidated
+        or state.startswith(_DOWN)
+        or (not state and isinstance(error, exc.OperationalError))
+    ):
+        return Unreachable(state or type(error.orig).__name__)
+    return error
+
+
+def _sqlstate(error: exc.DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def violated(error: exc.IntegrityError) -> str | None:
+    """The name of the constraint that an IntegrityError ran into: the only thing worth branching on."""
+    diagnostics = getattr(error.orig, "diag", None)
+    return getattr(diagnostics, "constraint_name", None)

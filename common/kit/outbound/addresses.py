@@ -1,0 +1,198 @@
+"""What may be reached: URLs parsed once, and every address behind a name held against explicit networks.
+
+`ipaddress.is_global` is no help: it calls NAT64, 6to4, `::127.0.0.1` and multicast global, and changes with the Python
+version. The networks are those of the IANA special-purpose registries (RFC 6890 and its updates).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from common.kit.outbound.errors import Refused
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+MAX_URL = 2_048
+MAX_HOST = 253
+PORTS = {"http": 80, "https": 443}
+PUBLIC_PORTS = frozenset(PORTS.values())
+_SERVICE_PORTS = PORTS | {
+    "postgresql": 5432,
+    "postgres": 5432,
+    "redis": 6379,
+    "rediss": 6379,
+    "amqp": 5672,
+    "amqps": 5671,
+}
+_HERE = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0", "::"))
+LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(map(ip_network, text.split()))
+
+
+#: Never, whatever the operator allows: the places where clouds hand out a machine's credentials.
+METADATA = _networks(
+    "169.254.169.0/24 169.254.170.0/24 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::/32 fd20:ce::254"
+)
+#: Not public. Of IPv6 only 2000::/3 is global unicast (RFC 4291), so all the rest is listed in three pieces.
+DENIED = METADATA + _networks(
+    """
+    0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24
+    192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16 192.175.48.0/24 198.18.0.0/15 198.51.100.0/24
+    203.0.113.0/24 224.0.0.0/4 240.0.0.0/4
+    ::/3 4000::/2 8000::/1 2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3ffe::/16 3fff::/20
+    """
+)
+#: IPv6 that carries an IPv4 address in its last 32 bits: IPv4-compatible and NAT64 (RFC 4291, 6052).
+_CARRIERS = _networks("::/96 64:ff9b::/96")
+#: Names that mean something only inside somebody's network (RFC 6761, 6762, 8375; ICANN for `.internal`).
+_PRIVATE_NAME = re.compile(r"[^.]+|.*\.(?:localhost|local|localdomain|internal|intranet|lan|home\.arpa|onion)")
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+#: libc reads `127.1`, `0x7f.1` and `2130706433` as addresses; nobody else should have to guess.
+_NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_AUTHORITY = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL taken apart. `host` is ASCII, lower-case, without brackets; `path` has the query; `url` is normalised."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    literal: Address | None
+
+    @property
+    def public(self) -> bool:
+        """Whether its form is what the world may be called by: https, the usual ports, a public name or address."""
+        named = self.literal is not None or not _PRIVATE_NAME.fullmatch(self.host)
+        return self.scheme == "https" and self.port in PUBLIC_PORTS and named
+
+    @property
+    def local(self) -> bool:
+        """`localhost` is this machine and nothing else, whatever a resolver says (RFC 6761)."""
+        return self.host == "localhost" or self.host.endswith(".localhost")
+
+    def with_query(self, query: str) -> Target:
+        mark = "&" if "?" in self.path else "?"
+        return replace(self, path=f"{self.path}{mark}{query}") if query else self
+
+
+@lru_cache(maxsize=1_024)
+def parse(url: str) -> Target:
+    """Take a URL apart, with the parser that also makes the connection, and only once. Raises `Refused`."""
+    if len(url) > MAX_URL:
+        raise Refused(f"The URL is longer than {MAX_URL} characters.")
+    authority = None if _FORBIDDEN.search(url) else _AUTHORITY.match(url)
+    if authority is None:
+        raise Refused("The URL is not a valid http or https URL.")
+    if "@" in authority[1] or "%" in authority[1]:
+        raise Refused("The URL must not have credentials or escapes in its host.")
+    try:
+        parts = parse_url(url)
+    except (LocationParseError, ValueError) as error:
+        raise Refused("The URL is not a valid http or https URL.") from error
+    return _target(parts)
+
+
+def _target(parts: Url) -> Target:
+    scheme, host = parts.scheme or "", (parts.host or "").removesuffix(".")
+    port = PORTS[scheme] if parts.port is None else parts.port
+    literal = _literal(host)
+    if port == 0 or (literal is None and not _is_name(host)):
+        raise Refused("The URL does not name a valid host and port.")
+    usual = port == PORTS[scheme]
+    path = Url(path=parts.path or "/", query=parts.query).url
+    netloc = host if usual else f"{host}:{port}"
+    return Target(f"{scheme}://{netloc}{path}", scheme, host.strip("[]"), port, path, literal)
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return IPv6Address(host[1:-1]) if host.startswith("[") and "%" not in host else IPv4Address(host)
+    except ValueError:
+        return None
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= MAX_HOST and bool(_HOST.fullmatch(host)) and not _NUMERIC.fullmatch(host)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`allow`: networks that may be reached although private, on any port and over plain http.
+    `forbid`: (host or address, port) of our own services, which are refused whatever is allowed.
+    """
+
+    allow: tuple[Network, ...] = ()
+    forbid: frozenset[tuple[str, int]] = frozenset()
+
+    def check(self, target: Target, addresses: Iterable[Address]) -> None:
+        """Hold a target and everything its name resolved to against the rules. Raises `Refused`.
+
+        One forbidden address among many refuses the target: whoever mixes them is probing. No address at all (the
+        name does not resolve now) leaves the form of the URL to decide; connecting checks again.
+        """
+        found = tuple(addresses)
+        if (target.host, target.port) in self.forbid or not all(self.permits(target, a) for a in found):
+            raise Refused("The URL leads to an address that is not allowed as a target.")
+        if not found and not target.public:
+            raise Refused("Only https URLs of public hosts, on port 443 or 80, are allowed as targets.")
+
+    def permits(self, target: Target, address: Address) -> bool:
+        plain = _unwrapped(address)
+        if _within(_carried(plain), METADATA) or (str(plain), target.port) in self.forbid:
+            return False
+        return _within(plain, self.allow) or (target.public and not _within(plain, DENIED))
+
+
+def _within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _unwrapped(address: Address) -> Address:
+    """`::ffff:127.0.0.1` is 127.0.0.1: the kernel connects there."""
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _carried(address: Address) -> Address:
+    """The IPv4 address that a translator on the way would make of it."""
+    if isinstance(address, IPv6Address):
+        if address.sixtofour is not None:
+            return address.sixtofour
+        if _within(address, _CARRIERS):
+            return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
+
+
+def addresses_of(answers: Iterable[str]) -> list[Address]:
+    """A resolver's answers, each once, in their order; scope ids are dropped."""
+    return list(dict.fromkeys(ip_address(answer.partition("%")[0]) for answer in answers))
+
+
+def own_services(*urls: str | None) -> frozenset[tuple[str, int]]:
+    """(host, port) of our own servers (PUBLIC_URL, DATABASE_URL, …) for `Policy.forbid`.
+
+    A server on this machine is meant by each of the names that lead to it.
+    """
+    found: set[tuple[str, int]] = set()
+    for parts in map(urlsplit, filter(None, urls)):
+        port = parts.port or _SERVICE_PORTS.get(parts.scheme.partition("+")[0])
+        if parts.hostname and port:
+            hosts = _HERE if parts.hostname in _HERE else {parts.hostname}
+            found.update((host, port) for host in hosts)
+    return frozenset(found)

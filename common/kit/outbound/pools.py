@@ -1,0 +1,136 @@
+"""requests, held to our rules: kept-alive connections by host, nothing decided by the request or the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from common.kit.outbound.addresses import Target
+from common.kit.outbound.wire import Connection, TlsConnection, current
+
+HOSTS = 256
+CONNECTIONS_PER_HOST = 1_024
+#: An idle connection is dropped before the peer does it: the shortest usual patience is 5 s (Node, uvicorn).
+MAX_IDLE = 4.0
+
+
+class _Idle:
+    """The idle connections of one host, the last used first: what urllib3 needs of a `LifoQueue`, without locks."""
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._connections: deque[Connection] = deque()
+
+    def put(self, connection: Connection | None, block: bool = True) -> None:  # noqa: ARG002
+        if len(self._connections) >= self._maxsize:
+            raise queue.Full
+        if connection is not None and connection.sock is not None:
+            self._connections.append(connection)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Connection:  # noqa: ARG002
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def qsize(self) -> int:
+        return len(self._connections)
+
+    def close_stale(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread was quicker
+            while self._connections[0].idle_since < time.monotonic() - MAX_IDLE:
+                self._connections.popleft().close()
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = Connection
+    QueueCls = _Idle  # type: ignore[assignment]  # not a LifoQueue, but all of one that is used
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection: Any = super()._get_conn(timeout)
+        if connection.sock is not None and connection.idle_since < time.monotonic() - MAX_IDLE:
+            connection.close()
+        if connection.sock is not None:
+            exchange = current.get()
+            exchange.reused = True
+            exchange.call.hold(connection.sock)
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            current.get().call.let_go()
+            conn.idle_since = time.monotonic()
+        super()._put_conn(conn)
+
+
+class _TlsPool(_Pool, HTTPSConnectionPool):
+    ConnectionCls = TlsConnection
+
+
+class Prepared(requests.PreparedRequest):
+    """A request whose URL has been taken apart already; nothing after this parses it again."""
+
+    def __init__(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> None:
+        super().__init__()
+        self.method = method
+        self.target = target
+        self.url = target.url
+        self.headers = headers  # type: ignore[assignment]  # a plain dict will do: it is only read
+        self.body = body
+
+
+class Adapter(HTTPAdapter):
+    """requests' adapter on our pools. What is overridden here is what must not be left to the request."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(HOSTS, CONNECTIONS_PER_HOST)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: Any) -> None:
+        manager = urllib3.PoolManager(connections, maxsize=maxsize, block=block, ssl_context=self._context)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        manager.key_fn_by_scheme = {"http": _pool_key, "https": _pool_key}  # type: ignore[dict-item]
+        self.poolmanager = manager
+
+    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> HTTPConnectionPool:
+        target: Target = request.target
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(target.host, target.port, target.scheme)
+        return pool
+
+    def cert_verify(self, *_: Any) -> None:
+        """Nothing to decide: the context verifies. (requests would load its bundle anew for each connection.)"""
+
+    def request_url(self, request: Any, *_: Any) -> str:
+        path: str = request.target.path
+        return path
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """Without the cookie jar that requests would fill."""
+        response = requests.Response()
+        response.status_code = resp.status
+        response.raw = resp
+        response.request = req
+        return response
+
+    def close_stale(self) -> None:
+        """Close the connections that have been idle for too long."""
+        pools = self.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118  # iterating over this container is refused, as not thread-safe
+            pool = pools.get(key)
+            if pool is not None and pool.pool is not None:
+                pool.pool.close_stale()
+
+
+def _pool_key(context: Mapping[str, Any]) -> Any:
+    """Whatever else makes a connection differ is the same for all of this door's."""
+    return context["scheme"], context["host"], context["port"]

@@ -1,0 +1,130 @@
+"""One mechanism for deadlines and for aborting: a call's socket is shut down, and whoever waits on it wakes up.
+
+Timeouts of sockets are per read: a peer that drips one byte a second holds a thread for ever. So one thread per door
+looks ten times a second at the calls under way and cuts off those that are over time. A call costs an entry in a set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from common.kit.outbound.errors import Aborted, OutboundError, TimedOut
+
+TICK = 0.1
+IDLE_TICK = 5.0
+
+
+class Call:
+    """One exchange, as other threads see it: `abort()` ends it at once, in whatever phase it is."""
+
+    __slots__ = ("_lock", "_socket", "_why", "deadline", "sent")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._why: type[OutboundError] | None = None
+        self.deadline = math.inf
+        self.sent = False
+
+    def abort(self) -> None:
+        """End the exchange; its caller gets `Aborted`. Before it begins, it will not begin; after its end, nothing."""
+        self._cut(Aborted)
+
+    def _cut(self, why: type[OutboundError]) -> None:
+        with self._lock:
+            self._why = self._why or why
+            if self._socket is not None:
+                # Not `self._socket.shutdown`: that of a TLS socket first forgets its encryption, and a writer in
+                # another thread could send in clear before the connection is down.
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    # -- for the thread that runs the exchange -------------------------------------------------------------------
+
+    def begin(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.check()
+
+    def check(self) -> None:
+        """Raise what cut this call off, if anything did."""
+        if self._why is None and time.monotonic() >= self.deadline:
+            self._why = TimedOut
+        if self._why is not None:
+            raise self._why(sent=self.sent)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline; never 0, which sockets take for `do not wait`."""
+        return max(self.deadline - time.monotonic(), 0.001)
+
+    def hold(self, sock: socket.socket) -> None:
+        """From now on this is the socket to shut down."""
+        with self._lock:
+            self._socket = sock
+
+    def let_go(self) -> None:
+        """The socket is no longer this call's: a late abort must not hit the next user of a pooled connection."""
+        with self._lock:
+            self._socket = None
+
+    def tick(self, now: float) -> None:
+        """Cut off what is over time; and again what was cut off already, in case it has a new socket since."""
+        if self._why is not None or now >= self.deadline:
+            self._cut(TimedOut)
+
+
+class Watchdog:
+    """The thread that cuts calls off; between calls it does `chore` now and then. Starts when first needed."""
+
+    def __init__(self, chore: Callable[[], None]) -> None:
+        self._chore = chore
+        self._calls: set[Call] = set()
+        self._busy = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def watch(self, call: Call) -> None:
+        self._calls.add(call)
+        if self._thread is None or not self._thread.is_alive():  # a fork leaves threads behind
+            self._start()
+        if not self._busy.is_set():
+            self._busy.set()
+
+    def forget(self, call: Call) -> None:
+        self._calls.discard(call)
+
+    def close(self) -> None:
+        self._closed = True
+        self._busy.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._closed = False
+                self._thread = threading.Thread(target=self._run, name="outbound-watchdog", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        chore_at = time.monotonic() + IDLE_TICK
+        while not self._closed:
+            now = time.monotonic()
+            for call in self._calls.copy():
+                call.tick(now)
+            if now >= chore_at:
+                self._chore()
+                chore_at = now + IDLE_TICK
+            self._sleep()
+
+    def _sleep(self) -> None:
+        if self._calls:
+            time.sleep(TICK)
+            return
+        self._busy.clear()
+        if not self._calls and not self._closed:  # else `watch` came between, and has set what was just cleared
+            self._busy.wait(IDLE_TICK)

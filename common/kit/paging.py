@@ -1,0 +1,61 @@
+"""Keyset paging without SQL: what a list is asked for (`Window`) and what it answers (`Page`).
+
+A list function fetches `window.limit + 1` rows beyond `window.after` and lets `Page.cut` do the rest::
+
+    def endpoints(user_id: UUID, window: Window) -> Page[WebhookEndpoint]:
+        query = select(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
+        if window.after:
+            query = query.where(WebhookEndpoint.id < window.after[0])
+        query = query.order_by(WebhookEndpoint.id.desc()).limit(window.limit + 1)
+        with db.snapshot() as session:
+            return Page.cut(session.scalars(query).all(), window, lambda row: (row.id,))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+#: Where a page ended: the values of the sort key, of the same types that come back in `Window.after`.
+Position = tuple[UUID | datetime | int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` items, beyond the position `after` (None: from the start)."""
+
+    limit: int = 20
+    after: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page. `next` is where to go on; a feed keeps it even when there is nothing more yet."""
+
+    items: Sequence[T]
+    limit: int
+    has_more: bool = False
+    next: Position | None = None
+
+    @classmethod
+    def cut(
+        cls, rows: Sequence[T], window: Window, position: Callable[[T], Position], *, feed: bool = False
+    ) -> Page[T]:
+        """The page of `rows` (fetched with `window.limit + 1`).
+
+        A `feed` can be resumed from its end: `next` is then also given on the last page.
+        """
+        items = rows[: window.limit]
+        has_more = len(rows) > window.limit
+        end = position(items[-1]) if items else window.after
+        return cls(items, window.limit, has_more, end if has_more or feed else None)
+
+    def map(self, render: Callable[[T], U]) -> Page[U]:
+        """The same page with every item rendered."""
+        return Page([render(item) for item in self.items], self.limit, self.has_more, self.next)

@@ -1,0 +1,283 @@
+"""Who may come in: accounts, API keys, sessions, one-time links, attempts, mail to send, and who changed what.
+
+Nothing here opens a door by being read: passwords are Argon2id, tokens and key secrets only their SHA-256.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common.models.base import Base, Created, Id, Instant, Json, Word, one_of
+
+ROLES = ("user", "admin")
+#: Who can change something: by a session, a key, a mailed link, at the command line, or the platform by itself.
+ACTOR_KINDS = ("session", "api_key", "link", "operator", "platform")
+
+#: What an API key may do. Without a list a new key gets all but `admin`.
+SCOPES = (
+    "tools:read",
+    "invocations:read",
+    "invocations:write",
+    "usage:read",
+    "webhooks:manage",
+    "subscriptions:read",
+    "admin",
+)
+
+
+class User(Base):
+    """An account. `email` is kept as it was given, `email_key` (NFC, case-folded) is what must be unique."""
+
+    __tablename__ = "users"
+
+    id: Mapped[Id]
+    email: Mapped[Word]
+    email_key: Mapped[Word]
+    name: Mapped[Word]
+    password_hash: Mapped[Word]
+    #: Counts real changes of the password (not rehashes): links and logins in flight are bound to it.
+    password_version: Mapped[int] = mapped_column(default=1, server_default=text("1"))
+    role: Mapped[Word] = mapped_column(default="user", server_default=text("'user'"))
+    is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
+    email_verified_at: Mapped[Instant | None]
+    #: Sealed; signs the webhooks of per-call URLs.
+    default_webhook_secret: Mapped[Word | None]
+    created_at: Mapped[Created]
+
+    __table_args__ = (
+        UniqueConstraint("email_key"),
+        CheckConstraint(one_of("role", ROLES), name="role"),
+        CheckConstraint("password_version > 0", name="password_version"),
+        # "The last admin can be neither demoted nor disabled" counts and locks these few rows.
+        Index("ix_users_active_admins", "id", postgresql_where=text("role = 'admin' and is_active")),
+    )
+
+    @property
+    def email_verified(self) -> bool:
+        return self.email_verified_at is not None
+
+
+class ApiKey(Base):
+    """`jh_<lookup>_<secret><checksum>`. The lookup part finds the row and stays through rotations."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[Word]
+    lookup: Mapped[Word]
+    last4: Mapped[Word]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[Created]
+    expires_at: Mapped[Instant | None]
+    #: To the minute, not to the request.
+    last_used_at: Mapped[Instant | None]
+    revoked_at: Mapped[Instant | None]
+
+    __table_args__ = (
+        UniqueConstraint("lookup"),
+        CheckConstraint(f"scopes <@ array[{', '.join(repr(s) for s in SCOPES)}]::text[]", name="scopes"),
+        Index("ix_api_keys_user_id", "user_id", "id", postgresql_where=text("revoked_at is null")),
+    )
+
+    @property
+    def prefix(self) -> str:
+        """The part that may be shown: it recognises a key and opens nothing."""
+        return f"jh_{self.lookup}"
+
+
+class ApiKeySecret(Base):
+    """One secret of a key: the newest has no end of its own, rotated ones work until exactly `expires_at`."""
+
+    __tablename__ = "api_key_secrets"
+
+    id: Mapped[Id]
+    api_key_id: Mapped[UUID] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    secret_hash: Mapped[Word]
+    created_at: Mapped[Created]
+    expires_at: Mapped[Instant | None]
+
+
+class RefreshFamily(Base):
+    """One login: the chain of refresh tokens that descend from it, revoked as a whole."""
+
+    __tablename__ = "refresh_families"
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[Created]
+    #: Absolute: rotation does not move it.
+    expires_at: Mapped[Instant]
+    revoked_at: Mapped[Instant | None]
+    revoke_reason: Mapped[Word | None]
+
+    __table_args__ = (
+        CheckConstraint("(revoked_at is null) = (revoke_reason is null)", name="revoke_reason"),
+        Index("ix_refresh_families_live", "user_id", postgresql_where=text("revoked_at is null")),
+        Index("ix_refresh_families_expires_at", "expires_at"),
+    )
+
+
+class RefreshToken(Base):
+    """A link of the chain. Spending it is one UPDATE … WHERE used_at IS NULL that names its only successor."""
+
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[Id]
+    family_id: Mapped[UUID] = mapped_column(ForeignKey("refresh_families.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[Word]
+    created_at: Mapped[Created]
+    used_at: Mapped[Instant | None]
+    successor_id: Mapped[UUID | None]
+
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        UniqueConstraint("successor_id"),
+        CheckConstraint("(used_at is null) = (successor_id is null)", name="successor_id"),
+    )
+
+
+class PasswordReset(Base):
+    """A link that was mailed: single use, bound to the password it replaces."""
+
+    __tablename__ = "password_resets"
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    token_hash: Mapped[Word]
+    password_version: Mapped[int]
+    created_at: Mapped[Created]
+    expires_at: Mapped[Instant]
+    used_at: Mapped[Instant | None]
+
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        Index("ix_password_resets_user_id", "user_id", "created_at"),
+        Index("ix_password_resets_expires_at", "expires_at"),
+    )
+
+
+class EmailVerification(Base):
+    """A link that proves an address; bound to the address it was sent to."""
+
+    __tablename__ = "email_verifications"
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    token_hash: Mapped[Word]
+    email_key: Mapped[Word]
+    created_at: Mapped[Created]
+    expires_at: Mapped[Instant]
+    used_at: Mapped[Instant | None]
+
+    __table_args__ = (
+        UniqueConstraint("token_hash"),
+        Index("ix_email_verifications_user_id", "user_id", "created_at"),
+        Index("ix_email_verifications_expires_at", "expires_at"),
+    )
+
+
+class Throttle(Base):
+    """Attempts in a window that does not move. Kept here and not in Redis: a wipe must not reopen guessing."""
+
+    __tablename__ = "throttles"
+
+    #: A digest of what is counted (`login`, an address or a network); holds no personal data.
+    bucket: Mapped[str] = mapped_column(Text, primary_key=True)
+    attempts: Mapped[int]
+    ends_at: Mapped[Instant]
+
+    __table_args__ = (
+        CheckConstraint("attempts >= 0", name="attempts"),
+        Index("ix_throttles_ends_at", "ends_at"),
+    )
+
+
+class KnownPlace(Base):
+    """A network from which this account has logged in: a stranger's failures elsewhere do not delay it there."""
+
+    __tablename__ = "known_places"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    place: Mapped[str] = mapped_column(Text, primary_key=True)
+    seen_at: Mapped[Created]
+
+    __table_args__ = (Index("ix_known_places_seen_at", "seen_at"),)
+
+
+class Mail(Base):
+    """A mail to send: what it is about, never a token: links are made when it goes out."""
+
+    __tablename__ = "mails"
+
+    id: Mapped[Id]
+    template: Mapped[Word]
+    recipient: Mapped[Word]
+    data: Mapped[Json] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
+    created_at: Mapped[Created]
+    #: Null once it is done; while a sender has it, the end of its lease.
+    due_at: Mapped[Instant | None] = mapped_column(server_default=func.now())
+    tries: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    done_at: Mapped[Instant | None]
+    outcome: Mapped[Word | None]
+
+    __table_args__ = (
+        CheckConstraint("(due_at is null) = (done_at is not null)", name="due_at"),
+        CheckConstraint("(done_at is null) = (outcome is null)", name="outcome"),
+        Index("ix_mails_due_at", "due_at", postgresql_where=text("due_at is not null")),
+        Index("ix_mails_done_at", "done_at", postgresql_where=text("done_at is not null")),
+    )
+
+
+class AuditEntry(Base):
+    """Who changed what, when, from where, before and after. Append-only: the triggers below refuse anything else."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[Id]
+    at: Mapped[Created]
+    #: Null: an operator at the command line, or the platform itself.
+    actor_id: Mapped[UUID | None]
+    actor_kind: Mapped[Word]
+    action: Mapped[Word]
+    target_type: Mapped[Word]
+    target_id: Mapped[Word]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    request_id: Mapped[Word | None]
+    ip: Mapped[Word | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("actor_kind", ACTOR_KINDS), name="actor_kind"),
+        Index("ix_audit_log_target", "target_type", "target_id", "id"),
+        Index("ix_audit_log_actor_id", "actor_id", "id"),
+    )
+
+
+#: What metadata cannot say; for the migration and for tests that build the tables from metadata.
+DDL_UP = (
+    """
+    create function audit_log_is_append_only() returns trigger language plpgsql as $$
+    begin
+        raise exception 'audit_log is append-only' using errcode = 'restrict_violation';
+    end $$
+    """,
+    """
+    create trigger audit_log_no_change before update or delete on audit_log
+        for each row execute function audit_log_is_append_only()
+    """,
+    """
+    create trigger audit_log_no_truncate before truncate on audit_log
+        for each statement execute function audit_log_is_append_only()
+    """,
+)
+DDL_DOWN = (
+    "drop trigger if exists audit_log_no_truncate on audit_log",
+    "drop trigger if exists audit_log_no_change on audit_log",
+    "drop function if exists audit_log_is_append_only()",
+)

@@ -1,0 +1,262 @@
+"""One invocation in three tables: what it is (`invocations`), what is to do (`queue`), what was tried (`attempts`).
+
+`invocations` is written at submit and at the end, and never again. `queue` holds open work only: its row is
+*parked* (no place), *ready* (a place and a rank, no token) or *running* (a token); the end deletes it. A row in
+`queue` and an `open` status therefore mean the same thing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Sequence,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tokens, Word, one_of
+
+ENDS = ("succeeded", "failed", "canceled", "expired")
+STATUSES = ("queued", "running", *ENDS)
+ERROR_CODES = (
+    "tool_error",
+    "tool_failed",
+    "tool_timeout",
+    "tool_unreachable",
+    "tool_bad_response",
+    "output_too_large",
+    "output_rejected",
+    "credential_unavailable",
+    "worker_lost",
+)
+
+#: The virtual clock of the fair queue: the highest rank taken so far (start-time fair queueing, Goyal et al. 1996).
+VT = Sequence("vt", metadata=Base.metadata, minvalue=0, start=0)
+
+
+class Invocation(Base):
+    """The facts. `status` is `open` until the end; queued or running is what `queue` says.
+
+    `trouble` is set by the ends but success: an index on `status` would cost every end a new entry in each index, this
+    one costs those that are rare.
+    """
+
+    __tablename__ = "invocations"
+
+    id: Mapped[Id]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    period_id: Mapped[UUID] = mapped_column(ForeignKey("periods.id"))
+    tool_id: Mapped[UUID] = mapped_column(ForeignKey("tools.id"))
+    tool_version_id: Mapped[UUID] = mapped_column(ForeignKey("tool_versions.id"))
+    api_key_id: Mapped[UUID | None]
+    status: Mapped[Word] = mapped_column(server_default="open")
+    input: Mapped[Any | None] = mapped_column(JSONB(none_as_null=False))
+    output: Mapped[Any | None] = mapped_column(JSONB(none_as_null=False))
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    metadata_: Mapped[Json] = mapped_column("metadata", server_default=text("'{}'"))
+    webhook_url: Mapped[str | None]
+    webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    held: Mapped[Tokens]
+    charged: Mapped[int | None] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    request_id: Mapped[Word]
+    created_at: Mapped[Created]
+    started_at: Mapped[Instant | None]
+    finished_at: Mapped[Instant | None]
+    expires_at: Mapped[Instant]
+    cancel_requested_at: Mapped[Instant | None]
+    trouble: Mapped[bool | None]
+
+    __table_args__ = (
+        CheckConstraint(one_of("status", ("open", *ENDS)), name="status"),
+        CheckConstraint(one_of("error_code", ERROR_CODES), name="error_code"),
+        CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
+        CheckConstraint("charged between 0 and held", name="charged"),
+        CheckConstraint("charged = 0 or status = 'succeeded'", name="only_success_is_charged"),
+        CheckConstraint("(status = 'open') = (finished_at is null)", name="end"),
+        CheckConstraint("(status = 'open') = (charged is null)", name="settled"),
+        CheckConstraint("(status = 'failed') = (error_code is not null)", name="error"),
+        CheckConstraint("status not in ('succeeded', 'failed') or started_at is not null", name="started"),
+        CheckConstraint("status <> 'expired' or started_at is null", name="expired"),
+        CheckConstraint("started_at >= created_at and finished_at >= coalesce(started_at, created_at)", name="times"),
+        CheckConstraint("attempts >= 0", name="attempts"),
+        CheckConstraint("(status in ('failed', 'canceled', 'expired')) = (trouble is not null)", name="trouble"),
+        Index("ix_invocations_user_id_id", "user_id", "id"),
+        Index("ix_invocations_tool_id_id", "tool_id", "id"),
+        Index("ix_invocations_user_id_tool_id_id", "user_id", "tool_id", "id"),
+        Index("ix_invocations_trouble", "user_id", "status", "id", postgresql_where=text("trouble")),
+        Index("ix_invocations_all_trouble", "status", "id", postgresql_where=text("trouble")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class QueueRow(Base):
+    """Open work. Small, hot, and gone at the end.
+
+    `moves` counts how often the row went into a place or out of one: the gate in Redis hears of moves in any order, and
+    believes the one with the highest number.
+    """
+
+    __tablename__ = "queue"
+
+    id: Mapped[UUID] = mapped_column(ForeignKey("invocations.id"), primary_key=True)
+    user_id: Mapped[UUID]
+    period_id: Mapped[UUID]
+    tool_id: Mapped[UUID]
+    tool_version_id: Mapped[UUID]
+    held: Mapped[Tokens]
+    timeout_seconds: Mapped[int] = mapped_column(SmallInteger)
+    place: Mapped[int | None]
+    rank: Mapped[int | None] = mapped_column(BigInteger)
+    moves: Mapped[int] = mapped_column(server_default=text("0"))
+    due_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    expires_at: Mapped[Instant]
+    token: Mapped[UUID | None]
+    worker: Mapped[UUID | None]
+    taken_at: Mapped[Instant | None]
+    give_up_at: Mapped[Instant | None]
+    sent_at: Mapped[Instant | None]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    losses: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    started_at: Mapped[Instant | None]
+    cancel_at: Mapped[Instant | None]
+    last_error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+
+    __table_args__ = (
+        CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
+        CheckConstraint("place >= 1", name="place"),
+        CheckConstraint("(place is null) = (rank is null)", name="ranked"),
+        CheckConstraint("token is null or place is not null", name="running_has_a_place"),
+        CheckConstraint("(token is null) = (worker is null)", name="owner"),
+        CheckConstraint("(token is null) = (give_up_at is null)", name="lease"),
+        CheckConstraint("(token is null) = (taken_at is null)", name="taken"),
+        CheckConstraint("token is not null or sent_at is null", name="sent"),
+        CheckConstraint("attempts >= 0 and losses >= 0 and moves >= 0", name="counts"),
+        Index("ix_queue_ready", "rank", postgresql_where=text("token is null and place is not null")),
+        Index("ix_queue_parked", "period_id", "due_at", postgresql_where=text("place is null")),
+        Index("ix_queue_expires_at", "expires_at", postgresql_where=text("token is null")),
+        Index("ix_queue_running", "give_up_at", postgresql_where=text("give_up_at is not null")),
+        Index("ix_queue_period_id_id", "period_id", "id"),
+        {
+            "postgresql_with": {
+                "fillfactor": "60",
+                "autovacuum_vacuum_threshold": "5000",
+                "autovacuum_vacuum_scale_factor": "0",
+                "autovacuum_vacuum_cost_delay": "0",
+            }
+        },
+    )
+
+
+class Attempt(Base):
+    """One call that was begun, and how it ended. Numbers run 1..n without gaps."""
+
+    __tablename__ = "attempts"
+
+    invocation_id: Mapped[UUID] = mapped_column(ForeignKey("invocations.id"), primary_key=True)
+    n: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    token: Mapped[UUID]
+    worker: Mapped[UUID]
+    started_at: Mapped[Instant]
+    ended_at: Mapped[Created]
+    outcome: Mapped[Word]
+    http_status: Mapped[int | None] = mapped_column(SmallInteger)
+    detail: Mapped[str | None]
+
+    __table_args__ = (
+        UniqueConstraint("token"),
+        CheckConstraint(one_of("outcome", ("succeeded", "canceled", *ERROR_CODES)), name="outcome"),
+        CheckConstraint("n >= 1", name="n"),
+        CheckConstraint("ended_at >= started_at", name="times"),
+    )
+
+
+class IdempotencyKey(Base):
+    """Which invocation a key of an account stands for; 24 hours long."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    request_hash: Mapped[Word]
+    invocation_id: Mapped[UUID] = mapped_column(ForeignKey("invocations.id"))
+    created_at: Mapped[Created]
+
+    __table_args__ = (
+        CheckConstraint("length(key) between 1 and 255", name="key"),
+        Index("ix_idempotency_keys_created_at", "created_at"),
+    )
+
+
+class Process(Base):
+    """A worker process and its pulse: who stops beating has lost its work (in two steps: suspect, then dead)."""
+
+    __tablename__ = "processes"
+
+    id: Mapped[Id]
+    kind: Mapped[Word]
+    name: Mapped[Word]
+    started_at: Mapped[Created]
+    pulse_at: Mapped[Created]
+    progress_at: Mapped[Created]
+    suspect_at: Mapped[Instant | None]
+    stopping: Mapped[bool] = mapped_column(server_default=text("false"))
+
+    __table_args__ = (Index("ix_processes_pulse_at", "pulse_at"),)
+
+
+class SweepRun(Base):
+    """When each periodic piece of work was last done, and how it went: what `doctor` and alerts look at."""
+
+    __tablename__ = "sweep_runs"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    ran_at: Mapped[Created]
+    milliseconds: Mapped[int]
+    runs: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    failures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+    __table_args__ = (CheckConstraint("milliseconds >= 0 and runs >= failures", name="counts"),)
+
+
+#: An end is an end: afterwards only the payloads may be dropped (retention), and nothing is ever deleted.
+ENDED_IS_FINAL_UP = """
+create function invocations_ended_is_final() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'DELETE' or new.input is not null and new.input is distinct from old.input
+     or new.output is not null and new.output is distinct from old.output
+     or to_jsonb(new) - array['input', 'output'] <> to_jsonb(old) - array['input', 'output'] then
+    raise exception 'invocation % has ended: it never changes', old.id
+      using errcode = 'integrity_constraint_violation', constraint = 'invocations_ended_is_final';
+  end if;
+  return new;
+end $$;
+create trigger invocations_ended_is_final before update or delete on invocations
+  for each row when (old.status <> 'open') execute function invocations_ended_is_final();
+"""
+ENDED_IS_FINAL_DOWN = "drop function invocations_ended_is_final() cascade"
+
+#: Time-ordered ids made inside SQL (RFC 9562 §5.7); PostgreSQL has its own only since version 18.
+UUID7_UP = """
+create function uuid7() returns uuid language sql volatile parallel safe as $$
+  select encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+    from 1 for 6), 52, 1), 53, 1), 'hex')::uuid
+$$
+"""
+UUID7_DOWN = "drop function uuid7()"
+
+DDL_UP = (ENDED_IS_FINAL_UP, UUID7_UP)
+DDL_DOWN = (ENDED_IS_FINAL_DOWN, UUID7_DOWN)

@@ -1,0 +1,238 @@
+"""Sessions: a login starts a family of refresh tokens; each is spent once and names its only successor.
+
+The successor is not stored but derived (HMAC) from the spent token and the successor's random id, so that requests
+which race with one token within `GRACE_SECONDS` all get the same pair, while the table knows hashes only. A spent
+token that comes back later is a stolen one, whoever holds it: that family ends, and no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from common import addresses, passwords, standing, throttles
+from common.errors import (
+    AccountDisabled,
+    DependencyUnavailable,
+    InvalidCredentials,
+    TokenExpired,
+    TokenRevoked,
+    Unauthenticated,
+)
+from common.kit import clock, crypto, db, log
+from common.models.accounts import KnownPlace, RefreshFamily, RefreshToken, User
+
+ACCESS_SECONDS = 15 * 60
+GRACE_SECONDS = 10
+#: A session ends this long after its login, however much it is used …
+ABSOLUTE = timedelta(days=30)
+#: … and after this long without a refresh.
+IDLE = timedelta(days=14)
+PREFIX = "jhr_"
+
+_log = log.get(__name__)
+
+authenticate = standing.of_session
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A refresh token and what the access token beside it says. The same pair is always signed the same."""
+
+    user_id: UUID
+    family_id: UUID
+    token_id: UUID
+    refresh_token: str
+    issued_at: datetime
+
+    @property
+    def access_expires_at(self) -> datetime:
+        return self.issued_at + timedelta(seconds=ACCESS_SECONDS)
+
+
+# -- login ---------------------------------------------------------------------------------------------------
+
+
+def login(email: str, password: str, *, ip: str) -> Pair:
+    """Start a session. An unknown address takes the same way, and the same time, as a wrong password.
+
+    Raises:
+        TooManyAttempts: for this account or this network, until the window ends.
+        InvalidCredentials: the address or the password is wrong.
+        AccountDisabled: both are right, but the account is disabled.
+    """
+    key = addresses.key(email)
+    with db.transaction() as session:
+        user = session.execute(_account(key, throttles.place(ip))).one_or_none()
+        counters = throttles.login(key, ip, known=bool(user and user.known))
+        throttles.count(session, *counters)
+    if not _right(user, password, counters) or user is None:
+        _log.warning("login failed", account=throttles.bucket("log", key), ip=ip)
+        raise InvalidCredentials
+    rehashed = passwords.rehash(user.password_hash, password)
+    with db.transaction() as session:  # the account before the counters, as a reset does: no deadlock
+        pair = _start(session, user, rehashed, throttles.place(ip))
+        throttles.give_back(session, *counters)
+    _log.info("login", user_id=str(user.id), family_id=str(pair.family_id), ip=ip)
+    return pair
+
+
+def _right(user: Row[Any] | None, password: str, counters: tuple[throttles.Counter, ...]) -> bool:
+    try:
+        return passwords.verify(user.password_hash if user else None, password)
+    except DependencyUnavailable:  # too many at once: nobody has guessed anything
+        with db.transaction() as session:
+            throttles.give_back(session, *counters)
+        raise
+
+
+def _account(key: str, place: str) -> Any:
+    """The account with that address, and whether it has been logged into from that place."""
+    known = select(KnownPlace.user_id).where(KnownPlace.user_id == User.id, KnownPlace.place == place).exists()
+    return select(User.id, User.password_hash, User.password_version, known.label("known")).where(User.email_key == key)
+
+
+def _start(session: Session, user: Row[Any], rehashed: str | None, place: str) -> Pair:
+    """A new family, if the password that was checked still holds: the row is locked against a change of it."""
+    found = session.execute(
+        select(User.password_version, User.is_active).where(User.id == user.id).with_for_update(key_share=True)
+    ).one()
+    if found.password_version != user.password_version:
+        raise InvalidCredentials
+    if not found.is_active:
+        raise AccountDisabled
+    if rehashed:
+        session.execute(update(User).where(User.id == user.id).values(password_hash=rehashed))
+    throttles.remember_place(session, user.id, place)
+    family_id, refresh_token = clock.uuid7(), PREFIX + crypto.token()
+    issued_at = session.execute(
+        insert(RefreshFamily)
+        .values(id=family_id, user_id=user.id, expires_at=func.now() + ABSOLUTE)
+        .returning(RefreshFamily.created_at)
+    ).scalar_one()
+    token_id = _add(session, family_id, refresh_token)
+    return Pair(user.id, family_id, token_id, refresh_token, issued_at)
+
+
+def _add(session: Session, family_id: UUID, refresh_token: str, token_id: UUID | None = None) -> UUID:
+    token_id = token_id or clock.uuid7()
+    values = {"id": token_id, "family_id": family_id, "token_hash": crypto.digest(refresh_token)}
+    session.execute(insert(RefreshToken).values(values))
+    return token_id
+
+
+# -- refresh -------------------------------------------------------------------------------------------------
+
+
+def refresh(refresh_token: str) -> Pair:
+    """Spend a refresh token for a new pair.
+
+    Raises:
+        Unauthenticated: not a refresh token of ours.
+        TokenExpired: the session is over (30 days, or 14 days unused).
+        TokenRevoked: logged out, or reused: then the whole family ends now.
+    """
+    with db.transaction() as session:
+        pair = _spend(session, refresh_token) or _again(session, refresh_token)
+        if pair is not None:
+            return pair
+    _reused(refresh_token)
+    raise TokenRevoked
+
+
+def _spend(session: Session, refresh_token: str) -> Pair | None:
+    """The one UPDATE that only one request can win."""
+    successor_id = clock.uuid7()
+    spent = session.execute(
+        update(RefreshToken)
+        .where(
+            RefreshToken.token_hash == crypto.digest(refresh_token),
+            RefreshToken.used_at.is_(None),
+            RefreshToken.created_at > func.now() - IDLE,
+            RefreshFamily.id == RefreshToken.family_id,
+            RefreshFamily.revoked_at.is_(None),
+            RefreshFamily.expires_at > func.now(),
+            User.id == RefreshFamily.user_id,
+            User.is_active,
+        )
+        .values(used_at=func.now(), successor_id=successor_id)
+        .returning(RefreshToken.family_id, RefreshToken.used_at, RefreshFamily.user_id)
+    ).one_or_none()
+    if spent is None:
+        return None
+    successor = _successors(refresh_token, successor_id)[0]
+    _add(session, spent.family_id, successor, successor_id)
+    return Pair(spent.user_id, spent.family_id, successor_id, successor, spent.used_at)
+
+
+def _again(session: Session, refresh_token: str) -> Pair | None:
+    """The pair that a racing request was given; None when the token was spent longer ago. Raises like `refresh`."""
+    found = session.execute(_token(refresh_token)).one_or_none()
+    if found is None:
+        raise Unauthenticated
+    if found.revoked_at is not None or not found.is_active:
+        raise TokenRevoked
+    if found.over:
+        raise TokenExpired
+    if not found.racing:
+        return None
+    for successor in _successors(refresh_token, found.successor_id):
+        if crypto.digest(successor) == found.successor_hash:
+            return Pair(found.user_id, found.family_id, found.successor_id, successor, found.used_at)
+    raise TokenRevoked
+
+
+def _token(refresh_token: str) -> Any:
+    successor = select(RefreshToken.id, RefreshToken.token_hash).subquery()
+    racing = RefreshToken.used_at > func.now() - timedelta(seconds=GRACE_SECONDS)
+    unused_too_long = RefreshToken.used_at.is_(None) & (RefreshToken.created_at <= func.now() - IDLE)
+    return (
+        select(
+            RefreshToken.family_id,
+            RefreshToken.used_at,
+            RefreshToken.successor_id,
+            RefreshFamily.user_id,
+            RefreshFamily.revoked_at,
+            User.is_active,
+            successor.c.token_hash.label("successor_hash"),
+            racing.label("racing"),
+            (unused_too_long | (RefreshFamily.expires_at <= func.now())).label("over"),
+        )
+        .join(RefreshFamily, RefreshFamily.id == RefreshToken.family_id)
+        .join(User, User.id == RefreshFamily.user_id)
+        .outerjoin(successor, successor.c.id == RefreshToken.successor_id)
+        .where(RefreshToken.token_hash == crypto.digest(refresh_token))
+    )
+
+
+def _successors(spent: str, successor_id: UUID) -> list[str]:
+    """The token that follows `spent`, under each key of ours: the first is the one to hand out."""
+    return [PREFIX + mac for mac in crypto.macs("refresh-successor", f"{spent}.{successor_id}")]
+
+
+# -- the end -------------------------------------------------------------------------------------------------
+
+
+def logout(refresh_token: str) -> None:
+    """End the session of this refresh token, spent or not. One that is unknown or over is no error (RFC 7009 §2.2)."""
+    _end(refresh_token, "logout")
+
+
+def _reused(refresh_token: str) -> None:
+    family_id = _end(refresh_token, "reuse")
+    _log.warning("refresh token reused: session ended", family_id=str(family_id))
+
+
+def _end(refresh_token: str, reason: str) -> UUID | None:
+    with db.transaction() as session:
+        found = session.execute(_token(refresh_token)).one_or_none()
+    if found is None or found.revoked_at is not None:
+        return None
+    with standing.changing(found.user_id), db.transaction() as session:
+        standing.end_sessions(session, found.user_id, reason, family_id=found.family_id)
+    return UUID(str(found.family_id))

@@ -1,0 +1,271 @@
+"""One frozen `Settings`, read once from the environment, complaining about everything that is wrong at once.
+
+Each name is explained in `.env.example`. A secret may also come from a file: `<NAME>_FILE` names it. A `.env`
+file in the working directory is read first; the real environment wins over it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+Network = IPv4Network | IPv6Network
+
+#: Secrets that development falls back to. Production refuses to start with any of them.
+DEVELOPMENT_SECRETS = {
+    "JWT_SECRET_KEY": "development-only-jwt-secret-do-not-deploy",
+    "SECRETS_KEYS": "development-only-secrets-key-do-not-deploy",
+    "FLOWER_BASIC_AUTH": "flower:development-only",
+}
+MIN_SECRET_BYTES = 32
+MIN_PASSWORD = 10
+
+
+class SettingsError(Exception):
+    """Everything that is wrong with the environment, one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("settings are not usable:\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration of one process. Durations are seconds, sizes bytes."""
+
+    env: str
+    database_url: str
+    redis_url: str
+    broker_url: str
+    jwt_secret_keys: tuple[str, ...] = field(repr=False)
+    secrets_keys: tuple[str, ...] = field(repr=False)
+    admin_email: str | None
+    admin_password: str | None = field(repr=False)
+    host: str
+    port: int
+    flower_port: int
+    flower_basic_auth: str = field(repr=False)
+    data_dir: Path
+    public_url: str
+    cors_origins: tuple[str, ...]
+    smtp_url: str | None = field(repr=False)
+    mail_from: str
+    outbound_allow: tuple[Network, ...]
+    web_processes: int
+    worker_processes: int
+    worker_threads: int
+    log_level: str
+    log_format: str
+    otel_endpoint: str | None
+    trusted_proxies: int
+    max_body_bytes: int
+    expose_docs: bool
+    expose_metrics: bool
+    email_verification_required: bool
+    doorbells_max: int
+    failpoints: str
+
+    @property
+    def production(self) -> bool:
+        return self.env == "production"
+
+
+def load(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
+    """Read the settings. Raises `SettingsError` with every problem found, not just the first."""
+    env = dict(os.environ if environ is None else environ)
+    if environ is None and dotenv is not None and dotenv.is_file():
+        env = {**read_dotenv(dotenv.read_text(encoding="utf-8")), **env}
+    return _Reader(env).settings()
+
+
+def read_dotenv(text: str) -> dict[str, str]:
+    """`NAME=value` lines; blank lines and `#` comments are skipped, matching quotes around a value are dropped."""
+    values: dict[str, str] = {}
+    for raw in text.splitlines():
+        line = raw.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#") or "=" not in line:
+            continue
+        name, _, value = line.partition("=")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        values[name.strip()] = value
+    return values
+
+
+class _Reader:
+    """Takes values from the environment and remembers what was wrong with them."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = env
+        self.problems: list[str] = []
+        self.production = env.get("ENV", "development") == "production"
+
+    def settings(self) -> Settings:
+        database_url = self.text("DATABASE_URL", self.required("postgresql://localhost/joyfull"))
+        redis_url = self.text("REDIS_URL", self.required("redis://localhost:6379/0"))
+        port = self.integer("PORT", 8000, 1, 65535)
+        worker_processes = self.integer("WORKER_PROCESSES", 2, 1, 256)
+        worker_threads = self.integer("WORKER_THREADS", 200, 1, 2000)
+        data_dir = Path(self.text("DATA_DIR", "./var")).absolute()
+        settings = Settings(
+            env=self.choice("ENV", "development", ("development", "production")),
+            database_url=self.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
+            redis_url=self.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
+            broker_url=self.url(
+                self.text("BROKER_URL", redis_url), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps")
+            ),
+            jwt_secret_keys=self.secrets("JWT_SECRET_KEY"),
+            secrets_keys=self.secrets("SECRETS_KEYS"),
+            admin_email=self.text("ADMIN_EMAIL", "") or None,
+            admin_password=self.password("ADMIN_PASSWORD"),
+            host=self.text("HOST", "127.0.0.1"),
+            port=port,
+            flower_port=self.integer("FLOWER_PORT", 5555, 1, 65535),
+            flower_basic_auth=self.flower_auth(),
+            data_dir=data_dir,
+            public_url=self.url(
+                self.text("PUBLIC_URL", f"http://localhost:{port}"), "PUBLIC_URL", ("http", "https")
+            ).rstrip("/"),
+            cors_origins=self.origins("CORS_ORIGINS"),
+            smtp_url=self.url(self.text("SMTP_URL", ""), "SMTP_URL", ("smtp", "smtps")) or None,
+            mail_from=self.text("MAIL_FROM", "Joyfull Hub <no-reply@localhost>"),
+            outbound_allow=self.networks("OUTBOUND_ALLOW", "" if self.production else "127.0.0.0/8"),
+            web_processes=self.integer("WEB_PROCESSES", 2, 1, 256),
+            worker_processes=worker_processes,
+            worker_threads=worker_threads,
+            log_level=self.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            log_format=self.choice("LOG_FORMAT", "json", ("json", "console")),
+            otel_endpoint=self.text("OTEL_EXPORTER_OTLP_ENDPOINT", "") or None,
+            trusted_proxies=self.integer("TRUSTED_PROXIES", 0, 0, 10),
+            max_body_bytes=self.integer("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
+            expose_docs=self.boolean("EXPOSE_DOCS", not self.production),
+            expose_metrics=self.boolean("EXPOSE_METRICS", not self.production),
+            email_verification_required=self.boolean("EMAIL_VERIFICATION_REQUIRED", False),
+            doorbells_max=self.integer("DOORBELLS_MAX", worker_processes * worker_threads, 1, 1_000_000),
+            failpoints=self.failpoints(),
+        )
+        if self.problems:
+            raise SettingsError(self.problems)
+        return settings
+
+    # -- single values ---------------------------------------------------------------------------------------
+
+    def text(self, name: str, default: str) -> str:
+        file = self.env.get(f"{name}_FILE")
+        if file and name in self.env:
+            self.problems.append(f"{name} and {name}_FILE are both set; set one")
+        if file:
+            try:
+                return Path(file).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                self.problems.append(f"{name}_FILE cannot be read: {error.strerror}")
+                return default
+        return self.env.get(name, "").strip() or default
+
+    def required(self, development_default: str) -> str:
+        """In production nothing is guessed: an empty default is reported by `url`."""
+        return "" if self.production else development_default
+
+    def parsed(self, name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
+        raw = self.text(name, "")
+        if not raw:
+            return default
+        try:
+            return parse(raw)
+        except ValueError:
+            self.problems.append(f"{name} must be {expected}, not {raw!r}")
+            return default
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        def parse(raw: str) -> int:
+            number = int(raw)
+            if not low <= number <= high:
+                raise ValueError
+            return number
+
+        return self.parsed(name, default, parse, f"a whole number from {low} to {high}")
+
+    def boolean(self, name: str, default: bool) -> bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+        def parse(raw: str) -> bool:
+            if raw.lower() not in words:
+                raise ValueError
+            return words[raw.lower()]
+
+        return self.parsed(name, default, parse, "true or false")
+
+    def choice(self, name: str, default: str, options: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in options:
+            self.problems.append(f"{name} must be one of {', '.join(options)}, not {value!r}")
+        return value
+
+    def url(self, value: str, name: str, schemes: tuple[str, ...]) -> str:
+        if not value:
+            if name in {"DATABASE_URL", "REDIS_URL"}:
+                self.problems.append(f"{name} is required in production")
+            return value
+        if urlsplit(value).scheme.split("+")[0] not in schemes:
+            self.problems.append(f"{name} must start with {' or '.join(s + '://' for s in schemes)}")
+        if self.production and "guest:guest@" in value:
+            self.problems.append(f"{name} uses the guest account; production needs its own")
+        return value
+
+    def origins(self, name: str) -> tuple[str, ...]:
+        origins = tuple(o.strip().rstrip("/") for o in self.text(name, "").split(",") if o.strip())
+        for origin in origins:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path or "*" in origin:
+                self.problems.append(f"{name} must list exact origins such as https://app.example.com, not {origin!r}")
+        return origins
+
+    def networks(self, name: str, default: str) -> tuple[Network, ...]:
+        def parse(raw: str) -> tuple[Network, ...]:
+            return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
+
+        return self.parsed(name, parse(default), parse, "a comma-separated list of CIDR networks")
+
+    # -- secrets ---------------------------------------------------------------------------------------------
+
+    def secrets(self, name: str) -> tuple[str, ...]:
+        default = DEVELOPMENT_SECRETS[name]
+        keys = tuple(k.strip() for k in self.text(name, "" if self.production else default).split(",") if k.strip())
+        if not keys:
+            self.problems.append(f"{name} is required in production (32 bytes or more; `openssl rand -hex 32`)")
+        for key in keys:
+            if len(key.encode()) < MIN_SECRET_BYTES:
+                self.problems.append(f"{name} has a key shorter than {MIN_SECRET_BYTES} bytes")
+            if self.production and key == default:
+                self.problems.append(f"{name} is the development secret; production needs its own")
+        if len(set(keys)) != len(keys):
+            self.problems.append(f"{name} lists the same key twice")
+        return keys
+
+    def password(self, name: str) -> str | None:
+        value = self.text(name, "") or None
+        if value is not None and len(value) < MIN_PASSWORD:
+            self.problems.append(f"{name} must have at least {MIN_PASSWORD} characters")
+        return value
+
+    def flower_auth(self) -> str:
+        name = "FLOWER_BASIC_AUTH"
+        value = self.text(name, "" if self.production else DEVELOPMENT_SECRETS[name])
+        if ":" not in value:
+            self.problems.append(f"{name} must be user:password")
+        elif self.production and value == DEVELOPMENT_SECRETS[name]:
+            self.problems.append(f"{name} is the development secret; production needs its own")
+        return value
+
+    def failpoints(self) -> str:
+        value = self.text("FAILPOINTS", "")
+        if value and self.production:
+            self.problems.append("FAILPOINTS must not be set in production")
+        return value

@@ -1,0 +1,222 @@
+"""Who is subscribed to what, in life order: subscribe, submit under it, see it, renew it, cancel it.
+
+A subscription brings one period after the other (`months`, `periods`), and each period its tokens. A period is opened
+by whoever needs it first, a request or the beat: both do the same under the account's lock, so none is opened twice
+and none is left out. docs/decisions/periods.md tells why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from common import audit, budgets
+from common.audit import Actor
+from common.errors import Conflict, NotFound
+from common.kit import db
+from common.models.base import MAX_TOKENS
+from common.models.subscriptions import Grant, Period, Plan, Subscription
+from common.subscriptions import periods, plans, renewal
+from common.subscriptions.renewal import renew, renew_due
+from common.subscriptions.terms import PeriodTerms, for_submit, forget_terms, plans_that_allow
+
+__all__ = [
+    "Current",
+    "PeriodTerms",
+    "cancel",
+    "current",
+    "for_submit",
+    "forget_terms",
+    "grant",
+    "granted",
+    "period_bounds",
+    "plans",
+    "plans_that_allow",
+    "renew",
+    "renew_due",
+    "subscribe",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """An account's subscription as it is shown. The tokens are the period's, recomputed from rows."""
+
+    plan: str
+    status: str
+    current_period_start: datetime
+    current_period_end: datetime
+    cancel_at_period_end: bool
+    pending_plan: str | None
+    tokens: budgets.Balance
+
+
+# -- subscribe ---------------------------------------------------------------------------------------------------
+
+
+def subscribe(user_id: UUID, slug: str) -> tuple[Current, bool]:
+    """Subscribe or change plans. Returns the subscription, and whether it began with this.
+
+    None yet, or none any more: it begins now. Higher: at once, the difference is granted now. Lower: at the end of the
+    period. The same: takes a pending change or cancellation back. After an immediate cancel the period that is still
+    running is opened again, with its charges.
+
+    Raises `Invalid` (no such plan) and `Conflict` (nothing to change).
+    """
+    with db.transaction() as session:
+        plan = plans.named(session, slug)
+        now = periods.lock(session, user_id)
+        subscription, period = renewal.up_to_date(session, user_id, now)
+        began = subscription is None or subscription.status != "active"
+        if subscription is None or period is None:
+            period, granted = _begin(session, user_id, plan, now), True
+        else:
+            _reopen(subscription, period)
+            granted = _change(session, subscription, period, plan, reopened=began)
+    forget_terms(user_id)
+    if granted:
+        budgets.tell(user_id, period.id)
+    return current(user_id), began
+
+
+def _begin(session: Session, user_id: UUID, plan: Plan, now: datetime) -> Period:
+    subscription = Subscription(user_id=user_id, plan_id=plan.id, status="active", anchor=now)
+    session.add(subscription)
+    session.flush()
+    return periods.first(session, subscription, plan)
+
+
+def _reopen(subscription: Subscription, period: Period) -> None:
+    """Give access back after an immediate cancel; nothing happens to a subscription that has it."""
+    subscription.status, period.access_ended_at = "active", None
+
+
+def _change(session: Session, subscription: Subscription, period: Period, plan: Plan, *, reopened: bool) -> bool:
+    """Returns whether tokens were granted."""
+    present = session.get_one(Plan, subscription.plan_id)
+    undoes = subscription.cancel_at_period_end or subscription.pending_plan_id is not None
+    if plan.id == present.id and not undoes and not reopened:
+        raise Conflict(f"The subscription is on the plan {plan.slug} already.")
+    subscription.cancel_at_period_end, subscription.canceled_at = False, None
+    if plans.is_lower(plan, present):
+        subscription.pending_plan_id = plan.id
+        return False
+    subscription.pending_plan_id, subscription.plan_id = None, plan.id
+    return plan.id != present.id and periods.raise_to(session, period, plan)
+
+
+# -- see it --------------------------------------------------------------------------------------------------------
+
+#: The period that is open, or else the one that was last.
+_SHOWN = (Period.closed_at.is_not(None), Period.starts_at.desc())
+_OVERDUE = text("select 1 from periods where user_id = :user and closed_at is null and ends_at <= now()")
+
+
+def current(user_id: UUID) -> Current:
+    """The subscription, its period and the period's tokens, all of one moment. Raises `NotFound`: never had one."""
+    if db.once(_OVERDUE, {"user": user_id}):
+        renewal.renew(user_id)
+    with db.snapshot() as session:
+        subscription = periods.latest(session, user_id)
+        if subscription is None:
+            raise NotFound("There has never been a subscription.")
+        of_it = select(Period).where(Period.subscription_id == subscription.id)
+        period = session.scalars(of_it.order_by(*_SHOWN).limit(1)).one()
+        return _shown(session, subscription, period)
+
+
+def _shown(session: Session, subscription: Subscription, period: Period) -> Current:
+    pending = session.get(Plan, subscription.pending_plan_id) if subscription.pending_plan_id else None
+    return Current(
+        plan=session.get_one(Plan, subscription.plan_id).slug,
+        status=subscription.status,
+        current_period_start=period.starts_at,
+        current_period_end=period.ends_at,
+        cancel_at_period_end=subscription.cancel_at_period_end,
+        pending_plan=pending.slug if pending else None,
+        tokens=budgets.balance(session, period.id),
+    )
+
+
+_BOUNDS = text("""
+select starts_at, ends_at from periods where user_id = :user order by starts_at desc limit 1
+""")
+
+
+def period_bounds(user_id: UUID) -> tuple[datetime, datetime] | None:
+    """When the current period (or the last one) begins and ends; None for an account that never had one."""
+    if db.once(_OVERDUE, {"user": user_id}):
+        renewal.renew(user_id)
+    rows = db.once(_BOUNDS, {"user": user_id})
+    return (rows[0].starts_at, rows[0].ends_at) if rows else None
+
+
+# -- cancel it -----------------------------------------------------------------------------------------------------
+
+
+def cancel(user_id: UUID, *, at_period_end: bool = True) -> Current:
+    """End the subscription with its period (asking twice is asking once), or its access right now.
+
+    What was accepted runs on and settles in its period either way.
+    Raises `NotFound` (never had one) and `Conflict` (ended already).
+    """
+    with db.transaction() as session:
+        now = periods.lock(session, user_id)
+        subscription, period = renewal.up_to_date(session, user_id, now)
+        if subscription is None:
+            raise NotFound("There has never been a subscription.")
+        if subscription.status != "active" or period is None:
+            raise Conflict("The subscription has ended already.")
+        subscription.pending_plan_id = None
+        subscription.canceled_at = subscription.canceled_at or now
+        subscription.cancel_at_period_end = at_period_end
+        if not at_period_end:
+            subscription.status, period.access_ended_at = "canceled", now
+    forget_terms(user_id)
+    return current(user_id)
+
+
+# -- grants by hand --------------------------------------------------------------------------------------------------
+
+
+def grant(user_id: UUID, tokens: int, *, reason: str, actor: Actor) -> Grant:
+    """An admin adds tokens to the account's running period, or takes some back that are neither charged nor held.
+
+    Raises `Conflict`: there is no running period, too little is available, or it would be too much in all.
+    """
+    with db.transaction() as session:
+        now = periods.lock(session, user_id)
+        _, period = renewal.up_to_date(session, user_id, now)
+        if period is None:
+            raise Conflict("The account has no running period to grant tokens in.")
+        before = _require_room(session, period, tokens)
+        added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id)
+        after = {"granted": before + tokens, "tokens": tokens, "reason": reason}
+        audit.record(session, actor, "user.grant", "user", user_id, before={"granted": before}, after=after)
+    budgets.tell(user_id, period.id)
+    return added
+
+
+def granted(user_id: UUID, grant_id: UUID) -> Grant:
+    """One of the account's grants. Raises `NotFound`."""
+    with db.snapshot() as session:
+        found = session.scalar(select(Grant).where(Grant.id == grant_id, Grant.user_id == user_id))
+    if found is None:
+        raise NotFound("There is no such grant.")
+    return found
+
+
+def _require_room(session: Session, period: Period, tokens: int) -> int:
+    """What has been granted so far."""
+    if tokens < 0:  # holds that are being taken now must not slip in between: this makes their rows impossible
+        budgets.bump(session, period.id)
+    balance = budgets.balance(session, period.id)
+    if tokens < 0 and balance.available < -tokens:
+        raise Conflict("Tokens that are charged or held cannot be taken back.")
+    if balance.granted + tokens > MAX_TOKENS:
+        raise Conflict("The period would have more tokens than can be counted exactly.")
+    return balance.granted

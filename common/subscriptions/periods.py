@@ -1,0 +1,109 @@
+"""Periods: opened when a subscription begins, followed by the next one when they run out. Joins your transaction.
+
+Whoever writes here holds the account's lock (`lock`), so everything below is alone with the account. Times are the
+database's clock, read *after* the lock was had: whoever waited for it must not work with the time from before.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from common.models.subscriptions import Grant, Period, Plan, Subscription
+from common.subscriptions import months, plans
+
+_LOCK = text("select 1 from users where id = :user for no key update")
+_CLOCK = text("select clock_timestamp()")
+
+
+def lock(session: Session, user_id: UUID) -> datetime:
+    """Be alone with this account's subscription until the transaction ends; returns the time."""
+    session.execute(_LOCK, {"user": user_id})
+    now: datetime = session.execute(_CLOCK).scalar_one()
+    return now
+
+
+def latest(session: Session, user_id: UUID) -> Subscription | None:
+    """The active subscription, or else the last one there was."""
+    newest = (Subscription.status != "active", Subscription.created_at.desc(), Subscription.id.desc())
+    return session.scalar(select(Subscription).where(Subscription.user_id == user_id).order_by(*newest).limit(1))
+
+
+def current(session: Session, user_id: UUID) -> Period | None:
+    """The account's open period."""
+    return session.scalar(select(Period).where(Period.user_id == user_id, Period.closed_at.is_(None)))
+
+
+def first(session: Session, subscription: Subscription, plan: Plan) -> Period:
+    """The period that a new subscription begins with."""
+    return _open(session, subscription, plan, 0)
+
+
+def follow(session: Session, subscription: Subscription, period: Period, now: datetime) -> Period | None:
+    """The period of this moment, in place of one that has run out: None when the subscription ended with it.
+
+    Months that nobody asked about are made up for, each with its grant, and closed at once: the books must not depend
+    on when somebody looked.
+    """
+    following: Period | None = period
+    while following is not None and following.ends_at <= now:
+        following = _successor(session, subscription, following, now)
+    return following
+
+
+def _successor(session: Session, subscription: Subscription, period: Period, now: datetime) -> Period | None:
+    period.closed_at = now
+    if subscription.status == "active" and subscription.cancel_at_period_end:
+        subscription.status = "expired"
+    if subscription.status == "active" and subscription.pending_plan_id is not None:
+        subscription.plan_id, subscription.pending_plan_id = subscription.pending_plan_id, None
+    session.flush()  # before the next one opens: there is never more than one open
+    if subscription.status != "active":
+        return None
+    plan = session.get_one(Plan, subscription.plan_id)
+    return _open(session, subscription, plan, months.containing(subscription.anchor, period.ends_at))
+
+
+def _open(session: Session, subscription: Subscription, plan: Plan, n: int) -> Period:
+    period = Period(
+        subscription_id=subscription.id,
+        user_id=subscription.user_id,
+        plan_id=plan.id,
+        starts_at=months.beginning(subscription.anchor, n),
+        ends_at=months.beginning(subscription.anchor, n + 1),
+    )
+    session.add(period)
+    session.flush()
+    add_grant(session, period, "plan", plans.tokens(plan), reason=f"{plan.slug} plan")
+    return period
+
+
+def raise_to(session: Session, period: Period, plan: Plan) -> bool:
+    """Put a running period on a higher plan: what it grants beyond what plans have granted so far is granted now.
+
+    Returns whether that was anything.
+    """
+    granted = session.scalar(
+        select(func.coalesce(func.sum(Grant.tokens), 0)).where(Grant.period_id == period.id, Grant.kind != "admin")
+    )
+    difference = plans.tokens(plan) - int(granted or 0)
+    period.plan_id = plan.id
+    if difference > 0:
+        add_grant(session, period, "upgrade", difference, reason=f"{plan.slug} plan")
+    return difference > 0
+
+
+def add_grant(
+    session: Session, period: Period, kind: str, tokens: int, *, reason: str, actor_id: UUID | None = None
+) -> Grant:
+    """Append a grant. The caller tells the gate after the commit (`budgets.tell`)."""
+    grant = Grant(
+        period_id=period.id, user_id=period.user_id, kind=kind, tokens=tokens, reason=reason, actor_id=actor_id
+    )
+    session.add(grant)
+    session.flush()
+    session.refresh(grant)
+    return grant

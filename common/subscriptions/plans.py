@@ -1,0 +1,126 @@
+"""Plans: what can be subscribed to, which one is higher, and which would allow more."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from sqlalchemy import Select, select, text, tuple_
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from common import audit
+from common.audit import Actor
+from common.errors import FieldError, Invalid, NotFound, SlugTaken
+from common.kit import db
+from common.kit.paging import Page, Window
+from common.models.subscriptions import UNLIMITED_TOKENS, Plan
+
+
+def offered(window: Window) -> Page[Plan]:
+    """What can be subscribed to today, in the order in which it is shown."""
+    return _listed(select(Plan).where(Plan.is_active), window)
+
+
+def everything(window: Window) -> Page[Plan]:
+    """All plans, retired ones too."""
+    return _listed(select(Plan), window)
+
+
+def _listed(query: Select[Plan], window: Window) -> Page[Plan]:
+    if window.after:
+        query = query.where(tuple_(Plan.position, Plan.slug) > tuple_(*window.after))
+    with db.snapshot() as session:
+        found = session.scalars(query.order_by(Plan.position, Plan.slug).limit(window.limit + 1)).all()
+    return Page.cut(found, window, lambda plan: (plan.position, plan.slug))
+
+
+def named(session: Session, slug: str) -> Plan:
+    """The plan to subscribe to. Raises `Invalid` when there is none by that name, or none any more."""
+    plan = session.scalar(select(Plan).where(Plan.slug == slug, Plan.is_active))
+    if plan is None:
+        raise Invalid("There is no such plan.", errors=[FieldError("/plan", "There is no such plan.")])
+    return plan
+
+
+def get(slug: str) -> Plan:
+    """One plan, retired or not. Raises `NotFound`."""
+    with db.snapshot() as session:
+        return _any(session, slug)
+
+
+def _any(session: Session, slug: str, *, for_update: bool = False) -> Plan:
+    query = select(Plan).where(Plan.slug == slug)
+    plan = session.scalar(query.with_for_update() if for_update else query)
+    if plan is None:
+        raise NotFound
+    return plan
+
+
+def create(fields: dict[str, Any], *, actor: Actor) -> Plan:
+    """A new plan. Raises `SlugTaken`."""
+    try:
+        with db.transaction() as session:
+            plan = Plan(**fields)
+            session.add(plan)
+            session.flush()
+            session.refresh(plan)
+            audit.record(session, actor, "plan.create", "plan", plan.slug, after=fields)
+            return plan
+    except IntegrityError as error:
+        if db.violated(error) == "uq_plans_slug":
+            raise SlugTaken from None
+        raise
+
+
+def edit(slug: str, changes: dict[str, Any], *, actor: Actor) -> Plan:
+    """Change a plan. Its limits count within seconds, its tokens from each subscription's next period on.
+
+    Raises `NotFound`.
+    """
+    with db.transaction() as session:
+        plan = _any(session, slug, for_update=True)
+        before = {name: getattr(plan, name) for name in changes}
+        for name, value in changes.items():
+            setattr(plan, name, value)
+        if before != changes:
+            audit.record(session, actor, "plan.update", "plan", slug, before=before, after=changes)
+        return plan
+
+
+def tokens(plan: Plan) -> int:
+    """What the plan grants for a month."""
+    return UNLIMITED_TOKENS if plan.monthly_tokens is None else plan.monthly_tokens
+
+
+def is_lower(plan: Plan, than: Plan) -> bool:
+    """Whether changing to `plan` takes something away: fewer tokens, or else a lower price, or else less throughput."""
+    return _rank(plan) < _rank(than)
+
+
+def _rank(plan: Plan) -> tuple[float, ...]:
+    limits = (plan.rate_limit_per_minute, plan.max_concurrency)
+    return (tokens(plan), plan.price_cents, *(inf if limit is None else limit for limit in limits))
+
+
+#: A change to a higher plan grants the difference to what the period was granted by plans so far.
+_ALLOWING = text("""
+with p as (
+  select coalesce(sum(g.tokens) filter (where g.kind <> 'admin'), 0) as by_plans,
+         coalesce(sum(g.tokens), 0) as granted
+    from grants g where g.period_id = :period),
+q as (select coalesce(sum(held), 0) as held from queue where period_id = :period)
+select pl.slug
+  from plans pl, p, q
+ where pl.is_active
+   and coalesce(pl.monthly_tokens, :unlimited) > p.by_plans
+   and coalesce(pl.monthly_tokens, :unlimited) - p.by_plans + p.granted - q.held
+       - period_charged(:period, :account) >= :required
+ order by pl.position, pl.slug
+""")
+
+
+def allowing(session: Session, account: Any, period: Any, required: int) -> list[str]:
+    """Slugs of the plans that, subscribed to now, would have `required` tokens available."""
+    values = {"account": account, "period": period, "required": required, "unlimited": UNLIMITED_TOKENS}
+    return list(session.scalars(_ALLOWING, values))

@@ -1,0 +1,20 @@
+"""Tools: what can be called (`catalogue`), with what (`schemas`), and who changes that (`editing`)."""
+
+from common.tools import editing
+from common.tools.catalogue import Listed, Price, Version, catalogue, everything, find, get, version
+from common.tools.schemas import check_schema, output_fault, validate_input
+
+__all__ = [
+    "Listed",
+    "Price",
+    "Version",
+    "catalogue",
+    "check_schema",
+    "editing",
+    "everything",
+    "find",
+    "get",
+    "output_fault",
+    "validate_input",
+    "version",
+]

@@ -1,0 +1,147 @@
+"""The history: one entry per ended invocation, newest first, a page or the whole of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from common.kit import db
+from common.kit.paging import Page, Position, Window
+from common.models.tools import Tool
+from common.models.usage import UsageLog
+
+#: Rows per short transaction of an export: a snapshot held for minutes would slow the whole queue down.
+EXPORT_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries: `since` is inclusive, `until` exclusive, both on `created_at`; a tool by id or slug."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    tool: str | None = None
+    statuses: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolName:
+    """A tool as history names it."""
+
+    id: UUID
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one ended invocation used. `latency_ms` and `http_status` are of its last call, None without one."""
+
+    id: UUID
+    invocation_id: UUID
+    tool: ToolName
+    status: str
+    tokens_used: int
+    latency_ms: int | None
+    http_status: int | None
+    api_key_id: UUID | None
+    created_at: datetime
+
+
+_COLUMNS = (
+    UsageLog.id,
+    UsageLog.invocation_id,
+    UsageLog.tool_id,
+    UsageLog.status,
+    UsageLog.tokens_used,
+    UsageLog.latency_ms,
+    UsageLog.http_status,
+    UsageLog.api_key_id,
+    UsageLog.created_at,
+)
+
+
+def history(user_id: UUID, window: Window, filters: Filter | None = None) -> Page[Entry]:
+    """One page of an account's entries, newest first."""
+    with db.snapshot() as session:
+        entries = _entries(session, user_id, window.limit + 1, window.after, filters or Filter())
+    return Page.cut(entries, window, _position)
+
+
+def export(user_id: UUID, filters: Filter | None = None, *, batch: int = EXPORT_BATCH) -> Iterator[Entry]:
+    """Every entry that existed when this began, newest first, in constant memory and many short transactions."""
+    with db.snapshot() as session:
+        now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    asked = filters or Filter()
+    bounded = replace(asked, until=min(asked.until or now, now))
+    after: Position | None = None
+    while True:
+        with db.snapshot() as session:
+            entries = _entries(session, user_id, batch, after, bounded)
+        yield from entries
+        if len(entries) < batch:
+            return
+        after = _position(entries[-1])
+
+
+def _position(entry: Entry) -> Position:
+    return (entry.created_at, entry.id)
+
+
+def _entries(session: Session, user_id: UUID, limit: int, after: Any, filters: Filter) -> list[Entry]:
+    tool_id = _tool_id(session, filters.tool) if filters.tool else None
+    if filters.tool and tool_id is None:
+        return []
+    rows = session.execute(_query(user_id, limit, after, filters, tool_id)).all()
+    names = _names(session, {row.tool_id for row in rows})
+    return [_entry(row, names) for row in rows]
+
+
+def _query(user_id: UUID, limit: int, after: Any, filters: Filter, tool_id: UUID | None) -> Select[*tuple[Any, ...]]:
+    """Conditions are only there when asked for, so that each combination is planned for its own index."""
+    query = select(*_COLUMNS).where(UsageLog.user_id == user_id)
+    if filters.since:
+        query = query.where(UsageLog.created_at >= filters.since)
+    if filters.until:
+        query = query.where(UsageLog.created_at < filters.until)
+    if tool_id:
+        query = query.where(UsageLog.tool_id == tool_id)
+    if filters.statuses:
+        query = query.where(UsageLog.status == func.any(sorted(filters.statuses)))
+        if "success" not in filters.statuses:  # in so many words: the index of the rare ones is a partial one
+            query = query.where(text("status <> 'success'"))
+    if after:
+        query = query.where(tuple_(UsageLog.created_at, UsageLog.id) < tuple_(*after))
+    return query.order_by(UsageLog.created_at.desc(), UsageLog.id.desc()).limit(limit)
+
+
+def _tool_id(session: Session, tool: str) -> UUID | None:
+    try:
+        return UUID(tool)
+    except ValueError:
+        return session.scalar(select(Tool.id).where(Tool.slug == tool))
+
+
+def _names(session: Session, ids: set[UUID]) -> dict[UUID, ToolName]:
+    rows = session.execute(select(Tool.id, Tool.slug, Tool.name).where(Tool.id == func.any(list(ids))))
+    return {row.id: ToolName(row.id, row.slug, row.name) for row in rows}
+
+
+def _entry(row: Row[Any], names: dict[UUID, ToolName]) -> Entry:
+    return Entry(
+        id=row.id,
+        invocation_id=row.invocation_id,
+        tool=names[row.tool_id],
+        status=row.status,
+        tokens_used=row.tokens_used,
+        latency_ms=row.latency_ms,
+        http_status=row.http_status,
+        api_key_id=row.api_key_id,
+        created_at=row.created_at,
+    )

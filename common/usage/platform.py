@@ -1,0 +1,132 @@
+"""The whole platform's usage, for admins: the rollups of whole hours and the live tail behind the watermark, in one
+snapshot. Ranges are widened to whole hours, so that no row need be read that is rolled up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from common.kit import db
+from common.usage import ranges
+from common.usage.histogram import percentile
+from common.usage.totals import Figures, Point, check_range, points_of, total_of
+
+TOP = 10
+_SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+#: Everything in the range, as one relation. Sums are made by the server: only they travel.
+_PARTS = """
+with parts as materialized (
+  select r.starts_at as at, r.user_id, r.tool_id, r.status, r.invocations, r.tokens_used, r.buckets, r.counts
+    from unnest(cast(:grains as text[]), cast(:starts as timestamptz[]), cast(:ends as timestamptz[])) s(grain, a, b)
+    join usage_rollups r on r.grain = s.grain and r.starts_at >= s.a and r.starts_at < s.b
+   where cast(:mark as xid8) > '0'
+  union all
+  select created_at, user_id, tool_id, status, 1, tokens_used,
+         case when latency_ms is null then '{}' else array[latency_bucket(latency_ms)] end,
+         case when latency_ms is null then '{}' else array[1] end
+    from usage_logs
+   where xid > cast(:mark as xid8) and (created_at >= :since and created_at < :until) is true)
+"""
+_BY_TIME = """
+{parts}, cells as (
+  select date_trunc(:bucket, p.at, 'UTC') as at, p.status, x.bucket, sum(x.n) as n
+    from parts p cross join unnest(p.buckets, p.counts) x(bucket, n) group by 1, 2, 3),
+histograms as (
+  select at, status, array_agg(bucket) as buckets, array_agg(n::integer) as counts from cells group by 1, 2),
+sums as (
+  select date_trunc(:bucket, at, 'UTC') as at, status, sum(invocations) as invocations, sum(tokens_used) as tokens_used
+    from parts group by 1, 2)
+select s.*, h.buckets, h.counts from sums s left join histograms h using (at, status)
+"""
+_MOST = """
+{parts}
+select o.id, o.{name} as name, count(*) over () as several, sum(p.invocations)::bigint as invocations,
+       sum(p.tokens_used)::bigint as tokens_used,
+       coalesce(sum(p.invocations) filter (where p.status in ('error', 'timeout')), 0)::bigint as failed
+  from parts p join {owner}s o on o.id = p.{owner}_id
+ group by o.id, o.{name} order by tokens_used desc, invocations desc, o.id limit :top
+"""
+_SERIES = text(_BY_TIME.format(parts=_PARTS))
+_TOOLS = text(_MOST.format(parts=_PARTS, owner="tool", name="slug"))
+_USERS = text(_MOST.format(parts=_PARTS, owner="user", name="email"))
+_MARK = text("select usage_mark()::text")
+_NOW = text("select now()")
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """One of those that used most: a tool (`name` is its slug) or an account (its address)."""
+
+    id: UUID
+    name: str
+    invocations: int
+    failed: int
+    tokens_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Sums over [since, until). `active_users`: accounts of which something ended; percentiles are within 2 %."""
+
+    since: datetime
+    until: datetime
+    totals: Figures
+    series: list[Point]
+    top_tools: list[Top]
+    top_users: list[Top]
+    active_users: int
+    latency_ms: dict[str, int | None]
+
+    @property
+    def error_rate(self) -> float:
+        """The share of invocations that ended in an error or a timeout; 0 without any."""
+        return self.totals.failed / self.totals.invocations if self.totals.invocations else 0.0
+
+
+def stats(since: datetime, until: datetime, *, bucket: str = "day") -> Stats:
+    """What all accounts used in [since, until), widened to whole hours. Raises `Invalid`, as `summary` does."""
+    since, until = ranges.floor(since, "hour"), ranges.ceiling(until, "hour")
+    check_range(since, until, bucket)
+    with db.snapshot() as session:
+        now: datetime = session.execute(_NOW).scalar_one()
+        values = _values(session, since, until, bucket)
+        rows = session.execute(_SERIES, values).all()
+        tools, users = session.execute(_TOOLS, values).all(), session.execute(_USERS, values).all()
+    points = points_of(rows, ranges.starts(since, max(since, min(until, now)), bucket))
+    total = total_of(points.values())
+    return Stats(
+        since=since,
+        until=until,
+        totals=total.figures(),
+        series=[Point(start, points[start].figures()) for start in sorted(points)],
+        top_tools=[_shown(row) for row in tools],
+        top_users=[_shown(row) for row in users],
+        active_users=users[0].several if users else 0,
+        latency_ms={name: percentile(total.latencies, share) for name, share in _SHARES.items()},
+    )
+
+
+def _values(session: Session, since: datetime, until: datetime, bucket: str) -> dict[str, Any]:
+    """Without a watermark nothing is rolled up, and every row is tail."""
+    whole = ranges.cover(since, until, bucket)
+    return {
+        "mark": session.scalar(_MARK) or "0",
+        "since": since,
+        "until": until,
+        "bucket": bucket,
+        "grains": [segment.grain for segment in whole],
+        "starts": [segment.since for segment in whole],
+        "ends": [segment.until for segment in whole],
+        "top": TOP,
+    }
+
+
+def _shown(row: Row[Any]) -> Top:
+    return Top(row.id, row.name, row.invocations, row.failed, row.tokens_used)

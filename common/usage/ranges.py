@@ -1,0 +1,76 @@
+"""How a time range is covered by whole hours, days and months, and by the hours that it cuts. Pure; all in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+#: From coarse to fine.
+GRAINS = ("month", "day", "hour")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Whole units of one grain: `since` is inclusive, `until` exclusive."""
+
+    grain: str
+    since: datetime
+    until: datetime
+
+
+def floor(moment: datetime, grain: str) -> datetime:
+    """The beginning of the unit that a moment lies in."""
+    start = moment.replace(minute=0, second=0, microsecond=0)
+    if grain != "hour":
+        start = start.replace(hour=0)
+    return start.replace(day=1) if grain == "month" else start
+
+
+def following(start: datetime, grain: str) -> datetime:
+    """The beginning of the next unit."""
+    if grain == "month":
+        return floor(start + timedelta(days=31), "month")
+    return start + (timedelta(days=1) if grain == "day" else timedelta(hours=1))
+
+
+def ceiling(moment: datetime, grain: str) -> datetime:
+    """The first beginning of a unit that is not before a moment."""
+    start = floor(moment, grain)
+    return start if start == moment else following(start, grain)
+
+
+def starts(since: datetime, until: datetime, grain: str) -> Iterator[datetime]:
+    """The beginnings of all units that a range touches."""
+
+    def endless() -> Iterator[datetime]:
+        start = floor(since, grain)
+        while True:
+            yield start
+            start = following(start, grain)
+
+    return takewhile(lambda start: start < until, endless())
+
+
+def cover(since: datetime, until: datetime, coarsest: str) -> list[Segment]:
+    """The fewest whole units, none coarser than `coarsest`, that cover all whole hours of a range exactly once."""
+    return list(_cover(since, until, GRAINS[GRAINS.index(coarsest) :]))
+
+
+def _cover(since: datetime, until: datetime, grains: tuple[str, ...]) -> Iterator[Segment]:
+    if not grains:
+        return
+    grain, finer = grains[0], grains[1:]
+    first, last = ceiling(since, grain), floor(until, grain)
+    if first >= last:
+        yield from _cover(since, until, finer)
+        return
+    yield from _cover(since, first, finer)
+    yield Segment(grain, first, last)
+    yield from _cover(last, until, finer)
+
+
+def cut(since: datetime, until: datetime) -> list[datetime]:
+    """The hours that a range begins or ends in the middle of."""
+    return sorted({floor(edge, "hour") for edge in (since, until) if edge != floor(edge, "hour")})

@@ -1,0 +1,192 @@
+"""Rolling usage up, each row exactly once, whatever commits late and whoever runs at the same time.
+
+The watermark is a transaction id: every row written by that transaction or an older one is in the rollups, no other is.
+It only moves over transactions that have all ended, so nothing can still appear behind it; it moves in the transaction
+that adds the rows, so a reader sees both or neither. docs/decisions/rollups.md has the argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from common.kit import clock, db, log
+from common.models.usage import NO_KEY
+
+logger = log.get(__name__)
+
+ADOPT_BATCH = 20_000
+
+_BEGIN = text("""
+insert into watermarks (name, xid, cluster)
+select 'usage', '0', system_identifier from pg_control_system() on conflict do nothing
+""")
+_LOCK = text("""
+select w.xid::text as xid, w.cluster = (select system_identifier from pg_control_system()) as native
+  from watermarks w where w.name = 'usage' for update
+""")
+#: `done`: the newest transaction of this batch. A transaction is rolled up whole, be it larger than the batch.
+_ROLL_UP = text("""
+with ended as materialized (
+  select xid from usage_logs
+   where xid > cast(:mark as xid8) and xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid limit :limit),
+done as materialized (select max(xid) as xid from ended),
+fresh as materialized (
+  select u.* from usage_logs u
+   where u.xid > cast(:mark as xid8) and u.xid <= (select xid from done)),
+cells as (
+  select g.grain, date_trunc(g.grain, f.created_at, 'UTC') as starts_at, f.user_id, f.period_id, f.tool_id, f.status,
+         coalesce(f.api_key_id, :no_key) as api_key_id, latency_bucket(f.latency_ms) as latency, count(*) as n,
+         sum(f.tokens_used) as tokens, min(f.created_at) as first_at, max(f.created_at) as last_at
+    from fresh f cross join (values ('hour'), ('day'), ('month')) g(grain)
+   group by 1, 2, 3, 4, 5, 6, 7, 8),
+added as (
+  insert into usage_rollups as r (grain, starts_at, user_id, period_id, tool_id, status, api_key_id, invocations,
+                                  tokens_used, first_at, last_at, buckets, counts)
+  select grain, starts_at, user_id, period_id, tool_id, status, api_key_id, sum(n), sum(tokens), min(first_at),
+         max(last_at), coalesce(array_agg(latency order by latency) filter (where latency is not null), '{}'),
+         coalesce(array_agg(n::integer order by latency) filter (where latency is not null), '{}')
+    from cells group by 1, 2, 3, 4, 5, 6, 7
+  on conflict (user_id, grain, starts_at, period_id, tool_id, status, api_key_id) do update
+     set invocations = r.invocations + excluded.invocations,
+         tokens_used = r.tokens_used + excluded.tokens_used,
+         first_at = least(r.first_at, excluded.first_at),
+         last_at = greatest(r.last_at, excluded.last_at),
+         (buckets, counts) = (
+           select coalesce(array_agg(b order by b), '{}'), coalesce(array_agg(n order by b), '{}')
+             from (select b, sum(n)::integer as n
+                     from unnest(r.buckets || excluded.buckets, r.counts || excluded.counts) x(b, n) group by b) y)),
+moved as (
+  update watermarks set xid = done.xid, at = now() from done where name = 'usage' and done.xid is not null)
+select count(*) from fresh
+""")
+
+
+def rollup(limit: int = 20_000) -> int:
+    """Add about `limit` of the rows behind the watermark; returns how many, 0 when there are none.
+
+    Idempotent, and harmless beside another one: it waits its turn. Adopts a restored database first.
+    """
+    with db.transaction() as session:
+        mark, native = _lock(session)
+        if native:
+            return int(session.execute(_ROLL_UP, {"mark": mark, "limit": limit, "no_key": NO_KEY}).scalar_one())
+    adopt()
+    return rollup(limit)
+
+
+def catch_up(seconds: float = 5.0) -> int:
+    """For the beat: roll up until there is nothing left, or for about so long. Returns how many rows."""
+    give_up, total = clock.monotonic() + seconds, 0
+    while rolled := rollup():
+        total += rolled
+        if clock.monotonic() > give_up:
+            break
+    return total
+
+
+def _lock(session: Session) -> tuple[str, bool]:
+    """Be the only one who rolls up until the transaction ends: the watermark, and whether it is of this cluster."""
+    session.execute(_BEGIN)
+    row = session.execute(_LOCK).one()
+    return row.xid, row.native
+
+
+# -- repair --------------------------------------------------------------------------------------------------------
+
+_EMPTY = text("delete from usage_rollups")
+_RESET = text("""
+update watermarks set xid = '0', at = now(), cluster = (select system_identifier from pg_control_system())
+ where name = 'usage'
+""")
+_MAINTENANCE = text("set local joyfull.usage_maintenance = 'on'")
+#: 2 is the id of everything that is older than all transactions (FrozenTransactionId).
+_FREEZE = text("""
+update usage_logs set xid = '2'
+ where invocation_id in (select invocation_id from usage_logs
+                          where xid >= pg_snapshot_xmin(pg_current_snapshot()) limit :limit)
+""")
+
+
+def rebuild() -> None:
+    """Start the rollups anew from the rows. Summaries stay right meanwhile, only slower; follow with `rollup`."""
+    with db.transaction() as session:
+        _lock(session)
+        session.execute(_EMPTY)
+        session.execute(_RESET)
+
+
+def adopt() -> None:
+    """After a dump was restored into another cluster, whose transaction ids may be lower: make the ids mean something.
+
+    Ids that this cluster has not reached yet become "older than everything"; then the rollups start anew. Until that is
+    done, readers see that the watermark is of another cluster and count rows alone. Harmless when done twice.
+    """
+    frozen = batch = _freeze()
+    while batch == ADOPT_BATCH:
+        batch = _freeze()
+        frozen += batch
+    rebuild()
+    logger.warning("usage of another cluster adopted", rows=frozen)
+
+
+def _freeze() -> int:
+    with db.transaction() as session:
+        session.execute(_MAINTENANCE)
+        return session.execute(_FREEZE, {"limit": ADOPT_BATCH}).rowcount  # type: ignore[attr-defined,no-any-return]
+
+
+# -- verification --------------------------------------------------------------------------------------------------
+
+_NO_TIMEOUT = text("set local statement_timeout = 0")
+_SUMS = text("""
+select count(*) as invocations, coalesce(sum(tokens_used), 0)::bigint as tokens
+  from usage_logs where user_id = (select user_id from periods where id = :period) and period_id = :period
+""")
+#: What is rolled up against the rows it was made from. Periods that began before the rows that are kept have fewer.
+_DIFFERENCES = text("""
+with kept as materialized (
+  select id from periods
+   where starts_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')),
+logs as (
+  select g.grain, date_trunc(g.grain, u.created_at, 'UTC') as starts_at, u.user_id, u.period_id, u.tool_id, u.status,
+         coalesce(u.api_key_id, :no_key) as api_key_id, count(*) as n, sum(u.tokens_used) as tokens
+    from usage_logs u join kept k on k.id = u.period_id cross join (values ('hour'), ('day'), ('month')) g(grain)
+   where u.xid <= coalesce(usage_mark(), '0') group by 1, 2, 3, 4, 5, 6, 7),
+sums as (select r.* from usage_rollups r join kept k on k.id = r.period_id where usage_mark() is not null)
+select grain, starts_at, user_id, coalesce(logs.n, 0) as invocations, coalesce(logs.tokens, 0)::bigint as tokens,
+       coalesce(sums.invocations, 0) as rolled_invocations, coalesce(sums.tokens_used, 0) as rolled_tokens
+  from logs full join sums using (grain, starts_at, user_id, period_id, tool_id, status, api_key_id)
+ where (logs.n, logs.tokens) is distinct from (sums.invocations, sums.tokens_used)
+ limit :limit
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A rollup that does not say what its rows say: one hour, day or month of one account."""
+
+    grain: str
+    starts_at: datetime
+    user_id: UUID
+    invocations: int
+    tokens: int
+    rolled_invocations: int
+    rolled_tokens: int
+
+
+def differences(limit: int = 100) -> list[Difference]:
+    """For verification: rollups that differ from the rows, missing and surplus ones too. Reads every row."""
+    with db.snapshot() as session:
+        session.execute(_NO_TIMEOUT)
+        return [Difference(**row._mapping) for row in session.execute(_DIFFERENCES, {"limit": limit, "no_key": NO_KEY})]
+
+
+def sums(session: Session, period_id: UUID) -> tuple[int, int]:
+    """For verification: how many invocations ended in a period and what they used, from the rows alone."""
+    row = session.execute(_SUMS, {"period": period_id}).one()
+    return row.invocations, row.tokens

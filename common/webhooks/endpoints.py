@@ -1,0 +1,180 @@
+"""Who wants to hear of what: an account's receivers, their secrets, and the account's secret for per-call URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from common.errors import Conflict, FieldError, NotFound, UrlRefused
+from common.kit import clock, crypto, db
+from common.kit.outbound import Door, Refused
+from common.kit.paging import Page, Window
+from common.models.accounts import User
+from common.models.webhooks import COMPLETED, WebhookDefaultSecret, WebhookEndpoint
+from common.webhooks import signing
+from common.webhooks.model import Sealed
+
+MAX_ENDPOINTS: Final = 20
+#: After a rotation the old secret signs along for so long.
+OVERLAP: Final = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """An endpoint and its secret, which is told this once."""
+
+    endpoint: WebhookEndpoint
+    secret: str
+
+
+def check_url(door: Door, url: str, pointer: str = "/url") -> None:
+    """Whether this may be a receiver; connecting checks again. Raises `UrlRefused`."""
+    try:
+        door.check_url(url)
+    except Refused as error:
+        raise UrlRefused(error.message, errors=[FieldError(pointer, error.message)]) from error
+
+
+# -- endpoints -------------------------------------------------------------------------------------------------
+
+
+def create(
+    user_id: UUID, door: Door, *, url: str, events: Sequence[str] = (COMPLETED,), description: str | None = None
+) -> Created:
+    """A new endpoint. Raises `UrlRefused`, `Conflict` (there are 20)."""
+    check_url(door, url)
+    secret = signing.new_secret()
+    row = WebhookEndpoint(id=clock.uuid7(), user_id=user_id, url=url, events=_distinct(events), description=description)
+    row.secret = _seal(row.id, secret)
+    with db.transaction() as session:
+        _refuse_too_many(session, user_id)
+        session.add(row)
+        session.flush()
+        session.refresh(row)
+    return Created(row, secret)
+
+
+def _refuse_too_many(session: Session, user_id: UUID) -> None:
+    """Counted under the lock of the account's row, so that racing requests cannot make a 21st together."""
+    session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+    count = select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
+    if session.scalars(count).one() >= MAX_ENDPOINTS:
+        raise Conflict(f"An account can have {MAX_ENDPOINTS} webhook endpoints; delete one first.")
+
+
+def endpoints(user_id: UUID, window: Window) -> Page[WebhookEndpoint]:
+    """The account's endpoints, newest first."""
+    query = select(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
+    if window.after:
+        query = query.where(WebhookEndpoint.id < window.after[0])
+    with db.transaction() as session:
+        rows = session.scalars(query.order_by(WebhookEndpoint.id.desc()).limit(window.limit + 1)).all()
+    return Page.cut(rows, window, lambda row: (row.id,))
+
+
+def endpoint(user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
+    """One of the account's endpoints. Raises `NotFound`."""
+    with db.transaction() as session:
+        return own(session, user_id, endpoint_id)
+
+
+def own(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
+    """One of the account's endpoints, inside your transaction. Raises `NotFound`."""
+    owned = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
+    row = session.scalars(select(WebhookEndpoint).where(*owned)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such webhook endpoint.")
+    return row
+
+
+def change(user_id: UUID, endpoint_id: UUID, door: Door, **changes: Any) -> WebhookEndpoint:
+    """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, forgets earlier failures.
+
+    Raises `NotFound`, `UrlRefused`.
+    """
+    if "url" in changes:
+        check_url(door, changes["url"])
+    if "events" in changes:
+        changes["events"] = _distinct(changes["events"])
+    if changes.get("status") == "disabled":
+        changes["disabled_reason"] = func.coalesce(WebhookEndpoint.disabled_reason, "manual")
+    if changes.get("status") == "enabled":
+        changes["disabled_reason"] = None
+    if "url" in changes or changes.get("status") == "enabled":
+        changes["failing_since"] = None
+    with db.transaction() as session:
+        return _update(session, user_id, endpoint_id, changes)
+
+
+def remove(user_id: UUID, endpoint_id: UUID) -> None:
+    """Delete an endpoint: what was not delivered yet never will be. Raises `NotFound`."""
+    with db.transaction() as session:
+        own(session, user_id, endpoint_id)
+        session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
+
+
+def rotate_secret(user_id: UUID, endpoint_id: UUID) -> Created:
+    """A new secret, told this once; for 24 hours both sign. Raises `NotFound`."""
+    secret = signing.new_secret()
+    changes = _rotated(WebhookEndpoint, endpoint_id, secret)
+    with db.transaction() as session:
+        return Created(_update(session, user_id, endpoint_id, changes), secret)
+
+
+def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[str, Any]) -> WebhookEndpoint:
+    owned = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
+    statement = update(WebhookEndpoint).where(*owned).values({**changes, "updated_at": func.now()})
+    row = session.scalars(statement.returning(WebhookEndpoint)).one_or_none()
+    if row is None:
+        raise NotFound("There is no such webhook endpoint.")
+    return row
+
+
+def _distinct(events: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(events))
+
+
+# -- secrets ---------------------------------------------------------------------------------------------------
+
+
+def _seal(owner: UUID, secret: str) -> str:
+    return crypto.seal("webhook", str(owner), secret)
+
+
+def _rotated(model: type[WebhookEndpoint] | type[WebhookDefaultSecret], owner: UUID, secret: str) -> dict[str, Any]:
+    return {
+        "secret": _seal(owner, secret),
+        "previous_secret": model.secret,
+        "previous_until": func.now() + OVERLAP,
+        "updated_at": func.now(),
+    }
+
+
+def default_secret(user_id: UUID) -> Sealed:
+    """What signs the webhooks to URLs given per call; made when first asked for."""
+    with db.transaction() as session:
+        return _default_secret(session, user_id)
+
+
+def _default_secret(session: Session, user_id: UUID) -> Sealed:
+    made = insert(WebhookDefaultSecret).values(user_id=user_id, secret=_seal(user_id, signing.new_secret()))
+    session.execute(made.on_conflict_do_nothing())
+    query = select(WebhookDefaultSecret.secret).where(WebhookDefaultSecret.user_id == user_id)
+    return Sealed(user_id, session.scalars(query).one())
+
+
+def rotate_default_secret(user_id: UUID) -> str:
+    """A new default secret; for 24 hours both sign."""
+    secret = signing.new_secret()
+    with db.transaction() as session:
+        _default_secret(session, user_id)
+        changes = _rotated(WebhookDefaultSecret, user_id, secret)
+        session.execute(update(WebhookDefaultSecret).where(WebhookDefaultSecret.user_id == user_id).values(**changes))
+    return secret

@@ -1,0 +1,208 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""What became of deliveries, seen by their owner: the log, sending again, a test on the spot, and forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import orjson
+from sqlalchemy import TextClause, func, select, text, update
+from sqlalchemy.orm import Session
+
+from common import jobs
+from common.errors import Conflict, NotFound
+from common.kit import clock, db
+from common.kit.outbound import Door
+from common.kit.paging import Page, Window
+from common.models.webhooks import Delivery, DeliveryAttempt, Event, WebhookEndpoint
+from common.webhooks import model, queue, sending
+from common.webhooks.endpoints import own
+from common.webhooks.model import Attempt, Claim, Sealed
+from common.webhooks.outbox import RETENTION_DAYS
+
+#: So many deliveries are sent again by one replay; calling once more goes on.
+MAX_REPLAY: Final = 10_000
+PRUNE_BATCH: Final = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One delivery with its attempts, oldest first. `next_attempt_at` is None once it has ended."""
+
+    id: UUID
+    event_id: UUID
+    event_type: str
+    status: str
+    created_at: datetime
+    next_attempt_at: datetime | None
+    attempts: Sequence[DeliveryAttempt]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How many deliveries are on their way again; `has_more`: the limit was reached, ask again."""
+
+    replayed: int
+    has_more: bool
+
+
+# -- the log -----------------------------------------------------------------------------------------------------
+
+
+def deliveries(user_id: UUID, endpoint_id: UUID, window: Window, statuses: Sequence[str] = ()) -> Page[Told]:
+    """An endpoint's deliveries, newest first. Raises `NotFound`."""
+    query = select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id)
+    query = query.where(Delivery.endpoint_id == endpoint_id)
+    if statuses:
+        query = query.where(Delivery.status.in_(statuses))
+    if window.after:
+        query = query.where(Delivery.id < window.after[0])
+    with db.snapshot() as session:
+        own(session, user_id, endpoint_id)
+        rows = session.execute(query.order_by(Delivery.id.desc()).limit(window.limit + 1)).all()
+        page = Page.cut(rows, window, lambda row: (row[0].id,))
+        tried = _attempts(session, [row[0].id for row in page.items])
+    return page.map(lambda row: _told(row[0], row[1], tried.get(row[0].id, [])))
+
+
+def _attempts(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:
+    query = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == func.any(list(ids)))
+    found: dict[UUID, list[DeliveryAttempt]] = {}
+    for attempt in session.scalars(query.order_by(DeliveryAttempt.delivery_id, DeliveryAttempt.n)):
+        found.setdefault(attempt.delivery_id, []).append(attempt)
+    return found
+
+
+def _told(row: Delivery, kind: str, attempts: Sequence[DeliveryAttempt]) -> Told:
+    due = row.due_at if row.status == "pending" else None
+    return Told(row.id, row.event_id, kind, row.status, row.created_at, due, attempts)
+
+
+# -- again -------------------------------------------------------------------------------------------------------
+
+_AGAIN: Final = {
+    "status": "pending",
+    "due_at": func.now(),
+    "tries": 0,
+    "parked": False,
+    "finished_at": None,
+}
+
+
+def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
+    """Send one delivery again, with a schedule of its own, whatever became of it; one that is under way stays so.
+
+    Raises `NotFound`, `Conflict` (the endpoint is disabled).
+    """
+    with db.transaction() as session:
+        _enabled(session, user_id, endpoint_id)
+        mine = (Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
+        session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
+        found = session.execute(
+            select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id).where(*mine)
+        ).one_or_none()
+        if found is None:
+            raise NotFound("There is no such delivery.")
+        told = _told(found[0], found[1], _attempts(session, [delivery_id]).get(delivery_id, []))
+    jobs.ring(jobs.DELIVER)
+    return told
+
+
+def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
+    """Send again whatever failed since then, oldest first. Raises `NotFound`, `Conflict` (the endpoint is disabled)."""
+    wanted = (
+        select(Delivery.id)
+        .where(Delivery.endpoint_id == endpoint_id, Delivery.status == "failed")
+        .where(Delivery.id >= clock.uuid7_floor(since), Delivery.created_at >= since)
+        .order_by(Delivery.id)
+        .limit(MAX_REPLAY)
+        .with_for_update(skip_locked=True)
+    )
+    with db.transaction() as session:
+        _enabled(session, user_id, endpoint_id)
+        statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
+        count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
+    jobs.ring(jobs.DELIVER)
+    return Replay(count, count == MAX_REPLAY)
+
+
+def _enabled(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
+    endpoint = own(session, user_id, endpoint_id)
+    if endpoint.status != "enabled":
+        raise Conflict("The endpoint is disabled; enable it first.")
+    return endpoint
+
+
+# -- a test on the spot --------------------------------------------------------------------------------------------
+
+_TEST: Final = text("""
+with e as (
+  insert into events (id, user_id, type, data) values (:event_id, :user_id, 'webhook.test', cast(:data as jsonb))
+  returning *)
+insert into deliveries (id, event_id, user_id, endpoint_id, tries, token, lease_until)
+select :id, e.id, e.user_id, :endpoint_id, 1, :token, now() + :lease from e
+returning lane, created_at
+""")
+
+
+def test(user_id: UUID, endpoint_id: UUID, door: Door) -> Attempt:
+    """Send a `webhook.test` now and once, also to a disabled endpoint; its health is not judged by it.
+
+    Raises `NotFound`.
+    """
+    data = {"endpoint_id": str(endpoint_id), "message": "This is a test. Answer with any 2xx status."}
+    with db.transaction() as session:
+        claim = _claim_test(session, own(session, user_id, endpoint_id), data)
+    attempt = sending.send(door, claim.url or "", claim.secrets, claim.event, data)
+    queue.close(claim, attempt)
+    return attempt
+
+
+def _claim_test(session: Session, endpoint: WebhookEndpoint, data: Mapping[str, Any]) -> Claim:
+    """The event and its delivery, born in flight: should this process die, the sweep hands it to a worker."""
+    event_id, delivery_id, token = clock.uuid7(), clock.uuid7(), uuid4()
+    values = {"event_id": event_id, "id": delivery_id, "token": token, "lease": queue.LEASE}
+    values |= {"user_id": endpoint.user_id, "endpoint_id": endpoint.id, "data": orjson.dumps(data).decode()}
+    row = session.execute(_TEST, values).one()
+    event = model.Event(event_id, endpoint.user_id, "webhook.test", None, data, 0, row.created_at)
+    return Claim(delivery_id, token, row.lane, 1, endpoint.url, _secrets(endpoint, row.created_at), event)
+
+
+def _secrets(endpoint: WebhookEndpoint, now: datetime) -> list[Sealed]:
+    sealed = [endpoint.secret]
+    if endpoint.previous_secret and endpoint.previous_until and endpoint.previous_until > now:
+        sealed.append(endpoint.previous_secret)
+    return [Sealed(endpoint.id, secret) for secret in sealed]
+
+
+# -- forgetting ----------------------------------------------------------------------------------------------------
+
+_OLD_DELIVERIES: Final = text(f"""
+delete from deliveries where id in (
+  select id from deliveries where id < :floor and status <> 'pending'
+   order by id limit {PRUNE_BATCH} for update skip locked)
+""")
+_OLD_EVENTS: Final = text(f"""
+delete from events where id in (
+  select e.id from events e
+   where e.id < :floor and not exists (select 1 from deliveries d where d.event_id = e.id)
+   order by e.id limit {PRUNE_BATCH})
+""")
+
+
+def prune() -> int:
+    """Forget events and ended deliveries after 30 days, in small batches. → how many rows."""
+    now = db.once(text("select now() as now"), {})[0].now
+    floor = clock.uuid7_floor(now - timedelta(days=RETENTION_DAYS))
+    return sum(_in_batches(batch, floor) for batch in (_OLD_DELIVERIES, _OLD_EVENTS))
+
+
+def _in_batches(batch: TextClause, floor: UUID) -> int:
+    total = 0
+    while count := db.count(batch, {"floor": floor}):
+        total += count
+    return total

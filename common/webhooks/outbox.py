@@ -1,0 +1,104 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""Facts, and reading them in order: `record` joins the transaction that made the fact; the feed is pulled by cursor.
+
+The order is (era, transaction id, event id), and only events older than every open transaction are shown: one that
+commits late therefore never turns up behind a reader (docs/decisions/outbox.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from common.kit import clock, db
+from common.kit.paging import Page, Window
+from common.webhooks.model import Event
+
+RETENTION_DAYS: Final = 30
+
+_RECORD: Final = text("""
+with e as (
+  insert into events (id, user_id, type, data) values (:id, :user_id, :type, cast(:data as jsonb))
+  returning id, user_id, type)
+insert into deliveries (id, event_id, user_id, endpoint_id)
+select uuid7(), e.id, e.user_id, w.id
+  from e join webhook_endpoints w on w.user_id = e.user_id and w.status = 'enabled' and w.events && array[e.type]
+""")
+
+
+def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, Any]) -> UUID:
+    """Write an event and a delivery for each endpoint that wants it, or neither, with your transaction. → its id.
+
+    After the commit, `jobs.ring(jobs.DELIVER)`. (Events of invocations are written by the statements that change them.)
+    """
+    event_id = clock.uuid7()
+    values = {"id": event_id, "user_id": user_id, "type": kind, "data": orjson.dumps(data).decode()}
+    session.execute(_RECORD, values)
+    return event_id
+
+
+# -- the feed --------------------------------------------------------------------------------------------------
+
+_ERA = "coalesce(pg_sequence_last_value('feed_era'::regclass), 0)"
+
+_FEED: Final = text(f"""
+select id, user_id, type, invocation_id, data, attempts, created_at, era, xid::text as xid
+  from events
+ where user_id = :user_id and created_at > now() - interval '{RETENTION_DAYS} days'
+   and (era < {_ERA} or xid < pg_snapshot_xmin(pg_current_snapshot()))
+   and (era, xid, id) > (cast(:era as integer), cast(cast(:xid as text) as xid8), cast(:id as uuid))
+ order by era, xid, id limit :limit
+""")
+
+_START = (0, 0, UUID(int=0))
+
+
+def feed(user_id: UUID, window: Window) -> Page[Event]:
+    """The account's events of 30 days, oldest first. Each is seen once; `next` can be kept and asked again later."""
+    era, xid, event_id = window.after or _START
+    values = {"user_id": user_id, "era": era, "xid": str(xid), "id": event_id, "limit": window.limit + 1}
+    page = Page.cut(db.once(_FEED, values), window, _position, feed=True)
+    return page.map(_event)
+
+
+def _position(row: Row[Any]) -> tuple[int, int, UUID]:
+    return row.era, int(row.xid), row.id
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at)
+
+
+# -- another cluster ---------------------------------------------------------------------------------------------
+
+_LOCK: Final = text("lock table events in share row exclusive mode")
+#: Rows that claim to have been written by transactions which this cluster has not begun: they come from another one.
+_FOREIGN: Final = text(f"""
+select max(created_at) as until from events where era = {_ERA} and xid >= pg_snapshot_xmax(pg_current_snapshot())
+""")
+_NEW_ERA: Final = text("select nextval('feed_era')")
+#: Written here since the restore, but under the numbers of the old cluster's era.
+_MOVE: Final = text("""
+update events set era = :era where era < :era and created_at > :until and xid < pg_snapshot_xmax(pg_current_snapshot())
+""")
+
+
+def repair_feed() -> bool:
+    """After a dump was restored into a cluster that counts its transactions from elsewhere: begin a new era.
+
+    Without it restored events would stay hidden until the new cluster's count has caught up, and new ones would sort
+    before positions that readers hold. → whether there was anything to do. Safe at any time; writers wait a moment.
+    """
+    with db.transaction() as session:
+        session.execute(_LOCK)
+        until = session.execute(_FOREIGN).scalar_one()
+        if until is None:
+            return False
+        era = session.execute(_NEW_ERA).scalar_one()
+        session.execute(_MOVE, {"era": era, "until": until})
+    return True

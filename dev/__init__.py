@@ -1,0 +1,1 @@
+"""The development platform: private servers, a supervisor, `make run`. Production imports nothing from here."""

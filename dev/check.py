@@ -1,0 +1,88 @@
+"""`make check`: everything that a reviewer need not look at. All of it runs, then what is wrong is shown."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dev import servers
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+Outcome = tuple[int, str]
+
+
+def main() -> int:
+    """Run the checks two at a time, the longest first; 1 when one of them fails."""
+    checks: dict[str, Callable[[], Outcome]] = {
+        "types": lambda: tool("mypy"),
+        "migrations": migrations,
+        "layers": lambda: tool("lint-imports", "--no-logo"),
+        "dead code": dead_code,
+        "dependencies": lambda: tool("deptry", "."),
+        "format": lambda: tool("ruff", "format", "--check", "--output-format=concise", "."),
+        "lint": lambda: tool("ruff", "check", "--output-format=concise", "."),
+    }
+    with ThreadPoolExecutor(2) as pool:
+        running = {name: pool.submit(timed, check) for name, check in checks.items()}
+        return max([report(name, *future.result()) for name, future in running.items()])
+
+
+def timed(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
+    began = time.monotonic()
+    return check(), time.monotonic() - began
+
+
+def report(name: str, outcome: Outcome, seconds: float) -> int:
+    status, said = outcome
+    print(f"{'ok    ' if status == 0 else 'FAILED'} {name} ({seconds:.1f} s)", flush=True)
+    if status:
+        print("\n".join(f"       {line}" for line in said.splitlines()), flush=True)
+    return 1 if status else 0
+
+
+def tool(name: str, *arguments: str, **environ: str) -> Outcome:
+    """One tool of the virtual environment, and what it said."""
+    done = subprocess.run(
+        [BIN / name, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def dead_code() -> Outcome:
+    """Functions and classes that nobody names. (Attributes are left out: frameworks read most of them unseen.)"""
+    _, said = tool("vulture")
+    found = [line for line in said.splitlines() if "unused attribute" not in line and "unused variable" not in line]
+    return len(found), "\n".join(found)
+
+
+def migrations() -> Outcome:
+    """Up, nothing left to generate, all the way down, and up again, on a database of its own."""
+    said = ""
+    with (
+        tempfile.TemporaryDirectory(prefix="joyfull-check-") as directory,
+        servers.running(Path(directory), {}, durable=False) as urls,
+    ):
+        environ = {"ENV": "development", "LOG_FORMAT": "console", **urls.environment()}
+        for step in (["upgrade"], ["check"], ["downgrade", "base"], ["upgrade"]):
+            status, more = tool("flask", "--app", "wsgi", "db", *step, **environ)
+            said += more
+            if status:
+                return status, said
+    return 0, said
+
+
+if __name__ == "__main__":
+    sys.exit(main())

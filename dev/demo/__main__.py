@@ -1,0 +1,101 @@
+"""`make demo`: start everything, tell the story, check the books. Exit status 0 only if all of it went as it should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import requests
+from rich.text import Text
+
+from common.settings import SettingsError
+from dev import platform, run, supervisor
+from dev.demo import story
+from dev.demo.client import Api, ApiError
+from dev.demo.receiver import Receiver
+from dev.demo.screen import Screen
+from dev.demo.story import Demo
+from dev.platform import ROOT, Platform
+from dev.servers import ServerError
+
+BOOKS_SECONDS = 120
+SHOWN_FAULTS = 5
+
+
+def main() -> int:
+    screen = Screen()
+    supervisor.raise_on_signals()
+    began = time.monotonic()
+    deaths: list[str] = []
+
+    def mourn(line: str) -> None:
+        deaths.append(line)  # it is brought back, but none should have ended
+        screen.fault(line)
+
+    screen.title("Joyfull Hub: AI tools as billed, durable jobs")
+    screen.say("starting PostgreSQL, Redis, web, workers, beat, Flower and the example tools …")
+    try:
+        with platform.running(os.environ, tell=mourn) as hub:
+            screen.done(f"up after {time.monotonic() - began:.1f} s at {hub.url}")
+            faults = demonstrate(hub, screen) + deaths
+            end(screen, faults, time.monotonic() - began)
+            if os.environ.get("KEEP", "") not in ("", "0"):
+                run.show(screen.console, hub, time.monotonic() - began)
+                with suppress(KeyboardInterrupt):
+                    hub.supervisor.run()
+    except KeyboardInterrupt:
+        screen.say("stopped")
+        return 130
+    except (ServerError, SettingsError) as error:
+        screen.fault(str(error))
+        return 1
+    return 1 if faults else 0
+
+
+def demonstrate(hub: Platform, screen: Screen) -> list[str]:
+    """Everything that did not go as it should, in words; empty when all is well."""
+    with Receiver().listening() as receiver:
+        demo = Demo(Api(hub.url), screen, receiver, keep_up=hub.supervisor.tick)
+        try:
+            story.tell(demo)
+        except (ApiError, requests.RequestException) as error:
+            demo.expect(False, str(error))
+    check_books(hub, demo)
+    hub.supervisor.tick()
+    return demo.faults
+
+
+def check_books(hub: Platform, demo: Demo) -> None:
+    """The one thing not done over HTTP: the operator's own check of every row against every other."""
+    demo.screen.title("The books:  flask --app wsgi books verify")
+    checked = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "books", "verify"],
+        env=dict(hub.environ),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=BOOKS_SECONDS,
+        check=False,
+    )
+    for line in (checked.stdout + checked.stderr).strip().splitlines()[-12:]:
+        demo.screen.show(Text(line))
+    demo.confirm(checked.returncode == 0, "the books are right to the token", "the books do not balance")
+
+
+def end(screen: Screen, faults: list[str], seconds: float) -> None:
+    screen.title("In the end")
+    if not faults:
+        screen.done(f"[bold]everything ended as it should[/], {seconds:.0f} s from nothing to balanced books")
+        screen.say("[dim]next:[/] make run [dim]keeps it all up;[/] examples/README.md [dim]adds a tool of your own[/]")
+        return
+    for fault in faults[:SHOWN_FAULTS]:
+        screen.fault(fault)
+    if len(faults) > SHOWN_FAULTS:
+        screen.fault(f"and {len(faults) - SHOWN_FAULTS} more, above")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The public HTTP API, as any client would use it: nothing in here knows how the platform works inside."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+Json = dict[str, Any]
+
+ENDED = frozenset({"succeeded", "failed", "canceled", "expired"})
+TIMEOUT = 40
+LONG_POLL_SECONDS = 30
+SUBMITS = 4
+LONGEST_RETRY_AFTER = 5.0
+
+
+class ApiError(Exception):
+    """An answer that was not expected; `problem` is its body (RFC 9457) and `status` its HTTP status."""
+
+    def __init__(self, method: str, path: str, response: requests.Response) -> None:
+        self.status = response.status_code
+        self.retry_after = float(response.headers.get("Retry-After", 0))
+        self.problem: Json = response.json() if "json" in response.headers.get("Content-Type", "") else {}
+        said = self.problem.get("detail") or response.text[:200]
+        errors = "".join(f"; {e.get('pointer')}: {e.get('detail')}" for e in self.problem.get("errors") or [])
+        super().__init__(f"{method} {path} answered {self.status} {self.problem.get('code', '')}: {said}{errors}")
+
+
+class Api:
+    """One account's view of the API at `base_url`. Safe to use from many threads: each has its own connection."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self.token: str | None = None
+        self.postponed = 0
+        self._local = threading.local()
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self.request("GET", path, params=params).json()
+
+    def post(self, path: str, body: Json | None = None, **headers: str) -> Any:
+        return self.request("POST", path, json=body, headers=headers).json()
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Any request below /api/v1. Raises `ApiError` unless the answer is a 2xx."""
+        options["headers"] = self._headers(options.get("headers"))
+        response = self._session().request(method, f"{self.base_url}/api/v1{path}", timeout=TIMEOUT, **options)
+        if not response.ok:
+            raise ApiError(method, path, response)
+        return response
+
+    def sign_up(self, email: str, password: str, name: str) -> Json:
+        """Register, log in, and be that account from now on; returns the user."""
+        user: Json = self.post("/auth/register", {"email": email, "password": password, "name": name})["data"]
+        self.token = self.post("/auth/login", {"email": email, "password": password})["data"]["access_token"]
+        return user
+
+    def invoke(self, tool: str, body: Json, key: str, **headers: str) -> requests.Response:
+        """Submit, and come back when the answer is "not now" (429, 503): the key makes that safe."""
+        for _ in range(SUBMITS - 1):
+            try:
+                return self._submit(tool, body, key, headers)
+            except ApiError as refusal:
+                if refusal.status not in (429, 503):
+                    raise
+                self.postponed += 1
+                time.sleep(min(refusal.retry_after, LONGEST_RETRY_AFTER))
+        return self._submit(tool, body, key, headers)
+
+    def _submit(self, tool: str, body: Json, key: str, headers: dict[str, str]) -> requests.Response:
+        return self.request("POST", f"/tools/{tool}/invoke", json=body, headers={"Idempotency_Key": key, **headers})
+
+    # -- three ways to a result (the third, the webhook, comes by itself) ----------------------------------------
+
+    def long_poll(self, invocation_id: str, deadline: float) -> Iterator[Json]:
+        """The invocation each time the server answers, until it has ended or `deadline` (monotonic) has passed."""
+        while time.monotonic() < deadline:
+            invocation: Json = self.get(f"/invocations/{invocation_id}", wait=LONG_POLL_SECONDS)["data"]
+            yield invocation
+            if invocation["status"] in ENDED:
+                return
+
+    def stream(self, invocation_id: str, deadline: float) -> Iterator[Json]:
+        """The invocation with each server-sent event, until the server closes the stream or `deadline` has passed.
+
+        A server with no news sends a comment every ten seconds, so the deadline is noticed.
+        """
+        options: Json = {"stream": True, "headers": {"Accept": "text/event-stream"}}
+        with self.request("GET", f"/invocations/{invocation_id}/events", **options) as response:
+            response.encoding = "utf-8"
+            for line in response.iter_lines(chunk_size=1, decode_unicode=True):
+                if line.startswith("data:"):
+                    yield json.loads(line.removeprefix("data:"))
+                if time.monotonic() > deadline:
+                    return
+
+    # -- plumbing ------------------------------------------------------------------------------------------------
+
+    def _headers(self, extra: Json | None) -> dict[str, str]:
+        named = {name.replace("_", "-"): value for name, value in (extra or {}).items()}
+        return {"Authorization": f"Bearer {self.token}", **named} if self.token else named
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._local.session.trust_env = False  # a proxy from the environment would stand between us and loopback
+        session: requests.Session = self._local.session
+        return session

@@ -1,0 +1,274 @@
+"""The story the demo tells, step by step. Each step does something real, shows it, and checks what it shows."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.markup import escape
+from rich.text import Text
+
+from dev.demo import screen, texts, work
+from dev.demo.client import Api, ApiError, Json
+from dev.demo.receiver import Receiver
+from dev.demo.screen import Screen
+from dev.demo.work import Job
+
+PLAN = "free"
+WEBHOOK_SECONDS = 15.0
+CANCEL_SECONDS = 15.0
+SHOWN_LANGUAGES = 12
+OTHER_COLUMNS = 50
+
+
+@dataclass(slots=True)
+class Demo:
+    """One newcomer, what they asked for, and everything that did not go as it should."""
+
+    api: Api
+    screen: Screen
+    receiver: Receiver
+    keep_up: Callable[[], None]
+    jobs: list[Job] = field(default_factory=list)
+    extras: list[Job] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def expect(self, condition: bool, otherwise: str) -> bool:
+        """Note a fault unless `condition`; the demo goes on and fails at its end."""
+        if not condition:
+            self.faults.append(otherwise)
+            self.screen.fault(otherwise)
+        return condition
+
+    def confirm(self, condition: bool, markup: str, otherwise: str) -> None:
+        if self.expect(condition, otherwise):
+            self.screen.done(markup)
+
+
+def tell(demo: Demo) -> None:
+    """The whole story. Raises `ApiError` where it cannot go on."""
+    join(demo)
+    look_around(demo)
+    listen(demo)
+    work_through(demo)
+    show_results(demo)
+    go_wrong(demo)
+    check_webhooks(demo)
+    show_usage(demo)
+
+
+# -- arriving ------------------------------------------------------------------------------------------------
+
+
+def join(demo: Demo) -> None:
+    demo.screen.title("A newcomer joins")
+    email = f"ada-{secrets.token_hex(4)}@example.com"
+    user = demo.api.sign_up(email, secrets.token_urlsafe(16), "Ada Lovelace")
+    demo.screen.done(f"{user['name']} registered as [bold]{email}[/] and logged in")
+    offered = demo.api.get("/subscriptions/plans")["data"]
+    demo.screen.show(screen.plans(offered))
+    tokens = demo.api.post("/subscriptions/subscribe", {"plan": PLAN})["data"]["tokens"]
+    demo.screen.done(f"subscribed to [bold]{PLAN}[/]: {tokens['available']:,} tokens to spend this month")
+
+
+def look_around(demo: Demo) -> None:
+    demo.screen.title("The catalogue")
+    offered = sorted(demo.api.get("/tools", limit=100)["data"], key=lambda tool: (tool["category"] or "", tool["slug"]))
+    demo.screen.show(screen.tools(offered))
+    missing = {job.tool for job in work.everything()} - {tool["slug"] for tool in offered}
+    demo.expect(not missing, f"the catalogue lacks {', '.join(sorted(missing))}")
+
+
+def listen(demo: Demo) -> None:
+    endpoint = demo.api.post("/webhooks", {"url": demo.receiver.url, "events": ["completed"]})["data"]
+    demo.receiver.secret = endpoint["secret"]
+    demo.screen.done(f"a webhook to {demo.receiver.url}; its signing secret is shown this once and kept")
+
+
+# -- working -------------------------------------------------------------------------------------------------
+
+
+def work_through(demo: Demo) -> None:
+    demo.jobs = work.everything()
+    demo.screen.title(f"{len(demo.jobs)} invocations through the API, the queue and the workers")
+    with demo.screen.board(demo.jobs) as board:
+
+        def watch() -> None:
+            board.watch()
+            demo.keep_up()
+
+        seconds = work.run(demo.api, demo.receiver, demo.jobs, watch)
+    for job in demo.jobs:
+        demo.expect(not job.trouble, f"{job.tool} {job.id or '(never accepted)'} by {job.way}: {job.trouble}")
+        demo.expect(not job.ended or job.status == "succeeded", f"{job.tool} {job.id} {job.status}: {_why(job)}")
+    home = Counter(job.way for job in demo.jobs if job.ended)
+    ways = f"{home['long-poll']} by long-poll, {home['stream']} by server-sent events, {home['webhook']} by webhook"
+    demo.screen.done(f"all at home after {seconds:.1f} s: {ways}")
+    if demo.api.postponed:
+        demo.screen.done(f"{demo.api.postponed} submits were told to come back later, and did, by the same key")
+    retried = [job for job in demo.jobs if job.tool == "flaky" and job.invocation.get("attempts", 0) > 1]
+    if retried:
+        demo.screen.done(f"{len(retried)} calls of [bold]flaky[/] failed at first and were tried again, paid once")
+
+
+def _why(job: Job) -> str:
+    error = job.invocation.get("error") or {}
+    return f"{error.get('code')}: {error.get('detail')}"
+
+
+def show_results(demo: Demo) -> None:
+    demo.screen.title("What came back")
+    _show_languages(demo)
+    _show_sentiments(demo)
+    found = screen.table("text", "keywords and summaries", wrap=["keywords and summaries"])
+    for job in _succeeded(demo, "keywords"):
+        words = [entry["keyword"] for entry in job.invocation["output"]["keywords"]]
+        found.add_row(job.author, Text(", ".join(words), "cyan"))
+    for job in _succeeded(demo, "summary"):
+        found.add_row(f"{job.author}, in a sentence", Text(job.invocation["output"]["summary"], "cyan"))
+    demo.screen.show(found)
+
+
+def _show_languages(demo: Demo) -> None:
+    names = {code: name for code, name, _, _ in texts.LANGUAGES}
+    jobs = _succeeded(demo, "language")
+    rows = screen.table("text", "author", "language", "sure", right=("sure",))
+    for job in jobs[:SHOWN_LANGUAGES]:
+        found = job.invocation["output"]["language"]
+        certainty = f"{job.invocation['output']['confidence']:.0%}"
+        rows.add_row(_clipped(demo, job), job.author, Text(names.get(found, found), "cyan"), certainty)
+    demo.screen.show(rows)
+    right = sum(job.invocation["output"]["language"] == job.expected for job in jobs)
+    sent = len(texts.LANGUAGES)
+    demo.confirm(right == sent, f"{right} of {sent} languages right", f"{right} of {sent} languages are right")
+
+
+def _show_sentiments(demo: Demo) -> None:
+    rows = screen.table("text", "author", "a reader says", "the model", "score", right=("score",))
+    for job in _succeeded(demo, "sentiment"):
+        output = job.invocation["output"]
+        style = "cyan" if output["label"] == job.expected else "yellow"
+        rows.add_row(
+            _clipped(demo, job), job.author, job.expected, Text(output["label"], style), f"{output['score']:+.2f}"
+        )
+    demo.screen.show(rows)
+
+
+def _clipped(demo: Demo, job: Job) -> str:
+    """As much of the text as leaves room for the other columns."""
+    room = max(20, min(60, demo.screen.width - OTHER_COLUMNS))
+    words: str = job.input["text"]
+    return words if len(words) <= room else f"{words[: room - 1].rstrip()}…"
+
+
+def _succeeded(demo: Demo, tool: str) -> list[Job]:
+    return [job for job in demo.jobs if job.tool == tool and job.status == "succeeded"]
+
+
+# -- what else a client may count on -------------------------------------------------------------------------
+
+
+def go_wrong(demo: Demo) -> None:
+    demo.screen.title("What goes wrong costs nothing")
+    _ask_again(demo)
+    _send_nonsense(demo)
+    _be_refused_by_the_tool(demo)
+    _change_ones_mind(demo)
+
+
+def _ask_again(demo: Demo) -> None:
+    job = demo.jobs[0]
+    again = demo.api.invoke(job.tool, {"input": job.input}, job.key)
+    same = again.json()["data"]["id"] == job.id and again.headers.get("Idempotent-Replayed") == "true"
+    demo.confirm(same, "the same Idempotency-Key again: the same invocation", "a repeated key made new work")
+
+
+def _send_nonsense(demo: Demo) -> None:
+    try:
+        demo.api.invoke("language", {"input": {"txet": "Hello"}}, secrets.token_hex(8))
+    except ApiError as refusal:
+        code = refusal.problem.get("code")
+        demo.confirm(
+            (refusal.status, code) == (422, "tool_input_rejected"),
+            f"an input with a typo: {refusal.status} {code}, before anything is held or queued",
+            f"a wrong input was answered {refusal}",
+        )
+    else:
+        demo.expect(False, "a wrong input was accepted")
+
+
+def _be_refused_by_the_tool(demo: Demo) -> None:
+    job = _extra(demo, "sentiment", {"text": texts.LANGUAGES[1][3]}, Prefer="wait=20")
+    code = (job.invocation.get("error") or {}).get("code")
+    detail = escape((job.invocation.get("error") or {}).get("detail", ""))
+    demo.confirm(
+        (job.status, code, _charged(job)) == ("failed", "tool_error", 0),
+        f"German for the English sentiment tool: {job.status}, {code}, 0 tokens  [dim]{detail}[/]",
+        f"a tool's refusal ended {job.status}, {code}, {_charged(job)} tokens",
+    )
+
+
+def _change_ones_mind(demo: Demo) -> None:
+    job = _extra(demo, "patience", {"seconds": 30})
+    demo.api.post(f"/invocations/{job.id}/cancel")
+    job.saw(demo.api.get(f"/invocations/{job.id}", wait=int(CANCEL_SECONDS))["data"])
+    demo.confirm(
+        (job.status, _charged(job)) == ("canceled", 0),
+        f"a call of 30 s, canceled at once: {job.status}, 0 tokens",
+        f"a canceled call is {job.status}, {_charged(job)} tokens, after {CANCEL_SECONDS:.0f} s",
+    )
+
+
+def _extra(demo: Demo, tool: str, given: Json, **headers: str) -> Job:
+    job = Job(tool, given)
+    job.saw(demo.api.invoke(tool, {"input": given}, job.key, **headers).json()["data"])
+    demo.extras.append(job)
+    return job
+
+
+def _charged(job: Job) -> int:
+    return int(job.invocation["billing"]["charged"])
+
+
+# -- settling up ---------------------------------------------------------------------------------------------
+
+
+def check_webhooks(demo: Demo) -> None:
+    demo.screen.title("Webhooks")
+    everything = [job for job in (*demo.jobs, *demo.extras) if job.id]
+    try:
+        told = [demo.receiver.wait_for(job.id, WEBHOOK_SECONDS) for job in everything]
+    except TimeoutError as late:
+        demo.expect(False, str(late))
+        return
+    same = all(message["status"] == job.status for message, job in zip(told, everything, strict=True))
+    demo.expect(same, "a webhook told another end than the API")
+    demo.confirm(
+        demo.receiver.refused == 0,
+        f"{len(told)} of {len(everything)} ends told; every signature verified by an independent library",
+        f"{demo.receiver.refused} webhooks were not signed with the endpoint's secret",
+    )
+    demo.confirm(
+        not demo.receiver.believes_forgeries(),
+        "one bit of a copy flipped: the signature no longer holds",
+        "a forged webhook would pass",
+    )
+
+
+def show_usage(demo: Demo) -> None:
+    demo.screen.title("What it cost")
+    charged = sum(_charged(job) for job in (*demo.jobs, *demo.extras) if job.id)
+    summary = demo.api.get("/usage/summary", group_by="tool")["data"]
+    demo.screen.show(screen.usage(summary["groups"]))
+    tokens = demo.api.get("/subscriptions/current")["data"]["tokens"]
+    demo.screen.show(screen.balance(tokens))
+    sums = (charged, summary["totals"]["tokens_used"], tokens["charged"])
+    demo.confirm(
+        len(set(sums)) == 1 and tokens["held"] == 0,
+        f"the invocations, the usage history and the balance agree: {charged:,} tokens, nothing held",
+        f"invocations, usage and balance say {sums}, and {tokens['held']} tokens are held",
+    )
+    balanced = tokens["granted"] == tokens["charged"] + tokens["held"] + tokens["available"]
+    demo.expect(balanced, f"the balance does not add up: {tokens}")

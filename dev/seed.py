@@ -1,0 +1,54 @@
+"""What a development installation begins with: the example tools, an admin, and a developer with an API key.
+
+`python -m dev.seed TOOLS_URL EMAIL`, with the developer's password in SEED_PASSWORD. Asked again it changes nothing, or
+puts right what is missing. The key is in DATA_DIR/api-key: a convenience that production must not copy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from common import accounts, addresses, audit, boot, keys, settings, subscriptions
+from common.errors import NotFound, Unauthenticated
+from common.models.accounts import User
+from common.tools import editing
+from dev.platform import KEY_FILE
+from examples.tools import catalogue
+
+PLAN = "pro"
+
+
+def main(tools_url: str, email: str) -> None:
+    config = settings.load()
+    boot.connect(config, process="seed", pool_size=1)
+    editing.load(audit.PLATFORM, catalogue.entries(tools_url))
+    if config.admin_email and config.admin_password:
+        accounts.ensure_admin(config.admin_email, config.admin_password)
+    keep_key(developer(email), config.data_dir / KEY_FILE)
+    boot.disconnect()
+
+
+def developer(email: str) -> User:
+    """The account to try things with, subscribed."""
+    try:
+        return accounts.by_email(email)
+    except NotFound:
+        user = accounts.create(addresses.parse(email), os.environ["SEED_PASSWORD"], "Developer", verified=True)
+        subscriptions.subscribe(user.id, PLAN)
+        return user
+
+
+def keep_key(user: User, file: Path) -> None:
+    """See to it that the file holds a key that works, readable by its owner alone."""
+    try:
+        keys.authenticate(file.read_text())
+    except (FileNotFoundError, Unauthenticated):
+        _, text = keys.create(user.id, "make run", actor=audit.PLATFORM)
+        file.touch(mode=0o600)
+        file.write_text(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

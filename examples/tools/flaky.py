@@ -1,0 +1,74 @@
+"""A tool that fails at first: shows that a retry is quietly made, and is paid for once.
+
+Whether a key is unlucky depends on the key alone. An unlucky key is refused the first time it is seen and answered
+from then on; the last few thousand keys are remembered.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import sha256
+from threading import Lock
+
+from examples.tools.tool import Answer, Json, Refusal, Tool, schema
+
+DEFAULT_SHARE = 0.5
+REMEMBERED = 10_000
+
+_lock = Lock()
+_calls: OrderedDict[str, int] = OrderedDict()
+
+
+def answer(body: Json, key: str) -> Answer:
+    unlucky = luck(key) < body.get("share", DEFAULT_SHARE)
+    call = _count(key) if key else 1
+    if unlucky and call == 1:
+        raise Refusal(503, "out_of_luck", "This key fails the first time; try it again.", retry_after=1)
+    return Answer({"unlucky": unlucky, "call": call}, {"calls": call})
+
+
+def luck(key: str) -> float:
+    """From 0 to 1, always the same for the same key, spread evenly over keys."""
+    return int.from_bytes(sha256(key.encode()).digest()[:8]) / 2**64
+
+
+def _count(key: str) -> int:
+    """How often this key has been here, this time included."""
+    with _lock:
+        _calls[key] = _calls.pop(key, 0) + 1
+        if len(_calls) > REMEMBERED:
+            _calls.popitem(last=False)
+        return _calls[key]
+
+
+TOOL = Tool(
+    slug="flaky",
+    name="Flaky",
+    description=(
+        "Answers 503 to the first call of a share of all invocations and succeeds when called again: shows retries. "
+        "The price is for the success, however many calls it took."
+    ),
+    category="trying-out",
+    price={"base_tokens": 1, "per_unit": None, "max_tokens": 1},
+    input_schema=schema(
+        {
+            "share": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "default": DEFAULT_SHARE,
+                "description": "The share of invocations whose first call fails.",
+            }
+        },
+        required=[],
+    ),
+    output_schema=schema(
+        {
+            "unlucky": {"type": "boolean", "description": "Whether the first call of this invocation failed."},
+            "call": {"type": "integer", "minimum": 1, "description": "Which call this answer is to."},
+        },
+        required=["unlucky", "call"],
+    ),
+    example_input={"share": 0.5},
+    answer=answer,
+)

@@ -1,0 +1,153 @@
+"""Logging in: nobody learns who has an account, nobody guesses for long, and the owner is never locked out."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import argon2
+import psycopg
+import pytest
+import requests
+
+from common import throttles
+from common.kit.redis import Client
+from tests.accounts.conftest import one
+from tests.accounts.people import PASSWORD, Api, code
+
+WRONG = "not the password at all"
+
+
+def test_a_wrong_address_and_a_wrong_password_read_alike(api: Api) -> None:
+    person = api.person()
+    wrong = api.login(person.email, WRONG)
+    unknown = api.login("nobody@example.com", WRONG)
+    nonsense = api.login("no address", WRONG)
+    assert {code(answer) for answer in (wrong, unknown, nonsense)} == {(401, "invalid_credentials")}
+    assert wrong.headers["WWW-Authenticate"].startswith("Bearer")
+    bodies = [{**answer.json(), "request_id": None} for answer in (wrong, unknown, nonsense)]
+    assert bodies[0] == bodies[1] == bodies[2]
+    assert set(wrong.headers) == set(unknown.headers)
+
+
+def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time itself is compared in bench/; here: the same work is done."""
+    from common import errors, sessions
+    from common.kit import hashing
+
+    api.person("somebody@example.com")
+    computed: list[str] = []
+    compute = hashing.matches
+
+    def watched(encoded: str, password: str) -> bool:
+        computed.append(encoded)
+        return compute(encoded, password)
+
+    monkeypatch.setattr(hashing, "matches", watched)
+    for email in ("somebody@example.com", "nobody@example.com"):
+        with pytest.raises(errors.InvalidCredentials):
+            sessions.login(email, WRONG, ip="127.0.0.1")
+    assert [encoded.split("$")[3] for encoded in computed] == ["m=32768,t=2,p=1"] * 2
+
+
+def test_that_an_account_is_disabled_is_told_to_its_owner_only(api: Api, sql: psycopg.Connection[Any]) -> None:
+    person = api.person()
+    sql.execute("update users set is_active = false")
+    assert code(api.login(person.email, WRONG)) == (401, "invalid_credentials")
+    assert code(api.login(person.email)) == (403, "account_disabled")
+
+
+def test_an_old_hash_is_renewed_by_a_login(api: Api, sql: psycopg.Connection[Any]) -> None:
+    person = api.person()
+    old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+    sql.execute("update users set password_hash = %s", (old,))
+    person.login()
+    renewed = one(sql, "select password_hash from users")
+    assert "m=32768,t=2,p=1" in renewed
+    person.login()
+
+
+def test_guessing_ends_after_ten_and_a_wiped_redis_changes_nothing(api: Api, redis: Client) -> None:
+    person = api.person()
+    assert {api.login(person.email, WRONG).status_code for _ in range(10)} == {401}
+    refused = api.login(person.email, WRONG)
+    assert code(refused) == (429, "too_many_attempts")
+    assert 0 < int(refused.headers["Retry-After"]) <= 15 * 60
+    redis.flushall()
+    assert api.login(person.email).status_code == 429, "the right password, from a network that nobody knows"
+    assert api.login(api.person().email).status_code == 200, "others are not concerned"
+
+
+def test_the_window_ends_and_success_gives_its_attempt_back(api: Api, sql: psycopg.Connection[Any]) -> None:
+    person = api.person()
+    for _ in range(12):
+        person.login()
+    for _ in range(11):
+        api.at("127.0.0.2").login(person.email, WRONG)
+    assert api.at("127.0.0.2").login(person.email).status_code == 429
+    sql.execute("update throttles set ends_at = now()")
+    assert api.at("127.0.0.2").login(person.email).status_code == 200
+
+
+def test_a_stranger_cannot_lock_the_owner_out(api: Api) -> None:
+    """Where the owner has been before, the failures of strangers do not count; guessing from there counts by itself."""
+    person = api.person()
+    person.login()
+    stranger = api.at("127.0.0.66")
+    while stranger.login(person.email, WRONG).status_code != 429:
+        pass
+    person.login()
+    assert {api.login(person.email, WRONG).status_code for _ in range(10)} == {401}
+    assert api.login(person.email).status_code == 429
+
+
+def test_forty_guesses_at_once_are_forty_guesses(api: Api) -> None:
+    person = api.person()
+    with ThreadPoolExecutor(20) as pool:
+        answers = Counter(pool.map(lambda _: Api(api.base).login(person.email, WRONG).status_code, range(40)))
+    assert answers == {401: 10, 429: 30}
+
+
+def test_a_network_fails_a_hundred_times(api: Api, sql: psycopg.Connection[Any]) -> None:
+    person = api.person()
+    assert api.login("somebody@example.com", WRONG).status_code == 401
+    _, bucket = throttles.per_ip(throttles.LOGINS_PER_IP, "127.0.0.1")
+    assert sql.execute("update throttles set attempts = 99 where bucket = %s", (bucket,)).rowcount == 1
+    assert api.login("another@example.com", WRONG).status_code == 401
+    assert api.login("yet-another@example.com", WRONG).status_code == 429
+    headers = {"X-Forwarded-For": "198.51.100.7", "Forwarded": "for=198.51.100.7", "X-Real-IP": "198.51.100.7"}
+    body = {"email": person.email, "password": PASSWORD}
+    assert api("POST", "/auth/login", json=body, headers=headers).status_code == 429, "a header is not an address"
+    assert api.at("127.0.0.3").login(person.email).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:1:2::3", "2001:db8:1:2:ffff::4", True),
+        ("2001:db8:1:2::3", "2001:db8:1:3::3", False),
+        ("192.0.2.1:4001", "192.0.2.1:4002", True),
+        ("192.0.2.1:4001", "192.0.2.2:4001", False),
+        ("[2001:db8:1:2::3]:4001", "2001:db8:1:2::3", True),
+    ],
+)
+def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two: str, same: bool) -> None:
+    assert (throttles.place(one) == throttles.place(two)) is same
+
+
+def test_hashing_does_not_stop_the_other_requests_of_the_process(api: Api, sql: psycopg.Connection[Any]) -> None:
+    """With a hash that takes a second and more, all of whose time a blocked loop would answer nobody."""
+    person = api.person()
+    slow = argon2.PasswordHasher(time_cost=50, memory_cost=32 * 1024, parallelism=1).hash(PASSWORD)
+    sql.execute("update users set password_hash = %s", (slow,))
+    login = threading.Thread(target=lambda: Api(api.base).login(person.email, WRONG))
+    login.start()
+    served = 0
+    with requests.Session() as session:
+        while login.is_alive():
+            served += session.get(f"{api.base}/health", timeout=20).ok
+    assert served > 60

@@ -1,0 +1,124 @@
+"""Mail: every one that is owed goes out, whatever the server says at first; without a server it is a file."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections import Counter
+from email import message_from_bytes
+from email.policy import default
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from common import accounts, mails
+from common.audit import OPERATOR
+from common.kit import mail
+from common.settings import Settings
+from tests.accounts.conftest import Mailbox, one, text_of
+from tests.accounts.people import PASSWORD, Api, Person
+
+Sql = psycopg.Connection[Any]
+
+
+def due(sql: Sql) -> None:
+    sql.execute("update mails set due_at = now() where due_at is not null")
+
+
+def test_a_server_that_is_busy_is_asked_again(api: Api, mailbox: Mailbox, sql: Sql) -> None:
+    person = api.person()
+    mailbox.replies = ["451 greylisted", "451 greylisted"]
+    assert mailbox.deliver() == []
+    assert mailbox.deliver() == [], "not before it is due"
+    due(sql)
+    assert mailbox.deliver() == []
+    due(sql)
+    assert [message["To"] for message in mailbox.deliver()] == [person.email]
+    assert sql.execute("select tries, outcome from mails").fetchall() == [(3, "sent")]
+
+
+def test_a_server_that_refuses_is_not_asked_again(api: Api, mailbox: Mailbox, sql: Sql) -> None:
+    api.person()
+    mailbox.replies = ["550 no such user"]
+    assert mailbox.deliver() == []
+    assert sql.execute("select tries, outcome, due_at from mails").fetchall() == [(1, "refused", None)]
+
+
+def test_a_server_that_is_down_delays_and_at_last_loses_a_mail(
+    db: None, api: Api, sql: Sql, settings: Settings
+) -> None:
+    api.person()
+    mail.configure("smtp://127.0.0.1:1", settings.mail_from, settings.data_dir)
+    for _ in range(len(mails.RETRY_AFTER) + 1):
+        assert one(sql, "select outcome from mails") is None
+        due(sql)
+        mails.send_due("https://hub.example")
+    mail.configure(None, settings.mail_from, settings.data_dir / "mail")
+    assert one(sql, "select outcome from mails") == "given up"
+
+
+def test_a_sender_that_dies_leaves_the_mail_to_the_next(api: Api, mailbox: Mailbox, sql: Sql) -> None:
+    api.person()
+    assert mails._claim() is not None
+    assert mailbox.deliver() == [], "the dead sender's lease"
+    due(sql)
+    assert len(mailbox.deliver()) == 1
+
+
+@pytest.mark.parametrize("address", ["jörg@example.com", "a@bücher.example", "o'neil+x@example.com"])
+def test_addresses_of_all_kinds_are_reached(api: Api, mailbox: Mailbox, address: str) -> None:
+    api.person(address)
+    assert [message["To"] for message in mailbox.deliver()] == [address]
+
+
+def test_a_password_for_the_server_is_not_sent_in_the_clear(db: None, settings: Settings) -> None:
+    """Nowhere but to this machine: the exchange with a server elsewhere ends before the password."""
+    server = mail._server(urlsplit("smtp://me:secret@127.0.0.1:1"))
+    with pytest.raises(OSError, match="refused"), server:
+        pass
+    assert mail._may_say_password(encrypted=False, host="mail.example") is False
+    assert mail._may_say_password(encrypted=True, host="mail.example") is True
+    assert mail._may_say_password(encrypted=False, host="127.0.0.1") is True
+
+
+def test_without_a_server_mails_are_files_that_only_we_can_read(db: None, api: Api, settings: Settings) -> None:
+    directory = settings.data_dir / "mail"
+    for old in directory.glob("*.eml"):
+        old.unlink()
+    person = api.person()
+    mails.send_due("https://hub.example")
+    (file,) = directory.glob("*.eml")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    message = message_from_bytes(file.read_bytes(), policy=default)
+    assert (message["To"], message["From"]) == (person.email, settings.mail_from)
+    assert re.search(rb"^https://hub\.example/api/v1/auth/verify-email/[\w-]{43}\r$", file.read_bytes(), re.MULTILINE)
+    file.unlink()
+
+
+def test_a_stranger_is_sent_nothing_that_somebody_else_worded(api: Api, mailbox: Mailbox) -> None:
+    """Whoever opens an account in another's name chooses its name and its keys', but not what our mails say."""
+    bait = "You won! https://evil.example"
+    body = {"email": "stranger@example.com", "password": PASSWORD, "name": bait}
+    assert api("POST", "/auth/register", json=body).status_code == 201
+    Person(api, "", body["email"], PASSWORD).key(name=bait)
+    assert api("POST", "/auth/password-reset", json={"email": body["email"]}).status_code == 202
+    received = mailbox.deliver()
+    assert len(received) == 3
+    assert "evil" not in "".join(text_of(message) for message in received)
+
+
+def test_a_mailbox_is_not_flooded_with_notices(api: Api, mailbox: Mailbox, sql: Sql) -> None:
+    """… and neither can a thief drown the notice that matters in others."""
+    person = api.person()
+    mailbox.deliver()
+    person.key()
+    sql.execute(
+        """insert into mails (id, template, recipient, data)
+           select gen_random_uuid(), 'key_created', recipient, data from mails, generate_series(1, 24) n
+           where template = 'key_created'"""
+    )
+    accounts.set_password(person.uuid, "set by an operator", actor=OPERATOR)
+    subjects = Counter(message["Subject"] for message in mailbox.deliver())
+    assert subjects == {"An API key was created": 20, "Your password was changed": 1}

@@ -1,0 +1,79 @@
+"""Nothing that opens an account is written down where it does not belong; what happened to one is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from common.kit.redis import Client
+from tests.accounts.conftest import Mailbox
+from tests.accounts.people import Api
+
+CANARY, NEW = "canary: the heron waits in grey water", "canary: the heron has flown away"
+
+
+def test_no_secret_in_logs_tables_or_redis(
+    api: Api, mailbox: Mailbox, redis: Client, sql: psycopg.Connection[Any], logged: Callable[[], str]
+) -> None:
+    person = api.person(password=CANARY)
+    session = person.login().next()
+    key = person.key()["key"]
+    api.me(key)
+    api.me(session.access)
+    api.login(person.email, NEW)
+    verification = mailbox.token("verify-email")
+    api("POST", f"/auth/verify-email/{verification}")
+    api("POST", "/auth/password-reset", json={"email": person.email})
+    reset = mailbox.token("password-reset")
+    api("POST", f"/auth/password-reset/{reset}", json={"password": "short"})
+    api("POST", f"/auth/password-reset/{reset}", json={"password": NEW})
+    api("POST", f"/auth/password-reset/{reset}", json={"password": NEW})
+    api("POST", "/auth/refresh", json={"refresh_token": session.refresh_token})
+
+    tables = sql.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+    rows = "".join(str(sql.execute(f"select t::text from {name} t").fetchall()) for (name,) in tables)
+    kept = {"logs": logged(), "tables": rows, "Redis": str([redis.dump(name) for name in redis.scan_iter()])}
+    secrets = {
+        "password": CANARY,
+        "new password": NEW,
+        "access token": session.access,
+        "refresh token": session.refresh_token.removeprefix("jhr_"),
+        "key": key.rpartition("_")[2][:43],
+        "verification": verification,
+        "reset": reset,
+    }
+    found = {(what, where) for what, secret in secrets.items() for where, text in kept.items() if secret in text}
+    assert found == set()
+
+
+def test_what_a_watchman_wants_to_know_is_logged(
+    api: Api, sql: psycopg.Connection[Any], logged: Callable[[], str]
+) -> None:
+    person = api.person()
+    before = set(logged().splitlines())
+    made = person.key(scopes=["usage:read"])
+    session = person.login()
+    session.next()
+    sql.execute("update refresh_tokens set used_at = used_at - interval '1 minute'")
+    session.refresh()
+    api.login(person.email, "not the password")
+    api("GET", "/tools", made["key"])
+    api("DELETE", f"/users/me/api-keys/{made['id']}", person.login().access)
+    api.me(made["key"])
+    for _ in range(10):
+        api.login("nobody@example.com", "not the password")
+    api.login("nobody@example.com", "not the password")
+    lines = [json.loads(line) for line in set(logged().splitlines()) - before if line.startswith("{")]
+    said = {line["event"] for line in lines}
+    assert said >= {
+        "login",
+        "login failed",
+        "too many attempts",
+        "refresh token reused: session ended",
+        "forbidden",
+        "ended api key used",
+    }
+    assert all("request_id" in line for line in lines)

@@ -1,0 +1,231 @@
+"""Sessions: refreshed by whoever holds the newest token, ended at once in every process, whatever Redis forgets."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import event
+
+from common import accounts, standing
+from common.audit import OPERATOR
+from common.errors import DependencyUnavailable, TokenRevoked
+from common.kit import db as db_kit
+from common.kit import redis as redis_kit
+from common.kit.redis import Client
+from dev.servers import Redis
+from tests.accounts.conftest import one
+from tests.accounts.people import PASSWORD, Api, Session, code
+from tests.accounts.test_tokens import read
+
+Sql = psycopg.Connection[Any]
+
+
+def later(sql: Sql, seconds: int) -> None:
+    """Let time pass for refresh tokens."""
+    sql.execute("update refresh_tokens set used_at = used_at - make_interval(secs => %s)", (seconds,))
+
+
+# -- refresh -------------------------------------------------------------------------------------------------
+
+
+def test_racing_refreshes_get_the_same_pair(api: Api, other: Api) -> None:
+    session = api.person().login()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: session.refresh(Api((api, other)[n % 2].base)), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert api.me(answers[0].json()["data"]["access_token"]) == 200
+
+
+def test_a_lost_answer_can_be_asked_for_again(api: Api, sql: Sql) -> None:
+    """… within ten seconds, even when the successor has been used meanwhile."""
+    first = api.person().login()
+    second = first.next()
+    second.next()
+    later(sql, 5)
+    assert first.next().refresh_token == second.refresh_token
+
+
+def test_a_spent_token_that_comes_back_ends_its_session_and_no_other(api: Api, other: Api, sql: Sql) -> None:
+    person = api.person()
+    stolen, elsewhere = person.login(), person.login()
+    newest = stolen.next()
+    assert other.me(newest.access) == 200
+    later(sql, 11)
+    assert code(stolen.refresh()) == (401, "token_revoked")
+    assert [other.me(newest.access), other.me(stolen.access)] == [401, 401]
+    assert code(newest.refresh()) == (401, "token_revoked")
+    assert [other.me(elsewhere.access), elsewhere.refresh().status_code] == [200, 200]
+
+
+def test_a_session_ends_thirty_days_after_its_login(api: Api, sql: Sql) -> None:
+    session = api.person().login().next()
+    days = one(sql, "select extract(days from expires_at - created_at) from refresh_families")
+    assert days == 30
+    sql.execute("update refresh_families set expires_at = now()")
+    assert code(session.refresh()) == (401, "token_expired")
+    assert api.me(session.access) == 401
+
+
+def test_a_session_ends_when_it_is_not_used_for_two_weeks(api: Api, sql: Sql) -> None:
+    session = api.person().login()
+    sql.execute("update refresh_tokens set created_at = created_at - interval '14 days'")
+    assert code(session.refresh()) == (401, "token_expired")
+
+
+@pytest.mark.parametrize("token", ["", "jhr_", "jhr_" + "A" * 43, "x" * 4096, "\u2603", None, 1])
+def test_what_is_no_refresh_token(api: Api, token: object) -> None:
+    assert api("POST", "/auth/refresh", json={"refresh_token": token}).status_code in (401, 422)
+
+
+def test_tokens_are_kept_as_hashes_only(api: Api, sql: Sql) -> None:
+    session = api.person().login()
+    session.next()
+    rows = str(sql.execute("select * from refresh_tokens").fetchall())
+    assert session.refresh_token.removeprefix("jhr_") not in rows
+    assert session.next().refresh_token.removeprefix("jhr_") not in rows
+
+
+# -- the end, at once ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["logout", "password", "disable"])
+def test_the_end_is_at_once_in_every_process_and_survives_a_wiped_redis(
+    api: Api, other: Api, redis: Client, how: str
+) -> None:
+    person = api.person()
+    session = person.login()
+    assert [api.me(session.access), other.me(session.access)] == [200, 200]
+    if how == "logout":
+        assert session.logout().status_code == 204
+    elif how == "password":
+        change = {"password": "another good one, longer", "current_password": PASSWORD}
+        assert api("PATCH", "/users/me", session.access, json=change).status_code == 200
+    else:
+        accounts.administer(person.uuid, actor=OPERATOR, is_active=False)
+    assert code(other("GET", "/users/me", session.access)) == (401, "token_revoked")
+    redis.flushall()
+    assert [api.me(session.access), other.me(session.access)] == [401, 401]
+    assert session.refresh().status_code == 401
+
+
+def test_logging_out_is_no_error_twice_and_concerns_one_session(api: Api) -> None:
+    person = api.person()
+    session, elsewhere = person.login(), person.login()
+    assert [session.logout().status_code for _ in range(2)] == [204, 204]
+    assert api("POST", "/auth/logout", json={"refresh_token": "jhr_unknown"}).status_code == 204
+    assert api.me(elsewhere.access) == 200
+
+
+def test_a_role_is_that_of_now_and_not_of_the_token(api: Api, other: Api, sql: Sql) -> None:
+    person, keeper = api.person(), api.person()
+    for somebody in (person, keeper):
+        accounts.administer(somebody.uuid, actor=OPERATOR, role="admin")
+    key = person.key(scopes=["admin", "tools:read"])["key"]
+    session = person.login()
+    roles = [other("GET", "/users/me", token).json()["data"]["role"] for token in (session.access, key)]
+    assert roles == ["admin", "admin"]
+    accounts.administer(person.uuid, actor=OPERATOR, role="user")
+    assert other("GET", "/users/me", session.access).json()["data"]["role"] == "user"
+    family = UUID(read(session.access)[1]["family"])
+    assert "admin" not in standing.of_session(person.uuid, family).scopes
+
+
+def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql) -> None:
+    """The password is looked at for 50 ms without a lock: what was right before the change is not right after it."""
+    from common import passwords, sessions
+    from common.errors import InvalidCredentials
+
+    person = api.person()
+    with db_kit.transaction() as session:
+        seen = session.execute(sessions._account(person.email, "place")).one()
+    accounts.set_password(person.uuid, "another good one, longer", actor=OPERATOR)
+    assert passwords.verify(seen.password_hash, PASSWORD)
+    with pytest.raises(InvalidCredentials), db_kit.transaction() as session:
+        sessions._start(session, seen, None, "place")
+
+
+# -- what is remembered --------------------------------------------------------------------------------------
+
+
+def ids(session: Session) -> tuple[UUID, UUID]:
+    claims = read(session.access)[1]
+    return UUID(claims["sub"]), UUID(claims["family"])
+
+
+def test_a_known_session_costs_one_redis_round_trip_and_no_statement(api: Api, redis: Client) -> None:
+    who = ids(api.person().login())
+    standing.of_session(*who)
+    statements: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    event.listen(db_kit.engine(), "before_cursor_execute", note)
+    redis.config_resetstat()
+    try:
+        assert standing.of_session(*who).user_id == who[0]
+    finally:
+        event.remove(db_kit.engine(), "before_cursor_execute", note)
+    called = {name: stat["calls"] for name, stat in redis.info("commandstats").items()}
+    assert statements == []
+    assert called.get("cmdstat_evalsha") == 1
+    assert called.get("cmdstat_eval") is None
+
+
+def test_who_looked_before_a_change_cannot_remember_after_it(api: Api) -> None:
+    who = ids(api.person().login())
+    _, generation = standing._remembered(who[0], "session")
+    accounts.administer(who[0], actor=OPERATOR, is_active=False)
+    standing._install(who[0], f"session:{who[1]}", generation, {"active": True, "expires_at": None})
+    with pytest.raises(TokenRevoked):
+        standing.of_session(*who)
+
+
+def test_nobody_remembers_while_a_change_is_on_its_way(api: Api, redis: Client) -> None:
+    """Not even when Redis is wiped in the middle of it, so that the sign is gone."""
+    who = ids(api.person().login())
+    for wiped in (False, True):
+        with standing.changing(who[0]):
+            if wiped:
+                redis.flushall()
+            standing.of_session(*who)
+            assert bool(redis.hlen(f"auth:{{{who[0]}}}")) is wiped
+        assert not redis.exists(f"auth:{{{who[0]}}}")
+
+
+def test_a_change_that_may_have_happened_leaves_the_sign_up(api: Api, redis: Client) -> None:
+    who = ids(api.person().login())
+    with pytest.raises(db_kit.CommitUnknown), standing.changing(who[0]):
+        raise db_kit.CommitUnknown
+    assert redis.exists(f"auth:{{{who[0]}}}:changing")
+    assert standing.of_session(*who).user_id == who[0]
+    assert not redis.exists(f"auth:{{{who[0]}}}"), "nothing is remembered until the sign has expired"
+
+
+def test_without_redis_people_come_in_and_changes_are_refused(
+    api: Api, redis: Client, redis_server: Redis, sql: Sql
+) -> None:
+    person = api.person()
+    session = person.login()
+    redis_server.stop()
+    try:
+        assert [api.me(session.access), person.login().next().refresh().status_code] == [200, 200]
+        refused = session.logout()
+        assert code(refused) == (503, "dependency_unavailable")
+        assert int(refused.headers["Retry-After"]) >= 1
+        with pytest.raises(DependencyUnavailable):
+            accounts.administer(person.uuid, actor=OPERATOR, is_active=False)
+        assert sql.execute("select count(*) from refresh_families where revoked_at is not null").fetchone() == (0,)
+        sql.execute("update refresh_families set revoked_at = now(), revoke_reason = 'logout'")
+        assert api.me(session.access) == 401, "PostgreSQL is asked"
+    finally:
+        redis_server.start()
+        redis_server.wait()
+        standing._Rest.until = 0.0
+    with redis_kit.reachable():
+        assert redis.ping()

@@ -1,0 +1,499 @@
+"""Whatever happens in whatever order, the books are right: a state machine against real PostgreSQL and Redis.
+
+Two accounts submit, two workers work; web processes and workers die between any two steps, what they tell the gate
+arrives late, out of order or never, Redis is wiped or comes back from an old dump. After every step the rows are what
+the model says and nobody has spent or run more than allowed; when all is quiet, the gate says what the rows say.
+
+`MODEL_EXAMPLES=2000 MODEL_STEPS=100 pytest tests/budgets/test_model.py` runs it for longer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from common import books, budgets, invocations, subscriptions
+from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound
+from common.invocations import Appetite, Task, sql, submitting, sweeping
+from common.kit import db
+from common.kit import redis as redis_kit
+from common.kit.clock import uuid7
+from common.subscriptions import months
+from common.tools import Listed
+from tests import factories
+from tests.budgets import world
+from tests.budgets.world import Ended, Open
+from tests.subscriptions.accounts import began
+
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
+STEPS = int(os.environ.get("MODEL_STEPS", "50"))
+AT_ONCE = 2
+TOKENS = 60
+
+numbers = st.integers(0, 10**6)
+accounts = st.integers(0, 1)
+#: Mostly at once, or else nothing but chaos would ever be seen.
+posts = st.sampled_from(["at once"] * 4 + ["late", "never"])
+
+
+def only_with(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A step that is none while there is nothing of that.
+
+    Not a precondition: who takes which of two equal rows is PostgreSQL's choice, and Hypothesis does not like it when
+    such things decide what may be drawn.
+    """
+
+    def decorated(step: Callable[..., None]) -> Callable[..., None]:
+        @wraps(step)
+        def maybe(self: Story, **drawn: Any) -> None:
+            if getattr(self, what):
+                step(self, **drawn)
+
+        return maybe
+
+    return decorated
+
+
+class Story(RuleBasedStateMachine):
+    reset: Callable[[], object]
+
+    # -- the world -------------------------------------------------------------------------------------------------
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).reset()
+        self.stack = ExitStack()
+        self.post = self.stack.enter_context(world.post())
+        self.late = self.post.late
+        self.customers = [factories.customer(TOKENS, at_once=AT_ONCE) for _ in range(2)]
+        self.tools = [
+            factories.tool(),
+            factories.tool(idempotent=False, max_attempts=1),
+            factories.tool(price={"base_tokens": 7, "per_unit": None, "max_tokens": 40}),
+        ]
+        self.admin = factories.admin()
+        self.workers = [factories.worker(), factories.worker()]
+        self.open: dict[UUID, Open] = {}
+        self.ended: dict[UUID, Ended] = {}
+        self.owners: dict[UUID, int] = {}
+        self.tasks: dict[UUID, Task] = {}
+        self.spent: list[Task] = []
+        self.slow: list[tuple[int, Listed, UUID, budgets.Hold]] = []
+        self.dump: dict[str, dict[str, str]] = {}
+        self.renewed: set[int] = set()
+
+    def period(self, account: int) -> UUID:
+        return subscriptions.for_submit(self.customers[account].user_id).period_id
+
+    def available(self, account: int) -> int:
+        return world.books()[self.period(account)].available
+
+    # -- submit ----------------------------------------------------------------------------------------------------
+
+    @rule(account=accounts, number=numbers)
+    def submit(self, account: int, number: int) -> None:
+        self._submit(account, self.tools[number % 3])
+
+    @rule(account=accounts, number=numbers)
+    def submit_many(self, account: int, number: int) -> None:
+        for _ in range(3):
+            self._submit(account, self.tools[number % 2])
+
+    def _submit(self, account: int, tool: Listed) -> None:
+        """Accepted if and only if the rows cover it: a gate that believes otherwise is not believed."""
+        self._look_again()
+        covered = self.available(account) >= tool.current.price.max_tokens
+        try:
+            made = self.customers[account].submit(tool)
+        except BudgetExhausted:
+            assert not covered, "refused, but the rows cover it"
+            return
+        assert covered, "accepted, but the rows do not cover it"
+        self._accepted(account, tool, made)
+
+    def _accepted(self, account: int, tool: Listed, made: UUID) -> None:
+        version = tool.current
+        self.owners[made] = account
+        self.open[made] = Open(account, version.price.max_tokens, version.idempotent, version.max_attempts)
+
+    @staticmethod
+    def _look_again() -> None:
+        """The rows are asked once a second at most: now a second has passed."""
+        for key in redis_kit.client().scan_iter(match="checked:*"):
+            redis_kit.client().delete(key)
+
+    @rule(account=accounts, number=numbers)
+    def hold_and_pause(self, account: int, number: int) -> None:
+        """A web process stops between its hold and its row (perhaps for ever)."""
+        tool, made = self.tools[number % 3], uuid7()
+        try:
+            hold = budgets.hold(self.customers[account].account(), made, tool.current.price.max_tokens)
+        except BudgetExhausted:
+            return
+        assert isinstance(hold, budgets.Hold)
+        self.slow.append((account, tool, made, hold))
+
+    @rule(number=numbers)
+    @only_with("slow")
+    def go_on_and_commit(self, number: int) -> None:
+        """… and goes on much later. If its row is still accepted, the rows must have covered it."""
+        account, tool, made, hold = self.slow.pop(number % len(self.slow))
+        customer = self.customers[account]
+        row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
+        amount = tool.current.price.max_tokens
+        if db.once(sql.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}):
+            self._accepted(account, tool, made)
+        else:
+            budgets.release(replace(customer.account(), period_id=customer.period_id), made)
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    def _took(self, task: Task | None, worker: Appetite) -> None:
+        if task is None:
+            return
+        row = self.open[task.id]
+        assert row.token is None, "taken twice"
+        row.token, row.worker, row.attempts = task.token, worker.worker, row.attempts + 1
+        assert task.attempt == row.attempts
+        self.tasks[task.token] = task
+
+    def _task(self, number: int) -> Task:
+        task = list(self.tasks.values())[number % len(self.tasks)]
+        del self.tasks[task.token]
+        self.spent.append(task)
+        return task
+
+    def _worker(self, number: int, *, hungry: bool = True) -> Appetite:
+        return replace(self.workers[number % 2], hungry=hungry)
+
+    def _ends(self, task_id: UUID, status: str, charged: int) -> None:
+        row = self.open.pop(task_id)
+        self.ended[task_id] = Ended(status, charged, row.attempts)
+
+    def _parks(self, task_id: UUID) -> None:
+        row = self.open[task_id]
+        row.token, row.worker, row.sent = None, None, False
+
+    @rule(number=numbers)
+    def claim(self, number: int) -> None:
+        worker = self._worker(number)
+        self._took(invocations.claim(worker), worker)
+
+    @rule(number=numbers, cost=st.integers(0, 60), good=st.booleans(), hungry=st.booleans(), how=posts)
+    @only_with("tasks")
+    def end(self, number: int, cost: int, good: bool, hungry: bool, how: str) -> None:
+        task, worker = self._task(number), self._worker(number, hungry=hungry)
+        row = self.open[task.id]
+        if good:
+            self._ends(task.id, "succeeded", min(cost, row.held))
+        else:
+            self._ends(task.id, "canceled" if row.canceled else "failed", 0)
+        end = replace(factories.GOOD, cost=cost) if good else factories.BAD
+        with self.post.sending(how):
+            self._took(invocations.end(task, end, worker), worker)
+
+    @rule(number=numbers)
+    @only_with("spent")
+    def end_again(self, number: int) -> None:
+        """A worker that lost its row, or a repeated write: nothing changes, and nothing is taken."""
+        task = self.spent[number % len(self.spent)]
+        assert invocations.end(task, factories.GOOD, self._worker(number)) is None
+        assert invocations.retry_later(task, factories.BAD, 0.0, self._worker(number)) is None
+
+    @rule(number=numbers, delay=st.sampled_from([0.0, 0.0, 30.0]), hungry=st.booleans(), how=posts)
+    @only_with("tasks")
+    def retry_later(self, number: int, delay: float, hungry: bool, how: str) -> None:
+        task, worker = self._task(number), self._worker(number, hungry=hungry)
+        if self.open[task.id].canceled:
+            self._ends(task.id, "canceled", 0)
+        else:
+            self._parks(task.id)
+        with self.post.sending(how):
+            self._took(invocations.retry_later(task, factories.BAD, delay, worker), worker)
+
+    @rule(number=numbers)
+    @only_with("tasks")
+    def give_back(self, number: int) -> None:
+        task = self._task(number)
+        if self.open[task.id].canceled:
+            self._ends(task.id, "canceled", 0)
+        else:
+            self._parks(task.id)
+            self.open[task.id].attempts -= 1
+        invocations.give_back(task)
+
+    @rule(number=numbers)
+    @only_with("tasks")
+    def send(self, number: int) -> None:
+        task = list(self.tasks.values())[number % len(self.tasks)]
+        row = self.open[task.id]
+        may = not row.canceled and not row.sent
+        assert invocations.sending(task) is may
+        row.sent = row.sent or may
+
+    @rule(number=numbers, how=posts)
+    @only_with("open")
+    def cancel(self, number: int, how: str) -> None:
+        wanted = list(self.open)[number % len(self.open)]
+        row = self.open[wanted]
+        with self.post.sending(how):
+            ended = invocations.cancel(self.customers[row.account].caller, wanted)
+        assert ended is (row.token is None)
+        if ended:
+            self._ends(wanted, "canceled", 0)
+        else:
+            row.canceled = True
+
+    @rule(number=numbers)
+    @only_with("ended")
+    def cancel_what_has_ended(self, number: int) -> None:
+        wanted = list(self.ended)[number % len(self.ended)]
+        owner = self.owners[wanted]
+        with pytest.raises(AlreadyFinished):
+            invocations.cancel(self.customers[owner].caller, wanted)
+        with pytest.raises(NotFound):
+            invocations.cancel(self.customers[1 - owner].caller, wanted)
+
+    @rule(number=numbers, how=posts)
+    @only_with("open")
+    def run_out_of_time(self, number: int, how: str) -> None:
+        queued = [each for each, row in self.open.items() if row.token is None]
+        if not queued:
+            return
+        late = queued[number % len(queued)]
+        world.shift("expires_at", [late], -90_000)
+        with self.post.sending(how):
+            sweeping.expire()
+        self._ends(late, "failed" if self.open[late].attempts else "expired", 0)
+
+    @rule(number=numbers, how=posts)
+    def lose_a_worker(self, number: int, how: str) -> None:
+        lost = self.workers[number % 2]
+        self.workers[number % 2] = factories.worker()
+        invocations.leave(lost.worker)
+        with self.post.sending(how):
+            sweeping.bury_the_dead()
+        for task_id, row in list(self.open.items()):
+            if row.worker == lost.worker:
+                self._lost(task_id, row)
+
+    def _lost(self, task_id: UUID, row: Open) -> None:
+        assert row.token is not None
+        self.spent.append(self.tasks.pop(row.token))
+        if row.canceled:
+            self._ends(task_id, "canceled", 0)
+        elif (row.sent and not row.repeatable) or row.attempts >= row.max_attempts or row.losses + 1 >= 3:
+            self._ends(task_id, "failed", 0)
+        else:
+            self._parks(task_id)
+            row.losses += 1
+
+    # -- the budget ------------------------------------------------------------------------------------------------
+
+    @rule(account=accounts, tokens=st.integers(-40, 40))
+    def grant(self, account: int, tokens: int) -> None:
+        covered = self.available(account) + tokens >= 0
+        try:
+            subscriptions.grant(self.customers[account].user_id, tokens, reason="model", actor=self.admin)
+        except Conflict:
+            assert not covered
+        else:
+            assert covered or tokens >= 0
+
+    @rule(account=accounts, more=st.integers(1, 50))
+    def upgrade(self, account: int, more: int) -> None:
+        current = subscriptions.current(self.customers[account].user_id)
+        plan = factories.plan(current.tokens.granted + more, at_once=AT_ONCE)
+        subscriptions.subscribe(self.customers[account].user_id, plan)
+
+    @rule(account=accounts)
+    def renew(self, account: int) -> None:
+        """A month ends. What is open settles in the period that it was accepted in."""
+        if account in self.renewed:
+            return
+        self.renewed.add(account)
+        customer = self.customers[account]
+        began(customer.user_id, months.beginning(datetime.now(UTC), -1) - timedelta(hours=1))
+        assert subscriptions.renew_due() == 1
+        assert self.period(account) != customer.period_id
+        self.customers[account] = replace(customer, period_id=self.period(account))
+
+    # -- Redis -----------------------------------------------------------------------------------------------------
+
+    @rule()
+    def wipe(self) -> None:
+        redis_kit.client().flushall()
+
+    @rule()
+    def take_a_dump(self) -> None:
+        self.dump = world.dumped()
+
+    @rule()
+    def restore_the_dump(self) -> None:
+        world.restored(self.dump)
+
+    @rule(account=accounts)
+    def rebuild(self, account: int) -> None:
+        customer = self.customers[account]
+        budgets.rebuild(customer.user_id, customer.period_id)
+
+    @rule(account=accounts, begun=st.booleans())
+    def die_while_rebuilding(self, account: int, begun: bool) -> None:
+        customer = self.customers[account]
+        with db.transaction() as session:
+            epoch = budgets.bump(session, customer.period_id)
+        if begun:
+            redis_kit.run("rebuild_begin", [budgets.budget_key(customer.user_id, customer.period_id)], [epoch])
+
+    @rule(account=accounts, number=numbers, wiped=st.booleans())
+    @only_with("late")
+    def rebuild_while_words_arrive(self, account: int, number: int, wiped: bool) -> None:
+        """Words come in between the snapshot and the install."""
+        customer = self.customers[account]
+        real = redis_kit.run
+
+        def run(name: str, keys: Any, args: Any) -> Any:
+            if name == "install":
+                patch.undo()
+                self.a_late_word(number=number)
+                if wiped:
+                    redis_kit.client().flushall()
+            return real(name, keys, args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redis_kit, "run", run)
+            budgets.rebuild(customer.user_id, customer.period_id)
+
+    @rule(number=numbers, good=st.booleans())
+    @only_with("tasks")
+    def end_while_rebuilding(self, number: int, good: bool) -> None:
+        """An end is committed and told between the snapshot and the install."""
+        account = self.open[list(self.tasks.values())[number % len(self.tasks)].id].account
+        customer = self.customers[account]
+        real = redis_kit.run
+
+        def run(name: str, keys: Any, args: Any) -> Any:
+            if name == "install":
+                patch.undo()
+                if good:
+                    self.end(number=number, cost=9, good=True, hungry=True, how="at once")
+                else:
+                    self.retry_later(number=number, delay=0.0, hungry=True, how="at once")
+            return real(name, keys, args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(redis_kit, "run", run)
+            budgets.rebuild(customer.user_id, customer.period_id)
+
+    @rule(number=numbers)
+    @only_with("late")
+    def a_late_word(self, number: int) -> None:
+        self.late.pop(number % len(self.late))()
+
+    # -- sweeps ----------------------------------------------------------------------------------------------------
+
+    @rule()
+    def time_passes(self) -> None:
+        """Whatever was to wait has waited."""
+        world.shift("due_at", list(self.open), -60)
+
+    @rule(how=posts)
+    def place_waiting(self, how: str) -> None:
+        with self.post.sending(how):
+            sweeping.place_waiting([])
+
+    @rule(number=numbers, how=posts)
+    def park_paused(self, number: int, how: str) -> None:
+        with self.post.sending(how):
+            sweeping.park_paused([self.tools[number % 3].id])
+
+    @rule()
+    def free_orphans(self) -> None:
+        budgets.free_orphans(older_than=0)
+
+    @rule()
+    def lift(self) -> None:
+        sweeping.lift_stragglers()
+
+    # -- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def rows_are_as_they_should_be(self) -> None:
+        believed = {each: (row.token, row.held, row.attempts) for each, row in self.open.items()}
+        assert world.open_rows() == believed
+        assert world.ended_rows() == self.ended
+
+    @invariant()
+    def nobody_spends_or_runs_more_than_allowed(self) -> None:
+        for each in world.books().values():
+            assert each.charged + each.held <= each.granted
+        for placed, running in world.busy().values():
+            assert running <= placed <= AT_ONCE
+
+    @rule()
+    def quiet(self) -> None:
+        """When all is told and swept, the gate says what the rows say."""
+        while self.late:
+            self.a_late_word(number=0)
+        self.slow.clear()
+        budgets.free_orphans(older_than=-1)
+        assert books.verify().differences == ()
+
+    def teardown(self) -> None:
+        """Everything that was accepted comes to an end, and nothing is left over."""
+        try:
+            self._heal()
+        finally:
+            self.stack.close()
+
+    def _heal(self) -> None:
+        while self.late:
+            self.a_late_word(number=0)
+        self.slow.clear()
+        budgets.free_orphans(older_than=-1)
+        for _ in range(3 + 2 * len(self.open)):
+            self.time_passes()
+            sweeping.place_waiting([])
+            self.claim(0)
+            while self.tasks:
+                self.end(number=0, cost=5, good=True, hungry=True, how="at once")
+        assert not self.open, "left over"
+        self.quiet()
+        assert world.open_rows() == {}
+
+
+@pytest.fixture
+def reset(
+    db: None, _sweeper: psycopg.Connection[tuple[str]], _sweep_statement: bytes, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], object]:
+    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+
+    def begin_anew() -> None:
+        _sweeper.execute(_sweep_statement)
+        redis_kit.client().flushall()
+
+    return begin_anew
+
+
+def test_the_books_are_right_whatever_happens(reset: Callable[[], object]) -> None:
+    bounds = settings(
+        max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(type("ThisStory", (Story,), {"reset": staticmethod(reset)}), settings=bounds)

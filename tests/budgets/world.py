@@ -1,0 +1,147 @@
+"""What a model of the budget and the queue does to the real ones, and what it believes of them afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from common import budgets
+from common.budgets import watching
+from common.kit import db
+from common.kit import redis as redis_kit
+
+Word = Callable[[], object]
+
+
+@dataclass(slots=True)
+class Open:
+    """An open invocation, as the model believes it."""
+
+    account: int
+    held: int
+    repeatable: bool
+    max_attempts: int
+    token: UUID | None = None
+    worker: UUID | None = None
+    attempts: int = 0
+    losses: int = 0
+    sent: bool = False
+    canceled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An ended one."""
+
+    status: str
+    charged: int
+    attempts: int
+
+
+@dataclass(slots=True)
+class Post:
+    """The way of words from workers to the gate: at once, later in any order, or never (the worker died)."""
+
+    how: str = "at once"
+    late: list[Word] = field(default_factory=list)
+
+    @contextmanager
+    def sending(self, how: str) -> Iterator[None]:
+        self.how = how
+        yield
+        self.how = "at once"
+
+    def carrier(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def carry(*args: Any, **kwargs: Any) -> Any:
+            if self.how == "at once":
+                return function(*args, **kwargs)
+            if self.how == "late":
+                self.late.append(lambda: function(*args, **kwargs))
+            return None
+
+        return carry
+
+
+@contextmanager
+def post() -> Iterator[Post]:
+    """Inside the block, what workers tell the gate goes through this post."""
+    office = Post()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budgets, "settle", office.carrier(budgets.settle))
+        patch.setattr(budgets, "moved", office.carrier(budgets.moved))
+        patch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
+        yield office
+
+
+# -- what the rows say -------------------------------------------------------------------------------------------
+
+_OPEN = text("select id, token, held, attempts, place from queue")
+_ENDED = text("select id, status, charged, attempts from invocations where status <> 'open'")
+#: Placed and at work, for each period.
+_BUSY = text("""
+select period_id, count(place) as placed, count(token) as running from queue group by period_id
+""")
+_OVERDRAWN = text("""
+select p.id, (select coalesce(sum(tokens), 0) from grants g where g.period_id = p.id) as granted,
+       (select coalesce(sum(tokens_used), 0) from usage_logs u where u.period_id = p.id) as charged,
+       (select coalesce(sum(held), 0) from queue q where q.period_id = p.id) as held
+  from periods p
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """One period, by plain sums over the rows."""
+
+    granted: int
+    charged: int
+    held: int
+
+    @property
+    def available(self) -> int:
+        return self.granted - self.charged - self.held
+
+
+def open_rows() -> dict[UUID, tuple[UUID | None, int, int]]:
+    return {row.id: (row.token, row.held, row.attempts) for row in db.once(_OPEN, {})}
+
+
+def ended_rows() -> dict[UUID, Ended]:
+    return {row.id: Ended(row.status, row.charged, row.attempts) for row in db.once(_ENDED, {})}
+
+
+def books() -> dict[UUID, Books]:
+    return {row.id: Books(int(row.granted), int(row.charged), int(row.held)) for row in db.once(_OVERDRAWN, {})}
+
+
+def busy() -> dict[UUID, tuple[int, int]]:
+    return {row.period_id: (row.placed, row.running) for row in db.once(_BUSY, {})}
+
+
+def shift(column: str, ids: list[UUID], seconds: float) -> None:
+    """Move a moment of these queue rows: backwards if `seconds` is negative."""
+    query = text(f"update queue set {column} = {column} + make_interval(secs => :by) where id = any(:ids)")
+    db.count(query, {"by": seconds, "ids": ids})
+
+
+# -- an old dump -------------------------------------------------------------------------------------------------
+
+
+def dumped() -> dict[str, dict[str, str]]:
+    """All gates, as a dump would keep them."""
+    client = redis_kit.client()
+    return {key: redis_kit.mapping(client.hgetall(key)) for key in client.scan_iter(match="budget:*")}
+
+
+def restored(dump: dict[str, dict[str, str]]) -> None:
+    """As if Redis had been started again from that dump: everything else is gone, and it is another run."""
+    client = redis_kit.client()
+    client.flushall()
+    for key, fields in dump.items():
+        client.hset(key, mapping=dict[Any, Any](fields | ({"run": "f" * 40} if "run" in fields else {})))

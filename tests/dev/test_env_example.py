@@ -1,0 +1,46 @@
+"""`.env.example` and `common/settings.py` say the same."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+from common import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+
+class Recorder(dict[str, str]):
+    """An empty environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self.asked.add(key)
+        return default
+
+
+def test_each_setting_is_explained_and_nothing_else() -> None:
+    environ = Recorder()
+    settings._Reader(environ).settings()
+    asked = {name for name in environ.asked if not name.endswith("_FILE")}
+
+    assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == asked
+
+
+def test_each_setting_comes_after_words() -> None:
+    """The line above a setting explains it, or is another setting that shares the explanation."""
+    lines = EXAMPLE.splitlines()
+    for above, line in itertools.pairwise(lines):
+        if re.match(r"#?[A-Z_]+=", line):
+            assert re.match(r"# \S|#[A-Z_]+=", above), line
+
+
+def test_the_defaults_shown_are_the_defaults() -> None:
+    shown = settings.read_dotenv(re.sub(r"^#([A-Z_]+=.+)$", r"\1", EXAMPLE, flags=re.MULTILINE))
+
+    assert len(shown) > 10
+    assert settings.load(shown) == settings.load({})

@@ -1,0 +1,93 @@
+"""`make run` as a newcomer meets it: it comes up, its curl line works, and however it ends it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dev.supervisor import FIRST_DELAY, Part, Supervisor
+from tests.conftest import ROOT, free_port
+
+UP_SECONDS = 120.0
+GONE_SECONDS = 30.0
+
+
+def until(ready: Callable[[], bool], what: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while not ready():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout:.0f} s"
+        time.sleep(0.1)
+
+
+def processes_of(directory: Path) -> set[int]:
+    """Every process that has this data directory in its environment, its command or as its working directory."""
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _belongs(entry, directory)}
+
+
+def _belongs(entry: Path, directory: Path) -> bool:
+    marker = str(directory).encode()
+    try:
+        places = (
+            (entry / "environ").read_bytes(),
+            (entry / "cmdline").read_bytes(),
+            os.fsencode((entry / "cwd").readlink()),
+        )
+    except OSError:  # it has just ended, or is a zombie
+        return False
+    return any(marker in place for place in places)
+
+
+@pytest.mark.chaos
+@pytest.mark.xdist_group("platform")
+def test_make_run_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    ports = {name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")}
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(data), "WORKER_THREADS": "20", **ports}
+
+    for end in (signal.SIGKILL, signal.SIGINT):  # the second start is also the recovery from the first end
+        shown = tmp_path / f"shown-{end.name}"
+        with shown.open("wb") as out:
+            run = subprocess.Popen([sys.executable, "-m", "dev.run"], cwd=ROOT, env=environ, stdout=out, stderr=out)
+        until(lambda: "Ctrl-C" in shown.read_text() or run.poll() is not None, "make run", UP_SECONDS)  # noqa: B023
+        line = re.search(r"^curl .*$", shown.read_text(), re.MULTILINE)
+        assert line, shown.read_text()
+        answer = json.loads(subprocess.run(["sh", "-c", line[0]], capture_output=True, check=True, timeout=60).stdout)
+        assert answer["data"]["status"] == "succeeded", answer
+        assert answer["data"]["output"]["language"] == "en"
+        assert len(processes_of(data)) > 10
+
+        run.send_signal(end)
+        run.wait(GONE_SECONDS)
+        until(lambda: not processes_of(data), f"{processes_of(data)} gone after {end.name}", GONE_SECONDS)
+
+
+def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
+    said: list[str] = []
+    supervisor = Supervisor(os.environ, tmp_path, ROOT, said.append)
+    counter = tmp_path / "starts"
+    supervisor.start(
+        Part("short", ["sh", "-c", f"echo x >> {counter}; exit 3"]), Part("steady", ["sleep", "60"], grace=1)
+    )
+    steady = supervisor.children["steady"]
+    try:
+        supervisor.wait_for(lambda: counter.exists() and counter.read_text().count("x") == 3, "three starts")
+        first, second = said[0], said[1]
+        assert f"short ended (status 3); again in {FIRST_DELAY:.1f} s" in first
+        assert f"again in {2 * FIRST_DELAY:.1f} s" in second
+
+        before = steady.pid
+        steady.signal(signal.SIGKILL)
+        supervisor.wait_for(lambda: any("steady ended (killed by SIGKILL)" in line for line in said), "its death")
+        supervisor.wait_for(lambda: steady.is_up and steady.pid != before, "its return")
+    finally:
+        supervisor.stop()
+    assert not steady.is_up

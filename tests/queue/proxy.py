@@ -1,0 +1,90 @@
+"""The network between us and PostgreSQL, which can lose an answer: a proxy on a Unix socket.
+
+`lose_next(marker)`: the next statement that contains `marker` reaches the server and is carried out; its answer is
+lost, and the connection with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qs, quote, urlsplit
+
+NAME = ".s.PGSQL.5432"
+
+
+class Proxy:
+    """Between `url` (a private server on a Unix socket) and whoever connects to `self.url`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._server = str(Path(parse_qs(parts.query)["host"][0]) / NAME)
+        self._directory = tempfile.TemporaryDirectory(prefix="proxy-")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(Path(self._directory.name) / NAME))
+        self._listener.listen(64)
+        self._marker: bytes | None = None
+        self._lock = threading.Lock()
+        self.lost = 0
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path}?host={quote(self._directory.name, safe='/')}"
+
+    def __enter__(self) -> Proxy:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._listener.close()
+        self._directory.cleanup()
+
+    def lose_next(self, marker: str) -> None:
+        self._marker = marker.encode()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._server)
+            doomed = threading.Event()
+            threading.Thread(target=self._up, args=(client, server, doomed), daemon=True).start()
+            threading.Thread(target=self._down, args=(client, server, doomed), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket, doomed: threading.Event) -> None:
+        try:
+            while data := client.recv(1 << 16):
+                with self._lock:
+                    if self._marker and self._marker in data:
+                        self._marker = None
+                        doomed.set()
+                server.sendall(data)
+        except OSError:
+            pass
+        finally:
+            _close(server)
+
+    def _down(self, client: socket.socket, server: socket.socket, doomed: threading.Event) -> None:
+        try:
+            while data := server.recv(1 << 16):
+                if doomed.is_set():
+                    time.sleep(0.05)  # the implicit transaction commits behind the rows that it sends
+                    self.lost += 1
+                    break
+                client.sendall(data)
+        except OSError:
+            pass
+        finally:
+            _close(client)
+            _close(server)
+
+
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

@@ -1,0 +1,114 @@
+"""Breakers where processes disagree for a moment: one try for each rest, in the whole platform."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+
+from common import breakers
+from common.errors import ToolUnavailable
+from common.kit import redis as redis_kit
+from dev.servers import Redis
+
+TOOL = UUID(int=7)
+
+
+class Down(Exception):
+    counts_against_tool = True
+
+
+@pytest.fixture(autouse=True)
+def _open(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tool has failed five times, and its rest is over."""
+    redis_kit.connect(redis_server.url())
+    redis_kit.client().flushall()
+    breakers.forget()
+    for _ in range(breakers.FAIL_MAX):
+        with pytest.raises(Down), breakers.calling(TOOL, 30):
+            raise Down
+    _rested()
+    yield
+    redis_kit.connect(redis_server.url())
+    breakers.forget()
+
+
+def _rested() -> None:
+    long_ago = time.time() - breakers.REST_SECONDS - 1
+    redis_kit.client().hset(breakers.OPEN, str(TOOL), str(long_ago))
+    breakers.forget()
+
+
+def _elsewhere_a_try_fails() -> None:
+    """As another process does it: this one's view is up to a second old and knows nothing."""
+    seen, read_at = dict(breakers._view.fresh().opened), breakers._view._read_at
+    with pytest.raises(Down), breakers.calling(TOOL, 30):
+        raise Down
+    breakers._view.opened, breakers._view._read_at = seen, read_at
+
+
+def tries() -> bool:
+    try:
+        with breakers.calling(TOOL, 30):
+            return True
+    except ToolUnavailable:
+        return False
+
+
+def test_who_does_not_know_yet_that_a_try_has_failed_does_not_try_again() -> None:
+    _elsewhere_a_try_fails()
+    assert not tries()
+    assert breakers.open_tools() == [TOOL]
+    _rested()
+    assert tries()
+
+
+def test_who_does_not_know_yet_that_a_try_has_succeeded_just_calls() -> None:
+    seen, read_at = dict(breakers._view.fresh().opened), breakers._view._read_at
+    assert tries()
+    breakers._view.opened, breakers._view._read_at = seen, read_at
+    assert tries()
+    assert redis_kit.client().keys("breakers:probe:*") == []
+
+
+def test_without_redis_one_thread_of_the_process_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    breakers._view.fresh()
+    redis_kit.connect("redis://127.0.0.1:1/0")
+    over = threading.Barrier(6, timeout=20)
+
+    def work(_: int) -> bool:
+        try:
+            with breakers.calling(TOOL, 30):
+                over.wait()
+                return True
+        except ToolUnavailable:
+            over.wait()
+            return False
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(work, range(6))) == 1
+    assert breakers.state(TOOL).state == "closed"
+
+
+def test_what_waits_is_left_alone_while_somebody_tries() -> None:
+    """Otherwise each worker takes and gives back all that waits, again and again."""
+    redis_kit.client().set(breakers._probe_key(str(TOOL)), "1", ex=40)
+    assert breakers.open_tools() == [TOOL]
+    redis_kit.client().delete(breakers._probe_key(str(TOOL)))
+    breakers.forget()
+    assert breakers.open_tools() == []
+
+
+def test_a_try_whose_process_died_frees_the_way() -> None:
+    redis_kit.client().set(breakers._probe_key(str(TOOL)), "1", ex=40)
+    assert not tries()
+    redis_kit.client().pexpire(breakers._probe_key(str(TOOL)), 1)
+    time.sleep(0.01)
+    breakers.forget()
+    with breakers.calling(TOOL, 20.5):
+        assert redis_kit.client().ttl(breakers._probe_key(str(TOOL))) <= math.ceil(20.5) + 10

@@ -1,0 +1,214 @@
+"""The server does what it was told, and nobody hears of it: what was taken is kept, what was ended is settled once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from common import books, budgets, invocations
+from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
+from common.invocations import Appetite, sql, sweeping
+from common.kit import db
+from common.kit.outbound import Aborted
+from common.settings import Settings
+from tests import factories
+from tests.budgets import world
+from tests.factories import BAD, GOOD
+from tests.queue.proxy import Proxy
+from worker import process
+
+
+@pytest.fixture
+def proxy(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """All connections of this process go through it."""
+    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    with Proxy(settings.database_url) as proxy:
+        database.connect(proxy.url, pool_size=20, application_name="test-proxied")
+        yield proxy
+        database.connect(settings.database_url, pool_size=20, application_name="test")
+
+
+database = db
+
+
+def status(made: object) -> str:
+    return str(database.once(text("select status from invocations where id = :id"), {"id": made})[0].status)
+
+
+def all_is_right() -> None:
+    assert budgets.free_orphans(older_than=-1) == 0
+    assert books.verify().differences == ()
+
+
+#: A piece of each statement that no other has.
+SUBMIT, END_AND_TAKE, RETRY_AND_TAKE, TAKE = "insert into idempotency_keys", "as next_told", "w.taken_at", "from t join"
+
+
+def test_a_submit_whose_answer_is_lost_is_stored_once(proxy: Proxy) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    customer.submit(tool)
+    proxy.lose_next(SUBMIT)
+    made = customer.submit(tool, idempotency_key="k")
+    assert proxy.lost == 1
+    assert customer.submit(tool, idempotency_key="k") == made
+    assert len(world.open_rows()) == 2
+    all_is_right()
+
+
+def test_an_end_whose_answer_is_lost_keeps_what_it_took(proxy: Proxy) -> None:
+    customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
+    first, second, _ = (customer.submit(tool) for _ in range(3))
+    task = factories.taken(worker)
+    proxy.lose_next(END_AND_TAKE)
+    following = invocations.end(task, GOOD, worker)
+    assert proxy.lost == 1
+    assert following is not None and following.id == second
+    assert status(first) == "succeeded"
+    all_is_right()
+
+
+def test_a_retry_whose_answer_is_lost_stays_a_retry(proxy: Proxy) -> None:
+    customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
+    first, second = (customer.submit(tool) for _ in range(2))
+    task = factories.taken(worker)
+    proxy.lose_next(RETRY_AND_TAKE)
+    following = invocations.retry_later(task, BAD, 30.0, worker)
+    assert proxy.lost == 1
+    assert following is not None and following.id == second
+    assert status(first) == "open"
+    all_is_right()
+
+
+def test_a_take_whose_answer_is_lost_is_found(proxy: Proxy) -> None:
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool())
+    proxy.lose_next(TAKE)
+    assert factories.taken(worker).id == made
+    assert proxy.lost == 1
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
+    db: None, monkeypatch: pytest.MonkeyPatch, good: bool
+) -> None:
+    """Refused by the server (a lock, a deadlock): nothing was done, and nothing becomes a failure by that."""
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_MS", 1)
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool())
+    task = factories.taken(worker)
+    once, busy = database.once, [True]
+
+    def refused_once(statement: object, parameters: object) -> object:
+        if statement in (sql.END_AND_TAKE, sql.RETRY_AND_TAKE) and busy:
+            busy.clear()
+            raise database.Busy("40P01")
+        return once(statement, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(database, "once", refused_once)
+    if good:
+        invocations.end(task, GOOD, worker)
+    else:
+        invocations.retry_later(task, BAD, 30.0, worker)
+    assert status(made) == ("succeeded" if good else "open")
+
+
+# -- cancel and give back ------------------------------------------------------------------------------------------
+
+
+def test_a_canceled_task_that_is_given_back_ends(db: None) -> None:
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool())
+    task = factories.taken(worker)
+    assert invocations.cancel(customer.caller, made) is False
+    invocations.give_back(task)
+    assert status(made) == "canceled"
+
+
+def test_a_task_that_is_given_back_has_not_been_tried(db: None) -> None:
+    customer, worker = factories.customer(), factories.worker()
+    customer.submit(factories.tool())
+    invocations.give_back(factories.taken(worker))
+    again = factories.taken(worker)
+    assert again.attempt == 1
+    invocations.end(again, GOOD, worker)
+    assert books.verify().differences == ()
+
+
+def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between any two questions the row is taken or put back: never is an open one called finished."""
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool())
+    once, flips = database.once, [6]
+    task = None
+
+    def flipping(statement: object, parameters: object) -> object:
+        nonlocal task
+        if statement in (sql.END_QUEUED, sql.REQUEST_CANCEL) and flips[0]:
+            flips[0] -= 1
+            if statement is sql.END_QUEUED:
+                task = factories.taken(worker)
+            elif task is not None:
+                invocations.give_back(task)
+        return once(statement, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(database, "once", flipping)
+    assert invocations.cancel(customer.caller, made) is True
+    flips[0] = 0
+    with pytest.raises(AlreadyFinished):
+        invocations.cancel(customer.caller, made)
+    with pytest.raises(NotFound):
+        invocations.cancel(factories.user(), made)
+    other = customer.submit(factories.tool())
+    flips[0] = 1000
+    with pytest.raises(DependencyUnavailable):
+        invocations.cancel(customer.caller, other)
+
+
+# -- a process that lives and has lost sight of a row ----------------------------------------------------------------
+
+
+@pytest.fixture
+def me(monkeypatch: pytest.MonkeyPatch, db: None) -> process.Process:
+    monkeypatch.setattr(process, "STRAY_SECONDS", 0.0)
+    one = process.Process()
+    one._beat()
+    return one
+
+
+def test_a_row_that_no_thread_works_on_is_picked_up(me: process.Process) -> None:
+    customer = factories.customer()
+    made = customer.submit(factories.tool())
+    task = factories.taken(Appetite(me.id))
+    running = me.enter(task)
+    me._beat()
+    assert world.open_rows()[made][0] == task.token, "it is being worked on"
+    me.leave(running)
+    me._beat()
+    assert world.open_rows()[made] == (None, 10, 1)
+    world.shift("due_at", [made], -5)
+    sweeping.place_waiting([])
+    assert factories.taken(Appetite(me.id)).attempt == 2
+
+
+def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: process.Process) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    made = [customer.submit(tool) for _ in range(3)]
+    running = [me.enter(factories.taken(Appetite(me.id))) for _ in made]
+    invocations.cancel(customer.caller, running[0].task.id)
+    invocations.lost([row for row in invocations.in_hand(me.id) if row.id == running[1].task.id])
+    me._beat()
+    for each in running[:2]:
+        with pytest.raises(Aborted):
+            each.call.check()
+    running[2].call.check()
+
+
+def test_an_appetite_without_hunger_takes_nothing(db: None) -> None:
+    customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
+    for _ in range(2):
+        customer.submit(tool)
+    assert invocations.end(factories.taken(worker), GOOD, replace(worker, hungry=False)) is None
+    assert world.busy()[customer.period_id] == (1, 0), "the heir is ready, nobody runs it"

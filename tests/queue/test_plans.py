@@ -1,0 +1,203 @@
+"""Among many rows no hot statement reads a table from end to end, planned for its values or for any.
+
+`PLANS_CALLS=1000000 PLANS_QUEUED=100000 pytest -s tests/queue/test_plans.py` prints figures for so many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import TextClause, text
+
+from common import budgets
+from common.budgets import truth
+from common.invocations import End, Order, reading, running, sql, submitting
+from common.kit import clock
+from common.kit import db as database
+from common.kit.paging import Window
+from common.models.invocations import STATUSES
+from common.standing import Caller
+from common.subscriptions import terms
+from tests import factories
+from tests.queue import scale
+
+CALLS = int(os.environ.get("PLANS_CALLS", "30000"))
+QUEUED = int(os.environ.get("PLANS_QUEUED", "6000"))
+#: Small tables are read whole, and should be; a sequence has one row.
+SMALL = {"tools", "tool_versions", "plans", "periods", "grants", "processes", "vt", "watermarks", "webhook_endpoints"}
+#: Nothing is in there yet.
+SMALL |= {"idempotency_keys", "people", "things"}
+
+
+class Many:
+    """What the statements are asked about."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+        self.worker = factories.worker().worker
+        self.customers = [factories.customer(None, at_once=100) for _ in range(40)]
+        self.tools = [factories.tool() for _ in range(10)]
+        scale.fill(connection, calls=CALLS, queued=QUEUED, worker=self.worker)
+        self.unused = factories.tool()
+        self.first, self.last = (self._owner(order) for order in ("asc", "desc"))
+        self.busy = self._row("token is not null")
+        self.parked = self._row("place is null")
+        self.middle = database.once(
+            text("select id from invocations order by id offset :n limit 1"), {"n": CALLS // 2}
+        )[0].id
+
+    def _owner(self, order: str) -> Any:
+        return database.once(
+            text(f"select user_id, period_id, count(*) as n from usage_logs group by 1, 2 order by n {order} limit 1"),
+            {},
+        )[0]
+
+    def _row(self, condition: str) -> Any:
+        return database.once(text(f"select * from queue where {condition} limit 1"), {})[0]
+
+
+@pytest.fixture(scope="module")
+def many(_connected: None, database_url: str, _sweeper: Any, _sweep_statement: bytes) -> Iterator[Many]:
+    _sweeper.execute(_sweep_statement)
+    with psycopg.connect(database_url) as connection:
+        yield Many(connection)
+    _sweeper.execute(_sweep_statement)
+    _sweeper.execute("vacuum")
+
+
+def _submit(many: Many) -> dict[str, Any]:
+    customer, tool = many.customers[0], many.tools[0].current
+    caller = Caller(customer.user_id, "user", frozenset(), None, None, email_verified=True)
+    hold = budgets.Hold(epoch=2, place=3, rate=None)
+    row = submitting._row(caller, Order({}, {}, "scale", idempotency_key="k"), tool, customer.period_id, hold)
+    return {**row, "id": clock.uuid7(), "held": 10, "request_hash": "-"}
+
+
+def _list(many: Many, **changes: Any) -> tuple[TextClause, dict[str, Any]]:
+    """What a listing asks of the database."""
+    asked: list[Any] = []
+
+    def ask(*statement: Any) -> list[Any]:
+        asked.extend(statement)
+        return []
+
+    filters = {"owner": many.last.user_id, "window": Window(20, None), **changes}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "once", ask)
+        reading.listing(filters.pop("owner"), filters.pop("window"), **filters)
+    return asked[0], asked[1]
+
+
+def _taking(many: Many) -> dict[str, Any]:
+    return {"next_token": clock.uuid7(), "worker": many.worker, "paused": []}
+
+
+GOOD = End("succeeded", {"a": 1}, 3, http_status=200, duration_ms=3)
+
+
+def _ending(many: Many, row: Any = None, end: End = GOOD) -> dict[str, Any]:
+    row = row or many.busy
+    return {**running._ending(row.id, end), "user_id": row.user_id, "token": row.token, **_taking(many)}
+
+
+def _retrying(many: Many) -> dict[str, Any]:
+    failure = {"outcome": "tool_failed", "error_detail": "500", "http_status": 500, "last_error": "{}"}
+    return {**_taking(many), **failure, "id": many.busy.id, "token": many.busy.token, "delay": 1.0, "loss": 0}
+
+
+def _of(row: Any) -> dict[str, Any]:
+    return {"id": row.id, "user_id": row.user_id}
+
+
+WAITING: dict[str, Any] = {"behind": 1, "paused": [], "limit": 500, "after": UUID(int=0)}
+
+HOT: dict[str, Any] = {
+    "submit": (sql.SUBMIT, _submit),
+    "key": (sql.KEY, lambda many: {"user_id": many.first.user_id, "key": "k"}),
+    "terms": (terms._TERMS, lambda many: {"user": many.first.user_id}),
+    "take": (sql.TAKE, _taking),
+    "take from the start": (sql.TAKE_FROM_THE_START, _taking),
+    "end and take": (sql.END_AND_TAKE, _ending),
+    "end": (sql.END, _ending),
+    "end queued": (sql.END_QUEUED, lambda many: _ending(many, many.parked, End("canceled"))),
+    "retry and take": (sql.RETRY_AND_TAKE, _retrying),
+    "sending": (sql.SENDING, lambda many: {"id": many.busy.id, "token": many.busy.token}),
+    "give back": (sql.GIVE_BACK, lambda many: {"id": many.busy.id, "token": many.busy.token}),
+    "taken under": (sql.TAKEN_UNDER, lambda many: {"token": many.busy.token, "worker": many.worker}),
+    "ended by": (sql.ENDED_BY, lambda _: {"token": clock.uuid7()}),
+    "retried by": (sql.RETRIED_BY, lambda _: {"token": clock.uuid7()}),
+    "cancel": (sql.REQUEST_CANCEL, lambda many: _of(many.busy)),
+    "in hand": (sql.IN_HAND, lambda many: {"worker": many.worker}),
+    "get": (sql.GET, lambda many: {"id": many.middle, "user_id": many.first.user_id}),
+    "get many": (sql.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id]}),
+    "balance, many calls": (truth._BALANCE, lambda many: {"period": many.last.period_id}),
+    "balance, few calls": (truth._BALANCE, lambda many: {"period": many.first.period_id}),
+    "waiting": (sql.WAITING, lambda _: WAITING),
+    "waiting of": (
+        sql.WAITING_OF,
+        lambda many: {"behind": 1, "paused": [], "limit": 500, "period_id": many.last.period_id},
+    ),
+    "lost": (sql.LOST, lambda _: {"limit": 500}),
+    "overdue": (sql.OVERDUE, lambda _: {"limit": 500}),
+    "ready": (sql.READY, lambda _: {"limit": 100}),
+    "lift": (sql.LIFT, lambda _: {"limit": 500}),
+    "park paused": (sql.PARK_PAUSED, lambda many: {"limit": 500, "paused": [many.tools[1].id]}),
+    "forget keys": (sql.FORGET_KEYS, lambda _: {"limit": 500}),
+}
+
+#: Of somebody with a quarter of all calls and most of the queue, unless it says otherwise.
+LISTS: dict[str, Any] = {
+    "first": lambda _: {},
+    "deep": lambda many: {"window": Window(20, (many.middle,))},
+    "of few calls": lambda many: {"owner": many.first.user_id},
+    "of few calls, deep": lambda many: {"owner": many.first.user_id, "window": Window(20, (many.middle,))},
+    "everybody's": lambda _: {"owner": None},
+    "everybody's, deep": lambda many: {"owner": None, "window": Window(20, (many.middle,))},
+    "everybody's failed": lambda _: {"owner": None, "statuses": ["failed"]},
+    "everybody's running": lambda _: {"owner": None, "statuses": ["running"]},
+    "everybody's queued, by tool": lambda many: {"owner": None, "statuses": ["queued"], "tool": many.tools[3].slug},
+    "everybody's, by tool": lambda many: {"owner": None, "tool": many.tools[3].slug},
+    "queued": lambda _: {"statuses": ["queued"]},
+    "queued, deep": lambda many: {"statuses": ["queued"], "window": Window(20, (many.parked.id,))},
+    "running": lambda _: {"statuses": ["running"]},
+    "succeeded": lambda _: {"statuses": ["succeeded"]},
+    "failed": lambda _: {"statuses": ["failed"]},
+    "failed, deep": lambda many: {"statuses": ["failed"], "window": Window(20, (many.middle,))},
+    "expired (none)": lambda _: {"statuses": ["expired"]},
+    "failed, canceled, running": lambda _: {"statuses": ["failed", "canceled", "running"]},
+    "every status": lambda _: {"statuses": list(STATUSES)},
+    "by tool": lambda many: {"tool": many.tools[3].slug},
+    "by tool, deep": lambda many: {"tool": str(many.tools[3].id), "window": Window(20, (many.middle,))},
+    "by a tool never called": lambda many: {"tool": many.unused.slug},
+    "failed, by tool": lambda many: {"statuses": ["failed"], "tool": many.tools[3].slug},
+    "by time": lambda _: {
+        "start": datetime.now(UTC) - timedelta(days=12),
+        "end": datetime.now(UTC) - timedelta(days=11),
+    },
+}
+
+
+def _shown(name: str, statement: TextClause, values: dict[str, Any], many: Many) -> None:
+    for generic in (False, True):
+        plan = scale.explain(many.connection, statement, values, generic=generic)
+        milliseconds, blocks = scale.cost(plan)
+        print(f"{name:28} {'generic' if generic else 'custom':8} {milliseconds:9.3f} ms {blocks:7} blocks")
+        assert scale.scanned(plan) <= SMALL, plan
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_no_hot_statement_reads_a_table_from_end_to_end(many: Many, name: str) -> None:
+    statement, values = HOT[name]
+    _shown(name, statement, values(many), many)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_no_list_reads_a_table_from_end_to_end(many: Many, name: str) -> None:
+    statement, values = _list(many, **LISTS[name](many))
+    _shown(f"list: {name}", statement, values, many)

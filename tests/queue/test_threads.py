@@ -1,0 +1,155 @@
+"""Many workers over several accounts, wiped and killed meanwhile: nothing left over, nothing twice, no cap exceeded.
+
+`THREADS_SECONDS=60 pytest tests/queue/test_threads.py` runs it for longer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import pytest
+from sqlalchemy import text
+
+from common import books, budgets, invocations
+from common.errors import AlreadyFinished, BudgetExhausted, DependencyUnavailable
+from common.invocations import Appetite, Task, sweeping
+from common.kit import db as database
+from common.kit import redis as redis_kit
+from common.tools import Listed
+from tests import factories
+from tests.budgets import world
+from tests.factories import BAD, GOOD, Customer
+
+SECONDS = float(os.environ.get("THREADS_SECONDS", "6"))
+WORKERS = 8
+CAPS = (1, 2, 5, None)
+
+_DEADLOCKS = text("select deadlocks from pg_stat_database where datname = current_database()")
+_BUSY = text("""
+select q.period_id, count(q.place) as placed, pl.max_concurrency as cap
+  from queue q join periods p on p.id = q.period_id join plans pl on pl.id = p.plan_id group by 1, 3
+""")
+
+
+@dataclass(slots=True)
+class Chaos:
+    """What runs, and what happened."""
+
+    customers: list[Customer]
+    tools: list[Listed]
+    stop: threading.Event = field(default_factory=threading.Event)
+    drain: threading.Event = field(default_factory=threading.Event)
+    counts: Counter[str] = field(default_factory=Counter)
+    exceeded: list[str] = field(default_factory=list)
+
+    def submit(self, seed: int) -> None:
+        rng = random.Random(seed)
+        while not self.stop.is_set():
+            customer = rng.choice(self.customers)
+            try:
+                made = customer.submit(rng.choice(self.tools))
+                self.counts["submitted"] += 1
+                if rng.random() < 0.1:
+                    time.sleep(rng.random() / 50)
+                    invocations.cancel(customer.caller, made)
+                    self.counts["canceled"] += 1
+            except (DependencyUnavailable, BudgetExhausted, AlreadyFinished) as refusal:
+                self.counts[refusal.code] += 1
+
+    def work(self, seed: int) -> None:
+        """A worker process with one thread: every now and then it is killed, and another takes its stead."""
+        rng = random.Random(seed)
+        me, task = factories.worker(), None
+        while not self.drain.is_set():
+            if task is None:
+                task = invocations.claim(me)
+            if task is None:
+                time.sleep(0.002)
+            elif rng.random() < 0.01 and not self.stop.is_set():
+                invocations.leave(me.worker)  # and what it held is left as it is
+                self.counts["killed"] += 1
+                me, task = factories.worker(), None
+            else:
+                task = self._turn(rng, me, task)
+
+    def _turn(self, rng: random.Random, me: Appetite, task: Task) -> Task | None:
+        mine = replace(me, hungry=rng.random() < 0.8)
+        luck = rng.random()
+        if luck < 0.15 and not self.stop.is_set():
+            self.counts["retried"] += 1
+            return invocations.retry_later(task, BAD, rng.choice([0.0, 0.05, 1.0]), mine)
+        if luck < 0.2:
+            self.counts["given back"] += 1
+            invocations.give_back(task)
+            return None
+        self.counts["ended"] += 1
+        return invocations.end(task, replace(GOOD, cost=rng.randrange(20)) if luck < 0.9 else BAD, mine)
+
+    def sweep(self) -> None:
+        """Two keepers at once, with nothing to keep them apart."""
+        while not self.drain.is_set():
+            sweeping.bury_the_dead()
+            sweeping.place_waiting([])
+            sweeping.lift_stragglers()
+            sweeping.expire()
+            time.sleep(0.02)
+
+    def wipe(self) -> None:
+        while not self.stop.wait(0.3):
+            redis_kit.client().flushall()
+            self.counts["wiped"] += 1
+
+    def watch(self) -> None:
+        while not self.drain.is_set():
+            for row in database.once(_BUSY, {}):
+                if row.cap is not None and row.placed > row.cap:
+                    self.exceeded.append(f"{row.placed} of {row.cap}")
+            time.sleep(0.01)
+
+
+def _deadlocks() -> int:
+    return int(database.once(_DEADLOCKS, {})[0][0])
+
+
+@pytest.mark.parametrize("wiping", [False, True])
+def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.MonkeyPatch, wiping: bool) -> None:
+    monkeypatch.setattr(sweeping, "BEHIND", 0.0)
+    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.05)
+    chaos = Chaos(
+        [factories.customer(at_once=cap) for cap in CAPS], [factories.tool(), factories.tool(idempotent=False)]
+    )
+    before = _deadlocks()
+    with ThreadPoolExecutor(WORKERS + 8) as pool:
+        running = [pool.submit(chaos.work, seed) for seed in range(WORKERS)]
+        running += [pool.submit(chaos.submit, seed) for seed in range(3)]
+        running += [pool.submit(chaos.sweep) for _ in range(2)] + [pool.submit(chaos.watch)]
+        running += [pool.submit(chaos.wipe)] if wiping else []
+        time.sleep(SECONDS)
+        chaos.stop.set()
+        deadline = time.monotonic() + 60
+        while world.open_rows() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        chaos.drain.set()
+        for each in running:
+            each.result(30)
+    print(dict(chaos.counts), chaos.exceeded[:10])
+    assert world.open_rows() == {}, "left over"
+    assert _deadlocks() == before
+    assert chaos.exceeded == []
+    _put_right(wiping)
+    assert books.verify().differences == ()
+    for customer in chaos.customers:
+        fields = budgets.gate(customer.user_id, customer.period_id)
+        assert not fields or fields["active"] == fields["held"] == "0"
+
+
+def _put_right(wiping: bool) -> None:
+    """Killed workers and wipes may have taken words with them; nothing else may."""
+    found = budgets.free_orphans(older_than=-1)
+    assert wiping or found == 0

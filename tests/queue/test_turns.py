@@ -1,0 +1,108 @@
+"""What a worker thread takes next is decided when it may take it, not when its last call began."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from common import breakers, invocations, jobs, tools
+from common.kit import db as database
+from common.kit import redis as redis_kit
+from tests import factories
+from tests.budgets import world
+from tests.outside.tool import Tool
+from worker import process, runner
+
+
+@pytest.fixture
+def me(db: None) -> process.Process:
+    one = process.Process()
+    one.threads = 10
+    one._beat()
+    return one
+
+
+@pytest.fixture
+def work(me: process.Process) -> Iterator[Callable[[], threading.Thread]]:
+    threads: list[threading.Thread] = []
+
+    def start() -> threading.Thread:
+        threads.append(threading.Thread(target=runner.work, args=(me, lambda _: None)))
+        threads[-1].start()
+        return threads[-1]
+
+    yield start
+    for thread in threads:
+        thread.join(30)
+
+
+def statuses(made: list[object]) -> list[str]:
+    return [invocations.get(each, None).status for each in made]  # type: ignore[arg-type]
+
+
+def eventually(done: Callable[[], object], within: float = 20) -> None:
+    deadline = time.monotonic() + within
+    while not done():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.01)
+
+
+def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
+    me: process.Process, work: Callable[[], threading.Thread], tool: Tool
+) -> None:
+    customer, slow = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
+    made: list[object] = [customer.submit(slow) for _ in range(2)]
+    redis_kit.client().delete(jobs.QUEUES[jobs.RUN_INVOCATION])
+    thread = work()
+    eventually(lambda: len(me.running()) == 1)
+    me.stop_taking()
+    thread.join(30)
+    assert statuses(made) == ["succeeded", "queued"]
+    assert jobs.waiting(jobs.QUEUES[jobs.RUN_INVOCATION]) == 1, "others hear of it"
+
+
+def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
+    me: process.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer, bad = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
+    made: list[object] = [customer.submit(bad) for _ in range(2)]
+    thread = work()
+    eventually(lambda: len(me.running()) == 1)
+    monkeypatch.setitem(breakers._view.opened, str(bad.id), time.time())
+    redis_kit.client().hset(breakers.OPEN, str(bad.id), str(time.time()))
+    thread.join(30)
+    breakers.forget()
+    assert statuses(made) == ["succeeded", "queued"]
+    assert {row[2] for row in world.open_rows().values()} == {0}, "taken and given back is taken"
+
+
+def test_a_full_process_goes_on_with_the_tool_that_fills_it(
+    me: process.Process, work: Callable[[], threading.Thread], tool: Tool
+) -> None:
+    """The thread that comes free is counted no more: it needs no doorbell to go on."""
+    me.threads = 2  # one of them for one tool
+    customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
+    made: list[object] = [customer.submit(one) for _ in range(5)]
+    work().join(30)
+    assert statuses(made) == ["succeeded"] * 5
+
+
+def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
+    me: process.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "STRAY_SECONDS", 0.0)
+    customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
+    made: list[object] = [customer.submit(one)]
+    with monkeypatch.context() as patch:
+
+        def away(*_: object) -> None:
+            raise database.Unreachable("away")
+
+        patch.setattr(tools, "version", away)
+        work().join(30)
+    assert statuses(made) == ["running"]
+    me._beat()
+    assert statuses(made) == ["queued"]

@@ -1,0 +1,83 @@
+"""Plans and subscriptions as clients see them."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+import pytest
+
+from common import accounts
+from common.audit import OPERATOR
+from dev.platform import Platform
+from tests.client import Client
+
+PLANS = [("free", 10_000, 300, 10), ("pro", 1_000_000, 600, 100), ("enterprise", 50_000_000, 6_000, 1_000)]
+
+
+def test_plans_are_public(hub: Platform) -> None:
+    stranger = Client(hub.url)
+    found = stranger.data("GET", "/subscriptions/plans")
+    named = ("slug", "monthly_tokens", "rate_limit_per_minute", "max_concurrency")
+    assert [tuple(plan[name] for name in named) for plan in found] == PLANS
+    assert set(found[0]) == {*named, "name", "price_cents", "currency", "description"}
+    page = stranger.call("GET", "/subscriptions/plans", params={"limit": 2}).json()
+    rest = stranger.data("GET", "/subscriptions/plans", params={"cursor": page["meta"]["next_cursor"]})
+    assert [plan["slug"] for plan in page["data"] + rest] == ["free", "pro", "enterprise"]
+
+
+def test_the_life_of_a_subscription(hub: Platform) -> None:
+    client = Client(hub.url).join(plan=None)
+    client.call("GET", "/subscriptions/current", 404)
+    client.call("POST", "/subscriptions/cancel", 404)
+    created = client.call("POST", "/subscriptions/subscribe", 201, json={"plan": "free"})
+    assert created.headers["Location"].endswith("/api/v1/subscriptions/current")
+    found = client.data("GET", "/subscriptions/current")
+    assert created.json()["data"] == found
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found["current_period_end"])
+    tokens = {"granted": 10_000, "charged": 0, "held": 0, "available": 10_000}
+    assert found["tokens"] == {**tokens, "resets_at": found["current_period_end"]}
+    assert client.call("POST", "/subscriptions/subscribe", 409, json={"plan": "free"}).json()["code"] == "conflict"
+    assert client.data("POST", "/subscriptions/subscribe", 200, json={"plan": "pro"})["tokens"]["granted"] == 1_000_000
+    assert client.data("POST", "/subscriptions/subscribe", 200, json={"plan": "free"})["pending_plan"] == "free"
+    canceled = client.data("POST", "/subscriptions/cancel")
+    assert (canceled["status"], canceled["cancel_at_period_end"], canceled["pending_plan"]) == ("active", True, None)
+    ended = client.data("POST", "/subscriptions/cancel", json={"at_period_end": False})
+    assert ended["status"] == "canceled"
+    client.call("POST", "/subscriptions/cancel", 409)
+    assert client.data("POST", "/subscriptions/subscribe", 201, json={"plan": "pro"})["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"plan": "gold"}, {"plan": None}, {"plan": 1}, {"plan": "free", "price": 0}, {"plan": "f" * 64}]
+)
+def test_bodies_that_are_refused(client: Client, body: object) -> None:
+    client.call("POST", "/subscriptions/subscribe", 422, json=body)
+
+
+def test_a_key_reads_the_subscription_and_never_changes_it(client: Client) -> None:
+    scopes = {"name": "reader", "scopes": ["subscriptions:read"]}
+    key = client.data("POST", "/users/me/api-keys", 201, json=scopes)["key"]
+    client.http.headers["Authorization"] = f"Bearer {key}"
+    assert client.data("GET", "/subscriptions/current")["plan"] == "free"
+    client.call("POST", "/subscriptions/subscribe", 403, json={"plan": "pro"})
+    client.call("POST", "/subscriptions/cancel", 403)
+    client.call("GET", "/usage", 403)
+
+
+def test_admins_edit_plans(hub: Platform, client: Client) -> None:
+    client.call("GET", "/admin/plans", 403)
+    admin = Client(hub.url).join(plan=None)
+    me = admin.data("GET", "/users/me")["id"]
+    accounts.administer(UUID(me), actor=OPERATOR, role="admin")
+    plan = {"slug": "team", "name": "Team", "monthly_tokens": None, "price_cents": 9_900, "position": 25}
+    created = admin.call("POST", "/admin/plans", 201, json=plan)
+    assert admin.data("GET", created.headers["Location"].partition("/api/v1")[2])["monthly_tokens"] is None
+    assert admin.call("POST", "/admin/plans", 409, json=plan).json()["code"] == "slug_taken"
+    edited = admin.data("PATCH", "/admin/plans/team", json={"monthly_tokens": 5, "is_active": False})
+    assert (edited["monthly_tokens"], edited["is_active"], edited["name"]) == (5, False, "Team")
+    assert "team" in [p["slug"] for p in admin.data("GET", "/admin/plans")]
+    assert "team" not in [p["slug"] for p in client.data("GET", "/subscriptions/plans")]
+    admin.call("PATCH", "/admin/plans/unknown", 404, json={"name": "-"})
+    for wrong in ({"currency": "usd"}, {"max_concurrency": 0}, {"monthly_tokens": -1}, {"slug": "other"}):
+        admin.call("PATCH", "/admin/plans/team", 422, json=wrong)

@@ -1,0 +1,107 @@
+"""The frame's test application behind a real gunicorn, one for each xdist worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CONFIG = ROOT / "web" / "gunicorn.conf.py"
+
+
+class Service:
+    """A running web process, its log, and a client that knows its address."""
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.port = port
+        self.base = f"http://127.0.0.1:{port}"
+        self.log = log
+        self._session = requests.Session()
+
+    def __call__(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        return self._session.request(method, self.base + path, timeout=20, **kwargs)
+
+    def raw(self, request: bytes, *, wait: float = 5.0) -> bytes:
+        """Send bytes as they are, and read until the server closes or has been silent for `wait` seconds."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as connection:
+            connection.sendall(request)
+            return read_all(connection)
+
+    def logged(self, request_id: str) -> str:
+        """The log lines of one request, waited for: the log is written after the answer."""
+        give_up = time.monotonic() + 5
+        while time.monotonic() < give_up:
+            lines = [line for line in self.log.read_text().splitlines() if request_id in line]
+            if lines:
+                return "\n".join(lines)
+            time.sleep(0.02)
+        raise AssertionError(f"nothing was logged for {request_id}")
+
+
+def read_all(connection: socket.socket) -> bytes:
+    received = b""
+    try:
+        while chunk := connection.recv(65536):
+            received += chunk
+    except (TimeoutError, ConnectionResetError):
+        pass
+    return received
+
+
+@contextmanager
+def serving(
+    environ: dict[str, str], directory: Path, app: str = "tests.web.things:app", **changes: str
+) -> Iterator[Service]:
+    """gunicorn with the project's own configuration, until the block ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    metrics = directory / f"metrics-{port}"
+    metrics.mkdir()
+    env = {
+        **environ,
+        "PORT": str(port),
+        "HOST": "127.0.0.1",
+        "WEB_PROCESSES": "1",
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        **changes,
+    }
+    service = Service(port, directory / f"web-{port}.log")
+    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), app]
+    with service.log.open("w") as log:
+        child = subprocess.Popen(command, cwd=ROOT, env=env, stderr=log, stdout=log, start_new_session=True)
+    try:
+        _wait(service, child)
+        yield service
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _wait(service: Service, child: subprocess.Popen[bytes]) -> None:
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up and child.poll() is None:
+        try:
+            if service("GET", "/health").status_code == 200:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.05)
+    raise AssertionError(f"the web process did not come up:\n{service.log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def service(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The test application, served as in production."""
+    with serving(environ, tmp_path_factory.mktemp("web")) as running:
+        yield running

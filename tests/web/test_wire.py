@@ -1,0 +1,107 @@
+"""Below HTTP clients: framing, sizes and slow bodies, byte by byte. Nothing answers with HTML, nothing hangs."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from tests.web.conftest import Service, read_all
+
+POST = b"POST /api/v1/things HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+GET = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+LIMIT = 1024 * 1024
+
+
+def assert_refused(answer: bytes, status: int, code: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), answer[:300]
+    assert b"application/problem+json" in head
+    assert b'"code":"%s"' % code.encode() in body
+    assert b"X-Request-ID" in head
+    assert b"<html" not in answer
+
+
+REFUSED: list[tuple[str, bytes, int, str]] = [
+    (
+        "E20 two lengths",
+        POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+        "malformed_request",
+    ),
+    ("E20 bad length", POST + b"Content-Length: +2\r\n\r\n{}", 400, "malformed_request"),
+    ("S58 bad chunk", POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400, "malformed_request"),
+    ("S58 unknown coding", POST + b"Transfer-Encoding: cow\r\n\r\n", 400, "malformed_request"),
+    ("E75 long URL", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+    ("E101 200 headers", GET + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431, "headers_too_large"),
+    ("E101 32 kB header", GET + b"X-A: " + b"a" * 32_768 + b"\r\n\r\n", 431, "headers_too_large"),
+    ("no HTTP", b"HELLO\r\n\r\n", 400, "malformed_request"),
+    ("space in a header name", GET + b"X A: 1\r\n\r\n", 400, "malformed_request"),
+    ("E17 length over the limit", POST + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1), 413, "payload_too_large"),
+    (
+        "E17 over the limit where no body is read",
+        GET + b"Content-Length: 99999999999\r\n\r\n",
+        413,
+        "payload_too_large",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "status", "code"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refused(service: Service, request_: bytes, status: int, code: str) -> None:
+    started = time.monotonic()
+    answer = service.raw(request_)
+    assert_refused(answer, status, code)
+    assert time.monotonic() - started < 4, "the connection was left open"
+
+
+def test_a_chunked_body_over_the_limit(service: Service) -> None:
+    """E18: refused when the limit is reached, not when the client is done; and the connection is closed."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        for _ in range(17):
+            connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+        assert_refused(read_all(connection), 413, "payload_too_large")
+
+
+def test_a_chunked_body_within_the_limit(service: Service) -> None:
+    body = b'{"name":"a"}'
+    answer = service.raw(
+        POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    )
+    assert answer.startswith(b"HTTP/1.1 201")
+
+
+def test_a_body_that_drips(service: Service) -> None:
+    """E19: the deadline is for the whole body, so a byte now and then does not help."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(POST + b"Content-Length: 100\r\n\r\n")
+        for _ in range(3):
+            connection.sendall(b" ")
+            time.sleep(0.2)
+        assert_refused(read_all(connection), 408, "request_timeout")
+
+
+def test_a_body_that_ends_early(service: Service) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+        connection.sendall(POST + b'Content-Length: 50\r\n\r\n{"name":"a"}')
+        connection.shutdown(socket.SHUT_WR)
+        assert_refused(read_all(connection), 400, "malformed_request")
+
+
+def test_expect_100_continue_is_not_a_way_around(service: Service) -> None:
+    assert_refused(service.raw(POST + b"Expect: 200-maybe\r\nContent-Length: 2\r\n\r\n{}"), 400, "malformed_request")
+
+
+def test_pipelined_requests_keep_apart(service: Service) -> None:
+    """What is left of a refused body must never be read as the next request."""
+    smuggled = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = service.raw(POST + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1) + smuggled, wait=1)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_gunicorn_logs_a_refusal_with_a_request_id(service: Service) -> None:
+    answer = service.raw(b"HELLO\r\n\r\n")
+    request_id = answer.partition(b"X-Request-ID: ")[2].partition(b"\r\n")[0].decode()
+    assert "refused before the application" in service.logged(request_id)

@@ -1,0 +1,188 @@
+"""What dies in the middle: nothing is lost, and what may come twice comes under the same id."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from standardwebhooks import Webhook
+
+from common import webhooks
+from common.webhooks import Attempt, Room
+from tests.outside.receiver import Receiver, Reply
+from tests.webhooks.conftest import Endpoint, happen, headers, pass_time, sql, statuses
+from worker.delivery import Sender
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TERMINATE = """
+select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name = 'joyfull-test'
+"""
+Outage = Callable[[], AbstractContextManager[None]]
+Start = Callable[[int], "list[subprocess.Popen[bytes]]"]
+
+
+@pytest.fixture
+def start(environ: dict[str, str], db: None) -> Iterator[Start]:
+    """Start so many processes that deliver."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def some(count: int) -> list[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-m", "tests.webhooks.deliverer"]
+        children = [
+            subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            for _ in range(count)
+        ]
+        started.extend(children)
+        assert all(child.stdout and child.stdout.readline() == b"ready\n" for child in children)
+        return children
+
+    yield some
+    for child in started:
+        kill(child)
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+
+
+def sweep() -> None:
+    """What the second's sweep does."""
+    webhooks.expire_leases()
+    webhooks.unpark()
+
+
+@pytest.fixture
+def outage(postgres_url: str, database_url: str) -> Outage:
+    """For the length of a block nobody is connected to the database, and nobody may connect."""
+    name = database_url.rpartition("?")[0].rpartition("/")[2]
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        with psycopg.connect(postgres_url.format("postgres"), autocommit=True) as admin:
+            admin.execute(f"alter database {name} with allow_connections false")
+            try:
+                admin.execute(TERMINATE, (name,))
+                yield
+            finally:
+                admin.execute(f"alter database {name} with allow_connections true")
+
+    return away
+
+
+def test_killed_while_the_receiver_thinks(
+    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender, start: Start
+) -> None:
+    made = endpoint()
+    receiver.script("/hook", Reply(hang=True))
+    event_id = happen(user_id)
+    [victim] = start(1)
+    receiver.wait(1)
+    kill(victim)
+    sweep()
+    assert webhooks.take() is None, "the lease still holds"
+
+    pass_time("31 seconds")
+    sweep()
+    sender.run()
+    assert statuses() == ["delivered"]
+    for request in receiver.requests():
+        Webhook(made.secret).verify(request.body, headers(request))
+        assert headers(request)["webhook-id"] == str(event_id)
+    [lost, arrived] = sql("select * from delivery_attempts order by n")
+    assert lost.error.startswith("The attempt was interrupted")
+    assert (lost.http_status, arrived.http_status, arrived.error) == (None, 204, None)
+
+
+@pytest.mark.chaos
+def test_every_sender_is_killed_in_the_middle_of_it(
+    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender, start: Start
+) -> None:
+    for name in range(4):
+        endpoint(f"/{name}")
+        receiver.always(f"/{name}", Reply(after=0.05))
+    children = start(2)
+    events = {str(happen(user_id, n=n)) for n in range(30)}
+    receiver.wait(20)
+    for child in children:
+        kill(child)
+    assert "pending" in statuses()
+    pass_time("31 seconds")
+    while "pending" in statuses():
+        sweep()
+        assert sender.run()
+    for name in range(4):
+        assert {headers(request)["webhook-id"] for request in receiver.requests(f"/{name}")} == events
+    ends = sql("select delivery_id from delivery_attempts where error is null")
+    assert len(ends) == len({row.delivery_id for row in ends}) == 120, "one recorded success for each delivery"
+
+
+def test_who_lost_the_lease_writes_nothing_and_takes_nothing(
+    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender
+) -> None:
+    endpoint()
+    happen(user_id)
+    zombie = webhooks.take()
+    assert zombie is not None
+    pass_time("31 seconds")
+    sweep()
+    current = webhooks.take()
+    assert current is not None
+    assert (current.id, current.tries) == (zombie.id, 2)
+    happen(user_id)
+
+    failure = Attempt(current.event.created_at, 1, 410, "The receiver answered 410.")
+    success = Attempt(current.event.created_at, 1, 200)
+    assert webhooks.delivered(zombie, success, Room()) is None
+    assert webhooks.retry_later(zombie, failure, 5, Room()) is None
+    webhooks.give_back(zombie)
+    assert statuses() == ["pending", "pending"]
+    assert len(sql("select 1 from delivery_attempts")) == 1, "only that the attempt was lost"
+    following = webhooks.delivered(current, success, Room())
+    assert following is not None
+    assert statuses() == ["delivered", "pending"]
+
+
+def test_a_payload_that_kills_every_worker_ends(user_id: UUID, endpoint: Endpoint) -> None:
+    endpoint()
+    happen(user_id)
+    for _ in range(8):
+        assert webhooks.take() is not None
+        pass_time("31 seconds")
+        sweep()
+    assert webhooks.take() is None
+    assert statuses() == ["failed"]
+
+
+def test_an_end_that_the_database_did_not_hear_is_said_again(
+    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender, outage: Outage
+) -> None:
+    """PostgreSQL goes away while the receiver thinks: its answer is not forgotten, and it is not asked again."""
+    endpoint()
+    receiver.script("/hook", Reply(after=0.3))
+    happen(user_id)
+    running = threading.Thread(target=sender.run)
+    running.start()
+    receiver.wait(1)
+    with outage():
+        running.join(0.6)
+        assert running.is_alive()
+    running.join(10)
+    assert statuses() == ["delivered"]
+    assert len(receiver.requests()) == 1
+
+
+def test_a_lost_doorbell_is_rung_again_for_what_is_due(user_id: UUID, endpoint: Endpoint) -> None:
+    endpoint()
+    assert webhooks.ring_due() == 0
+    happen(user_id)
+    happen(user_id)
+    assert webhooks.ring_due() == 2
+    assert webhooks.ring_due() == 0, "they have been rung for, and nobody has come yet"

@@ -1,0 +1,37 @@
+"""Anybody's invocations, for admins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common import invocations
+from common.invocations import Invocation
+from common.kit.paging import Page
+from web import auth
+from web.api.invocations import InvocationQuery, Rendered
+from web.blueprint import Blueprint
+from web.schemas import Id
+
+blp = Blueprint("admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations, for admins")
+
+
+class AdminInvocation(Rendered):
+    user_id = Id(required=True)
+
+
+class AdminInvocationQuery(InvocationQuery):
+    user = Id(metadata={"description": "The id of an account."})
+
+
+@blp.get("")
+@auth.admin
+@blp.arguments(AdminInvocationQuery, location="query")
+@blp.page(AdminInvocation)
+def index(query: dict[str, Any]) -> Page[Any]:
+    """Any account's invocations, newest first"""
+    found = invocations.listing(query.pop("user", None), statuses=query.pop("status", ()), **query)
+    return found.map(_shown)
+
+
+def _shown(invocation: Invocation) -> dict[str, Any]:
+    return {**invocations.wire(invocation), "user_id": str(invocation.user_id)}

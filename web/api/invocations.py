@@ -1,0 +1,295 @@
+"""Submitting, reading, following and canceling invocations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+from flask import Response, current_app, g, request
+from marshmallow import validate
+
+from common import accounts, boot, errors, invocations, webhooks
+from common.invocations import Invocation, Order, Submitted
+from common.kit import jsonb
+from common.kit.paging import Page
+from common.models.webhooks import FILTERS
+from web import auth, limits, problems, waiting
+from web.blueprint import Blueprint, answer, located
+from web.pagination import ListQuery
+from web.schemas import Body, Id, Instant, Many, Metadata, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
+
+blp = Blueprint("invocations", __name__, url_prefix="/invocations", description="AI tools at work, as durable jobs")
+
+MAX_WAIT = 60
+DEFAULT_EXPIRY = 86_400
+MAX_EXPIRY = 604_800
+MAX_BATCH = 100
+_KEY = re.compile(r'"?([\x20-\x7e]{1,255})"?')
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+class SubmitIn(Body):
+    input = ma.fields.Raw(
+        required=True, allow_none=True, metadata={"description": "What the tool gets: see its input_schema."}
+    )
+    max_tokens = Tokens(metadata={"description": "Hold and charge at most so much; below the tool's price maximum."})
+    expires_in = Whole(1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds to the deadline."})
+    metadata = Metadata(load_default=dict)
+    webhook_url = Text(max=2048)
+    webhook_events = Many(Word(*FILTERS), min=1, max=len(FILTERS), unique=True)
+
+
+class BatchItem(SubmitIn):
+    tool = Text(required=True, max=64, metadata={"description": "Id or slug."})
+    idempotency_key = Text(max=255, validate=validate.Regexp(r"^[\x20-\x7e]+\Z"))
+
+
+class BatchIn(Body):
+    items = Many(ma.fields.Raw(allow_none=True), required=True, min=1, max=MAX_BATCH)
+
+
+class ToolRef(Resource):
+    id = Id(required=True)
+    slug = Text(required=True)
+    name = Text(required=True)
+    version = Whole(required=True)
+
+
+class Fault(Resource):
+    code = Text(required=True)
+    detail = Text(required=True)
+
+
+class Billing(Resource):
+    held = Tokens(required=True)
+    charged = Tokens(required=True)
+    outcome = Word("pending", "charged", "free", required=True)
+    reason = Text(required=True, allow_none=True)
+
+
+class Links(Resource):
+    self = Text(required=True)
+    cancel = Text(required=True)
+    events = Text(required=True)
+
+
+class InvocationOut(Resource):
+    id = Id(required=True)
+    status = Word("queued", "running", *invocations.ENDS, required=True)
+    tool = ma.fields.Nested(ToolRef, required=True)
+    input = ma.fields.Raw(required=True, allow_none=True)
+    output = ma.fields.Raw(required=True, allow_none=True)
+    error = ma.fields.Nested(Fault, required=True, allow_none=True)
+    metadata = Metadata(required=True)
+    attempts = Whole(required=True)
+    billing = ma.fields.Nested(Billing, required=True)
+    request_id = Text(required=True)
+    created_at = Instant(required=True)
+    started_at = Instant(required=True, allow_none=True)
+    finished_at = Instant(required=True, allow_none=True)
+    expires_at = Instant(required=True)
+    cancel_requested_at = Instant(required=True, allow_none=True)
+    poll_after_ms = Whole(required=True, allow_none=True)
+    links = ma.fields.Nested(Links, required=True)
+
+
+class Rendered(InvocationOut):
+    """The same, for what `invocations.wire` has rendered already."""
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:  # noqa: ARG002
+        return obj
+
+
+class InvocationQuery(ListQuery):
+    status = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6)
+    tool = Text(max=64, metadata={"description": "Id or slug."})
+    start = Instant(data_key="from")
+    end = Instant(data_key="to")
+
+    @ma.validates_schema
+    def in_order(self, data: dict[str, Any], **_: Any) -> None:
+        if "start" in data and "end" in data and data["start"] >= data["end"]:
+            raise ma.ValidationError("Must be before `to`.", "from")
+
+
+class WaitQuery(Query):
+    wait = Whole(1, MAX_WAIT, metadata={"description": "Long-poll: seconds to wait for the end."})
+
+
+# -- views -------------------------------------------------------------------------------------------------------
+
+
+@blp.get("")
+@auth.needs("invocations:read")
+@blp.arguments(InvocationQuery, location="query")
+@blp.page(Rendered)
+def index(query: dict[str, Any]) -> Page[Any]:
+    statuses = query.pop("status", ())
+    found = invocations.listing(auth.caller().user_id, statuses=statuses, **query)
+    return found.map(invocations.wire)
+
+
+@blp.get("/<uuid:invocation_id>")
+@auth.needs("invocations:read")
+@blp.headers("If-None-Match")
+@blp.arguments(WaitQuery, location="query")
+@blp.response(200, Rendered, headers=["ETag", "Retry-After"])
+@blp.alt_response(304, description="Unchanged since the ETag that was sent.")
+def show(query: dict[str, Any], invocation_id: UUID) -> Response:
+    return shown(waiting.for_the_end(invocation_id, auth.caller().user_id, query.get("wait", 0)))
+
+
+@blp.post("/<uuid:invocation_id>/cancel")
+@auth.needs("invocations:write")
+@blp.response(200, Rendered, description="Canceled: it had not started.")
+@blp.alt_response(202, schema=Rendered, description="It is running; its worker will be told within a second.")
+@blp.raises(errors.AlreadyFinished)
+def cancel(invocation_id: UUID) -> Response:
+    done = invocations.cancel(auth.caller(), invocation_id)
+    invocation = invocations.get(invocation_id, auth.caller().user_id)
+    return answer(invocations.wire(invocation), 200 if done else 202)
+
+
+@blp.get("/<uuid:invocation_id>/events")
+@auth.needs("invocations:read")
+@blp.headers("Last-Event-ID")
+@blp.response(
+    200,
+    description="Server-sent events: `snapshot`, then each change, closed after the end.",
+    content_type="text/event-stream",
+)
+def events(invocation_id: UUID) -> Response:
+    invocation = invocations.get(invocation_id, auth.caller().user_id)
+    response = Response(
+        _stream(invocation, request.headers.get("Last-Event-ID", "")), content_type="text/event-stream; charset=utf-8"
+    )
+    response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return response
+
+
+@blp.post("/batch")
+@auth.needs("invocations:write")
+@limits.submits
+@blp.arguments(BatchIn)
+@blp.response(207, description="An answer for each item, in order.")
+def batch(body: dict[str, Any]) -> Response:
+    _require_verified()
+    return answer([_item(item) for item in body["items"]], 207)
+
+
+# -- submitting --------------------------------------------------------------------------------------------------
+
+
+def submit(tool: str, body: dict[str, Any]) -> Response:
+    """Accept an invocation and answer 202, or 200 when it ended within `Prefer: wait` (or had ended before)."""
+    _require_verified()
+    order = _order(body, _idempotency_key())
+    submitted = invocations.submit(auth.caller(), tool, order)
+    _show_rate(submitted)
+    seconds = _preferred_wait()
+    invocation = submitted.invocation
+    if invocation is None or seconds:
+        invocation = waiting.for_the_end(submitted.id, auth.caller().user_id, seconds or 0)
+    headers = located("invocations.show", invocation_id=submitted.id)
+    if submitted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if seconds is not None and invocation.ended:
+        headers["Preference-Applied"] = f"wait={seconds}"
+    if not invocation.ended:
+        headers["Retry-After"] = "1"
+    return answer(invocations.wire(invocation), 200 if invocation.ended else 202, headers)
+
+
+def _require_verified() -> None:
+    if current_app.config["SETTINGS"].email_verification_required:
+        accounts.require_verified(auth.caller())
+
+
+def _order(body: dict[str, Any], key: str | None) -> Order:
+    if body.get("webhook_url") is not None:
+        webhooks.check_url(boot.door(), body["webhook_url"], "/webhook_url")
+    chosen = body.get("webhook_events")
+    return Order(
+        input=body["input"],
+        body={name: value for name, value in body.items() if name not in ("tool", "idempotency_key")},
+        request_id=g.request_id,
+        max_tokens=body.get("max_tokens"),
+        expires_in=body["expires_in"],
+        metadata=body["metadata"],
+        webhook_url=body.get("webhook_url"),
+        webhook_events=tuple(chosen) if chosen else None,
+        idempotency_key=key,
+    )
+
+
+def _item(raw: Any) -> dict[str, Any]:
+    """One item of a batch: exactly what a submit of its own would have answered."""
+    try:
+        body = problems.loaded(BatchItem(), raw)
+        submitted = invocations.submit(auth.caller(), body["tool"], _order(body, body.get("idempotency_key")))
+        _show_rate(submitted)
+        invocation = submitted.invocation or invocations.get(submitted.id, auth.caller().user_id)
+    except errors.PlatformError as error:
+        problem = problems.as_dict(error)
+        return {"status": problem["status"], "problem": problem}
+    return {"status": 200 if invocation.ended else 202, "invocation": invocations.wire(invocation)}
+
+
+def _idempotency_key() -> str | None:
+    """RFC 8941 string or bare; 1–255 printable ASCII. Raises `InvalidHeader`."""
+    values = request.headers.getlist("Idempotency-Key")
+    if not values:
+        return None
+    match = _KEY.fullmatch(values[0].strip()) if len(values) == 1 else None
+    if match is None or not match[1].strip():
+        raise errors.InvalidHeader("Idempotency-Key must be 1 to 255 printable ASCII characters, given once.")
+    return match[1]
+
+
+def _preferred_wait() -> int | None:
+    """`Prefer: wait=N` (RFC 7240), clamped to 1–60; nonsense is ignored."""
+    match = _WAIT.search(", ".join(request.headers.getlist("Prefer")))
+    return None if match is None else max(1, min(MAX_WAIT, int(match[1])))
+
+
+def _show_rate(submitted: Submitted) -> None:
+    if submitted.rate is not None:
+        rate = submitted.rate
+        limits.show(limits.Limit("submits", rate.limit, 60, rate.remaining, rate.reset))
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+def shown(invocation: Invocation) -> Response:
+    """The representation with its validator: 304 when the client has it (RFC 9110 §13.1.2)."""
+    tag = invocations.etag(invocation)
+    if request.if_none_match.contains_weak(tag):
+        response = Response(status=304)
+    else:
+        response = answer(invocations.wire(invocation))
+    response.set_etag(tag)
+    response.headers["Cache-Control"] = "private, no-cache"
+    if not invocation.ended:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _stream(invocation: Invocation, after: str) -> Iterator[bytes]:
+    """Events from `after` on. Runs while the answer is sent, when there is no request context any more."""
+    resumed = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
+    first = resumed is None
+    for change in waiting.changes(invocation, resumed):
+        if change is None:
+            yield b": still here\n\n"
+            continue
+        name = "snapshot" if first else f"invocation.{change.status}"
+        first = False
+        data = jsonb.dumps(invocations.wire(change))
+        yield f"id: {change.sequence}\nevent: {name}\ndata: {data}\n\n".encode()

@@ -1,0 +1,63 @@
+"""For those who run the platform: is the process up, can it serve, what has it counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app
+
+from common import errors, readiness
+from common.kit import metrics
+from web import auth
+from web.blueprint import Blueprint
+from web.schemas import Resource, Word
+
+blp = Blueprint("operations", __name__, description="Health, readiness and metrics")
+
+
+class Health(Resource):
+    status = Word("ok", required=True)
+
+
+class Readiness(Resource):
+    status = Word("ready", required=True)
+
+
+@blp.get("/health")
+@auth.public
+@blp.response(200, Health)
+def health() -> Any:
+    """Whether the process is up
+
+    Touches nothing: restart the process when this does not answer.
+    """
+    return {"status": "ok"}
+
+
+@blp.get("/ready")
+@auth.public
+@blp.response(200, Readiness)
+def ready() -> Any:
+    """Whether the process can serve
+
+    PostgreSQL and Redis answer and the migrations have been run; otherwise 503, with the member `not_ready` saying what
+    is not. Answers within three seconds even when a server hangs.
+    """
+    troubles = readiness.troubles()
+    if troubles:
+        raise errors.DependencyUnavailable(f"Not ready: {', '.join(troubles)}.", not_ready=troubles)
+    return {"status": "ready"}
+
+
+@blp.get("/metrics")
+@auth.public
+@blp.response(200, content_type="text/plain", description="The Prometheus text format.")
+@blp.raises(errors.NotFound)
+def exposed() -> Response:
+    """What all processes of this host have counted, for Prometheus
+
+    Behind the setting `EXPOSE_METRICS`.
+    """
+    if not current_app.config["SETTINGS"].expose_metrics:
+        raise errors.NotFound
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

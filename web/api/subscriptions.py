@@ -1,0 +1,116 @@
+"""Plans, and the caller's subscription."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+
+from common import errors, subscriptions
+from common.kit.paging import Page
+from common.models.subscriptions import SUBSCRIPTION_STATUSES, Plan
+from common.subscriptions import Current
+from web import auth
+from web.blueprint import Blueprint, located
+from web.pagination import ListQuery
+from web.schemas import Body, Flag, Instant, Resource, Text, Tokens, Whole, Word
+
+blp = Blueprint("subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's own")
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+class PlanOut(Resource):
+    slug = Text(required=True)
+    name = Text(required=True)
+    description = Text(required=True)
+    monthly_tokens = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
+    price_cents = Whole(required=True)
+    currency = Text(required=True)
+    rate_limit_per_minute = Whole(required=True, allow_none=True, metadata={"description": "Submits. Null: unlimited."})
+    max_concurrency = Whole(required=True, allow_none=True, metadata={"description": "At once. Null: unlimited."})
+
+
+class Balance(Resource):
+    """`granted = charged + held + available`, always."""
+
+    granted = Tokens(required=True)
+    charged = Tokens(required=True)
+    held = Tokens(required=True)
+    available = Tokens(required=True)
+    resets_at = Instant(required=True)
+
+
+class SubscriptionOut(Resource):
+    plan = Text(required=True, metadata={"description": "Its slug."})
+    status = Word(*SUBSCRIPTION_STATUSES, required=True)
+    current_period_start = Instant(required=True)
+    current_period_end = Instant(required=True)
+    cancel_at_period_end = Flag(required=True)
+    pending_plan = Text(required=True, allow_none=True, metadata={"description": "From the next period on."})
+    tokens = ma.fields.Nested(Balance, required=True)
+
+
+class SubscribeIn(Body):
+    plan = Text(required=True, max=63, metadata={"description": "The slug of a plan."})
+
+
+class CancelIn(Body):
+    at_period_end = Flag(load_default=True)
+
+
+# -- views -------------------------------------------------------------------------------------------------------
+
+
+@blp.get("/plans")
+@auth.public
+@blp.arguments(ListQuery, location="query")
+@blp.page(PlanOut)
+def plans(query: dict[str, Any]) -> Page[Plan]:
+    """What can be subscribed to"""
+    return subscriptions.plans.offered(**query)
+
+
+@blp.get("/current")
+@auth.needs("subscriptions:read")
+@blp.response(200, SubscriptionOut)
+def current() -> Any:
+    """The caller's subscription and the tokens of its period; 404 when there never was one"""
+    return _shown(subscriptions.current(auth.caller().user_id))
+
+
+@blp.post("/subscribe")
+@auth.session_only
+@blp.arguments(SubscribeIn)
+@blp.response(201, SubscriptionOut, headers=["Location"], description="It begins with this.")
+@blp.alt_response(200, schema=SubscriptionOut, description="The plan was changed, or a pending change taken back.")
+@blp.raises(errors.Conflict)
+def subscribe(body: dict[str, Any]) -> Any:
+    """Subscribe, or change plans
+
+    A higher plan counts at once and the difference in tokens is granted now; a lower one from the next period on
+    (`pending_plan`). The present plan takes a pending change or cancellation back; with none to take back it is 409.
+    """
+    shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"])
+    return (_shown(shown), 201, located(".current")) if began else (_shown(shown), 200)
+
+
+@blp.post("/cancel")
+@auth.session_only
+@blp.arguments(CancelIn, required=False)
+@blp.response(200, SubscriptionOut)
+@blp.raises(errors.Conflict)
+def cancel(body: dict[str, Any]) -> Any:
+    """End the subscription with its period, or its access at once
+
+    What was accepted runs on either way. Subscribing again before the period's end opens it again, with its charges.
+    """
+    return _shown(subscriptions.cancel(auth.caller().user_id, **body))
+
+
+def _shown(it: Current) -> dict[str, Any]:
+    amounts = {name: getattr(it.tokens, name) for name in ("granted", "charged", "held", "available")}
+    names = ("plan", "status", "current_period_start", "current_period_end", "cancel_at_period_end", "pending_plan")
+    shown = {name: getattr(it, name) for name in names}
+    return {**shown, "tokens": {**amounts, "resets_at": it.current_period_end}}

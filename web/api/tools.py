@@ -1,0 +1,161 @@
+"""The catalogue, and calling what is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from flask import Response
+
+from common import breakers, budgets, errors, invocations, subscriptions, tools
+from common.errors import PlatformError
+from common.kit.paging import Page
+from common.tools import Listed
+from web import auth, limits
+from web.api.invocations import Rendered, SubmitIn, submit
+from web.blueprint import Blueprint
+from web.pagination import ListQuery
+from web.schemas import Body, Flag, Id, JsonObject, Resource, Text, Tokens, Whole
+
+blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+class PerUnit(Resource):
+    pointer = Text(required=True, metadata={"description": "RFC 6901, into the tool's whole answer."})
+    tokens = ma.fields.Float(required=True)
+    unit = Text(required=True)
+
+
+class PriceOut(Resource):
+    base_tokens = Tokens(required=True)
+    per_unit = ma.fields.Nested(PerUnit, required=True, allow_none=True)
+    max_tokens = Tokens(required=True)
+
+
+class ToolSummary(Resource):
+    id = Id(required=True)
+    slug = Text(required=True)
+    name = Text(required=True)
+    description = Text(required=True)
+    category = Text(required=True, allow_none=True)
+    price = ma.fields.Nested(PriceOut, required=True, attribute="current.price")
+    is_available = Flag(required=True)
+
+
+class ToolOut(ToolSummary):
+    input_schema = JsonObject(required=True, attribute="current.input_schema")
+    output_schema = JsonObject(required=True, allow_none=True, attribute="current.output_schema")
+    timeout_seconds = Whole(required=True, attribute="current.timeout_seconds")
+    max_attempts = Whole(required=True, attribute="current.max_attempts")
+    idempotent = Flag(required=True, attribute="current.idempotent")
+    version = Whole(required=True, attribute="current.version")
+    example_input = ma.fields.Raw(required=True, allow_none=True, attribute="current.example_input")
+
+
+class ToolQuery(ListQuery):
+    q = Text(max=200, metadata={"description": "Found literally in slug, name or description."})
+    category = Text(max=100)
+
+
+class QuoteIn(Body):
+    input = ma.fields.Raw(required=True, allow_none=True)
+    max_tokens = Tokens()
+
+
+class Quote(Resource):
+    max_tokens = Tokens(required=True, metadata={"description": "What would be held."})
+    available = Tokens(required=True)
+    allowed = Flag(required=True)
+    reason = Text(required=True, allow_none=True, metadata={"description": "A code; null when it is allowed."})
+    estimated_wait_seconds = Whole(required=True)
+
+
+# -- views -------------------------------------------------------------------------------------------------------
+
+
+@blp.get("")
+@auth.needs("tools:read")
+@blp.arguments(ToolQuery, location="query")
+@blp.page(ToolSummary)
+def index(query: dict[str, Any]) -> Page[Any]:
+    found = tools.catalogue(query["window"], q=query.get("q"), category=query.get("category"))
+    return found.map(_with_availability)
+
+
+@blp.get("/<tool>")
+@auth.needs("tools:read")
+@blp.response(200, ToolOut)
+def show(tool: str) -> Any:
+    return _with_availability(tools.find(tool))
+
+
+@blp.post("/<tool>/invoke")
+@auth.needs("invocations:write")
+@limits.submits
+@blp.headers("Idempotency-Key", "Prefer")
+@blp.arguments(SubmitIn)
+@blp.response(
+    202,
+    Rendered,
+    headers=["Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied"],
+    description="Accepted: the row is committed, the hold is taken, an end will come.",
+)
+@blp.alt_response(200, schema=Rendered, description="It has ended already.")
+@blp.raises(
+    errors.IdempotencyKeyReused,
+    errors.ToolInputRejected,
+    errors.UrlRefused,
+    errors.BudgetExhausted,
+    errors.SubscriptionRequired,
+    errors.EmailNotVerified,
+    errors.RateLimited,
+    errors.ToolUnavailable,
+)
+def invoke(body: dict[str, Any], tool: str) -> Response:
+    return submit(tool, body)
+
+
+@blp.post("/<tool>/quote")
+@auth.needs("tools:read")
+@blp.arguments(QuoteIn)
+@blp.response(200, Quote)
+@blp.raises(errors.ToolInputRejected)
+def quote(body: dict[str, Any], tool: str) -> Any:
+    found = tools.find(tool).current
+    amount = invocations.check(found, body["input"], body.get("max_tokens"))
+    available, reason = _affordable(found, amount)
+    wait = invocations.sweeping.depth()
+    return {
+        "max_tokens": amount,
+        "available": available,
+        "allowed": reason is None,
+        "reason": reason,
+        "estimated_wait_seconds": round(wait.oldest),
+    }
+
+
+def _affordable(tool: tools.Version, amount: int) -> tuple[int, str | None]:
+    """What the caller has, and the code that a submit would be refused with."""
+    try:
+        terms = subscriptions.for_submit(auth.caller().user_id)
+        account = invocations.account(auth.caller(), terms)
+        available = budgets.available(terms.period_id)
+    except errors.SubscriptionRequired as refusal:
+        return 0, refusal.code
+    refusals: list[type[PlatformError]] = []
+    if budgets.rate_limited(account):
+        refusals.append(errors.RateLimited)
+    if breakers.retry_after(tool.tool_id):
+        refusals.append(errors.ToolUnavailable)
+    if available < amount:
+        refusals.append(errors.BudgetExhausted)
+    return available, refusals[0].code if refusals else None
+
+
+def _with_availability(tool: Listed) -> dict[str, Any]:
+    fields = ("id", "slug", "name", "description", "category", "current")
+    shown = {name: getattr(tool, name) for name in fields}
+    return {**shown, "is_available": not breakers.retry_after(tool.id)}

@@ -1,0 +1,219 @@
+"""What the caller has used: entry by entry, in sums, and as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import marshmallow as ma
+import orjson
+from flask import Response
+
+from common import subscriptions, usage
+from common.kit import clock
+from common.kit.paging import Page
+from common.models.usage import USAGE_STATUSES
+from common.usage import Entry, Figures, Filter, ranges
+from web import auth
+from web.blueprint import Blueprint
+from web.pagination import ListQuery
+from web.schemas import Id, Instant, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
+
+blp = Blueprint("usage", __name__, url_prefix="/usage", description="What was used, exact to the token")
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+class Range(Query):
+    since = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
+    until = Instant(data_key="to", metadata={"description": "Exclusive."})
+
+    @ma.validates_schema
+    def in_order(self, data: dict[str, Any], **_: Any) -> None:
+        if "since" in data and "until" in data and data["since"] > data["until"]:
+            raise ma.ValidationError("Must not be after `to`.", "from")
+
+
+class Filters(Range):
+    tool = Text(max=64, metadata={"description": "Id or slug."})
+    status = OneOrMore(Word(*USAGE_STATUSES), max=len(USAGE_STATUSES))
+
+
+class UsageQuery(ListQuery, Filters):
+    pass
+
+
+class SummaryQuery(Range):
+    bucket = Word(*reversed(ranges.GRAINS), load_default="day")
+    group_by = Word("tool", "status", "api_key")
+
+
+class ExportQuery(Filters):
+    format = Word("csv", "ndjson", load_default="csv")
+
+
+class ToolName(Resource):
+    id = Id(required=True)
+    slug = Text(required=True)
+    name = Text(required=True)
+
+
+class EntryOut(Resource):
+    id = Id(required=True)
+    invocation_id = Id(required=True)
+    tool = ma.fields.Nested(ToolName, required=True)
+    status = Word(*USAGE_STATUSES, required=True)
+    tokens_used = Tokens(required=True)
+    latency_ms = Whole(required=True, allow_none=True)
+    http_status = Whole(required=True, allow_none=True)
+    api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: through a session."})
+    created_at = Instant(required=True, metadata={"description": "When the invocation ended."})
+
+
+class FiguresOut(Resource):
+    invocations = Whole(required=True)
+    succeeded = Whole(required=True)
+    failed = Whole(required=True, metadata={"description": "Errors and timeouts."})
+    tokens_used = Tokens(required=True)
+    latency_p50_ms = Whole(required=True, allow_none=True, metadata={"description": "Within 2 %."})
+    latency_p95_ms = Whole(required=True, allow_none=True, metadata={"description": "Within 2 %."})
+
+
+class GroupOut(FiguresOut):
+    key = Text(
+        required=True,
+        allow_none=True,
+        metadata={"description": "A tool's slug, a status, or an API key's id (null: through a session)."},
+    )
+
+
+class PointOut(FiguresOut):
+    start = Instant(required=True)
+
+
+class SummaryOut(Resource):
+    since = Instant(data_key="from", required=True)
+    until = Instant(data_key="to", required=True)
+    bucket = Word(*reversed(ranges.GRAINS), required=True)
+    group_by = Word("tool", "status", "api_key", required=True, allow_none=True)
+    totals = ma.fields.Nested(FiguresOut, required=True)
+    groups = ma.fields.List(ma.fields.Nested(GroupOut), required=True)
+    series = ma.fields.List(ma.fields.Nested(PointOut), required=True)
+    complete_through = Instant(
+        required=True, metadata={"description": "Nothing can be added any more that was created before this."}
+    )
+
+
+# -- views -------------------------------------------------------------------------------------------------------
+
+
+@blp.get("")
+@auth.needs("usage:read")
+@blp.arguments(UsageQuery, location="query")
+@blp.page(EntryOut)
+def index(query: dict[str, Any]) -> Page[Entry]:
+    """One entry per ended invocation, newest first"""
+    return usage.history(auth.caller().user_id, query["window"], _filter(query))
+
+
+@blp.get("/summary")
+@auth.needs("usage:read")
+@blp.arguments(SummaryQuery, location="query")
+@blp.response(200, SummaryOut)
+def summary(query: dict[str, Any]) -> Any:
+    """Sums, equal to the token with the sum of the history
+
+    The range defaults to the current period. The series has a point for every bucket up to now.
+    """
+    user_id, by = auth.caller().user_id, query.get("group_by")
+    since, until = _period(query)
+    found = usage.summary(user_id, since, until, bucket=query["bucket"], group_by=by)
+    return {
+        "since": found.since,
+        "until": found.until,
+        "bucket": found.bucket,
+        "group_by": by,
+        "totals": found.totals,
+        "groups": [_with(group.figures, key=group.key) for group in found.groups],
+        "series": [_with(point.figures, start=point.start) for point in found.series],
+        "complete_through": found.complete_through,
+    }
+
+
+@blp.get("/export")
+@auth.needs("usage:read")
+@blp.arguments(ExportQuery, location="query")
+@blp.response(200, content_type="text/csv", description="Every entry, newest first, streamed.")
+@blp.alt_response(200, content_type="application/x-ndjson", description="The same, an object per line.")
+def export(query: dict[str, Any]) -> Response:
+    """The whole history as a file"""
+    entries = usage.export(auth.caller().user_id, _filter(query))
+    first = next(entries, None)  # what fails at once is still told by a status
+    every = chain(() if first is None else (first,), entries)
+    form = query["format"]
+    lines, media_type = (_csv(every), "text/csv") if form == "csv" else (_ndjson(every), "application/x-ndjson")
+    response = Response(lines, content_type=f"{media_type}; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="usage.{form}"'
+    return response
+
+
+# -- ranges ------------------------------------------------------------------------------------------------------
+
+
+def _filter(query: dict[str, Any]) -> Filter:
+    statuses = frozenset(query.get("status", ()))
+    return Filter(query.get("since"), query.get("until"), query.get("tool"), statuses)
+
+
+def _period(query: dict[str, Any]) -> tuple[datetime, datetime]:
+    """The range asked for; what was left out is the current period's, or the calendar month's without one."""
+    if "since" in query and "until" in query:
+        return query["since"], query["until"]
+    month = ranges.floor(clock.now(), "month")
+    begins, ends = subscriptions.period_bounds(auth.caller().user_id) or (month, ranges.following(month, "month"))
+    return query.get("since", begins), query.get("until", ends)
+
+
+def _with(figures: Figures, **more: Any) -> dict[str, Any]:
+    return {**asdict(figures), **more}
+
+
+# -- files -------------------------------------------------------------------------------------------------------
+
+COLUMNS = (
+    "id",
+    "invocation_id",
+    "tool",
+    "status",
+    "tokens_used",
+    "latency_ms",
+    "http_status",
+    "api_key_id",
+    "created_at",
+)
+_entry = EntryOut()
+
+
+def _ndjson(entries: Iterable[Entry]) -> Iterator[bytes]:
+    for entry in entries:
+        yield orjson.dumps(_entry.dump(entry), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _csv(entries: Iterable[Entry]) -> Iterator[str]:
+    """RFC 4180. No cell can be taken for a formula: each begins with a letter or digit."""
+    yield _line(COLUMNS)
+    for entry in entries:
+        shown = {**_entry.dump(entry), "tool": entry.tool.slug}
+        yield _line([shown[name] for name in COLUMNS])
+
+
+def _line(cells: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()

@@ -1,0 +1,137 @@
+"""`/users/me`: the profile and the API keys of the caller."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+
+from common import accounts, errors, keys
+from common.kit import clock
+from common.kit.paging import Page
+from common.models.accounts import SCOPES, ApiKey
+from web import auth
+from web.api.auth import User
+from web.blueprint import Blueprint, absolute
+from web.pagination import ListQuery
+from web.schemas import Body, Id, Instant, Many, Resource, Secret, Text, Whole, Word
+
+blp = Blueprint("users", __name__, url_prefix="/users/me", description="The caller's profile and API keys")
+
+
+# -- profile -------------------------------------------------------------------------------------------------
+
+
+class Changes(Body):
+    name = Text(max=200, line=True, nfc=True)
+    password = Secret(metadata={"description": "Needs `current_password`. Every session ends."})
+    current_password = Secret()
+
+    @ma.validates_schema
+    def both_or_neither(self, data: dict[str, Any], **_: Any) -> None:
+        for given, missing in (("password", "current_password"), ("current_password", "password")):
+            if given in data and missing not in data:
+                raise ma.ValidationError(f"Required together with {given}.", missing)
+
+
+@blp.get("")
+@auth.signed_in
+@blp.response(200, User)
+def show() -> Any:
+    """The caller's account"""
+    return accounts.get(auth.caller().user_id)
+
+
+@blp.patch("")
+@auth.session_only
+@blp.arguments(Changes)
+@blp.response(200, User)
+@blp.raises(errors.WeakPassword, errors.TooManyAttempts, errors.Conflict)
+def edit(body: dict[str, Any]) -> Any:
+    """Change the name or the password
+
+    A new password ends every session, the present one too; a wrong `current_password` is 403.
+    """
+    user_id = auth.caller().user_id
+    if "password" in body:
+        password, current = body.pop("password"), body.pop("current_password")
+        return accounts.change_password(user_id, current, password, actor=auth.actor(), **body)
+    return accounts.rename(user_id, **body) if body else accounts.get(user_id)
+
+
+# -- API keys ------------------------------------------------------------------------------------------------
+
+
+class Key(Resource):
+    id = Id(required=True)
+    name = Text(required=True)
+    prefix = Text(required=True)
+    last4 = Text(required=True)
+    scopes = Many(Word(*SCOPES), required=True)
+    created_at = Instant(required=True)
+    expires_at = Instant(required=True, allow_none=True)
+    last_used_at = Instant(required=True, allow_none=True, metadata={"description": "To about a minute."})
+
+
+class NewKey(Key):
+    key = Text(required=True, metadata={"description": "The key itself, shown this once."})
+
+
+def _to_come(moment: datetime) -> None:
+    if moment <= clock.now():
+        raise ma.ValidationError("Must be in the future.")
+
+
+class KeyIn(Body):
+    name = Text(required=True, max=200, line=True, nfc=True)
+    scopes = Many(Word(*SCOPES), min=1, unique=True, metadata={"description": "Default: all but `admin`."})
+    expires_at = Instant(allow_none=True, validate=_to_come)
+
+
+class Rotation(Body):
+    overlap_seconds = Whole(0, 86_400, load_default=1800)
+
+
+@blp.get("/api-keys")
+@auth.session_only
+@blp.arguments(ListQuery, location="query")
+@blp.page(Key)
+def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
+    """The caller's API keys"""
+    return keys.owned(auth.caller().user_id, **query)
+
+
+@blp.post("/api-keys")
+@auth.session_only
+@blp.arguments(KeyIn)
+@blp.response(201, NewKey, headers=["Location"])
+@blp.raises(errors.Conflict)
+def create_key(body: dict[str, Any]) -> Any:
+    """Create an API key; the answer is the only place that ever shows it"""
+    key, text = keys.create(auth.caller().user_id, actor=auth.actor(), **body)
+    return _with_text(key, text), {"Location": absolute(f"/api/v1/users/me/api-keys/{key.id}")}
+
+
+@blp.post("/api-keys/<uuid:key_id>/rotate")
+@auth.session_only
+@blp.arguments(Rotation, required=False)
+@blp.response(200, NewKey)
+@blp.raises(errors.Conflict)
+def rotate_key(body: dict[str, Any], key_id: UUID) -> Any:
+    """Give an API key a new secret; the old one works until exactly the end of the overlap"""
+    return _with_text(*keys.rotate(auth.caller().user_id, key_id, **body, actor=auth.actor()))
+
+
+@blp.delete("/api-keys/<uuid:key_id>")
+@auth.session_only
+@blp.response(204)
+def revoke_key(key_id: UUID) -> None:
+    """Revoke an API key: it is refused from the next request on"""
+    keys.revoke(auth.caller().user_id, key_id, actor=auth.actor())
+
+
+def _with_text(key: ApiKey, text: str) -> dict[str, Any]:
+    shown = ("id", "name", "prefix", "last4", "scopes", "created_at", "expires_at", "last_used_at")
+    return {**{name: getattr(key, name) for name in shown}, "key": text}

@@ -1,0 +1,149 @@
+"""`flask --app wsgi users create|promote|demote|disable|enable|reset-password` and `admin ensure`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from common import accounts, addresses, audit, passwords
+from common.errors import EmailTaken, PlatformError, WeakPassword
+from common.settings import Settings
+
+users = AppGroup("users", help="Manage accounts.")
+admin = AppGroup("admin", help="Manage the installation's own account.")
+
+
+def _explained(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except PlatformError as error:
+            raise click.ClickException(error.detail) from None
+
+    return wrapper
+
+
+def _password(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Asked for, or from the environment: an argument would be seen by everybody on the machine."""
+    return click.option(
+        "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NEW_PASSWORD", **options
+    )
+
+
+@users.command()
+@click.argument("email")
+@click.option("--name", default="", help="Display name; the address without one.")
+@click.option("--admin", "is_admin", is_flag=True, help="Make it an admin.")
+@_password(help="Also read from NEW_PASSWORD.")
+@_explained
+def create(email: str, name: str, is_admin: bool, password: str) -> None:
+    """Open an account for EMAIL, whose address counts as verified."""
+    role = "admin" if is_admin else "user"
+    user = accounts.create(addresses.parse(email), password, name or email, role=role)
+    click.echo(f"{user.email} is {user.id}, {role}.")
+
+
+@users.command()
+@click.argument("email")
+@_explained
+def promote(email: str) -> None:
+    """Make EMAIL an admin."""
+    _administer(email, role="admin")
+
+
+@users.command()
+@click.argument("email")
+@_explained
+def demote(email: str) -> None:
+    """Make EMAIL an ordinary user, from the next request on."""
+    _administer(email, role="user")
+
+
+@users.command()
+@click.argument("email")
+@_explained
+def disable(email: str) -> None:
+    """End EMAIL's sessions and refuse its keys, from the next request on."""
+    _administer(email, is_active=False)
+
+
+@users.command()
+@click.argument("email")
+@_explained
+def enable(email: str) -> None:
+    """Let EMAIL in again."""
+    _administer(email, is_active=True)
+
+
+@users.command("reset-password")
+@click.argument("email")
+@_password(help="Also read from NEW_PASSWORD.")
+@_explained
+def reset_password(email: str, password: str) -> None:
+    """Set EMAIL's password and end its sessions."""
+    user = accounts.by_email(email)
+    accounts.set_password(user.id, password, actor=audit.OPERATOR)
+    click.echo(f"{user.email} has a new password; its sessions have ended.")
+
+
+def _administer(email: str, **changes: Any) -> None:
+    user = accounts.administer(accounts.by_email(email).id, actor=audit.OPERATOR, **changes)
+    click.echo(f"{user.email} is {user.role}, {'active' if user.is_active else 'disabled'}.")
+
+
+# -- the first admin -------------------------------------------------------------------------------------------
+
+
+@admin.command()
+@_explained
+def ensure() -> None:
+    """Make the first admin from ADMIN_EMAIL and ADMIN_PASSWORD, unless there is one. For every start.
+
+    Development makes up what is not set, and keeps it in DATA_DIR/admin-password. Production makes up nothing.
+    """
+    settings: Settings = current_app.config["SETTINGS"]
+    email, password = settings.admin_email, settings.admin_password
+    if settings.production:
+        _check(email, password)
+    elif not password:
+        email, password = _made_up(settings.data_dir / "admin-password", email or "admin@localhost")
+    if email and password:
+        _ensure(email, password)
+
+
+def _ensure(email: str, password: str) -> None:
+    try:
+        user = accounts.ensure_admin(email, password)
+    except EmailTaken:
+        hint = f"`flask --app wsgi users promote {email}` makes it an admin, if it is yours."
+        raise click.ClickException(f"There is no admin, and {email} is an ordinary account. {hint}") from None
+    click.echo(f"The first admin is {user.email}." if user else "There is an admin already.")
+
+
+def _check(email: str | None, password: str | None) -> None:
+    if not email or not password:
+        click.echo("ADMIN_EMAIL and ADMIN_PASSWORD are not both set: no admin is made.")
+        return
+    try:
+        passwords.check(password, addresses.parse(email).key)
+    except WeakPassword as error:
+        raise click.ClickException(f"ADMIN_PASSWORD: {error.detail}") from None
+
+
+def _made_up(file: Path, email: str) -> tuple[str, str]:
+    """The password of this data directory's admin, made once and readable by its owner alone."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(f"{email} {secrets.token_urlsafe(12)}\n", encoding="utf-8")
+    kept_email, _, password = file.read_text(encoding="utf-8").strip().partition(" ")
+    click.echo(f"The admin of this installation is {kept_email} with the password {password} (kept in {file}).")
+    return kept_email, password

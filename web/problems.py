@@ -1,0 +1,241 @@
+"""Every error as `application/problem+json` (RFC 9457). The one place that knows HTTP statuses.
+
+A view raises what `common.errors` names, or lets `common` raise it; nothing here is called by a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import marshmallow as ma
+import orjson
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
+
+from common import errors
+from common.errors import FieldError, PlatformError, Temporary
+from common.kit import db, log, redis
+
+MEDIA_TYPE = "application/problem+json"
+#: A problem lists at most so many faults.
+MAX_FAULTS = 100
+logger = log.get(__name__)
+
+
+# -- what only HTTP knows --------------------------------------------------------------------------------------
+
+
+class MethodNotAllowed(PlatformError):
+    """This resource does not know that method; `Allow` lists those it knows."""
+
+    code = "method_not_allowed"
+
+
+class NotAcceptable(PlatformError):
+    """The answer cannot be given in any of the media types that Accept asks for."""
+
+    code = "not_acceptable"
+
+
+class RequestTimeout(PlatformError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+
+
+class UriTooLong(PlatformError):
+    """The request line is too long."""
+
+    code = "uri_too_long"
+
+
+class UnsupportedMediaType(PlatformError):
+    """Send the body as application/json in UTF-8."""
+
+    code = "unsupported_media_type"
+
+
+class HeadersTooLarge(PlatformError):
+    """The request headers are too large."""
+
+    code = "headers_too_large"
+
+
+class InternalError(PlatformError):
+    """Something went wrong on our side. It has been logged; give the request id when you ask about it."""
+
+    code = "internal_error"
+
+
+STATUSES: dict[type[PlatformError], int] = {
+    errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.PaymentRequired: 402,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    MethodNotAllowed: 405,
+    NotAcceptable: 406,
+    RequestTimeout: 408,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    UriTooLong: 414,
+    UnsupportedMediaType: 415,
+    errors.Invalid: 422,
+    errors.TooMany: 429,
+    HeadersTooLarge: 431,
+    InternalError: 500,
+    errors.Unavailable: 503,
+}
+_KINDS = {status: kind for kind, status in STATUSES.items()}
+
+
+def status_of(kind: type[PlatformError]) -> int:
+    """The HTTP status of an error class: its own or that of the kind it belongs to."""
+    return next((STATUSES[base] for base in kind.__mro__ if base in STATUSES), 500)
+
+
+def kind_of(status: int) -> type[PlatformError]:
+    """The error that stands for an HTTP status which somebody else decided on; a redirect is none of ours (404)."""
+    if status < 400:
+        return errors.NotFound
+    return _KINDS.get(status, errors.Malformed if status < 500 else InternalError)
+
+
+def catalogue() -> Iterator[type[PlatformError]]:
+    """Every error that has a code of its own, by status: what the docs list."""
+    seen: dict[str, type[PlatformError]] = {}
+    for kind in STATUSES:
+        for leaf in (kind, *_descendants(kind)):
+            if leaf.code != "internal_error" or leaf is InternalError:
+                seen.setdefault(leaf.code, leaf)
+    return iter(sorted(seen.values(), key=status_of))
+
+
+def _descendants(kind: type[PlatformError]) -> Iterator[type[PlatformError]]:
+    for leaf in kind.__subclasses__():
+        yield leaf
+        yield from _descendants(leaf)
+
+
+# -- from exception to answer ----------------------------------------------------------------------------------
+
+
+def register(app: Flask) -> None:
+    """Answer every exception of the app with a problem. (HTTPException: `handle_http_exception` of our Api.)"""
+    app.register_error_handler(PlatformError, answer)
+    app.register_error_handler(db.Unreachable, _unreachable)
+    app.register_error_handler(redis.Unreachable, _unreachable)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def as_dict(error: PlatformError) -> dict[str, Any]:
+    """The members of the problem as they go over the wire, for the request at hand (also inside a batch answer)."""
+    public_url = current_app.config["PUBLIC_URL"]
+    return members(error, public_url, request_id=g.get("request_id"), instance=_instance())
+
+
+def _instance() -> str:
+    """The path that was asked for, but for a mailed token in it: nobody has to see that again."""
+    token = (request.view_args or {}).get("token")
+    return quote(request.path.replace(token, "-") if token else request.path)
+
+
+def members(
+    error: PlatformError, public_url: str, *, request_id: str | None, instance: str | None = None
+) -> dict[str, Any]:
+    """RFC 9457: the standard members, then ours, then those of this error."""
+    problem = {
+        "type": f"{public_url}/docs/errors#{error.code}",
+        "title": error.title,
+        "status": status_of(type(error)),
+        "detail": error.detail,
+        "instance": instance,
+        "code": error.code,
+        "request_id": request_id,
+        **error.members,
+    }
+    if error.errors:
+        problem["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
+    return {name: value for name, value in problem.items() if value is not None}
+
+
+def encode(problem: dict[str, Any]) -> bytes:
+    return orjson.dumps(problem, default=str)
+
+
+def answer(error: PlatformError) -> Response:
+    """The response to an error in the request at hand."""
+    body = as_dict(error)
+    g.problem_code = error.code
+    return Response(encode(body), body["status"], headers_of(error), content_type=MEDIA_TYPE)
+
+
+def headers_of(error: PlatformError) -> dict[str, str]:
+    """The headers that the status demands."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Temporary):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.Unauthenticated):
+        attribute = ', error="invalid_token"' if type(error) in _BAD_TOKENS else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="joyfull-hub"{attribute}'
+    return headers
+
+
+_BAD_TOKENS = (errors.TokenExpired, errors.TokenRevoked)
+
+
+def handle_http_exception(error: HTTPException) -> Response:
+    """What Werkzeug raised (no route, wrong method, body too large, …) in our words."""
+    response = answer(kind_of(error.code or 500)())
+    if isinstance(error, WerkzeugMethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _unreachable(error: Exception) -> Response:
+    if isinstance(error, db.CommitUnknown):
+        detail = "The answer of the database was lost: this may or may not have been done. Read before repeating."
+    else:
+        detail = None
+    logger.warning("dependency unavailable", error=type(error).__name__, module=type(error).__module__)
+    return answer(errors.DependencyUnavailable(detail))
+
+
+def _unexpected(error: Exception) -> Response:
+    logger.error("unexpected exception", exc_info=error)
+    return answer(InternalError())
+
+
+def title_of(status: int) -> str:
+    """The phrase of a status (RFC 9110)."""
+    return HTTPStatus(status).phrase
+
+
+# -- faults in a body or a query -------------------------------------------------------------------------------
+
+
+def loaded(schema: ma.Schema, value: Any, what: str = "body") -> Any:
+    """`value` as `schema` loads it. Raises `errors.Invalid` with a pointer to every fault."""
+    try:
+        return schema.load(value)
+    except ma.ValidationError as error:
+        raise errors.Invalid(f"The {what} is not valid.", errors=list(_faults(error.messages))[:MAX_FAULTS]) from None
+
+
+def pointer(*path: str | int) -> str:
+    """The RFC 6901 JSON Pointer to `path`."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _faults(messages: Any, *path: str | int) -> Iterator[FieldError]:
+    """Marshmallow's nested messages as a flat list."""
+    if isinstance(messages, Mapping):
+        for key, nested in messages.items():
+            yield from _faults(nested, *path) if key == "_schema" else _faults(nested, *path, key)
+    else:
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield FieldError(pointer(*path), str(message))

@@ -1,0 +1,59 @@
+"""The Celery application: one process boots once, keeps a pulse, and listens for doorbells.
+
+`celery -A worker.app worker -P threads -Q invocations` (or `webhooks`, or `sweeps`): separate processes for each
+queue, so that none of them waits behind another.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery.signals import celeryd_init, setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
+
+from common import boot, jobs, settings
+from worker import process, sweeps
+
+config = settings.load()
+# Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
+os.environ["CELERY_BROKER_URL"] = jobs.connection_url(config.broker_url)
+jobs.configure(config.broker_url, config.doorbells_max)
+app = jobs.app()
+app.conf.imports = ("worker.tasks",)
+app.conf.update(include=["worker.tasks"])
+
+POOL_SIZE = 16
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Being connected is enough: Celery then leaves logging to `boot.connect`."""
+
+
+@celeryd_init.connect
+def _remember(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:  # noqa: ARG001
+    queues = options.get("queues") or "invocations"
+    process.describe(queues if isinstance(queues, str) else ",".join(queues), int(options.get("concurrency") or 1))
+
+
+@worker_init.connect
+def _boot(**_: Any) -> None:
+    boot.connect(config, process=process.me.kind, pool_size=POOL_SIZE)
+    sweeps.configure(config.public_url)
+    process.me.begin(f"{process.me.kind}@{os.uname().nodename}:{os.getpid()}")
+
+
+@worker_ready.connect
+def _hello(**_: Any) -> None:
+    process.me.log_start()
+
+
+@worker_shutting_down.connect
+def _stop_taking(**_: Any) -> None:
+    process.me.stop_taking()
+
+
+@worker_shutdown.connect
+def _goodbye(**_: Any) -> None:
+    process.me.end()
+    boot.disconnect()

@@ -1,0 +1,172 @@
+"""Deliver webhooks: take what is due, post it, write what came of it and take the next, until nothing is due.
+
+Whoever is killed in between leaves a row whose lease runs out; the receiver may then hear the same event twice, under
+the same `webhook-id`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from common import boot, invocations, jobs, webhooks
+from common.kit import clock, db, log
+from common.kit.outbound import Door
+from common.webhooks import Attempt, Claim, Event, Room
+from worker.lanes import Lanes
+from worker.process import me
+
+logger = log.get(__name__)
+
+#: A job leaves after so much, and rings for another: endless jobs would be invisible in Flower.
+MAX_TURNS: Final = 100
+MAX_SECONDS: Final = 30.0
+PARK_EVERY: Final = 0.1
+#: Seconds between attempts to write an end that PostgreSQL did not confirm: together well below the lease.
+PERSIST: Final = (0.5, 2.0, 5.0)
+
+
+def run(stopping: Callable[[], bool]) -> int:
+    """Deliver whatever webhooks are due, with this process's door and threads. → how many attempts were made."""
+    try:
+        return sender().run(stopping)
+    except db.Unreachable as error:
+        logger.warning("deliveries wait: database away", reason=str(error))
+        return 0
+
+
+@cache
+def sender() -> Sender:
+    """This process's one; made after forking."""
+    return Sender(boot.door(), me.threads)
+
+
+class Sender:
+    """One process's deliveries. `threads`: how many `run` may be under way at once."""
+
+    def __init__(self, door: Door, threads: int) -> None:
+        self._door = door
+        self._lanes = Lanes(threads)
+        self._parking = threading.Lock()
+        self._parked_at = 0.0
+
+    def run(self, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Deliver until nothing is due where there is room, or `stopping()`. → how many attempts were made."""
+        turns, until = 0, clock.monotonic() + MAX_SECONDS
+        claim = None if stopping() else self._take()
+        while claim is not None:
+            turns += 1
+            leaving = turns >= MAX_TURNS or clock.monotonic() >= until
+            claim = self._turn(claim, take=not (leaving or stopping()))
+            if leaving:
+                jobs.ring(jobs.DELIVER)
+        return turns
+
+    def _take(self) -> Claim | None:
+        while claim := webhooks.take(self._room()):
+            if self._enter(claim):
+                return claim
+            self._give_back(claim)
+        return None
+
+    def _turn(self, claim: Claim, *, take: bool) -> Claim | None:
+        """Make one attempt, write it down, and take the next."""
+        attempt = None
+        try:
+            attempt = self._attempt(claim)
+        finally:
+            self._lanes.leave(claim.lane, good=attempt is not None and attempt.ok)
+        following = _end(claim, attempt, self._room(claim.lane) if take else None)
+        if following is None or self._enter(following):
+            return following
+        self._give_back(following)
+        return self._take()
+
+    def _enter(self, claim: Claim) -> bool:
+        return self._lanes.enter(claim.lane, failing=claim.failing)
+
+    def _attempt(self, claim: Claim) -> Attempt | None:
+        """None: there is nobody to deliver to any more."""
+        if claim.url is None:
+            return None
+        event = claim.event
+        data = _data(event)
+        keys = claim.secrets or [webhooks.default_secret(event.user_id)]
+        return webhooks.send(self._door, claim.url, keys, event, data)
+
+    def _give_back(self, claim: Claim) -> None:
+        webhooks.give_back(claim)
+        self._bring_back([claim.lane])
+
+    def _bring_back(self, parked: Sequence[int]) -> None:
+        """Look after lanes whose last delivery ended while their rows were being parked: it did not see them."""
+        if forsaken := self._lanes.forsaken(parked):
+            webhooks.unpark(forsaken)
+
+    def _room(self, ending: int | None = None) -> Room:
+        room = self._lanes.room(ending)
+        if room.full and clock.monotonic() - self._parked_at > PARK_EVERY and self._parking.acquire(blocking=False):
+            try:
+                while webhooks.park(room.full) == webhooks.BATCH:
+                    pass
+                self._bring_back(room.full)
+                self._parked_at = clock.monotonic()
+            finally:
+                self._parking.release()
+        return room
+
+
+def _data(event: Event) -> Mapping[str, Any]:
+    if event.data is not None:
+        return event.data
+    if event.invocation_id is None:
+        raise ValueError(f"event {event.id} has neither data nor an invocation")
+    return invocations.event_data(event.type, event.invocation_id, event.attempts)
+
+
+def _end(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | None:
+    """Write the end, whatever PostgreSQL is going through: it is fenced by the token, so writing it twice is harmless.
+
+    What was taken along with an end that nobody confirmed is left to its lease.
+    """
+    try:
+        return _write(claim, attempt, room)
+    except db.Unreachable as error:
+        trouble = error
+    for seconds in PERSIST:
+        time.sleep(seconds)
+        try:
+            return _write(claim, attempt, None)
+        except db.Unreachable as error:
+            trouble = error
+    logger.warning("delivery left to its lease", delivery_id=str(claim.id), reason=str(trouble))
+    return None
+
+
+def _write(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | None:
+    if attempt is None:
+        return webhooks.give_up(claim, None, room)
+    _tell(claim, attempt)
+    if attempt.ok:
+        return webhooks.delivered(claim, attempt, room)
+    delay = None if attempt.gone else webhooks.delay(claim.tries, attempt.retry_after)
+    if delay is None:
+        return webhooks.give_up(claim, attempt, room)
+    return webhooks.retry_later(claim, attempt, delay, room)
+
+
+def _tell(claim: Claim, attempt: Attempt) -> None:
+    logger.info(
+        "webhook attempted",
+        delivery_id=str(claim.id),
+        event_id=str(claim.event.id),
+        event_type=claim.event.type,
+        user_id=str(claim.event.user_id),
+        tries=claim.tries,
+        http_status=attempt.http_status,
+        duration_ms=attempt.duration_ms,
+        error=attempt.error,
+    )

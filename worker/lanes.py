@@ -1,0 +1,106 @@
+"""How much of this process one receiver may use: a slow or dead one must not hold the threads that others need.
+
+What a receiver did last is remembered: it took a delivery (*good*), it did not (*bad*), or nobody knows yet. The rules,
+after the ways in which switches share buffers and senders start connections:
+
+* a good one may have a share of what is *free* (Choudhury, Hahne: Dynamic Queue Length Thresholds, 1998), so that any
+  number of greedy ones leaves something over, and one alone gets its full measure;
+* any other may have two deliveries under way, or one when there are many of them;
+* the bad ones together may have half of the threads, and with the unknown ones three quarters: the last quarter is for
+  those who answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from common.webhooks import Room
+
+#: Deliveries to one receiver at once, in each process.
+MOST: Final = 16
+FREE_SHARE: Final = 8
+PROBES: Final = 2
+REMEMBERED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """How the threads are divided at this moment."""
+
+    free: int
+    probes: int
+    bad_are_full: bool
+    doubtful_are_full: bool
+
+
+class Lanes:
+    """What is under way in this process, by lane. Thread-safe. `threads`: how many may deliver at once."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._busy: Counter[int] = Counter()
+        self._good: OrderedDict[int, bool] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def room(self, ending: int | None = None) -> Room:
+        """What may be taken now; `ending`: the lane whose delivery has just left."""
+        with self._lock:
+            shares = self._shares()
+            full = {lane for lane in self._busy if not self._has_room(lane, shares)}
+            if shares.bad_are_full:
+                full |= {lane for lane, good in self._good.items() if not good}
+            only = None
+            if shares.doubtful_are_full:
+                only = [lane for lane, good in self._good.items() if good and lane not in full]
+            return Room(list(full), only, heir=ending is not None and self._has_room(ending, shares))
+
+    def enter(self, lane: int, *, failing: bool) -> bool:
+        """Count a delivery in; `failing`: what the books say of the receiver. False: there is no room for it."""
+        with self._lock:
+            if failing:
+                self._good.setdefault(lane, False)
+            if not self._has_room(lane, self._shares()):
+                return False
+            self._busy[lane] += 1
+            return True
+
+    def leave(self, lane: int, *, good: bool) -> None:
+        """Count a delivery out; `good`: the receiver took it."""
+        with self._lock:
+            self._busy[lane] -= 1
+            if not self._busy[lane]:
+                del self._busy[lane]
+            self._good[lane] = good
+            self._good.move_to_end(lane)
+            if len(self._good) > REMEMBERED:
+                self._good.popitem(last=False)
+
+    def forsaken(self, lanes: Sequence[int]) -> list[int]:
+        """Those that have nothing under way although they could: nobody's end will bring their parked rows back."""
+        with self._lock:
+            shares = self._shares()
+            return [lane for lane in lanes if lane not in self._busy and self._has_room(lane, shares)]
+
+    def _has_room(self, lane: int, shares: _Shares) -> bool:
+        busy, good = self._busy.get(lane, 0), self._good.get(lane)
+        if good:
+            return busy < max(1, min(MOST, shares.free // FREE_SHARE))
+        return busy < shares.probes and not shares.doubtful_are_full and not (shares.bad_are_full and good is False)
+
+    def _shares(self) -> _Shares:
+        total = doubtful = bad = 0
+        for lane, count in self._busy.items():
+            good = self._good.get(lane)
+            total += count
+            doubtful += 0 if good else count
+            bad += count if good is False else 0
+        return _Shares(
+            free=self._threads - total,
+            probes=PROBES if doubtful < self._threads // 2 else 1,
+            bad_are_full=bad >= max(1, self._threads // 2),
+            doubtful_are_full=doubtful >= max(1, self._threads * 3 // 4),
+        )

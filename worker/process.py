@@ -1,0 +1,155 @@
+"""This worker process: who it is, what it is doing, and the keeper thread that speaks for it every second.
+
+The keeper says that the process lives (`processes.pulse_at`), hears of cancels, cuts off calls whose row was lost to
+somebody else, and (one process at a time, under an advisory lock) does the sweep. It has a connection of its own, so
+that it is heard even when every pooled one is busy.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from common import invocations
+from common.invocations import Task
+from common.kit import db, log
+from common.kit.clock import uuid7
+from common.kit.outbound import Call
+from worker import sweeps
+
+logger = log.get(__name__)
+
+TICK_SECONDS = 1.0
+#: Longer than it can take from a row's being taken to the call, with every server in between slow.
+STRAY_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Running:
+    """A call under way: what it is for, and the handle that ends it."""
+
+    task: Task
+    call: Call = field(default_factory=Call)
+
+
+class Process:
+    """One worker process. `id` is its name in the books; nothing is claimed before its pulse is known there."""
+
+    def __init__(self) -> None:
+        self.id: UUID = uuid7()
+        self.kind = "invocations"
+        self.threads = 1
+        self.name = ""
+        self.stopping = threading.Event()
+        self.progress = threading.Event()
+        self._known = threading.Event()
+        self._gone = threading.Event()
+        self._running: dict[UUID, Running] = {}
+        self._strays: dict[UUID, float] = {}
+        self._lock = threading.Lock()
+        self._keeper: threading.Thread | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def begin(self, name: str) -> None:
+        self.name = name
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._keeper.start()
+
+    def log_start(self) -> None:
+        logger.info("worker ready", worker=str(self.id), kind=self.kind, threads=self.threads)
+
+    def stop_taking(self) -> None:
+        """The first moment of a shutdown: what runs may end, nothing new is taken."""
+        self.stopping.set()
+
+    def end(self) -> None:
+        """The last moment: leave the books, so that nobody has to wait for a pulse that will not come."""
+        self.stopping.set()
+        self._gone.set()
+        if self._keeper is not None:
+            self._keeper.join(5)
+        try:
+            invocations.leave(self.id)
+        except db.Unreachable:
+            logger.warning("left without saying so: database away", worker=str(self.id))
+
+    def known(self, timeout: float = 10.0) -> bool:
+        """Whether the books know this process (a row taken by an unknown one counts as lost at once)."""
+        return self._known.wait(timeout)
+
+    # -- what runs -------------------------------------------------------------------------------------------------
+
+    def enter(self, task: Task) -> Running:
+        running = Running(task)
+        with self._lock:
+            self._running[task.token] = running
+        return running
+
+    def leave(self, running: Running) -> None:
+        self.progress.set()
+        with self._lock:
+            self._running.pop(running.task.token, None)
+
+    def running(self) -> list[Running]:
+        with self._lock:
+            return list(self._running.values())
+
+    def crowded(self, share: float = 0.8, leaving: Task | None = None) -> list[UUID]:
+        """Tools that fill so much of this process's threads that they get no more of them; `leaving` counts no more."""
+        counts = Counter(each.task.tool_id for each in self.running() if each.task is not leaving)
+        most = max(1, int(self.threads * share))
+        return [tool for tool, count in counts.items() if count >= most and self.threads > 1]
+
+    # -- the keeper ------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        with db.private(f"joyfull-keeper-{self.kind}"):
+            while not self._gone.wait(TICK_SECONDS if self._known.is_set() else 0.1):
+                started = time.monotonic()
+                try:
+                    self._beat()
+                    sweeps.every_second(self.threads)
+                except Exception:
+                    # The process edge of this thread: whatever went wrong, the next second is another try.
+                    logger.exception("keeper stumbled", seconds=round(time.monotonic() - started, 3))
+
+    def _beat(self) -> None:
+        progressed = self.progress.is_set()
+        self.progress.clear()
+        invocations.pulse(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
+        self._known.set()
+        running = self.running()
+        in_hand = {row.token: row for row in invocations.in_hand(self.id)}
+        for each in running:
+            row = in_hand.get(each.task.token)
+            if row is None or row.cancel_at is not None:
+                each.call.abort()
+        self._pick_up_strays([row for token, row in in_hand.items() if token not in self._running])
+
+    def _pick_up_strays(self, rows: list[Any]) -> None:
+        """Rows that the books give us and no thread of ours works on: the answer that told of them was lost."""
+        now = time.monotonic()
+        self._strays = {row.token: self._strays.get(row.token, now) for row in rows}
+        strayed = [row for row in rows if now - self._strays[row.token] >= STRAY_SECONDS]
+        if strayed and invocations.lost(strayed):
+            logger.warning("rows picked up that nobody worked on", rows=len(strayed))
+
+
+me = Process()
+
+
+def describe(kind: str, threads: int) -> None:
+    """What the command line says this process is for."""
+    me.kind, me.threads = kind, threads
+
+
+def bound(task: Task) -> Any:
+    """Log context for everything that is done for this task."""
+    return log.bound(
+        request_id=task.request_id, invocation_id=str(task.id), user_id=str(task.user_id), attempt=task.attempt
+    )

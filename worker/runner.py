@@ -1,0 +1,109 @@
+"""Run invocations: take what is due, call the tool with no transaction open, write the end, take the next.
+
+One doorbell starts one `work`; it goes on for as long as there is something due, but not for ever (Flower and fair
+shutdowns want jobs that end).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from common import adapters, boot, breakers, invocations, jobs, tools
+from common.adapters import Ids, ToolFailure
+from common.errors import ToolUnavailable
+from common.invocations import Appetite, End, Task
+from common.kit import crypto, db, log
+from common.kit.outbound import Aborted
+from worker import retries
+from worker.process import Process, Running, bound
+
+logger = log.get(__name__)
+
+MAX_TURNS = 100
+MAX_SECONDS = 30.0
+
+
+def work(me: Process, announce: Callable[[str], object]) -> None:
+    """Run due invocations until there are none, the turn is over, or the process is stopping."""
+    if me.stopping.is_set() or not me.known():
+        return
+    task: Task | None = None
+    turns, until = 0, time.monotonic() + MAX_SECONDS
+
+    def appetite() -> Appetite:
+        """Asked when something may be taken, not when the call before it began: much can have happened since."""
+        hungry = not me.stopping.is_set() and turns < MAX_TURNS and time.monotonic() < until
+        return Appetite(me.id, (*breakers.open_tools(), *me.crowded(leaving=task)), hungry)
+
+    task = invocations.claim(appetite())
+    while task is not None:
+        turns += 1
+        announce(str(task.id))
+        with bound(task):
+            task = run(me, task, appetite)
+    if not appetite().hungry:
+        jobs.ring(jobs.RUN_INVOCATION)
+
+
+def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | None:
+    """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
+    running = me.enter(task)
+    try:
+        return invocations.end(task, _call(running), appetite())
+    except ToolUnavailable:
+        invocations.give_back(task)
+        again = appetite()
+        return invocations.claim(again) if again.hungry else None
+    except ToolFailure as failure:
+        return _failed(task, failure, appetite())
+    except Aborted:
+        # Canceled, or the row was taken away: the end's own fence and the row's `cancel_at` decide which.
+        return invocations.end(task, _lost("The call was aborted."), appetite())
+    except db.Unreachable:
+        logger.warning("left to the sweep: database away")
+        return None
+    except Exception:
+        logger.exception("a call could not be carried out")
+        return invocations.end(task, _lost("The call could not be carried out."), appetite())
+    finally:
+        me.leave(running)
+
+
+def _call(running: Running) -> End:
+    """Call the tool through the door and judge its answer. Raises `ToolFailure`, `Aborted`, `ToolUnavailable`."""
+    task = running.task
+    version = tools.version(task.tool_version_id)
+    try:
+        secret = version.secret()
+    except crypto.Undecryptable as error:
+        raise ToolFailure("credential_unavailable", "The tool's credential cannot be read.", sent=False) from error
+    if not version.idempotent and not invocations.sending(task):
+        raise Aborted
+    with breakers.calling(version.tool_id, version.timeout_seconds):
+        result = adapters.call(
+            boot.door(), version, task.input, secret=secret, ids=Ids(task.id, task.request_id), call=running.call
+        )
+    if fault := tools.output_fault(version, result.output):
+        raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
+    cost = version.price.cost(result.units)
+    return End("succeeded", result.output, cost, http_status=result.http_status, duration_ms=result.duration_ms)
+
+
+def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None:
+    version = tools.version(task.tool_version_id)
+    end = End(
+        "failed",
+        error_code=failure.code,
+        error_detail=failure.detail,
+        http_status=failure.http_status,
+        duration_ms=failure.duration_ms,
+    )
+    delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
+    if delay is None:
+        return invocations.end(task, end, appetite)
+    return invocations.retry_later(task, end, delay, appetite)
+
+
+def _lost(detail: str) -> End:
+    return End("failed", error_code="worker_lost", error_detail=detail)

@@ -1,0 +1,96 @@
+"""What is done over and over: each second by one keeper (it needs no broker), the rest when beat says so.
+
+Everything here is bounded, idempotent, and harmless when it is done twice or by two at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from common import accounts, breakers, budgets, invocations, jobs, mails, subscriptions, usage, webhooks
+from common.kit import db, log
+
+logger = log.get(__name__)
+
+LOCK: Final = 0x4A4F5946  # "JOYF": one process does the second's sweep, the others skip it
+
+
+class _State:
+    public_url = ""
+
+
+def configure(public_url: str) -> None:
+    """Where links in mails lead."""
+    _State.public_url = public_url
+
+
+def every_second(threads: int) -> None:
+    """Take back lost work, expire, place, lift, ring: one process at a time, under an advisory lock."""
+    with db.only_one(LOCK) as chosen:
+        if not chosen:
+            return
+        paused = breakers.open_tools()
+        sweep = invocations.sweeping
+        for step in (
+            sweep.bury_the_dead,
+            sweep.expire,
+            lambda: sweep.park_paused(paused),
+            lambda: sweep.place_waiting(paused),
+            sweep.lift_stragglers,
+            lambda: sweep.ring_for_ready(threads),
+            webhooks.expire_leases,
+            webhooks.unpark,
+            webhooks.ring_due,
+        ):
+            _try(step)
+
+
+def _try(step: Callable[[], object]) -> None:
+    """One step's trouble must not keep the others from being done."""
+    try:
+        step()
+    except Exception:
+        logger.exception("a step of the sweep failed", step=getattr(step, "__name__", "step"))
+
+
+#: name → (seconds, what). Beat rings `sweeps.<name>`.
+PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
+    "roll-up-usage": (10.0, usage.catch_up),
+    "free-orphaned-holds": (15.0, budgets.free_orphans),
+    "tell-of-thresholds": (60.0, invocations.sweeping.tell_of_thresholds),
+    "renew-periods": (60.0, subscriptions.renew_due),
+    "forget-old-keys": (60.0, invocations.sweeping.forget_old_keys),
+    "add-usage-months": (3600.0, usage.add_months),
+    "disable-failing-webhooks": (300.0, webhooks.disable_failing),
+    "prune-events": (3600.0, webhooks.prune),
+    "send-mails": (10.0, lambda: mails.send_due(_State.public_url)),
+    "purge-mails": (3600.0, mails.purge),
+    "forget-old-sessions": (3600.0, accounts.purge),
+}
+
+
+def run(name: str) -> None:
+    """Do one periodic piece of work by its name, and write down that it was done."""
+    _, work = PERIODIC[name]
+    started, failed = time.monotonic(), True
+    try:
+        result = work()
+        failed = False
+        logger.debug("sweep done", sweep=name, result=str(result))
+    finally:
+        invocations.sweeping.note(name, round(1000 * (time.monotonic() - started)), failed=failed)
+
+
+def beat_schedule() -> dict[str, dict[str, object]]:
+    """What Celery beat is to ring; a bell that is not heard within its own interval is void."""
+    return {
+        name: {
+            "task": jobs.SWEEP,
+            "schedule": seconds,
+            "args": (name,),
+            "options": {"queue": "sweeps", "expires": max(5.0, seconds)},
+        }
+        for name, (seconds, _) in PERIODIC.items()
+    }

@@ -1,0 +1,36 @@
+"""The table of contents: a task is a name, a queue, and one call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common import jobs
+from worker import delivery, runner, sweeps
+from worker.app import app
+from worker.process import me
+
+app.conf.beat_schedule = sweeps.beat_schedule()
+
+
+@app.task(name=jobs.RUN_INVOCATION, bind=True)
+def run_invocation(self: Any, invocation_id: str | None = None) -> None:
+    """A doorbell: run whatever is due, in fair order. `invocation_id` is only who rang."""
+    runner.work(me, lambda ran: self.send_event("task-invocation", invocation=ran, rung_by=invocation_id))
+
+
+@app.task(name=jobs.DELIVER)
+def deliver(event_id: str | None = None) -> None:  # noqa: ARG001
+    """A doorbell: deliver whatever webhooks are due."""
+    delivery.run(stopping=me.stopping.is_set)
+
+
+@app.task(name=jobs.SWEEP)
+def sweep(name: str) -> None:
+    """One periodic piece of work."""
+    sweeps.run(name)
+
+
+@app.task(name=jobs.SEND_MAILS)
+def send_mails() -> None:
+    """A doorbell: send the mail that is owed."""
+    sweeps.run("send-mails")
