@@ -10,7 +10,7 @@ from sqlalchemy import text
 from common import usage
 from common.kit import db
 from tests.admin.conftest import Admin
-from tests.usage.ledger import START, Ledger
+from tests.usage.ledger import START, Ledger, rolled_up
 
 HOUR = timedelta(hours=1)
 SINCE, UNTIL = START, START + 30 * HOUR
@@ -30,8 +30,7 @@ def test_sums_over_all_accounts_are_those_of_the_rows_rolled_up_or_not(admin: Ad
     one, other = Ledger(), Ledger()
     for ledger, tokens in ((one, 5), (other, 2)):
         ledger.write(*(ledger.row(START + n * HOUR, tokens, latency_ms=100 * abs(n)) for n in range(-2, 33)))
-    while usage.rollup():
-        pass
+    rolled_up()
     slow: dict[str, Any] = {
         "tool_id": one.tools["slow"],
         "status": "timeout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from common import usage
 from common.kit import db
 from common.kit.clock import uuid7, uuid7_floor
 
@@ -71,6 +73,25 @@ class Ledger:
         """Commit these rows in one transaction."""
         with db.transaction() as session:
             session.execute(INSERT, list(rows))
+
+
+_BEHIND = text("select exists (select from usage_logs where xid > coalesce(usage_mark(), '0'))")
+
+
+def rolled_up(limit: int = 20_000, within: float = 60.0) -> list[int]:
+    """Roll up until every row is; how many rows each rollup took.
+
+    One rollup may leave rows for the next: it waits for every older transaction of the whole cluster, and others work
+    on this PostgreSQL too (the databases of other test processes, autoanalyze).
+    """
+    give_up, taken = time.monotonic() + within, []
+    while db.once(_BEHIND, {})[0][0]:
+        assert time.monotonic() < give_up, "a transaction stays open"
+        if rows := usage.rollup(limit):
+            taken.append(rows)
+        else:
+            time.sleep(0.02)
+    return taken
 
 
 def total(user_id: UUID, since: datetime, until: datetime) -> tuple[int, int]:

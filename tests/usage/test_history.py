@@ -15,7 +15,7 @@ from common.kit import db as kit
 from common.kit.paging import Window
 from common.usage import Filter
 from common.usage.histogram import milliseconds
-from tests.usage.ledger import END, START, Ledger
+from tests.usage.ledger import END, START, Ledger, rolled_up
 
 MINUTE = timedelta(minutes=1)
 _OPEN = """select count(*) from pg_stat_activity where datname = current_database() and xact_start < now()
@@ -91,8 +91,7 @@ def test_percentiles_are_within_two_percent(db: None, latencies: list[int | None
     if latencies:
         ledger.write(*(ledger.row(START + MINUTE * i, latency_ms=ms) for i, ms in enumerate(latencies)))
     if rolled:
-        while usage.rollup(50):
-            pass
+        rolled_up(50)
     totals = usage.summary(ledger.user_id, START, END).totals
     known = sorted(ms for ms in latencies if ms is not None)
     for share, found in ((0.50, totals.latency_p50_ms), (0.95, totals.latency_p95_ms)):

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from itertools import combinations
 from uuid import UUID
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 from common import usage
 from common.kit import db as kit
 from common.models.usage import USAGE_STATUSES
-from tests.usage.ledger import END, INSERT, START, STATUSES, Ledger, partitions, total
+from tests.usage.ledger import END, INSERT, START, STATUSES, Ledger, partitions, rolled_up, total
 
 #: Moments that a sum may get wrong: the edges of hours, days and months, and what lies beside them.
 HOURS = [datetime(2026, 10, 31, 23, tzinfo=START.tzinfo), datetime(2026, 11, 1, tzinfo=START.tzinfo), START]
@@ -89,8 +90,7 @@ class LateCommits(RuleBasedStateMachine):
     def teardown(self) -> None:
         for session in self.open:
             session.close()
-        while usage.rollup(3):
-            pass
+        rolled_up(3)
         assert usage.differences() == []
 
 
@@ -105,7 +105,7 @@ def test_both_edges_of_a_range_are_exact(db: None, rolled: bool) -> None:
     for n, edge in enumerate(EDGES):
         ledger.write(ledger.row(edge, 2**n))
         if rolled:
-            usage.rollup()
+            rolled_up()
     for since, until in combinations(EDGES, 2):
         found = usage.summary(ledger.user_id, since, until, bucket="hour").totals.tokens_used
         assert found == sum(2**n for n, edge in enumerate(EDGES) if since <= edge < until)
@@ -119,9 +119,20 @@ def test_an_old_transaction_that_commits_late_is_rolled_up(db: None) -> None:
     assert usage.rollup() == 0, "nothing is certain while an older transaction is open"
     early.commit()
     early.close()
-    assert usage.rollup() == 2
+    assert sum(rolled_up()) == 2
     assert usage.rollup() == 0
     assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 12
+
+
+def test_a_transaction_of_another_database_delays_rollups_and_changes_no_sum(db: None, postgres_url: str) -> None:
+    ledger = Ledger()
+    with psycopg.connect(postgres_url.format("postgres")) as neighbour:
+        neighbour.execute("select pg_current_xact_id()")
+        ledger.write(ledger.row(START, 7))
+        assert usage.rollup() == 0
+        assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 7
+    assert sum(rolled_up()) == 1
+    assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 7
 
 
 def test_rollups_beside_each_other_and_beside_writers_count_once(db: None) -> None:
@@ -149,8 +160,7 @@ def test_rollups_beside_each_other_and_beside_writers_count_once(db: None) -> No
     stop.set()
     for thread in rollers + writers:
         thread.join()
-    while usage.rollup():
-        pass
+    rolled_up()
     assert usage.differences() == []
     assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 2 * 60 * 9
 
@@ -158,7 +168,7 @@ def test_rollups_beside_each_other_and_beside_writers_count_once(db: None) -> No
 def test_a_transaction_larger_than_the_batch_is_rolled_up_whole(db: None) -> None:
     ledger = Ledger()
     ledger.write(*(ledger.row(START) for _ in range(10)))
-    assert usage.rollup(3) == 10
+    assert rolled_up(3) == [10]
 
 
 # -- repair --------------------------------------------------------------------------------------------------------
@@ -167,18 +177,17 @@ def test_a_transaction_larger_than_the_batch_is_rolled_up_whole(db: None) -> Non
 def test_a_dump_restored_into_another_cluster_is_adopted(db: None) -> None:
     ledger = Ledger()
     ledger.write(*(ledger.row(START, 10) for _ in range(4)))
-    usage.rollup()
+    rolled_up()
     ledger.write(ledger.row(START, 1))
     _pretend_to_be_restored()
     assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 41, "before anything was repaired"
     ledger.write(ledger.row(START, 2))
     assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 43
-    while usage.rollup(2):
-        pass
+    rolled_up(2)
     assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 43
     assert usage.differences() == []
     ledger.write(ledger.row(START, 4))
-    assert usage.rollup() == 1
+    assert rolled_up() == [1]
     assert usage.summary(ledger.user_id, START, END).totals.tokens_used == 47
 
 
@@ -193,15 +202,14 @@ def _pretend_to_be_restored() -> None:
 def test_rebuilt_rollups_are_the_same(db: None) -> None:
     ledger = Ledger()
     ledger.write(*(ledger.row(START + timedelta(hours=h), h, latency_ms=h) for h in range(30)))
-    while usage.rollup():
-        pass
+    rolled_up()
     before = usage.summary(ledger.user_id, START, END, group_by="tool")
     with kit.transaction() as session:
         session.execute(text("update usage_rollups set tokens_used = tokens_used + 1 where grain = 'day'"))
     assert {d.grain for d in usage.differences()} == {"day"}
     usage.rebuild()
     assert usage.summary(ledger.user_id, START, END, group_by="tool").totals == before.totals
-    assert usage.catch_up() == 30
+    assert sum(rolled_up()) == 30
     assert usage.differences() == []
     assert usage.summary(ledger.user_id, START, END, group_by="tool").groups == before.groups
 
@@ -213,7 +221,7 @@ def test_a_row_of_a_month_without_partition_is_kept_and_moved(db: None) -> None:
     ledger = Ledger()
     moment = datetime(2031, 2, 28, 23, 59, 59, tzinfo=START.tzinfo)
     ledger.write(ledger.row(moment, 3), ledger.row(moment + timedelta(seconds=1), 4))
-    usage.rollup()
+    rolled_up()
     with kit.snapshot() as session:
         assert partitions(session) == ["usage_logs_default"]
     assert usage.add_months(ahead=0) == 2
@@ -232,7 +240,7 @@ def test_retiring_a_month_drops_rows_and_keeps_sums(db: None) -> None:
     ledger.write(ledger.row(moment, 3))
     usage.add_months(ahead=0)
     assert usage.retire_months(keep=12) == [], "it is not rolled up yet"
-    usage.rollup()
+    rolled_up()
     assert usage.retire_months(keep=12) == ["usage_logs_2021_03"]
     found = usage.summary(ledger.user_id, moment, moment + timedelta(days=1))
     assert found.totals.tokens_used == 3

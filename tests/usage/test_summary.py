@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from common import usage
 from common.errors import Invalid
 from common.kit import db as kit
-from tests.usage.ledger import END, INSERT, START, Ledger
+from tests.usage.ledger import END, INSERT, START, Ledger, rolled_up
 
 
 def test_groups_series_and_totals(db: None) -> None:
@@ -65,7 +65,7 @@ def test_a_cut_hour_reads_no_rows_when_its_rollups_lie_inside(db: None) -> None:
     """A period begins in the middle of an hour: its sums must not cost more the more was used in that hour."""
     ledger = Ledger()
     ledger.write(*(ledger.row(START + timedelta(seconds=n), 1) for n in range(10)))
-    usage.rollup()
+    rolled_up()
     with kit.transaction() as session:
         session.execute(text("set local joyfull.usage_maintenance = 'on'"))
         session.execute(text("update usage_logs set tokens_used = 0"))
