@@ -24,7 +24,7 @@ from common.errors import (
     TokenRevoked,
     Unauthenticated,
 )
-from common.kit import clock, crypto, db, log
+from common.kit import clock, crypto, db, failpoints, log
 from common.models.accounts import KnownPlace, RefreshFamily, RefreshToken, User
 
 ACCESS_SECONDS = 15 * 60
@@ -139,8 +139,9 @@ def refresh(refresh_token: str) -> Pair:
     """
     with db.transaction() as session:
         pair = _spend(session, refresh_token) or _again(session, refresh_token)
-        if pair is not None:
-            return pair
+    failpoints.at("refresh.after_consume")
+    if pair is not None:
+        return pair
     _reused(refresh_token)
     raise TokenRevoked
 

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final
 
 from common import boot, invocations, jobs, webhooks
-from common.kit import clock, db, log
+from common.kit import clock, db, failpoints, log
 from common.kit.outbound import Door
 from common.webhooks import Attempt, Claim, Event, Room
 from worker.lanes import Lanes
@@ -95,7 +95,11 @@ class Sender:
         event = claim.event
         data = _data(event)
         keys = claim.secrets or [webhooks.default_secret(event.user_id)]
-        return webhooks.send(self._door, claim.url, keys, event, data)
+        failpoints.at("hook.before_send")
+        attempt = webhooks.send(self._door, claim.url, keys, event, data)
+        if attempt.ok:
+            failpoints.at("hook.after_2xx")
+        return attempt
 
     def _give_back(self, claim: Claim) -> None:
         webhooks.give_back(claim)

@@ -13,7 +13,7 @@ from common import adapters, boot, breakers, invocations, jobs, tools
 from common.adapters import Ids, ToolFailure
 from common.errors import ToolUnavailable
 from common.invocations import Appetite, End, Task
-from common.kit import crypto, db, log
+from common.kit import crypto, db, failpoints, log
 from common.kit.outbound import Aborted
 from worker import retries
 from worker.process import Process, Running, bound
@@ -26,6 +26,7 @@ MAX_SECONDS = 30.0
 
 def work(me: Process, announce: Callable[[str], object]) -> None:
     """Run due invocations until there are none, the turn is over, or the process is stopping."""
+    failpoints.at("worker.received")
     if me.stopping.is_set() or not me.known():
         return
     task: Task | None = None
@@ -44,12 +45,14 @@ def work(me: Process, announce: Callable[[str], object]) -> None:
             task = run(me, task, appetite)
     if not appetite().hungry:
         jobs.ring(jobs.RUN_INVOCATION)
+    failpoints.at("worker.after_ack")
 
 
 def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | None:
     """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
     running = me.enter(task)
     try:
+        failpoints.at("worker.after_claim")
         return invocations.end(task, _call(running), appetite())
     except ToolUnavailable:
         invocations.give_back(task)
@@ -81,9 +84,11 @@ def _call(running: Running) -> End:
     if not version.idempotent and not invocations.sending(task):
         raise Aborted
     with breakers.calling(version.tool_id, version.timeout_seconds):
+        failpoints.at("worker.before_send")
         result = adapters.call(
             boot.door(), version, task.input, secret=secret, ids=Ids(task.id, task.request_id), call=running.call
         )
+        failpoints.at("worker.response_read")
     if fault := tools.output_fault(version, result.output):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
     cost = version.price.cost(result.units)

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from common.budgets import truth
 from common.budgets.model import budget_key
 from common.errors import DependencyUnavailable
-from common.kit import db, log, redis
+from common.kit import db, failpoints, log, redis
 
 logger = log.get(__name__)
 
@@ -84,6 +84,7 @@ def _rebuild_once(key: str, period_id: UUID) -> bool:
     with db.snapshot() as session:
         balance = truth.balance(session, period_id)
         holds = session.execute(_HOLDS, {"period": period_id}).all()
+    failpoints.at("rebuild.after_read")
     args: list[str | int] = [epoch, balance.granted, balance.charged, CACHE_SECONDS]
     for invocation_id, held, taken_place, moves in holds:
         args += [str(invocation_id), held, taken_place, moves]

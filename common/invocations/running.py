@@ -22,7 +22,7 @@ from common.budgets import Move
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
 from common.invocations import sql
 from common.invocations.model import End, Task
-from common.kit import db, jsonb, log
+from common.kit import db, failpoints, jsonb, log
 from common.kit.clock import uuid7
 from common.models.budgets import THRESHOLDS, BudgetThreshold
 from common.standing import Caller
@@ -168,7 +168,9 @@ def _write(how: _How, task: Task, parameters: dict[str, Any], appetite: Appetite
         return _write_alone(how, task, everything)
     if not rows:
         return False, None
+    failpoints.at("worker.after_commit")
     how.tell(rows[0])
+    failpoints.at("worker.after_settle")
     if not appetite.hungry:
         return True, None
     if rows[0].next_told:

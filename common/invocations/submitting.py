@@ -22,7 +22,7 @@ from common.errors import (
 )
 from common.invocations import sql
 from common.invocations.model import Invocation, Order, Submitted
-from common.kit import db, jsonb, log
+from common.kit import db, failpoints, jsonb, log
 from common.kit.clock import uuid7
 from common.standing import Caller
 from common.subscriptions import PeriodTerms
@@ -54,7 +54,9 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     amount = check(tool.current, order.input, order.max_tokens)
     accepted = _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
     if not accepted.replayed:
+        failpoints.at("web.after_commit")
         jobs.ring(jobs.RUN_INVOCATION, accepted.id)
+        failpoints.at("web.after_publish")
     return accepted
 
 
@@ -131,6 +133,7 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
             "held": amount,
             "request_hash": fingerprint,
         }
+        failpoints.at("web.before_commit")
         if times := _commit(row, purse, key):
             return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
         if replay := _replay(caller, tool_ref, order, fingerprint):

@@ -14,7 +14,7 @@ from common.errors import DependencyUnavailable
 from common.invocations import sql
 from common.invocations.model import End
 from common.invocations.running import _ending, _finish, lost, tell_of_threshold
-from common.kit import db, log, redis
+from common.kit import db, failpoints, log, redis
 from common.models.budgets import THRESHOLDS
 
 logger = log.get(__name__)
@@ -40,7 +40,10 @@ def bury_the_dead() -> int:
     db.count(sql.SUSPECT, {"after": SUSPECT_AFTER})
     for dead in db.once(sql.BURY, {"after": BURY_AFTER}):
         logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
-    return lost(db.once(sql.LOST, {"limit": BATCH}))
+    rows = db.once(sql.LOST, {"limit": BATCH})
+    if rows:
+        failpoints.at("reaper.after_select")
+    return lost(rows)
 
 
 def expire() -> int:
@@ -136,6 +139,8 @@ def lift_stragglers() -> int:
 def ring_for_ready(threads: int) -> int:
     """Ring as often as there is ready work and nobody has heard yet; at most once for each worker thread."""
     ready = int(db.once(sql.READY, {"limit": threads})[0][0])
+    if ready:
+        failpoints.at("reaper.after_select")
     return jobs.ring_times(jobs.RUN_INVOCATION, ready) if ready else 0
 
 

@@ -1,0 +1,150 @@
+"""Named points at which a process can be made to die, freeze or fail, so that tests break it exactly there.
+
+`FAILPOINTS=worker.after_claim:kill9,web.before_commit:sleep:0.5@0.1,seed=7`: at that point, with that probability (1
+unless said). Actions: `kill9`, `term`, `stop:<s>` (SIGSTOP, and SIGCONT so many seconds later), `sleep:<s>`, `raise`.
+Chances follow from the seed, the point and how often this process has reached it.
+
+`dir=<path>` arms points while processes run: whoever reaches `a.point` and finds the file `<path>/a.point`, removes it
+and does what it says. So one file is one event, in whichever process comes first.
+
+Without the setting a point is one comparison. Production refuses the setting (`common.settings`), and so does this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+POINTS: Final = (
+    "web.before_commit",
+    "web.after_commit",
+    "web.after_publish",
+    "worker.received",
+    "worker.after_claim",
+    "worker.before_send",
+    "worker.response_read",
+    "worker.after_commit",
+    "worker.after_settle",
+    "worker.after_ack",
+    "hook.before_send",
+    "hook.after_2xx",
+    "reaper.after_select",
+    "rebuild.after_read",
+    "refresh.after_consume",
+)
+_SIGNALS: Final = {"kill9": signal.SIGKILL, "term": signal.SIGTERM}
+_TIMED: Final = ("stop", "sleep")
+
+
+class Injected(Exception):
+    """What `raise` raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What happens at a point; `seconds` only for `stop` and `sleep`."""
+
+    verb: str
+    seconds: float = 0.0
+    probability: float = 1.0
+
+
+@dataclass(slots=True)
+class _Plan:
+    actions: dict[str, Action]
+    seed: str = "0"
+    armed: Path | None = None
+
+
+class _State:
+    plan: _Plan | None = None
+
+
+_reached: Counter[str] = Counter()
+
+
+def configure(spec: str, *, production: bool = False) -> None:
+    """Switch points on ("" switches all off). Raises `ValueError` for what cannot be read, and in production."""
+    if spec and production:
+        raise ValueError("failpoints are not for production")
+    _reached.clear()
+    _State.plan = _parse(spec) if spec else None
+
+
+def at(point: str) -> None:
+    """This is `point`: go on, unless something is to happen here. Raises `Injected` when told to."""
+    if _State.plan is not None:
+        _come(_State.plan, point)
+
+
+def _parse(spec: str) -> _Plan:
+    plan = _Plan({})
+    for entry in filter(None, map(str.strip, spec.split(","))):
+        name, separator, value = entry.partition("=")
+        if separator and name == "seed":
+            plan.seed = value
+        elif separator and name == "dir":
+            plan.armed = Path(value)
+        else:
+            point, _, action = entry.partition(":")
+            if point not in POINTS:
+                raise ValueError(f"no such failpoint: {point}")
+            plan.actions[point] = parse_action(action)
+    return plan
+
+
+def parse_action(text: str) -> Action:
+    """`verb[:seconds][@probability]`. Raises `ValueError`."""
+    what, _, chance = text.partition("@")
+    verb, _, seconds = what.partition(":")
+    if verb not in (*_SIGNALS, *_TIMED, "raise") or bool(seconds) != (verb in _TIMED):
+        raise ValueError(f"no such action: {text!r}")
+    action = Action(verb, float(seconds or 0), float(chance or 1))
+    if not (0 <= action.probability <= 1 and action.seconds >= 0):
+        raise ValueError(f"no such action: {text!r}")
+    return action
+
+
+def _come(plan: _Plan, point: str) -> None:
+    if (action := plan.actions.get(point)) and _drawn(plan.seed, point) < action.probability:
+        _do(action)
+    if plan.armed is not None and (action := _fetch(plan.armed / point)):
+        _do(action)
+
+
+def _drawn(seed: str, point: str) -> float:
+    """A number in [0, 1) that follows from the seed, the point, and how often it was reached."""
+    _reached[point] += 1
+    digest = hashlib.sha256(f"{seed} {point} {_reached[point]}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def _fetch(file: Path) -> Action | None:
+    """Take the file away before anybody else does, and read what is to happen."""
+    mine = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.rename(mine)
+    except OSError:
+        return None
+    return parse_action(mine.read_text(encoding="utf-8").strip())
+
+
+def _do(action: Action) -> None:
+    if action.verb == "raise":
+        raise Injected
+    if action.verb == "sleep":
+        time.sleep(action.seconds)
+    elif action.verb == "stop":
+        wake = f"sleep {action.seconds}; kill -CONT {os.getpid()}"
+        subprocess.Popen(["/bin/sh", "-c", wake], start_new_session=True)  # noqa: S603 - numbers of our own
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        os.kill(os.getpid(), _SIGNALS[action.verb])
+        time.sleep(0.05 if action.verb == "term" else 10.0)
