@@ -14,7 +14,7 @@ from uuid import UUID
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import log, redis
+from common.kit import log, metrics, redis
 
 logger = log.get(__name__)
 
@@ -25,6 +25,9 @@ SEND_MAILS: Final = "mails.send"
 QUEUES: Final = {RUN_INVOCATION: "invocations", DELIVER: "webhooks", SWEEP: "sweeps", SEND_MAILS: "sweeps"}
 #: After a failed publish the broker is left alone so long: the sweep rings meanwhile.
 QUIET_SECONDS = 2.0
+BELLS = metrics.Counter(
+    "joyfull_doorbells", "Doorbells rung; the sweep finds what the failed ones were for", ["queue", "outcome"]
+)
 
 
 class _State:
@@ -74,8 +77,10 @@ def _send(task: str, queue: str, subject: UUID | None) -> bool:
         )
     except (OperationalError, OSError) as error:
         _State.quiet_until = time.monotonic() + QUIET_SECONDS
+        BELLS.labels(queue, "failed").inc()
         logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
         return False
+    BELLS.labels(queue, "sent").inc()
     return True
 
 

@@ -67,6 +67,7 @@ class Settings:
     max_body_bytes: int
     expose_docs: bool
     expose_metrics: bool
+    metrics_port: int | None
     email_verification_required: bool
     doorbells_max: int
     failpoints: str
@@ -147,6 +148,7 @@ class _Reader:
             max_body_bytes=self.integer("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
             expose_docs=self.boolean("EXPOSE_DOCS", not self.production),
             expose_metrics=self.boolean("EXPOSE_METRICS", not self.production),
+            metrics_port=self.integer("METRICS_PORT", 0, 0, 65535) or None,
             email_verification_required=self.boolean("EMAIL_VERIFICATION_REQUIRED", False),
             doorbells_max=self.integer("DOORBELLS_MAX", worker_processes * worker_threads, 1, 1_000_000),
             failpoints=self.failpoints(),

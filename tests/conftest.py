@@ -245,7 +245,13 @@ def platform(
     `platform.url` is where they serve; `platform.supervisor.children["invocations-1"]` can be `kill()`ed and
     `start()`ed again: nothing is restarted behind a test's back. Ask for `db` too to begin with an empty database.
     """
-    env = {**environ, "PORT": str(free_port()), "FLOWER_PORT": str(free_port())}
+    metrics = tmp_path_factory.mktemp("metrics")
+    env = {
+        **environ,
+        "PORT": str(free_port()),
+        "FLOWER_PORT": str(free_port()),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+    }
     logs = tmp_path_factory.mktemp("platform")
     request.config.stash[_PLATFORM_LOGS] = logs
     hub = Platform(load(env), env, Supervisor(env, logs, ROOT), passwords={}, tools_port=0)

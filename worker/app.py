@@ -12,6 +12,7 @@ from typing import Any
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from common import boot, jobs, settings
+from common.kit import metrics
 from worker import process, sweeps
 
 config = settings.load()
@@ -40,6 +41,8 @@ def _remember(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> No
 def _boot(**_: Any) -> None:
     boot.connect(config, process=process.me.kind, pool_size=POOL_SIZE)
     sweeps.configure(config.public_url)
+    if config.metrics_port is not None:
+        metrics.serve(config.host, config.metrics_port)
     process.me.begin(f"{process.me.kind}@{os.uname().nodename}:{os.getpid()}")
 
 

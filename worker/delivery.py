@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Final
 
 from common import boot, invocations, jobs, webhooks
-from common.kit import clock, db, failpoints, log
+from common.kit import clock, db, failpoints, log, metrics
 from common.kit.outbound import Door
 from common.webhooks import Attempt, Claim, Event, Room
 from worker.lanes import Lanes
@@ -27,6 +27,10 @@ MAX_SECONDS: Final = 30.0
 PARK_EVERY: Final = 0.1
 #: Seconds between attempts to write an end that PostgreSQL did not confirm: together well below the lease.
 PERSIST: Final = (0.5, 2.0, 5.0)
+ATTEMPTS = metrics.Counter("joyfull_webhook_attempts", "Attempts to deliver webhooks", ["outcome"])
+DURATION = metrics.Histogram(
+    "joyfull_webhook_attempt_seconds", "Time that receivers of webhooks took", buckets=metrics.LONG_SECONDS
+)
 
 
 def run(stopping: Callable[[], bool]) -> int:
@@ -153,16 +157,20 @@ def _end(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | No
 def _write(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | None:
     if attempt is None:
         return webhooks.give_up(claim, None, room)
-    _tell(claim, attempt)
     if attempt.ok:
+        _tell(claim, attempt, "delivered")
         return webhooks.delivered(claim, attempt, room)
     delay = None if attempt.gone else webhooks.delay(claim.tries, attempt.retry_after)
     if delay is None:
+        _tell(claim, attempt, "given_up")
         return webhooks.give_up(claim, attempt, room)
+    _tell(claim, attempt, "retried")
     return webhooks.retry_later(claim, attempt, delay, room)
 
 
-def _tell(claim: Claim, attempt: Attempt) -> None:
+def _tell(claim: Claim, attempt: Attempt, outcome: str) -> None:
+    ATTEMPTS.labels(outcome).inc()
+    DURATION.observe(attempt.duration_ms / 1000)
     logger.info(
         "webhook attempted",
         delivery_id=str(claim.id),

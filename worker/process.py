@@ -16,7 +16,7 @@ from uuid import UUID
 
 from common import invocations
 from common.invocations import Task
-from common.kit import db, log
+from common.kit import db, log, metrics
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
 from worker import sweeps
@@ -26,6 +26,8 @@ logger = log.get(__name__)
 TICK_SECONDS = 1.0
 #: Longer than it can take from a row's being taken to the call, with every server in between slow.
 STRAY_SECONDS = 15.0
+THREADS = metrics.level("joyfull_worker_threads", "Threads of worker processes", ("kind",))
+BUSY = metrics.level("joyfull_worker_threads_busy", "Threads that have an invocation in hand")
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class Process:
         self.name = name
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._keeper.start()
+        THREADS.labels(self.kind).set(self.threads)
+        BUSY.set(0)
 
     def log_start(self) -> None:
         logger.info("worker ready", worker=str(self.id), kind=self.kind, threads=self.threads)
@@ -88,10 +92,12 @@ class Process:
         running = Running(task)
         with self._lock:
             self._running[task.token] = running
+        BUSY.inc()
         return running
 
     def leave(self, running: Running) -> None:
         self.progress.set()
+        BUSY.dec()
         with self._lock:
             self._running.pop(running.task.token, None)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from common import adapters, boot, breakers, invocations, jobs, tools
 from common.adapters import Ids, ToolFailure
 from common.errors import ToolUnavailable
-from common.invocations import Appetite, End, Task
+from common.invocations import Appetite, End, Task, counting
 from common.kit import crypto, db, failpoints, log
 from common.kit.outbound import Aborted
 from worker import retries
@@ -51,9 +51,10 @@ def work(me: Process, announce: Callable[[str], object]) -> None:
 def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | None:
     """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
     running = me.enter(task)
+    counting.begun(task)
     try:
         failpoints.at("worker.after_claim")
-        return invocations.end(task, _call(running), appetite())
+        return _end(task, _call(running), appetite())
     except ToolUnavailable:
         invocations.give_back(task)
         again = appetite()
@@ -62,15 +63,20 @@ def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | Non
         return _failed(task, failure, appetite())
     except Aborted:
         # Canceled, or the row was taken away: the end's own fence and the row's `cancel_at` decide which.
-        return invocations.end(task, _lost("The call was aborted."), appetite())
+        return _end(task, _lost("The call was aborted."), appetite())
     except db.Unreachable:
         logger.warning("left to the sweep: database away")
         return None
     except Exception:
         logger.exception("a call could not be carried out")
-        return invocations.end(task, _lost("The call could not be carried out."), appetite())
+        return _end(task, _lost("The call could not be carried out."), appetite())
     finally:
         me.leave(running)
+
+
+def _end(task: Task, end: End, appetite: Appetite) -> Task | None:
+    counting.called(task, end)
+    return invocations.end(task, end, appetite)
 
 
 def _call(running: Running) -> End:
@@ -106,7 +112,8 @@ def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None
     )
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
     if delay is None:
-        return invocations.end(task, end, appetite)
+        return _end(task, end, appetite)
+    counting.called(task, end)
     return invocations.retry_later(task, end, delay, appetite)
 
 

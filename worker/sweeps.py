@@ -10,10 +10,15 @@ from collections.abc import Callable
 from typing import Final
 
 from common import accounts, breakers, budgets, invocations, jobs, mails, subscriptions, usage, webhooks
-from common.kit import db, log
+from common.kit import db, log, metrics
 
 logger = log.get(__name__)
 
+RUNS = metrics.Counter("joyfull_sweep_runs", "Periodic pieces of work done", ["sweep", "outcome"])
+DURATION = metrics.Histogram(
+    "joyfull_sweep_seconds", "Time that periodic pieces of work took", ["sweep"], buckets=metrics.LONG_SECONDS
+)
+EVERY_SECOND: Final = "every-second"
 LOCK: Final = 0x4A4F5946  # "JOYF": one process does the second's sweep, the others skip it
 
 
@@ -45,6 +50,7 @@ def every_second(threads: int) -> None:
             webhooks.ring_due,
         ):
             _try(step)
+        RUNS.labels(EVERY_SECOND, "done").inc()
 
 
 def _try(step: Callable[[], object]) -> None:
@@ -52,6 +58,7 @@ def _try(step: Callable[[], object]) -> None:
     try:
         step()
     except Exception:
+        RUNS.labels(EVERY_SECOND, "failed").inc()
         logger.exception("a step of the sweep failed", step=getattr(step, "__name__", "step"))
 
 
@@ -80,7 +87,10 @@ def run(name: str) -> None:
         failed = False
         logger.debug("sweep done", sweep=name, result=str(result))
     finally:
-        invocations.sweeping.note(name, round(1000 * (time.monotonic() - started)), failed=failed)
+        seconds = time.monotonic() - started
+        RUNS.labels(name, "failed" if failed else "done").inc()
+        DURATION.labels(name).observe(seconds)
+        invocations.sweeping.note(name, round(1000 * seconds), failed=failed)
 
 
 def beat_schedule() -> dict[str, dict[str, object]]:

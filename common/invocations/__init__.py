@@ -8,13 +8,14 @@
     give_back    … or hands it back unbegun
     cancel       the owner changes their mind
     get, listing, event_data, wire, etag                                          reading.py, wire.py
+    counting     all of it, for Prometheus                                        counting.py
     sweeping     what died, waits too long, or was never heard of                 sweeping.py
 
 The row is the truth. `open` work has a row in `queue`; the statement that ends an invocation deletes it there and
 writes everything else that follows from the end (`sql.py`).
 """
 
-from common.invocations import sweeping
+from common.invocations import counting, sweeping
 from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
 from common.invocations.reading import event_data, events_data, get, get_many, listing
 from common.invocations.running import (
@@ -45,6 +46,7 @@ __all__ = [
     "cancel",
     "check",
     "claim",
+    "counting",
     "end",
     "etag",
     "event_data",

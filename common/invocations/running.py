@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from common import budgets, jobs, tools, webhooks
 from common.budgets import Move
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
-from common.invocations import sql
+from common.invocations import counting, sql
 from common.invocations.model import End, Task
 from common.kit import db, failpoints, jsonb, log
 from common.kit.clock import uuid7
@@ -113,7 +113,10 @@ def end(task: Task, end_: End, appetite: Appetite) -> Task | None:
     A fenced-out end changes nothing and takes nothing (somebody else owns the row now): its result is dropped.
     A cancel that came before turns any end but a success into `canceled`.
     """
-    return _write(_END, task, {**_ending(task.id, end_), "token": task.token}, appetite)[1]
+    written, following = _write(_END, task, {**_ending(task.id, end_), "token": task.token}, appetite)
+    if not written:
+        counting.stale(task, end_)
+    return following
 
 
 def retry_later(task: Task, failure: End, delay: float, appetite: Appetite, *, lost: bool = False) -> Task | None:
@@ -207,6 +210,7 @@ def _written(how: _How, task: Task, parameters: dict[str, Any]) -> bool:
 
 def _finish(row: Row[Any]) -> None:
     """After an end is committed: settle, ring for the deliveries, tell of thresholds."""
+    counting.ended(row)
     last = Move(row.id, row.moves, row.place)
     settled = budgets.settle(row.user_id, row.period_id, last, row.charged, *_heir(row), message=str(row.id))
     if row.told:

@@ -22,6 +22,11 @@ def uuid7() -> UUID:
     return UUID(bytes=_uuid7().bytes)
 
 
+def made_at(id_: UUID) -> float:
+    """When a version-7 id was made, in seconds since 1970 by the clock of whoever made it."""
+    return (id_.int >> 80) / 1000
+
+
 def uuid7_floor(moment: datetime) -> UUID:
     """The smallest version-7-comparable id of that millisecond: a lower bound for ranges over ids, 0 before 1970."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

@@ -18,6 +18,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from common.kit import metrics
+
 CONNECT_TIMEOUT = 3
 POOL_TIMEOUT = 3
 STATEMENT_TIMEOUT_MS = 15_000
@@ -27,6 +29,9 @@ TCP_USER_TIMEOUT_MS = 10_000
 #: SQLSTATE classes that mean "the server or the way to it is in trouble", not "the statement is wrong".
 _DOWN = ("08", "53", "57P", "58", "25006")
 _BUSY = ("40001", "40P01", "55P03", "57014")
+CAPACITY = metrics.level("joyfull_db_pool_connections", "Connections that the pools of all processes may open")
+IN_USE = metrics.level("joyfull_db_pool_connections_in_use", "Pooled connections that somebody holds")
+FAILURES = metrics.Counter("joyfull_db_failures", "Database work that was not done, or nobody knows whether", ["kind"])
 
 
 class Unreachable(Exception):
@@ -58,6 +63,10 @@ def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
     dispose()
     engine = make_engine(url, pool_size=pool_size, application_name=application_name)
     _State.engine, _State.url = engine, url
+    CAPACITY.set(pool_size)
+    IN_USE.set(0)
+    event.listen(engine, "checkout", lambda *_: IN_USE.inc())
+    event.listen(engine, "checkin", lambda *_: IN_USE.dec())
     return engine
 
 
@@ -178,7 +187,7 @@ def once(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]
         return list(result) if result.returns_rows else []
     except exc.DBAPIError as error:
         if error.connection_invalidated or (not _sqlstate(error) and isinstance(error, exc.OperationalError)):
-            raise CommitUnknown(str(error.orig)) from error
+            raise _counted(CommitUnknown(str(error.orig))) from error
         raise _translate(error) from error
     finally:
         connection.close()
@@ -220,7 +229,7 @@ def _commit(session: Session) -> None:
         session.commit()
     except exc.DBAPIError as error:
         if error.connection_invalidated or not _sqlstate(error):
-            raise CommitUnknown(str(error.orig)) from error
+            raise _counted(CommitUnknown(str(error.orig))) from error
         raise _translate(error) from error
 
 
@@ -239,20 +248,25 @@ def _translated() -> Iterator[None]:
     except exc.DBAPIError as error:
         raise _translate(error) from error
     except exc.TimeoutError as error:
-        raise Unreachable("no free database connection") from error
+        raise _counted(Unreachable("no free database connection")) from error
 
 
 def _translate(error: exc.DBAPIError) -> Exception:
     state = _sqlstate(error)
     if state.startswith(_BUSY):
-        return Busy(state)
+        return _counted(Busy(state))
     if (
         error.connection_invalidated
         or state.startswith(_DOWN)
         or (not state and isinstance(error, exc.OperationalError))
     ):
-        return Unreachable(state or type(error.orig).__name__)
+        return _counted(Unreachable(state or type(error.orig).__name__))
     return error
+
+
+def _counted(trouble: Unreachable) -> Unreachable:
+    FAILURES.labels(type(trouble).__name__).inc()
+    return trouble
 
 
 def _sqlstate(error: exc.DBAPIError) -> str:

@@ -18,10 +18,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
+from common.kit import metrics
+
 CONNECT_TIMEOUT = 1.0
 SOCKET_TIMEOUT = 2.0
 MAX_CONNECTIONS = 64
 LUA = Path(__file__).resolve().parent.parent / "lua"
+FAILURES = metrics.Counter("joyfull_redis_failures", "Exchanges with Redis that brought no answer")
 
 Client = redis.Redis
 
@@ -89,6 +92,7 @@ def reachable() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
+        FAILURES.inc()
         raise Unreachable(str(error)) from error
 
 

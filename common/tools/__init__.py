@@ -1,10 +1,11 @@
 """Tools: what can be called (`catalogue`), with what (`schemas`), and who changes that (`editing`)."""
 
 from common.tools import editing
-from common.tools.catalogue import Listed, Price, Version, catalogue, everything, find, get, version
+from common.tools.catalogue import REMEMBERED, Listed, Price, Version, catalogue, everything, find, get, version
 from common.tools.schemas import check_schema, output_fault, validate_input
 
 __all__ = [
+    "REMEMBERED",
     "Listed",
     "Price",
     "Version",

@@ -6,12 +6,13 @@ from typing import Any
 
 from flask import Response, current_app
 
-from common import errors, readiness
+from common import errors, gauges, readiness
 from common.kit import metrics
 from web import auth
 from web.blueprint import Blueprint
 from web.schemas import Resource, Word
 
+metrics.at_scrape(gauges.Platform())
 blp = Blueprint("operations", __name__, description="Health, readiness and metrics")
 
 
@@ -54,7 +55,7 @@ def ready() -> Any:
 @blp.response(200, content_type="text/plain", description="The Prometheus text format.")
 @blp.raises(errors.NotFound)
 def exposed() -> Response:
-    """What all processes of this host have counted, for Prometheus
+    """What all processes of this host have counted, and the platform at a glance, for Prometheus
 
     Behind the setting `EXPOSE_METRICS`.
     """
