@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
@@ -122,6 +122,44 @@ class UsageRollup(Base):
     )
 
 
+class UsagePoint(Base):
+    """All that an account used in an hour, a day or a month, up to the watermark, in one row: what summaries show.
+
+    Sums of `usage_rollups`, kept beside them because their number grows with tools, statuses, keys and periods.
+    `p50` and `p95` are the latency buckets that the percentiles lie in.
+    """
+
+    __tablename__ = "usage_points"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    grain: Mapped[Word] = mapped_column(primary_key=True)
+    starts_at: Mapped[Instant] = mapped_column(primary_key=True)
+    invocations: Mapped[int] = mapped_column(BigInteger)
+    succeeded: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    tokens_used: Mapped[Tokens]
+    first_at: Mapped[Instant]
+    last_at: Mapped[Instant]
+    buckets: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    counts: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    p50: Mapped[int | None] = mapped_column(
+        SmallInteger, Computed("latency_rank(buckets, counts, 0.5)", persisted=True)
+    )
+    p95: Mapped[int | None] = mapped_column(
+        SmallInteger, Computed("latency_rank(buckets, counts, 0.95)", persisted=True)
+    )
+
+    __table_args__ = (
+        CheckConstraint(one_of("grain", GRAINS), name="grain"),
+        CheckConstraint("invocations >= 1 and succeeded >= 0 and failed >= 0", name="invocations"),
+        CheckConstraint("succeeded + failed <= invocations", name="outcomes"),
+        CheckConstraint("tokens_used >= 0", name="tokens_used"),
+        CheckConstraint("starts_at <= first_at and first_at <= last_at", name="extent"),
+        CheckConstraint("cardinality(buckets) = cardinality(counts)", name="histogram"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )
+
+
 class Watermark(Base):
     """How far a periodic reader has come: it has seen every row whose transaction is `xid` or older.
 
@@ -143,6 +181,27 @@ create function latency_bucket(ms integer) returns smallint language sql immutab
 $$
 """
 LATENCY_BUCKET_DOWN = "drop function latency_bucket(integer)"
+
+#: The bucket of the nearest-rank percentile of a histogram (its buckets ascend); null when it is empty.
+LATENCY_RANK_UP = """
+create function latency_rank(buckets smallint[], counts integer[], share float8) returns smallint
+  language plpgsql immutable parallel safe as $$
+declare
+  rank bigint := (select ceil(share * sum(n)) from unnest(counts) n);
+  n integer;
+  i integer := 0;
+begin
+  foreach n in array counts loop
+    i := i + 1;
+    rank := rank - n;
+    if rank <= 0 then
+      return buckets[i];
+    end if;
+  end loop;
+  return null;
+end $$
+"""
+LATENCY_RANK_DOWN = "drop function latency_rank(smallint[], integer[], float8)"
 
 #: Usage never changes. Only moving rows out of the default partition and adopting a restored dump may, and say so.
 USAGE_APPEND_ONLY_UP = """
@@ -212,5 +271,19 @@ $$;
 """
 USAGE_SUMS_DOWN = "drop function period_charged(uuid, uuid); drop function usage_mark()"
 
-DDL_UP = (LATENCY_BUCKET_UP, USAGE_APPEND_ONLY_UP, USAGE_DEFAULT_UP, USAGE_PARTITIONS_UP, USAGE_SUMS_UP)
-DDL_DOWN = (USAGE_SUMS_DOWN, USAGE_PARTITIONS_DOWN, USAGE_DEFAULT_DOWN, USAGE_APPEND_ONLY_DOWN, LATENCY_BUCKET_DOWN)
+DDL_UP = (
+    LATENCY_BUCKET_UP,
+    LATENCY_RANK_UP,
+    USAGE_APPEND_ONLY_UP,
+    USAGE_DEFAULT_UP,
+    USAGE_PARTITIONS_UP,
+    USAGE_SUMS_UP,
+)
+DDL_DOWN = (
+    USAGE_SUMS_DOWN,
+    USAGE_PARTITIONS_DOWN,
+    USAGE_DEFAULT_DOWN,
+    USAGE_APPEND_ONLY_DOWN,
+    LATENCY_RANK_DOWN,
+    LATENCY_BUCKET_DOWN,
+)

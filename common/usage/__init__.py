@@ -8,11 +8,12 @@ the sum of the history to the token at every moment. docs/decisions/rollups.md t
 from __future__ import annotations
 
 from common.usage.entries import Entry, Filter, export, history
+from common.usage.figures import Figures
 from common.usage.histogram import percentile
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
 from common.usage.rollups import Difference, adopt, catch_up, differences, rebuild, rollup, sums
-from common.usage.totals import Figures, Group, Point, Summary, summary
+from common.usage.totals import Group, Point, Summary, summary
 
 __all__ = [
     "Difference",

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from common.kit import db
 from common.usage import ranges
+from common.usage.figures import Figures, total_of
 from common.usage.histogram import percentile
-from common.usage.totals import Figures, Point, check_range, points_of, total_of
+from common.usage.totals import Point, check_range, points_of
 
 TOP = 10
 _SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}

@@ -71,6 +71,24 @@ def _cover(since: datetime, until: datetime, grains: tuple[str, ...]) -> Iterato
     yield from _cover(last, until, finer)
 
 
+def whole(since: datetime, until: datetime, grain: str) -> tuple[datetime, datetime]:
+    """From where to where a range consists of whole units; from its first ceiling to itself when it has none."""
+    first = ceiling(since, grain)
+    return first, max(first, floor(until, grain))
+
+
+def edges(since: datetime, until: datetime, grain: str) -> list[Segment]:
+    """What is left of a range beside its whole units: at most two pieces, each within one unit."""
+    first, last = whole(since, until, grain)
+    pieces = ((since, min(first, until)), (last, until))
+    return [Segment(grain, start, end) for start, end in pieces if start < end]
+
+
+def cover_finer(piece: Segment) -> list[Segment]:
+    """The fewest whole units of the finer grains that cover all whole hours of a piece."""
+    return list(_cover(piece.since, piece.until, GRAINS[GRAINS.index(piece.grain) + 1 :]))
+
+
 def cut(since: datetime, until: datetime) -> list[datetime]:
     """The hours that a range begins or ends in the middle of."""
     return sorted({floor(edge, "hour") for edge in (since, until) if edge != floor(edge, "hour")})

@@ -29,8 +29,13 @@ _LOCK = text("""
 select w.xid::text as xid, w.cluster = (select system_identifier from pg_control_system()) as native
   from watermarks w where w.name = 'usage' for update
 """)
+#: What a histogram becomes when another one is added to it.
+_ADDED_HISTOGRAM = """(buckets, counts) = (
+           select coalesce(array_agg(b order by b), '{}'), coalesce(array_agg(n order by b), '{}')
+             from (select b, sum(n)::integer as n
+                     from unnest(r.buckets || excluded.buckets, r.counts || excluded.counts) x(b, n) group by b) y)"""
 #: `done`: the newest transaction of this batch. A transaction is rolled up whole, be it larger than the batch.
-_ROLL_UP = text("""
+_ROLL_UP = text(f"""
 with ended as materialized (
   select xid from usage_logs
    where xid > cast(:mark as xid8) and xid < pg_snapshot_xmin(pg_current_snapshot()) order by xid limit :limit),
@@ -38,35 +43,53 @@ done as materialized (select max(xid) as xid from ended),
 fresh as materialized (
   select u.* from usage_logs u
    where u.xid > cast(:mark as xid8) and u.xid <= (select xid from done)),
-cells as (
+cells as materialized (
   select g.grain, date_trunc(g.grain, f.created_at, 'UTC') as starts_at, f.user_id, f.period_id, f.tool_id, f.status,
          coalesce(f.api_key_id, :no_key) as api_key_id, latency_bucket(f.latency_ms) as latency, count(*) as n,
          sum(f.tokens_used) as tokens, min(f.created_at) as first_at, max(f.created_at) as last_at
     from fresh f cross join (values ('hour'), ('day'), ('month')) g(grain)
+   where f.created_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')
    group by 1, 2, 3, 4, 5, 6, 7, 8),
 added as (
   insert into usage_rollups as r (grain, starts_at, user_id, period_id, tool_id, status, api_key_id, invocations,
                                   tokens_used, first_at, last_at, buckets, counts)
   select grain, starts_at, user_id, period_id, tool_id, status, api_key_id, sum(n), sum(tokens), min(first_at),
-         max(last_at), coalesce(array_agg(latency order by latency) filter (where latency is not null), '{}'),
-         coalesce(array_agg(n::integer order by latency) filter (where latency is not null), '{}')
+         max(last_at), coalesce(array_agg(latency order by latency) filter (where latency is not null), '{{}}'),
+         coalesce(array_agg(n::integer order by latency) filter (where latency is not null), '{{}}')
     from cells group by 1, 2, 3, 4, 5, 6, 7
   on conflict (user_id, grain, starts_at, period_id, tool_id, status, api_key_id) do update
      set invocations = r.invocations + excluded.invocations,
          tokens_used = r.tokens_used + excluded.tokens_used,
          first_at = least(r.first_at, excluded.first_at),
          last_at = greatest(r.last_at, excluded.last_at),
-         (buckets, counts) = (
-           select coalesce(array_agg(b order by b), '{}'), coalesce(array_agg(n order by b), '{}')
-             from (select b, sum(n)::integer as n
-                     from unnest(r.buckets || excluded.buckets, r.counts || excluded.counts) x(b, n) group by b) y)),
+         {_ADDED_HISTOGRAM}),
+latencies as (
+  select grain, starts_at, user_id, latency, sum(n) as n, coalesce(sum(n) filter (where status = 'success'), 0) as good,
+         coalesce(sum(n) filter (where status in ('error', 'timeout')), 0) as bad, sum(tokens) as tokens,
+         min(first_at) as first_at, max(last_at) as last_at
+    from cells group by 1, 2, 3, 4),
+pointed as (
+  insert into usage_points as r (grain, starts_at, user_id, invocations, succeeded, failed, tokens_used, first_at,
+                                 last_at, buckets, counts)
+  select grain, starts_at, user_id, sum(n), sum(good), sum(bad), sum(tokens), min(first_at), max(last_at),
+         coalesce(array_agg(latency order by latency) filter (where latency is not null), '{{}}'),
+         coalesce(array_agg(n::integer order by latency) filter (where latency is not null), '{{}}')
+    from latencies group by 1, 2, 3
+  on conflict (user_id, grain, starts_at) do update
+     set invocations = r.invocations + excluded.invocations,
+         succeeded = r.succeeded + excluded.succeeded,
+         failed = r.failed + excluded.failed,
+         tokens_used = r.tokens_used + excluded.tokens_used,
+         first_at = least(r.first_at, excluded.first_at),
+         last_at = greatest(r.last_at, excluded.last_at),
+         {_ADDED_HISTOGRAM}),
 moved as (
   update watermarks set xid = done.xid, at = now() from done where name = 'usage' and done.xid is not null)
 select count(*) from fresh
-""")
+""")  # noqa: S608
 
 
-def rollup(limit: int = 20_000) -> int:
+def rollup(limit: int = 5_000) -> int:
     """Add about `limit` of the rows behind the watermark; returns how many, 0 when there are none.
 
     Idempotent, and harmless beside another one: it waits its turn. Adopts a restored database first.
@@ -98,7 +121,9 @@ def _lock(session: Session) -> tuple[str, bool]:
 
 # -- repair --------------------------------------------------------------------------------------------------------
 
-_EMPTY = text("delete from usage_rollups")
+#: Sums of rows that are not kept any more cannot be made again: they stay (they begin before, and end before).
+_KEPT = "starts_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')"
+_EMPTY = (text(f"delete from usage_rollups where {_KEPT}"), text(f"delete from usage_points where {_KEPT}"))  # noqa: S608
 _RESET = text("""
 update watermarks set xid = '0', at = now(), cluster = (select system_identifier from pg_control_system())
  where name = 'usage'
@@ -113,10 +138,11 @@ update usage_logs set xid = '2'
 
 
 def rebuild() -> None:
-    """Start the rollups anew from the rows. Summaries stay right meanwhile, only slower; follow with `rollup`."""
+    """Start the rollups anew from the rows that are kept; follow with `rollup`. Summaries stay right, only slower."""
     with db.transaction() as session:
         _lock(session)
-        session.execute(_EMPTY)
+        for emptying in _EMPTY:
+            session.execute(emptying)
         session.execute(_RESET)
 
 
@@ -147,23 +173,36 @@ _SUMS = text("""
 select count(*) as invocations, coalesce(sum(tokens_used), 0)::bigint as tokens
   from usage_logs where user_id = (select user_id from periods where id = :period) and period_id = :period
 """)
-#: What is rolled up against the rows it was made from. Periods that began before the rows that are kept have fewer.
-_DIFFERENCES = text("""
-with kept as materialized (
-  select id from periods
-   where starts_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')),
-logs as (
+#: What is rolled up against the rows it was made from, as far back as rows are kept, and the points against that.
+_DIFFERENCES = text(f"""
+with logs as (
   select g.grain, date_trunc(g.grain, u.created_at, 'UTC') as starts_at, u.user_id, u.period_id, u.tool_id, u.status,
          coalesce(u.api_key_id, :no_key) as api_key_id, count(*) as n, sum(u.tokens_used) as tokens
-    from usage_logs u join kept k on k.id = u.period_id cross join (values ('hour'), ('day'), ('month')) g(grain)
-   where u.xid <= coalesce(usage_mark(), '0') group by 1, 2, 3, 4, 5, 6, 7),
-sums as (select r.* from usage_rollups r join kept k on k.id = r.period_id where usage_mark() is not null)
-select grain, starts_at, user_id, coalesce(logs.n, 0) as invocations, coalesce(logs.tokens, 0)::bigint as tokens,
-       coalesce(sums.invocations, 0) as rolled_invocations, coalesce(sums.tokens_used, 0) as rolled_tokens
-  from logs full join sums using (grain, starts_at, user_id, period_id, tool_id, status, api_key_id)
- where (logs.n, logs.tokens) is distinct from (sums.invocations, sums.tokens_used)
- limit :limit
-""")
+    from usage_logs u cross join (values ('hour'), ('day'), ('month')) g(grain)
+   where u.xid <= coalesce(usage_mark(), '0')
+     and u.created_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')
+   group by 1, 2, 3, 4, 5, 6, 7),
+sums as (select * from usage_rollups where usage_mark() is not null and {_KEPT}),
+wrong as (
+  select grain, starts_at, user_id, coalesce(logs.n, 0) as n, coalesce(logs.tokens, 0) as tokens,
+         coalesce(sums.invocations, 0) as rolled, coalesce(sums.tokens_used, 0) as rolled_tokens
+    from logs full join sums using (grain, starts_at, user_id, period_id, tool_id, status, api_key_id)
+   where (logs.n, logs.tokens) is distinct from (sums.invocations, sums.tokens_used)),
+totals as (
+  select grain, starts_at, user_id, sum(invocations) as n, sum(tokens_used) as tokens, min(first_at) as first_at,
+         max(last_at) as last_at, coalesce(sum(invocations) filter (where status = 'success'), 0) as good,
+         coalesce(sum(invocations) filter (where status in ('error', 'timeout')), 0) as bad
+    from usage_rollups group by 1, 2, 3),
+apart as (
+  select grain, starts_at, user_id, coalesce(t.n, 0) as n, coalesce(t.tokens, 0) as tokens,
+         coalesce(p.invocations, 0) as rolled, coalesce(p.tokens_used, 0) as rolled_tokens
+    from totals t full join usage_points p using (grain, starts_at, user_id)
+   where (t.n, t.tokens, t.good, t.bad, t.first_at, t.last_at)
+         is distinct from (p.invocations, p.tokens_used, p.succeeded, p.failed, p.first_at, p.last_at))
+select grain, starts_at, user_id, n::bigint as invocations, tokens::bigint as tokens,
+       rolled::bigint as rolled_invocations, rolled_tokens::bigint as rolled_tokens
+  from (select * from wrong union all select * from apart) w limit :limit
+""")  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)

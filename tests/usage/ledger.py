@@ -78,7 +78,7 @@ class Ledger:
 _BEHIND = text("select exists (select from usage_logs where xid > coalesce(usage_mark(), '0'))")
 
 
-def rolled_up(limit: int = 20_000, within: float = 60.0) -> list[int]:
+def rolled_up(limit: int = 5_000, within: float = 60.0) -> list[int]:
     """Roll up until every row is; how many rows each rollup took.
 
     One rollup may leave rows for the next: it waits for every older transaction of the whole cluster, and others work

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -33,6 +36,40 @@ def test_groups_series_and_totals(db: None) -> None:
     assert found.series[0].start == START.replace(minute=0, second=0)
     by_key = usage.summary(ledger.user_id, START, END, group_by="api_key").groups
     assert {g.key: g.figures.tokens_used for g in by_key} == {None: 7, str(ledger.key): 5}
+
+
+@pytest.mark.parametrize("bucket", ["hour", "day", "month"])
+@pytest.mark.parametrize("group_by", [None, "tool", "status", "api_key"])
+def test_rolled_up_or_not_a_summary_says_the_same(db: None, bucket: str, group_by: str | None) -> None:
+    """Each figure, percentiles too: of whole units, of those that the range cuts, and of those with late entries."""
+    ledger = Ledger()
+    ledger.write(*_varied(ledger, range(0, 3_000_000, 20_011)))
+    rolled_up()
+    ledger.write(*_varied(ledger, range(1_000, 3_000_000, 500_009)))
+    ranges = [
+        (START + timedelta(seconds=since), START + timedelta(seconds=until))
+        for since, until in ((-10, 3_000_001), (40_021, 2_700_000), (2_900, 2_905), (0, 100_000), (90_000, 170_000))
+    ]
+    ranges += [(START.replace(minute=0, second=0) + timedelta(hours=n), END) for n in (1, 2, 26)]
+
+    def shown() -> list[usage.Summary]:
+        found = [usage.summary(ledger.user_id, *each, bucket=bucket, group_by=group_by) for each in ranges]
+        return [replace(each, complete_through=END) for each in found]
+
+    half = shown()
+    assert half[0].totals.invocations == 156
+    rolled_up()
+    whole = shown()
+    usage.rebuild()
+    assert half == whole == shown()
+
+
+def _varied(ledger: Ledger, seconds: Iterable[int]) -> Iterator[dict[str, Any]]:
+    for n, second in enumerate(seconds):
+        status = ("success", "success", "error", "success", "expired")[n % 5]
+        changes: dict[str, Any] = {"latency_ms": None if status == "expired" else n * 37 % 1_009}
+        changes |= {"tool_id": ledger.tools["slow"]} if n % 3 else {"api_key_id": ledger.key}
+        yield ledger.row(START + timedelta(seconds=second), n * (status == "success"), held=n, status=status, **changes)
 
 
 def test_complete_through_waits_for_open_transactions(db: None) -> None:

@@ -1,0 +1,193 @@
+"""What a summary is added up from, read in one snapshot by statements whose texts are constant.
+
+* `units`: whole hours, days or months as they are shown, one row of `usage_points` each, percentiles and all;
+* `merged`: the fewest units that cover the range, added up by the server;
+* `groups`: the same by tool, status or API key, from `usage_rollups`;
+* `entries`: what no sum can stand for: the live tail behind the watermark, and the rows of an hour that the range cuts
+  between two of them.
+
+So what is read does not grow with what was used, except for the tail and the (at most two) hours that are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.orm import Session
+
+from common.models.usage import NO_KEY
+from common.usage import ranges
+from common.usage.ranges import Segment
+
+_KEYS = {
+    None: "''",
+    "tool": "tool_id::text",
+    "status": "status",
+    "api_key": "coalesce(nullif(api_key_id, :no_key)::text, '')",
+}
+
+#: The watermark, and of the hours that the range cuts how far their rows reach.
+_BEGIN = text("""
+select m.mark, p.starts_at, p.first_at, p.last_at
+  from (select usage_mark()::text as mark) m
+  left join usage_points p on p.user_id = :user and p.grain = 'hour'
+       and p.starts_at = any(cast(:cuts as timestamptz[])) and p.last_at >= :since and p.first_at < :until
+""")
+#: A unit that entries are added to is read with its histogram, the others with the percentiles that they have.
+_UNITS = text("""
+select starts_at as at, invocations, succeeded, failed, tokens_used, p50, p95,
+       case when starts_at = any(cast(:touched as timestamptz[])) then buckets end as buckets,
+       case when starts_at = any(cast(:touched as timestamptz[])) then counts end as counts
+  from usage_points where user_id = :user and grain = :bucket and starts_at >= :first and starts_at < :last
+""")
+_SEGMENTS = """
+unnest(cast(:labels as text[]), cast(:grains as text[]), cast(:starts as timestamptz[]), cast(:ends as timestamptz[]))
+         s(label, grain, a, b)
+"""
+#: `offset 0`: segment by segment through the index, rather than all rows of the account against all segments.
+_MERGED = """
+with parts as materialized (
+  select {label} as label, {succeeded} as succeeded, {failed} as failed, r.invocations, r.tokens_used, r.buckets,
+         r.counts
+    from {segments} cross join lateral (
+         select * from {table} u
+          where u.user_id = :user and u.grain = s.grain and u.starts_at >= s.a and u.starts_at < s.b offset 0) r),
+cells as (
+  select p.label, x.bucket, sum(x.n) as n
+    from parts p cross join unnest(p.buckets, p.counts) x(bucket, n) group by 1, 2),
+histograms as (select label, array_agg(bucket) as buckets, array_agg(n::bigint) as counts from cells group by 1),
+sums as (
+  select label, sum(invocations) as invocations, sum(succeeded) as succeeded, sum(failed) as failed,
+         sum(tokens_used) as tokens_used from parts group by 1)
+select s.*, h.buckets, h.counts from sums s left join histograms h using (label)
+"""
+_POINTS = text(
+    _MERGED.format(
+        label="s.label", succeeded="r.succeeded", failed="r.failed", table="usage_points", segments=_SEGMENTS
+    )
+)
+_ENTRIES = """
+with cells as (
+  select date_trunc(:bucket, created_at, 'UTC') as at, {key} as key, status, latency_bucket(latency_ms) as latency,
+         count(*) as n, sum(tokens_used) as tokens
+    from usage_logs where user_id = :user and {{which}} group by 1, 2, 3, 4)
+select at, key, status, sum(n) as invocations, sum(tokens) as tokens_used,
+       array_agg(latency) filter (where latency is not null) as buckets,
+       array_agg(n::integer) filter (where latency is not null) as counts
+  from cells group by at, key, status
+"""
+#: `(…) is true` keeps a condition away from the indexes: rolled up rows are found by their time, the tail by its
+#: transactions, whatever the planner believes about either.
+_IN_RANGE = "created_at >= :since and created_at < :until"
+_ROLLED = f"{_IN_RANGE} and (xid <= cast(:mark as xid8)) is true"
+_TAIL = f"xid > cast(:mark as xid8) and ({_IN_RANGE}) is true"
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """The statements of one grouping."""
+
+    groups: TextClause
+    rolled: TextClause
+    tail: TextClause
+
+
+def _queries(key: str) -> _Queries:
+    entries = _ENTRIES.format(key=key)
+    groups = _MERGED.format(
+        label=key,
+        succeeded="case when r.status = 'success' then r.invocations else 0 end",
+        failed="case when r.status in ('error', 'timeout') then r.invocations else 0 end",
+        table="usage_rollups",
+        segments=_SEGMENTS,
+    )
+    return _Queries(text(groups), text(entries.format(which=_ROLLED)), text(entries.format(which=_TAIL)))
+
+
+_QUERIES = {by: _queries(key) for by, key in _KEYS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose usage, from when to when, in what buckets and groups."""
+
+    user_id: UUID
+    since: datetime
+    until: datetime
+    bucket: str
+    group_by: str | None
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of a summary. `edges` are the merged parts of the buckets that the range cuts, by their beginning."""
+
+    entries: list[Row[Any]]
+    total: list[Row[Any]] = field(default_factory=list)
+    edges: dict[datetime, Row[Any]] = field(default_factory=dict)
+    units: list[Row[Any]] = field(default_factory=list)
+    groups: list[Row[Any]] = field(default_factory=list)
+
+
+def read(session: Session, wanted: Wanted) -> Parts:
+    """Every entry in the range is in exactly one of `total` and `entries`; so it is with `edges`, `units` and
+    `entries`, and with `groups` and `entries`. Without a watermark nothing is rolled up, and everything is tail.
+    """
+    queries = _QUERIES[wanted.group_by]
+    where = {"user": wanted.user_id, "since": wanted.since, "until": wanted.until}
+    begin = session.execute(_BEGIN, {**where, "cuts": ranges.cut(wanted.since, wanted.until)}).all()
+    mark = begin[0].mark
+    tail = {**where, "bucket": wanted.bucket, "mark": mark or "0", "no_key": NO_KEY}
+    parts = Parts(list(session.execute(queries.tail, tail)))
+    if mark is None:
+        return parts
+    inside: list[datetime] = []
+    for hour in (row for row in begin if row.starts_at is not None):
+        if wanted.since <= hour.first_at and hour.last_at < wanted.until:
+            inside.append(hour.starts_at)
+        else:
+            following = ranges.following(hour.starts_at, "hour")
+            cut = {"since": max(hour.starts_at, wanted.since), "until": min(following, wanted.until)}
+            parts.entries += session.execute(queries.rolled, {**tail, **cut})
+    _add_sums(session, wanted, inside, parts)
+    return parts
+
+
+def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: Parts) -> None:
+    hours = [Segment("hour", hour, ranges.following(hour, "hour")) for hour in inside]
+    cover = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, "month"), *hours]]
+    user = {"user": wanted.user_id}
+    merged = {row.label: row for row in session.execute(_POINTS, {**user, **_words([*cover, *_edges(wanted, hours)])})}
+    parts.total = [merged.pop("")] if "" in merged else []
+    parts.edges = {datetime.fromisoformat(label): row for label, row in merged.items()}
+    first, last = ranges.whole(wanted.since, wanted.until, wanted.bucket)
+    whole = {**user, "bucket": wanted.bucket, "first": first, "last": last}
+    parts.units = list(session.execute(_UNITS, {**whole, "touched": sorted({row.at for row in parts.entries})}))
+    if wanted.group_by:
+        asked = {**user, **_words(cover), "no_key": NO_KEY}
+        parts.groups = list(session.execute(_QUERIES[wanted.group_by].groups, asked))
+
+
+def _edges(wanted: Wanted, hours: list[Segment]) -> Iterator[tuple[str, Segment]]:
+    """What covers the buckets that the range cuts, with the beginning of the bucket."""
+    for edge in ranges.edges(wanted.since, wanted.until, wanted.bucket):
+        yield from ((_label(wanted, segment), segment) for segment in ranges.cover_finer(edge))
+    yield from ((_label(wanted, hour), hour) for hour in hours)
+
+
+def _label(wanted: Wanted, segment: Segment) -> str:
+    return ranges.floor(segment.since, wanted.bucket).isoformat()
+
+
+def _words(segments: list[tuple[str, Segment]]) -> dict[str, Any]:
+    return {
+        "labels": [label for label, _ in segments],
+        "grains": [segment.grain for _, segment in segments],
+        "starts": [segment.since for _, segment in segments],
+        "ends": [segment.until for _, segment in segments],
+    }
