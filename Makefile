@@ -4,15 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 RUN_LOCKS := requirements.txt requirements-embedded.txt
-DEV_LOCKS := $(RUN_LOCKS) requirements-dev.txt
+DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test check format lock
+.PHONY: help install demo run test check format lock openapi lint-openapi
 
 help:  ## what there is to do
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36mmake %-8s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[36mmake %-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n'
 
 install: $(VENV)/.dev  ## all that the other commands need, into .venv (quick when up to date)
@@ -36,9 +36,15 @@ format: $(VENV)/.dev  ## put the code into its one form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+openapi: $(VENV)/.run  ## write docs/openapi.json anew, after a change to the API
+	@ENV=development PUBLIC_URL=http://localhost:8000 $(BIN)/flask --app wsgi openapi write docs/openapi.json
+
+lint-openapi:  ## have Redocly look at docs/openapi.json (needs Node; npx fetches it)
+	@npx --yes @redocly/cli@2 lint --config docs/redocly.yaml docs/openapi.json
+
 lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in; ARGS=--upgrade takes newer versions
 	@$(BIN)/pip install --quiet uv==0.13.9
-	@for name in requirements requirements-embedded requirements-dev; do \
+	@for name in requirements requirements-embedded requirements-tracing requirements-dev; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in -o $$name.txt > /dev/null \
 		|| exit 1; \

@@ -19,7 +19,7 @@ from werkzeug.routing import UUIDConverter
 
 from common import boot
 from common.settings import Settings
-from web import auth, cli, docs, hooks, openapi, problems
+from web import auth, cli, components, docs, document, hooks, openapi, problems
 from web.api import (
     admin_audit,
     admin_invocations,
@@ -158,8 +158,8 @@ def _configure(app: Flask, settings: Settings) -> None:
 
 
 def _register(app: Flask, settings: Settings, resources: Sequence[Blueprint]) -> None:
-    api = Api(app)
-    openapi.define_components(api.spec)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": document.plugin()})
+    components.define(api.spec)
     api.register_blueprint(operations.blp)
     for blp in resources:
         api.register_blueprint(blp, url_prefix=f"{BASE}{blp.url_prefix or ''}")
@@ -175,7 +175,7 @@ def _allow_origins(app: Flask, settings: Settings) -> None:
             origins=[re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) for origin in settings.cors_origins],
             methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[*CORS_REQUEST_HEADERS],
-            expose_headers=[*openapi.HEADERS],
+            expose_headers=[*components.EXPOSED],
             supports_credentials=False,
             max_age=600,
         )

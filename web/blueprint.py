@@ -16,7 +16,7 @@ from flask import Response, current_app, request, url_for
 
 from common import errors
 from common.errors import PlatformError
-from web import body, limits, openapi, problems
+from web import auth, body, limits, openapi, problems
 from web.schemas import OneOrMore, Secret
 
 View = Callable[..., Any]
@@ -49,8 +49,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: View) -> View:
             contract = _note(view, "contract")
-            contract["policy"] = getattr(view, "policy", None)
+            contract["policy"] = getattr(view, "policy", auth.Policy("public"))
             contract["operation_id"] = f"{self.name}_{view.__name__}"
+            contract["in_path"] = "<" in rule
             view.produces = openapi.media_types(view)  # type: ignore[attr-defined]
             return register(view)
 
@@ -95,14 +96,22 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 result = view(*args, **kwargs)
                 return Response(status=204) if status_code == 204 and result is None else result
 
-            return render(admitted)
+            rendered = render(admitted)
+            _note_text(rendered, status_code, schema, doc)
+            return rendered
 
         return decorate
 
     def alt_response(self, status_code: int, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
         """Document another answer of this operation (`schema`, `description`, `content_type`)."""
         documented: Decorator = super().alt_response(status_code, headers=_refs(headers), **doc)
-        return documented
+
+        def decorate(view: View) -> View:
+            noted = documented(view)
+            _note_text(noted, status_code, doc.get("schema"), doc)
+            return noted
+
+        return decorate
 
     def page(self, schema: type[ma.Schema], **doc: Any) -> Decorator:
         """Render the `Page` that the view returns as a list with `meta` and `Link`. See `web/pagination.py`."""
@@ -186,6 +195,12 @@ def _note(view: Any, section: str) -> dict[str, Any]:
     view._apidoc = deepcopy(getattr(view, "_apidoc", {}))
     noted: dict[str, Any] = view._apidoc.setdefault(section, {})
     return noted
+
+
+def _note_text(view: Any, status_code: int, schema: Any, doc: dict[str, Any]) -> None:
+    """An answer of a media type and without a schema is documented as text."""
+    if schema is None and "content_type" in doc:
+        _note(view, "contract").setdefault("texts", {}).setdefault(status_code, []).append(doc["content_type"])
 
 
 def _body_reader(schema: ma.Schema, required: bool) -> Callable[[], Any]:

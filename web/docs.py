@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, current_app, send_from_directory
 from common import errors
 from common.errors import PlatformError
 from common.settings import Settings
-from web import auth, problems
+from web import auth, document, problems
 
 STATIC = Path(__file__).resolve().parent / "static"
 #: Swagger UI draws with inline styles and data: images; scripts come from us alone.
@@ -32,13 +32,13 @@ def register(app: Flask, settings: Settings, spec: Any) -> None:
     """Serve the pages that the settings allow; `spec` is complete by now."""
     app.register_blueprint(always)
     if settings.expose_docs:
-        app.config["OPENAPI_DOCUMENT"] = orjson.dumps(spec.to_dict())
+        app.config["OPENAPI_DOCUMENT"] = orjson.dumps(document.complete(spec.to_dict()))
         app.register_blueprint(interactive)
 
 
 @interactive.get("/api/v1/openapi.json")
 @auth.public
-def document() -> Response:
+def openapi() -> Response:
     return Response(current_app.config["OPENAPI_DOCUMENT"], content_type="application/json")
 
 

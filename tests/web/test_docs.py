@@ -65,23 +65,73 @@ def test_every_reference_resolves(document: dict[str, Any]) -> None:
             node = node[step]
 
 
-def test_every_operation_tells_the_whole_contract(document: dict[str, Any]) -> None:
+def test_every_operation_tells_the_whole_contract(product: flask.Flask, document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         statuses = set(operation["responses"])
-        assert {"400", "406", "422", "500", "503"} <= statuses, name
+        assert {"400", "405", "406", "413", "414", "422", "431", "500", "503"} <= statuses, name
         assert any(status < "400" for status in statuses), name
         assert operation["operationId"], name
+        assert operation["summary"], name
+        assert {"404"} & statuses or "{" not in name, name
         if operation["security"]:
-            assert {"401", "403", "429"} <= statuses, name
-            assert operation["security"] == [{"accessToken": []}, {"apiKey": []}], name
+            assert {"401", "429"} <= statuses, name
         if "requestBody" in operation:
-            assert {"413", "415"} <= statuses, name
-        for status, response in operation["responses"].items():
-            if status < "400":
-                assert "X-Request-ID" in response["headers"], name
-                assert ("RateLimit" in response["headers"]) == bool(operation["security"]), name
-            elif "$ref" not in response:
+            assert {"408", "413", "415"} <= statuses, name
+        for status, answer in operation["responses"].items():
+            response = resolved(answer, document) if "$ref" in answer else answer
+            if status >= "400":
                 assert list(response["content"]) == ["application/problem+json"], name
+                assert ("Retry-After" in response["headers"]) == (status in ("429", "503")), name
+            else:
+                assert ("RateLimit" in response["headers"]) == bool(operation["security"]), name
+                assert bool(response.get("content")) == (status not in ("204", "304")), name
+            assert "X-Request-ID" in response["headers"], name
+
+
+def resolved(node: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    for step in node["$ref"].removeprefix("#/").split("/"):
+        document = document[step]
+    return document
+
+
+def test_the_credentials_of_an_operation_are_those_of_its_policy(
+    product: flask.Flask, document: dict[str, Any]
+) -> None:
+    said = {operation["operationId"]: operation["security"] for _, operation in operations(document)}
+    for endpoint, view in product.view_functions.items():
+        policy = vars(view)["policy"]
+        if endpoint.startswith(("docs.", "errors.")):
+            continue
+        scopes = [policy.scope] if policy.scope else []
+        keys = [{"apiKey": scopes}, {"apiKeyAsBearer": scopes}]
+        wanted: dict[str, list[Any]] = {"public": [], "session": [{"accessToken": []}]}
+        assert said[endpoint.replace(".", "_")] == wanted.get(policy.kind, [{"accessToken": []}, *keys]), endpoint
+
+
+def test_the_codes_of_an_operation_are_those_that_it_can_give(document: dict[str, Any]) -> None:
+    def codes(method: str, path: str) -> set[str]:
+        answers = document["paths"][path][method]["responses"].values()
+        problems_ = [resolved(answer, document) for answer in answers if "$ref" in answer]
+        contents = [problem["content"]["application/problem+json"] for problem in problems_]
+        return {code for content in contents for code in content["schema"]["properties"]["code"]["enum"]}
+
+    anywhere = {"malformed_request", "method_not_allowed", "not_acceptable", "payload_too_large", "uri_too_long"}
+    anywhere |= {"headers_too_large", "validation_failed", "internal_error", "dependency_unavailable"}
+    caller = {"invalid_header", "unauthenticated", "token_expired", "token_revoked", "rate_limited"}
+    body = {"malformed_json", "body_required", "duplicate_key", "too_deep", "request_timeout", "unsupported_media_type"}
+    assert codes("get", "/health") == anywhere
+    assert codes("get", "/api/v1/users/me") == anywhere | caller
+    assert codes("get", "/api/v1/usage") == anywhere | caller | {"scope_missing", "invalid_cursor"}
+    invoking = {"not_found", "scope_missing", "idempotency_key_reused", "tool_input_rejected", "url_refused"}
+    invoking |= {"budget_exhausted", "subscription_required", "email_not_verified", "tool_unavailable"}
+    assert codes("post", "/api/v1/tools/{tool}/invoke") == anywhere | caller | body | invoking
+    known = {
+        code
+        for path, item in document["paths"].items()
+        for method in METHODS & set(item)
+        for code in codes(method, path)
+    }
+    assert known == {kind.code for kind in problems.catalogue()}
 
 
 def test_operation_ids_are_unique(document: dict[str, Any]) -> None:

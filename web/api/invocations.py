@@ -19,7 +19,22 @@ from common.models.webhooks import FILTERS
 from web import auth, limits, problems, waiting
 from web.blueprint import Blueprint, answer, located
 from web.pagination import ListQuery
-from web.schemas import Body, Id, Instant, Many, Metadata, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
+from web.schemas import (
+    Body,
+    Id,
+    Instant,
+    JsonObject,
+    Many,
+    Metadata,
+    OneOrMore,
+    Query,
+    Resource,
+    Text,
+    Tokens,
+    Unread,
+    Whole,
+    Word,
+)
 
 blp = Blueprint("invocations", __name__, url_prefix="/invocations", description="AI tools at work, as durable jobs")
 
@@ -51,7 +66,7 @@ class BatchItem(SubmitIn):
 
 
 class BatchIn(Body):
-    items = Many(ma.fields.Raw(allow_none=True), required=True, min=1, max=MAX_BATCH)
+    items = Many(Unread(BatchItem), required=True, min=1, max=MAX_BATCH)
 
 
 class ToolRef(Resource):
@@ -106,6 +121,18 @@ class Rendered(InvocationOut):
         return obj
 
 
+class BatchAnswer(Resource):
+    """What a submit of its own would have answered: the `invocation`, or the `problem`."""
+
+    status = Whole(required=True, metadata={"description": "200 or 202, or that of the problem."})
+    invocation = ma.fields.Nested(Rendered)
+    problem = JsonObject(metadata={"allOf": [{"$ref": "#/components/schemas/Problem"}]})
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        super().on_bind_field(field_name, field_obj)
+        field_obj.required = field_name == "status"
+
+
 class InvocationQuery(ListQuery):
     status = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6)
     tool = Text(max=64, metadata={"description": "Id or slug."})
@@ -130,6 +157,7 @@ class WaitQuery(Query):
 @blp.arguments(InvocationQuery, location="query")
 @blp.page(Rendered)
 def index(query: dict[str, Any]) -> Page[Any]:
+    """The caller's invocations, newest first"""
     statuses = query.pop("status", ())
     found = invocations.listing(auth.caller().user_id, statuses=statuses, **query)
     return found.map(invocations.wire)
@@ -140,8 +168,12 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.headers("If-None-Match")
 @blp.arguments(WaitQuery, location="query")
 @blp.response(200, Rendered, headers=["ETag", "Retry-After"])
-@blp.alt_response(304, description="Unchanged since the ETag that was sent.")
+@blp.alt_response(304, headers=["ETag", "Retry-After"], description="Unchanged since the ETag that was sent.")
 def show(query: dict[str, Any], invocation_id: UUID) -> Response:
+    """One invocation
+
+    `wait` long-polls for its end; `If-None-Match` answers 304 while nothing has changed.
+    """
     return shown(waiting.for_the_end(invocation_id, auth.caller().user_id, query.get("wait", 0)))
 
 
@@ -151,6 +183,11 @@ def show(query: dict[str, Any], invocation_id: UUID) -> Response:
 @blp.alt_response(202, schema=Rendered, description="It is running; its worker will be told within a second.")
 @blp.raises(errors.AlreadyFinished)
 def cancel(invocation_id: UUID) -> Response:
+    """Cancel an invocation
+
+    One that has not started never will. A running one is told to stop, and costs nothing unless the tool's answer was
+    already complete.
+    """
     done = invocations.cancel(auth.caller(), invocation_id)
     invocation = invocations.get(invocation_id, auth.caller().user_id)
     return answer(invocations.wire(invocation), 200 if done else 202)
@@ -163,8 +200,14 @@ def cancel(invocation_id: UUID) -> Response:
     200,
     description="Server-sent events: `snapshot`, then each change, closed after the end.",
     content_type="text/event-stream",
+    headers=["X-Accel-Buffering"],
 )
 def events(invocation_id: UUID) -> Response:
+    """Follow an invocation as server-sent events
+
+    Every event has an `id` that `Last-Event-ID` resumes after, and the invocation as `data`; a comment comes every 10
+    seconds.
+    """
     invocation = invocations.get(invocation_id, auth.caller().user_id)
     response = Response(
         _stream(invocation, request.headers.get("Last-Event-ID", "")), content_type="text/event-stream; charset=utf-8"
@@ -177,8 +220,10 @@ def events(invocation_id: UUID) -> Response:
 @auth.needs("invocations:write")
 @limits.submits
 @blp.arguments(BatchIn)
-@blp.response(207, description="An answer for each item, in order.")
+@blp.response(207, BatchAnswer(many=True), description="An answer for each item, in order.")
+@blp.raises(errors.EmailNotVerified)
 def batch(body: dict[str, Any]) -> Response:
+    """Submit up to 100 invocations, each on its own terms"""
     _require_verified()
     return answer([_item(item) for item in body["items"]], 207)
 

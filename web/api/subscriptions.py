@@ -75,6 +75,7 @@ def plans(query: dict[str, Any]) -> Page[Plan]:
 @blp.get("/current")
 @auth.needs("subscriptions:read")
 @blp.response(200, SubscriptionOut)
+@blp.raises(errors.NotFound)
 def current() -> Any:
     """The caller's subscription and the tokens of its period; 404 when there never was one"""
     return _shown(subscriptions.current(auth.caller().user_id))
@@ -100,7 +101,7 @@ def subscribe(body: dict[str, Any]) -> Any:
 @auth.session_only
 @blp.arguments(CancelIn, required=False)
 @blp.response(200, SubscriptionOut)
-@blp.raises(errors.Conflict)
+@blp.raises(errors.Conflict, errors.NotFound)
 def cancel(body: dict[str, Any]) -> Any:
     """End the subscription with its period, or its access at once
 

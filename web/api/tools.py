@@ -81,6 +81,7 @@ class Quote(Resource):
 @blp.arguments(ToolQuery, location="query")
 @blp.page(ToolSummary)
 def index(query: dict[str, Any]) -> Page[Any]:
+    """What can be invoked"""
     found = tools.catalogue(query["window"], q=query.get("q"), category=query.get("category"))
     return found.map(_with_availability)
 
@@ -89,6 +90,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @auth.needs("tools:read")
 @blp.response(200, ToolOut)
 def show(tool: str) -> Any:
+    """One tool, by id or slug, with the schema of its input"""
     return _with_availability(tools.find(tool))
 
 
@@ -103,7 +105,12 @@ def show(tool: str) -> Any:
     headers=["Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied"],
     description="Accepted: the row is committed, the hold is taken, an end will come.",
 )
-@blp.alt_response(200, schema=Rendered, description="It has ended already.")
+@blp.alt_response(
+    200,
+    schema=Rendered,
+    headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
+    description="It has ended already.",
+)
 @blp.raises(
     errors.IdempotencyKeyReused,
     errors.ToolInputRejected,
@@ -115,6 +122,12 @@ def show(tool: str) -> Any:
     errors.ToolUnavailable,
 )
 def invoke(body: dict[str, Any], tool: str) -> Response:
+    """Submit an invocation
+
+    202 is a promise: the row is committed, the hold is taken, and the invocation will reach an end. With
+    `Prefer: wait=N` the answer is 200 when the end came in time. A repeated `Idempotency-Key` gives the first
+    invocation again. A refusal leaves no trace.
+    """
     return submit(tool, body)
 
 
@@ -124,6 +137,7 @@ def invoke(body: dict[str, Any], tool: str) -> Response:
 @blp.response(200, Quote)
 @blp.raises(errors.ToolInputRejected)
 def quote(body: dict[str, Any], tool: str) -> Any:
+    """What a call would hold, whether it would be allowed now, and how long it would wait; charges nothing"""
     found = tools.find(tool).current
     amount = invocations.check(found, body["input"], body.get("max_tokens"))
     available, reason = _affordable(found, amount)

@@ -149,8 +149,18 @@ def summary(query: dict[str, Any]) -> Any:
 @blp.get("/export")
 @auth.needs("usage:read")
 @blp.arguments(ExportQuery, location="query")
-@blp.response(200, content_type="text/csv", description="Every entry, newest first, streamed.")
-@blp.alt_response(200, content_type="application/x-ndjson", description="The same, an object per line.")
+@blp.response(
+    200,
+    content_type="text/csv",
+    headers=["Content-Disposition"],
+    description="Every entry, newest first, streamed: CSV, or an object per line.",
+)
+@blp.alt_response(
+    200,
+    content_type="application/x-ndjson",
+    headers=["Content-Disposition"],
+    description="Every entry, newest first, streamed: CSV, or an object per line.",
+)
 def export(query: dict[str, Any]) -> Response:
     """The whole history as a file"""
     entries = usage.export(auth.caller().user_id, _filter(query))

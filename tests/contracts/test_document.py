@@ -1,0 +1,101 @@
+"""The document itself: kept, true to its own schemas, and lint-free."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from common.models.webhooks import EVENT_TYPES
+from common.settings import Settings
+from web import document, examples
+from web.app import create_app
+from web.cli_openapi import openapi
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+KEPT = ROOT / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def spec(settings: Settings) -> dict[str, Any]:
+    return document.of(create_app(replace(settings, public_url="http://localhost:8000")))
+
+
+def test_the_kept_document_is_that_of_the_code(spec: dict[str, Any]) -> None:
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    changed = [name for name in {*spec["paths"], *kept["paths"]} if spec["paths"].get(name) != kept["paths"].get(name)]
+    wrong = f"docs/openapi.json is not what the code says (paths that differ: {sorted(changed)}): run `make openapi`"
+    assert kept == spec, wrong
+    assert list(kept) == list(spec), wrong
+
+
+def test_the_command_prints_and_writes_it(settings: Settings, tmp_path: Path) -> None:
+    app = create_app(replace(settings, expose_docs=False))
+    runner = app.test_cli_runner()
+    wanted = document.of(app)
+    for arguments in ([], ["print"]):
+        told = runner.invoke(openapi, arguments)
+        assert (told.exit_code, json.loads(told.stdout)) == (0, wanted)
+    file = tmp_path / "openapi.json"
+    assert runner.invoke(openapi, ["write", str(file)]).exit_code == 0
+    assert json.loads(file.read_text(encoding="utf-8")) == wanted
+
+
+def bodies(spec: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    named = [*document.operations(spec), *((name, item["post"]) for name, item in spec["webhooks"].items())]
+    for name, operation in named:
+        for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for media_type, content in body.get("content", {}).items():
+                yield name, media_type, content
+    for name, response in spec["components"]["responses"].items():
+        for media_type, content in response["content"].items():
+            for example in content["examples"].values():
+                yield name, media_type, {"schema": content["schema"], "example": example["value"]}
+
+
+def test_every_body_has_an_example_that_fits_its_schema(spec: dict[str, Any]) -> None:
+    seen = 0
+    for name, media_type, content in bodies(spec):
+        assert "example" in content, (name, media_type)
+        if media_type.endswith("json") and "ndjson" not in media_type:
+            schema = {**content["schema"], "components": spec["components"]}
+            validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+            faults = [
+                f"{error.message} at {error.instance_path}" for error in validator.iter_errors(content["example"])
+            ]
+            assert not faults, (name, faults)
+            seen += 1
+    assert seen > 150
+
+
+def test_every_example_belongs_to_something(spec: dict[str, Any]) -> None:
+    schemas = spec["components"]["schemas"]
+    fields = {f"{name}.{field}" for name, schema in schemas.items() for field in schema.get("properties", {})}
+    names = {field.partition(".")[2] for field in fields}
+    assert not examples.ASKED.keys() - schemas.keys()
+    assert not examples.SHOWN.keys() - fields - names
+
+
+def test_every_event_that_is_sent_is_documented(spec: dict[str, Any]) -> None:
+    assert set(spec["webhooks"]) == set(EVENT_TYPES)
+
+
+def test_redocly_finds_no_error() -> None:
+    npx = shutil.which("npx")
+    if npx is None:
+        pytest.skip("npx is not installed: `make lint-openapi` needs Node")
+    command = ["make", "--no-print-directory", "lint-openapi"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the npm registry does not answer")
+    if "npm error" in done.stderr and "validat" not in done.stderr:
+        pytest.skip(f"npx could not fetch Redocly: {done.stderr[-300:]}")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
