@@ -52,7 +52,7 @@ select id, user_id, type, invocation_id, data, attempts, created_at, era, xid::t
  where user_id = :user_id and created_at > now() - interval '{RETENTION_DAYS} days'
    and (era < {_ERA} or xid < pg_snapshot_xmin(pg_current_snapshot()))
    and (era, xid, id) > (cast(:era as integer), cast(cast(:xid as text) as xid8), cast(:id as uuid))
- order by era, xid, id limit :limit
+ order by era, events.xid, id limit :limit
 """)
 
 _START = (0, 0, UUID(int=0))
