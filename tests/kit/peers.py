@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from common.kit.outbound import Call
+
 Script = Callable[["Peer", socket.socket], None]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -170,6 +172,24 @@ def resets_after(data: bytes) -> Script:
         conn.close()
 
     return script
+
+
+@contextlib.contextmanager
+def aborting(call: Call, sent: bool = True) -> Iterator[None]:
+    """Another thread aborts the call 0.2 s after it began; if `sent`, after its first bytes are out."""
+    over = threading.Event()
+
+    def abort() -> None:
+        while sent and not call.sent and not over.wait(0.01):
+            pass
+        over.wait(0.2)
+        call.abort()
+
+    thread = threading.Thread(target=abort)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
 @contextlib.contextmanager

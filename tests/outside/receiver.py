@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from tests.outside.server import Request, Server, answer
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: `after` seconds, or never (`hang`)."""
+    """One answer: `after` seconds, not before the test says so (`when`), or never (`hang`)."""
 
     status: int = 204
     after: float = 0.0
+    when: threading.Event | None = None
     hang: bool = False
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
@@ -46,7 +48,7 @@ class Receiver(Server):
         """What came so far, in order; with `path` only what came there."""
         return [request for request in list(self._requests) if path is None or request.path == path]
 
-    def wait(self, count: int, path: str | None = None, timeout: float = 10.0) -> list[Request]:
+    def wait(self, count: int, path: str | None = None, timeout: float = 30.0) -> list[Request]:
         """The requests, as soon as there are `count`. Raises `TimeoutError`."""
         deadline = time.monotonic() + timeout
         while len(found := self.requests(path)) < count:
@@ -60,6 +62,8 @@ class Receiver(Server):
         script = self._scripts[request.path]
         reply = script.popleft() if script else self._always.get(request.path, Reply())
         await asyncio.sleep(3600 if reply.hang else reply.after)
+        while reply.when is not None and not reply.when.is_set():
+            await asyncio.sleep(0.01)
         writer.write(answer(reply.status, reply.body, headers=reply.headers))
 
 

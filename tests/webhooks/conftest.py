@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -112,6 +113,18 @@ def pass_time(interval: str) -> None:
     }.items():
         moved = ", ".join(f"{column} = {column} - cast(:interval as interval)" for column in columns)
         sql(f"update {table} set {moved}", interval=interval)
+
+
+def settled(within: float = 60.0) -> None:
+    """Wait until the feed shows every event: it waits for older transactions, also those in other databases."""
+    hidden = """
+        select 1 from events where xid >= pg_snapshot_xmin(pg_current_snapshot())
+           and era >= coalesce(pg_sequence_last_value('feed_era'::regclass), 0) limit 1
+    """
+    give_up = time.monotonic() + within
+    while sql(hidden):
+        assert time.monotonic() < give_up, "a transaction stays open"
+        time.sleep(0.01)
 
 
 def statuses() -> list[str]:

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from common import audit, keys
 from tests.outside.receiver import Receiver, Reply
-from tests.webhooks.conftest import Api, happen, headers, pass_time, sql, statuses
+from tests.webhooks.conftest import Api, happen, headers, pass_time, settled, sql, statuses
 from worker.delivery import Sender
 
 
@@ -155,6 +155,7 @@ def test_the_default_secret(api: Api) -> None:
 
 def test_the_feed_by_cursor(api: Api, other: Api, user_id: UUID) -> None:
     events = [happen(user_id, n=n) for n in range(5)]
+    settled()
     seen: list[str] = []
     query = "limit=2"
     while True:
@@ -167,6 +168,7 @@ def test_the_feed_by_cursor(api: Api, other: Api, user_id: UUID) -> None:
     assert set(page["data"][0]) == {"id", "type", "timestamp", "data"}
     assert api("GET", f"/events?{query}", 200)["data"] == []
     late = happen(user_id, n=5)
+    settled()
     [news] = api("GET", f"/events?{query}", 200)["data"]
     assert (news["id"], news["type"], news["data"]) == (str(late), "budget.threshold", {"n": 5})
     assert other("GET", "/events", 200)["data"] == []

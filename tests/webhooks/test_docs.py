@@ -19,7 +19,7 @@ import requests
 
 from common import boot, webhooks
 from tests.conftest import free_port
-from tests.webhooks.conftest import Api, happen, sql, statuses
+from tests.webhooks.conftest import Api, happen, settled, sql, statuses
 from worker.delivery import Sender
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"
@@ -86,6 +86,7 @@ def test_the_feed_is_pulled_to_its_end_and_from_there(api: Api, user_id: UUID, t
     command = example("pull.py", tmp_path)
 
     def pull() -> list[str]:
+        settled()
         environ = {"PATH": os.environ["PATH"], "HUB": api.base, "KEY": api.key}
         done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()

@@ -21,8 +21,9 @@ from tests.webhooks.conftest import Endpoint, happen, headers, pass_time, sql, s
 from worker.delivery import Sender
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+#: Returns when they are gone, or after so many milliseconds.
 TERMINATE = """
-select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and application_name = 'joyfull-test'
+select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = %s and application_name = 'joyfull-test'
 """
 Outage = Callable[[], AbstractContextManager[None]]
 Start = Callable[[int], "list[subprocess.Popen[bytes]]"]
@@ -107,13 +108,16 @@ def test_every_sender_is_killed_in_the_middle_of_it(
 ) -> None:
     for name in range(4):
         endpoint(f"/{name}")
-        receiver.always(f"/{name}", Reply(after=0.05))
+        receiver.script(f"/{name}", *[204] * 5)
+        receiver.always(f"/{name}", Reply(hang=True))
     children = start(2)
     events = {str(happen(user_id, n=n)) for n in range(30)}
-    receiver.wait(20)
+    receiver.wait(4 * 6)
     for child in children:
         kill(child)
-    assert "pending" in statuses()
+    assert len(sql("select 1 from deliveries where token is not null")) >= 4, "each receiver was thinking"
+    for name in range(4):
+        receiver.always(f"/{name}", 204)
     pass_time("31 seconds")
     while "pending" in statuses():
         sweep()
@@ -166,15 +170,17 @@ def test_an_end_that_the_database_did_not_hear_is_said_again(
 ) -> None:
     """PostgreSQL goes away while the receiver thinks: its answer is not forgotten, and it is not asked again."""
     endpoint()
-    receiver.script("/hook", Reply(after=0.3))
+    answering = threading.Event()
+    receiver.script("/hook", Reply(when=answering))
     happen(user_id)
     running = threading.Thread(target=sender.run)
     running.start()
     receiver.wait(1)
     with outage():
-        running.join(0.6)
-        assert running.is_alive()
-    running.join(10)
+        answering.set()
+        running.join(1)
+        assert running.is_alive(), "it does not give up at the first refusal"
+    running.join(30)
     assert statuses() == ["delivered"]
     assert len(receiver.requests()) == 1
 

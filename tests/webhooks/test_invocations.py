@@ -15,7 +15,7 @@ from tests import factories
 from tests.factories import BAD, GOOD, Customer
 from tests.outside.receiver import Receiver
 from tests.outside.server import Request
-from tests.webhooks.conftest import api_of, headers, sql
+from tests.webhooks.conftest import api_of, headers, settled, sql
 from worker.delivery import Sender
 
 EVERYTHING = [f"invocation.{what}" for what in ("queued", "running", "succeeded", "failed", "canceled", "expired")]
@@ -127,6 +127,7 @@ def test_the_feed_tells_the_same_in_the_order_in_which_it_happened(
     customer.submit(factories.tool())
     invocations.end(factories.taken(appetite), GOOD, Appetite(appetite.worker, hungry=False))
     sender.run()
+    settled()
     feed = api_of(_web, customer.user_id)("GET", "/events", 200)["data"]
     assert [event["type"] for event in feed] == ["invocation.queued", "invocation.running", "invocation.succeeded"]
     pushed = {
