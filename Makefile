@@ -8,7 +8,7 @@ DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test check format lock openapi lint-openapi
+.PHONY: help install demo run test faults soak check format lock openapi lint-openapi
 
 help:  ## what there is to do
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -28,6 +28,12 @@ test: $(VENV)/.dev  ## the whole test suite, on private servers; ARGS="-k name" 
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not platform' $(ARGS) || [ $$? = 5 ] || status=1; \
 	$(BIN)/python -m pytest -m platform $(ARGS) || [ $$? = 5 ] || status=1; \
 	exit $$status
+
+faults: $(VENV)/.dev  ## break every part under load, check every invariant, write docs/faults.md (about an hour); ONLY=F03,F37
+	@$(BIN)/python -m dev.faults faults $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+soak: $(VENV)/.dev  ## constant load and random faults for SOAK_MINUTES (60), or ARGS="--invocations 100000"
+	@$(BIN)/python -m dev.faults soak $(ARGS)
 
 check: $(VENV)/.dev  ## the gate beside the tests: format, lint, types, layers, dead code, dependencies, migrations
 	@$(BIN)/python -m dev.check

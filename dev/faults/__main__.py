@@ -1,0 +1,129 @@
+"""`make faults`, `make faults ONLY=F03,F37`; `make soak`. Exit 1 on any violation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from dev import supervisor
+from dev.faults import report, rows_outside, rows_servers, rows_web, rows_workers, run, soak
+from dev.faults.checks import Result
+from dev.faults.rows import ROWS, Row
+from dev.faults.shown import SHOWN
+from dev.faults.world import ROOT, World, disks
+
+PAGE = ROOT / "docs" / "faults.md"
+PICTURE = ROOT / "docs" / "faults.svg"
+ACCOUNTS = 6
+MODULES = (rows_workers, rows_web, rows_servers, rows_outside)
+
+
+def main() -> int:
+    arguments = _arguments()
+    supervisor.raise_on_signals()
+    seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1_000_000)
+    print(f"seed {seed}", flush=True)
+    with _world(seed, arguments.keep) as (world, has_disks):
+        if arguments.what == "soak":
+            return soak.main(world, minutes=arguments.minutes, invocations=arguments.invocations, rate=arguments.rate)
+        return _faults(world, has_disks, _wanted(arguments.only), arguments)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dev.faults")
+    parser.add_argument("what", choices=("faults", "soak"))
+    parser.add_argument("--only", default="", help="F03,F37: these rows alone; the page is left as it is")
+    parser.add_argument("--times", type=int, default=1, help="each row so often")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--keep", type=Path, help="keep logs and histories there")
+    parser.add_argument("--minutes", type=float, default=float(os.environ.get("SOAK_MINUTES") or 60))
+    parser.add_argument("--invocations", type=int, help="soak until so many were accepted, instead of by time")
+    parser.add_argument("--rate", type=float, default=15.0)
+    return parser.parse_args()
+
+
+def _wanted(only: str) -> set[str]:
+    return {each.strip().upper() for each in only.split(",") if each.strip()}
+
+
+@contextmanager
+def _world(seed: int, keep: Path | None) -> Iterator[tuple[World, bool]]:
+    directory = Path(tempfile.mkdtemp(prefix="joyfull-faults-"))
+    with disks(directory) as has_disks:
+        world = World(directory, seed)
+        try:
+            world.start(ACCOUNTS, _tell)
+            yield world, has_disks
+        finally:
+            world.stop()
+            if keep is not None:
+                _keep(world, keep)
+
+
+def _keep(world: World, place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (*world.logs.glob("*.log"), *world.directory.glob("*.jsonl")):
+        (place / file.name).write_bytes(file.read_bytes())
+
+
+def _faults(world: World, has_disks: bool, wanted: set[str], arguments: argparse.Namespace) -> int:
+    world.feed()
+    began = time.monotonic()
+    results: list[Result] = []
+    for row in ROWS:
+        if wanted and not wanted & set(row.ids):
+            continue
+        if missing := _missing(row, has_disks):
+            _tell(f"not run {'+'.join(row.ids)}: {missing}")
+            continue
+        results += [run.one(world, row, _tell) for _ in range(arguments.times)]
+    shown = [id_ for id_ in SHOWN if not wanted or id_ in wanted]
+    secret = soak.secrets_in_logs(world)
+    suite_passed, suite = run.tests(shown, _tell)
+    if arguments.keep:
+        _dump(arguments.keep, results)
+    if not wanted:
+        report.write(PAGE, results, suite, suite_passed)
+        report.draw(PICTURE, world.history.accepted, _ends(world), world.spans)
+    failed = [result for result in results if not result.passed]
+    print(
+        f"{len(results)} faults in {time.monotonic() - began:.0f} s, {len(failed)} failed; tests: {suite}", flush=True
+    )
+    if secret:
+        print(f"I25 secrets in the logs: {secret}", flush=True)
+    return 1 if failed or secret or not suite_passed else 0
+
+
+def _missing(row: Row, has_disks: bool) -> str:
+    if row.needs == "disks" and not has_disks:
+        return "needs the right to mount a file system that can be filled"
+    if row.needs == "libfaketime" and not rows_outside.LIBFAKETIME:
+        return "needs libfaketime (apt install libfaketime)"
+    return ""
+
+
+def _ends(world: World) -> list[float]:
+    query = "select extract(epoch from finished_at) from invocations where finished_at is not null"
+    return [float(at) for (at,) in world.rows(query)]
+
+
+def _dump(place: Path, results: Sequence[Result]) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "results.json").write_text(json.dumps([asdict(result) for result in results], indent=1))
+
+
+def _tell(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""docs/faults.md: the table, and the picture of throughput through the faults (plain SVG)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from dev.faults.checks import Result
+from dev.faults.shown import NOT_RUN, SHOWN, order
+from dev.faults.world import Span
+
+BEGIN, END = "<!-- the table: written by make faults -->", "<!-- end of the table -->"
+BIN = 5.0
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1200, 300, 45, 40, 60
+
+
+def write(page: Path, results: Sequence[Result], suite: str, suite_passed: bool) -> None:
+    """Put the table of this run into the page, between its marks; what stands around it stays."""
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{_table(results, suite, suite_passed)}\n{END}{after}", encoding="utf-8")
+
+
+def _table(results: Sequence[Result], suite: str, suite_passed: bool) -> str:
+    lines = [
+        f"Run of {time.strftime('%Y-%m-%d')}: {len(results)} faults, {sum(r.accepted for r in results)} invocations "
+        f"accepted, {sum(r.lost for r in results)} lost, {sum(r.doubled for r in results)} doubled, "
+        f"{sum(r.twice for r in results)} charged twice, {sum(r.errors_500 for r in results)} answers 500.",
+        "",
+        "| F | fault | what was done | accepted | ended | lost | doubled | charged twice | 500 | 503 | cut off "
+        "| longest wait | verdict |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    rows: list[tuple[tuple[int, str], str]] = [(order(result.ids[0]), _line(result)) for result in results]
+    for id_, (title, named) in SHOWN.items():
+        tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in named)
+        verdict = "passed" if suite_passed else "**see the tests**"
+        rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | {verdict} |"))
+    for id_, (title, why) in NOT_RUN.items():
+        rows.append((order(id_), f"| {id_} | {title} | not run: {why} | | | | | | | | | | – |"))
+    lines += [text for _, text in sorted(rows)]
+    return "\n".join([*lines, "", f"The tests named above, in the same run: {suite.strip('= ') or 'not run'}."])
+
+
+def _line(r: Result) -> str:
+    verdict = (
+        "passed" if r.passed else "**failed**: " + "; ".join(each.replace("|", "/")[:160] for each in r.violations[:3])
+    )
+    return (
+        f"| {' '.join(r.ids)} | {r.title} | {r.injected or '–'} | {r.accepted} | {r.ended} | {r.lost} | {r.doubled} "
+        f"| {r.twice} | {r.errors_500} | {r.errors_503} | {r.cut_off} | {r.longest:.1f} s | {verdict} |"
+    )
+
+
+def draw(file: Path, accepted: Sequence[float], ended: Sequence[float], spans: Sequence[Span]) -> None:
+    """Accepted and ended a second, in steps of five seconds, with the faults behind them."""
+    began, until = min(accepted), max([*ended, *accepted]) + BIN
+    lines = [_per_second(times, began) for times in (accepted, ended)]
+    top = max(1.0, *(max(each.values(), default=0) for each in lines))
+    scale = (WIDTH - LEFT - 10) / (until - began)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        'font-size="10">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="14" font-size="13">Invocations a second through the faults (<tspan fill="#1f77b4">'
+        'accepted</tspan>, <tspan fill="#2ca02c">ended</tspan>; shaded: the fault is there)</text>',
+        *_shades(spans, began, scale),
+        *_axes(top, until - began, scale),
+    ]
+    for each, colour in zip(lines, ("#1f77b4", "#2ca02c"), strict=True):
+        steps = range(int((until - began) // BIN))
+        points = " ".join(f"{LEFT + (n + 0.5) * BIN * scale:.1f},{_y(each.get(n, 0.0), top):.1f}" for n in steps)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>')
+    file.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
+
+
+def _y(rate: float, top: float) -> float:
+    return HEIGHT - BOTTOM - rate * (HEIGHT - BOTTOM - TOP) / top
+
+
+def _shades(spans: Sequence[Span], began: float, scale: float) -> Iterator[str]:
+    for number, span in enumerate(spans):
+        left, width = LEFT + (span.began - began) * scale, max(1.0, (span.ended - span.began) * scale)
+        box = f'x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - BOTTOM - TOP}"'
+        yield f'<rect {box} fill="#d62728" opacity="0.18"/>'
+        yield f'<text x="{left:.1f}" y="{26 + 10 * (number % 3)}" font-size="8">{escape(span.name)}</text>'
+
+
+def _axes(top: float, seconds: float, scale: float) -> Iterator[str]:
+    for rate in (0, top / 2, top):
+        height = _y(rate, top)
+        yield f'<line x1="{LEFT}" x2="{WIDTH - 10}" y1="{height:.1f}" y2="{height:.1f}" stroke="#ddd"/>'
+        yield f'<text x="{LEFT - 6}" y="{height + 3:.1f}" text-anchor="end">{rate:.0f}</text>'
+    for minute in range(0, int(seconds // 60) + 1, 5):
+        left = LEFT + 60 * minute * scale
+        yield f'<text x="{left:.1f}" y="{HEIGHT - 22}" text-anchor="middle">{minute} min</text>'
+
+
+def _per_second(times: Sequence[float], began: float) -> dict[int, float]:
+    return {step: count / BIN for step, count in Counter(int((at - began) // BIN) for at in times).items()}

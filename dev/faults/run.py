@@ -1,0 +1,128 @@
+"""One fault after the other on one platform: load, break, heal, settle, check."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from common import books
+from common.kit import db, redis
+from dev.faults import checks
+from dev.faults.checks import Result
+from dev.faults.rows import Row
+from dev.faults.shown import SHOWN
+from dev.faults.world import ROOT, Span, Violation, World
+
+#: A hold without a row, or a settlement that was lost, is put right by the books' own watchman within this time.
+BOOKS_SECONDS = 120.0
+Tell = Callable[[str], None]
+
+
+def one(world: World, row: Row, tell: Tell) -> Result:
+    """Run one row of the matrix. Whatever goes wrong is in the result."""
+    result, began, clock = Result(row.ids, row.title), time.time(), time.monotonic()
+    world.history.fresh()
+    world.bells = 0
+    try:
+        with _counting_bells(world, row), world.under_load(row.rate):
+            world.sleep(2)
+            fault = time.time()
+            try:
+                result.injected = row.fault(world)
+            finally:
+                world.spans.append(Span(" ".join(row.ids), fault, time.time()))
+                world.heal()
+            world.sleep(row.after)
+        settle(world, row.settle)
+        if trouble := checks.canary(world):
+            result.violations.append(trouble)
+        settle(world, row.settle)
+        checks.all_of(world, result, began)
+    except (Violation, psycopg.Error, RuntimeError, db.Unreachable, redis.Unreachable) as error:
+        result.violations.append(f"{type(error).__name__}: {error}")
+    result.seconds = time.monotonic() - clock
+    tell(line(result))
+    return result
+
+
+def line(result: Result) -> str:
+    """One row for the terminal."""
+    verdict = "ok    " if result.passed else "FAILED"
+    figures = (
+        f"accepted {result.accepted:4d}  ended {result.ended:4d}  lost {result.lost}  doubled {result.doubled}  "
+        f"charged twice {result.twice}  500: {result.errors_500}  503: {result.errors_503}  "
+        f"cut off {result.cut_off}  longest {result.longest:5.1f} s  ({result.seconds:.0f} s)"
+    )
+    wrong = "".join(f"\n         {each}" for each in result.violations)
+    return f"{verdict} {'+'.join(result.ids):12} {figures}  {result.title}{wrong}"
+
+
+@contextmanager
+def _counting_bells(world: World, row: Row) -> Iterator[None]:
+    """Look at how many bells wait, twice a second, unless somebody else rings them too."""
+    over = threading.Event()
+
+    def look() -> None:
+        box = world.bell_box()
+        while not over.wait(0.5):
+            with contextlib.suppress(Exception):
+                world.bells = max(world.bells, int(box.llen("invocations")))
+
+    if not row.strangers_ring:
+        threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def settle(world: World, limit: float) -> None:
+    """Until nothing is open, every delivery has ended, every process has a pulse, and the books agree."""
+
+    def at_rest() -> bool:
+        with contextlib.suppress(psycopg.Error):
+            open_ = world.number("select count(*) from queue")
+            pending = world.number("select count(*) from deliveries where status = 'pending'")
+            return not open_ and not pending and world.all_alive() and world.serving()
+        return False
+
+    try:
+        world.wait_until("everything at rest", at_rest, limit)
+    except Violation as error:
+        left = world.rows("""select q.id, t.slug, q.place, q.token is not null, q.due_at, q.attempts, q.losses
+                               from queue q join tools t on t.id = q.tool_id limit 3""")
+        query = "select id, status, due_at, lease_until, parked, tries from deliveries where status = 'pending' limit 2"
+        raise Violation(f"{error}; open: {left}; deliveries: {world.rows(query)}; alive: {world.all_alive()}") from None
+    world.wait_until("the books to agree", _books_agree, BOOKS_SECONDS)
+
+
+def _books_agree() -> bool:
+    with contextlib.suppress(db.Unreachable, redis.Unreachable):
+        return not books.verify().differences
+    return False
+
+
+def tests(ids: Sequence[str], tell: Tell) -> tuple[bool, str]:
+    """The tests that show the rest of the matrix. Returns whether they passed, and their last line."""
+    named = sorted({test for id_ in ids for test in SHOWN[id_][1]})
+    if not named:
+        return True, ""
+    tell(f"       running {len(named)} tests and files of the suite for {', '.join(ids)} ...")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *named],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = next((each for each in reversed(done.stdout.splitlines()) if each.strip()), "")
+    if done.returncode:
+        tell(done.stdout[-3000:])
+    return done.returncode == 0, last
