@@ -8,7 +8,11 @@ the broker rather than in a worker.
 from kombu import Exchange, Queue
 
 # Each queue has its own exchange and key: with the defaults they would share one, and every bell would ring in all.
-task_queues = tuple(Queue(name, Exchange(name), routing_key=name) for name in ("invocations", "webhooks", "sweeps"))
+# On RabbitMQ they are quorum queues, which outlive the loss of a node; Redis knows no such thing and takes no notice.
+task_queues = tuple(
+    Queue(name, Exchange(name), routing_key=name, queue_arguments={"x-queue-type": "quorum"})
+    for name in ("invocations", "webhooks", "sweeps")
+)
 task_default_queue = "invocations"
 task_create_missing_queues = False
 
@@ -22,16 +26,17 @@ task_acks_late = False
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 
-# A broker that is silent costs a caller two seconds at most; the committed row is found by the sweep.
+# A broker that is silent costs a caller two seconds at most; the committed row is found by the sweep. `socket_…`
+# is for Redis, `write_timeout` for RabbitMQ, where common/kit/rabbit.py sees to the rest.
 task_publish_retry = False
 broker_transport_options = {
     "socket_timeout": 2.0,
     "socket_connect_timeout": 1.0,
+    "write_timeout": 2.0,
     "retry_on_timeout": False,
     "health_check_interval": 10,
     "visibility_timeout": 3600,
     "max_retries": 0,
-    "confirm_publish": True,
 }
 broker_connection_timeout = 2.0
 broker_connection_retry = True

@@ -6,15 +6,17 @@ whatever is not rung now is found by the sweep.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import log, metrics, redis
+from common.kit import log, metrics, rabbit, redis
 
 logger = log.get(__name__)
 
@@ -25,9 +27,12 @@ SEND_MAILS: Final = "mails.send"
 QUEUES: Final = {RUN_INVOCATION: "invocations", DELIVER: "webhooks", SWEEP: "sweeps", SEND_MAILS: "sweeps"}
 #: After a failed publish the broker is left alone so long: the sweep rings meanwhile.
 QUIET_SECONDS = 2.0
+#: Threads that may ring at once: fewer than Celery's pool has connections, because that one is waited for without end.
+AT_ONCE: Final = 8
 BELLS = metrics.Counter(
     "joyfull_doorbells", "Doorbells rung; the sweep finds what the failed ones were for", ["queue", "outcome"]
 )
+_ringing = threading.BoundedSemaphore(AT_ONCE)
 
 
 class _State:
@@ -41,6 +46,7 @@ def configure(broker_url: str, doorbells_max: int) -> None:
     if broker_url != _State.broker_url:
         app.cache_clear()
         _broker.cache_clear()
+        _wire.cache_clear()
     _State.broker_url = broker_url
     _State.doorbells_max = doorbells_max
     _State.quiet_until = 0.0
@@ -65,44 +71,87 @@ def ring(task: str, subject: UUID | None = None) -> bool:
     Returns whether a message was sent. Never raises for a broker in trouble.
     """
     queue = QUEUES[task]
-    if time.monotonic() < _State.quiet_until or waiting(queue) >= _State.doorbells_max:
+    if _quiet():
         return False
-    return _send(task, queue, subject)
-
-
-def _send(task: str, queue: str, subject: UUID | None) -> bool:
     try:
-        app().send_task(
-            task, args=[str(subject)] if subject else [], queue=queue, retry=False, ignore_result=True, delivery_mode=1
-        )
-    except (OperationalError, OSError) as error:
-        _State.quiet_until = time.monotonic() + QUIET_SECONDS
-        BELLS.labels(queue, "failed").inc()
-        logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
+        if _count(queue) >= _State.doorbells_max:
+            return False
+        return _send(task, queue, subject)
+    except _TROUBLES as error:
+        _leave_alone(queue, error)
         return False
-    BELLS.labels(queue, "sent").inc()
-    return True
 
 
 def ring_times(task: str, wanted: int) -> int:
     """Ring so often that `wanted` bells wait in all, at most the limit. For the sweep; returns how many were sent."""
-    queue = QUEUES[task]
-    missing = min(wanted, _State.doorbells_max) - waiting(queue)
-    sent = 0
-    while sent < missing and _send(task, queue, None):
-        sent += 1
+    queue, sent = QUEUES[task], 0
+    try:
+        missing = min(wanted, _State.doorbells_max) - _count(queue)
+        while sent < missing and _send(task, queue, None):
+            sent += 1
+    except _TROUBLES as error:
+        _leave_alone(queue, error)
     return sent
 
 
 def waiting(queue: str) -> int:
-    """How many bells wait unheard. A broker that cannot say (RabbitMQ counts differently, or it is away): 0."""
-    if _State.broker_url.startswith("amqp"):
-        return _waiting_amqp(queue)
+    """How many bells wait unheard; 0 when the broker is away."""
     try:
-        with redis.reachable():
-            return int(_broker().llen(queue))
-    except redis.Unreachable:
+        return _count(queue)
+    except _TROUBLES:
         return 0
+
+
+def on_rabbitmq() -> bool:
+    """Whether the broker is RabbitMQ; else it is Redis."""
+    return _State.broker_url.startswith("amqp")
+
+
+# -- ringing -----------------------------------------------------------------------------------------------------
+
+_TROUBLES: Final = (OperationalError, OSError, redis.Unreachable, rabbit.Unreachable)
+
+
+def _quiet() -> bool:
+    return time.monotonic() < _State.quiet_until
+
+
+def _leave_alone(queue: str, error: Exception) -> None:
+    _State.quiet_until = time.monotonic() + QUIET_SECONDS
+    BELLS.labels(queue, "failed").inc()
+    logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
+
+
+def _send(task: str, queue: str, subject: UUID | None) -> bool:
+    """False: others ring, and the broker does not answer them."""
+    if not _ringing.acquire(timeout=QUIET_SECONDS):
+        return False
+    try:
+        if _quiet():
+            return False
+        publish = _publishing(task, queue, subject)
+        if on_rabbitmq():
+            _wire().send(queue, publish)
+        else:
+            publish(None)
+    finally:
+        _ringing.release()
+    BELLS.labels(queue, "sent").inc()
+    return True
+
+
+def _publishing(task: str, queue: str, subject: UUID | None) -> Callable[[Any], object]:
+    args = [str(subject)] if subject else []
+    return lambda producer: app().send_task(
+        task, args=args, queue=queue, producer=producer, retry=False, ignore_result=True, delivery_mode=1
+    )
+
+
+def _count(queue: str) -> int:
+    if on_rabbitmq():
+        return _wire().waiting(queue, _State.doorbells_max)
+    with redis.reachable():
+        return int(_broker().llen(queue))
 
 
 @cache
@@ -111,11 +160,6 @@ def _broker() -> redis.Client:
     return redis.make_client(url)
 
 
-def _waiting_amqp(queue: str) -> int:
-    connection = app().connection_for_write()
-    away: tuple[type[Exception], ...] = (OperationalError, OSError, *connection.channel_errors)
-    try:
-        with connection, connection.channel() as channel:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-    except away:
-        return 0
+@cache
+def _wire() -> rabbit.Wire:
+    return rabbit.Wire(app().connection_for_write())

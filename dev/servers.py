@@ -56,6 +56,7 @@ class Server:
 
     name: str
     stop_signal = signal.SIGTERM
+    start_timeout = START_TIMEOUT
     never_root = False
 
     def __init__(self, directory: Path) -> None:
@@ -102,7 +103,7 @@ class Server:
 
     def wait(self) -> None:
         """Until it answers. Raises `ServerError` with the end of its log."""
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + self.start_timeout
         while not self.is_ready():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError(f"{self.name} did not start:\n{self._last_words()}")

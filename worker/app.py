@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.worker.consumer import Consumer
 
 from common import boot, jobs, settings
 from common.kit import metrics
@@ -24,6 +25,9 @@ app.conf.imports = ("worker.tasks",)
 app.conf.update(include=["worker.tasks"])
 
 POOL_SIZE = 16
+#: Celery prepares delayed messages (28 queues) wherever it sees quorum queues. Delays live in our rows.
+DELAYED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+Consumer.Blueprint.default_steps = [step for step in Consumer.Blueprint.default_steps if step != DELAYED]
 
 
 @setup_logging.connect
@@ -40,7 +44,7 @@ def _remember(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> No
 @worker_init.connect
 def _boot(**_: Any) -> None:
     boot.connect(config, process=process.me.kind, pool_size=POOL_SIZE)
-    sweeps.configure(config.public_url)
+    sweeps.configure(config)
     if config.metrics_port is not None:
         metrics.serve(config.host, config.metrics_port)
     process.me.begin(f"{process.me.kind}@{os.uname().nodename}:{os.getpid()}")

@@ -1,0 +1,140 @@
+"""A private RabbitMQ, where one is installed: for trying the other broker, in tests and by hand.
+
+A node of its own in a directory of its own, on loopback ports that were free a moment ago, without the service that
+the system's package may bring along. The Erlang port mapper that it needs is a child too, so that nothing stays.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from dev import process
+from dev.servers import Server, ServerError
+
+#: Debian keeps the scripts here; the one on its PATH changes the user and the environment first.
+_DEBIAN = Path("/usr/lib/rabbitmq/bin")
+_HEADER = b"AMQP\x00\x00\x09\x01"
+CONTROL_SECONDS = 60.0
+
+
+class RabbitMQ(Server):
+    """One node. `start` and `wait` take about five seconds. `control` is its `rabbitmqctl`.
+
+    Raises `ServerError` with the reason when there is none on this machine.
+    """
+
+    name = "rabbitmq"
+    start_timeout = 90.0
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / "rabbitmq")
+        self.binaries = _binaries()
+        self.epmd = _program("epmd")
+        self.port, self._dist_port, self._epmd_port = _free_ports(3)
+        self._mapper: subprocess.Popen[bytes] | None = None
+
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def command(self) -> list[str | Path]:
+        return [
+            "env",
+            *(f"{name}={value}" for name, value in self._environ().items()),
+            self.binaries / "rabbitmq-server",
+        ]
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlog.console = true\n")
+        with self.log.open("ab") as log:
+            command = ["env", "ERL_EPMD_ADDRESS=127.0.0.1", self.epmd, "-port", str(self._epmd_port)]
+            self._mapper = process.spawn(command, log=log.fileno())
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._stop_mapper()
+
+    def kill(self) -> None:
+        super().kill()
+        self._stop_mapper()
+
+    def _stop_mapper(self) -> None:
+        if self._mapper is not None:
+            process.stop(self._mapper)
+            self._mapper = None
+
+    def is_ready(self) -> bool:
+        """Whether it answers the first bytes of the protocol: it listens long before it does."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(_HEADER)
+                return connection.recv(1) == b"\x01"  # a method frame: connection.start
+        except OSError:
+            return False
+
+    def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl`; what it said. Raises `ServerError` when it failed."""
+        command = [str(self.binaries / "rabbitmqctl"), "--quiet", *arguments]
+        done = subprocess.run(
+            command, env=self._environ(), capture_output=True, text=True, timeout=CONTROL_SECONDS, check=False
+        )
+        if done.returncode:
+            raise ServerError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def _environ(self) -> dict[str, str]:
+        """HOME holds the cookie that the node and its control programs know each other by."""
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self.directory),
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"joyfull-{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),
+            "RABBITMQ_LOG_BASE": str(self.directory),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(self.directory / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
+            # No shell between us and the node, so that a signal reaches the node. (It has no input all the same.)
+            "RABBITMQ_ALLOW_INPUT": "1",
+            # Distribution on loopback alone; waiting schedulers sleep instead of spinning on somebody's laptop.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+        }
+
+
+def _binaries() -> Path:
+    if (_DEBIAN / "rabbitmq-server").exists():
+        return _DEBIAN
+    on_path = shutil.which("rabbitmq-server")
+    if on_path is None:
+        raise ServerError(
+            "no RabbitMQ here: there is no `rabbitmq-server` on PATH (Debian: apt install rabbitmq-server)"
+        )
+    return Path(on_path).resolve().parent
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ServerError(f"no RabbitMQ here: `{name}` of Erlang is not on PATH")
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody uses at this moment, each another."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [int(listener.getsockname()[1]) for listener in listeners]
+    finally:
+        for listener in listeners:
+            listener.close()

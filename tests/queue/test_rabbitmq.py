@@ -1,0 +1,131 @@
+"""The other broker: the same platform, ringing through RabbitMQ. Skipped where none is installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from kombu.connection import Connection
+
+from common.kit import rabbit
+from common.settings import load
+from dev import platform as parts
+from dev.platform import Platform
+from dev.rabbitmq import RabbitMQ
+from dev.servers import ServerError
+from dev.supervisor import Supervisor
+from tests.client import Client
+from tests.conftest import ROOT, free_port
+from tests.outside.receiver import Receiver
+
+Offer = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    try:
+        server = RabbitMQ(tmp_path_factory.mktemp("broker"))
+    except ServerError as reason:
+        pytest.skip(str(reason))
+    server.start()
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def on_rabbitmq(
+    rabbitmq: RabbitMQ, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """Web and workers of their own, on the test's database, so that nobody else hears what is rung here."""
+    env = {**environ, "BROKER_URL": rabbitmq.url(), "PORT": str(free_port())}
+    hub = Platform(load(env), env, Supervisor(env, tmp_path_factory.mktemp("log"), ROOT), passwords={}, tools_port=0)
+    hub.supervisor.start(parts.web(hub.settings), parts.worker("invocations", 8), parts.worker("webhooks", 4))
+    try:
+        hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
+        yield hub
+    finally:
+        hub.supervisor.stop()
+
+
+@pytest.fixture
+def client(db: None, on_rabbitmq: Platform) -> Client:
+    return Client(on_rabbitmq.url).join("pro")
+
+
+def pids(hub: Platform) -> dict[str, int]:
+    return {name: child.pid for name, child in hub.supervisor.children.items()}
+
+
+def test_an_invocation_and_its_webhook(client: Client, offer: Offer, receiver: Receiver, rabbitmq: RabbitMQ) -> None:
+    submitted = client.invoke(offer(), {"text": "hi"}, webhook_url=f"{receiver.url}/hook")
+    assert client.ended(submitted["id"])["status"] == "succeeded"
+    receiver.wait(1, timeout=30)
+    queues = dict(line.split("\t") for line in rabbitmq.control("list_queues", "name", "type").splitlines())
+    assert queues["invocations"] == queues["webhooks"] == "quorum"
+    assert not [name for name in queues if "delayed" in name]
+
+
+def test_a_broker_that_restarts_and_one_that_forgets(
+    client: Client, offer: Offer, rabbitmq: RabbitMQ, on_rabbitmq: Platform
+) -> None:
+    slug, before = offer(), pids(on_rabbitmq)
+    assert client.ended(client.invoke(slug, {"text": "before"})["id"])["status"] == "succeeded"
+    rabbitmq.control("stop_app")
+    accepted = [client.invoke(slug, {"text": "while it is down"}) for _ in range(3)]
+    rabbitmq.control("start_app")
+    assert {client.ended(each["id"])["status"] for each in accepted} == {"succeeded"}
+    rabbitmq.control("delete_queue", "invocations")
+    accepted = [client.invoke(slug, {"text": "without its queue"}) for _ in range(3)]
+    assert {client.ended(each["id"])["status"] for each in accepted} == {"succeeded"}
+    assert pids(on_rabbitmq) == before
+
+
+@contextmanager
+def silent(server: RabbitMQ) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def test_a_silent_broker_keeps_nobody_waiting(
+    client: Client, offer: Offer, rabbitmq: RabbitMQ, on_rabbitmq: Platform
+) -> None:
+    slug, before = offer(), pids(on_rabbitmq)
+    accepted = [client.invoke(slug, {"text": "first"})]
+    with silent(rabbitmq), ThreadPoolExecutor(12) as pool:
+        began = time.monotonic()
+        for n in range(2):
+            time.sleep(2 * rabbit.BELIEVED)  # what it knew of the queue is old by now
+            accepted += pool.map(lambda _, n=n: client.invoke(slug, {"text": str(n)}), range(12))
+        waited = time.monotonic() - began
+    assert waited < 20, "two seconds each time, and the machine's own slowness"
+    assert {client.ended(each["id"])["status"] for each in accepted} == {"succeeded"}
+    assert pids(on_rabbitmq) == before
+
+
+@pytest.mark.parametrize("open_before", [True, False])
+def test_no_wait_on_the_wire_is_without_end(rabbitmq: RabbitMQ, open_before: bool) -> None:
+    """Whether the connection was there before or not; and the next use makes another."""
+    with Connection(rabbitmq.url()) as connection:
+        connection.default_channel.queue_declare("bells")
+    wire = rabbit.Wire(Connection(rabbitmq.url(), connect_timeout=rabbit.SECONDS))
+    if open_before:
+        assert wire.waiting("bells", 1) == 0
+    began = time.monotonic()
+    with silent(rabbitmq):
+        time.sleep(2 * rabbit.BELIEVED)
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(wire.waiting, "bells", 1) for _ in range(8)]
+            assert {type(each.exception(30)) for each in asked} == {rabbit.Unreachable}
+    assert time.monotonic() - began < 15, "one after the other it would be sixteen"
+    assert wire.waiting("bells", 1) == wire.waiting("no such queue", 1) == 0
