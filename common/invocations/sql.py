@@ -33,11 +33,14 @@ select uuid7(), cast(:event_id as uuid), f.user_id, null, f.webhook_url
 returning 1
 """
 
-#: The row, its key, its place in the queue and its event, under the epoch that the hold was taken in: or nothing.
+#: The row, its key, its place in the queue and its event, under the epoch that the hold was taken in and with the
+#: version that the tool has: or nothing.
 SUBMIT: Final = text(f"""
 with p as materialized (
   select id from periods
    where id = :period_id and epoch = :epoch and closed_at is null and access_ended_at is null and ends_at > now()
+     and exists (select 1 from tools t where t.id = :tool_id and t.version = :tool_version and t.is_active
+                    and t.archived_at is null)
      for share),
 k as (
   insert into idempotency_keys (user_id, key, request_hash, invocation_id)

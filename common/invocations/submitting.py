@@ -17,6 +17,8 @@ from common.errors import (
     FieldError,
     IdempotencyKeyReused,
     Invalid,
+    NotFound,
+    PlatformError,
     RateLimited,
     ToolUnavailable,
 )
@@ -50,14 +52,26 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     fingerprint = _fingerprint(order.body)
     if replay := _replay(caller, tool_ref, order, fingerprint):
         return replay
-    tool = tools.find(tool_ref)
-    amount = check(tool.current, order.input, order.max_tokens)
-    accepted = _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
+    accepted = _accept(caller, tool_ref, order, fingerprint)
     if not accepted.replayed:
         failpoints.at("web.after_commit")
         jobs.ring(jobs.RUN_INVOCATION, accepted.id)
         failpoints.at("web.after_publish")
     return accepted
+
+
+def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted:
+    """Check and make it with the tool as this process knows it. The commit, or else the refusal, tells whether that is
+    how the tool is: then it stands, otherwise everything is done again with the tool as it is.
+    """
+    while True:
+        tool = tools.remembered(tool_ref)
+        try:
+            amount = check(tool.current, order.input, order.max_tokens)
+            return _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
+        except PlatformError:
+            if tools.is_current(tool):
+                raise
 
 
 def check(tool: Version, value: Any, max_tokens: int | None) -> int:
@@ -138,6 +152,8 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
             return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
         if replay := _replay(caller, tool_ref, order, fingerprint):
             return replay
+        if not tools.is_current(tool):
+            raise NotFound
         _catch_up(purse, hold)
     raise DependencyUnavailable("The budget kept changing underneath; nothing was done.", retry_after=1)
 
@@ -172,6 +188,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "place": hold.place,
         "tool_id": tool.tool_id,
         "tool_version_id": tool.id,
+        "tool_version": tool.version,
         "timeout_seconds": tool.timeout_seconds,
         "key": order.idempotency_key,
         "request_id": order.request_id,

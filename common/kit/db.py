@@ -7,12 +7,18 @@ differs: nothing was done (`Unreachable`), try again (`Busy`), or *nobody knows*
 
 from __future__ import annotations
 
-import select
+import ctypes
+import errno
+import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
+import psycopg
+from psycopg.rows import namedtuple_row
 from sqlalchemy import Engine, Row, TextClause, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
@@ -86,6 +92,9 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         pool_use_lifo=True,
+        # As `once` needs them; a transaction asks for its own isolation (below) and gives it back.
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
         hide_parameters=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
@@ -100,20 +109,24 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         },
     )
     event.listen(engine, "checkout", _drop_dead)
-    return engine
+    return engine.execution_options(isolation_level="READ COMMITTED")
 
 
 def _drop_dead(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: Any) -> None:
-    """Refuse a pooled connection that the server has closed, without a round trip: its socket is readable."""
-    pgconn = connection.pgconn
-    if pgconn.socket >= 0 and _readable(pgconn.socket):
+    """Refuse a pooled connection that the server has closed, without a round trip: there is something to read."""
+    fd = connection.pgconn.socket
+    if fd >= 0 and not _silent(fd):
         raise exc.DisconnectionError("the server closed this connection while it was idle")
 
 
-def _readable(fd: int) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN | select.POLLHUP | select.POLLERR)
-    return bool(poller.poll(0))
+def _silent(fd: int) -> bool:
+    """Whether a socket has nothing to read, not even its end. (By libc, because gevent's `poll` costs a loop turn.)"""
+    return int(_libc.recv(fd, _peeked, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)) < 0 and ctypes.get_errno() in _NOTHING
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_peeked = ctypes.create_string_buffer(1)
+_NOTHING = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 def engine() -> Engine:
@@ -175,30 +188,61 @@ def transaction() -> Iterator[Session]:
 def once(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]:
     """Run one statement that is its own transaction: one round trip, committed when this returns.
 
+    This is the way of the hot statements, so it goes past most of SQLAlchemy: its pool, then the driver. The rows are
+    named tuples.
+
     Raises:
         Unreachable: no connection could be had; nothing was sent.
         Busy: refused by the server; nothing was committed.
         CommitUnknown: the connection died after the statement was sent.
     """
-    with _translated():
-        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
-    try:
-        result = connection.execute(statement, parameters)
-        return list(result) if result.returns_rows else []
-    except exc.DBAPIError as error:
-        if error.connection_invalidated or (not _sqlstate(error) and isinstance(error, exc.OperationalError)):
-            raise _counted(CommitUnknown(str(error.orig))) from error
-        raise _translate(error) from error
-    finally:
-        connection.close()
+    with _executed(statement, parameters) as cursor:
+        return cursor.fetchall() if cursor.description else []
 
 
 def count(statement: TextClause, parameters: Mapping[str, Any]) -> int:
     """As `once`, for a statement that returns no rows: how many it changed."""
+    with _executed(statement, parameters) as cursor:
+        return cursor.rowcount
+
+
+@contextmanager
+def _executed(statement: TextClause, parameters: Mapping[str, Any]) -> Iterator[psycopg.RawCursor[Any]]:
+    query, names = _positional(statement)
     with _translated():
-        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
-    with connection, _translated():
-        return connection.execute(statement, parameters).rowcount
+        pooled = engine().raw_connection()
+    driver: Any = pooled.driver_connection
+    try:
+        cursor = psycopg.RawCursor(driver, row_factory=namedtuple_row)
+        yield cursor.execute(query, [parameters[name] for name in names])
+    except psycopg.Error as error:
+        wrapped = _wrapped(error)
+        if driver.closed:
+            pooled.invalidate()
+        if driver.closed or (error.sqlstate is None and isinstance(error, psycopg.OperationalError)):
+            raise _counted(CommitUnknown(str(error))) from error
+        raise _translate(wrapped) from error
+    finally:
+        pooled.close()
+
+
+def _wrapped(error: psycopg.Error) -> exc.DBAPIError:
+    """An error of the driver as SQLAlchemy would have raised it."""
+    return cast("exc.DBAPIError", exc.DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True))
+
+
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
+
+
+@lru_cache(maxsize=1_000)
+def _positional(statement: TextClause) -> tuple[bytes, tuple[str, ...]]:
+    """A statement as the server takes it ($1, $2, …), and the names of its parameters in that order.
+
+    The same bytes every time: the driver neither parses nor hashes them again, and knows them as prepared.
+    """
+    numbers: dict[str, int] = {}
+    query = _PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", statement.text)
+    return query.replace("\\:", ":").encode(), tuple(numbers)
 
 
 @contextmanager
@@ -247,6 +291,8 @@ def _translated() -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _translate(error) from error
+    except psycopg.Error as error:  # a new connection of `once` could not be made
+        raise _translate(_wrapped(error)) from error
     except exc.TimeoutError as error:
         raise _counted(Unreachable("no free database connection")) from error
 

@@ -1,7 +1,19 @@
 """Tools: what can be called (`catalogue`), with what (`schemas`), and who changes that (`editing`)."""
 
 from common.tools import editing
-from common.tools.catalogue import REMEMBERED, Listed, Price, Version, catalogue, everything, find, get, version
+from common.tools.catalogue import (
+    REMEMBERED,
+    Listed,
+    Price,
+    Version,
+    catalogue,
+    everything,
+    find,
+    get,
+    is_current,
+    remembered,
+    version,
+)
 from common.tools.schemas import check_schema, output_fault, validate_input
 
 __all__ = [
@@ -15,7 +27,9 @@ __all__ = [
     "everything",
     "find",
     "get",
+    "is_current",
     "output_fault",
+    "remembered",
     "validate_input",
     "version",
 ]

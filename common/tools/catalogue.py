@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 
 from common.errors import NotFound
 from common.kit import crypto, db
@@ -93,6 +93,33 @@ def find(ref: str) -> Listed:
     if row is None:
         raise NotFound("There is no such tool.")
     return listed(*row)
+
+
+def remembered(ref: str) -> Listed:
+    """As `find`, from this process's memory if it has met the tool: perhaps as it was, so ask `is_current` afterwards.
+
+    Raises `NotFound`.
+    """
+    known = _known.get(ref)
+    if known is None:
+        known = find(ref)
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        _known[ref] = known
+    return known
+
+
+def is_current(tool: Listed) -> bool:
+    """Whether this is how the active tool still is: every change makes a new version. If not, it is forgotten."""
+    current = bool(db.once(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
+    if not current:
+        for ref in [ref for ref, known in list(_known.items()) if known.id == tool.id]:
+            _known.pop(ref, None)
+    return current
+
+
+_known: dict[str, Listed] = {}
+_IS_CURRENT = text("select 1 from tools where id = :id and version = :version and is_active and archived_at is null")
 
 
 def get(tool_id: UUID) -> Listed:
