@@ -18,6 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import UUIDConverter
 
 from common import boot
+from common.kit import tracing
 from common.settings import Settings
 from web import auth, cli, components, docs, document, hooks, openapi, problems
 from web.api import (
@@ -38,6 +39,7 @@ from web.api import (
 )
 from web.api import auth as auth_api
 from web.blueprint import Blueprint
+from web.tracing import traced
 
 BASE = "/api/v1"
 POOL_SIZE = 16
@@ -136,6 +138,8 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = RESOURCES) -
     _allow_origins(app, settings)
     _refuse_undecided(app)
     cli.register(app, settings)
+    if tracing.enabled():
+        app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

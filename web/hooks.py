@@ -9,7 +9,7 @@ from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
 from common import errors
-from common.kit import clock, log, metrics
+from common.kit import clock, log, metrics, tracing
 from web import limits
 from web.problems import NotAcceptable
 
@@ -82,6 +82,12 @@ def _account(response: Response) -> Response:
     method = request.method if request.method in _METHODS else "other"
     REQUESTS.labels(method, route, response.status_code).inc()
     LATENCY.labels(method, route).observe(seconds)
+    status = response.status_code
+    tracing.note(
+        {"http.route": route, "http.response.status_code": status, "request_id": g.request_id},
+        name=f"{method} {route}",
+        failed=str(status) if status >= 500 else None,
+    )
     logger.info(
         "request",
         method=method,

@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Final
 
 from common import boot, invocations, jobs, webhooks
-from common.kit import clock, db, failpoints, log, metrics
+from common.kit import clock, db, failpoints, log, metrics, tracing
 from common.kit.outbound import Door
 from common.webhooks import Attempt, Claim, Event, Room
 from worker.lanes import Lanes
@@ -100,7 +101,9 @@ class Sender:
         data = _data(event)
         keys = claim.secrets or [webhooks.default_secret(event.user_id)]
         failpoints.at("hook.before_send")
-        attempt = webhooks.send(self._door, claim.url, keys, event, data)
+        with _traced(claim):
+            attempt = webhooks.send(self._door, claim.url, keys, event, data)
+            tracing.note(failed=None if attempt.ok else str(attempt.http_status or "no answer"))
         if attempt.ok:
             failpoints.at("hook.after_2xx")
         return attempt
@@ -125,6 +128,15 @@ class Sender:
             finally:
                 self._parking.release()
         return room
+
+
+def _traced(claim: Claim) -> AbstractContextManager[None]:
+    """As part of the trace of the request that made the invocation, when anything is traced at all."""
+    event = claim.event
+    if not tracing.enabled():
+        return nullcontext()
+    parent = None if event.invocation_id is None else invocations.traceparent(event.invocation_id)
+    return tracing.span("webhooks.deliver", "consumer", parent, type=event.type, tries=claim.tries)
 
 
 def _data(event: Event) -> Mapping[str, Any]:

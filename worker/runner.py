@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from common import adapters, boot, breakers, invocations, jobs, tools
 from common.adapters import Ids, ToolFailure
 from common.errors import ToolUnavailable
 from common.invocations import Appetite, End, Task, counting
-from common.kit import crypto, db, failpoints, log
+from common.kit import crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from worker import retries
 from worker.process import Process, Running, bound
@@ -41,7 +42,7 @@ def work(me: Process, announce: Callable[[str], object]) -> None:
     while task is not None:
         turns += 1
         announce(str(task.id))
-        with bound(task):
+        with bound(task), _traced(task):
             task = run(me, task, appetite)
     if not appetite().hungry:
         jobs.ring(jobs.RUN_INVOCATION)
@@ -74,8 +75,14 @@ def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | Non
         me.leave(running)
 
 
+def _traced(task: Task) -> AbstractContextManager[None]:
+    ids = {"invocation_id": str(task.id), "request_id": task.request_id}
+    return tracing.span("invocations.run", "consumer", task.traceparent, attempt=task.attempt, **ids)
+
+
 def _end(task: Task, end: End, appetite: Appetite) -> Task | None:
     counting.called(task, end)
+    tracing.note({"outcome": end.outcome}, failed=end.error_code)
     return invocations.end(task, end, appetite)
 
 
@@ -89,7 +96,8 @@ def _call(running: Running) -> End:
         raise ToolFailure("credential_unavailable", "The tool's credential cannot be read.", sent=False) from error
     if not version.idempotent and not invocations.sending(task):
         raise Aborted
-    with breakers.calling(version.tool_id, version.timeout_seconds):
+    span = tracing.span(f"call {version.slug}", "client", tool=version.slug, version=version.version)
+    with breakers.calling(version.tool_id, version.timeout_seconds), span:
         failpoints.at("worker.before_send")
         result = adapters.call(
             boot.door(), version, task.input, secret=secret, ids=Ids(task.id, task.request_id), call=running.call

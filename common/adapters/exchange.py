@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from common.adapters import reading
-from common.kit import clock, log
+from common.kit import clock, log, tracing
 from common.kit.outbound import Aborted, Answer, Broken, Call, Door, OutboundError, Refused, TimedOut, TooLarge
 from common.tools import Version
 from common.webhooks.schedule import retry_after
@@ -89,6 +89,7 @@ class Outgoing:
 def headers(version: Version, ids: Ids, secret: str | None, *, body: bool) -> dict[str, str]:
     """The tool's own headers, then ours: its cannot replace the ids or the credential."""
     ours = {"Idempotency-Key": str(ids.invocation_id), "X-Request-ID": ids.request_id, **_credential(version, secret)}
+    ours |= tracing.headers()
     given = {"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})}
     merged: dict[str, tuple[str, str]] = {}
     for name, value in (*given.items(), *version.headers.items(), *ours.items()):

@@ -17,7 +17,7 @@ writes everything else that follows from the end (`sql.py`).
 
 from common.invocations import counting, sweeping
 from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
-from common.invocations.reading import event_data, events_data, get, get_many, listing
+from common.invocations.reading import event_data, events_data, get, get_many, listing, traceparent
 from common.invocations.running import (
     Appetite,
     cancel,
@@ -64,5 +64,6 @@ __all__ = [
     "sending",
     "submit",
     "sweeping",
+    "traceparent",
     "wire",
 ]

@@ -59,6 +59,7 @@ class Task:
     losses: int
     request_id: str
     seconds_left: float
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,12 @@ def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str,
     return wire(at_event(get(invocation_id, None), event_type, attempts))
 
 
+def traceparent(invocation_id: UUID) -> str | None:
+    """The trace of the request that made it; asked only where something is traced."""
+    rows = db.once(sql.TRACEPARENT, {"id": invocation_id})
+    return rows[0].traceparent if rows else None
+
+
 def events_data(events: Collection[tuple[str, UUID, int]]) -> list[dict[str, Any] | None]:
     """As `event_data`, for many (type, invocation, attempts) with one statement; None where there is none any more."""
     found = get_many({invocation_id for _, invocation_id, _ in events})

@@ -89,6 +89,7 @@ def _task(row: Row[Any]) -> Task | None:
         attempt=row.next_attempts,
         losses=row.next_losses,
         request_id=row.next_request_id,
+        traceparent=row.next_traceparent,
         seconds_left=float(row.next_seconds_left),
     )
 

@@ -47,10 +47,11 @@ k as (
   select :user_id, cast(:key as text), :request_hash, :id from p where cast(:key as text) is not null),
 f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, metadata,
-                           webhook_url, webhook_events, held, request_id, expires_at)
+                           webhook_url, webhook_events, held, request_id, traceparent,
+                           expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          cast(:metadata as jsonb), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
-         :request_id, now() + make_interval(secs => :expires_in)
+         :request_id, cast(:traceparent as text), now() + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
@@ -112,7 +113,8 @@ returning 1"""
 _TASK_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as next_period_id,
        t.tool_id as next_tool_id, t.tool_version_id as next_tool_version_id, t.held as next_held,
        t.attempts as next_attempts, t.losses as next_losses, t.token as next_token, ti.input as next_input,
-       ti.request_id as next_request_id, extract(epoch from t.expires_at - now()) as next_seconds_left,
+       ti.request_id as next_request_id, ti.traceparent as next_traceparent,
+       extract(epoch from t.expires_at - now()) as next_seconds_left,
        case when t.rank > (select last_value from vt) then setval('vt', t.rank) end as vt"""
 
 
@@ -318,6 +320,7 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
   left join queue q on q.id = i.id
 """
 GET: Final = text(VIEW + " where i.id = :id and (cast(:user_id as uuid) is null or i.user_id = :user_id)")
+TRACEPARENT: Final = text("select traceparent from invocations where id = :id")
 GET_MANY: Final = text(VIEW + " where i.id = any(cast(:ids as uuid[]))")
 # -- sweeping ----------------------------------------------------------------------------------------------------
 

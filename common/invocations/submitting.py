@@ -24,7 +24,7 @@ from common.errors import (
 )
 from common.invocations import sql
 from common.invocations.model import Invocation, Order, Submitted
-from common.kit import db, failpoints, jsonb, log
+from common.kit import db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
 from common.standing import Caller
 from common.subscriptions import PeriodTerms
@@ -192,6 +192,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "timeout_seconds": tool.timeout_seconds,
         "key": order.idempotency_key,
         "request_id": order.request_id,
+        "traceparent": tracing.traceparent(),
         "expires_in": order.expires_in,
         "input": jsonb.dumps(order.input),
         "metadata": jsonb.dumps(order.metadata),

@@ -78,6 +78,8 @@ class Invocation(Base):
     expires_at: Mapped[Instant]
     cancel_requested_at: Mapped[Instant | None]
     trouble: Mapped[bool | None]
+    #: The trace of the request that made it, for whoever goes on with it; null when nothing is traced.
+    traceparent: Mapped[str | None]
 
     __table_args__ = (
         CheckConstraint(one_of("status", ("open", *ENDS)), name="status"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from common.kit import clock, crypto
+from common.kit import clock, crypto, tracing
 from common.kit.outbound import Answer, Door, OutboundError
 from common.webhooks import schedule, signing
 from common.webhooks.model import BUSY, Attempt, Event, Sealed
@@ -52,7 +52,7 @@ def _request(
     keys: Sequence[Sealed], event: Event, data: Mapping[str, Any], at: datetime
 ) -> tuple[dict[str, str], bytes]:
     payload = body(event, data)
-    headers = {"Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json", **tracing.headers()}
     headers |= signing.sign([key.open() for key in keys], event.id, int(at.timestamp()), payload)
     request_id = data.get("request_id")
     if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id):

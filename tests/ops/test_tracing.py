@@ -1,0 +1,136 @@
+"""One trace from the request through queue and tool to the webhook, as a collector of OpenTelemetry sees it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from common.kit import tracing
+from common.settings import load
+from dev import platform as parts
+from dev.supervisor import Supervisor
+from tests.client import Client
+from tests.conftest import ROOT, free_port
+from tests.ops.collector import Collector
+from tests.outside.receiver import Receiver, Reply
+
+Offer = Callable[..., str]
+INVOKE = "POST /api/v1/tools/<tool>/invoke"
+CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as server:
+        yield server
+
+
+@pytest.fixture
+def traced(environ: dict[str, str], db: None, collector: Collector, tmp_path: Path) -> Iterator[str]:
+    """A small platform of its own that sends its traces to the collector; → its URL."""
+    env = {
+        **environ,
+        "PORT": str(free_port()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
+    settings = load(env)
+    supervisor = Supervisor(env, tmp_path, ROOT)
+    supervisor.start(parts.web(settings), parts.worker("invocations", 4), parts.worker("webhooks", 4))
+    url = parts.local_url(settings.host, settings.port)
+    try:
+        supervisor.wait_for(lambda: parts.serving(f"{url}/ready"), "web")
+        yield url
+    finally:
+        supervisor.stop()
+
+
+@pytest.mark.xdist_group("platform")
+def test_one_trace_from_the_request_to_the_webhook(
+    traced: str, collector: Collector, offer: Offer, receiver: Receiver, database_url: str
+) -> None:
+    client = Client(traced).join()
+    receiver.always("/tool", Reply(200, body=b'{"units": 1}', headers={"Content-Type": "application/json"}))
+    slug = offer(endpoint_url=f"{receiver.url}/tool", auth={"type": "bearer", "secret": "canary-of-the-tool"})
+    submitted = client.invoke(slug, {"text": "canary-of-the-input"}, webhook_url=f"{receiver.url}/hook")
+    client.ended(submitted["id"])
+    (hook,) = receiver.wait(1, "/hook", timeout=30)
+    (called,) = receiver.requests("/tool")
+
+    spans = collector.wait(INVOKE, "invocations.run", f"call {slug}", "webhooks.deliver")
+    request, run, deliver = spans[INVOKE], spans["invocations.run"], spans["webhooks.deliver"]
+    call = spans[f"call {slug}"]
+    assert [span.service for span in (request, run, call, deliver)] == [
+        "joyfull-web", "joyfull-invocations", "joyfull-invocations", "joyfull-webhooks",
+    ]  # fmt: skip
+    assert {span.trace for span in (request, run, call, deliver)} == {request.trace}
+    assert [span.parent for span in (request, run, call, deliver)] == ["", request.id, run.id, request.id]
+    assert run.attributes["invocation_id"] == submitted["id"]
+    assert (request.attributes["http.response.status_code"], request.failed) == (202, False)
+    assert (hook.header("traceparent") or "").startswith(f"00-{request.trace}-{deliver.id}-")
+    assert (called.header("traceparent") or "").startswith(f"00-{request.trace}-{call.id}-")
+    sent = b"".join(collector.bodies)
+    for secret in (b"canary-of-the-tool", b"canary-of-the-input", client.email.encode(), receiver.url.encode()):
+        assert secret not in sent
+    with psycopg.connect(database_url) as connection:
+        stored = connection.execute("select traceparent from invocations where id = %s", (submitted["id"],)).fetchone()
+    assert stored
+    assert stored[0].startswith(f"00-{request.trace}-{request.id}-")
+
+
+@pytest.mark.xdist_group("platform")
+def test_a_callers_own_trace_goes_on(traced: str, collector: Collector, offer: Offer) -> None:
+    client = Client(traced).join()
+    bad = offer("/fail?status=400")
+    client.ended(client.invoke(bad, {"text": "x"}, headers={"traceparent": CALLER})["id"])
+    spans = collector.wait(INVOKE, "invocations.run", f"call {bad}")
+    assert {span.trace for span in spans.values()} == {CALLER.split("-")[1]}
+    assert spans[INVOKE].parent == CALLER.split("-")[2]
+    assert spans["invocations.run"].failed
+    assert spans[f"call {bad}"].failed
+
+
+@pytest.mark.parametrize(
+    "sent", ["00-" + "0" * 32 + "-00f067aa0ba902b7-01", "00-abc", CALLER.upper(), CALLER + "-x", "é"]
+)
+def test_what_is_no_traceparent_begins_a_trace_of_its_own(collector: Collector, sent: str) -> None:
+    tracing.configure(collector.url, "test")
+    try:
+        with tracing.span("around", "server", CALLER), tracing.span("inside", "server", sent):
+            found = tracing.traceparent()
+    finally:
+        tracing.stop()
+    assert found
+    assert tracing.TRACEPARENT.fullmatch(found)
+    assert CALLER.split("-")[1] not in found
+
+
+def test_without_an_endpoint_nothing_is_imported_and_nothing_sent() -> None:
+    code = (
+        "import sys; from common.kit import tracing; tracing.configure(None, 'web')\n"
+        "with tracing.span('x', 'server', None): tracing.note(failed='y')\n"
+        "assert (tracing.traceparent(), tracing.headers(), tracing.enabled()) == (None, {}, False)\n"
+        "assert not [name for name in sys.modules if name.startswith(('opentelemetry', 'google'))]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_an_endpoint_without_the_packages_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(tracing.NotInstalled, match=r"requirements-tracing\.txt"):
+        tracing.configure("http://127.0.0.1:1", "web")
+    assert not tracing.enabled()
+
+
+@pytest.mark.xdist_group("platform")
+def test_a_silent_collector_costs_no_request(traced: str, collector: Collector, offer: Offer) -> None:
+    client = Client(traced).join()
+    slug = offer()
+    collector.silent = True
+    for _ in range(5):
+        assert client.ended(client.invoke(slug, {"text": "x"})["id"], within=20)["status"] == "succeeded"
