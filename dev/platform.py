@@ -89,6 +89,7 @@ def start(hub: Platform) -> None:
     for port in (settings.port, settings.flower_port, hub.tools_port):
         require_free(settings.host, port)
     first, *others = workers(settings)
+    supervisor.warm_up()
     supervisor.start(example_tools(settings.host, hub.tools_port), web(settings))
     migrate(hub)
     supervisor.start(first)
@@ -111,7 +112,7 @@ def worker(queue: str, threads: int, number: int = 1) -> Part:
     """One Celery process that listens to one queue. A warm shutdown lets running calls end."""
     name = f"{queue}-{number}"
     options = ["-P", "threads", "-c", str(threads), "-Q", queue, "-n", f"{name}@%h", "-l", "WARNING"]
-    return Part(name, [*_celery("worker"), *options, "--without-gossip", "--without-mingle"], grace=15)
+    return Part(name, [*_celery("worker"), *options, "--without-gossip", "--without-mingle"], grace=15, warm=True)
 
 
 def workers(settings: Settings) -> list[Part]:
@@ -130,8 +131,8 @@ def background(settings: Settings) -> list[Part]:
     return [
         worker("webhooks", WEBHOOK_THREADS),
         worker("sweeps", SWEEP_THREADS),
-        Part("beat", [*_celery("beat"), "--schedule", schedule, "--pidfile=", "-l", "WARNING"]),
-        Part("flower", [*_celery("flower"), *address, *state, "--logging=warning"], credentials),
+        Part("beat", [*_celery("beat"), "--schedule", schedule, "--pidfile=", "-l", "WARNING"], warm=True),
+        Part("flower", [*_celery("flower"), *address, *state, "--logging=warning"], credentials, warm=True),
     ]
 
 

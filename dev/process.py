@@ -20,7 +20,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Protocol
 
 LINUX = sys.platform == "linux"
 NOBODY = 65534
@@ -37,6 +37,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: IO[bytes] | int | None = None,
+    stdin: int = subprocess.DEVNULL,
     dies_by: signal.Signals = signal.SIGKILL,
     never_root: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -56,7 +57,7 @@ def spawn(
         [str(part) for part in command],
         env=None if env is None else dict(env),
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=log,
         stderr=None if log is None else subprocess.STDOUT,
         process_group=0,
@@ -64,7 +65,19 @@ def spawn(
     )
 
 
-def stop(child: subprocess.Popen[bytes], *, by: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
+class Process(Protocol):
+    """A child, as far as it is used: `subprocess.Popen` is one."""
+
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
+def stop(child: Process, *, by: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
     """Ask with `by`, wait `grace` seconds, then kill. Returns when it is gone; harmless when it is gone already."""
     if child.poll() is None:
         child.send_signal(by)
@@ -75,7 +88,7 @@ def stop(child: subprocess.Popen[bytes], *, by: signal.Signals = signal.SIGTERM,
     child.wait()
 
 
-def stop_group(child: subprocess.Popen[bytes], *, grace: float) -> None:
+def stop_group(child: Process, *, grace: float) -> None:
     """`stop` for a child with children of its own: what is left of its group after `grace` seconds is killed."""
     try:
         child.wait(grace)

@@ -7,14 +7,14 @@ killed with SIGKILL. `dev.process` sees to the second.
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from dev import process
+from dev import nursery, process
+from dev.nursery import Nursery
 from dev.servers import ServerError
 
 FIRST_DELAY = 0.2
@@ -33,15 +33,17 @@ class Part:
     environ: Mapping[str, str] = field(default_factory=dict)
     #: Seconds between SIGTERM and SIGKILL.
     grace: float = 10.0
+    #: `python -m celery …`, forked from the nursery where that is possible.
+    warm: bool = False
 
 
 class Child:
     """A part that runs, or waits to be started again."""
 
-    def __init__(self, part: Part, environ: Mapping[str, str], log: Path, cwd: Path) -> None:
-        self.part, self.log = part, log
+    def __init__(self, part: Part, environ: Mapping[str, str], log: Path, cwd: Path, nursery: Nursery) -> None:
+        self.part, self.log, self._nursery = part, log, nursery
         self._environ, self._cwd = {**environ, **part.environ}, cwd
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: process.Process | None = None
         self._started = 0.0
         self._failures = 0
         self._due = 0.0
@@ -58,9 +60,15 @@ class Child:
         return self._process.pid
 
     def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = process.spawn(self.part.command, env=self._environ, cwd=self._cwd, log=log.fileno())
+        self._process = self._fork() if self.part.warm and nursery.POSSIBLE else self._spawn()
         self._started = time.monotonic()
+
+    def _fork(self) -> process.Process:
+        return self._nursery.spawn(self.part.command, self._environ, self.log)
+
+    def _spawn(self) -> process.Process:
+        with self.log.open("ab") as log:
+            return process.spawn(self.part.command, env=self._environ, cwd=self._cwd, log=log.fileno())
 
     def keep_up(self, tell: Callable[[str], None]) -> None:
         """Notice a death, and start again when its time has come."""
@@ -102,11 +110,17 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self._environ, self._logs, self._cwd, self._tell = environ, logs, cwd, tell
         logs.mkdir(parents=True, exist_ok=True)
+        self._nursery = Nursery(environ, cwd, logs / "nursery.log")
+
+    def warm_up(self) -> None:
+        """Begin with what `warm` parts will need, while something else is started."""
+        if nursery.POSSIBLE:
+            self._nursery.begin()
 
     def start(self, *parts: Part) -> None:
         """Start these now, beside those that run already."""
         for part in parts:
-            child = Child(part, self._environ, self._logs / f"{part.name}.log", self._cwd)
+            child = Child(part, self._environ, self._logs / f"{part.name}.log", self._cwd, self._nursery)
             self.children[part.name] = child
             child.start()
 
@@ -122,7 +136,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise ServerError(f"{what} is not ready after {timeout:.0f} s; see {self._logs}")
             self.tick()
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def run(self) -> NoReturn:
         """Keep everything up until something is raised: Ctrl-C, say."""
@@ -138,6 +152,7 @@ class Supervisor:
         for child in self.children.values():
             child.finish(asked + child.part.grace)
         self.children.clear()
+        self._nursery.end()
 
 
 def raise_on_signals() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from dev import nursery
 from dev.supervisor import FIRST_DELAY, Part, Supervisor
 from tests.conftest import ROOT, free_port
 
@@ -88,6 +89,32 @@ def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
         steady.signal(signal.SIGKILL)
         supervisor.wait_for(lambda: any("steady ended (killed by SIGKILL)" in line for line in said), "its death")
         supervisor.wait_for(lambda: steady.is_up and steady.pid != before, "its return")
+    finally:
+        supervisor.stop()
+    assert not steady.is_up
+
+
+@pytest.mark.skipif(not nursery.POSSIBLE, reason="forking from the nursery needs Linux and pidfds")
+def test_a_process_out_of_the_nursery_is_like_any_other(tmp_path: Path) -> None:
+    """Its own environment, arguments, log and exit status; killed it comes back, also when the nursery died."""
+    said: list[str] = []
+    supervisor = Supervisor({**os.environ, "ANIMAL": "swan"}, tmp_path, ROOT, said.append)
+    show = [sys.executable, "-m", "tests.dev.duckling"]
+    supervisor.start(Part("shown", [*show, "--status", "3"], {"COLOUR": "grey"}, warm=True))
+    supervisor.start(Part("steady", [*show, "--stay"], grace=2, warm=True))
+    steady = supervisor.children["steady"]
+    try:
+        supervisor.wait_for(lambda: bool(said), "the end of the one that does not stay")
+        assert "shown ended (status 3)" in said[0]
+        supervisor.wait_for(lambda: "stays" in (tmp_path / "steady.log").read_text(), "the one that stays")
+        shown = json.loads((tmp_path / "shown.log").read_text().splitlines()[0])
+        assert shown.pop("pid") == shown.pop("group")
+        assert shown == {"arguments": ["--status", "3"], "animal": "swan", "colour": "grey"}
+        parent = int(Path(f"/proc/{steady.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        before = steady.pid
+        os.kill(parent, signal.SIGKILL)
+        supervisor.wait_for(lambda: steady.is_up and steady.pid != before, "a new nursery", timeout=120)
+        assert not Path(f"/proc/{before}").exists(), "it died with its nursery"
     finally:
         supervisor.stop()
     assert not steady.is_up

@@ -1,0 +1,223 @@
+"""Celery processes that start quickly and share their memory: forked from one process that has imported everything.
+
+Six of them import the same hundred megabytes in a second and a half of CPU time each, or once. Only for the platform on
+one machine (`make run`, the demo, tests): elsewhere a process is started as docs/operations.md says.
+
+The nursery has one thread and is a child of the supervisor; what it forks is a process of the supervisor's like any
+other: it has a process group of its own, is watched and signalled through a pidfd, and dies with its parents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dev import process
+
+POSSIBLE = process.LINUX and hasattr(os, "pidfd_open")
+
+#: What a Celery process of ours has imported when it is up. Not `worker.app`: it reads the settings.
+_IMPORTS = (
+    "celery.apps.beat",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.thread",
+    "celery.loaders.app",
+    "celery.worker.consumer",
+    "celery.worker.pidbox",
+    "celery.worker.strategy",
+    "kombu.transport.redis",
+    "psycopg",
+    "worker.delivery",
+    "worker.runner",
+    "worker.sweeps",
+)
+_LONGEST_MESSAGE = 1 << 20
+_PR_SET_PDEATHSIG = 1
+
+
+class Forked:
+    """A process out of the nursery, with what is used of `subprocess.Popen`."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._nursery, self._pidfd = nursery, os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        if self.returncode is None and select.select([self._pidfd], [], [], 0)[0]:
+            self._ended()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end. Raises `subprocess.TimeoutExpired`."""
+        if self.returncode is None:
+            if not select.select([self._pidfd], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+            self._ended()
+        assert self.returncode is not None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Harmless when it is gone."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self) -> None:
+        self.returncode = self._nursery.status(self.pid)
+        os.close(self._pidfd)
+
+
+class Nursery:
+    """The supervisor's end. The process behind it starts with the first `spawn`, and again when it has died."""
+
+    def __init__(self, environ: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self._environ, self._cwd, self._log = environ, cwd, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._statuses: dict[int, int] = {}
+
+    def begin(self) -> None:
+        """Let it import now, while the caller waits for something else."""
+        if self._process is None or self._process.poll() is not None:
+            if self._socket is not None:
+                self._socket.close()
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs, self._log.open("ab") as log:
+                command = [sys.executable, "-m", "dev.nursery"]
+                self._process = process.spawn(
+                    command, env=self._environ, cwd=self._cwd, log=log.fileno(), stdin=theirs.fileno()
+                )
+
+    def spawn(self, command: Sequence[str | Path], environ: Mapping[str, str], log: Path) -> Forked:
+        """Run `python -m module arguments…` with that environment, its output at the end of that log."""
+        self.begin()
+        assert self._socket is not None
+        words = [str(word) for word in command[2:]]
+        self._socket.send(json.dumps({"command": words, "environ": dict(environ), "log": str(log)}).encode())
+        while (said := self._hear()) is not None:
+            if "started" in said:
+                return Forked(self, said["started"])
+        raise ChildProcessError(f"the nursery died; see {self._log}")
+
+    def status(self, pid: int) -> int:
+        """How that process ended; killed, when the nursery is not there to tell."""
+        deadline = time.monotonic() + 5
+        while pid not in self._statuses and time.monotonic() < deadline:
+            if self._hear() is None:
+                break
+        return self._statuses.pop(pid, -signal.SIGKILL)
+
+    def end(self) -> None:
+        """Harmless when it never began. What it forked has been stopped before."""
+        if self._socket is not None and self._process is not None:
+            self._socket.close()
+            process.stop(self._process)
+            self._process = None
+
+    def _hear(self) -> dict[str, Any] | None:
+        assert self._socket is not None
+        self._socket.settimeout(60)
+        try:
+            packet = self._socket.recv(_LONGEST_MESSAGE)
+        except OSError:
+            return None
+        said: dict[str, Any] | None = json.loads(packet) if packet else None
+        if said and "ended" in said:
+            self._statuses[said["ended"]] = said["status"]
+        return said
+
+
+# -- the process itself: `python -m dev.nursery`, its standard input is the socket -------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What a forked process is to do."""
+
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    log: str
+
+    def begin(self) -> None:
+        """Become that process: does what `dev.process.spawn` does between fork and exec, and then what python does."""
+        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        output = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for target, source in enumerate((nothing, output, output)):
+            os.dup2(source, target)
+        os.environ.clear()
+        os.environ.update(self.environ)
+        module, *arguments = self.command
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _serve(caller: socket.socket) -> _Life | None:
+    """Fork whatever is asked for. Returns in each child, with its life, and in the nursery when the caller is gone."""
+    awake, wake = socket.socketpair()
+    for end in (awake, wake):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
+    while True:
+        ready, _, _ = select.select([caller, awake], [], [])
+        if awake in ready:
+            awake.recv(4096)
+            _tell_of_the_dead(caller)
+        if caller in ready:
+            packet = caller.recv(_LONGEST_MESSAGE)
+            if not packet:
+                return None
+            pid = os.fork()
+            if pid == 0:
+                for each in (caller, awake, wake):
+                    each.close()
+                return _Life(**json.loads(packet))
+            caller.send(json.dumps({"started": pid}).encode())
+
+
+def _tell_of_the_dead(caller: socket.socket) -> None:
+    with contextlib.suppress(ChildProcessError, BrokenPipeError):
+        while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            status = os.waitstatus_to_exitcode(ended[1])
+            caller.send(json.dumps({"ended": ended[0], "status": status}).encode())
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    caller = socket.socket(fileno=os.dup(0))
+    for name in _IMPORTS:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is here for good is not walked through in every child, which would copy its pages
+    if life := _serve(caller):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        life.begin()
+
+
+if __name__ == "__main__":
+    main()
