@@ -16,7 +16,7 @@ from uuid import UUID
 
 from common import invocations
 from common.invocations import Task
-from common.kit import db, log, metrics
+from common.kit import db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
 from worker import sweeps
@@ -120,6 +120,8 @@ class Process:
                 try:
                     self._beat()
                     sweeps.every_second(self.threads)
+                except (db.Unreachable, redis.Unreachable) as error:
+                    logger.warning("keeper waits for a server", reason=str(error) or type(error).__name__)
                 except Exception:
                     # The process edge of this thread: whatever went wrong, the next second is another try.
                     logger.exception("keeper stumbled", seconds=round(time.monotonic() - started, 3))
