@@ -44,6 +44,9 @@ class Report:
     differences: tuple[Difference, ...]
 
 
+#: The smallest id of an invocation whose usage row is kept.
+_KEPT = """coalesce((select uuid7_floor(at) from watermarks where name = 'usage_retired'),
+                         '00000000-0000-0000-0000-000000000000')"""
 _LAWS: Final[dict[str, TextClause]] = {
     "granted = charged + held + available, and available >= 0": text("""
         with g as (select period_id, sum(tokens) as granted from grants group by 1),
@@ -55,15 +58,13 @@ _LAWS: Final[dict[str, TextClause]] = {
           left join q on q.period_id = p.id
          where coalesce(granted, 0) - coalesce(charged, 0) - coalesce(held, 0) < 0
     """),
-    "every end has exactly one usage row, and every usage row an end": text("""
+    "every end has exactly one usage row, and every usage row an end": text(f"""
         select coalesce(i.id, u.invocation_id),
                format('status %s, usage %s', i.status, coalesce(u.status, 'missing'))
-          from (select * from invocations where status <> 'open' and id >= coalesce(
-                 (select uuid7_floor(at) from watermarks where name = 'usage_retired'),
-                 '00000000-0000-0000-0000-000000000000')) i
-          full join usage_logs u on u.invocation_id = i.id
+          from (select * from invocations where status <> 'open' and id >= {_KEPT}) i
+          full join (select * from usage_logs where invocation_id >= {_KEPT}) u on u.invocation_id = i.id
          where i.id is null or u.invocation_id is null
-    """),
+    """),  # noqa: S608
     "what an end says is charged is what the usage row says": text("""
         select i.id, format('charged %s, usage %s', i.charged, u.tokens_used)
           from invocations i join usage_logs u on u.invocation_id = i.id

@@ -11,6 +11,7 @@ from typing import Final
 
 from common import accounts, breakers, budgets, invocations, jobs, mails, subscriptions, usage, webhooks
 from common.kit import db, log, metrics
+from common.settings import Settings
 
 logger = log.get(__name__)
 
@@ -24,11 +25,22 @@ LOCK: Final = 0x4A4F5946  # "JOYF": one process does the second's sweep, the oth
 
 class _State:
     public_url = ""
+    usage_months = payload_days = 0
 
 
-def configure(public_url: str) -> None:
-    """Where links in mails lead."""
-    _State.public_url = public_url
+def configure(settings: Settings) -> None:
+    """Where links in mails lead, and how long things are kept."""
+    _State.public_url = settings.public_url
+    _State.usage_months = settings.usage_retention_months
+    _State.payload_days = settings.payload_retention_days
+
+
+def _retire_usage() -> object:
+    return usage.retire_months(_State.usage_months) if _State.usage_months else "kept"
+
+
+def _drop_payloads() -> object:
+    return invocations.drop_payloads(_State.payload_days) if _State.payload_days else "kept"
 
 
 def every_second(threads: int) -> None:
@@ -70,6 +82,8 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "renew-periods": (60.0, subscriptions.renew_due),
     "forget-old-keys": (60.0, invocations.sweeping.forget_old_keys),
     "add-usage-months": (3600.0, usage.add_months),
+    "retire-usage-months": (3600.0, _retire_usage),
+    "drop-payloads": (600.0, _drop_payloads),
     "disable-failing-webhooks": (300.0, webhooks.disable_failing),
     "prune-events": (3600.0, webhooks.prune),
     "send-mails": (10.0, lambda: mails.send_due(_State.public_url)),

@@ -10,6 +10,7 @@
     get, listing, event_data, wire, etag                                          reading.py, wire.py
     counting     all of it, for Prometheus                                        counting.py
     sweeping     what died, waits too long, or was never heard of                 sweeping.py
+    drop_payloads                                                                 retention.py
 
 The row is the truth. `open` work has a row in `queue`; the statement that ends an invocation deletes it there and
 writes everything else that follows from the end (`sql.py`).
@@ -18,6 +19,7 @@ writes everything else that follows from the end (`sql.py`).
 from common.invocations import counting, sweeping
 from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
 from common.invocations.reading import event_data, events_data, get, get_many, listing, traceparent
+from common.invocations.retention import drop_payloads
 from common.invocations.running import (
     Appetite,
     cancel,
@@ -47,6 +49,7 @@ __all__ = [
     "check",
     "claim",
     "counting",
+    "drop_payloads",
     "end",
     "etag",
     "event_data",

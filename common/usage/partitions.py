@@ -1,12 +1,13 @@
 """Months of usage as partitions: made ahead of time, and dropped whole when nobody wants their rows any more.
 
 A row lies in the month in which its invocation was *made*. One for which there is no month yet is caught by the default
-partition, so an end never fails; making the month moves it.
+partition, so an end never fails; making the month moves it. A month that was dropped is never made again: the few rows
+of it that belong to later sums stay in the default partition.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 
@@ -15,14 +16,18 @@ from common.kit import db, log
 logger = log.get(__name__)
 
 _ADD = text("select usage_logs_add_month(:month)")
+#: Attaching and dropping want a lock that everybody else waits behind: no longer than this, there will be another time.
+_PATIENCE = text("set local lock_timeout = '1s'")
 #: The months ahead, and those of rows that the default partition caught.
 _WANTED = text("""
-select date_trunc('month', now(), 'UTC') + make_interval(months => n) as month from generate_series(0, :ahead) n
-union
-select distinct date_trunc('month', to_timestamp(
-         ('x' || left(translate(invocation_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0), 'UTC')
-  from usage_logs_default
-order by 1
+select month from (
+  select date_trunc('month', now(), 'UTC') + make_interval(months => n) as month from generate_series(0, :ahead) n
+  union
+  select distinct date_trunc('month', to_timestamp(
+           ('x' || left(translate(invocation_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0), 'UTC')
+    from usage_logs_default) m
+ where month >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')
+ order by month
 """)
 _OLD = text("""
 select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' as ends
@@ -39,28 +44,50 @@ on conflict (name) do update set at = greatest(watermarks.at, excluded.at)
 """)
 
 
+#: Rows of invocations that were made in the month and ended in a later one: their sums are still made from rows.
+_LATE = "create temporary table late on commit drop as select * from {name} where created_at >= :ends"
+_BEHIND = "select exists (select from {name} where xid > coalesce(usage_mark(), '0'))"
+_DROP = (
+    "alter table usage_logs detach partition {name}",
+    "insert into usage_logs select * from late",
+    "drop table {name}",
+)
+
+
 def add_months(ahead: int = 3) -> int:
     """For the beat: make this month's partition and those `ahead`. Returns how many were missing."""
     months: list[datetime] = [row.month for row in db.once(_WANTED, {"ahead": ahead})]
-    return sum(bool(db.once(_ADD, {"month": month})[0][0]) for month in months)
+    return sum(_add(month) for month in months)
+
+
+def _add(month: datetime) -> bool:
+    with db.transaction() as session:
+        session.execute(_PATIENCE)
+        return bool(session.scalar(_ADD, {"month": month}))
 
 
 def retire_months(keep: int) -> list[str]:
     """Drop the rows of months that ended more than `keep` months ago; returns the names of the partitions.
 
     The rollups stay, so that summaries and balances do not change; only the history of single invocations ends there.
-    A month with rows that are not rolled up yet is left alone.
+    A month with rows that are not rolled up yet, or that somebody reads for long, is left for the next time.
     """
     return [row.name for row in db.once(_OLD, {"keep": keep}) if _retire(row.name, row.ends)]
 
 
 def _retire(name: str, ends: datetime) -> bool:
-    with db.transaction() as session:
-        session.execute(text(f"lock table {name} in access exclusive mode"))
-        behind = text(f"select exists (select from {name} where xid > coalesce(usage_mark(), '0'))")  # noqa: S608
-        if session.scalar(behind):
-            logger.warning("usage not retired: not rolled up yet", partition=name)
-            return False
-        session.execute(_RETIRED, {"ends": ends})
-        session.execute(text(f"drop table {name}"))
+    try:
+        with db.transaction() as session:
+            session.execute(_PATIENCE)
+            session.execute(text(f"lock table {name} in share mode"))
+            if session.scalar(text(_BEHIND.format(name=name))):
+                logger.warning("usage not retired: not rolled up yet", partition=name)
+                return False
+            session.execute(text(_LATE.format(name=name)), {"ends": ends.replace(tzinfo=UTC)})
+            session.execute(_RETIRED, {"ends": ends})
+            for step in _DROP:
+                session.execute(text(step.format(name=name)))
+    except db.Busy:
+        logger.warning("usage not retired: it is being read", partition=name)
+        return False
     return True

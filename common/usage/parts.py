@@ -58,8 +58,8 @@ with parts as materialized (
          select * from {table} u
           where u.user_id = :user and u.grain = s.grain and u.starts_at >= s.a and u.starts_at < s.b offset 0) r),
 cells as (
-  select p.label, x.bucket, sum(x.n) as n
-    from parts p cross join unnest(p.buckets, p.counts) x(bucket, n) group by 1, 2),
+  select label, bucket, sum(n) as n
+    from (select label, unnest(buckets) as bucket, unnest(counts) as n from parts) x group by 1, 2),
 histograms as (select label, array_agg(bucket) as buckets, array_agg(n::bigint) as counts from cells group by 1),
 sums as (
   select label, sum(invocations) as invocations, sum(succeeded) as succeeded, sum(failed) as failed,

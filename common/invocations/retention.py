@@ -1,0 +1,49 @@
+"""Dropping the payloads of old invocations: what was sent and what came back. What was charged, and why, stays."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from common.kit import clock, db
+
+BATCH = 500
+SECONDS = 5.0
+
+#: From where the last walk ended up to the horizon, or to the oldest invocation that is still open. The rows on the way
+#: are found by their ids, which begin with the time they were made at.
+_DROP = text("""
+with bound as materialized (
+  select least(uuid7_floor(now() - make_interval(days => :days)), (select id from queue order by id limit 1)) as id),
+old as materialized (
+  select i.id from invocations i
+   where i.id >= uuid7_floor(coalesce((select at from watermarks where name = 'payloads'), 'epoch'))
+     and i.id < (select id from bound) and i.status <> 'open' and (i.input is not null or i.output is not null)
+   order by i.id limit :limit),
+dropped as (
+  update invocations i set input = null, output = null from old where i.id = old.id returning i.id),
+way as (
+  select count(*) as several,
+         case when count(*) < :limit then (select id from bound) else (select id from old order by id desc limit 1) end
+           as reached
+    from dropped),
+marked as (
+  insert into watermarks (name, cluster, at)
+  select 'payloads', system_identifier,
+         to_timestamp(('x' || left(translate(way.reached::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
+    from way, pg_control_system()
+  on conflict (name) do update set at = greatest(watermarks.at, excluded.at))
+select several from way
+""")
+
+
+def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) -> int:
+    """For the beat: forget input and output of what ended and was made more than `days` days ago. Returns how many.
+
+    Stops when there is nothing left, or after about so many seconds.
+    """
+    give_up, total = clock.monotonic() + seconds, 0
+    while True:
+        dropped = int(db.once(_DROP, {"days": days, "limit": batch})[0].several)
+        total += dropped
+        if dropped < batch or clock.monotonic() > give_up:
+            return total
