@@ -163,7 +163,7 @@ def test_the_interactive_page_needs_nobody_else(service: Service) -> None:
         assert (path.startswith("/"), response.status_code) == (True, 200)
         assert response.headers["X-Content-Type-Options"] == "nosniff"
     script = service("GET", "/docs/static/docs.js").text
-    assert service("GET", re.findall(r'url: "([^"]+)"', script)[0]).json()["openapi"] == "3.1.0"
+    assert service("GET", re.findall(r'fetch\("([^"]+)"\)', script)[0]).json()["openapi"] == "3.1.0"
 
 
 @pytest.mark.parametrize("name", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "nothing.js", ""])
