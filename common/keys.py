@@ -57,10 +57,14 @@ def create(
     actor: audit.Actor,
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
+    family_id: UUID | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and, this once, its text. Without `scopes` it may do all but administer.
 
+    `family_id`: the session that asks; a key outlives it, so it must not have ended by the time the key is there.
+
     Raises:
+        TokenRevoked: that session has ended.
         Forbidden: the scope `admin`, for somebody who is none.
         Conflict: the account has `MAX_KEYS`.
     """
@@ -70,7 +74,7 @@ def create(
     key = ApiKey(id=clock.uuid7(), user_id=user_id, name=name, lookup=lookup, last4=text[-4:], scopes=granted)
     key.expires_at = expires_at
     with db.transaction() as session:
-        owner = _owner(session, user_id)
+        owner = _owner(session, user_id, family_id)
         if "admin" in granted and owner.role != "admin":
             raise Forbidden("Only admins may have keys with the scope admin.")
         living = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
@@ -94,15 +98,18 @@ def owned(user_id: UUID, window: Window) -> Page[ApiKey]:
     return Page.cut(rows, window, lambda key: (key.id,))
 
 
-def rotate(user_id: UUID, key_id: UUID, overlap_seconds: int, *, actor: audit.Actor) -> tuple[ApiKey, str]:
+def rotate(
+    user_id: UUID, key_id: UUID, overlap_seconds: int, *, actor: audit.Actor, family_id: UUID | None = None
+) -> tuple[ApiKey, str]:
     """A new secret for the key; the old ones work until the deadline, or until their own if that is earlier.
 
     Raises:
+        TokenRevoked: the session that asks, `family_id`, has ended.
         NotFound: not a key of this account.
         Conflict: it has expired, or too many of its secrets overlap.
     """
     with standing.changing(user_id), db.transaction() as session:
-        owner = _owner(session, user_id)
+        owner = _owner(session, user_id, family_id)
         key = _owned(session, user_id, key_id)
         if key.expires_at is not None and key.expires_at <= clock.now():
             raise Conflict("This key has expired: create a new one.")
@@ -126,9 +133,12 @@ def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
 # -- parts ---------------------------------------------------------------------------------------------------
 
 
-def _owner(session: Session, user_id: UUID) -> User:
-    """The account, locked: its keys are added and rotated one after the other."""
-    return session.get_one(User, user_id, with_for_update={"key_share": True})
+def _owner(session: Session, user_id: UUID, family_id: UUID | None) -> User:
+    """The account, locked: its keys are added and rotated one after the other, and not while its sessions are ended."""
+    owner = session.get_one(User, user_id, with_for_update={"key_share": True})
+    if family_id is not None:
+        standing.confirm(session, family_id)
+    return owner
 
 
 def _owned(session: Session, user_id: UUID, key_id: UUID) -> ApiKey:

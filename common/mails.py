@@ -161,12 +161,14 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> Letter | None
 
 
 def _password_changed(session: Session, due: Mail, _public_url: str) -> Letter:
-    return _notice(
-        session,
-        due,
-        "Your password was changed",
-        f"the password of your account was changed {due.data['how']}. Every session has ended; API keys still work.",
-    )
+    rest = "API keys still work."
+    if due.data.get("claimed"):
+        rest = (
+            "As nobody had confirmed this address before, API keys that were there have been revoked and "
+            "webhook endpoints disabled: somebody else may have made them."
+        )
+    sentence = f"the password of your account was changed {due.data['how']}. Every session has ended. {rest}"
+    return _notice(session, due, "Your password was changed", sentence)
 
 
 def _key_created(session: Session, due: Mail, _public_url: str) -> Letter:

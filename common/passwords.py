@@ -46,8 +46,13 @@ def verify(password_hash: str | None, password: str) -> bool:
 
 
 def rehash(password_hash: str, password: str) -> str | None:
-    """A new hash of a password that was right, when the parameters have changed since."""
-    return make(password) if hashing.outdated(password_hash) else None
+    """A new hash of a password that was right, when the parameters have changed since and there is time for it."""
+    if not hashing.outdated(password_hash):
+        return None
+    try:
+        return hashing.make(_normal(password))
+    except hashing.Overloaded:  # a right password lets in; the next login renews
+        return None
 
 
 def _normal(password: str) -> str:

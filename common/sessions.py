@@ -225,15 +225,15 @@ def logout(refresh_token: str) -> None:
 
 
 def _reused(refresh_token: str) -> None:
-    family_id = _end(refresh_token, "reuse")
+    family_id = _end(refresh_token, "reuse", regardless=True)
     _log.warning("refresh token reused: session ended", family_id=str(family_id))
 
 
-def _end(refresh_token: str, reason: str) -> UUID | None:
+def _end(refresh_token: str, reason: str, *, regardless: bool = False) -> UUID | None:
     with db.transaction() as session:
         found = session.execute(_token(refresh_token)).one_or_none()
     if found is None or found.revoked_at is not None:
         return None
-    with standing.changing(found.user_id), db.transaction() as session:
+    with standing.changing(found.user_id, regardless=regardless), db.transaction() as session:
         standing.end_sessions(session, found.user_id, reason, family_id=found.family_id)
     return UUID(str(found.family_id))

@@ -82,8 +82,11 @@ def of_key(lookup: str, secret_hash: str) -> Caller:
 
 
 @contextmanager
-def changing(user_id: UUID) -> Iterator[None]:
+def changing(user_id: UUID, *, regardless: bool = False) -> Iterator[None]:
     """Wrap the transaction that changes what callers of this account may do: `with changing(id), transaction() as …`.
+
+    `regardless`: what takes something away from a thief is done even if Redis cannot be told; a Redis that comes back
+    may then remember the old state for `REMEMBER_SECONDS`.
 
     Raises:
         DependencyUnavailable: Redis cannot be told, so nothing was changed.
@@ -92,7 +95,9 @@ def changing(user_id: UUID) -> Iterator[None]:
     try:
         _announce(user_id, nonce)
     except redis.Unreachable as error:
-        raise DependencyUnavailable from error
+        if not regardless:
+            raise DependencyUnavailable from error
+        _log.warning("account changed though redis could not be told", user_id=str(user_id))
     try:
         yield
     except PlatformError:
@@ -108,6 +113,17 @@ def end_sessions(session: Session, user_id: UUID, reason: str, *, family_id: UUI
     if family_id is not None:
         living = living.where(RefreshFamily.id == family_id)
     session.execute(living.values(revoked_at=func.now(), revoke_reason=reason))
+
+
+def confirm(session: Session, family_id: UUID) -> None:
+    """Join a transaction that holds the account's row: the session that it is done for lives until it commits.
+
+    For what outlives a session: one that was looked at when its request began may have ended while that was read.
+    Raises `TokenRevoked`.
+    """
+    living = select(RefreshFamily.id).where(RefreshFamily.id == family_id, RefreshFamily.revoked_at.is_(None))
+    if session.scalar(living.with_for_update(read=True)) is None:
+        raise TokenRevoked
 
 
 # -- remembering ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -39,6 +39,8 @@ ALGORITHM = "HS256"
 #: Clocks of two of our hosts may differ by this much in `iat` and `nbf`; `exp` is taken exactly.
 SKEW_SECONDS = 5
 MAX_TOKEN_CHARS = 4096
+#: What is known of a caller is good for so long in a request that is on its way.
+FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,34 @@ def admin(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def caller() -> Caller:
-    """Who makes this request. Only in views that state more than `public`."""
+    """Who makes this request. Only in views that state more than `public`.
+
+    Looked at again when that was more than `FRESH_SECONDS` ago: a body may take its time, and who begins a request must
+    not finish it after he was shut out.
+    """
+    if clock.monotonic() - g.identified_at > FRESH_SECONDS:
+        _identify()
     found: Caller = g.caller
     return found
 
 
+def watch() -> Callable[[], bool]:
+    """A question for answers that outlive their request: may this caller still come in?"""
+    look: Callable[[], Caller] = g.look
+
+    def holds() -> bool:
+        try:
+            look()
+        except Unauthenticated:
+            return False
+        return True
+
+    return holds
+
+
 def actor() -> audit.Actor:
     """Who makes this request, for the audit log. Without a caller: somebody with a mailed link."""
-    known: Caller | None = g.get("caller")
+    known = caller() if "caller" in g else None
     origin = {"request_id": g.get("request_id"), "ip": client_ip()}
     if known is None:
         return audit.Actor("link", **origin)
@@ -120,18 +142,19 @@ def _guarded(view: Callable[P, R], policy: Policy, check: Callable[[], None], id
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if identify:
-            g.caller = _identified()
-            log.bind(user_id=str(g.caller.user_id))
-            _check(check)
+            g.look, g.check = _credential(), check
+            _identify()
         return view(*args, **kwargs)
 
     guarded.policy = policy  # type: ignore[attr-defined]
     return guarded
 
 
-def _check(check: Callable[[], None]) -> None:
+def _identify() -> None:
+    g.caller, g.identified_at = g.look(), clock.monotonic()
+    log.bind(user_id=str(g.caller.user_id))
     try:
-        check()
+        g.check()
     except Forbidden as refusal:
         log.get(__name__).warning("forbidden", code=refusal.code, method=request.method, endpoint=request.endpoint)
         raise
@@ -140,19 +163,19 @@ def _check(check: Callable[[], None]) -> None:
 # -- credentials ---------------------------------------------------------------------------------------------
 
 
-def _identified() -> Caller:
-    """The caller behind the request's one credential, from `Authorization` or `X-API-Key` and nowhere else."""
+def _credential() -> Callable[[], Caller]:
+    """How to look up the caller behind the one credential, from `Authorization` or `X-API-Key` and nowhere else."""
     authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
     if authorization is not None and api_key is not None:
         raise InvalidHeader("Send either Authorization or X-API-Key, not both.")
     if api_key is not None:
-        return keys.authenticate(api_key)
+        return partial(keys.authenticate, api_key)
     scheme, _, credential = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise Unauthenticated
     if credential.startswith(keys.PREFIX):
-        return keys.authenticate(credential)
-    return sessions.authenticate(*_verified(credential))
+        return partial(keys.authenticate, credential)
+    return partial(sessions.authenticate, *_verified(credential))
 
 
 # -- access tokens -------------------------------------------------------------------------------------------

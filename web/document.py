@@ -26,6 +26,7 @@ _NAMES = {
     "Tokens": "TokenPair",
     "Address": "EmailAddress",
     "Changes": "ProfileChanges",
+    "PasswordChoice": "NewPassword",
     "Key": "ApiKey",
     "KeyIn": "ApiKeyIn",
     "NewKey": "ApiKeyWithText",
@@ -54,6 +55,8 @@ _NAMES = {
     "Latencies": "PlatformLatencies",
     "AuditEntryOut": "AuditEntry",
 }
+#: Fields that are sent together or not at all, by schema.
+_TOGETHER = {"ProfileChanges": ("password", "current_password")}
 #: The groups of the page, by blueprint, in the order in which a reader needs them.
 _GROUPS = {
     "auth": "Authentication",
@@ -99,6 +102,9 @@ def complete(collected: dict[str, Any]) -> dict[str, Any]:
         operation["tags"] = [_GROUPS.get(tag, tag) for tag in operation["tags"]]
         _name_answers(operation, schemas)
     _write_patterns_for_everybody(schemas)
+    for name, (one, other) in _TOGETHER.items():
+        if name in schemas:
+            schemas[name]["dependentRequired"] = {one: [other], other: [one]}
     if "Invocation" in schemas:
         spec["webhooks"] = _webhooks()
         schemas.update(_EVENT_SCHEMAS)

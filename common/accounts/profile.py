@@ -79,9 +79,12 @@ def updated(session: Session, user_id: UUID, **values: Any) -> User:
     return user
 
 
-def replace_password(session: Session, seen: User, password_hash: str, *, actor: audit.Actor, how: str) -> bool:
+def replace_password(
+    session: Session, seen: User, password_hash: str, *, actor: audit.Actor, how: str, claimed: bool = False
+) -> bool:
     """Put a new hash in place of the password that `seen` had, end every session, tell the owner.
 
+    `claimed`: API keys and webhooks end with it, and the owner is told so.
     False, and nothing done, when that is not the password any more.
     """
     written = session.execute(
@@ -93,7 +96,7 @@ def replace_password(session: Session, seen: User, password_hash: str, *, actor:
     if written.one_or_none() is None:
         return False
     standing.end_sessions(session, seen.id, "password")
-    mails.record(session, "password_changed", seen.email, how=how, ip=actor.ip)
+    mails.record(session, "password_changed", seen.email, how=how, ip=actor.ip, claimed=claimed)
     audit.record(session, actor, "user.password", "user", seen.id)
     return True
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
 
 from common import addresses, audit, links, mails, passwords, standing, throttles
 from common.accounts.profile import replace_password, updated
 from common.errors import InvalidLink
 from common.kit import db
-from common.models.accounts import User
+from common.models.accounts import ApiKey, KnownPlace, User
+from common.models.webhooks import WebhookDefaultSecret, WebhookEndpoint
 
 
 def request_reset(email: str, *, ip: str) -> None:
@@ -20,6 +23,9 @@ def request_reset(email: str, *, ip: str) -> None:
 
 def reset_password(token: str, password: str, *, actor: audit.Actor) -> None:
     """Set a new password by a mailed link. Every session ends; whoever guessed at the account is forgotten.
+
+    If the address was never proved before, somebody else may have opened the account in its owner's name and waited for
+    him: what outlives a password (API keys, webhook endpoints, known networks) ends as well.
 
     Raises:
         InvalidLink: wrong, used, expired, or the password was changed since.
@@ -32,10 +38,13 @@ def reset_password(token: str, password: str, *, actor: audit.Actor) -> None:
     actor = replace(actor, id=user.id)
     with standing.changing(user.id), db.transaction() as session:
         links.use_reset(session, token)
-        if not replace_password(session, user, password_hash, actor=actor, how="by a reset link"):
+        claimed = not _proved(session, user.id)
+        if not replace_password(session, user, password_hash, actor=actor, how="by a reset link", claimed=claimed):
             raise InvalidLink
         updated(session, user.id, email_verified_at=func.coalesce(User.email_verified_at, func.now()))
         throttles.forget_logins(session, user.id, user.email_key)
+        if claimed:
+            _clear(session, user.id, actor)
         throttles.remember_place(session, user.id, throttles.place(actor.ip or ""))
     mails.ring()
 
@@ -53,6 +62,30 @@ def verify_email(token: str) -> None:
         email_key = links.use_verification(session, token)
         proved = update(User).where(User.id == user_id, User.email_key == email_key)
         session.execute(proved.values(email_verified_at=func.coalesce(User.email_verified_at, func.now())))
+
+
+def _proved(session: Session, user_id: UUID) -> bool:
+    """Whether anybody has proved the account's address; holds until the transaction ends."""
+    query = select(User.email_verified_at.is_not(None)).where(User.id == user_id)
+    return bool(session.scalar(query.with_for_update(key_share=True)))
+
+
+def _clear(session: Session, user_id: UUID, actor: audit.Actor) -> None:
+    """End what the account's present holder may not have made: as if it were new."""
+    keys = update(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    endpoints = update(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id, WebhookEndpoint.status == "enabled")
+    revoked = session.execute(keys.values(revoked_at=func.now()).returning(ApiKey.id)).all()
+    disabled = session.execute(
+        endpoints.values(status="disabled", disabled_reason="manual", updated_at=func.now()).returning(
+            WebhookEndpoint.id
+        )
+    ).all()
+    session.execute(
+        delete(WebhookDefaultSecret).where(WebhookDefaultSecret.user_id == user_id)
+    )  # made anew when needed
+    session.execute(delete(KnownPlace).where(KnownPlace.user_id == user_id))
+    what = {"api_keys_revoked": len(revoked), "webhooks_disabled": len(disabled)}
+    audit.record(session, actor, "user.claim", "user", user_id, after=what)
 
 
 def _owe(template: str, email: str, limit: throttles.Limit, ip: str) -> None:

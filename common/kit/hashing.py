@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
@@ -54,8 +55,13 @@ def outdated(encoded: str) -> bool:
 
 @cache
 def decoy() -> str:
-    """A hash that nothing matches, to spend the same time on an address that nobody has."""
-    return _hasher.hash(os.urandom(32))
+    """A hash that nothing matches, to spend the same time on an address that nobody has.
+
+    Made up, not computed: the first unknown address must not take the time of two.
+    """
+    cost = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
+    salt, digest = (b64encode(os.urandom(n)).decode().rstrip("=") for n in (_hasher.salt_len, _hasher.hash_len))
+    return f"$argon2id$v=19${cost}${salt}${digest}"
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+import requests
 from aiosmtpd.controller import Controller
 
 from common import mails
@@ -48,6 +50,18 @@ def other(db: None, _servers: list[Service]) -> Api:
 def logged(_servers: list[Service]) -> Callable[[], str]:
     """All that the two processes have written so far."""
     return lambda: "".join(service.log.read_text() for service in _servers)
+
+
+@pytest.fixture
+def said(_servers: list[Service]) -> Callable[[requests.Response], set[str]]:
+    """The events that were logged while a request was answered, by whichever process did it."""
+
+    def events(answer: requests.Response) -> set[str]:
+        (service,) = (s for s in _servers if answer.url.startswith(s.base))
+        lines = service.logged(answer.headers["X-Request-ID"]).splitlines()
+        return {json.loads(line)["event"] for line in lines}
+
+    return events
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,8 +13,9 @@ from common import accounts
 from common.audit import OPERATOR
 from common.kit.clock import uuid7
 from common.models.accounts import SCOPES
+from common.models.base import Base
 from common.settings import Settings
-from tests.accounts.people import Api, code
+from tests.accounts.people import Api, Person, Session, code
 from web.app import BASE, create_app
 from web.auth import Policy
 
@@ -106,3 +108,102 @@ def test_no_user_does_what_only_an_admin_may(api: Api, routes: list[Route]) -> N
     answers = {f"{r.method} {r.path}": code(api(r.method, r.path, session.access)) for r in reserved}
     assert answers == dict.fromkeys(answers, (403, "forbidden"))
     assert all(route.policy.kind == "admin" for route in routes if route.path.startswith("/admin"))
+
+
+# -- what is somebody else's, and what nobody may write ----------------------------------------------------------
+
+#: What a request needs besides the id to get as far as looking it up.
+BODIES: dict[str, dict[str, Any]] = {"replay": {"since": "2026-01-01T00:00:00Z"}}
+#: Parameters that name what everybody may see.
+SHARED = {"tool", "token", "slug", "name", "tool_id"}
+
+
+def test_what_is_somebody_elses_looks_like_what_is_not_there(
+    api: Api, settings: Settings, offer: Callable[..., str]
+) -> None:
+    """Every route with an id of something owned: another's id is answered as an unknown one is, and changes nothing."""
+    owner, stranger = api.person(), api.person()
+    session = owner.login()
+    theirs = possessions(api, owner, session, offer())
+    keys = stranger.login().access, stranger.key()["key"]
+    app = create_app(settings)
+    rules = [r for r in app.url_map.iter_rules() if r.arguments and not r.arguments & SHARED]
+    asked = 0
+    for rule in rules:
+        for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"}):
+            for token in keys:
+                body = {"json": BODIES.get(rule.rule.rpartition("/")[2], {})} if method in ("POST", "PATCH") else {}
+                paths = (with_ids(rule, theirs), with_ids(rule, {}))
+                foreign, unknown = (api(method, path, token, **body) for path in paths)
+                assert code(foreign) == code(unknown), (method, rule.rule)
+                assert foreign.status_code in (403, 404), (method, rule.rule, foreign.text)
+                asked += 1
+    assert asked > 30
+    assert {name for rule in rules for name in rule.arguments} <= set(theirs)
+    shown = [f"/webhooks/{theirs['endpoint_id']}", f"/invocations/{theirs['invocation_id']}"]
+    assert [api("GET", path, session.access).status_code for path in shown] == [200, 200]
+
+
+def possessions(api: Api, owner: Person, session: Session, tool: str) -> dict[str, str]:
+    """One of everything that an account can own, by the name of its parameter in paths."""
+    plan = api("POST", "/subscriptions/subscribe", session.access, json={"plan": "free"})
+    invocation = api("POST", f"/tools/{tool}/invoke", session.access, json={"input": {"text": "x"}})
+    endpoint = api("POST", "/webhooks", session.access, json={"url": "http://127.0.0.1:9/hook"})
+    assert [answer.status_code for answer in (plan, invocation, endpoint)] == [201, 202, 201]
+    return {
+        "key_id": owner.key()["id"],
+        "invocation_id": invocation.json()["data"]["id"],
+        "endpoint_id": endpoint.json()["data"]["id"],
+        "delivery_id": str(uuid7()),
+        "user_id": owner.id,
+        "grant_id": str(uuid7()),
+    }
+
+
+def with_ids(rule: Rule, ids: dict[str, str]) -> str:
+    path = rule.rule.removeprefix(BASE)
+    for name in rule.arguments:
+        path = path.replace(f"<uuid:{name}>", ids.get(name, str(uuid7())))
+    assert "<" not in path, path
+    return path
+
+
+def test_nobody_writes_a_column_that_a_body_does_not_name(api: Api) -> None:
+    """Every body of the API with every column of every table that is not a field of it: each is refused by name."""
+    person = api.person()
+    accounts.administer(person.uuid, actor=OPERATOR, role="admin")
+    admin = person.login().access
+    document = api("GET", "/openapi.json").json()
+    columns = {column.name for table in Base.metadata.tables.values() for column in table.columns}
+    asked = 0
+    for path, method, fields in writable(document):
+        surplus = sorted(columns - fields)
+        for chunk in (surplus[:90], surplus[90:180], surplus[180:]):
+            if chunk:
+                answer = api(method, path, admin, json=dict.fromkeys(chunk))
+                assert code(answer) == (422, "validation_failed"), (path, answer.text)
+                named = {fault["pointer"] for fault in answer.json()["errors"]}
+                assert {f"/{column}" for column in chunk} <= named, path
+                asked += 1
+    assert asked > 20
+
+
+def writable(document: dict[str, Any]) -> Iterator[tuple[str, str, set[str]]]:
+    """Every operation with a JSON body: path (relative, ids filled in), method, and the names of the body's fields."""
+    schemas = document["components"]["schemas"]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if "requestBody" in operation and path.startswith(BASE):
+                schema = operation["requestBody"]["content"]["application/json"]["schema"]
+                fields = schemas[schema["$ref"].rpartition("/")[2]]["properties"]
+                filled_in = re.sub(r"{\w+}", str(uuid7()), path.removeprefix(BASE))
+                yield filled_in, method.upper(), set(fields)
+
+
+def test_no_query_takes_more_than_it_names(api: Api, routes: list[Route]) -> None:
+    person = api.person()
+    accounts.administer(person.uuid, actor=OPERATOR, role="admin")
+    admin = person.login().access
+    reads = [route for route in routes if route.method == "GET" and route.policy.kind != "public"]
+    answers = {route.path: code(api("GET", f"{route.path}?user_id={uuid7()}", admin)) for route in reads}
+    assert answers == dict.fromkeys(answers, (422, "validation_failed"))

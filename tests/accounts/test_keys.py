@@ -258,10 +258,12 @@ def test_an_account_has_a_hundred_keys(api: Api, monkeypatch: pytest.MonkeyPatch
 def test_the_owner_is_told(api: Api, mailbox: Mailbox) -> None:
     person = api.person()
     api("POST", f"/auth/verify-email/{mailbox.token('verify-email')}")
-    person.key(name="ci <server>")
+    made = person.key(name="ci <server>")
     (mail,) = mailbox.deliver()
     assert (mail["To"], mail["Subject"]) == (person.email, "An API key was created")
     assert "ci <server>" in text_of(mail)
     html = mail.get_body(("html",))
     assert html is not None
     assert "ci &lt;server&gt;" in html.get_content()
+    assert api("POST", f"/users/me/api-keys/{made['id']}/rotate", person.login().access).status_code == 200
+    assert [mail["Subject"] for mail in mailbox.deliver()] == ["An API key was rotated"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import argon2
@@ -14,10 +15,13 @@ import requests
 
 from common import throttles
 from common.kit.redis import Client
+from common.settings import Settings
 from tests.accounts.conftest import one
 from tests.accounts.people import PASSWORD, Api, code
+from web.app import create_app
 
 WRONG = "not the password at all"
+REAL_HASH = argon2.PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1).hash("any")
 
 
 def test_a_wrong_address_and_a_wrong_password_read_alike(api: Api) -> None:
@@ -50,6 +54,34 @@ def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.Monke
         with pytest.raises(errors.InvalidCredentials):
             sessions.login(email, WRONG, ip="127.0.0.1")
     assert [encoded.split("$")[3] for encoded in computed] == ["m=32768,t=2,p=1"] * 2
+
+
+def test_the_first_unknown_address_costs_no_more_than_the_next(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoy is made up, not computed: otherwise the first login after a start would tell."""
+    from common.kit import hashing
+
+    monkeypatch.setattr("argon2._password_hasher.hash_secret", lambda **_: pytest.fail("computed"))
+    hashing.decoy.cache_clear()
+    assert not hashing.matches(hashing.decoy(), WRONG)
+    assert not hashing.outdated(hashing.decoy())
+    assert argon2.extract_parameters(hashing.decoy()) == argon2.extract_parameters(REAL_HASH)
+
+
+def test_a_right_password_lets_in_though_there_is_no_time_to_renew_its_hash(db: None) -> None:
+    from common import passwords
+    from common.kit import hashing
+
+    old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+    slots = hashing._slots()
+    taken = sum(slots.acquire(blocking=False) for _ in range(hashing.SLOTS))
+    patience, hashing.QUEUE_SECONDS = hashing.QUEUE_SECONDS, 0.01
+    try:
+        assert passwords.rehash(old, PASSWORD) is None
+    finally:
+        hashing.QUEUE_SECONDS = patience
+        for _ in range(taken):
+            slots.release()
+    assert passwords.rehash(old, PASSWORD)
 
 
 def test_that_an_account_is_disabled_is_told_to_its_owner_only(api: Api, sql: psycopg.Connection[Any]) -> None:
@@ -137,6 +169,27 @@ def test_a_network_fails_a_hundred_times(api: Api, sql: psycopg.Connection[Any])
 )
 def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two: str, same: bool) -> None:
     assert (throttles.place(one) == throttles.place(two)) is same
+
+
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "place"),
+    [
+        (0, "198.51.100.7", "127.0.0.1"),
+        (1, "198.51.100.7", "198.51.100.7"),
+        (1, "203.0.113.1, 198.51.100.7", "198.51.100.7"),
+        (2, "192.0.2.9, 203.0.113.1, 198.51.100.7", "203.0.113.1"),
+        (1, "", "127.0.0.1"),
+    ],
+)
+def test_a_client_is_where_the_trusted_proxies_say(
+    settings: Settings, sql: psycopg.Connection[Any], hops: int, forwarded: str, place: str
+) -> None:
+    """And what a client writes in front of it counts for nothing."""
+    client = create_app(replace(settings, trusted_proxies=hops)).test_client()
+    body = {"email": "a@example.com", "password": WRONG}
+    client.post("/api/v1/auth/login", json=body, headers={"X-Forwarded-For": forwarded})
+    _, bucket = throttles.per_ip(throttles.LOGINS_PER_IP, place)
+    assert one(sql, "select attempts from throttles where bucket = %s", bucket) == 1
 
 
 def test_hashing_does_not_stop_the_other_requests_of_the_process(api: Api, sql: psycopg.Connection[Any]) -> None:

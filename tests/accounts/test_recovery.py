@@ -256,6 +256,40 @@ def test_a_reset_proves_the_address_too(api: Api, person: Person, mailbox: Mailb
     assert one(sql, "select email_verified_at is not null from users")
 
 
+def test_a_reset_ends_what_somebody_else_may_have_left(api: Api, other: Api, mailbox: Mailbox, sql: Sql) -> None:
+    """Somebody opens an account in another's name and waits: who proves the address gets it as if it were new."""
+    squatter = api.person("victim@example.com")
+    made, session = squatter.key(), squatter.login()
+    hook = api("POST", "/webhooks", session.access, json={"url": "http://127.0.0.1:9/hook"}).json()["data"]
+    secret = api("GET", "/webhooks/default-secret", made["key"]).json()["data"]["secret"]
+    assert other.me(made["key"]) == 200
+    mailbox.deliver()
+    ask(api, squatter.email)
+    assert use(api.at("127.0.0.8"), mailbox.token("password-reset")) == 204
+
+    assert [api.me(made["key"]), other.me(made["key"]), other.me(session.access)] == [401, 401, 401]
+    owner = Person(api, squatter.id, squatter.email, NEW).login()
+    assert api("GET", "/users/me/api-keys", owner.access).json()["data"] == []
+    assert api("GET", f"/webhooks/{hook['id']}", owner.access).json()["data"]["status"] == "disabled"
+    assert api("GET", "/webhooks/default-secret", owner.access).json()["data"]["secret"] != secret
+    (notice,) = mailbox.deliver()
+    assert "API keys that were there have been revoked" in text_of(notice)
+    written = sql.execute("select action, after from audit_log where action = 'user.claim'").fetchall()
+    assert written == [("user.claim", {"api_keys_revoked": 1, "webhooks_disabled": 1})]
+
+
+def test_keys_and_webhooks_outlive_a_reset_of_a_proved_address(api: Api, mailbox: Mailbox) -> None:
+    person = api.person()
+    api("POST", f"/auth/verify-email/{mailbox.token('verify-email')}")
+    key = person.key()["key"]
+    hook = api("POST", "/webhooks", key, json={"url": "http://127.0.0.1:9/hook"}).json()["data"]
+    mailbox.deliver()
+    ask(api, person.email)
+    assert use(api, mailbox.token("password-reset")) == 204
+    assert api("GET", f"/webhooks/{hook['id']}", key).json()["data"]["status"] == "enabled"
+    assert "API keys still work" in text_of(mailbox.deliver()[0])
+
+
 def test_invoking_waits_for_the_address_where_the_operator_wants_it(
     db: None, mailbox: Mailbox, settings: Settings
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -127,6 +128,15 @@ def test_every_character_of_a_password_counts(api: Api) -> None:
     assert api.login("long@example.com", long.upper()).status_code == 401
     assert api.login("long@example.com", long + " ").status_code == 401
     assert api.login("long@example.com", unicodedata.normalize("NFD", long)).status_code == 200
+    api.person("nul@example.com", "heron \0 in the water")
+    found = [api.login("nul@example.com", f"heron {char} in the water").status_code for char in ("\0", "\1", "")]
+    assert found == [200, 401, 401]
+
+
+@pytest.mark.parametrize("name", ["bcrypt", "passlib"])
+def test_no_hash_that_cuts_passwords_off_is_at_hand(name: str) -> None:
+    """bcrypt reads 72 bytes; passlib is not kept up any more."""
+    assert importlib.util.find_spec(name) is None
 
 
 def test_a_network_registers_a_hundred_an_hour(api: Api, sql: psycopg.Connection[Any]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -10,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from common import accounts, standing
+from common import accounts, keys, standing
 from common.audit import OPERATOR
 from common.errors import DependencyUnavailable, TokenRevoked
 from common.kit import db as db_kit
@@ -20,6 +23,8 @@ from dev.servers import Redis
 from tests.accounts.conftest import one
 from tests.accounts.people import PASSWORD, Api, Session, code
 from tests.accounts.test_tokens import read
+from tests.web.conftest import read_all
+from web import auth
 
 Sql = psycopg.Connection[Any]
 
@@ -111,6 +116,71 @@ def test_the_end_is_at_once_in_every_process_and_survives_a_wiped_redis(
     redis.flushall()
     assert [api.me(session.access), other.me(session.access)] == [401, 401]
     assert session.refresh().status_code == 401
+
+
+def drip(api: Api, session: Session, method: str, path: str, body: bytes) -> socket.socket:
+    """A request whose body has yet to come."""
+    host, port = api.base.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    head = [
+        f"{method} /api/v1{path} HTTP/1.1",
+        f"Host: {host}",
+        f"Authorization: Bearer {session.access}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    connection.sendall("\r\n".join([*head, "", ""]).encode())
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PATCH", "/users/me", b'{"name": "Thief"}'), ("POST", "/users/me/api-keys", b'{"name": "for later"}')],
+)
+def test_who_is_shut_out_while_his_request_arrives_is_shut_out(
+    api: Api, sql: Sql, method: str, path: str, body: bytes
+) -> None:
+    """Credentials are looked at before the body is read, which may take half a minute: and again after it."""
+    session = api.person().login()
+    with drip(api, session, method, path, body) as connection:
+        time.sleep(0.5)  # let the server look at the credentials first: otherwise this proves less, and passes
+        assert session.logout().status_code == 204
+        time.sleep(auth.FRESH_SECONDS + 0.2)
+        connection.sendall(body)
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 401 "), answer
+    assert b"token_revoked" in answer
+    assert one(sql, "select name from users") == "Pat"
+    assert one(sql, "select count(*) from api_keys") == 0
+
+
+def test_a_key_is_made_by_a_session_that_lives_until_it_is_there(api: Api) -> None:
+    """To the statement: what ends the session and what makes the key wait for each other at the account's row."""
+    person = api.person()
+    session, made = person.login(), person.key()
+    user_id, family_id = ids(session)
+    session.logout()
+    with pytest.raises(TokenRevoked):
+        keys.create(user_id, "for later", actor=OPERATOR, family_id=family_id)
+    with pytest.raises(TokenRevoked):
+        keys.rotate(user_id, UUID(made["id"]), 0, actor=OPERATOR, family_id=family_id)
+    assert api.me(made["key"]) == 200
+
+
+def test_a_stream_ends_with_the_session_that_opened_it(api: Api, other: Api, offer: Callable[..., str]) -> None:
+    person = api.person()
+    session, key = person.login(), person.key()["key"]
+    assert api("POST", "/subscriptions/subscribe", key, json={"plan": "free"}).status_code == 403
+    assert api("POST", "/subscriptions/subscribe", session.access, json={"plan": "free"}).status_code == 201
+    path = f"/tools/{offer()}/invoke"
+    accepted = api("POST", path, session.access, json={"input": {"text": "x"}}).json()["data"]
+    with api("GET", f"/invocations/{accepted['id']}/events", session.access, stream=True) as stream:
+        lines = stream.iter_lines(decode_unicode=True)
+        assert next(line for line in lines if line.startswith("event:")) == "event: snapshot"
+        assert session.logout(other).status_code == 204
+        assert other("POST", f"/invocations/{accepted['id']}/cancel", key).status_code == 200
+        assert [line for line in lines if line.startswith("event:")] == []
 
 
 def test_logging_out_is_no_error_twice_and_concerns_one_session(api: Api) -> None:
@@ -205,6 +275,26 @@ def test_a_change_that_may_have_happened_leaves_the_sign_up(api: Api, redis: Cli
     assert redis.exists(f"auth:{{{who[0]}}}:changing")
     assert standing.of_session(*who).user_id == who[0]
     assert not redis.exists(f"auth:{{{who[0]}}}"), "nothing is remembered until the sign has expired"
+
+
+def test_a_thief_is_shut_out_while_redis_is_away(api: Api, redis: Client, redis_server: Redis, sql: Sql) -> None:
+    """The answer to a reused token promises nobody anything: its session ends whether or not Redis hears of it."""
+    person = api.person()
+    stolen, elsewhere = person.login(), person.login()
+    newest = stolen.next()
+    later(sql, 11)
+    redis_server.stop()
+    try:
+        assert code(stolen.refresh()) == (401, "token_revoked")
+        reasons = sql.execute("select revoke_reason from refresh_families order by id").fetchall()
+        assert [reason for (reason,) in reasons] == ["reuse", None]
+        assert [api.me(newest.access), newest.refresh().status_code, elsewhere.refresh().status_code] == [401, 401, 200]
+    finally:
+        redis_server.start()
+        redis_server.wait()
+        standing._Rest.until = 0.0
+    with redis_kit.reachable():
+        assert redis.ping()
 
 
 def test_without_redis_people_come_in_and_changes_are_refused(

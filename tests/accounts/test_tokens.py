@@ -142,6 +142,13 @@ def test_only_the_header_carries_credentials(api: Api, session: Session) -> None
     assert api("GET", "/users/me", headers={"authorization": f"bearer {token}"}).status_code == 200
 
 
+def test_no_answer_sets_a_cookie(api: Api) -> None:
+    person = api.person()
+    pair = api.login(person.email)
+    answers = [pair, Session(api, pair.json()["data"]).refresh(), api("GET", "/users/me", person.login().access)]
+    assert [answer.headers.get("Set-Cookie") for answer in answers] == [None] * 3
+
+
 def test_two_credentials_at_once_are_refused(api: Api) -> None:
     person = api.person()
     key = person.key()["key"]

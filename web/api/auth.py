@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import accounts, errors, sessions
+from common import accounts, errors, passwords, sessions
 from web import auth
 from web.blueprint import Blueprint, absolute
 from web.schemas import Body, Flag, Id, Instant, Resource, Secret, Text, Whole, Word
@@ -12,12 +12,21 @@ from web.schemas import Body, Flag, Id, Instant, Resource, Secret, Text, Whole, 
 blp = Blueprint("auth", __name__, url_prefix="/auth", description="Registration, login and what follows")
 
 
+class NewPassword(Secret):
+    """A password that is being chosen. Its length is documented here and judged by `common.passwords`, in NFC."""
+
+    def __init__(self, *, description: str = "", **kwargs: Any) -> None:
+        rule = f"{passwords.MIN_CHARS}-{passwords.MAX_CHARS} characters, none of the common ones."
+        metadata = {"minLength": passwords.MIN_CHARS, "maxLength": passwords.MAX_CHARS}
+        super().__init__(metadata={**metadata, "description": f"{rule} {description}".strip()}, **kwargs)
+
+
 class Address(Body):
     email = Text(required=True, max=320, metadata={"format": "email"})
 
 
 class Registration(Address):
-    password = Secret(required=True, metadata={"description": "10–128 characters, none of the common ones."})
+    password = NewPassword(required=True)
     name = Text(required=True, max=200, line=True, nfc=True)
 
 
@@ -29,8 +38,8 @@ class RefreshToken(Body):
     refresh_token = Secret(required=True)
 
 
-class NewPassword(Body):
-    password = Secret(required=True)
+class PasswordChoice(Body):
+    password = NewPassword(required=True)
 
 
 class User(Resource):
@@ -115,13 +124,14 @@ def request_reset(body: dict[str, Any]) -> Any:
 
 @blp.post("/password-reset/<token>")
 @auth.public
-@blp.arguments(NewPassword)
+@blp.arguments(PasswordChoice)
 @blp.response(204)
 @blp.raises(errors.InvalidLink, errors.WeakPassword)
 def reset_password(body: dict[str, Any], token: str) -> None:
     """Set a new password by a mailed link
 
-    The link works once, for 30 minutes. Every session of the account ends.
+    The link works once, for 30 minutes. Every session of the account ends. If nobody had proved the address before,
+    API keys are revoked and webhook endpoints disabled too: somebody else may have opened the account.
     """
     accounts.reset_password(token, **body, actor=auth.actor())
 

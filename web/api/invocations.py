@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -210,7 +210,8 @@ def events(invocation_id: UUID) -> Response:
     """
     invocation = invocations.get(invocation_id, auth.caller().user_id)
     response = Response(
-        _stream(invocation, request.headers.get("Last-Event-ID", "")), content_type="text/event-stream; charset=utf-8"
+        _stream(invocation, request.headers.get("Last-Event-ID", ""), auth.watch()),
+        content_type="text/event-stream; charset=utf-8",
     )
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     return response
@@ -326,11 +327,13 @@ def shown(invocation: Invocation) -> Response:
     return response
 
 
-def _stream(invocation: Invocation, after: str) -> Iterator[bytes]:
-    """Events from `after` on. Runs while the answer is sent, when there is no request context any more."""
+def _stream(invocation: Invocation, after: str, welcome: Callable[[], bool]) -> Iterator[bytes]:
+    """Events from `after` on, while the caller may come in. Runs when there is no request context any more."""
     resumed = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
     first = resumed is None
     for change in waiting.changes(invocation, resumed):
+        if not welcome():
+            return
         if change is None:
             yield b": still here\n\n"
             continue

@@ -13,7 +13,7 @@ from common.kit import clock
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey
 from web import auth
-from web.api.auth import User
+from web.api.auth import NewPassword, User
 from web.blueprint import Blueprint, absolute
 from web.pagination import ListQuery
 from web.schemas import Body, Id, Instant, Many, Resource, Secret, Text, Whole, Word
@@ -26,8 +26,8 @@ blp = Blueprint("users", __name__, url_prefix="/users/me", description="The call
 
 class Changes(Body):
     name = Text(max=200, line=True, nfc=True)
-    password = Secret(metadata={"description": "Needs `current_password`. Every session ends."})
-    current_password = Secret()
+    password = NewPassword(description="Needs `current_password`. Every session ends.")
+    current_password = Secret(metadata={"description": "Only together with `password`."})
 
     @ma.validates_schema
     def both_or_neither(self, data: dict[str, Any], **_: Any) -> None:
@@ -110,7 +110,8 @@ def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
 @blp.raises(errors.Conflict)
 def create_key(body: dict[str, Any]) -> Any:
     """Create an API key; the answer is the only place that ever shows it"""
-    key, text = keys.create(auth.caller().user_id, actor=auth.actor(), **body)
+    caller = auth.caller()
+    key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, **body)
     return _with_text(key, text), {"Location": absolute(f"/api/v1/users/me/api-keys/{key.id}")}
 
 
@@ -121,7 +122,8 @@ def create_key(body: dict[str, Any]) -> Any:
 @blp.raises(errors.Conflict)
 def rotate_key(body: dict[str, Any], key_id: UUID) -> Any:
     """Give an API key a new secret; the old one works until exactly the end of the overlap"""
-    return _with_text(*keys.rotate(auth.caller().user_id, key_id, **body, actor=auth.actor()))
+    caller = auth.caller()
+    return _with_text(*keys.rotate(caller.user_id, key_id, **body, actor=auth.actor(), family_id=caller.family_id))
 
 
 @blp.delete("/api-keys/<uuid:key_id>")
