@@ -132,8 +132,8 @@ class Client:
                 order.ids.add(said["data"]["id"])
                 self.history.accepted.append(time.time())
                 break
-            if answer.startswith("4") and answer != "429":
-                order.refused = f"{answer} {said and said.get('code')}"
+            if _is_no(answer, code := str(said and said.get("code"))):
+                order.refused = f"{answer} {code}"
                 break
             if going is not None and not going.is_set() and number >= TRIES // 2:
                 break
@@ -161,12 +161,17 @@ class Client:
                 if each["status"] in (200, 202):
                     order.ids.add(each["invocation"]["id"])
                     self.history.accepted.append(time.time())
-                elif each["status"] < 500 and each["status"] != 429:
-                    order.refused = f"{each['status']} {each['problem'].get('code')}"
+                elif _is_no(str(each["status"]), each["problem"]["code"]):
+                    order.refused = f"{each['status']} {each['problem']['code']}"
             open_ = [order for order in open_ if not (order.accepted or order.refused)]
             if not open_:
                 return
             time.sleep(RETRY_SECONDS)
+
+
+def _is_no(answer: str, code: str) -> bool:
+    """Whether this is a refusal that later tries would only repeat; a tool that rests is one."""
+    return code == "tool_unavailable" or (answer.startswith("4") and answer != "429")
 
 
 class Load:

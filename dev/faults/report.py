@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from dev.faults.checks import Result
 from dev.faults.shown import NOT_RUN, SHOWN, order
@@ -17,42 +20,56 @@ BIN = 5.0
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1200, 300, 45, 40, 60
 
 
-def write(page: Path, results: Sequence[Result], suite: str, suite_passed: bool) -> None:
-    """Put the table of this run into the page, between its marks; what stands around it stays."""
-    text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
+def write(page: Path, results: Sequence[Result], suite: str | None) -> None:
+    """Put these rows into the page's figures (a JSON file beside it), and the table of all figures into the page.
+
+    `suite`: the last line of the tests that show the rest, None when they were not all run.
+    """
+    figures = page.with_suffix(".json")
+    kept: dict[str, Any] = {"rows": {}, "suite": ""}
+    if figures.exists():
+        kept = json.loads(figures.read_text(encoding="utf-8"))
+    for result in results:
+        row = {**asdict(result), "on": time.strftime("%Y-%m-%d"), "passed": result.passed}
+        kept["rows"][f"{' '.join(result.ids)}: {result.title}"] = row
+    kept["suite"] = suite if suite is not None else kept["suite"]
+    figures.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{_table(results, suite, suite_passed)}\n{END}{after}", encoding="utf-8")
+    table = _table(list(kept["rows"].values()), kept["suite"])
+    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
-def _table(results: Sequence[Result], suite: str, suite_passed: bool) -> str:
+def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
+    def total(name: str) -> int:
+        return sum(each[name] for each in figures)
+
+    days = sorted({each["on"] for each in figures})
     lines = [
-        f"Run of {time.strftime('%Y-%m-%d')}: {len(results)} faults, {sum(r.accepted for r in results)} invocations "
-        f"accepted, {sum(r.lost for r in results)} lost, {sum(r.doubled for r in results)} doubled, "
-        f"{sum(r.twice for r in results)} charged twice, {sum(r.errors_500 for r in results)} answers 500.",
+        f"Run on {' and '.join(days)}: {len(figures)} faults, {total('accepted')} invocations accepted, "
+        f"{total('lost')} lost, {total('doubled')} doubled, {total('twice')} charged twice, {total('errors_500')} answers 500.",
         "",
         "| F | fault | what was done | accepted | ended | lost | doubled | charged twice | 500 | 503 | cut off "
         "| longest wait | verdict |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
-    rows: list[tuple[tuple[int, str], str]] = [(order(result.ids[0]), _line(result)) for result in results]
+    rows = [(order(each["ids"][0]), _line(each)) for each in figures]
     for id_, (title, named) in SHOWN.items():
         tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in named)
-        verdict = "passed" if suite_passed else "**see the tests**"
-        rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | {verdict} |"))
+        rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | below |"))
     for id_, (title, why) in NOT_RUN.items():
         rows.append((order(id_), f"| {id_} | {title} | not run: {why} | | | | | | | | | | – |"))
     lines += [text for _, text in sorted(rows)]
-    return "\n".join([*lines, "", f"The tests named above, in the same run: {suite.strip('= ') or 'not run'}."])
+    return "\n".join([*lines, "", f"The tests named in the table, run with it: {suite.strip('= ') or 'not run'}."])
 
 
-def _line(r: Result) -> str:
-    verdict = (
-        "passed" if r.passed else "**failed**: " + "; ".join(each.replace("|", "/")[:160] for each in r.violations[:3])
-    )
+def _line(r: dict[str, Any]) -> str:
+    wrong = "; ".join(each.replace("|", "/")[:160] for each in r["violations"][:3])
+    verdict = "passed" if r["passed"] else f"**failed**: {wrong}"
     return (
-        f"| {' '.join(r.ids)} | {r.title} | {r.injected or '–'} | {r.accepted} | {r.ended} | {r.lost} | {r.doubled} "
-        f"| {r.twice} | {r.errors_500} | {r.errors_503} | {r.cut_off} | {r.longest:.1f} s | {verdict} |"
+        f"| {' '.join(r['ids'])} | {r['title']} | {r['injected'] or '–'} | {r['accepted']} | {r['ended']} "
+        f"| {r['lost']} | {r['doubled']} | {r['twice']} | {r['errors_500']} | {r['errors_503']} | {r['cut_off']} "
+        f"| {r['longest']:.1f} s | {verdict} |"
     )
 
 

@@ -22,7 +22,7 @@ class Row:
     ids: tuple[str, ...]
     title: str
     fault: Fault
-    rate: float = 12.0
+    rate: float = 8.0
     after: float = 3.0
     settle: float = 180.0
     needs: str = ""
@@ -36,7 +36,7 @@ def row(
     ids: str,
     title: str,
     *,
-    rate: float = 12.0,
+    rate: float = 8.0,
     after: float = 3.0,
     settle: float = 180.0,
     needs: str = "",

@@ -96,6 +96,7 @@ class World:
         self.hub = Platform(
             load(self.environ), self.environ, Supervisor(self.environ, self.logs, ROOT, tell), {}, tools_port=0
         )
+        self.hub.supervisor.warm_up()
         parts.migrate(self.hub)
         command = [sys.executable, "-m", "dev.faults.oracle", str(self.oracle_port), str(self.log.path)]
         self.run(Part("oracle", command))
@@ -160,7 +161,7 @@ class World:
     def beat(self, name: str = "beat") -> Part:
         schedule = self.directory / f"{name}-schedule"
         command = [sys.executable, "-m", "celery", "-A", "worker.app", "beat"]
-        return Part(name, [*command, "--schedule", schedule, "--pidfile=", "-l", "WARNING"])
+        return Part(name, [*command, "--schedule", schedule, "--pidfile=", "-l", "WARNING"], warm=True)
 
     def run(self, *started: Part) -> None:
         self.hub.supervisor.start(*started)
@@ -172,7 +173,7 @@ class World:
         """Run this part with other settings. Returns how it was, for `restore`."""
         old = self.part(name)
         self.end(name)
-        self.run(replace(old, environ={**old.environ, **environ}, command=[*wrapper, *old.command]))
+        self.run(replace(old, environ={**old.environ, **environ}, command=[*wrapper, *old.command], warm=False))
         return old
 
     def restore(self, part: Part) -> None:
