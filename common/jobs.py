@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import log, metrics, rabbit, redis
+from common.kit import letters, log, metrics, rabbit, redis
 
 logger = log.get(__name__)
 
@@ -47,6 +46,7 @@ def configure(broker_url: str, doorbells_max: int) -> None:
         app.cache_clear()
         _broker.cache_clear()
         _wire.cache_clear()
+        _letter.cache_clear()
     _State.broker_url = broker_url
     _State.doorbells_max = doorbells_max
     _State.quiet_until = 0.0
@@ -74,9 +74,7 @@ def ring(task: str, subject: UUID | None = None) -> bool:
     if _quiet():
         return False
     try:
-        if _count(queue) >= _State.doorbells_max:
-            return False
-        return _send(task, queue, subject)
+        return _send(task, queue, subject, _State.doorbells_max)
     except _TROUBLES as error:
         _leave_alone(queue, error)
         return False
@@ -86,8 +84,8 @@ def ring_times(task: str, wanted: int) -> int:
     """Ring so often that `wanted` bells wait in all, at most the limit. For the sweep; returns how many were sent."""
     queue, sent = QUEUES[task], 0
     try:
-        missing = min(wanted, _State.doorbells_max) - _count(queue)
-        while sent < missing and _send(task, queue, None):
+        enough = min(wanted, _State.doorbells_max)
+        while sent < enough and _send(task, queue, None, enough):
             sent += 1
     except _TROUBLES as error:
         _leave_alone(queue, error)
@@ -122,29 +120,36 @@ def _leave_alone(queue: str, error: Exception) -> None:
     logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
 
 
-def _send(task: str, queue: str, subject: UUID | None) -> bool:
-    """False: others ring, and the broker does not answer them."""
-    if not _ringing.acquire(timeout=QUIET_SECONDS):
+def _send(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
+    """False: so many wait already, or others ring and the broker does not answer them."""
+    sent = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough)
+    if sent:
+        BELLS.labels(queue, "sent").inc()
+    return sent
+
+
+def _push(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
+    """Onto the list in Redis: one round trip, together with the look at how many wait."""
+    message = _letter(task).write(str(subject) if subject else None)
+    return bool(redis.run("ring", [queue], [enough, message], _broker()))
+
+
+def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
+    """To RabbitMQ."""
+    if _wire().waiting(queue, enough) >= enough or not _ringing.acquire(timeout=QUIET_SECONDS):
         return False
     try:
         if _quiet():
             return False
-        publish = _publishing(task, queue, subject)
-        if on_rabbitmq():
-            _wire().send(queue, publish)
-        else:
-            publish(None)
+        _wire().send(queue, partial(_send_task, task, [str(subject)] if subject else []))
     finally:
         _ringing.release()
-    BELLS.labels(queue, "sent").inc()
     return True
 
 
-def _publishing(task: str, queue: str, subject: UUID | None) -> Callable[[Any], object]:
-    args = [str(subject)] if subject else []
-    return lambda producer: app().send_task(
-        task, args=args, queue=queue, producer=producer, retry=False, ignore_result=True, delivery_mode=1
-    )
+def _send_task(task: str, args: list[str], producer: Any) -> None:
+    options = {"queue": QUEUES[task], "ignore_result": True, "delivery_mode": 1}
+    app().send_task(task, args=args, producer=producer, retry=False, **options)
 
 
 def _count(queue: str) -> int:
@@ -152,6 +157,11 @@ def _count(queue: str) -> int:
         return _wire().waiting(queue, _State.doorbells_max)
     with redis.reachable():
         return int(_broker().llen(queue))
+
+
+@cache
+def _letter(task: str) -> letters.Letter:
+    return letters.Letter(partial(_send_task, task), QUEUES[task])
 
 
 @cache

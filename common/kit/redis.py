@@ -102,8 +102,10 @@ def _source(name: str) -> tuple[str, str]:
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def run(name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
+def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | None = None) -> Any:
     """Run `common/lua/<name>.lua` once. A server that forgot the script (restart, SCRIPT FLUSH) is taught it again.
+
+    `on`: another server than this process's own.
 
     Raises:
         Unreachable: no verified answer; the script may or may not have run.
@@ -111,9 +113,9 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
     text, sha = _source(name)
     with reachable():
         try:
-            return client().evalsha(sha, len(keys), *keys, *args)
+            return (on or client()).evalsha(sha, len(keys), *keys, *args)
         except NoScriptError:
-            return client().eval(text, len(keys), *keys, *args)
+            return (on or client()).eval(text, len(keys), *keys, *args)
 
 
 def mapping(fields: Any) -> dict[str, str]:
