@@ -31,7 +31,8 @@ from dev import process
 
 POSSIBLE = process.LINUX and hasattr(os, "pidfd_open")
 
-#: What a Celery process of ours has imported when it is up. Not `worker.app`: it reads the settings.
+#: What a Celery process of ours has imported when it is up. Nothing of `worker`: it reads the settings, and a process
+#: has its id in the books from the moment that `worker.process` is imported.
 _IMPORTS = (
     "celery.apps.beat",
     "celery.apps.worker",
@@ -43,9 +44,12 @@ _IMPORTS = (
     "celery.worker.strategy",
     "kombu.transport.redis",
     "psycopg",
-    "worker.delivery",
-    "worker.runner",
-    "worker.sweeps",
+    "common.accounts",
+    "common.boot",
+    "common.books",
+    "common.invocations",
+    "common.jobs",
+    "common.webhooks",
 )
 _LONGEST_MESSAGE = 1 << 20
 _PR_SET_PDEATHSIG = 1
