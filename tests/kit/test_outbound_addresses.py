@@ -172,6 +172,7 @@ REFUSED_URLS = [
     "https://good.com/\r\nHost: evil.com",
     "https://good.com /",
     "https://good\t.com/",
+    "https://good.com/\ud800",
     # 137: too long
     "https://" + "a" * 64 + ".com/",
     "https://" + "a." * 127 + "example/",
@@ -295,6 +296,9 @@ def test_localhost_is_loopback_whatever_a_resolver_says() -> None:
         "2002:a9fe:a9fe::1",
         "::169.254.169.254",
         "169.254.170.2",
+        "64:ff9b:1::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "fe80::a9fe:a9fe",
     ],
 )
 def test_metadata_is_never_allowed(address: str) -> None:
@@ -313,6 +317,9 @@ def test_our_own_services_are_refused_even_where_allowed() -> None:
         "http://10.0.0.5:6379/",
         "http://tool.example:6379/",
         "http://db.example:5432/",
+        "http://10.0.0.9:5432/",  # what db.example resolves to is not for us to know once and for all
+        "http://alias.example:5432/",
+        "http://[::ffff:10.0.0.9]:6379/",
     ):
         with pytest.raises(Refused):
             door.check_url(url)

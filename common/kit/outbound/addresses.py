@@ -33,6 +33,9 @@ _SERVICE_PORTS = PORTS | {
     "amqp": 5672,
     "amqps": 5671,
 }
+_WEB = frozenset(("http", "https"))
+#: As a host in `Policy.forbid`: any.
+ANYWHERE = "*"
 _HERE = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0", "::"))
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
@@ -44,6 +47,7 @@ def _networks(text: str) -> tuple[Network, ...]:
 #: Never, whatever the operator allows: the places where clouds hand out a machine's credentials.
 METADATA = _networks(
     "169.254.169.0/24 169.254.170.0/24 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::/32 fd20:ce::254"
+    " fe80::a9fe:a9fe"
 )
 #: Not public. Of IPv6 only 2000::/3 is global unicast (RFC 4291), so all the rest is listed in three pieces.
 DENIED = METADATA + _networks(
@@ -54,14 +58,14 @@ DENIED = METADATA + _networks(
     ::/3 4000::/2 8000::/1 2001::/23 2001:db8::/32 2002::/16 2620:4f:8000::/48 3ffe::/16 3fff::/20
     """
 )
-#: IPv6 that carries an IPv4 address in its last 32 bits: IPv4-compatible and NAT64 (RFC 4291, 6052).
-_CARRIERS = _networks("::/96 64:ff9b::/96")
+#: IPv6 that carries an IPv4 address in its last 32 bits: IPv4-compatible, NAT64 and SIIT (RFC 4291, 6052, 8215, 2765).
+_CARRIERS = _networks("::/96 64:ff9b::/96 64:ff9b:1::/96 ::ffff:0:0:0/96")
 #: Names that mean something only inside somebody's network (RFC 6761, 6762, 8375; ICANN for `.internal`).
 _PRIVATE_NAME = re.compile(r"[^.]+|.*\.(?:localhost|local|localdomain|internal|intranet|lan|home\.arpa|onion)")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 #: libc reads `127.1`, `0x7f.1` and `2130706433` as addresses; nobody else should have to guess.
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _AUTHORITY = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
 
 
@@ -135,7 +139,7 @@ def _is_name(host: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`allow`: networks that may be reached although private, on any port and over plain http.
-    `forbid`: (host or address, port) of our own services, which are refused whatever is allowed.
+    `forbid`: (host, address or `ANYWHERE`, port) of our own services, which are refused whatever is allowed.
     """
 
     allow: tuple[Network, ...] = ()
@@ -148,16 +152,19 @@ class Policy:
         name does not resolve now) leaves the form of the URL to decide; connecting checks again.
         """
         found = tuple(addresses)
-        if (target.host, target.port) in self.forbid or not all(self.permits(target, a) for a in found):
+        if self._is_ours(target.host, target.port) or not all(self.permits(target, a) for a in found):
             raise Refused("The URL leads to an address that is not allowed as a target.")
         if not found and not target.public:
             raise Refused("Only https URLs of public hosts, on port 443 or 80, are allowed as targets.")
 
     def permits(self, target: Target, address: Address) -> bool:
         plain = _unwrapped(address)
-        if _within(_carried(plain), METADATA) or (str(plain), target.port) in self.forbid:
+        if _within(_carried(plain), METADATA) or self._is_ours(str(plain), target.port):
             return False
         return _within(plain, self.allow) or (target.public and not _within(plain, DENIED))
+
+    def _is_ours(self, host: str, port: int) -> bool:
+        return (host, port) in self.forbid or (ANYWHERE, port) in self.forbid
 
 
 def _within(address: Address, networks: Iterable[Network]) -> bool:
@@ -187,12 +194,15 @@ def addresses_of(answers: Iterable[str]) -> list[Address]:
 def own_services(*urls: str | None) -> frozenset[tuple[str, int]]:
     """(host, port) of our own servers (PUBLIC_URL, DATABASE_URL, …) for `Policy.forbid`.
 
-    A server on this machine is meant by each of the names that lead to it.
+    A server on this machine is meant by each of the names that lead to it. The port of a database or broker is refused
+    at every host: it has other names and addresses than the one we were told, and they change.
     """
     found: set[tuple[str, int]] = set()
     for parts in map(urlsplit, filter(None, urls)):
         port = parts.port or _SERVICE_PORTS.get(parts.scheme.partition("+")[0])
-        if parts.hostname and port:
+        if port and parts.scheme not in _WEB:
+            found.add((ANYWHERE, port))
+        elif parts.hostname and port:
             hosts = _HERE if parts.hostname in _HERE else {parts.hostname}
             found.update((host, port) for host in hosts)
     return frozenset(found)
