@@ -43,6 +43,7 @@ class Result:
     errors_500: int = 0
     errors_503: int = 0
     cut_off: int = 0
+    refused: int = 0
     longest: float = 0.0
     seconds: float = 0.0
     violations: list[str] = field(default_factory=list)
@@ -98,7 +99,8 @@ def _figures(world: World, result: Result, orders: list[Order], told: dict[str, 
     result.ended = sum(1 for id_ in mine if id_ in told and told[id_]["status"] in ENDS)
     result.lost = result.accepted - result.ended
     result.errors_500 = sum(n for text, n in history.answers.items() if text.split(" ")[1] in ("500", "502", "504"))
-    result.errors_503, result.cut_off = history.count("503"), history.count("lost", "refused")
+    result.errors_503, result.cut_off = history.count("503"), history.count("lost")
+    result.refused = history.count("refused")
     query = "select max(extract(epoch from finished_at - created_at)) from invocations where id = any(%s::uuid[])"
     result.longest = float(world.rows(query, list(mine))[0][0] or 0)
     if result.errors_500:

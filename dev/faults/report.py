@@ -47,18 +47,19 @@ def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
     days = sorted({each["on"] for each in figures})
     lines = [
         f"Run on {' and '.join(days)}: {len(figures)} faults, {total('accepted')} invocations accepted, "
-        f"{total('lost')} lost, {total('doubled')} doubled, {total('twice')} charged twice, {total('errors_500')} answers 500.",
+        f"{total('lost')} lost, {total('doubled')} doubled, {total('twice')} charged twice, "
+        f"{total('errors_500')} answers 500.",
         "",
         "| F | fault | what was done | accepted | ended | lost | doubled | charged twice | 500 | 503 | cut off "
-        "| longest wait | verdict |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| refused | longest wait | verdict |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     rows = [(order(each["ids"][0]), _line(each)) for each in figures]
     for id_, (title, named) in SHOWN.items():
         tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in named)
-        rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | below |"))
+        rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | | below |"))
     for id_, (title, why) in NOT_RUN.items():
-        rows.append((order(id_), f"| {id_} | {title} | not run: {why} | | | | | | | | | | – |"))
+        rows.append((order(id_), f"| {id_} | {title} | not run: {why} | | | | | | | | | | | – |"))
     lines += [text for _, text in sorted(rows)]
     return "\n".join([*lines, "", f"The tests named in the table, run with it: {suite.strip('= ') or 'not run'}."])
 
@@ -69,6 +70,7 @@ def _line(r: dict[str, Any]) -> str:
     return (
         f"| {' '.join(r['ids'])} | {r['title']} | {r['injected'] or '–'} | {r['accepted']} | {r['ended']} "
         f"| {r['lost']} | {r['doubled']} | {r['twice']} | {r['errors_500']} | {r['errors_503']} | {r['cut_off']} "
+        f"| {r['refused']} "
         f"| {r['longest']:.1f} s | {verdict} |"
     )
 

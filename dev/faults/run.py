@@ -58,7 +58,7 @@ def line(result: Result) -> str:
     figures = (
         f"accepted {result.accepted:4d}  ended {result.ended:4d}  lost {result.lost}  doubled {result.doubled}  "
         f"charged twice {result.twice}  500: {result.errors_500}  503: {result.errors_503}  "
-        f"cut off {result.cut_off}  longest {result.longest:5.1f} s  ({result.seconds:.0f} s)"
+        f"cut off {result.cut_off}  refused {result.refused}  longest {result.longest:5.1f} s  ({result.seconds:.0f} s)"
     )
     wrong = "".join(f"\n         {each}" for each in result.violations)
     return f"{verdict} {'+'.join(result.ids):12} {figures}  {result.title}{wrong}"
