@@ -1,15 +1,19 @@
 # One image for web, workers, beat, Flower and migrations: the command says which (docker-compose.yml has them all).
+# It runs as a numeric user of no rights, on a read-only root file system; only /tmp and /data are written to.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS packages
+WORKDIR /build
 RUN python -m venv /venv
-COPY requirements.txt .
-RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.txt
+COPY requirements.txt requirements-tracing.txt ./
+RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes \
+        -r requirements.txt -r requirements-tracing.txt \
+    && /venv/bin/pip uninstall --yes --quiet pip
 
 FROM python:${PYTHON}-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin joyfull \
     && install --directory --owner joyfull --mode 0700 /data
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 ENV=production HOST=0.0.0.0 DATA_DIR=/data
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ENV=production HOST=0.0.0.0 DATA_DIR=/data
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY wsgi.py celeryconfig.py ./
@@ -18,8 +22,10 @@ COPY web web
 COPY worker worker
 COPY migrations migrations
 RUN python -m compileall -q .
-USER joyfull
+USER 10001
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK NONE
+# For web, which is what the image does by itself; docker-compose.yml has one for each of the others.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '8000')}/ready\", timeout=4)"]
 CMD ["gunicorn", "--config", "web/gunicorn.conf.py", "wsgi:app"]

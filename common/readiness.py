@@ -18,6 +18,12 @@ from common.kit import clock, db, log, redis
 
 PATIENCE = 2.5
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+#: A process says each second that it lives.
+PULSE_SECONDS = 15
+_PULSES = """
+select count(*) from processes
+ where split_part(split_part(name, '@', 2), ':', 1) = :host and pulse_at > now() - make_interval(secs => :seconds)
+"""
 logger = log.get(__name__)
 
 
@@ -40,6 +46,13 @@ def redis_server() -> None:
     """Redis answers."""
     with redis.reachable():
         redis.client().ping()
+
+
+def worker(host: str) -> None:
+    """A worker process of this host has a pulse. Raises `NotReady`."""
+    with db.transaction() as session:
+        if not session.scalar(text(_PULSES), {"host": host, "seconds": PULSE_SECONDS}):
+            raise NotReady("no worker of this host has a pulse in the books")
 
 
 @cache
