@@ -1,8 +1,8 @@
-"""Logins, refreshes, logouts, resets and wipes in any order, against a model that fits on a page.
+"""Logins, refreshes, logouts, resets, keys, revocations and wipes in any order, against a model that fits on a page.
 
-The model knows for each session whether it lives, and for each refresh token whether it is unspent, spent a moment
-ago, or spent long ago. After every step each access token is tried in either process: it works exactly when its
-session lives.
+The model knows for each session whether it lives, for each refresh token whether it is unspent, spent a moment ago, or
+spent long ago, and for each text of an API key whether it lives. After every step access tokens and keys are tried in
+either process: they work exactly when the model says so.
 """
 
 from __future__ import annotations
@@ -56,6 +56,19 @@ class Token:
     successor: Token | None = None
 
 
+@dataclass
+class Key:
+    """One API key: its texts that work, and those that did."""
+
+    id: str
+    living: list[str]
+    ended: list[str] = field(default_factory=list)
+
+    def end(self) -> None:
+        self.ended += self.living
+        self.living = []
+
+
 class Sessions(RuleBasedStateMachine):
     """Rules pick their token by a number among those that they concern, so that few steps are wasted."""
 
@@ -70,8 +83,10 @@ class Sessions(RuleBasedStateMachine):
         self.password, self.resets = "the first of many pass phrases", 0
         self.person = self.api.person(password=self.password)
         self.families: list[Family] = []
-        for _ in range(2):
+        self.keys: list[Key] = []
+        for n in range(2):
             self.login()
+            self.refresh(n, elsewhere=False)  # so that there is a spent token to race with, or to steal
 
     # -- what the model knows --------------------------------------------------------------------------------
 
@@ -159,6 +174,41 @@ class Sessions(RuleBasedStateMachine):
         if wiped:
             redis_kit.client().flushall()
 
+    @precondition(lambda self: self.alive() and len(self.keys) < 4)
+    @rule()
+    def make_a_key(self) -> None:
+        answer = self.api("POST", "/users/me/api-keys", self.access(), json={"name": "key"})
+        assert answer.status_code == 201
+        made = answer.json()["data"]
+        self.keys.append(Key(made["id"], [made["key"]]))
+
+    @precondition(lambda self: self.alive() and self.usable())
+    @rule(n=NUMBERS, overlap=st.sampled_from([0, 600]))
+    def rotate_a_key(self, n: int, overlap: int) -> None:
+        key = pick(n, self.usable())
+        path = f"/users/me/api-keys/{key.id}/rotate"
+        answer = self.other("POST", path, self.access(), json={"overlap_seconds": overlap})
+        assert answer.status_code == 200
+        if not overlap:
+            key.end()
+        key.living.append(answer.json()["data"]["key"])
+
+    @precondition(lambda self: self.alive() and self.usable())
+    @rule(n=NUMBERS, wiped=st.booleans())
+    def revoke_a_key(self, n: int, wiped: bool) -> None:
+        key = pick(n, self.usable())
+        assert self.api("DELETE", f"/users/me/api-keys/{key.id}", self.access()).status_code == 204
+        key.end()
+        if wiped:
+            redis_kit.client().flushall()
+
+    def usable(self) -> list[Key]:
+        return [key for key in self.keys if key.living]
+
+    def access(self) -> str:
+        """Of a session that lives."""
+        return self.alive()[0].tokens[-1].session.access
+
     def reset(self) -> None:
         self.sql.execute("delete from throttles")
         assert self.api("POST", "/auth/password-reset", json={"email": self.person.email}).status_code == 202
@@ -166,6 +216,9 @@ class Sessions(RuleBasedStateMachine):
         self.password = f"pass phrase of reset number {self.resets}"
         path = f"/auth/password-reset/{self.mailbox.token('password-reset')}"
         assert self.api("POST", path, json={"password": self.password}).status_code == 204
+        if self.resets == 1:  # until now nobody had proved the address: somebody else may have made the keys
+            for key in self.keys:
+                key.end()
 
     # -- what must hold --------------------------------------------------------------------------------------
 
@@ -175,6 +228,14 @@ class Sessions(RuleBasedStateMachine):
             access = family.tokens[-1].session.access
             expected = 200 if family.lives else 401
             assert [self.api.me(access), self.other.me(access)] == [expected, expected]
+
+    @invariant()
+    def a_key_works_exactly_while_it_lives(self) -> None:
+        for key in getattr(self, "keys", []):
+            texts = [*key.living[-2:], *key.ended[-1:]]
+            expected = [200] * len(key.living[-2:]) + [401] * len(key.ended[-1:])
+            for api in (self.api, self.other):
+                assert [api.me(text) for text in texts] == expected
 
 
 def test_sessions(api: Api, other: Api, sql: psycopg.Connection[Any], mailbox: Mailbox) -> None:
