@@ -94,10 +94,15 @@ def ring_times(task: str, wanted: int) -> int:
 
 def waiting(queue: str) -> int:
     """How many bells wait unheard; 0 when the broker is away."""
+    return unheard(queue) or 0
+
+
+def unheard(queue: str) -> int | None:
+    """How many bells wait; None when the broker is away."""
     try:
         return _count(queue)
     except _TROUBLES:
-        return 0
+        return None
 
 
 def on_rabbitmq() -> bool:

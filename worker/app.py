@@ -9,12 +9,22 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celery.signals import celeryd_init, setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    celeryd_init,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 from celery.worker.consumer import Consumer
 
 from common import boot, jobs, settings
 from common.kit import metrics
 from worker import process, sweeps
+from worker.watchdog import Watchdog
 
 config = settings.load()
 # Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
@@ -25,6 +35,7 @@ app.conf.imports = ("worker.tasks",)
 app.conf.update(include=["worker.tasks"])
 
 POOL_SIZE = 16
+watchdog = Watchdog(process.me)
 #: Celery prepares delayed messages (28 queues) wherever it sees quorum queues. Delays live in our rows.
 DELAYED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 Consumer.Blueprint.default_steps = [step for step in Consumer.Blueprint.default_steps if step != DELAYED]
@@ -53,6 +64,17 @@ def _boot(**_: Any) -> None:
 @worker_ready.connect
 def _hello(**_: Any) -> None:
     process.me.log_start()
+    watchdog.start()
+
+
+@task_prerun.connect
+def _heard(**_: Any) -> None:
+    process.me.hear()
+
+
+@task_postrun.connect
+def _done(**_: Any) -> None:
+    process.me.done()
 
 
 @worker_shutting_down.connect
@@ -62,5 +84,6 @@ def _stop_taking(**_: Any) -> None:
 
 @worker_shutdown.connect
 def _goodbye(**_: Any) -> None:
+    watchdog.stop()
     process.me.end()
     boot.disconnect()

@@ -36,6 +36,13 @@ class Running:
 
     task: Task
     call: Call = field(default_factory=Call)
+    aborted_at: float | None = None
+
+    def abort(self) -> None:
+        """Cut the call off; `aborted_at` says since when it should be over."""
+        if self.aborted_at is None:
+            self.aborted_at = time.monotonic()
+        self.call.abort()
 
 
 class Process:
@@ -48,6 +55,8 @@ class Process:
         self.name = ""
         self.stopping = threading.Event()
         self.progress = threading.Event()
+        self.heard = 0
+        self._jobs = 0
         self._known = threading.Event()
         self._gone = threading.Event()
         self._running: dict[UUID, Running] = {}
@@ -87,6 +96,27 @@ class Process:
         return self._known.wait(timeout)
 
     # -- what runs -------------------------------------------------------------------------------------------------
+
+    @property
+    def queues(self) -> list[str]:
+        return self.kind.split(",")
+
+    @property
+    def idle(self) -> bool:
+        """Whether a thread is free to hear the next bell."""
+        return self._jobs < self.threads
+
+    def hear(self) -> None:
+        """A job starts."""
+        with self._lock:
+            self.heard += 1
+            self._jobs += 1
+        self.progress.set()
+
+    def done(self) -> None:
+        """A job has ended, however it did."""
+        with self._lock:
+            self._jobs -= 1
 
     def enter(self, task: Task) -> Running:
         running = Running(task)
@@ -136,7 +166,7 @@ class Process:
         for each in running:
             row = in_hand.get(each.task.token)
             if row is None or row.cancel_at is not None:
-                each.call.abort()
+                each.abort()
         self._pick_up_strays([row for token, row in in_hand.items() if token not in self._running])
 
     def _pick_up_strays(self, rows: list[Any]) -> None:

@@ -380,6 +380,12 @@ update queue q set rank = (select last_value from vt) + 1 from n where q.id = n.
 READY: Final = text("""
 select count(*) from (select 1 from queue where token is null and place is not null limit :limit) x
 """)
+#: Work that could begin now, while no process has heard a bell or ended a call for so long.
+UNHEARD: Final = text("""
+select exists (select 1 from queue where token is null and place is not null and expires_at > now())
+       and not exists (select 1 from processes where 'invocations' = any(string_to_array(split_part(name, '@', 1), ','))
+                          and progress_at > now() - make_interval(secs => :seconds)) as unheard
+""")
 DEPTH: Final = text("""
 select count(*) as depth, count(*) filter (where token is not null) as running,
        coalesce(extract(epoch from now() - min(due_at) filter (where token is null and due_at <= now())), 0) as oldest

@@ -149,6 +149,11 @@ def forget_old_keys() -> int:
     return db.count(sql.FORGET_KEYS, {"limit": BATCH})
 
 
+def unheard(seconds: float) -> bool:
+    """Whether work could begin, and no worker process has heard a bell or ended a call for so long."""
+    return bool(db.once(sql.UNHEARD, {"seconds": seconds})[0].unheard)
+
+
 def depth() -> Depth:
     row = db.once(sql.DEPTH, {})[0]
     return Depth(row.depth, row.running, float(row.oldest))

@@ -1,4 +1,4 @@
-"""The network between us and PostgreSQL, which can lose an answer: a proxy on a Unix socket.
+"""The network between us and a server, which can lose an answer, or everything: proxies on Unix sockets.
 
 `lose_next(marker)`: the next statement that contains `marker` reaches the server and is carried out; its answer is
 lost, and the connection with it.
@@ -88,3 +88,64 @@ def _close(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()
+
+
+class Silencer:
+    """Between a server on a Unix socket and whoever connects to `self.url`: bytes can get lost on the way.
+
+    `swallow()`: from now on nothing comes through, and nobody is told. `heal()`: new connections are whole again;
+    those from before stay silent.
+    """
+
+    def __init__(self, server: Path) -> None:
+        self._server = server
+        self._directory = tempfile.TemporaryDirectory(prefix="proxy-")
+        path = Path(self._directory.name) / "redis.sock"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        self._swallowing = False
+        self._doomed: list[threading.Event] = []
+        self.url = f"unix://{quote(str(path), safe='/')}"
+
+    def __enter__(self) -> Silencer:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._listener.close()
+        self._directory.cleanup()
+
+    def swallow(self) -> None:
+        self._swallowing = True
+        for each in self._doomed:
+            each.set()
+
+    def heal(self) -> None:
+        self._swallowing = False
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(str(self._server))
+            doomed = threading.Event()
+            if self._swallowing:
+                doomed.set()
+            self._doomed.append(doomed)
+            threading.Thread(target=_carry, args=(client, server, doomed), daemon=True).start()
+            threading.Thread(target=_carry, args=(server, client, doomed), daemon=True).start()
+
+
+def _carry(source: socket.socket, target: socket.socket, doomed: threading.Event) -> None:
+    try:
+        while data := source.recv(1 << 16):
+            if not doomed.is_set():
+                target.sendall(data)
+    except OSError:
+        pass
+    finally:
+        _close(target)
