@@ -11,8 +11,9 @@ import requests
 from standardwebhooks import Webhook
 
 from common import audit, keys
+from tests import factories
 from tests.outside.receiver import Receiver, Reply
-from tests.webhooks.conftest import Api, happen, headers, pass_time, settled, sql, statuses
+from tests.webhooks.conftest import Api, api_of, happen, headers, pass_time, settled, sql, statuses
 from worker.delivery import Sender
 
 
@@ -64,6 +65,15 @@ def test_urls_that_are_refused(api: Api, receiver: Receiver, url: str) -> None:
     made = api("POST", "/webhooks", 201, url=receiver.url)["data"]
     assert api("PATCH", f"/webhooks/{made['id']}", 422, url=url)["code"] == "url_refused"
     assert api("GET", f"/webhooks/{made['id']}", 200)["data"]["url"] == receiver.url
+
+
+@pytest.mark.parametrize("url", REFUSED[:-1])
+def test_a_url_of_a_call_is_held_to_the_same_rules(_web: str, db: None, url: str) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    path = f"/tools/{tool.slug}/invoke"
+    problem = api_of(_web, customer.user_id)("POST", path, 422, input={"text": "hi"}, webhook_url=url)
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("url_refused", "/webhook_url")
+    assert sql("select 1 from invocations union all select 1 from events") == []
 
 
 @pytest.mark.parametrize(
