@@ -7,22 +7,34 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from common import readiness
+from common import jobs, readiness
 from common.invocations import sweeping
 from common.kit import clock, db, redis
 from common.settings import DEVELOPMENT_SECRETS, Settings
 
 MAX_SKEW_SECONDS = 2.0
+#: Kombu's, where none is set.
+DEFAULT_VISIBILITY_SECONDS = 3600
 MAX_QUEUED_SECONDS = 300.0
 #: Beat rings several of the sweeps every 10 seconds.
 MAX_SILENT_SECONDS = 60.0
 
+_LONGEST_CALL = text("""
+select greatest((select max(v.timeout_seconds) from tools t
+                   join tool_versions v on v.tool_id = t.id and v.version = t.version where t.archived_at is null),
+                (select max(timeout_seconds) from queue), 0)
+""")
 _NOW = text("select extract(epoch from clock_timestamp())")
 _SILENT = text("select extract(epoch from clock_timestamp() - max(ran_at)) as seconds from sweep_runs")
 _WORKERS = text("""
 select k.kind, count(*) as several
   from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
  where not p.stopping and p.pulse_at > now() - interval '30 seconds' group by k.kind order by k.kind
+""")
+_PROGRESS = text("""
+select k.kind, extract(epoch from clock_timestamp() - max(p.progress_at)) as silent
+  from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
+ where not p.stopping group by k.kind
 """)
 
 
@@ -44,11 +56,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
     looks: Mapping[str, Callable[[], str]] = {
         "migrations": _migrations,
         "redis eviction": _eviction,
+        "visibility timeout": _visibility,
         "clock of postgresql": lambda: _skew("PostgreSQL", _postgresql_time),
         "clock of redis": lambda: _skew("Redis", _redis_time),
         "workers": _workers,
         "beat": _beat,
         "queue": _queue,
+        "bells": _bells,
         "secrets": lambda: _secrets(settings),
     }
     for name, look in looks.items():
@@ -72,6 +86,20 @@ def _eviction() -> str:
     if policy != "noeviction":
         raise Unwell(f"Redis may evict keys: set maxmemory-policy to noeviction (it is {policy}).")
     return str(policy)
+
+
+def _visibility() -> str:
+    """A bell is acknowledged before its work begins, so this can only ring twice for nothing; unless somebody has
+    changed that, and then every call that takes longer would be made again.
+    """
+    if jobs.on_rabbitmq():
+        return "RabbitMQ has none"
+    allowed = int(jobs.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
+    longest = int(db.once(_LONGEST_CALL, {})[0][0])
+    seen = f"{allowed} s, the longest call may take {longest} s"
+    if longest >= allowed:
+        raise Unwell(f"{seen}: raise visibility_timeout in celeryconfig.py above it.")
+    return seen
 
 
 def _skew(what: str, read: Callable[[], float]) -> str:
@@ -117,6 +145,14 @@ def _queue() -> str:
     if depth.oldest > MAX_QUEUED_SECONDS:
         raise Unwell(f"{seen}: add workers, or look into their logs.")
     return seen
+
+
+def _bells() -> str:
+    """Bells that wait while nobody of their queue has heard one or ended a call for long: deaf workers, or none."""
+    deaf = [row.kind for row in db.once(_PROGRESS, {}) if row.silent > MAX_SILENT_SECONDS and jobs.waiting(row.kind)]
+    if deaf:
+        raise Unwell(f"Nobody hears the bells of: {', '.join(deaf)}. Look into these workers' logs, start them again.")
+    return "heard"
 
 
 def _secrets(settings: Settings) -> str:

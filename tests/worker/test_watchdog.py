@@ -14,8 +14,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common import invocations, jobs
+from common import doctor, invocations, jobs
 from common.kit import db as database
+from common.kit.clock import uuid7
+from common.settings import Settings
 from dev import platform as parts
 from dev.servers import Redis
 from dev.supervisor import Child, Supervisor
@@ -176,3 +178,15 @@ def test_a_process_that_stops_anyway_is_left_alone(dog: Watchdog, sent: list[sig
     dog.me.stop_taking()
     looks(dog)
     assert sent == []
+
+
+def test_the_doctor_hears_that_nobody_does(db: None, settings: Settings) -> None:
+    def bells() -> doctor.Finding:
+        return next(finding for finding in doctor.examine(settings) if finding.name == "bells")
+
+    invocations.pulse(uuid7(), name="invocations@here:1", progress=True, stopping=False)
+    database.count(text("update processes set progress_at = now() - interval '2 minutes'"), {})
+    assert bells().well
+    assert jobs.ring(jobs.RUN_INVOCATION)
+    assert bells().detail.startswith("Nobody hears the bells of: invocations.")
+    database.count(text("delete from processes"), {})
