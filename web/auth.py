@@ -17,11 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID
 
 import jwt
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 
@@ -39,6 +39,7 @@ ALGORITHM = "HS256"
 #: Clocks of two of our hosts may differ by this much in `iat` and `nbf`; `exp` is taken exactly.
 SKEW_SECONDS = 5
 MAX_TOKEN_CHARS = 4096
+REMEMBERED_TOKENS = 4_000
 #: What is known of a caller is good for so long in a request that is on its way.
 FRESH_SECONDS = 1.0
 
@@ -197,6 +198,7 @@ def init(app: Flask, settings: Settings) -> None:
         JWT_DECODE_LEEWAY=SKEW_SECONDS,
     )
     manager = JWTManager(app)
+    app.extensions["access_tokens"] = {}
 
     @manager.encode_key_loader
     def signing_key(_identity: Any) -> str:
@@ -228,17 +230,41 @@ def access_token(pair: sessions.Pair) -> str:
     return token
 
 
+class _Verified(NamedTuple):
+    """What an access token that verified says: of whom, and until when (epoch seconds)."""
+
+    user_id: UUID
+    family_id: UUID
+    expires: float
+
+
 def _verified(token: str) -> tuple[UUID, UUID]:
-    """The account and session of an access token. Raises `TokenExpired`, or `Unauthenticated` for any other fault."""
+    """The account and session of an access token. Raises `TokenExpired`, or `Unauthenticated` for any other fault.
+
+    A signature is verified once and remembered; whether the token's time is over, and whether its session still
+    stands (`sessions.authenticate`), is asked every time.
+    """
+    known: dict[str, _Verified] = current_app.extensions["access_tokens"]
+    says = known.get(token)
+    if says is None:
+        says = _decoded(token)
+        if len(known) >= REMEMBERED_TOKENS:
+            known.clear()
+        known[token] = says
+    if says.expires <= clock.now().timestamp():
+        known.pop(token, None)
+        raise TokenExpired
+    return says.user_id, says.family_id
+
+
+def _decoded(token: str) -> _Verified:
     if len(token) > MAX_TOKEN_CHARS:
         raise Unauthenticated
     try:
         claims = decode_token(token)
         if claims["type"] != "access" or not claims["jti"]:
             raise Unauthenticated
-        if claims["exp"] <= clock.now().timestamp():
-            raise TokenExpired
-        return UUID(claims["sub"]), UUID(claims["family"])
+        return _Verified(UUID(claims["sub"]), UUID(claims["family"]), claims["exp"])
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
     except (jwt.PyJWTError, JWTExtendedException, ValueError, KeyError, TypeError) as error:
