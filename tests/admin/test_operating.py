@@ -10,13 +10,14 @@ import pytest
 from click.testing import Result
 from sqlalchemy import text
 
-from common import boot, doctor, sealing, tools, webhooks
+from common import boot, doctor, jobs, sealing, tools, webhooks
 from common.audit import OPERATOR
 from common.invocations import sweeping
 from common.kit import db, redis
 from common.settings import Settings
 from common.tools import editing
 from dev.platform import Platform
+from tests import factories
 from tests.subscriptions.accounts import account
 from web.app import create_app
 
@@ -80,6 +81,21 @@ def test_the_doctor_finds_what_is_wrong(hub: Platform, keys: Settings) -> None:
         redis.client().config_set("maxmemory-policy", "noeviction")
     db.once(text("update sweep_runs set ran_at = now() - interval '61 seconds'"), {})
     assert wrong(well) == ["beat"]
+
+
+def test_the_doctor_holds_the_visibility_timeout_against_the_longest_call(keys: Settings) -> None:
+    def seen() -> doctor.Finding:
+        return next(finding for finding in doctor.examine(keys) if finding.name == "visibility timeout")
+
+    factories.tool(timeout_seconds=600)
+    assert seen() == doctor.Finding("visibility timeout", True, "3600 s, the longest call may take 600 s")
+    options = jobs.app().conf.broker_transport_options
+    usual = options["visibility_timeout"]
+    options["visibility_timeout"] = 600
+    try:
+        assert not seen().well
+    finally:
+        options["visibility_timeout"] = usual
 
 
 def test_the_doctor_says_so_to_the_shell(keys: Settings) -> None:
