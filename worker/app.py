@@ -23,13 +23,14 @@ from celery.worker.consumer import Consumer
 
 from common import boot, jobs, settings
 from common.kit import metrics
-from worker import process, sweeps
+from worker import broker, process, sweeps
 from worker.watchdog import Watchdog
 
 config = settings.load()
 # Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
 os.environ["CELERY_BROKER_URL"] = jobs.connection_url(config.broker_url)
 jobs.configure(config.broker_url, config.doorbells_max)
+broker.install()
 app = jobs.app()
 app.conf.imports = ("worker.tasks",)
 app.conf.update(include=["worker.tasks"])

@@ -105,10 +105,10 @@ class World:
         quiet = {name: value for name, value in self.environ.items() if name != "FAILPOINTS"}
         boot.connect(load({**quiet, "LOG_LEVEL": "ERROR"}), process="faults", pool_size=4)
         offer(self.tool_url)
-        self.wait_until("web", lambda: parts.serving(f"{self.hub.url}/ready"), 90)
+        self.wait_until("web", lambda: parts.serving(f"{self.hub.url}/ready"), 240)
         self.accounts = [join(number, self.hook_url) for number in range(accounts)]
         self.feeds = [Feed(self.hub.url, account, self.history) for account in self.accounts[:2]]
-        self.wait_until("workers", self.all_alive, 60)
+        self.wait_until("workers", self.all_alive, 240)
         self._as_made = {name: child.part for name, child in self.children.items()}
 
     def stop(self) -> None:

@@ -1,0 +1,64 @@
+"""Found by the fault run: a letter in the queue that was no message ended the worker process that read it."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+
+from common import jobs
+from common.kit import redis as redis_kit
+from common.settings import load
+from dev.platform import Platform
+from tests.client import Client, eventually
+
+PICKLE = "gASVBQAAAAAAAACMAWGULg=="
+
+
+def _letter(**changes: object) -> str:
+    """What Celery would write, with something changed."""
+    letter = {
+        "body": "W1tdLCB7fSwge31d",
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"task": jobs.RUN_INVOCATION, "id": "x", "lang": "py", "root_id": "x", "argsrepr": "[]"},
+        "properties": {
+            "delivery_tag": "x",
+            "delivery_info": {"exchange": "", "routing_key": "invocations"},
+            "body_encoding": "base64",
+        },
+    }
+    return json.dumps({**letter, **changes})
+
+
+LETTERS = [
+    "not a message",
+    "\x00\xff",
+    "null",
+    "[1, 2]",
+    '{"body": "bm8=", "headers": {}}',
+    '{"__type__": "datetime", "__value__": 5}',
+    _letter(properties={}),
+    _letter(body="***"),
+    _letter(body=PICKLE, **{"content-type": "application/x-python-serialize"}),
+    _letter(headers={"task": "os.system", "id": "x"}),
+    _letter(headers={}),
+    "x" * 1_000_000,
+]
+
+
+@pytest.mark.chaos
+def test_no_letter_ends_a_worker(hub: Platform, client: Client, offer: object) -> None:
+    pids = {name: child.pid for name, child in hub.supervisor.children.items()}
+    broker = redis_kit.make_client(load(dict(hub.environ)).broker_url.replace("redis+socket", "unix"))
+    for queue in ("invocations", "webhooks", "sweeps"):
+        broker.lpush(queue, *LETTERS)
+    for queue in ("invocations", "webhooks", "sweeps"):
+        eventually(f"{queue} to drain", 60, lambda queue=queue: broker.llen(queue) == 0)
+    slug = offer("/echo")  # type: ignore[operator]
+    assert client.ended(client.invoke(slug, {"text": "on"})["id"])["status"] == "succeeded"
+    assert {name: child.pid for name, child in hub.supervisor.children.items()} == pids
+    with psycopg.connect(hub.environ["DATABASE_URL"]) as connection:
+        row = connection.execute("select count(*) from processes where pulse_at > now() - interval '5 s'").fetchone()
+    assert row == (len(pids) - 1,)
