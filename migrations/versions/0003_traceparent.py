@@ -19,7 +19,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("invocations", sa.Column("traceparent", sa.Text(), nullable=True))
+    op.add_column("invocations", sa.Column("traceparent", sa.String(), nullable=True))
 
 
 def downgrade() -> None:
