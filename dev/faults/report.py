@@ -56,7 +56,7 @@ def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
     ]
     rows = [(order(each["ids"][0]), _line(each)) for each in figures]
     for id_, (title, named) in SHOWN.items():
-        tests = ", ".join(f"`{test.removeprefix('tests/')}`" for test in named)
+        tests = ", ".join(f"`{test}`" for test in named)
         rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | | below |"))
     for id_, (title, why) in NOT_RUN.items():
         rows.append((order(id_), f"| {id_} | {title} | not run: {why} | | | | | | | | | | | – |"))

@@ -45,13 +45,18 @@ def exhausted(world: World) -> str:
                 taken.append(psycopg.connect(world.postgres.url(), connect_timeout=5))
 
     fill()
-    taken[0].execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'joyfull%'")
-    fill()
-    world.sleep(8)
+    for _ in range(20):
+        taken[0].execute(_OURS_END)
+        taken[0].commit()
+        fill()
+        world.sleep(0.4)
     count = len(taken)
     for connection in taken:
         connection.close()
-    return f"{count} sessions opened and ours ended; nothing free for 8 s"
+    return f"{count} sessions opened and ours ended again and again; hardly anything free for 8 s"
+
+
+_OURS_END = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'joyfull%'"
 
 
 @row("F32", "a lock on the invocations that nobody gets past, for 9 s")
