@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from common import boot, doctor, jobs, sealing, tools, webhooks
 from common.audit import OPERATOR
 from common.invocations import sweeping
 from common.kit import db, redis
+from common.kit.paging import Window
 from common.settings import Settings
 from common.tools import editing
 from dev.platform import Platform
@@ -104,3 +106,51 @@ def test_the_doctor_says_so_to_the_shell(keys: Settings) -> None:
     assert "WRONG  beat" in told.output
     assert "ok     secrets: for development only: everybody knows JWT_SECRET_KEY" in told.output
     assert "ok     migrations: at head" in told.output
+
+
+def load(settings: Settings, text: str) -> Result:
+    runner = create_app(settings).test_cli_runner()
+    return runner.invoke(args=["tools", "load", "-"], input=text)
+
+
+ENTRY = {
+    "slug": "loaded",
+    "name": "Loaded",
+    "endpoint_url": "http://127.0.0.1:1/",
+    "input_schema": {},
+    "price": {"base_tokens": 1, "max_tokens": 5},
+}
+NOT_LOADED: dict[str, tuple[dict[str, Any], str]] = {
+    "metadata address": ({"endpoint_url": "http://169.254.169.254/"}, "/1/endpoint_url"),
+    "not a URL": ({"endpoint_url": "gopher://x/"}, "/1/endpoint_url"),
+    "too long a timeout": ({"timeout_seconds": 601}, "/1/timeout_seconds"),
+    "no attempts": ({"max_attempts": 0}, "/1/max_attempts"),
+    "a fraction of a token": ({"price": {"base_tokens": 0.5, "max_tokens": 5}}, "/1/price/base_tokens"),
+    "more than can be counted": ({"price": {"base_tokens": 0, "max_tokens": 2**53}}, "/1/price/max_tokens"),
+    "a negative price": ({"price": {"base_tokens": -1, "max_tokens": 5}}, "/1/price/base_tokens"),
+    "a slug that is none": ({"slug": "Über"}, "/1/slug"),
+    "an unknown field": ({"colour": "red"}, "/1/colour"),
+    "a schema elsewhere": ({"input_schema": {"$ref": "file:///etc/passwd"}}, "/1/input_schema"),
+    "a text for a flag": ({"idempotent": "yes"}, "/1/idempotent"),
+}
+
+
+@pytest.mark.parametrize(("change", "pointer"), NOT_LOADED.values(), ids=NOT_LOADED)
+def test_what_the_api_would_refuse_is_not_loaded(keys: Settings, change: dict[str, Any], pointer: str) -> None:
+    told = load(keys, json.dumps([ENTRY, {**ENTRY, "slug": "other", **change}]))
+    assert told.exit_code == 1
+    assert f"{pointer}: " in told.output
+    assert tools.everything(Window(10, None)).items == [], "all or nothing"
+
+
+@pytest.mark.parametrize("text_", ["{", "{}", "[1]", '[{"slug":"a","slug":"b"}]', "", "[NaN]"])
+def test_what_is_no_list_of_tools_is_not_loaded(keys: Settings, text_: str) -> None:
+    told = load(keys, text_)
+    assert (told.exit_code, "Traceback" in told.output) == (1, False)
+    assert told.output.startswith("Error: ")
+
+
+def test_loading_twice_changes_what_changed(keys: Settings) -> None:
+    assert load(keys, json.dumps([ENTRY])).output == "1 tools created, 0 changed.\n"
+    assert load(keys, json.dumps([ENTRY])).output == "0 tools created, 0 changed.\n"
+    assert load(keys, json.dumps([{**ENTRY, "name": "Anew"}])).output == "0 tools created, 1 changed.\n"

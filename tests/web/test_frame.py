@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from common import errors
-from common.settings import Settings, SettingsError, load
+from common.settings import DEVELOPMENT_SECRETS, Settings, SettingsError, load
 from tests.web.conftest import ROOT, Service, serving
 from web import problems
 from web.app import create_app
@@ -291,3 +291,13 @@ def test_wrong_settings_are_listed_and_nothing_else_is_printed(environ: dict[str
     assert "Traceback" not in done.stderr
     for name in ("PORT", "LOG_LEVEL", "JWT_SECRET_KEY", "SECRETS_KEYS"):
         assert f"  - {name} " in done.stderr
+
+
+def test_production_refuses_what_everybody_knows() -> None:
+    """All of it is said at once; a development secret is refused as an older key of a list too."""
+    servers = {"DATABASE_URL": "postgresql:///x", "REDIS_URL": "redis://x"}
+    known = {**DEVELOPMENT_SECRETS, "JWT_SECRET_KEY": f"{'k' * 32},{DEVELOPMENT_SECRETS['JWT_SECRET_KEY']}"}
+    with pytest.raises(SettingsError) as told:
+        load({"ENV": "production", **servers, **known})
+    for name in DEVELOPMENT_SECRETS:
+        assert f"{name} is the development secret" in str(told.value)

@@ -42,7 +42,7 @@ MAX_WAIT = 60
 DEFAULT_EXPIRY = 86_400
 MAX_EXPIRY = 604_800
 MAX_BATCH = 100
-_KEY = re.compile(r'"?([\x20-\x7e]{1,255})"?')
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
 
@@ -77,15 +77,24 @@ class ToolRef(Resource):
 
 
 class Fault(Resource):
-    code = Text(required=True)
+    code = Text(
+        required=True,
+        metadata={
+            "description": "`tool_error` (4xx), `tool_failed` (5xx), `tool_timeout`, `tool_unreachable`, "
+            "`tool_bad_response`, `output_too_large`, `output_rejected` (by `output_schema`), "
+            "`credential_unavailable`, or `worker_lost` (outcome unknown and not repeatable)."
+        },
+    )
     detail = Text(required=True)
 
 
 class Billing(Resource):
-    held = Tokens(required=True)
+    held = Tokens(required=True, metadata={"description": "What was held at submit; it stays."})
     charged = Tokens(required=True)
     outcome = Word("pending", "charged", "free", required=True)
-    reason = Text(required=True, allow_none=True)
+    reason = Text(
+        required=True, allow_none=True, metadata={"description": "An error code, `canceled`, `expired`, or null."}
+    )
 
 
 class Links(Resource):
@@ -102,7 +111,7 @@ class InvocationOut(Resource):
     output = ma.fields.Raw(required=True, allow_none=True)
     error = ma.fields.Nested(Fault, required=True, allow_none=True)
     metadata = Metadata(required=True)
-    attempts = Whole(required=True)
+    attempts = Whole(required=True, metadata={"description": "Calls begun."})
     billing = ma.fields.Nested(Billing, required=True)
     request_id = Text(required=True)
     created_at = Instant(required=True)
@@ -288,14 +297,16 @@ def _item(raw: Any) -> dict[str, Any]:
 
 
 def _idempotency_key() -> str | None:
-    """RFC 8941 string or bare; 1–255 printable ASCII. Raises `InvalidHeader`."""
+    """RFC 8941 string or bare, the same either way; 1–255 printable ASCII. Raises `InvalidHeader`."""
     values = request.headers.getlist("Idempotency-Key")
     if not values:
         return None
-    match = _KEY.fullmatch(values[0].strip()) if len(values) == 1 else None
-    if match is None or not match[1].strip():
+    key = values[0].strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if len(values) > 1 or not key.strip() or not _KEY.fullmatch(key):
         raise errors.InvalidHeader("Idempotency-Key must be 1 to 255 printable ASCII characters, given once.")
-    return match[1]
+    return key
 
 
 def _preferred_wait() -> int | None:

@@ -1,0 +1,37 @@
+"""Checks of ours beside those of Schemathesis, which loads this module by `SCHEMATHESIS_HOOKS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+
+#: On every answer by the description of the document, or by HTTP itself.
+EVERYWHERE = frozenset(
+    [
+        "cache-control",
+        "connection",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "date",
+        "referrer-policy",
+        "server",
+        "transfer-encoding",
+        "x-content-type-options",
+    ]
+)
+
+
+@schemathesis.check
+def every_header_is_documented(
+    _context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> bool | None:
+    """An answer has no header that its status does not document."""
+    documented = case.operation.responses.find_by_status_code(response.status_code)
+    if documented is None:
+        return None  # another check says so
+    known = {name.lower() for name, _ in documented.headers.items()} | EVERYWHERE
+    surplus = sorted(name for name in response.headers if name.lower() not in known)
+    assert not surplus, f"{case.method} {case.path} {response.status_code} has undocumented headers: {surplus}"
+    return None
