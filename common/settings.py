@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
@@ -145,7 +146,7 @@ class _Reader:
             worker_threads=worker_threads,
             log_level=self.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             log_format=self.choice("LOG_FORMAT", "json", ("json", "console")),
-            otel_endpoint=self.text("OTEL_EXPORTER_OTLP_ENDPOINT", "") or None,
+            otel_endpoint=self.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
             trusted_proxies=self.integer("TRUSTED_PROXIES", 0, 0, 10),
             max_body_bytes=self.integer("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
             expose_docs=self.boolean("EXPOSE_DOCS", not self.production),
@@ -223,6 +224,12 @@ class _Reader:
             self.problems.append(f"{name} must start with {' or '.join(s + '://' for s in schemes)}")
         if self.production and "guest:guest@" in value:
             self.problems.append(f"{name} uses the guest account; production needs its own")
+        return value
+
+    def collector(self, name: str) -> str | None:
+        value = self.url(self.text(name, ""), name, ("http", "https")) or None
+        if value and find_spec("opentelemetry") is None:
+            self.problems.append(f"{name} needs the packages of requirements-tracing.txt")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from celery.signals import (
 from celery.worker.consumer import Consumer
 
 from common import boot, jobs, settings
-from common.kit import metrics
+from common.kit import log, metrics
 from worker import broker, process, sweeps
 from worker.watchdog import Watchdog
 
@@ -57,9 +57,17 @@ def _remember(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> No
 def _boot(**_: Any) -> None:
     boot.connect(config, process=process.me.kind, pool_size=POOL_SIZE)
     sweeps.configure(config)
-    if config.metrics_port is not None:
-        metrics.serve(config.host, config.metrics_port)
     process.me.begin(f"{process.me.kind}@{os.uname().nodename}:{os.getpid()}")
+    if config.metrics_port is not None:
+        _show_metrics(config.host, config.metrics_port)
+
+
+def _show_metrics(host: str, port: int) -> None:
+    """A taken port is no reason not to work: Prometheus sees that nobody answers."""
+    try:
+        metrics.serve(host, port)
+    except OSError as error:
+        log.get(__name__).error("metrics are not shown", port=port, reason=error.strerror)
 
 
 @worker_ready.connect

@@ -1,0 +1,81 @@
+"""Flower: nobody looks in without the password, tasks have readable names, and it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from common.settings import load
+from dev import platform as parts
+from dev.platform import Platform
+from dev.supervisor import Supervisor
+from tests.client import Client
+from tests.conftest import ROOT, free_port
+
+USER, PASSWORD = "ops", "a password of its own"
+
+
+@dataclass
+class Flower:
+    """A Flower of our own on the platform's broker."""
+
+    url: str
+    supervisor: Supervisor
+
+    def get(self, path: str, *, known: bool = True, method: str = "GET") -> requests.Response:
+        credentials = (USER, PASSWORD) if known else None
+        return requests.request(method, f"{self.url}{path}", auth=credentials, timeout=20, allow_redirects=False)
+
+    def tasks(self) -> set[tuple[str, str]]:
+        """(name, state) of every task that it has seen."""
+        shown: dict[str, Any] = self.get("/api/tasks").json()
+        return {(task["name"], task["state"]) for task in shown.values()}
+
+    def wait(self) -> None:
+        self.supervisor.wait_for(lambda: parts.serving(f"{self.url}/healthcheck"), "flower")
+
+
+@pytest.fixture
+def flower(hub: Platform, tmp_path: Path) -> Iterator[Flower]:
+    env = {
+        **hub.environ,
+        "FLOWER_PORT": str(free_port()),
+        "FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}",
+        "DATA_DIR": str(tmp_path),
+    }
+    settings = load(env)
+    supervisor = Supervisor(env, tmp_path / "log", ROOT)
+    (part,) = (part for part in parts.background(settings) if part.name == "flower")
+    assert PASSWORD not in " ".join(map(str, part.command)), "on a command line anybody could read it"
+    supervisor.start(part)
+    running = Flower(parts.local_url(settings.host, settings.flower_port), supervisor)
+    try:
+        running.wait()
+        yield running
+    finally:
+        supervisor.stop()
+
+
+def test_flower(flower: Flower, client: Client, offer: Callable[..., str]) -> None:
+    """One story: it takes seconds to start."""
+    for path in ("/", "/workers", "/tasks", "/api/tasks", "/api/workers", "/api/queues/length"):
+        assert flower.get(path, known=False).status_code == 401, path
+    assert flower.get("/api/worker/shutdown/invocations-1@x", known=False, method="POST").status_code == 401
+    assert requests.get(f"{flower.url}/api/tasks", auth=(USER, "wrong"), timeout=20).status_code == 401
+
+    client.ended(client.invoke(offer(), {"text": "x"})["id"])
+    done = ("invocations.run", "SUCCESS")
+    flower.supervisor.wait_for(lambda: done in flower.tasks(), "the task in Flower")
+    lengths = flower.get("/api/queues/length").json()["active_queues"]
+    assert {queue["name"] for queue in lengths} >= {"invocations", "webhooks", "sweeps"}
+
+    child = flower.supervisor.children["flower"]
+    flower.supervisor.stop()
+    flower.supervisor.start(child.part)
+    flower.wait()
+    assert done in flower.tasks(), "it has forgotten"
