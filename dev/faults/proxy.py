@@ -73,9 +73,11 @@ class Proxy:
         self._loop.run_until_complete(asyncio.start_unix_server(self._connection, str(self._front)))
         self._started.set()
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
+        self._loop.set_exception_handler(lambda *_: None)  # what is cut off here was to be cut off
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

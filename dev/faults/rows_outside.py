@@ -173,12 +173,12 @@ def wrong_clocks(world: World) -> str:
 
     olds = [world.replace("invocations-1", at("+1h")), world.replace("invocations-2", at("-2h"))]
     olds.append(world.replace("web", at("+1h")))
-    world.wait_until("web", world.serving, 90)
-    world.wait_until("workers", world.all_alive, 90)
+    world.wait_until("web", world.serving, 180)
+    world.wait_until("workers", world.all_alive, 180)
     world.sleep(12)
     for old in olds:
         world.restore(old)
-    world.wait_until("web", world.serving, 60)
+    world.wait_until("web", world.serving, 180)
     return "one worker and web at +1 h, the other worker at −2 h, for 12 s (libfaketime)"
 
 
@@ -203,7 +203,7 @@ def squeezed(world: World) -> str:
         world.replace("invocations-1", {}, ("prlimit", "--nofile=64:64")),
         world.replace("invocations-2", {}, ("prlimit", f"--as={2 << 30}")),
     ]
-    world.wait_until("workers", world.all_alive, 90)
+    world.wait_until("workers", world.all_alive, 180)
     asking = client(world)
     for number in range(80):
         asking.submit(order_for(world.accounts[number % len(world.accounts)], "slow"))

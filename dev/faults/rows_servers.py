@@ -71,7 +71,7 @@ def locked(world: World) -> str:
 def lost_answers(world: World) -> str:
     with world.postgres_proxy() as proxy:
         olds = [world.replace(name, {"DATABASE_URL": world.proxied_database}) for name in ("web", "invocations-1")]
-        world.wait_until("web", world.serving, 60)
+        world.wait_until("web", world.serving, 180)
         asking, orders = client(world), []
         for number in range(8):
             order = order_for(world.accounts[0], "echo")
@@ -87,7 +87,7 @@ def lost_answers(world: World) -> str:
         proxy.relent()
         for old in olds:
             world.restore(old)
-        world.wait_until("web", world.serving, 60)
+        world.wait_until("web", world.serving, 180)
     return f"{sprung} answers lost after the server had committed (submits and ends)"
 
 
@@ -174,7 +174,7 @@ def lost_words(world: World) -> str:
     world.thaw(world.redis)
     with world.redis_proxy() as proxy:
         olds = [world.replace(name, {"REDIS_URL": world.proxied_redis}) for name in ("web", "invocations-1")]
-        world.wait_until("web", world.serving, 60)
+        world.wait_until("web", world.serving, 180)
         for _ in range(20):
             proxy.lose("EVALSHA")
             world.sleep(0.5)
@@ -182,7 +182,7 @@ def lost_words(world: World) -> str:
         proxy.relent()
         for old in olds:
             world.restore(old)
-        world.wait_until("web", world.serving, 60)
+        world.wait_until("web", world.serving, 180)
     return f"SIGSTOP for 8 s; then {sprung} answers lost after the script had run"
 
 

@@ -124,7 +124,7 @@ def quit_in_commit(world: World) -> str:
     with world.postgres_proxy() as proxy:
         old = world.replace("invocations-1", {"DATABASE_URL": world.proxied_database})
         for _ in range(2):
-            world.wait_until("pulse", world.all_alive, 60)
+            world.wait_until("pulse", world.all_alive, 180)
             before = proxy.sprung
             proxy.delay('"units"', 2.0)
             world.wait_until("a commit", partial(_sprang, proxy, before), 60)
@@ -244,7 +244,7 @@ def doubled_bells(world: World) -> str:
 def deaf(world: World) -> str:
     with world.broker_proxy() as proxy:
         old = world.replace("invocations-1", {"BROKER_URL": world.proxied_broker})
-        world.wait_until("pulse", world.all_alive, 60)
+        world.wait_until("pulse", world.all_alive, 180)
         world.sleep(5)
         proxy.freeze()
         world.sleep(30)

@@ -49,7 +49,7 @@ def main(world: World, *, minutes: float, invocations: int | None, rate: float) 
     over: Callable[[], bool] = lambda: time.monotonic() - began > minutes * 60  # noqa: E731
     feeding: list[threading.Thread] = []
     if invocations is not None:
-        feeding = _feed_in(world, invocations)
+        feeding = _feed_in(world, invocations, began + minutes * 60)
         over = lambda: not any(thread.is_alive() for thread in feeding)  # noqa: E731
     with world.under_load(rate) if invocations is None else contextlib.nullcontext():
         while not over():
@@ -110,8 +110,8 @@ def _pause(world: World) -> None:
 # -- a given number of invocations --------------------------------------------------------------------------------
 
 
-def _feed_in(world: World, invocations: int) -> list[threading.Thread]:
-    """Threads that submit so many in batches, no faster than they are done."""
+def _feed_in(world: World, invocations: int, until: float) -> list[threading.Thread]:
+    """Threads that submit so many in batches, no faster than they are done; none after `until` (monotonic)."""
     left = [invocations]
     lock = threading.Lock()
 
@@ -124,7 +124,7 @@ def _feed_in(world: World, invocations: int) -> list[threading.Thread]:
             with lock:
                 size = min(BATCH, left[0])
                 left[0] -= size
-            if not size:
+            if not size or time.monotonic() > until:
                 return
             tool = "once0" if number % 4 == 3 else "echo"
             client.batch(account, [order_for(account, tool) for _ in range(size)])

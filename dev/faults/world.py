@@ -380,7 +380,8 @@ class World:
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Straight from PostgreSQL, over a connection of its own."""
         with psycopg.connect(self.postgres.url(), connect_timeout=10, autocommit=True) as connection:
-            return list(connection.execute(query, parameters or None))
+            cursor = connection.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
 
     def number(self, query: str, *parameters: object) -> int:
         return int(self.rows(query, *parameters)[0][0] or 0)
