@@ -38,6 +38,9 @@ soak: $(VENV)/.dev  ## constant load and random faults for SOAK_MINUTES (60), or
 check: $(VENV)/.dev  ## the gate beside the tests: format, lint, types, layers, dead code, dependencies, migrations
 	@$(BIN)/python -m dev.check
 
+bench: $(VENV)/.dev  ## how fast it is beside the least that could do it, in half an hour; ONLY=P2 measures one goal
+	@ONLY="$(ONLY)" $(BIN)/python -m bench
+
 format: $(VENV)/.dev  ## put the code into its one form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

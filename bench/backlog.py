@@ -43,10 +43,10 @@ def ours(ground: Ground, tools: list[Listed], each: int, accounts: list[Account]
 
 def bare(ground: Ground, count: int) -> None:
     """So many messages, each as `send_task` would have published it."""
-    broker = redis.Redis.from_url(ground.settings.redis_url)
+    broker = redis.Redis.from_url(ground.settings.redis_url, decode_responses=True)
     celery = Celery(broker=ground.bare_environ()["BARE_BROKER"])
     celery.send_task("bare.run", args=["-"], queue="template", ignore_result=True)
-    message = json.loads(broker.lpop("template") or b"")
+    message = json.loads(str(broker.lpop("template")))
     message["properties"]["delivery_info"]["routing_key"] = "bare"
     copies = []
     for _ in range(count):

@@ -125,6 +125,10 @@ class Ground:
             "BARE_SECRET": SECRET,
         }
 
+    def connect(self) -> None:
+        """Let this process work on this ground's servers (when there is more than one ground)."""
+        boot.connect(load({**self.environ, "LOG_LEVEL": "WARNING"}), process="bench", pool_size=16)
+
     # -- where things are ----------------------------------------------------------------------------------------
 
     @property

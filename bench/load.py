@@ -104,27 +104,34 @@ def closed(port: int, requests: Sequence[bytes], *, clients: int, seconds: float
 
 
 async def _closed(port: int, requests: Sequence[bytes], clients: int, seconds: float, keep_bodies: bool) -> Load:
-    connections, following, load = await connect(port, clients), cycle(requests), Load()
-    begun = perf_counter() + seconds / 5
-    await asyncio.gather(*(_drive(c, following, load, begun, begun + seconds, keep_bodies) for c in connections))
+    connections, load, begun = await connect(port, clients), Load(seconds), perf_counter() + seconds / 5
+    drive = _Drive(cycle(requests), load, begun, begun + seconds, keep_bodies)
+    await asyncio.gather(*map(drive.client, connections))
     for connection in connections:
         connection.close()
-    load.seconds = seconds
     return load
 
 
-async def _drive(
-    client: Client, following: Iterator[bytes], load: Load, begun: float, until: float, keep_bodies: bool
-) -> None:
-    while (sent := perf_counter()) < until:
-        status, body = await client.ask(next(following))
-        if begun <= (now := perf_counter()) < until:
-            load.statuses[status] += 1
-            load.waits.append(now - sent)
-            if keep_bodies:
-                load.bodies.append(body)
-        if status == 0:
-            return
+@dataclass(slots=True)
+class _Drive:
+    """What the clients of a closed loop share. Answers count that come between `begun` and `until`."""
+
+    following: Iterator[bytes]
+    load: Load
+    begun: float
+    until: float
+    keep_bodies: bool
+
+    async def client(self, client: Client) -> None:
+        while (sent := perf_counter()) < self.until:
+            status, body = await client.ask(next(self.following))
+            if self.begun <= (now := perf_counter()) < self.until:
+                self.load.statuses[status] += 1
+                self.load.waits.append(now - sent)
+                if self.keep_bodies:
+                    self.load.bodies.append(body)
+            if status == 0:
+                return
 
 
 def steady(port: int, requests: Sequence[bytes], *, rate: float, seconds: float, clients: int = 64) -> Load:

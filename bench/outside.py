@@ -14,7 +14,15 @@ import sys
 from typing import Any
 
 _BODY = b'{"answer":"some words that a tool would say","units":7}'
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY) + _BODY
+#: For `/v1/chat/completions`: the same words as an OpenAI-compatible answer.
+_CHAT_BODY = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"tool","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"some words that a tool would say"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":2,"completion_tokens":7,"total_tokens":9}}'
+)
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_ANSWER = _HEAD % len(_BODY) + _BODY
+_CHAT_ANSWER = _HEAD % len(_CHAT_BODY) + _CHAT_BODY
 
 
 class Outside(asyncio.Protocol):
@@ -47,12 +55,12 @@ class Outside(asyncio.Protocol):
         elif (delay := path.rpartition(b"/")[2]).isdigit() and delay != b"0":
             asyncio.get_running_loop().call_later(int(delay) / 1000, self._answer)
         else:
-            self._answer()
+            self._answer(_CHAT_ANSWER if path.startswith(b"/v1/") else _ANSWER)
 
-    def _answer(self) -> None:
+    def _answer(self, answer: bytes = _ANSWER) -> None:
         Outside.answered += 1
         if not self._transport.is_closing():
-            self._transport.write(_ANSWER)
+            self._transport.write(answer)
 
     def _tell(self, path: bytes) -> None:
         body = json.dumps({"answered": Outside.answered}).encode()

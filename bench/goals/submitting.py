@@ -1,0 +1,122 @@
+"""P1: accepted submits of one web process. P7: the same while 2,000 clients wait on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import median
+from threading import Event, Thread
+
+import redis
+
+from bench import load, pairs
+from bench.goals import Found, ratio
+from bench.ground import Ground
+from common.kit import log
+from dev.supervisor import Part
+
+SECONDS = 4.0
+CLIENTS = 16
+WAITING = 2_000
+#: More bells than are ever rung here: each submit publishes its own, as one does while workers are idle.
+EVERY_BELL = {"DOORBELLS_MAX": "1000000"}
+
+
+def p1(ground: Ground) -> dict[str, Found]:
+    """Row committed, hold taken, bell rung ÷ one view that verifies, inserts and publishes. No workers: web alone."""
+    ground.start(web(ground), ground.bare_web())
+    spent: dict[str, list[float]] = {"ours": [], "bare": []}
+    found = pairs.in_turn(lambda: ours(ground, spent["ours"]), lambda: bare(ground, spent["bare"]))
+    ground.stop("web", "bare-web")
+    forget(ground)
+    mine, theirs = (1000 * median(spent[name]) for name in ("ours", "bare"))
+    return {"P1": ratio(found, 0.7, 1.0, note=f"CPU of the web process: {mine:.2f} ms a submit, bare {theirs:.2f} ms")}
+
+
+def web(ground: Ground) -> Part:
+    part = ground.web()
+    return replace(part, environ={**part.environ, **EVERY_BELL})
+
+
+def ours(ground: Ground, spent: list[float]) -> float:
+    return _measured(ground, "web", ground.settings.port, ground.submits("quick"), spent)
+
+
+def bare(ground: Ground, spent: list[float]) -> float:
+    return _measured(ground, "bare-web", ground.bare_port, ground.bare_submits(), spent)
+
+
+def _measured(ground: Ground, part: str, port: int, requests: list[bytes], spent: list[float]) -> float:
+    with pairs.cpu([ground.supervisor.children[part].pid]) as cpu:
+        found = load.closed(port, requests, clients=CLIENTS, seconds=SECONDS)
+    if set(found.statuses) != {202}:
+        raise RuntimeError(f"{part} answered {dict(found.statuses)}")
+    spent.append(cpu.total / (found.good * 1.2))  # warming up is a fifth more
+    return found.rate
+
+
+def forget(ground: Ground) -> None:
+    """The bells that nobody heard."""
+    with redis.Redis.from_url(ground.settings.redis_url) as broker:
+        broker.delete("invocations", "bare")
+
+
+# -- P7 ----------------------------------------------------------------------------------------------------------
+
+
+def p7(ground: Ground) -> dict[str, Found]:
+    """Half of the clients long-poll, half listen to a stream; nothing that they wait for ends."""
+    ground.start(web(ground))
+    waited_for = [load.closed(ground.settings.port, ground.submits("quick"), clients=8, seconds=1, keep_bodies=True)]
+    ids = list(_ids(ground))
+    log.get(__name__).info("waiting", rows=len(ids), made=waited_for[0].good)
+
+    def beside() -> float:
+        with waiting(ground, ids):
+            return ours(ground, [])
+
+    found = pairs.in_turn(beside, lambda: ours(ground, []))
+    ground.stop("web")
+    forget(ground)
+    return {"P7": ratio(found, 0.8, 0.95, note=f"{WAITING} clients waiting on one process, half of them streams")}
+
+
+def _ids(ground: Ground) -> Iterator[tuple[int, str]]:
+    """Open invocations, each with the number of its account."""
+    number = {account.user_id: n for n, account in enumerate(ground.accounts)}
+    for invocation_id, user_id in ground.sql("select id, user_id from queue order by id limit %s", WAITING):
+        yield number[user_id], str(invocation_id)
+
+
+@contextmanager
+def waiting(ground: Ground, ids: list[tuple[int, str]]) -> Iterator[None]:
+    """Clients that wait, on connections of their own, while the block runs."""
+    ready, over = Event(), Event()
+    thread = Thread(target=lambda: asyncio.run(_wait(ground, ids, ready, over)), daemon=True)
+    thread.start()
+    ready.wait(120)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+async def _wait(ground: Ground, ids: list[tuple[int, str]], ready: Event, over: Event) -> None:
+    tokens = ground.tokens()
+    clients = await load.connect(ground.settings.port, WAITING)
+    for first in range(0, WAITING, 100):
+        for n, client in enumerate(clients[first : first + 100], first):
+            account, invocation_id = ids[n % len(ids)]
+            path = f"/api/v1/invocations/{invocation_id}" + ("/events" if n % 2 else "?wait=60")
+            client.ask(load.request("GET", path, {"Authorization": f"Bearer {tokens[account]}"}))
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(1.5)
+    ready.set()
+    while not over.is_set():
+        await asyncio.sleep(0.1)
+    for client in clients:
+        client.close()
+    await asyncio.sleep(0.2)
