@@ -10,13 +10,13 @@ while that epoch is current (`common/invocations` checks it in the INSERT, with 
 installed state has not seen can no longer commit. docs/books.md tells it slowly.
 
     model        the values and the keys
-    gate         hold · release · settle · moved · place
+    gate         hold · release · settle · moved · place · width
     truth        balance · bump
     rebuilding   rebuild · tell · catch_up
     watching     free_orphans · spent
 """
 
-from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle
+from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle, width
 from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, waiters_key
 from common.budgets.rebuilding import catch_up, rebuild, tell
 from common.budgets.truth import available, balance, bump
@@ -48,4 +48,5 @@ __all__ = [
     "spent",
     "tell",
     "waiters_key",
+    "width",
 ]

@@ -28,6 +28,9 @@ logger = log.get(__name__)
 
 UNLIMITED = -1
 TRIES = 4
+WIDTH_SECONDS = 10.0
+WIDTHS_MOST = 10_000
+_widths: dict[UUID, tuple[float, int]] = {}
 
 
 def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None = None) -> Hold | SameKey:
@@ -131,13 +134,26 @@ def _tell(
     told = [word for move in moves for word in move.words()]
     answer: list[str]
     try:
-        missed, *answer = redis.run("settle", keys, [*end, *told])
+        missed, active, *answer = redis.run("settle", keys, [*end, *told])
     except redis.Unreachable:
         logger.warning("settlement left to the sweep", period_id=str(period_id))
         return ()
+    _remember(period_id, int(active))
     if missed:
         tell(user_id, period_id)
     return answer
+
+
+def width(period_id: UUID) -> int:
+    """How many rows of an account had a place when this process last settled something of it; 0: never, or long ago."""
+    at, active = _widths.get(period_id, (0.0, 0))
+    return active if time.monotonic() - at < WIDTH_SECONDS else 0
+
+
+def _remember(period_id: UUID, active: int) -> None:
+    if len(_widths) >= WIDTHS_MOST:
+        _widths.clear()
+    _widths[period_id] = time.monotonic(), max(0, active)
 
 
 def place(account: Account, parked: Move) -> tuple[int, int] | None:

@@ -131,6 +131,7 @@ def retry_later(task: Task, failure: End, delay: float, appetite: Appetite, *, l
         "http_status": failure.http_status,
         "last_error": jsonb.dumps({"code": failure.error_code, "detail": failure.error_detail}),
         "loss": int(lost),
+        "width": 0,
     }
     parked, following = _write(_RETRY, task, parameters, appetite)
     return following if parked else end(task, failure, appetite)
@@ -150,6 +151,7 @@ def _ending(invocation_id: UUID, end_: End) -> dict[str, Any]:
         "http_status": end_.http_status,
         "latency_ms": end_.duration_ms,
         "paused": [],
+        "width": 0,
     }
 
 
@@ -165,7 +167,7 @@ class _How:
 
 def _write(how: _How, task: Task, parameters: dict[str, Any], appetite: Appetite) -> tuple[bool, Task | None]:
     """One write of a worker, fenced by its token. Returns whether the row was its own, and the next task, if any."""
-    everything = {**parameters, **_taking(appetite, uuid7())}
+    everything = {**parameters, **_taking(appetite, uuid7()), "width": budgets.width(task.period_id)}
     try:
         rows = db.once(how.and_take if appetite.hungry else how.alone, everything)
     except db.Unreachable:

@@ -199,6 +199,10 @@ de as (""" + _DELIVERIES + ")"  # fmt: skip
 #: The place that becomes free goes to the account's oldest parked row that is due; with nothing else ready, and a
 #: worker that wants more, that heir is taken at once (it could not be seen as ready by this very statement).
 #: The account is compared with one value, not joined: only then is its oldest row read from the index, and no other.
+#:
+#: Its turn comes after one of each row that the account has in a place (`width`, as far as the worker knows it; 0: it
+#: does not): so an account with a hundred places has as many turns as one with two. (By its place alone, the first
+#: places would come round so quickly that an account of N places has 1 + 1/2 + … + 1/N turns of one with one.)
 _HEIR = """
 h as (
   select q.id from queue q
@@ -206,14 +210,16 @@ h as (
      and q.due_at <= now() and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
    order by q.due_at limit 1 for update skip locked)"""
 
-_HEIR_PLACED = """
+_TURN = """greatest((select last_value from vt) + 1,
+                  d.rank + coalesce(nullif(cast(:width as integer), 0), d.place))"""
+_HEIR_PLACED = f"""
 hu as (
-  update queue q set place = d.place, rank = (select last_value from vt) + d.place, moves = q.moves + 1
+  update queue q set place = d.place, rank = {_TURN}, moves = q.moves + 1
     from h, d where q.id = h.id returning q.id, q.place, q.moves)"""
 
 _HEIR_TAKEN = f"""
 hu as (
-  update queue q set place = d.place, rank = (select last_value from vt) + d.place, moves = q.moves + 1,
+  update queue q set place = d.place, rank = {_TURN}, moves = q.moves + 1,
          token = case when x.taken then cast(:next_token as uuid) end,
          worker = case when x.taken then cast(:worker as uuid) end,
          attempts = q.attempts + case when x.taken then 1 else 0 end,

@@ -5,8 +5,8 @@
 -- ARGV  1 message for the waiters ("" = nobody is told)
 --       2 id that ended ("" = none)   3 its charge   4 number of its last move   5 the place it had (0 = parked)
 --       then triples: id, number of its move, place (0 = parked)
--- Answers  {missed, granted, charged before, charged after}   {missed} no end, or one that is known already
---          missed: 1 = a word was never heard that others depend on: rebuild
+-- Answers  {missed, active, granted, charged before, charged after}   {missed, active} no end, or one known already
+--          active: how many rows have a place now   missed: 1 = a word was never heard that others depend on: rebuild
 if ARGV[1] ~= '' and redis.call('EXISTS', KEYS[2]) == 1 then redis.call('PUBLISH', 'invocations', ARGV[1]) end
 local ended, charge = ARGV[2], ARGV[3]
 -- A rebuild may be between its snapshot and its install: leave word, so that it does not bring back what it saw.
@@ -48,5 +48,6 @@ for i = 6, #ARGV, 3 do
   end
 end
 if missed == 1 and active < 0 then active = 0 end -- rather too many than too few, until it is rebuilt
-if active ~= 0 then redis.call('HINCRBY', KEYS[1], 'active', active) end
-return {missed, unpack(answer)}
+local places = tonumber(redis.call('HGET', KEYS[1], 'active') or 0)
+if active ~= 0 then places = redis.call('HINCRBY', KEYS[1], 'active', active) end
+return {missed, places, unpack(answer)}

@@ -95,7 +95,7 @@ def _list(many: Many, **changes: Any) -> tuple[TextClause, dict[str, Any]]:
 
 
 def _taking(many: Many) -> dict[str, Any]:
-    return {"next_token": clock.uuid7(), "worker": many.worker, "paused": []}
+    return {"next_token": clock.uuid7(), "worker": many.worker, "paused": [], "width": 7}
 
 
 GOOD = End("succeeded", {"a": 1}, 3, http_status=200, duration_ms=3)
