@@ -21,8 +21,6 @@ from common.kit import db, redis
 
 LOOKS = 5
 LOOK_AGAIN_SECONDS = 0.5
-#: Verification reads whole tables: it may take longer than a request may.
-STATEMENT_TIMEOUT = "set local statement_timeout = '30min'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def verify() -> Report:
     """Check every law. Reads only; raises `db.Unreachable` or `redis.Unreachable`."""
     found: list[Difference] = []
     with db.snapshot() as session:
-        session.execute(text(STATEMENT_TIMEOUT))
+        db.unhurried(session)  # it reads whole tables
         for law, query in _LAWS.items():
             found += [Difference(law, str(where), what) for where, what in session.execute(query.bindparams())]
         counted = session.execute(text("select (select count(*) from invocations), (select count(*) from periods)"))

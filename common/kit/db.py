@@ -24,7 +24,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from common.kit import metrics
+from common.kit import metrics, patience
+from common.kit.patience import Patient
 
 CONNECT_TIMEOUT = 3
 POOL_TIMEOUT = 3
@@ -108,7 +109,9 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
             **connect_args,
         },
     )
+    event.listen(engine, "do_connect", lambda _dialect, _record, words, options: Patient.connect(*words, **options))
     event.listen(engine, "checkout", _drop_dead)
+    event.listen(engine, "checkin", _hurry_again)
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
@@ -117,6 +120,18 @@ def _drop_dead(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy
     fd = connection.pgconn.socket
     if fd >= 0 and not _silent(fd):
         raise exc.DisconnectionError("the server closed this connection while it was idle")
+
+
+def unhurried(session: Session) -> None:
+    """For this transaction: no time limit for a statement, neither the server's nor ours."""
+    session.execute(text("set local statement_timeout = 0"))
+    driver: Any = session.connection().connection.driver_connection
+    driver.patience = None
+
+
+def _hurry_again(connection: Any, _record: ConnectionPoolEntry) -> None:
+    if isinstance(connection, Patient):
+        connection.patience = patience.SECONDS
 
 
 def _silent(fd: int) -> bool:

@@ -168,7 +168,6 @@ def _freeze() -> int:
 
 # -- verification --------------------------------------------------------------------------------------------------
 
-_NO_TIMEOUT = text("set local statement_timeout = 0")
 _SUMS = text("""
 select count(*) as invocations, coalesce(sum(tokens_used), 0)::bigint as tokens
   from usage_logs where user_id = (select user_id from periods where id = :period) and period_id = :period
@@ -221,7 +220,7 @@ class Difference:
 def differences(limit: int = 100) -> list[Difference]:
     """For verification: rollups that differ from the rows, missing and surplus ones too. Reads every row."""
     with db.snapshot() as session:
-        session.execute(_NO_TIMEOUT)
+        db.unhurried(session)
         return [Difference(**row._mapping) for row in session.execute(_DIFFERENCES, {"limit": limit, "no_key": NO_KEY})]
 
 

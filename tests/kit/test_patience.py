@@ -1,0 +1,55 @@
+"""A PostgreSQL that is frozen keeps none of its own time limits: the client gives up by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+
+from common.kit import db, patience
+
+PID = text("select pg_backend_pid() as pid")
+
+
+@contextmanager
+def _frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture(autouse=True)
+def _soon(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "SECONDS", 1.0)
+
+
+def test_a_statement_without_an_answer_is_unknown() -> None:
+    pid = db.once(PID, {})[0].pid
+    with _frozen(pid):
+        began = time.monotonic()
+        with pytest.raises(db.CommitUnknown):
+            db.once(PID, {})
+        assert time.monotonic() - began >= 1
+        assert db.once(PID, {})[0].pid != pid, "the next one takes another connection"
+
+
+def test_a_transaction_without_an_answer_is_given_up() -> None:
+    with pytest.raises(db.Unreachable), db.transaction() as session, _frozen(session.execute(PID).scalar_one()):
+        session.execute(PID)
+    assert db.once(PID, {})
+
+
+def test_whoever_asks_for_it_is_waited_for_and_only_then() -> None:
+    slow = text("select pg_sleep(2)")
+    with db.snapshot() as session:
+        db.unhurried(session)
+        session.execute(slow)
+    with pytest.raises(db.Unreachable), db.snapshot() as session:
+        session.execute(slow)
