@@ -144,9 +144,18 @@ def wiped(world: World) -> str:
         world.gate().flushall()
         wipes += 1
         world.sleep(1.5)
+    stormy = sum(order.accepted for order in orders)
+    while len(orders) < 200 and sum(order.accepted for order in orders) < 61:
+        world.sleep(1.5)  # a refusal is checked against the rows once a second
+        orders.append(client(world).submit(Order(poor, "flat", uuid4().hex, 0.0)))
+        if orders[-1].refused and world.quiet(poor):
+            break
     accepted = sum(order.accepted for order in orders)
     expect(accepted == 60, f"{accepted} of 60 calls that the budget covers were accepted")
-    return f"FLUSHALL {wipes} times; 150 submits on a budget for 60: exactly {accepted} accepted"
+    return (
+        f"FLUSHALL {wipes} times; 150 submits on a budget for 60: {stormy} accepted during the wipes, exactly "
+        f"{accepted} in the end"
+    )
 
 
 @row("F38", "Redis restarted empty, and restarted with an old dump")

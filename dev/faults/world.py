@@ -393,6 +393,10 @@ class World:
         workers = [c for n, c in self.children.items() if n.split("-")[0] in ("invocations", "webhooks", "sweeps")]
         return all(child.is_up and _family(child.pid) & pulses for child in workers)
 
+    def quiet(self, account: Account) -> bool:
+        """Whether nothing of this account is open."""
+        return not self.number("select count(*) from queue where user_id = %s", account.user_id)
+
     def charged(self) -> dict[UUID, int]:
         """What each account has been charged, as the rows have it."""
         query = "select user_id, sum(tokens_used) from usage_logs group by 1"
