@@ -30,26 +30,38 @@ def one(world: World, row: Row, tell: Tell) -> Result:
     result, began, clock = Result(row.ids, row.title), time.time(), time.monotonic()
     world.history.fresh()
     world.bells = 0
-    try:
-        with _counting_bells(world, row), world.under_load(row.rate):
-            world.sleep(2)
-            fault = time.time()
-            try:
-                result.injected = row.fault(world)
-            finally:
-                world.spans.append(Span(" ".join(row.ids), fault, time.time()))
-                world.heal()
-            world.sleep(row.after)
+    with _blaming(result), _counting_bells(world, row), world.under_load(row.rate):
+        world.sleep(2)
+        with _blaming(result):
+            _break(world, row, result)
+        world.heal()
+        world.sleep(row.after)
+    with _blaming(result):
         settle(world, row.settle)
         if trouble := checks.canary(world):
             result.violations.append(trouble)
         settle(world, row.settle)
         checks.all_of(world, result, began)
-    except (Violation, psycopg.Error, RuntimeError, db.Unreachable, redis.Unreachable) as error:
-        result.violations.append(f"{type(error).__name__}: {error}")
     result.seconds = time.monotonic() - clock
     tell(line(result))
     return result
+
+
+def _break(world: World, row: Row, result: Result) -> None:
+    fault = time.time()
+    try:
+        result.injected = row.fault(world)
+    finally:
+        world.spans.append(Span(" ".join(row.ids), fault, time.time()))
+
+
+@contextmanager
+def _blaming(result: Result) -> Iterator[None]:
+    """What goes wrong in the block is a violation; the row goes on, so that everything is looked at all the same."""
+    try:
+        yield
+    except (Violation, psycopg.Error, RuntimeError, db.Unreachable, redis.Unreachable) as error:
+        result.violations.append(f"{type(error).__name__}: {error}")
 
 
 def line(result: Result) -> str:
