@@ -21,7 +21,7 @@ def labor(point: str) -> None:
     boot.connect(load({**os.environ, "FAILPOINTS": failpoints}), process="laborer", pool_size=4)
     me = Process()
     me.begin(f"invocations@laborer-{uuid4()}")
-    runner.work(me, lambda _: None)
+    runner.work(me)
     me.end()
 
 

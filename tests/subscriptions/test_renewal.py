@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common import budgets, subscriptions
+from common import books, budgets, invocations, subscriptions
 from common.audit import Actor
 from common.errors import SubscriptionRequired
 from common.kit import db as kit
 from common.subscriptions import months, periods, plans, renewal
+from tests import factories
+from tests.factories import GOOD
 from tests.subscriptions.accounts import account, began, grants_of, last_31st, periods_of, used
 
 ADMIN = Actor("platform")
@@ -115,6 +117,47 @@ def _look(user: UUID, now: datetime) -> None:
     with kit.transaction() as session:
         periods.lock(session, user)
         renewal.up_to_date(session, user, now)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "starts"),
+    [
+        ("2024-01-31T23:59:59.999999", ["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30", "2024-05-31"]),
+        ("2025-01-31T00:00:00", ["2025-01-31", "2025-02-28", "2025-03-31", "2025-04-30", "2025-05-31"]),
+        (
+            "2024-02-29T12:00:00",
+            ["2024-02-29", "2024-03-29"] + [f"2024-{n:02}-29" for n in range(4, 13)] + ["2025-01-29"],
+        ),
+        ("2023-11-30T10:37:00", ["2023-11-30", "2023-12-30", "2024-01-30", "2024-02-29", "2024-03-30"]),
+        ("2023-12-31T23:59:59", ["2023-12-31", "2024-01-31", "2024-02-29", "2024-03-31"]),
+    ],
+)
+def test_a_period_ends_to_the_microsecond_across_months_and_years(db: None, anchor: str, starts: list[str]) -> None:
+    user = account("free")
+    first = datetime.fromisoformat(anchor).replace(tzinfo=UTC)
+    began(user, first)
+    for n, start in enumerate(starts):
+        open_ = periods_of(user)[-1]
+        assert (f"{open_.starts_at:%Y-%m-%d}", open_.starts_at.timetz()) == (start, first.timetz())
+        _look(user, open_.ends_at - timedelta(microseconds=1))
+        assert len(periods_of(user)) == n + 1
+        _look(user, open_.ends_at)
+    found = periods_of(user)
+    assert [p.ends_at for p in found[:-1]] == [p.starts_at for p in found[1:]]
+    assert grants_of(user) == [("plan", 10_000)] * (len(starts) + 1)
+
+
+def test_what_was_accepted_before_a_years_end_settles_in_its_period(db: None) -> None:
+    """Held in one period, charged to it when it ends in the next, and never to the other."""
+    customer, worker = factories.customer(100), factories.worker()
+    customer.submit(factories.tool())
+    began(customer.user_id, last_31st())
+    assert subscriptions.for_submit(customer.user_id).period_id != customer.period_id
+    invocations.end(factories.taken(worker), GOOD, worker)
+    with kit.snapshot() as session:
+        assert budgets.balance(session, customer.period_id) == budgets.Balance(100, 1, 0)
+    assert subscriptions.current(customer.user_id).tokens == budgets.Balance(100, 0, 0)
+    assert books.verify().differences == ()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

@@ -92,8 +92,8 @@ def test_months_are_made_ahead_and_across_a_years_end(db: None) -> None:
         assert usage.add_months(ahead=0) == 3
         with kit.snapshot() as session:
             assert partitions(session) == ["usage_logs_2033_12", "usage_logs_2034_01", "usage_logs_2036_02"]
-        assert usage.add_months(ahead=14) >= 10
-        assert usage.add_months(ahead=14) == 0
+        assert usage.add_months(ahead=5) >= 2
+        assert usage.add_months(ahead=5) == 0
         assert usage.summary(ledger.user_id, ends[0], ends[2] + SECOND, bucket="month").totals.tokens_used == 15
     finally:
         with kit.transaction() as session:

@@ -21,7 +21,7 @@ from common.models.usage import USAGE_STATUSES
 from tests.usage.ledger import END, INSERT, START, STATUSES, Ledger, partitions, rolled_up, total
 
 #: Moments that a sum may get wrong: the edges of hours, days and months, and what lies beside them.
-HOURS = [datetime(2026, 10, 31, 23, tzinfo=START.tzinfo), datetime(2026, 11, 1, tzinfo=START.tzinfo), START]
+HOURS = [datetime(2024, 10, 31, 23, tzinfo=START.tzinfo), datetime(2024, 11, 1, tzinfo=START.tzinfo), START]
 tick = timedelta(microseconds=1)
 latencies = st.none() | st.integers(0, 9)
 EDGES = sorted(h + d for h in HOURS for d in (-tick, timedelta(0), tick, timedelta(minutes=30)))
