@@ -39,14 +39,18 @@ class Collector(Server):
         super().__enter__()
         return self
 
-    def wait(self, *names: str, timeout: float = 30.0) -> dict[str, Span]:
-        """The last span of each of these names, as soon as all are there. Raises `TimeoutError`."""
+    def trace_of(self, invocation_id: str, *names: str, timeout: float = 30.0) -> list[Span]:
+        """The spans of these names in the trace that ran this invocation, once all are there. Raises `TimeoutError`."""
         deadline = time.monotonic() + timeout
-        while not set(names) <= {span.name for span in self._spans}:
+        while True:
+            spans = list(self._spans)
+            trace = {span.trace for span in spans if span.attributes.get("invocation_id") == invocation_id}
+            found = {span.name: span for span in spans if span.trace in trace}
+            if found.keys() >= set(names):
+                return [found[name] for name in names]
             if time.monotonic() > deadline:
-                raise TimeoutError(f"of {names} only {sorted({span.name for span in self._spans})} came")
+                raise TimeoutError(f"of {names} only {sorted(found)} came")
             time.sleep(0.05)
-        return {span.name: span for span in list(self._spans) if span.name in names}
 
     async def _take(self, request: Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(3600 if self.silent else 0)

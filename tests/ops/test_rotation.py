@@ -7,19 +7,23 @@ meets an old one that does not know the key.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import secrets
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import requests
 from psycopg import sql
 from redis import Redis as RedisClient
 
@@ -31,7 +35,7 @@ from tests.client import PASSWORD, Client
 from tests.conftest import ROOT, free_port, migrate
 from tests.outside.tool import Tool
 
-CLIENTS = 3
+CLIENTS = 2
 TOOL_SECRET = "the-credential-of-the-tool"
 
 
@@ -51,7 +55,10 @@ class Installation:
             **{f"{name}_FILE": str(self._files / name) for name in names},
             "PORT": str(free_port()),
         }
-        self.environ["WORKER_THREADS"] = "8"
+        self.environ |= {"WORKER_THREADS": "8", "PUBLIC_URL": "http://hub.test"}
+        self.second_port = str(free_port())
+        #: What happens while one half is restarted and the other is not.
+        self.between: Callable[[], object] = lambda: None
         self.supervisor = Supervisor(self.environ, directory / "log", ROOT)
 
     def write(self) -> None:
@@ -69,25 +76,34 @@ class Installation:
         return load(self.environ)
 
     @property
-    def url(self) -> str:
-        return parts.local_url(self.settings.host, self.settings.port)
+    def urls(self) -> tuple[str, str]:
+        """Two instances of web: what one has signed or sealed, the other must be able to read."""
+        host = self.settings.host
+        return parts.local_url(host, self.settings.port), parts.local_url(host, int(self.second_port))
 
     def start(self) -> None:
-        self.supervisor.start(parts.web(self.settings), *parts.workers(self.settings))
-        self.supervisor.wait_for(lambda: parts.serving(f"{self.url}/ready"), "web")
+        web = parts.web(self.settings)
+        second = replace(web, name="web-2", environ={**web.environ, "PORT": self.second_port})
+        self.supervisor.start(web, second, *parts.workers(self.settings))
+        self.supervisor.wait_for(lambda: all(parts.serving(f"{url}/ready") for url in self.urls), "web")
 
     def restart_one_by_one(self) -> None:
         """gunicorn by SIGHUP: its socket stays open. Workers by SIGTERM: what runs may end."""
-        web = self.supervisor.children["web"]
-        before = children(web.pid)
-        web.signal(signal.SIGHUP)
-        self.supervisor.wait_for(lambda: bool(now := children(web.pid)) and not now & before, "new web processes")
+        for name, url in zip(("web", "web-2"), self.urls, strict=True):
+            self.reload(self.supervisor.children[name].pid)
+            self.supervisor.wait_for(lambda url=url: parts.serving(f"{url}/ready"), name)  # type: ignore[misc]
+            self.between()
         for name in ("invocations-1", "invocations-2"):
             worker = self.supervisor.children[name]
             old = worker.pid
             worker.signal(signal.SIGTERM)
             self.supervisor.wait_for(lambda worker=worker, old=old: worker.is_up and worker.pid != old, name)  # type: ignore[misc]
         self.supervisor.wait_for(lambda: self.pulses() >= 2, "workers")
+
+    def reload(self, pid: int) -> None:
+        before = children(pid)
+        os.kill(pid, signal.SIGHUP)
+        self.supervisor.wait_for(lambda: bool(now := children(pid)) and not now & before, "new web processes")
 
     def pulses(self) -> int:
         with psycopg.connect(self.postgres.url()) as connection:
@@ -153,6 +169,18 @@ def demand_passwords(postgres: Postgres) -> None:
         admin.execute("select pg_reload_conf()")
 
 
+class Alternating(Client):
+    """A client behind a balancer: each request goes to the other instance than the one before."""
+
+    def __init__(self, urls: tuple[str, str]) -> None:
+        self._apis = itertools.cycle([f"{url}/api/v1" for url in urls])
+        super().__init__(urls[0])
+
+    def call(self, method: str, path: str, expect: int | tuple[int, ...] = 200, **kwargs: Any) -> requests.Response:
+        self.api = next(self._apis)
+        return super().call(method, path, expect, **kwargs)
+
+
 @dataclass
 class Load:
     """Clients that sign in, call a tool and read the result, over and over. What is not as it should be is kept."""
@@ -177,7 +205,7 @@ class Load:
             thread.join(60)
 
     def _join(self) -> Client:
-        client = Client(self.installation.url)
+        client = Alternating(self.installation.urls)
         # A connection of its own for each request: on a kept-alive one, any restart may cross with a request.
         client.http.headers["Connection"] = "close"
         return client.join("pro")
@@ -197,12 +225,14 @@ class Load:
             submitted = client.invoke(self.slug, {"text": "x"})
             ended = client.ended(submitted["id"])
             assert ended["status"] == "succeeded", ended
+        client.data("POST", "/webhooks/default-secret/rotate")
+        client.data("GET", "/webhooks/default-secret")
         with self._lock:
-            self.requests += 11
+            self.requests += 13
 
     def go_on(self, rounds: int = 1) -> None:
         """Until every client has done something since."""
-        wanted = self.requests + 11 * CLIENTS * rounds
+        wanted = self.requests + 13 * CLIENTS * rounds
         give_up = time.monotonic() + 60
         while self.requests < wanted and not self.wrong:
             assert time.monotonic() < give_up, "the load stands still"
@@ -219,6 +249,7 @@ def test_every_secret_is_changed_under_load(installation: Installation, tool: To
     new_redis = secrets.token_hex(16)
     with Load(installation, slug) as load_:
         load_.go_on()
+        installation.between = load_.go_on
         # 1. Accept the new ones.
         installation.jwt.append(secrets.token_hex(32))
         installation.keys.append(secrets.token_hex(32))
