@@ -169,6 +169,7 @@ def wrong_clocks(world: World) -> str:
             "FAKETIME": offset,
             "DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_NO_CACHE": "1",
+            "NO_FAKE_STAT": "1",
         }
 
     olds = [world.replace("invocations-1", at("+1h")), world.replace("invocations-2", at("-2h"))]
