@@ -36,6 +36,8 @@ from tests.conftest import ROOT, free_port, migrate
 from tests.outside.tool import Tool
 
 CLIENTS = 2
+#: Requests of a client in one round, at least.
+PER_ROUND = 12
 TOOL_SECRET = "the-credential-of-the-tool"
 
 
@@ -173,8 +175,12 @@ class Alternating(Client):
     """A client behind a balancer: each request goes to the other instance than the one before."""
 
     def __init__(self, urls: tuple[str, str]) -> None:
-        self._apis = itertools.cycle([f"{url}/api/v1" for url in urls])
+        self._both = [f"{url}/api/v1" for url in urls]
+        self.begin_at(0)
         super().__init__(urls[0])
+
+    def begin_at(self, number: int) -> None:
+        self._apis = itertools.cycle([self._both[number], self._both[1 - number]])
 
     def call(self, method: str, path: str, expect: int | tuple[int, ...] = 200, **kwargs: Any) -> requests.Response:
         self.api = next(self._apis)
@@ -204,13 +210,14 @@ class Load:
         for thread in self.threads:
             thread.join(60)
 
-    def _join(self) -> Client:
+    def _join(self) -> Alternating:
         client = Alternating(self.installation.urls)
         # A connection of its own for each request: on a kept-alive one, any restart may cross with a request.
         client.http.headers["Connection"] = "close"
-        return client.join("pro")
+        client.join("pro")
+        return client
 
-    def _work(self, client: Client) -> None:
+    def _work(self, client: Alternating) -> None:
         while not self.stopping.is_set():
             try:
                 self._round(client)
@@ -218,21 +225,24 @@ class Load:
                 with self._lock:
                     self.wrong.append(f"{type(error).__name__}: {str(error)[:300]}")
 
-    def _round(self, client: Client) -> None:
-        tokens = client.data("POST", "/auth/login", json={"email": client.email, "password": PASSWORD})
-        client.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-        for _ in range(5):
-            submitted = client.invoke(self.slug, {"text": "x"})
-            ended = client.ended(submitted["id"])
+    def _round(self, client: Alternating) -> None:
+        for number in (0, 1):
+            client.begin_at(number)
+            tokens = client.data("POST", "/auth/login", json={"email": client.email, "password": PASSWORD})
+            client.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+            client.data("GET", "/webhooks/default-secret")
+            ended = client.ended(client.invoke(self.slug, {"text": "x"})["id"])
             assert ended["status"] == "succeeded", ended
-        client.data("POST", "/webhooks/default-secret/rotate")
-        client.data("GET", "/webhooks/default-secret")
+            client.begin_at(number)
+            client.data("POST", "/webhooks/default-secret/rotate")
+            client.data("GET", "/webhooks/default-secret")
         with self._lock:
-            self.requests += 13
+            self.requests += PER_ROUND
 
-    def go_on(self, rounds: int = 1) -> None:
+    def go_on(self) -> None:
         """Until every client has done something since."""
-        wanted = self.requests + 13 * CLIENTS * rounds
+        # A round that was under way is not one since.
+        wanted = self.requests + 2 * PER_ROUND * CLIENTS
         give_up = time.monotonic() + 60
         while self.requests < wanted and not self.wrong:
             assert time.monotonic() < give_up, "the load stands still"
