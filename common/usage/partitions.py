@@ -16,8 +16,8 @@ from common.kit import db, log
 logger = log.get(__name__)
 
 _ADD = text("select usage_logs_add_month(:month)")
-#: Attaching and dropping want a lock that everybody else waits behind: not for long, there will be another time. But for
-#: longer than PostgreSQL takes (`deadlock_timeout`, a second) to call back an autovacuum that is in the way.
+#: Attaching and dropping want a lock that everybody else waits behind: not for long, there will be another time. But
+#: for longer than PostgreSQL takes (`deadlock_timeout`, a second) to call back an autovacuum that is in the way.
 _PATIENCE = text("set local lock_timeout = '3s'")
 #: The months ahead, and those of rows that the default partition caught.
 _WANTED = text("""
