@@ -22,6 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from common.kit import log
+
+logger = log.get(__name__)
+
 POINTS: Final = (
     "web.before_commit",
     "web.after_commit",
@@ -137,6 +141,7 @@ def _fetch(file: Path) -> Action | None:
 
 
 def _do(action: Action) -> None:
+    logger.warning("failpoint", action=action.verb, seconds=action.seconds, pid=os.getpid())
     if action.verb == "raise":
         raise Injected
     if action.verb == "sleep":

@@ -276,7 +276,10 @@ def flood(world: World) -> str:
     for thread in threads:
         thread.join()
     expect(beside[-2] < max(10.0, 30 * alone[-2]), f"alone {alone}, beside a flood {beside}")
-    return f"600 calls of 1.5 s of one account; another one's waits: {alone[5]:.2f} s alone, {beside[5]:.2f} s beside it (medians)"
+    return (
+        f"600 calls of 1.5 s of one account; another one waits {alone[5]:.2f} s alone and {beside[5]:.2f} s beside it "
+        "(medians)"
+    )
 
 
 def _flood(world: World, account: Account) -> None:
