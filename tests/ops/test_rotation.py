@@ -218,7 +218,7 @@ class Load:
         return client
 
     def _work(self, client: Alternating) -> None:
-        while not self.stopping.is_set():
+        while not self.stopping.wait(0.3):
             try:
                 self._round(client)
             except Exception as error:  # noqa: BLE001 - whatever went wrong is what the test wants to know
