@@ -23,8 +23,13 @@ EVERY_SECOND: Final = "every-second"
 LOCK: Final = 0x4A4F5946  # "JOYF": one process does the second's sweep, the others skip it
 
 
+#: Refused so often in a row, a process sweeps all the same: whoever froze in the middle of it still has the lock.
+PATIENCE: Final = 15
+
+
 class _State:
     public_url = ""
+    refused = 0
     usage_months = payload_days = 0
 
 
@@ -46,7 +51,7 @@ def _drop_payloads() -> object:
 def every_second(threads: int) -> None:
     """Take back lost work, expire, place, lift, ring: one process at a time, under an advisory lock."""
     with db.only_one(LOCK) as chosen:
-        if not chosen:
+        if not _my_turn(chosen=chosen):
             return
         paused = breakers.open_tools()
         sweep = invocations.sweeping
@@ -63,6 +68,16 @@ def every_second(threads: int) -> None:
         ):
             _try(step)
         RUNS.labels(EVERY_SECOND, "done").inc()
+
+
+def _my_turn(*, chosen: bool) -> bool:
+    """Whether to sweep now; without the lock too, when it has been out of reach for `PATIENCE` seconds."""
+    _State.refused = 0 if chosen else _State.refused + 1
+    if _State.refused < PATIENCE:
+        return chosen
+    logger.warning("sweeping without the lock: who holds it may be frozen")
+    _State.refused = 0
+    return True
 
 
 def _try(step: Callable[[], object]) -> None:
