@@ -23,7 +23,7 @@ from dev.faults.people import PASSWORD
 from dev.faults.world import Span, Violation, World, memory_of, open_files_of
 
 EVERY = 20.0
-BATCH = 100
+BATCH = 25
 #: So many open invocations are enough; more would only wait.
 BACKLOG = 1500
 SLOPE = 0.10
@@ -57,7 +57,7 @@ def main(world: World, *, minutes: float, invocations: int | None, rate: float) 
             samples.append(_sample(world, time.monotonic() - began))
             strikes.append(_strike(world, nemesis))
             _say(world, samples[-1], strikes[-1])
-            world.sleep(nemesis.uniform(3, 8) if invocations is not None else EVERY / 2)
+            world.sleep(nemesis.uniform(10, 20) if invocations is not None else EVERY / 2)
             world.heal()
     return _judge(world, wall, samples, strikes)
 
