@@ -122,13 +122,18 @@ def _explain_access(info: dict[str, Any], policy: Policy) -> None:
     docstring["description"] = "\n\n".join(part for part in (docstring.get("description"), said) if part)
 
 
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+#: Readers of streams differ in whether a schema is that of the whole or of each event: the description says it.
+_TEXT_SCHEMAS: dict[str, dict[str, Any]] = {"text/event-stream": {}}
+
+
 def _success(doc: dict[str, Any], texts: dict[int, list[str]], *, public: bool) -> None:
     """The headers of every success, and the bodies that no schema describes."""
     names = ["X-Request-ID"] if public else ["X-Request-ID", "RateLimit-Policy", "RateLimit"]
     for status, response in doc.get("responses", {}).items():
         response.setdefault("headers", {}).update({name: header_ref(name) for name in names})
         if media_types := texts.get(int(status)):
-            response["content"] = {name: {"schema": {"type": "string"}} for name in media_types}
+            response["content"] = {name: dict(_TEXT_SCHEMAS.get(name, _TEXT)) for name in media_types}
         elif "content" not in response and int(status) not in (204, 304):
             empty = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
             response["content"] = {"application/json": {"schema": empty}}
