@@ -23,7 +23,7 @@ from celery.worker.consumer import Consumer
 
 from common import boot, jobs, settings
 from common.kit import log, metrics
-from worker import broker, process, sweeps
+from worker import broker, process, showing, sweeps
 from worker.watchdog import Watchdog
 
 config = settings.load()
@@ -71,7 +71,8 @@ def _show_metrics(host: str, port: int) -> None:
 
 
 @worker_ready.connect
-def _hello(**_: Any) -> None:
+def _hello(sender: Any, **_: Any) -> None:
+    showing.stage.begin(sender.hostname)
     process.me.log_start()
     watchdog.start()
 
@@ -94,5 +95,6 @@ def _stop_taking(**_: Any) -> None:
 @worker_shutdown.connect
 def _goodbye(**_: Any) -> None:
     watchdog.stop()
+    showing.stage.flush()
     process.me.end()
     boot.disconnect()

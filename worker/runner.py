@@ -16,7 +16,7 @@ from common.errors import ToolUnavailable
 from common.invocations import Appetite, End, Task, counting
 from common.kit import crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
-from worker import retries
+from worker import retries, showing
 from worker.process import Process, Running, bound
 
 logger = log.get(__name__)
@@ -25,7 +25,7 @@ MAX_TURNS = 100
 MAX_SECONDS = 30.0
 
 
-def work(me: Process, announce: Callable[[str], object]) -> None:
+def work(me: Process) -> None:
     """Run due invocations until there are none, the turn is over, or the process is stopping."""
     failpoints.at("worker.received")
     if me.stopping.is_set() or not me.known():
@@ -41,7 +41,6 @@ def work(me: Process, announce: Callable[[str], object]) -> None:
     task = invocations.claim(appetite())
     while task is not None:
         turns += 1
-        announce(str(task.id))
         with bound(task), _traced(task):
             task = run(me, task, appetite)
     if not appetite().hungry:
@@ -81,15 +80,21 @@ def _traced(task: Task) -> AbstractContextManager[None]:
 
 
 def _end(task: Task, end: End, appetite: Appetite) -> Task | None:
-    counting.called(task, end)
+    _called(task, end)
     tracing.note({"outcome": end.outcome}, failed=end.error_code)
     return invocations.end(task, end, appetite)
+
+
+def _called(task: Task, end: End) -> None:
+    counting.called(task, end)
+    showing.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
 
 
 def _call(running: Running) -> End:
     """Call the tool through the door and judge its answer. Raises `ToolFailure`, `Aborted`, `ToolUnavailable`."""
     task = running.task
     version = tools.version(task.tool_version_id)
+    showing.stage.begun(task.id, version.slug, attempt=task.attempt)
     try:
         secret = version.secret()
     except crypto.Undecryptable as error:
@@ -121,7 +126,7 @@ def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
     if delay is None:
         return _end(task, end, appetite)
-    counting.called(task, end)
+    _called(task, end)
     return invocations.retry_later(task, end, delay, appetite)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from common import jobs
 from worker import delivery, runner, sweeps
 from worker.app import app
@@ -12,10 +10,10 @@ from worker.process import me
 app.conf.beat_schedule = sweeps.beat_schedule()
 
 
-@app.task(name=jobs.RUN_INVOCATION, bind=True)
-def run_invocation(self: Any, invocation_id: str | None = None) -> None:
+@app.task(name=jobs.RUN_INVOCATION)
+def run_invocation(invocation_id: str | None = None) -> None:  # noqa: ARG001
     """A doorbell: run whatever is due, in fair order. `invocation_id` is only who rang."""
-    runner.work(me, lambda ran: self.send_event("task-invocation", invocation=ran, rung_by=invocation_id))
+    runner.work(me)
 
 
 @app.task(name=jobs.DELIVER)

@@ -22,6 +22,7 @@ from typing import Final
 
 from common import invocations, jobs, tools
 from common.kit import db, log, metrics
+from worker import showing
 from worker.process import Process, Running
 
 logger = log.get(__name__)
@@ -60,6 +61,7 @@ class Watchdog:
             faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)
             try:
                 self.look()
+                showing.stage.flush()
             except Exception:
                 # The process edge of this thread: whatever went wrong, the next second is another look.
                 logger.exception("watchdog stumbled")

@@ -36,6 +36,10 @@ class Flower:
         shown: dict[str, Any] = self.get("/api/tasks").json()
         return {(task["name"], task["state"]) for task in shown.values()}
 
+    def call(self, invocation_id: str) -> dict[str, Any]:
+        """What it shows of a call of a tool: a task of its own, under the invocation's id."""
+        return dict(self.get("/api/tasks").json().get(invocation_id, {}))
+
     def wait(self) -> None:
         self.supervisor.wait_for(lambda: parts.serving(f"{self.url}/healthcheck"), "flower")
 
@@ -68,9 +72,16 @@ def test_flower(flower: Flower, client: Client, offer: Callable[..., str]) -> No
     assert flower.get("/api/worker/shutdown/invocations-1@x", known=False, method="POST").status_code == 401
     assert requests.get(f"{flower.url}/api/tasks", auth=(USER, "wrong"), timeout=20).status_code == 401
 
-    client.ended(client.invoke(offer(), {"text": "x"})["id"])
+    slug = offer()
+    made = client.ended(client.invoke(slug, {"text": "x"})["id"])["id"]
+    bad = client.ended(client.invoke(offer("/fail?status=500"), {"text": "x"})["id"])["id"]
     done = ("invocations.run", "SUCCESS")
     flower.supervisor.wait_for(lambda: done in flower.tasks(), "the task in Flower")
+    flower.supervisor.wait_for(lambda: flower.call(bad).get("state") == "FAILURE", "the bad call in Flower")
+    flower.supervisor.wait_for(lambda: flower.call(made).get("state") == "SUCCESS", "the good call in Flower")
+    shown = flower.call(made)
+    assert (shown["name"], shown["state"], shown["result"]) == (f"tool:{slug}", "SUCCESS", "succeeded")
+    assert flower.call(bad)["exception"] == "tool_failed"
     lengths = flower.get("/api/queues/length").json()["active_queues"]
     assert {queue["name"] for queue in lengths} >= {"invocations", "webhooks", "sweeps"}
 

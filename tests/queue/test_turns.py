@@ -30,7 +30,7 @@ def work(me: process.Process) -> Iterator[Callable[[], threading.Thread]]:
     threads: list[threading.Thread] = []
 
     def start() -> threading.Thread:
-        threads.append(threading.Thread(target=runner.work, args=(me, lambda _: None)))
+        threads.append(threading.Thread(target=runner.work, args=(me,)))
         threads[-1].start()
         return threads[-1]
 

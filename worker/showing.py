@@ -1,0 +1,84 @@
+"""What Flower shows of the work: each call of a tool is a task of its own there, under its invocation's id.
+
+A job is a doorbell and may run a hundred invocations, so Celery's own events say little. These are written down here
+and sent once a second, all in one message, by a thread that may wait for the broker: a call never does. Nothing depends
+on them; when the broker is away they are dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Final
+from uuid import UUID
+
+from celery import current_task
+from kombu.exceptions import KombuError
+
+from common import jobs
+from common.kit import log
+
+logger = log.get(__name__)
+
+#: Events kept until they are sent; older ones give way.
+KEPT: Final = 2_000
+
+
+class Stage:
+    """The events of one process. `note` from any thread; `begin` and `flush` from one."""
+
+    def __init__(self) -> None:
+        self._noted: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
+        self._hostname: str | None = None
+        self._dispatcher: Any = None
+
+    def begin(self, hostname: str) -> None:
+        """Events are sent from now on, as this Celery node's."""
+        self._hostname = hostname
+
+    def begun(self, invocation: UUID, tool: str, *, attempt: int) -> None:
+        """A call goes out, carried by the job that this thread runs."""
+        job = current_task.request.id if current_task else None
+        self._note("started", invocation, name=f"tool:{tool}", kwargs=f"{{'attempt': {attempt}}}", parent_id=job)
+
+    def ended(self, invocation: UUID, outcome: str, *, good: bool, seconds: float) -> None:
+        """It ended: `succeeded`, or an error code."""
+        if good:
+            self._note("succeeded", invocation, result=outcome, runtime=seconds)
+        else:
+            self._note("failed", invocation, exception=outcome, runtime=seconds)
+
+    def _note(self, what: str, invocation: UUID, **fields: Any) -> None:
+        if self._hostname is not None:
+            told = {"uuid": str(invocation), "timestamp": time.time(), "root_id": str(invocation), **fields}
+            self._noted.append((f"task-{what}", told))
+
+    def flush(self) -> None:
+        """Send what was noted since; never raises for a broker in trouble."""
+        if not self._noted:
+            return
+        noted = [self._noted.popleft() for _ in range(len(self._noted))]
+        try:
+            dispatcher = self._open()
+            for type_, fields in noted:
+                dispatcher.send(type_, **fields)
+            dispatcher.flush()
+        except (KombuError, OSError) as error:
+            logger.debug("events dropped", count=len(noted), reason=type(error).__name__)
+            self._drop()
+
+    def _open(self) -> Any:
+        if self._dispatcher is None:
+            connection = jobs.app().connection_for_write()
+            self._dispatcher = jobs.app().events.Dispatcher(
+                connection, hostname=self._hostname, buffer_group={"task"}, buffer_limit=KEPT + 1
+            )
+        return self._dispatcher
+
+    def _drop(self) -> None:
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is not None:
+            dispatcher.connection.collect()
+
+
+stage = Stage()
