@@ -113,7 +113,8 @@ SHOWN: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 NOT_RUN: Final[dict[str, tuple[str, str]]] = {
     "F21": (
         "RabbitMQ restarted, its queue deleted",
-        "needs a RabbitMQ server, which is not part of the embedded servers",
+        "needs a RabbitMQ server, which is not part of the embedded servers; where one is found, "
+        "`tests/queue/test_rabbitmq.py` runs the flow on it",
     ),
     "F67": ("two versions of the code at once, with a migration between", "there is one released version so far"),
     "F68": ("a migration blocked by a long query", "there is one released version so far"),
