@@ -20,6 +20,7 @@ from common.kit import db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
 from worker import sweeps
+from worker.turnstile import Turnstile
 
 logger = log.get(__name__)
 
@@ -53,6 +54,7 @@ class Process:
         self.kind = "invocations"
         self.threads = 1
         self.name = ""
+        self.turnstile = Turnstile()
         self.stopping = threading.Event()
         self.progress = threading.Event()
         self.heard = 0

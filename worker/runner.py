@@ -54,7 +54,7 @@ def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | Non
     counting.begun(task)
     try:
         failpoints.at("worker.after_claim")
-        return _end(task, _call(running), appetite())
+        return _end(task, _call(me, running), appetite())
     except ToolUnavailable:
         invocations.give_back(task)
         again = appetite()
@@ -90,7 +90,7 @@ def _called(task: Task, end: End) -> None:
     showing.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
 
 
-def _call(running: Running) -> End:
+def _call(me: Process, running: Running) -> End:
     """Call the tool through the door and judge its answer. Raises `ToolFailure`, `Aborted`, `ToolUnavailable`."""
     task = running.task
     version = tools.version(task.tool_version_id)
@@ -104,9 +104,9 @@ def _call(running: Running) -> End:
     span = tracing.span(f"call {version.slug}", "client", tool=version.slug, version=version.version)
     with breakers.calling(version.tool_id, version.timeout_seconds), span:
         failpoints.at("worker.before_send")
-        result = adapters.call(
-            boot.door(), version, task.input, secret=secret, ids=Ids(task.id, task.request_id), call=running.call
-        )
+        ids = Ids(task.id, task.request_id)
+        with me.turnstile.calling(version.tool_id):
+            result = adapters.call(boot.door(), version, task.input, secret=secret, ids=ids, call=running.call)
         failpoints.at("worker.response_read")
     if fault := tools.output_fault(version, result.output):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)

@@ -13,7 +13,8 @@ app.conf.beat_schedule = sweeps.beat_schedule()
 @app.task(name=jobs.RUN_INVOCATION)
 def run_invocation(invocation_id: str | None = None) -> None:  # noqa: ARG001
     """A doorbell: run whatever is due, in fair order. `invocation_id` is only who rang."""
-    runner.work(me)
+    with me.turnstile.inside():
+        runner.work(me)
 
 
 @app.task(name=jobs.DELIVER)
