@@ -1,0 +1,118 @@
+"""How often PostgreSQL and Redis are asked for one submit, one run, one read. The same on every machine.
+
+Counted is what the drivers send, once everything is warm. Left out is what a process asks once a second, however much
+it does: the terms of an account, and the view of all breakers (a pipeline).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+import redis.connection
+from flask.testing import FlaskClient
+
+from common import invocations, jobs, keys
+from common.audit import OPERATOR
+from common.kit import redis as redis_kit
+from common.settings import Settings
+from tests import factories
+from tests.outside.tool import Tool
+from web.app import create_app
+from worker import process, runner
+
+EACH_SECOND = "from periods p join plans"
+
+
+@dataclass(slots=True)
+class Trips:
+    """What was sent: the first words of each statement, and the names of scripts and commands."""
+
+    statements: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        self.statements.clear()
+        self.commands.clear()
+
+
+@pytest.fixture
+def trips(db: None, monkeypatch: pytest.MonkeyPatch) -> Trips:
+    counted = Trips()
+    execute, send = psycopg.Cursor.execute, redis.connection.AbstractConnection.send_command
+
+    def executing(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else EACH_SECOND
+        if EACH_SECOND not in (words := " ".join(text.split())):
+            counted.statements.append(words)
+        return execute(self, query, *args, **kwargs)
+
+    def sending(self: Any, *args: Any, **kwargs: Any) -> Any:
+        counted.commands.append(scripts().get(args[1], "?") if args[0] == "EVALSHA" else str(args[0]))
+        return send(self, *args, **kwargs)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", executing)
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_command", sending)
+    return counted
+
+
+def scripts() -> dict[str, str]:
+    """Names by digest."""
+    return {redis_kit._source(path.stem)[1]: path.stem for path in redis_kit.LUA.glob("*.lua")}
+
+
+@pytest.fixture
+def client(db: None, settings: Settings) -> Iterator[FlaskClient]:
+    yield create_app(settings).test_client()
+
+
+def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trips: Trips, client: FlaskClient) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    _, key = keys.create(customer.user_id, "counting", actor=OPERATOR)
+    headers = {"X-API-Key": key}
+
+    def submit() -> str:
+        answer = client.post(f"/api/v1/tools/{tool.slug}/invoke", json={"input": {}}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json["data"]["id"])  # type: ignore[index]
+
+    def read(invocation_id: str) -> None:
+        assert client.get(f"/api/v1/invocations/{invocation_id}", headers=headers).status_code == 200
+
+    for _ in range(3):
+        read(submit())
+    trips.clear()
+    made = submit()
+    assert len(trips.statements) == 1, trips.statements
+    assert "insert into invocations" in trips.statements[0]
+    assert trips.commands == ["auth_read", "hold", "ring"], trips.commands
+    trips.clear()
+    read(made)
+    assert len(trips.statements) == 1, trips.statements
+    assert trips.commands == ["auth_read"], trips.commands
+
+
+def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None:
+    customer, quick = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
+    me = process.Process()
+    me.threads = 10
+    me._beat()
+
+    def run(count: int) -> tuple[list[str], list[str]]:
+        made = [customer.submit(quick) for _ in range(count)]
+        redis_kit.client().delete(jobs.QUEUES[jobs.RUN_INVOCATION])
+        trips.clear()
+        runner.work(me)
+        sent = list(trips.statements), list(trips.commands)
+        assert {invocations.get(each, None).status for each in made} == {"succeeded"}
+        return sent
+
+    run(3)
+    (taken, *ends), commands = run(10)
+    assert "usage_logs" not in taken, "the first is only taken"
+    assert len(ends) == 10, "each end takes the next"
+    assert all("insert into usage_logs" in words for words in ends)
+    assert commands == ["settle"] * 10
