@@ -128,7 +128,7 @@ def tests(ids: Sequence[str], tell: Tell) -> tuple[bool, str]:
         return True, ""
     tell(f"       running {len(named)} tests and files of the suite for {', '.join(ids)} ...")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *named],
+        [sys.executable, "-m", "pytest", "-q", "--show-capture=no", *named],
         cwd=ROOT,
         capture_output=True,
         text=True,
