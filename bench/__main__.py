@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import peer, report
-from bench.goals import Found, answering, growing, reading, running, sharing, standing, submitting
+from bench.goals import Found, answering, growing, hosting, reading, running, sharing, standing, submitting
 from bench.ground import Ground, prepared
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -31,7 +31,13 @@ TOGETHER: tuple[dict[str, Goal], ...] = (
     {"P12": standing.p12},
 )
 #: These bring servers of their own.
-ALONE: dict[str, Goal] = {"P10": sharing.p10, "P11": sharing.p11, "P13": standing.p13, "P8 P9": growing.p8_and_p9}
+ALONE: dict[str, Goal] = {
+    "P10": sharing.p10,
+    "P11": sharing.p11,
+    "P13": standing.p13,
+    "hosts": hosting.hosts,
+    "P8 P9": growing.p8_and_p9,
+}
 
 
 def main(only: str) -> int:

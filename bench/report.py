@@ -40,6 +40,7 @@ NAMES: Final = {
     "P12_idle": "memory of the idle stack",
     "P13": "`make run` to the first finished invocation",
     "size": "disk for a finished invocation, indexes included",
+    "hosts": "two web and two worker hosts: the share of the one that ran fewer",
     "peer": "finished/s ÷ litellm proxy",
 }
 
@@ -95,7 +96,7 @@ def _unit(unit: str) -> str:
 
 
 def _least(name: str) -> bool:
-    return name not in ("P1", "P2", "P3", "P6", "P7", "P9_submits", "P9_finished", "P11_rate", "peer")
+    return name not in ("P1", "P2", "P3", "P6", "P7", "P9_submits", "P9_finished", "P11_rate", "peer", "hosts")
 
 
 # -- picture -----------------------------------------------------------------------------------------------------

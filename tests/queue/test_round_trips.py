@@ -42,7 +42,8 @@ class Trips:
 @pytest.fixture
 def trips(db: None, monkeypatch: pytest.MonkeyPatch) -> Trips:
     counted = Trips()
-    execute, send = psycopg.Cursor.execute, redis.connection.AbstractConnection.send_command
+    execute: Any = psycopg.Cursor.execute
+    send: Any = redis.connection.AbstractConnection.send_command
 
     def executing(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else EACH_SECOND
