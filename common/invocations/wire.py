@@ -77,10 +77,15 @@ def poll_after_ms(invocation: Invocation) -> int | None:
 def etag(invocation: Invocation) -> str:
     """A strong validator (RFC 9110 §8.8.3): changes with everything that the representation shows.
 
-    `poll_after_ms` is left out on purpose: it is advice, and would make every poll of a waiting client a new version.
+    Made of what can change; of input and output (which may be large) that is only whether they are there: what was sent
+    is never replaced, only dropped. `poll_after_ms` is left out on purpose: it is advice, and would make every poll of
+    a waiting client a new version.
     """
-    shown = {**wire(invocation), "poll_after_ms": None}
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:32]
+    it = invocation
+    shown = (it.id, it.status, it.tool_slug, it.tool_name, it.attempts, it.charged, it.error_code, it.error_detail)
+    times = (it.started_at, it.finished_at, it.expires_at, it.cancel_requested_at)
+    kept = (it.input is None, it.output is None)
+    return hashlib.sha256(repr((*shown, *map(str, times), *kept)).encode()).hexdigest()[:32]
 
 
 def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocation:
