@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,8 @@ class _View:
         self.opened: dict[str, float] = {}
         self.failures: dict[str, int] = {}
         self.tried_elsewhere: dict[str, float] = {}
+        #: Moments are those of Redis: a process whose own clock is wrong must not close a tool to all others for hours.
+        self.skew = 0.0
         self._read_at = -math.inf
         self._lock = Lock()
         self._trying = Lock()
@@ -70,9 +72,11 @@ class _View:
                 pipeline = redis.client().pipeline(transaction=False)
                 pipeline.hgetall(OPEN)
                 pipeline.hgetall(FAILURES)
-                opened, failures = pipeline.execute()
+                pipeline.time()
+                opened, failures, (seconds, micros) = pipeline.execute()
         except redis.Unreachable:
             return
+        self.skew = seconds + micros / 1e6 - time.time()
         self.opened = {tool: float(at) for tool, at in opened.items()}
         self.failures = {tool: int(count) for tool, count in failures.items()}
         if opened:
@@ -94,6 +98,9 @@ class _View:
                 return False
             self.tried_elsewhere[tool] = time.monotonic() + seconds
             return True
+
+    def now(self) -> float:
+        return time.time() + self.skew
 
     def forget(self) -> None:
         self.opened, self.failures, self.tried_elsewhere, self._read_at = {}, {}, {}, -math.inf
@@ -132,7 +139,7 @@ class _Shared(pybreaker.CircuitBreakerStorage):
         if state == pybreaker.STATE_CLOSED:
             close(UUID(self.tool))
         elif state == pybreaker.STATE_OPEN:
-            _view.opened[self.tool] = now = time.time()
+            _view.opened[self.tool] = now = _view.now()
             _quietly("hset", OPEN, self.tool, str(now))
             _quietly("delete", _probe_key(self.tool))
             logger.warning("breaker opened", tool_id=self.tool, rest_seconds=REST_SECONDS)
@@ -157,8 +164,8 @@ class _Shared(pybreaker.CircuitBreakerStorage):
     @property
     def opened_at(self) -> datetime | None:
         """Just now for whoever may not try: the view may have changed since it was asked, the permission has not."""
-        at = _view.opened.get(self.tool)
-        return datetime.fromtimestamp(at, UTC) if at is not None and self._may_probe else datetime.now(UTC)
+        long_ago = timedelta(seconds=REST_SECONDS + 1)  # as pybreaker's own clock has it
+        return datetime.now(UTC) - long_ago if self._may_probe else datetime.now(UTC)
 
     @opened_at.setter
     def opened_at(self, _moment: datetime) -> None:
@@ -239,7 +246,7 @@ def _probe_key(tool: str) -> str:
 def _rest(tool: str) -> float:
     """Seconds until a call may try; 0 when one may now."""
     opened = _view.fresh().opened.get(tool)
-    return 0.0 if opened is None else max(0.0, opened + REST_SECONDS - time.time())
+    return 0.0 if opened is None else max(0.0, opened + REST_SECONDS - _view.now())
 
 
 def _quietly(command: str, *args: Any) -> Any:
