@@ -114,7 +114,8 @@ class World:
     def stop(self) -> None:
         self._feeding.clear()
         boot.disconnect()
-        self.hub.supervisor.stop()
+        if "hub" in vars(self):  # else it did not even start
+            self.hub.supervisor.stop()
         for server in (self.broker, self.redis, self.postgres):
             self.thaw(server)
             server.stop()
