@@ -1,4 +1,4 @@
-"""P8 and P9: the same questions and the same work with 10,000 and with 10,000,000 ended invocations.
+"""P8 and P9: the same questions and the same work with 10,000 and with 10,000,000 ended invocations (`GROWN`).
 
 Two databases on one PostgreSQL, both there from the beginning, asked in turn.
 """
@@ -32,7 +32,8 @@ def p8_and_p9(_: Ground) -> dict[str, Found]:
         found |= p9(small, large)
         sizes = growth.bytes_of(large, LARGE)
     parts = ", ".join(f"{name} {size:.0f}" for name, size in sorted(sizes.items(), key=lambda kv: -kv[1]) if size >= 1)
-    found["size"] = Found(sum(sizes.values()), "bytes an invocation", 2_500, None, [], None, None, True, parts)
+    told = f"{LARGE:,} invocations: {parts}"
+    found["size"] = Found(sum(sizes.values()), "bytes an invocation", 2_500, None, [], None, None, True, told)
     return found
 
 
@@ -66,7 +67,7 @@ def p8(small: Ground, large: Ground) -> dict[str, Found]:
     each = {name: (_p95(timings[1][name]), _p95(timings[0][name])) for name in timings[0]}
     ratios = {name: ours / limit for name, (ours, limit) in each.items()}
     worst = max(ratios, key=lambda name: ratios[name])
-    note = "; ".join(f"{name} {value:.2f}" for name, value in ratios.items())
+    note = f"{LARGE:,} rows; " + "; ".join(f"{name} {value:.2f}" for name, value in ratios.items())
     return {
         "P8": Found(
             ratios[worst], "ratio of p95", 1.5, 1.1, list(each.values()), each[worst][0], each[worst][1], True, note
@@ -105,7 +106,11 @@ def p9(small: Ground, large: Ground) -> dict[str, Found]:
     finished = pairs.in_turn(lambda: _finished(large), lambda: _finished(small))
     for ground in (small, large):
         answering.stop(ground)
-    return {"P9_submits": ratio(submits, 0.9, 0.98), "P9_finished": ratio(finished, 0.9, 0.98)}
+    note = f"{LARGE:,} ended invocations"
+    return {
+        "P9_submits": ratio(submits, 0.9, 0.98, note=note),
+        "P9_finished": ratio(finished, 0.9, 0.98, note=note),
+    }
 
 
 def _submits(ground: Ground) -> float:
