@@ -91,12 +91,12 @@ def serving(
 
 
 def _wait(service: Service, child: subprocess.Popen[bytes]) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up and child.poll() is None:
         try:
             if service("GET", "/health").status_code == 200:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.05)
     raise AssertionError(f"the web process did not come up:\n{service.log.read_text()}")
 

@@ -1,0 +1,112 @@
+"""Waiting clients: a hundred on one web process share one subscription, and each is woken by its own end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from uuid import UUID
+
+import pytest
+import requests
+
+from common import audit, invocations
+from common.kit import redis as redis_kit
+from common.tools import editing
+from tests import factories
+from tests.client import eventually
+from tests.factories import GOOD
+from tests.web.conftest import Service, serving
+from tests.web.test_bad_inputs_product import API, Caller
+
+WAITERS = 100
+CHANNEL = "invocations"
+Waiting = dict[UUID, Future[str]]
+
+
+@pytest.fixture(scope="module")
+def told(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One web process whose waiters are woken by nothing but the word of an end."""
+    with serving(environ, tmp_path_factory.mktemp("told"), "tests.web.told:app") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def product(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One web process as it is."""
+    with serving(environ, tmp_path_factory.mktemp("waiting"), "wsgi:app") as running:
+        yield running
+
+
+@pytest.fixture
+def tool(db: None) -> str:
+    """Nobody calls it: the tests end what it was asked for."""
+    price = {"base_tokens": 1, "per_unit": None, "max_tokens": 10}
+    entry = {"slug": "echo", "name": "Echo", "endpoint_url": "https://203.0.113.1/", "input_schema": {}, "price": price}
+    return editing.create(audit.PLATFORM, editing.Draft.of(entry)).slug
+
+
+def submitted(caller: Caller, tool: str, count: int) -> list[str]:
+    answer = caller("POST", "/invocations/batch", json={"items": [{"tool": tool, "input": n} for n in range(count)]})
+    return [item["invocation"]["id"] for item in answer.json()["data"]]
+
+
+def long_poll(url: str, headers: dict[str, str]) -> str:
+    """The status with which it was answered."""
+    answer = requests.get(url, params={"wait": 60}, headers=headers, timeout=90)
+    assert answer.status_code == 200
+    return str(answer.json()["data"]["status"])
+
+
+def stream(url: str, headers: dict[str, str]) -> str:
+    """The last status that was told before the stream was closed."""
+    with requests.get(f"{url}/events", headers=headers, stream=True, timeout=90) as events:
+        told = [line for line in events.iter_lines() if line.startswith(b"data: ")]
+    return str(json.loads(told[-1].removeprefix(b"data: "))["status"])
+
+
+def all_waiting(pool: ThreadPoolExecutor, service: Service, caller: Caller, tool: str, count: int) -> Waiting:
+    """Half of them long-poll, half follow a stream, each one invocation of its own; all are announced."""
+    headers = {"Authorization": f"Bearer {caller.pair['access_token']}"}
+    waiting: Waiting = {}
+    for n, made in enumerate(submitted(caller, tool, count)):
+        how: Callable[..., str] = stream if n % 2 else long_poll
+        waiting[UUID(made)] = pool.submit(how, f"{service.base}{API}/invocations/{made}", headers)
+    announced = partial(redis_kit.client().scan_iter, match="wait:*", count=1_000)
+    eventually("every waiter is announced", 60, lambda: sum(1 for _ in announced()) == count)
+    return waiting
+
+
+def subscriptions() -> int:
+    return dict(redis_kit.client().pubsub_numsub(CHANNEL))[CHANNEL]
+
+
+def test_a_hundred_share_a_subscription_and_each_is_woken_by_its_own_end(db: None, told: Service, tool: str) -> None:
+    others, caller, worker = subscriptions(), Caller(told, "pro"), factories.worker()
+    with ThreadPoolExecutor(WAITERS) as pool:
+        waiting = all_waiting(pool, told, caller, tool, WAITERS)
+        assert subscriptions() - others == 1
+        tasks = [factories.taken(worker) for _ in range(WAITERS)]
+        ending, staying = tasks[: WAITERS // 2], tasks[WAITERS // 2 :]
+        for task in ending:
+            invocations.end(task, GOOD, worker)
+        assert {waiting[task.id].result(60) for task in ending} == {"succeeded"}
+        assert not any(waiting[task.id].done() for task in staying), "somebody was told of another's end"
+        for task in staying:
+            invocations.end(task, GOOD, worker)
+        assert {waiting[task.id].result(60) for task in staying} == {"succeeded"}
+    assert subscriptions() - others == 1
+
+
+def test_nobody_waits_longer_because_the_subscription_broke(db: None, product: Service, tool: str) -> None:
+    """Then all rows are read again, and the process subscribes anew."""
+    caller, worker = Caller(product), factories.worker()
+    with ThreadPoolExecutor(10) as pool:
+        waiting = all_waiting(pool, product, caller, tool, 10)
+        redis_kit.client().client_kill_filter(_type="pubsub")
+        redis_kit.client().flushall()
+        for task in [factories.taken(worker) for _ in waiting]:
+            invocations.end(task, GOOD, worker)
+        assert {each.result(60) for each in waiting.values()} == {"succeeded"}
+    eventually("it has subscribed again", 60, subscriptions)
