@@ -148,7 +148,11 @@ def test_the_request_id_is_in_the_log(service: Service) -> None:
 
     service.post("/language", {"text": "Where is it?"}, X_Request_ID=mark, Idempotency_Key=f"key-{mark}")
 
-    line = next(line for line in service.log.read_text().splitlines() if mark in line)
+    deadline = time.monotonic() + 30  # the line is written after the answer
+    while not (lines := [line for line in service.log.read_text().splitlines() if mark in line]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    line = lines[0]
     assert json.loads(line).items() >= {"path": "/language", "status": 200, "request_id": mark}.items()
 
 
