@@ -14,8 +14,8 @@ import psycopg
 
 from bench.ground import Ground
 
-#: Rows of one statement: large enough to be quick, small enough to be told of.
-CHUNK = 250_000
+#: Rows of one transaction: the rollup takes in a transaction whole, within one statement's time.
+CHUNK = 50_000
 DAYS = 25
 #: Two connections, because the machine has at least two cores.
 WRITERS = 2

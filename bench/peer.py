@@ -46,7 +46,7 @@ def measure(ground: Ground) -> dict[str, Found]:
     port = free_port()
     answering.stop(ground)
     ground.start(ground.web(), *ground.workers(1, 200), proxy(ground, where, port))
-    ground.supervisor.wait_for(lambda: listening(port), "the peer", 120)
+    ground.supervisor.wait_for(lambda: listening(port), "the peer", 300)
     body = json.dumps({"model": "tool", "messages": [{"role": "user", "content": "some words"}]}).encode()
     theirs = [load.request("POST", "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}, body)]
     ours = ground.submits("quick", **answering.WAIT)

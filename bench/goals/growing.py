@@ -21,7 +21,7 @@ SMALL = 10_000
 LARGE = int(os.environ.get("GROWN", "10000000"))
 ROUNDS, WARM_UPS, TIMINGS = 5, 6, 8
 #: Rows that no rollup has seen yet are few on a running platform; here there are none.
-ROLL_UP = 500_000
+ROLL_UP = 50_000
 CALLS = 3_000
 
 
