@@ -101,5 +101,6 @@ def proxy(ground: Ground, where: Path, port: int) -> Part:
     config = ground.directory / "peer.yaml"
     config.write_text(_CONFIG.format(url=ground.tool_url("/v1"), key=KEY))
     command = [str(where / "bin" / "litellm"), "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    environ = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "DATABASE_URL": "", "REDIS_URL": "", "LITELLM_LOG": "ERROR"}
-    return Part("peer", [*command, "--num_workers", "1", "--telemetry", "False"], environ)
+    environ = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    without_ours = ["env", "-u", "DATABASE_URL", "-u", "REDIS_URL"]
+    return Part("peer", [*without_ours, *command, "--num_workers", "1", "--telemetry", "False"], environ)
