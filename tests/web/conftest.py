@@ -63,10 +63,13 @@ def read_all(connection: socket.socket) -> bytes:
 def serving(
     environ: dict[str, str], directory: Path, app: str = "tests.web.things:app", **changes: str
 ) -> Iterator[Service]:
-    """gunicorn with the project's own configuration, until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """gunicorn with the project's own configuration, until the block ends.
+
+    It is handed a socket that listens already: between asking for a free port and taking it, somebody else's server
+    could have been there.
+    """
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    port = listener.getsockname()[1]
     metrics = directory / f"metrics-{port}"
     metrics.mkdir()
     env = {
@@ -78,9 +81,11 @@ def serving(
         **changes,
     }
     service = Service(port, directory / f"web-{port}.log")
-    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), app]
-    with service.log.open("w") as log:
-        child = subprocess.Popen(command, cwd=ROOT, env=env, stderr=log, stdout=log, start_new_session=True)
+    command = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), "--bind", f"fd://{listener.fileno()}", app]
+    with service.log.open("w") as log, listener:
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=env, stderr=log, stdout=log, start_new_session=True, pass_fds=[listener.fileno()]
+        )
     try:
         _wait(service, child)
         yield service
