@@ -16,7 +16,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy import text
 
 from common import breakers, jobs
-from common.kit import db, redis
+from common.kit import db, log, redis
+
+logger = log.get(__name__)
 
 PATIENCE = 2.5
 FRESH_SECONDS = 2.0
@@ -89,6 +91,9 @@ def _answer(future: Future[list[Metric]], patience: float) -> list[Metric] | Non
     try:
         return future.result(max(0.0, patience))
     except (TimeoutError, db.Unreachable, redis.Unreachable):
+        return None
+    except Exception:
+        logger.exception("a part of the metrics could not be asked for")  # the rest is wanted all the more
         return None
 
 

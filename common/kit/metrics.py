@@ -10,7 +10,9 @@ Labels are routes, tools, states, queues: what code or an admin has named. Never
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import (
@@ -32,6 +34,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 #: The same for what may wait in a queue or take a tool's whole time limit.
 LONG_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+TRIES = 5
 
 _at_scrape: list[Collector] = []
 
@@ -82,10 +85,22 @@ class _AllProcesses(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for pid in _dead():
-            forget(pid)
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return registry.collect()
+            with suppress(FileNotFoundError):  # another process has just done so
+                forget(pid)
+        for _ in range(TRIES - 1):
+            with suppress(OSError, ValueError, struct.error):
+                return _added_up()
+        return _added_up()
+
+
+def _added_up() -> list[Metric]:
+    """What the files say. Raises when one of them is just being made, or being removed.
+
+    Of our own only: Flower counts into the same directory, and shows that itself.
+    """
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return [family for family in registry.collect() if family.name.startswith("joyfull_")]
 
 
 def _dead() -> set[int]:

@@ -57,7 +57,8 @@ def test_one_trace_from_the_request_to_the_webhook(
     receiver.always("/tool", Reply(200, body=b'{"units": 1}', headers={"Content-Type": "application/json"}))
     slug = offer(endpoint_url=f"{receiver.url}/tool", auth={"type": "bearer", "secret": "canary-of-the-tool"})
     submitted = client.invoke(slug, {"text": "canary-of-the-input"}, webhook_url=f"{receiver.url}/hook")
-    client.ended(submitted["id"])
+    ended = client.ended(submitted["id"])
+    assert ended["status"] == "succeeded", ended
     (hook,) = receiver.wait(1, "/hook", timeout=30)
     (called,) = receiver.requests("/tool")
 
