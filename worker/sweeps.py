@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from common import accounts, breakers, budgets, invocations, jobs, mails, subscriptions, usage, webhooks
-from common.kit import db, log, metrics
+from common.kit import db, log, metrics, redis
 from common.settings import Settings
 
 logger = log.get(__name__)
@@ -84,6 +84,9 @@ def _try(step: Callable[[], object]) -> None:
     """One step's trouble must not keep the others from being done."""
     try:
         step()
+    except (db.Unreachable, redis.Unreachable) as error:
+        RUNS.labels(EVERY_SECOND, "failed").inc()
+        logger.warning("a step of the sweep waits for a server", reason=str(error) or type(error).__name__)
     except Exception:
         RUNS.labels(EVERY_SECOND, "failed").inc()
         logger.exception("a step of the sweep failed", step=getattr(step, "__name__", "step"))
