@@ -69,7 +69,8 @@ def _machine(results: Results) -> Iterator[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     times = sorted(found["measured_at"] for found in results.values())
     loads = sorted(found["load"] for found in results.values())
-    yield f"{os.cpu_count()} × {cpu}, {memory:.0f} GB, Linux {platform.release().partition("-")[0]}, Python {platform.python_version()};"
+    kernel, python = platform.release().partition("-")[0], platform.python_version()
+    yield f"{os.cpu_count()} × {cpu}, {memory:.0f} GB, Linux {kernel}, Python {python};"
     yield f"measured {times[0]} to {times[-1]}; load average after each measurement {loads[0]} to {loads[-1]}."
 
 
