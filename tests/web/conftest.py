@@ -30,6 +30,12 @@ class Service:
         self._session = requests.Session()
 
     def __call__(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """One request. An answer cut off by a reset is asked for again: after 413 the server closes at once, and
+        what of the body was still on its way makes that a reset.
+        """
+        for _ in range(9):
+            with suppress(requests.exceptions.ChunkedEncodingError):
+                return self._session.request(method, self.base + path, timeout=20, **kwargs)
         return self._session.request(method, self.base + path, timeout=20, **kwargs)
 
     def raw(self, request: bytes, *, wait: float = 5.0) -> bytes:
