@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from collections import Counter
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dev.faults.checks import Result
-from dev.faults.shown import NOT_RUN, SHOWN, order
+from dev.faults.shown import SHOWN, order
 from dev.faults.world import Span
 
 BEGIN, END = "<!-- the table: written by make faults -->", "<!-- end of the table -->"
+_SUMMED = ("accepted", "ended", "lost", "doubled", "twice", "errors_500", "errors_503", "cut_off", "refused")
 BIN = 5.0
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1200, 300, 45, 40, 60
 
@@ -26,18 +28,34 @@ def write(page: Path, results: Sequence[Result], suite: str | None) -> None:
     `suite`: the last line of the tests that show the rest, None when they were not all run.
     """
     figures = page.with_suffix(".json")
-    kept: dict[str, Any] = {"rows": {}, "suite": ""}
-    if figures.exists():
-        kept = json.loads(figures.read_text(encoding="utf-8"))
+    with page.open("rb") as alone:  # other parts of the matrix may be writing theirs
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        kept: dict[str, Any] = {"rows": {}, "suite": ""}
+        if figures.exists():
+            kept = json.loads(figures.read_text(encoding="utf-8"))
+        kept["rows"] |= _together(results)
+        kept["suite"] = suite if suite is not None else kept["suite"]
+        figures.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        table = _table(list(kept["rows"].values()), kept["suite"])
+        page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def _together(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+    """One figure for each row, however often it was run: sums, the longest wait, everything that was wrong."""
+    rows: dict[str, dict[str, Any]] = {}
     for result in results:
-        row = {**asdict(result), "on": time.strftime("%Y-%m-%d"), "passed": result.passed}
-        kept["rows"][f"{' '.join(result.ids)}: {result.title}"] = row
-    kept["suite"] = suite if suite is not None else kept["suite"]
-    figures.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    table = _table(list(kept["rows"].values()), kept["suite"])
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        key = f"{' '.join(result.ids)}: {result.title}"
+        once = {**asdict(result), "on": time.strftime("%Y-%m-%d"), "passed": result.passed, "times": 1}
+        rows[key] = _added(rows[key], once) if key in rows else once
+    return rows
+
+
+def _added(sums: dict[str, Any], once: dict[str, Any]) -> dict[str, Any]:
+    added = {name: sums[name] + once[name] for name in (*_SUMMED, "violations", "seconds", "times")}
+    most = {"longest": max(sums["longest"], once["longest"]), "passed": sums["passed"] and once["passed"]}
+    return {**once, **added, **most}
 
 
 def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
@@ -46,9 +64,9 @@ def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
 
     days = sorted({each["on"] for each in figures})
     lines = [
-        f"Run on {' and '.join(days)}: {len(figures)} faults, {total('accepted')} invocations accepted, "
-        f"{total('lost')} lost, {total('doubled')} doubled, {total('twice')} charged twice, "
-        f"{total('errors_500')} answers 500.",
+        f"Run on {' and '.join(days)}: {len(figures)} faults, {_times(figures)}, "
+        f"{total('accepted')} invocations accepted, {total('lost')} lost, {total('doubled')} doubled, "
+        f"{total('twice')} charged twice, {total('errors_500')} answers 500.",
         "",
         "| F | fault | what was done | accepted | ended | lost | doubled | charged twice | 500 | 503 | cut off "
         "| refused | longest wait | verdict |",
@@ -58,15 +76,18 @@ def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
     for id_, (title, named) in SHOWN.items():
         tests = ", ".join(f"`{test}`" for test in named)
         rows.append((order(id_), f"| {id_} | {title} | tests: {tests} | | | | | | | | | | | below |"))
-    for id_, (title, why) in NOT_RUN.items():
-        rows.append((order(id_), f"| {id_} | {title} | not run: {why} | | | | | | | | | | | – |"))
     lines += [text for _, text in sorted(rows)]
     return "\n".join([*lines, "", f"The tests named in the table, run with it: {suite.strip('= ') or 'not run'}."])
 
 
+def _times(figures: Sequence[dict[str, Any]]) -> str:
+    times = {each.get("times", 1) for each in figures}
+    return f"each {max(times)} × in a row" if len(times) == 1 else f"each {min(times)} to {max(times)} × in a row"
+
+
 def _line(r: dict[str, Any]) -> str:
     wrong = "; ".join(each.replace("|", "/")[:160] for each in r["violations"][:3])
-    verdict = "passed" if r["passed"] else f"**failed**: {wrong}"
+    verdict = f"passed {r.get('times', 1)} ×" if r["passed"] else f"**failed**: {wrong}"
     return (
         f"| {' '.join(r['ids'])} | {r['title']} | {r['injected'] or '–'} | {r['accepted']} | {r['ended']} "
         f"| {r['lost']} | {r['doubled']} | {r['twice']} | {r['errors_500']} | {r['errors_503']} | {r['cut_off']} "

@@ -1,4 +1,4 @@
-"""Rows of the matrix that the test suite shows, by the names of the tests; and those that cannot be run, and why."""
+"""Rows of the matrix that the test suite shows, by the names of the tests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Final
 
 #: id → (what breaks, tests). `make faults` runs these tests too.
 SHOWN: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "F21": (
+        "RabbitMQ restarted, silent, its queue deleted (skipped where no RabbitMQ is installed)",
+        ("tests/queue/test_rabbitmq.py",),
+    ),
     "F26": (
         "one key from several processes at once, and the maker of a key dies",
         (
@@ -92,6 +96,10 @@ SHOWN: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "tests/webhooks/test_delivery.py::test_what_was_given_up_comes_by_replay",
         ),
     ),
+    "F67 F68": (
+        "a migration under the code before it; migrators at once; a migration that is blocked by a long query",
+        ("tests/ops/test_migrations.py",),
+    ),
     "F71": (
         "two tabs refresh at once; a stolen token comes back",
         (
@@ -107,17 +115,6 @@ SHOWN: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "a credential whose key is gone",
         ("tests/worker/test_tools.py::test_a_credential_that_is_gone_is_not_replaced_by_nothing",),
     ),
-}
-
-#: id → (what breaks, why it is not run).
-NOT_RUN: Final[dict[str, tuple[str, str]]] = {
-    "F21": (
-        "RabbitMQ restarted, its queue deleted",
-        "needs a RabbitMQ server, which is not part of the embedded servers; where one is found, "
-        "`tests/queue/test_rabbitmq.py` runs the flow on it",
-    ),
-    "F67": ("two versions of the code at once, with a migration between", "there is one released version so far"),
-    "F68": ("a migration blocked by a long query", "there is one released version so far"),
 }
 
 
