@@ -8,7 +8,7 @@ DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test faults soak check format lock openapi lint-openapi
+.PHONY: help install demo run test faults soak check bench format lock openapi lint-openapi
 
 help:  ## what there is to do
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
