@@ -6,6 +6,7 @@ A view raises what `common.errors` names, or lets `common` raise it; nothing her
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
 from common import errors
 from common.errors import FieldError, PlatformError, Temporary
-from common.kit import db, log, redis
+from common.kit import clock, db, log, redis
 
 MEDIA_TYPE = "application/problem+json"
 #: A problem lists at most so many faults.
@@ -148,6 +149,7 @@ def members(
     error: PlatformError, public_url: str, *, request_id: str | None, instance: str | None = None
 ) -> dict[str, Any]:
     """RFC 9457: the standard members, then ours, then those of this error."""
+    own = {name: clock.rfc3339(it) if isinstance(it, datetime) else it for name, it in error.members.items()}
     problem = {
         "type": f"{public_url}/docs/errors#{error.code}",
         "title": error.title,
@@ -156,7 +158,7 @@ def members(
         "instance": instance,
         "code": error.code,
         "request_id": request_id,
-        **error.members,
+        **own,
     }
     if error.errors:
         problem["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]

@@ -91,6 +91,10 @@ def test_what_the_headers_of_a_problem_say(service: Service) -> None:
     assert service("GET", f"{THINGS}/fail/budget").json()["plans"] == ["pro"]
 
 
+def test_times_in_a_problem_are_written_as_everywhere(service: Service) -> None:
+    assert service("GET", f"{THINGS}/fail/budget").json()["resets_at"] == "2027-02-01T00:00:00.000000Z"
+
+
 def test_a_lost_commit_is_told_apart_from_nothing_done(service: Service) -> None:
     assert "may or may not" in service("GET", f"{THINGS}/fail/commit").json()["detail"]
     assert "nothing was done" in service("GET", f"{THINGS}/fail/database").json()["detail"]

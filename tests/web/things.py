@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -185,7 +186,7 @@ FAILURES: dict[str, Callable[[], Exception]] = {
     "redis": lambda: redis.Unreachable("secret-in-a-message"),
     "rate": lambda: errors.RateLimited(retry_after=7),
     "token": errors.TokenExpired,
-    "budget": lambda: errors.BudgetExhausted(required=5, plans=["pro"]),
+    "budget": lambda: errors.BudgetExhausted(required=5, plans=["pro"], resets_at=datetime(2027, 2, 1, tzinfo=UTC)),
     "recursion": lambda: RecursionError("secret-in-a-message"),
 }
 
