@@ -269,7 +269,20 @@ class JsonObject(fields.Dict):
         return value
 
 
-class Metadata(fields.Dict):
+class Pairs(fields.Dict):
+    """An object of texts by name. A fault points at its pair; marshmallow would have it in a `key` or `value` below."""
+
+    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            pairs: dict[str, Any] = super()._deserialize(value, *rest, **kwargs)  # type: ignore[no-untyped-call]
+        except ma.ValidationError as error:
+            if isinstance(error.messages, dict):
+                raise ma.ValidationError({name: _of_both(halves) for name, halves in error.messages.items()}) from None
+            raise
+        return pairs
+
+
+class Metadata(Pairs):
     """A caller's own labels: at most `pairs` pairs of text."""
 
     def __init__(self, *, pairs: int = 16, **kwargs: Any) -> None:
@@ -279,6 +292,10 @@ class Metadata(fields.Dict):
             validate=validate.Length(max=pairs),
             **kwargs,
         )
+
+
+def _of_both(halves: dict[str, list[str]]) -> list[str]:
+    return [message for messages in halves.values() for message in messages]
 
 
 def _listed(validators: Any) -> list[Any]:

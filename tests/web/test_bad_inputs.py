@@ -203,6 +203,11 @@ def test_forbidden_characters_are_found_anywhere(service: Service, free: Any, po
     assert_problem(response, 422, "validation_failed", pointer)
 
 
+def test_a_fault_in_a_pair_points_at_the_pair(service: Service) -> None:
+    response = service("POST", THINGS, json={"name": "a", "labels": {"a/value": 1, "k" * 65: "", "fine": ""}})
+    assert {fault["pointer"] for fault in response.json()["errors"]} == {"/labels/a~1value", f"/labels/{'k' * 65}"}
+
+
 def test_text_comes_back_verbatim_but_for_the_normal_form(service: Service) -> None:
     note = "  <script>'; DROP TABLE \u202e %s\n\t😀 "
     response = service("POST", THINGS, json={"name": "e\u0301", "note": note})

@@ -17,7 +17,7 @@ from common.tools import Listed, editing
 from web import auth
 from web.api.tools import ToolOut, ToolQuery
 from web.blueprint import Blueprint, located
-from web.schemas import Body, Flag, Instant, JsonObject, Number, Resource, Secret, Text, Tokens, Whole, Word
+from web.schemas import Body, Flag, Instant, JsonObject, Number, Pairs, Resource, Secret, Text, Tokens, Whole, Word
 
 blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="The catalogue, for admins")
 
@@ -56,7 +56,7 @@ class ToolChanges(Body):
     endpoint_url = Text(max=2048)
     adapter = Word(*ADAPTERS)
     method = Word(*METHODS)
-    headers = ma.fields.Dict(
+    headers = Pairs(
         keys=ma.fields.String(validate=validate.Length(1, 200)),
         values=ma.fields.String(validate=validate.Length(0, 4096)),
         validate=validate.Length(max=50),
