@@ -259,6 +259,11 @@ class RateLimited(TooMany):
 
     code = "rate_limited"
 
+    def __init__(self, detail: str | None = None, *, submits: int | None = None, **more: Any) -> None:
+        """`submits`: how many a minute the plan allows, when it is those that were too many."""
+        super().__init__(detail, **more)
+        self.submits = submits
+
 
 class TooManyAttempts(TooMany):
     """Too many attempts; retry later."""

@@ -63,9 +63,13 @@ def count() -> None:
 
 
 def render(response: Response) -> None:
-    """Write the headers of an authenticated answer, also one that was refused before anything was counted."""
+    """Write the headers of an authenticated answer, also one that was refused before anything was counted.
+
+    Of a submit that the plan's rate did not count (refused, replayed, unlimited) they show the reads as they stand.
+    """
     if "caller" in g and "limits" not in g:
-        show(reads.take(g.caller.user_id, time.time())[0])
+        account, now = g.caller.user_id, time.time()
+        show(reads.standing(account, now) if _counts_submits() else reads.take(account, now)[0])
     limits: dict[str, Limit] = g.get("limits", {})
     if limits:
         policies = (f'"{limit.name}";q={limit.quota};w={limit.window}' for limit in limits.values())
@@ -100,16 +104,26 @@ class Reads:
 
     def take(self, account: UUID, now: float) -> tuple[Limit, bool]:
         """One read of `account` at `now` (seconds since 1970): how the limit stands, and whether it is allowed."""
+        lease = self._lease(account, now)
+        if not lease.left and lease.taken < self.quota:
+            self._extend(lease, account, self._window)
+        allowed = lease.left > 0
+        lease.left -= allowed
+        return self._limit(lease, now), allowed
+
+    def standing(self, account: UUID, now: float) -> Limit:
+        """How the limit of `account` stands, as far as this process knows; takes nothing."""
+        return self._limit(self._lease(account, now), now)
+
+    def _lease(self, account: UUID, now: float) -> _Lease:
         window = int(now) // WINDOW
         if window != self._window:
             self._window, self._leases = window, {}
-        lease = self._leases.setdefault(account, _Lease())
-        if not lease.left and lease.taken < self.quota:
-            self._extend(lease, account, window)
-        allowed = lease.left > 0
-        lease.left -= allowed
+        return self._leases.setdefault(account, _Lease())
+
+    def _limit(self, lease: _Lease, now: float) -> Limit:
         remaining = max(0, self.quota - lease.taken) + lease.left
-        return Limit("reads", self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW), allowed
+        return Limit("reads", self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW)
 
     def _extend(self, lease: _Lease, account: UUID, window: int) -> None:
         want = max(1, min(MAX_LEASE, (self.quota - lease.taken) // LEASE_SHARE))

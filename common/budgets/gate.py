@@ -49,7 +49,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
             case "same":
                 return SameKey(UUID(answer[1]))
             case "limited":
-                raise RateLimited(retry_after=answer[3])
+                raise RateLimited(retry_after=answer[3], submits=account.rate_limit_per_minute)
             case "exhausted":
                 if not _stale(account, amount):
                     raise _exhausted(amount, answer[1])

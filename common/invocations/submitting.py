@@ -174,7 +174,7 @@ def _let_failing_tools_rest(purse: budgets.Account, tool: Version) -> None:
     if not seconds:
         return
     if wait := budgets.rate_limited(purse):
-        raise RateLimited(retry_after=wait)
+        raise RateLimited(retry_after=wait, submits=purse.rate_limit_per_minute)
     raise ToolUnavailable(retry_after=seconds)
 
 

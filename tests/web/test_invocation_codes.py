@@ -192,6 +192,12 @@ def _too_many(product: Service) -> list[Answer]:
     told = {seen(each): each for each in answers}
     assert set(told) == {(202, ""), (429, "rate_limited")}
     assert 1 <= int(told[429, "rate_limited"].headers["Retry-After"]) <= 60
+    reset = told[429, "rate_limited"].headers["Retry-After"]
+    assert told[429, "rate_limited"].headers["RateLimit-Policy"] == '"submits";q=1;w=60'
+    assert told[429, "rate_limited"].headers["RateLimit"] == f'"submits";r=0;t={reset}'
+    batch = caller("POST", "/invocations/batch", json={"items": [{"tool": "echo", **ORDER}]})
+    assert [item["status"] for item in batch.json()["data"]] == [429]
+    assert batch.headers["RateLimit"].startswith('"submits";r=0;')
     return list(told)
 
 

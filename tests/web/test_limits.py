@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+import requests
 
 from common.kit import redis
 from tests.web.conftest import Service
@@ -64,6 +65,19 @@ def test_every_authenticated_answer_shows_the_limits(service: Service) -> None:
     invalid = service("GET", "/api/v1/things/mine?x=1", headers=ME)
     assert (invalid.status_code, "RateLimit" in invalid.headers) == (422, True)
     assert "RateLimit" not in service("GET", "/health").headers
+
+
+def left(answer: requests.Response) -> int:
+    return int(answer.headers["RateLimit"].partition("r=")[2].partition(";")[0])
+
+
+def test_a_submit_is_never_a_read(service: Service) -> None:
+    """Whatever becomes of it: one that is refused leaves no trace there either."""
+    me = {"X-Account": str(uuid4())}
+    before = left(service("GET", "/api/v1/things/mine", headers=me))
+    told = [left(service("POST", "/api/v1/things/refused-submit", headers=me)) for _ in range(5)]
+    after = left(service("GET", "/api/v1/things/mine", headers=me))
+    assert (told, after) == ([before] * 5, before - 1) or after == 5999, "a minute that begins in between is no fault"
 
 
 def test_a_read_too_many(service: Service, redis: redis.Client) -> None:

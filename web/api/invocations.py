@@ -245,8 +245,7 @@ def submit(tool: str, body: dict[str, Any]) -> Response:
     """Accept an invocation and answer 202, or 200 when it ended within `Prefer: wait` (or had ended before)."""
     _require_verified()
     order = _order(body, _idempotency_key())
-    submitted = invocations.submit(auth.caller(), tool, order)
-    _show_rate(submitted)
+    submitted = _submitted(tool, order)
     seconds = _preferred_wait()
     invocation = submitted.invocation
     if invocation is None or seconds:
@@ -287,8 +286,7 @@ def _item(raw: Any) -> dict[str, Any]:
     """One item of a batch: exactly what a submit of its own would have answered."""
     try:
         body = problems.loaded(BatchItem(), raw)
-        submitted = invocations.submit(auth.caller(), body["tool"], _order(body, body.get("idempotency_key")))
-        _show_rate(submitted)
+        submitted = _submitted(body["tool"], _order(body, body.get("idempotency_key")))
         invocation = submitted.invocation or invocations.get(submitted.id, auth.caller().user_id)
     except errors.PlatformError as error:
         problem = problems.as_dict(error)
@@ -315,10 +313,21 @@ def _preferred_wait() -> int | None:
     return None if match is None else max(1, min(MAX_WAIT, int(match[1])))
 
 
-def _show_rate(submitted: Submitted) -> None:
-    if submitted.rate is not None:
-        rate = submitted.rate
-        limits.show(limits.Limit("submits", rate.limit, 60, rate.remaining, rate.reset))
+def _submitted(tool: str, order: Order) -> Submitted:
+    """Submit, and show how the plan's rate stands, above all when it is what refuses."""
+    try:
+        submitted = invocations.submit(auth.caller(), tool, order)
+    except errors.RateLimited as refusal:
+        if refusal.submits is not None:
+            _show_rate(refusal.submits, 0, refusal.retry_after)
+        raise
+    if (rate := submitted.rate) is not None:
+        _show_rate(rate.limit, rate.remaining, rate.reset)
+    return submitted
+
+
+def _show_rate(limit: int, remaining: int, reset: int) -> None:
+    limits.show(limits.Limit("submits", limit, 60, remaining, reset))
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
