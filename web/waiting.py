@@ -151,22 +151,24 @@ def for_the_end(invocation_id: UUID, owner: UUID, seconds: float) -> Invocation:
 
 
 def changes(invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
-    """The invocation at each change of status that is seen, the end last; None is a heartbeat.
+    """The invocation at each change of status that is seen, the end last; None is a heartbeat, so that something is
+    said every `HEARTBEAT_SECONDS`, also to who was woken for nothing.
 
     `after`: the sequence number a resuming client has seen already.
     """
     waiter = room.enter(invocation.user_id, invocation.id)
     give_up = time.monotonic() + STREAM_SECONDS
-    seen = after
+    seen, due = after, time.monotonic() + HEARTBEAT_SECONDS
     try:
         while time.monotonic() < give_up:
             invocation = invocations.get(invocation.id, invocation.user_id)
             if invocation.sequence != seen:
-                seen = invocation.sequence
+                seen, due = invocation.sequence, time.monotonic() + HEARTBEAT_SECONDS
                 yield invocation
             if invocation.ended:
                 return
-            if not waiter.wait(HEARTBEAT_SECONDS):
+            if not waiter.wait(due - time.monotonic()):
+                due = time.monotonic() + HEARTBEAT_SECONDS
                 yield None
     finally:
         room.leave(waiter)

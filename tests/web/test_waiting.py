@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -110,3 +112,19 @@ def test_nobody_waits_longer_because_the_subscription_broke(db: None, product: S
             invocations.end(task, GOOD, worker)
         assert {each.result(60) for each in waiting.values()} == {"succeeded"}
     eventually("it has subscribed again", 60, subscriptions)
+
+
+def test_a_stream_is_never_silent_for_more_than_ten_seconds(db: None, product: Service, tool: str) -> None:
+    """Also when it is woken in between and has nothing to tell."""
+    caller = Caller(product)
+    [made] = submitted(caller, tool, 1)
+    headers = {"Authorization": f"Bearer {caller.pair['access_token']}"}
+    with requests.get(f"{product.base}{API}/invocations/{made}/events", headers=headers, stream=True, timeout=30) as on:
+        lines = on.iter_lines(chunk_size=1)
+        assert next(lines).startswith(b"id: ")
+        began = time.monotonic()
+        waker = threading.Timer(4, redis_kit.client().publish, (CHANNEL, made))
+        waker.start()
+        assert any(line.startswith(b":") for line in lines)
+        assert time.monotonic() - began < 11
+        waker.join()
