@@ -33,7 +33,7 @@ from common import errors
 from common.kit import crypto
 from common.kit.paging import Page, Position, Window
 from web.openapi import Enveloped
-from web.schemas import Query, Text, Whole
+from web.schemas import Query, Whole
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -44,8 +44,14 @@ class ListQuery(Query):
     """`limit` and `cursor` of every list; loads to `{"window": Window, …filters}`."""
 
     limit = Whole(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items per page."})
-    cursor = Text(
-        max=1024, metadata={"description": "`next_cursor` of the page before.", "pattern": "^[A-Za-z0-9_-]+$"}
+    #: Whatever we have not given out is no cursor, also nothing at all: that is for `decode` to say.
+    cursor = ma.fields.String(
+        metadata={
+            "description": "`next_cursor` of the page before.",
+            "pattern": "^[A-Za-z0-9_-]+$",
+            "minLength": 1,
+            "maxLength": 1024,
+        }
     )
 
     @ma.post_load

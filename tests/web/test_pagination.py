@@ -59,7 +59,7 @@ def test_an_altered_cursor_is_refused(service: Service, cursor: str) -> None:
         letter = "A" if cursor[position] != "A" else "B"
         altered = cursor[:position] + letter + cursor[position + 1 :]
         assert refusal(service, LIST, altered, ME) == "invalid_cursor", position
-    for other in (cursor + "A", cursor[:-1], cursor + "=", cursor[:22], cursor * 2, "é" * 30):
+    for other in (cursor + "A", cursor[:-1], cursor + "=", cursor[:22], cursor * 2, "é" * 30, "", " ", "a" * 5_000):
         assert refusal(service, LIST, other, ME) == "invalid_cursor", other
 
 
