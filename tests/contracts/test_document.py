@@ -99,3 +99,8 @@ def test_redocly_finds_no_error() -> None:
     if "npm error" in done.stderr and "validat" not in done.stderr:
         pytest.skip(f"npx could not fetch Redocly: {done.stderr[-300:]}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_only_an_end_in_time_says_that_waiting_was_applied(spec: dict[str, Any]) -> None:
+    answers = spec["paths"]["/api/v1/tools/{tool}/invoke"]["post"]["responses"]
+    assert [status for status in ("200", "202") if "Preference-Applied" in answers[status]["headers"]] == ["200"]

@@ -102,7 +102,7 @@ def show(tool: str) -> Any:
 @blp.response(
     202,
     Rendered,
-    headers=["Location", "Retry-After", "Idempotent-Replayed", "Preference-Applied"],
+    headers=["Location", "Retry-After", "Idempotent-Replayed"],
     description="Accepted: the row is committed, the hold is taken, an end will come.",
 )
 @blp.alt_response(
