@@ -126,13 +126,16 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "RFC 9457 problem details. Some codes carry members of their own.",
     "additionalProperties": True,
-    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
     "properties": {
         "type": {"type": "string", "format": "uri", "description": "Resolves to the section of the docs on this code."},
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
-        "instance": {"type": "string", "description": "The path that was asked for."},
+        "instance": {
+            "type": "string",
+            "description": "The path that was asked for; a `urn:uuid:` of the request when it could not be read.",
+        },
         "code": {"type": "string", "description": "A stable word."},
         "request_id": {"type": "string"},
         "errors": {

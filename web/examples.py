@@ -35,6 +35,7 @@ ASKED: dict[str, Any] = {
                     "title": "Budget exhausted",
                     "status": 402,
                     "detail": "The token budget of this period does not cover the hold.",
+                    "instance": "/api/v1/invocations/batch",
                     "code": "budget_exhausted",
                     "request_id": "0190abcd00007000800000000000000a",
                 },

@@ -90,9 +90,10 @@ def _write_problem(public_url: str, sock: Any, status: int, _reason: str, _messa
     from common.kit import clock, log
     from web import hooks, problems
 
-    request_id = clock.uuid7().hex
+    occurrence = clock.uuid7()  # names it in the place of a path, which may be what could not be read
+    request_id = occurrence.hex
     error = problems.kind_of(400 if status == 501 else status)()
-    body = problems.encode(problems.members(error, public_url, request_id=request_id))
+    body = problems.encode(problems.members(error, public_url, request_id=request_id, instance=occurrence.urn))
     headers = {
         "Connection": "close",
         "Content-Type": problems.MEDIA_TYPE,

@@ -20,6 +20,7 @@ def assert_refused(answer: bytes, status: int, code: str) -> None:
     assert b"application/problem+json" in head
     assert b'"code":"%s"' % code.encode() in body
     assert b"X-Request-ID" in head
+    assert b'"instance":"' in body
     assert b"<html" not in answer
 
 
