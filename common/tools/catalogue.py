@@ -75,7 +75,7 @@ class Listed:
     id: UUID
     slug: str
     name: str
-    description: str
+    description: str | None
     category: str | None
     current: Version
     is_active: bool
@@ -185,7 +185,7 @@ def listed(tool: Tool, version: ToolVersion) -> Listed:
         id=tool.id,
         slug=tool.slug,
         name=tool.name,
-        description=tool.description,
+        description=tool.description or None,
         category=tool.category,
         current=_frozen(tool.slug, version),
         is_active=tool.is_active,

@@ -25,7 +25,7 @@ from common.tools.schemas import check_schema
 
 #: What a tool is without saying so.
 DEFAULTS: Mapping[str, Any] = {
-    "description": "",
+    "description": None,
     "category": None,
     "adapter": "http_json",
     "method": "POST",
@@ -66,7 +66,7 @@ class Draft:
 
     slug: str
     name: str
-    description: str
+    description: str | None
     category: str | None
     endpoint_url: str
     adapter: str
@@ -296,7 +296,8 @@ def draft_of(tool: Tool, row: ToolVersion) -> Draft:
 
 
 def _name(draft: Draft) -> dict[str, Any]:
-    return {name: getattr(draft, name) for name in ("slug", "name", "description", "category", "is_active")}
+    names = {name: getattr(draft, name) for name in ("slug", "name", "category", "is_active")}
+    return {**names, "description": draft.description or ""}
 
 
 def _sealed(tool_id: UUID, draft: Draft) -> str | None:

@@ -34,6 +34,7 @@ def test_what_is_left_out_has_the_default_of_the_contract(admin: Admin, client: 
         "timeout_seconds": 30,
         "max_attempts": 3,
         "idempotent": False,
+        "description": None,
         "category": None,
         "output_schema": None,
         "example_input": None,

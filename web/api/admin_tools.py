@@ -51,7 +51,7 @@ class AuthIn(Body):
 class ToolChanges(Body):
     slug = Text(max=63, validate=_SLUG)
     name = Text(max=200, line=True, nfc=True)
-    description = Text(max=10_000, blank=True, nfc=True)
+    description = Text(max=10_000, blank=True, nfc=True, allow_none=True)
     category = Text(max=100, line=True, nfc=True, allow_none=True)
     endpoint_url = Text(max=2048)
     adapter = Word(*ADAPTERS)

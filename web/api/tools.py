@@ -39,7 +39,7 @@ class ToolSummary(Resource):
     id = Id(required=True)
     slug = Text(required=True)
     name = Text(required=True)
-    description = Text(required=True)
+    description = Text(required=True, allow_none=True)
     category = Text(required=True, allow_none=True)
     price = ma.fields.Nested(PriceOut, required=True, attribute="current.price")
     is_available = Flag(required=True)
