@@ -191,7 +191,7 @@ def _webhooks() -> dict[str, Any]:
     states = {state: f"An invocation is {state}" for state in ("queued", "running")}
     states |= {state: f"An invocation has ended as {state}" for state in _ENDS}
     sent = {f"invocation.{state}": (text, "Invocation") for state, text in states.items()}
-    sent["budget.threshold"] = ("80 % or 100 % of a period's tokens are charged", "BudgetThreshold")
+    sent["budget.threshold"] = ("80 % or 100 % of a period's tokens are charged, told once each", "BudgetThreshold")
     sent["webhook.test"] = ("Somebody asked for a test", "WebhookTest")
     return {name: {"post": _webhook(name, *about)} for name, about in sent.items()}
 

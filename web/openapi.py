@@ -21,15 +21,27 @@ AI tools as billed, durable jobs: submit an invocation, follow it, get its resul
 
 **Answers** are JSON: one resource is `{"data": {…}}`, a list
 `{"data": […], "meta": {"limit", "has_more", "next_cursor"}}` with a `Link: <…>; rel="next"` while there is more.
-Times are RFC 3339 in UTC, ids UUIDs in lower case, amounts integers up to 2^53-1. Unknown body fields and unknown or
-repeated query parameters are refused.
+Times are RFC 3339 in UTC, ids UUIDs in lower case, amounts integers up to 2^53-1. Lists are newest first, but for
+`/events`; `from` is inclusive, `to` exclusive, both on `created_at`. Unknown body fields and unknown or repeated query
+parameters are refused; `status` may repeat and means any of them.
 
 **Errors** are `application/problem+json` (RFC 9457). Branch on `code`; `type` leads to what it means
 ([all of them](/docs/errors)).
 
 **Credentials**: an access token or an API key as `Authorization: Bearer …`, or an API key as `X-API-Key`; never both.
 
-**Limits**: `RateLimit-Policy` and `RateLimit` are on every authenticated answer, `Retry-After` on every 429 and 503.
+**Limits**: `RateLimit-Policy` and `RateLimit` are on every authenticated answer, `Retry-After` on every 429 and 503. A
+plan's rate counts submits, each item of a batch as one, and never reads; an account has 6,000 reads a minute. A plan's
+`max_concurrency` refuses nothing: it bounds what runs at once. A body has at most 1 MiB, if the operator left it so.
+
+**Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
+`max_tokens`. Success costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's answer), rounded up and
+never above the hold. What failed, expired or was canceled before it ran is free; what was canceled while it ran too,
+unless the tool's answer was already complete: then it costs what success costs.
+
+**States**: `queued`, `running`, and one of the ends `succeeded`, `failed`, `canceled`, `expired`. While it waits for a
+retry an invocation is `queued` again. `expired` means that the deadline passed before it ever started; one that passes
+between two attempts ends as `failed`, with the last error.
 
 **Request ids**: send `X-Request-ID` (1-128 of `A-Za-z0-9._-`) or take ours; it follows the work everywhere.
 

@@ -104,3 +104,41 @@ def test_redocly_finds_no_error() -> None:
 def test_only_an_end_in_time_says_that_waiting_was_applied(spec: dict[str, Any]) -> None:
     answers = spec["paths"]["/api/v1/tools/{tool}/invoke"]["post"]["responses"]
     assert [status for status in ("200", "202") if "Preference-Applied" in answers[status]["headers"]] == ["200"]
+
+
+#: What no schema can say, and where a reader looks for it ("": in the introduction).
+SAID = {
+    "": [
+        "`from` is inclusive",
+        "the platform's unit of budget",
+        "6,000 reads a minute",
+        "never reads",
+        "1 MiB",
+        "the smaller of",
+        "rounded up",
+        "is free",
+        "before it ever started",
+    ],
+    "post /auth/register": ["100 an hour"],
+    "post /auth/login": ["10 in 15 minutes"],
+    "post /auth/password-reset": ["20 an hour"],
+    "post /tools/{tool}/invoke": ["subscription, rate, breaker, budget", "24 hours", "may be used again"],
+    "post /webhooks": ["30 minutes", "410", "5 days", "Private"],
+    "post /admin/tools": ["`Idempotency-Key`", "502, 503, 504", "surely did not run", "5 MiB", "Redirects"],
+    "post /subscriptions/subscribe": ["201"],
+}
+
+
+@pytest.mark.parametrize("where", SAID)
+def test_what_no_schema_can_say_is_said(spec: dict[str, Any], where: str) -> None:
+    method, _, path = where.partition(" ")
+    told = spec["paths"][f"/api/v1{path}"][method] if where else spec["info"]
+    missing = [words for words in SAID[where] if words not in " ".join(told["description"].split())]
+    assert not missing
+
+
+def test_every_range_of_time_says_what_it_includes(spec: dict[str, Any]) -> None:
+    for path, methods in spec["paths"].items():
+        for parameter in methods.get("get", {}).get("parameters", []):
+            if parameter.get("name") in ("from", "to"):
+                assert "nclusive" in parameter["description"] or "xclusive" in parameter["description"], path

@@ -160,6 +160,15 @@ def create(body: dict[str, Any]) -> Any:
 
     Defaults: adapter `http_json`, method POST, no headers, auth `{"type": "none"}`, 30 seconds, 3 attempts, not
     idempotent, active; the rest null.
+
+    `http_json` sends `input` itself as the JSON body (GET: as query parameters), with the tool's headers and
+    credential, `Idempotency-Key` (the invocation's id, the same on every attempt) and `X-Request-ID`; `output` is the
+    whole answer, or the value at `result_pointer`. `chat_completion` speaks the OpenAI-compatible protocol. Redirects
+    are not followed, and an answer has at most 5 MiB.
+
+    It is called again after 1, 2, 4, … seconds (at most 60, with jitter; a `Retry-After` counts up to an hour) when the
+    connection failed, on 429, 502, 503, 504 and when it took too long, while attempts and time are left. One that is
+    not `idempotent` is only called again when it surely did not run: connection refused, or 429.
     """
     draft = editing.Draft.of(body)
     _check_url(body)

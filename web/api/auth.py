@@ -67,7 +67,8 @@ class Tokens(Resource):
 def register(body: dict[str, Any]) -> Any:
     """Open an account
 
-    The address is checked for its syntax only and compared without case. A mail asks to verify it.
+    The address is checked for its syntax only and compared without case. A mail asks to verify it. From one network
+    address 100 an hour are taken.
     """
     user = accounts.register(**body, ip=auth.client_ip())
     return user, {"Location": absolute("/api/v1/users/me")}
@@ -81,7 +82,8 @@ def register(body: dict[str, Any]) -> Any:
 def login(body: dict[str, Any]) -> Any:
     """Start a session
 
-    A wrong address and a wrong password are answered alike. Failures are throttled by account and by network.
+    A wrong address and a wrong password are answered alike. Failures are throttled: 10 in 15 minutes of an account,
+    100 from a network address.
     """
     return _tokens(sessions.login(**body, ip=auth.client_ip()))
 
@@ -116,7 +118,7 @@ def logout(body: dict[str, Any]) -> None:
 def request_reset(body: dict[str, Any]) -> Any:
     """Ask for a link to reset the password
 
-    Answers the same whether or not anybody has that address.
+    Answers the same whether or not anybody has that address. From one network address 20 an hour are taken.
     """
     accounts.request_reset(**body, ip=auth.client_ip())
     return {}

@@ -145,8 +145,8 @@ class BatchAnswer(Resource):
 class InvocationQuery(ListQuery):
     status = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6)
     tool = Text(max=64, metadata={"description": "Id or slug."})
-    start = Instant(data_key="from")
-    end = Instant(data_key="to")
+    start = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
+    end = Instant(data_key="to", metadata={"description": "Exclusive."})
 
     @ma.validates_schema
     def in_order(self, data: dict[str, Any], **_: Any) -> None:

@@ -90,8 +90,9 @@ def current() -> Any:
 def subscribe(body: dict[str, Any]) -> Any:
     """Subscribe, or change plans
 
-    A higher plan counts at once and the difference in tokens is granted now; a lower one from the next period on
-    (`pending_plan`). The present plan takes a pending change or cancellation back; with none to take back it is 409.
+    Without one it starts a period: 201. A higher plan counts at once and the difference in tokens is granted now; a
+    lower one from the next period on (`pending_plan`). The present plan takes a pending change or cancellation back;
+    with none to take back it is 409.
     """
     shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"])
     return (_shown(shown), 201, located(".current")) if began else (_shown(shown), 200)

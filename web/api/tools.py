@@ -125,8 +125,14 @@ def invoke(body: dict[str, Any], tool: str) -> Response:
     """Submit an invocation
 
     202 is a promise: the row is committed, the hold is taken, and the invocation will reach an end. With
-    `Prefer: wait=N` the answer is 200 when the end came in time. A repeated `Idempotency-Key` gives the first
-    invocation again. A refusal leaves no trace.
+    `Prefer: wait=N` the answer is 200 when the end came in time.
+
+    An `Idempotency-Key` is the account's for 24 hours: repeated with the same tool and body it gives the first
+    invocation again, also while that is still being made; with another one it is refused. A refused submit leaves no
+    trace, so its key may be used again.
+
+    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeated one ends here), tool, its input,
+    subscription, rate, breaker, budget.
     """
     return submit(tool, body)
 
