@@ -363,12 +363,11 @@ select a.period_id, p.user_id, pl.max_concurrency, pl.rate_limit_per_minute, q.i
  order by a.period_id
 """)
 WAITING_OF: Final = text(f"select q.id, q.moves from queue q {_DUE.format(period=':period_id')} limit :limit")
-#: Only as the gate agreed to it: the row may have been in a place and out of it again meanwhile, and then the place
-#: that is counted for it is somebody else's by now.
+#: For the row as it was when the gate was asked (`moves`): one that has had a place since gave back what was counted.
 PLACE: Final = text("""
 with p as materialized (select id from periods where id = :period_id and epoch = :epoch for share)
 update queue q set place = :place, rank = (select last_value from vt) + :place, moves = q.moves + 1
-  from p where q.id = :id and q.place is null and q.token is null and q.moves = :moves
+  from p where q.id = :id and q.moves = :moves and q.place is null and q.token is null
 returning q.moves
 """)
 PARK_PAUSED: Final = text("""

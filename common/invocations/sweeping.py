@@ -101,7 +101,7 @@ def _place(account: budgets.Account, row: Row[Any]) -> bool:
     if free is None:
         return False
     number, epoch = free
-    where = {"id": row.id, "period_id": account.period_id, "epoch": epoch, "place": number, "moves": row.moves}
+    where = {"id": row.id, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "place": number}
     if placed := db.once(sql.PLACE, where):
         budgets.moved(account.user_id, account.period_id, budgets.Move(row.id, placed[0].moves, number))
         return True

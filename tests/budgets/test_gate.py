@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,9 +14,10 @@ from sqlalchemy import text
 from common import books, budgets, invocations, subscriptions
 from common.budgets import truth, watching
 from common.errors import BudgetExhausted, RateLimited
-from common.invocations import Appetite, sweeping
+from common.invocations import Appetite, Task, sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
+from common.tools import Listed
 from dev.servers import Redis
 from tests import factories
 from tests.budgets import world
@@ -45,6 +47,34 @@ def quiet(worker: Appetite) -> Appetite:
 
 def placed() -> int:
     return sum(placed for placed, _ in world.busy().values())
+
+
+@contextmanager
+def meanwhile(
+    *, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Inside the block, whoever asks the gate for a place is overtaken: before the asking, or after it."""
+    ask = budgets.place
+
+    def place(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int] | None:
+        before()
+        free = ask(account, wanted)
+        after()
+        return free
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budgets, "place", place)
+        yield
+
+
+def put_back(customer: Customer, tool: Listed, worker: Appetite) -> tuple[Task, UUID]:
+    """Two places, one running, and one that was in the other and waits for its second try, which is due."""
+    _, again = customer.submit(tool), customer.submit(tool)
+    running, failed = factories.taken(worker), factories.taken(worker)
+    assert failed.id == again
+    invocations.retry_later(failed, BAD, 0.0, quiet(worker))
+    world.shift("due_at", [again], -5)
+    return running, again
 
 
 # -- places --------------------------------------------------------------------------------------------------------
@@ -87,17 +117,26 @@ def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
     world.shift("due_at", [e], 60)
     invocations.end(b, GOOD, quiet(worker))
     world.shift("due_at", [e], -120)
-    ask = budgets.place
-
-    def place(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int] | None:
-        free = ask(account, wanted)
-        invocations.end(a, GOOD, quiet(worker))
-        return free
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budgets, "place", place)
+    with meanwhile(after=lambda: invocations.end(a, GOOD, quiet(worker))):
         sweeping.place_waiting([])
     assert gate(customer)["active"] == placed() == 1
+
+
+def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: None) -> None:
+    """The sweep asks for a place for B; before it can write it down, B gets A's, fails in it and is put back again."""
+    customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
+    running, again = put_back(customer, tool, worker)
+
+    def overtake() -> None:
+        second = invocations.end(running, GOOD, worker)
+        assert second is not None and second.id == again
+        invocations.retry_later(second, BAD, 0.0, quiet(worker))
+        customer.submit(tool), customer.submit(tool)
+
+    with meanwhile(after=overtake):
+        sweeping.place_waiting([])
+    assert gate(customer)["active"] == placed() == 2
+    assert books.verify().differences == ()
 
 
 def test_a_parked_row_is_placed_although_a_rebuild_died(db: None) -> None:
