@@ -40,7 +40,7 @@ for i = 6, #ARGV, 3 do
   if hold then -- or else it has ended meanwhile
     local amount, was, at, before = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
     if tonumber(before) + 1 < moves then missed = 1 end
-    if tonumber(before) <= moves then
+    if tonumber(before) < moves then -- one that is known already must not undo what place.lua counted since
       redis.call('HSET', KEYS[1], 'h:' .. id, amount .. ',' .. place .. ',' .. at .. ',' .. ARGV[i + 1])
       if was == '0' and place ~= '0' then active = active + 1 end
       if was ~= '0' and place == '0' then active = active - 1 end

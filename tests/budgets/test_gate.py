@@ -139,6 +139,24 @@ def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: No
     assert books.verify().differences == ()
 
 
+def test_a_late_word_does_not_free_the_place_that_was_asked_for_since(db: None, office: world.Post) -> None:
+    """B is put back; a rebuild sees that before the gate is told; the word comes after the sweep has asked."""
+    customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
+    with office.sending("late"):
+        put_back(customer, tool, worker)
+    budgets.rebuild(customer.user_id, customer.period_id)
+
+    def overtake() -> None:
+        for word in office.late:
+            word()
+        customer.submit(tool)
+
+    with meanwhile(after=overtake):
+        sweeping.place_waiting([])
+    assert gate(customer)["active"] == placed() == 2
+    assert books.verify().differences == ()
+
+
 def test_a_parked_row_is_placed_although_a_rebuild_died(db: None) -> None:
     """The epoch is ahead of the gate, and nobody submits any more."""
     customer, worker = factories.customer(at_once=1), factories.worker()
