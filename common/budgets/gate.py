@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+
 from common.budgets import truth
 from common.budgets.model import (
     Account,
@@ -31,6 +33,7 @@ TRIES = 4
 WIDTH_SECONDS = 10.0
 WIDTHS_MOST = 10_000
 _widths: dict[UUID, tuple[float, int]] = {}
+_STILL_PARKED = text("select 1 from queue where id = :id and moves = :moves and place is null")
 
 
 def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None = None) -> Hold | SameKey:
@@ -159,7 +162,8 @@ def _remember(period_id: UUID, active: int) -> None:
 def place(account: Account, parked: Move) -> tuple[int, int] | None:
     """Ask for a place for a parked row: `(place, epoch)`, or None when none is free. Say what came of it (`moved`).
 
-    `parked`: the move by which it was parked, as you have read it.
+    `parked`: the move by which it was parked, as you have read it. Also None when it is not there any more: a gate that
+    knows nothing of such a row is right, and a rebuild would only refuse what others hold.
 
     Raises:
         DependencyUnavailable: the gate cannot be verified.
@@ -169,6 +173,8 @@ def place(account: Account, parked: Move) -> tuple[int, int] | None:
         answer = redis.run("place", [key], [*parked.words()[:2], _number(account.max_concurrency)])
         if answer[0] != "unknown":
             return (answer[0], answer[1]) if answer[0] else None
+        if not db.once(_STILL_PARKED, {"id": parked.invocation_id, "moves": parked.number}):
+            return None
         rebuild(account.user_id, account.period_id, joining=True)
     raise DependencyUnavailable
 

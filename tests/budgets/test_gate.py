@@ -157,6 +157,16 @@ def test_a_late_word_does_not_free_the_place_that_was_asked_for_since(db: None, 
     assert books.verify().differences == ()
 
 
+def test_a_row_that_is_gone_when_its_place_is_asked_for_is_no_reason_to_rebuild(db: None) -> None:
+    """What others hold under the present epoch would be refused for nothing."""
+    customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
+    _, again = put_back(customer, tool, worker)
+    epoch = budgets.gate(customer.user_id, customer.period_id)["epoch"]
+    with meanwhile(before=lambda: invocations.cancel(customer.caller, again)):
+        assert sweeping.place_waiting([]) == 0
+    assert budgets.gate(customer.user_id, customer.period_id)["epoch"] == epoch
+
+
 def test_a_parked_row_is_placed_although_a_rebuild_died(db: None) -> None:
     """The epoch is ahead of the gate, and nobody submits any more."""
     customer, worker = factories.customer(at_once=1), factories.worker()
