@@ -14,7 +14,7 @@ from common.errors import DependencyUnavailable
 from common.invocations import sql
 from common.invocations.model import End
 from common.invocations.running import _ending, _finish, lost, tell_of_threshold
-from common.kit import db, failpoints, log, redis
+from common.kit import clock, db, failpoints, log, redis
 from common.models.budgets import THRESHOLDS
 
 logger = log.get(__name__)
@@ -24,6 +24,8 @@ BURY_AFTER = 10.0
 BATCH = 500
 #: Parked rows are given this long to be found by an ending neighbour before the sweep places them.
 BEHIND = 1.0
+#: How long old keys are dropped at a time: more of them than a busy minute brings.
+KEY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,14 @@ def ring_for_ready(threads: int) -> int:
     return jobs.ring_times(jobs.RUN_INVOCATION, ready) if ready else 0
 
 
-def forget_old_keys() -> int:
-    """Drop idempotency keys that are out of their 24 hours."""
-    return db.count(sql.FORGET_KEYS, {"limit": BATCH})
+def forget_old_keys(*, seconds: float = KEY_SECONDS) -> int:
+    """Drop idempotency keys that are out of their 24 hours: all of them, or for about so long."""
+    give_up, total = clock.monotonic() + seconds, 0
+    while True:
+        forgotten = db.count(sql.FORGET_KEYS, {"limit": BATCH})
+        total += forgotten
+        if forgotten < BATCH or clock.monotonic() > give_up:
+            return total
 
 
 def unheard(seconds: float) -> bool:

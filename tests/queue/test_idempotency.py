@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from common import books, budgets, invocations
 from common.errors import BudgetExhausted, IdempotencyKeyReused, Invalid
-from common.invocations import submitting
+from common.invocations import submitting, sweeping
 from common.kit import clock
 from common.kit import db as database
 from common.kit import redis as redis_kit
@@ -98,6 +98,17 @@ def test_a_key_is_free_again_after_a_day(db: None) -> None:
     database.count(text("update idempotency_keys set created_at = created_at - interval '24 hours'"), {})
     redis_kit.client().flushall()
     assert customer.submit(tool, idempotency_key=KEY) != first
+
+
+def test_all_old_keys_are_forgotten_however_many_a_minute_brought(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "BATCH", 2)
+    customer, tool = factories.customer(), factories.tool()
+    for n in range(5):
+        customer.submit(tool, idempotency_key=f"{KEY}-{n}")
+    database.count(text("update idempotency_keys set created_at = created_at - interval '26 hours'"), {})
+    customer.submit(tool, idempotency_key=KEY)
+    assert sweeping.forget_old_keys() == 5
+    assert [row.key for row in database.once(text("select key from idempotency_keys"), {})] == [KEY]
 
 
 def test_the_maker_of_a_key_died_before_its_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
