@@ -199,12 +199,17 @@ def handle_http_exception(error: HTTPException) -> Response:
 
 
 def _unreachable(error: Exception) -> Response:
+    return answer(unreachable(error))
+
+
+def unreachable(error: Exception) -> PlatformError:
+    """What a client is told of a server that is away; for us it is logged."""
     if isinstance(error, db.CommitUnknown):
         detail = "The answer of the database was lost: this may or may not have been done. Read before repeating."
     else:
         detail = None
     logger.warning("dependency unavailable", error=type(error).__name__, module=type(error).__module__)
-    return answer(errors.DependencyUnavailable(detail))
+    return errors.DependencyUnavailable(detail)
 
 
 def _unexpected(error: Exception) -> Response:

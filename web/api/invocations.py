@@ -13,7 +13,7 @@ from marshmallow import validate
 
 from common import accounts, boot, errors, invocations, webhooks
 from common.invocations import Invocation, Order, Submitted
-from common.kit import jsonb
+from common.kit import db, jsonb, redis
 from common.kit.paging import Page
 from common.models.webhooks import FILTERS
 from web import auth, limits, problems, waiting
@@ -235,7 +235,7 @@ def events(invocation_id: UUID) -> Response:
 def batch(body: dict[str, Any]) -> Response:
     """Submit up to 100 invocations, each on its own terms"""
     _require_verified()
-    return answer([_item(item) for item in body["items"]], 207)
+    return answer(list(_items(body["items"])), 207)
 
 
 # -- submitting --------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def submit(tool: str, body: dict[str, Any]) -> Response:
     seconds = _preferred_wait()
     invocation = submitted.invocation
     if invocation is None or seconds:
-        invocation = waiting.for_the_end(submitted.id, auth.caller().user_id, seconds or 0)
+        invocation = _awaited(submitted, seconds or 0)
     headers = located("invocations.show", invocation_id=submitted.id)
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -258,6 +258,18 @@ def submit(tool: str, body: dict[str, Any]) -> Response:
     if not invocation.ended:
         headers["Retry-After"] = "1"
     return answer(invocations.wire(invocation), 200 if invocation.ended else 202, headers)
+
+
+def _awaited(submitted: Submitted, seconds: int) -> Invocation:
+    """What has become of it. It was accepted, and an error would deny that: while PostgreSQL is away, it is shown as it
+    was stored.
+    """
+    try:
+        return waiting.for_the_end(submitted.id, auth.caller().user_id, seconds)
+    except db.Unreachable:
+        if submitted.invocation is None:  # a repeat, which may be repeated
+            raise
+        return submitted.invocation
 
 
 def _require_verified() -> None:
@@ -282,6 +294,22 @@ def _order(body: dict[str, Any], key: str | None) -> Order:
     )
 
 
+def _items(batch: list[Any]) -> Iterator[dict[str, Any]]:
+    """What became of each. With a server away, those that were accepted are told of all the same; the others are not
+    tried any more: each would wait for it in vain.
+    """
+    away = False
+    for raw in batch:
+        if away:
+            yield _refused(errors.DependencyUnavailable())
+            continue
+        try:
+            yield _item(raw)
+        except (db.Unreachable, redis.Unreachable) as error:
+            away = True
+            yield _refused(problems.unreachable(error))
+
+
 def _item(raw: Any) -> dict[str, Any]:
     """One item of a batch: exactly what a submit of its own would have answered."""
     try:
@@ -289,9 +317,13 @@ def _item(raw: Any) -> dict[str, Any]:
         submitted = _submitted(body["tool"], _order(body, body.get("idempotency_key")))
         invocation = submitted.invocation or invocations.get(submitted.id, auth.caller().user_id)
     except errors.PlatformError as error:
-        problem = problems.as_dict(error)
-        return {"status": problem["status"], "problem": problem}
+        return _refused(error)
     return {"status": 200 if invocation.ended else 202, "invocation": invocations.wire(invocation)}
+
+
+def _refused(error: errors.PlatformError) -> dict[str, Any]:
+    problem = problems.as_dict(error)
+    return {"status": problem["status"], "problem": problem}
 
 
 def _idempotency_key() -> str | None:

@@ -1,0 +1,82 @@
+"""What was accepted is told to the client, also when a server goes away before the answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask.testing import FlaskClient
+
+from common import invocations, keys
+from common.audit import OPERATOR
+from common.invocations import submitting
+from common.kit import db as database
+from common.settings import Settings
+from tests import factories
+from tests.budgets import world
+from tests.factories import Customer
+from web.app import create_app
+
+
+@pytest.fixture
+def customer(db: None) -> Customer:
+    return factories.customer()
+
+
+@pytest.fixture
+def http(customer: Customer, settings: Settings) -> Iterator[FlaskClient]:
+    key = keys.create(customer.user_id, "submitting", actor=OPERATOR)[1]
+    with create_app(settings).test_client() as client:
+        client.environ_base["HTTP_X_API_KEY"] = key
+        yield client
+
+
+def away(*_: Any) -> Any:
+    raise database.Unreachable("away")
+
+
+def test_a_submit_that_waits_while_the_database_goes_away_says_that_it_was_accepted(
+    http: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 would be taken for "not done", and asked for, done and paid for a second time."""
+    tool = factories.tool()
+    monkeypatch.setattr(invocations, "get", away)
+    told = http.post(f"/api/v1/tools/{tool.slug}/invoke", json={"input": {}}, headers={"Prefer": "wait=5"})
+    assert (told.status_code, told.headers["Retry-After"]) == (202, "1")
+    assert [UUID(told.get_json()["data"]["id"])] == list(world.open_rows())
+
+
+def test_a_repeat_that_cannot_be_read_is_to_be_repeated(http: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = factories.tool()
+
+    def ask() -> Any:
+        return http.post(f"/api/v1/tools/{tool.slug}/invoke", json={"input": {}}, headers={"Idempotency-Key": "one"})
+
+    assert ask().status_code == 202
+    monkeypatch.setattr(invocations, "get", away)
+    assert ask().status_code == 503
+    assert len(world.open_rows()) == 1
+
+
+def test_a_batch_during_which_the_database_goes_away_tells_of_what_was_accepted(
+    http: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not wait for it again with each item that is left."""
+    tool, commit = factories.tool(), submitting._commit
+    asked: list[object] = []
+
+    def failing(row: Any, *args: Any) -> Any:
+        asked.append(row)
+        return commit(row, *args) if len(asked) == 1 else away()
+
+    monkeypatch.setattr(submitting, "_commit", failing)
+    items = [{"tool": tool.slug, "input": {"n": n}} for n in range(4)]
+    told = http.post("/api/v1/invocations/batch", json={"items": items})
+    assert told.status_code == 207
+    first, *others = told.get_json()["data"]
+    assert [first["status"], *(each["status"] for each in others)] == [202, 503, 503, 503]
+    assert {each["problem"]["code"] for each in others} == {"dependency_unavailable"}
+    assert [UUID(first["invocation"]["id"])] == list(world.open_rows())
+    assert len(asked) == 2
