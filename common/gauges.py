@@ -32,12 +32,16 @@ select count(*) filter (where token is not null) as running,
        count(*) as holds, coalesce(sum(held), 0) as held
   from queue
 """)
+#: Each part has an index of its own (in the very words of its condition); most deliveries have long arrived.
 _DELIVERIES = text("""
-select count(*) filter (where lease_until is not null) as running, count(*) filter (where parked) as parked,
-       count(*) filter (where lease_until is null and not parked) as waiting,
-       coalesce(extract(epoch from now() - min(due_at) filter (where lease_until is null and due_at <= now())), 0)
-         as oldest
-  from deliveries where status = 'pending'
+with running as (select count(*) as n from deliveries where lease_until is not null),
+parked as (select count(*) as n, min(due_at) as due_at from deliveries where parked),
+waiting as (
+  select count(*) as n, min(due_at) as due_at from deliveries
+   where status = 'pending' and lease_until is null and not parked)
+select running.n as running, parked.n as parked, waiting.n as waiting,
+       greatest(0, coalesce(extract(epoch from now() - least(parked.due_at, waiting.due_at)), 0)) as oldest
+  from running, parked, waiting
 """)
 _SWEEPS = text("select name, extract(epoch from ran_at) as at from sweep_runs")
 _WORKERS = text("""
