@@ -90,28 +90,47 @@ class WaitingRoom:
                         if message["type"] == "subscribe":
                             self._subscribed.set()
                         elif message["type"] == "message":
-                            self._ring(UUID(message["data"]))
+                            self._hear(message["data"])
             except redis.Unreachable:
                 self._subscribed.clear()
                 time.sleep(0.5)
 
+    def _hear(self, word: str) -> None:
+        try:
+            self._ring(UUID(word))
+        except ValueError:
+            logger.warning("message dropped: it is none", channel=CHANNEL)
+
     def _reread(self) -> None:
         while True:
             time.sleep(REREAD_SECONDS)
-            try:
-                self._look_again()
-            except (db.Unreachable, redis.Unreachable) as error:
-                logger.warning("waiting clients not looked after", reason=type(error).__name__)
+            self._look_after()
+
+    def _look_after(self) -> None:
+        try:
+            self._look_again()
+        except (db.Unreachable, redis.Unreachable) as error:
+            logger.warning("waiting clients not looked after", reason=type(error).__name__)
+        except Exception:
+            # The process edge of this thread: whatever went wrong, the next look is another try.
+            logger.exception("waiting room stumbled")
 
     def _look_again(self) -> None:
         with self._lock:
             waiting = [next(iter(waiters)) for waiters in self._waiters.values() if waiters]
         for invocation in invocations.get_many([waiter.invocation_id for waiter in waiting]).values():
-            now = (invocation.status, invocation.attempts)
-            if self._seen.get(invocation.id) != now:
-                self._seen[invocation.id] = now
+            if self._is_news(invocation):
                 self._ring(invocation.id)
         self._raise_flags(waiting)
+
+    def _is_news(self, invocation: Invocation) -> bool:
+        """Whether it has changed since the last look. Of one whose clients have left meanwhile nothing is kept."""
+        now = (invocation.status, invocation.attempts)
+        with self._lock:
+            if invocation.id not in self._waiters or self._seen.get(invocation.id) == now:
+                return False
+            self._seen[invocation.id] = now
+            return True
 
     def _raise_flags(self, waiters: list[Waiter]) -> None:
         if not waiters:
