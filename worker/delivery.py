@@ -125,6 +125,8 @@ class Sender:
                     pass
                 self._bring_back(room.full)
                 self._parked_at = clock.monotonic()
+            except db.Unreachable as error:  # it can wait: whoever asks for room may have an end to write
+                logger.warning("rows of full lanes not parked: database away", reason=str(error))
             finally:
                 self._parking.release()
         return room

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -15,9 +15,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from common import webhooks
+from common.kit import db
 from common.webhooks import Attempt, Room
 from tests.outside.receiver import Receiver, Reply
 from tests.webhooks.conftest import Endpoint, happen, headers, pass_time, sql, statuses
+from worker import delivery
 from worker.delivery import Sender
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -182,6 +184,25 @@ def test_an_end_that_the_database_did_not_hear_is_said_again(
     running.join(30)
     assert statuses() == ["delivered"]
     assert len(receiver.requests()) == 1
+
+
+def test_an_end_is_written_although_full_lanes_could_not_be_parked(
+    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parking only saves others a look; what the receiver has answered must not be lost for it."""
+    endpoint()
+    happen(user_id)
+
+    def park(full: Sequence[int]) -> int:
+        if receiver.requests():
+            raise db.Unreachable("away")
+        return len(full)
+
+    monkeypatch.setattr(sender._lanes, "room", lambda _=None: Room(full=[1]))
+    monkeypatch.setattr(delivery, "PARK_EVERY", 0.0)
+    monkeypatch.setattr(webhooks, "park", park)
+    sender.run()
+    assert statuses() == ["delivered"]
 
 
 def test_a_lost_doorbell_is_rung_again_for_what_is_due(user_id: UUID, endpoint: Endpoint) -> None:
