@@ -126,13 +126,11 @@ def background(settings: Settings) -> list[Part]:
     schedule = settings.data_dir / "beat-schedule"
     state = ["--persistent=True", f"--db={settings.data_dir / 'flower.db'}", "--state_save_interval=10000"]
     address = [f"--address={settings.host}", f"--port={settings.flower_port}"]
-    # Flower reads its credentials from FLOWER_BASIC_AUTH: on a command line anybody could read them.
-    credentials = {"FLOWER_BASIC_AUTH": settings.flower_basic_auth}
     return [
         worker("webhooks", WEBHOOK_THREADS),
         worker("sweeps", SWEEP_THREADS),
         Part("beat", [*_celery("beat"), "--schedule", schedule, "--pidfile=", "-l", "WARNING"], warm=True),
-        Part("flower", [*_celery("flower"), *address, *state, "--logging=warning"], credentials, warm=True),
+        Part("flower", [*_celery("flower"), *address, *state, "--logging=warning"], warm=True),
     ]
 
 

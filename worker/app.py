@@ -29,6 +29,9 @@ from worker.watchdog import Watchdog
 config = settings.load()
 # Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
 os.environ["CELERY_BROKER_URL"] = jobs.connection_url(config.broker_url)
+# Flower knows nothing of files and of `.env`, and without credentials it lets everybody in. On a command line anybody
+# could read them.
+os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
 jobs.configure(config.broker_url, config.doorbells_max)
 broker.install()
 app = jobs.app()

@@ -46,10 +46,14 @@ class Flower:
 
 @pytest.fixture
 def flower(hub: Platform, tmp_path: Path) -> Iterator[Flower]:
+    """Its credentials are in a file, as an operator may have them: Flower itself knows nothing of such."""
+    credentials = tmp_path / "credentials"
+    credentials.write_text(f"{USER}:{PASSWORD}")
+    given = {name: value for name, value in hub.environ.items() if name != "FLOWER_BASIC_AUTH"}
     env = {
-        **hub.environ,
+        **given,
         "FLOWER_PORT": str(free_port()),
-        "FLOWER_BASIC_AUTH": f"{USER}:{PASSWORD}",
+        "FLOWER_BASIC_AUTH_FILE": str(credentials),
         "DATA_DIR": str(tmp_path),
     }
     settings = load(env)
