@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-from common.settings import SettingsError, load
+from common.settings import load_or_exit
 from web.app import create_app
 
-try:
-    settings = load()
-except SettingsError as error:
-    sys.exit(str(error))
-
+settings = load_or_exit()
 app = create_app(settings)

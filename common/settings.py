@@ -7,6 +7,7 @@ file in the working directory is read first; the real environment wins over it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -84,8 +85,22 @@ def load(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path
     """Read the settings. Raises `SettingsError` with every problem found, not just the first."""
     env = dict(os.environ if environ is None else environ)
     if environ is None and dotenv is not None and dotenv.is_file():
-        env = {**read_dotenv(dotenv.read_text(encoding="utf-8")), **env}
+        env = over(read_dotenv(dotenv.read_text(encoding="utf-8")), env)
     return _Reader(env).settings()
+
+
+def load_or_exit() -> Settings:
+    """For processes: they end with what is wrong in so many words, and no traceback around it."""
+    try:
+        return load()
+    except SettingsError as error:
+        sys.exit(str(error))
+
+
+def over(file: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The real environment wins over the file, whichever of NAME and NAME_FILE either of them uses."""
+    given = {name.removesuffix("_FILE") for name in environ}
+    return {name: value for name, value in file.items() if name.removesuffix("_FILE") not in given} | dict(environ)
 
 
 def read_dotenv(text: str) -> dict[str, str]:
@@ -123,8 +138,9 @@ class _Reader:
             database_url=self.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
             redis_url=self.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
             broker_url=self.url(
-                self.text("BROKER_URL", redis_url), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps")
-            ),
+                self.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps")
+            )
+            or redis_url,
             jwt_secret_keys=self.secrets("JWT_SECRET_KEY"),
             secrets_keys=self.secrets("SECRETS_KEYS"),
             admin_email=self.text("ADMIN_EMAIL", "") or None,
@@ -271,8 +287,10 @@ class _Reader:
     def flower_auth(self) -> str:
         name = "FLOWER_BASIC_AUTH"
         value = self.text(name, "" if self.production else DEVELOPMENT_SECRETS[name])
-        if ":" not in value:
-            self.problems.append(f"{name} must be user:password")
+        if not value:
+            self.problems.append(f"{name} is required in production (user:password)")
+        elif not all(user and password for user, _, password in (pair.partition(":") for pair in value.split(","))):
+            self.problems.append(f"{name} must be user:password (or several, comma-separated)")
         elif self.production and value == DEVELOPMENT_SECRETS[name]:
             self.problems.append(f"{name} is the development secret; production needs its own")
         return value

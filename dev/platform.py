@@ -22,7 +22,7 @@ from pathlib import Path
 import psycopg
 from alembic.script import ScriptDirectory
 
-from common.settings import Settings, load, read_dotenv
+from common.settings import Settings, load, over, read_dotenv
 from dev import process, servers
 from dev.servers import ServerError
 from dev.supervisor import Part, Supervisor
@@ -177,7 +177,7 @@ def _run_once(hub: Platform, name: str, arguments: list[str], environ: Mapping[s
 def with_dotenv(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment over what `.env` says, as every process of ours reads it."""
     file = ROOT / ".env"
-    return {**(read_dotenv(file.read_text(encoding="utf-8")) if file.is_file() else {}), **environ}
+    return over(read_dotenv(file.read_text(encoding="utf-8")) if file.is_file() else {}, environ)
 
 
 def _defaults(data: Path, passwords: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

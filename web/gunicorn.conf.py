@@ -8,9 +8,9 @@ survive a fork.
 import os
 from typing import Any
 
-from common.settings import load
+from common.settings import load_or_exit
 
-_settings = load()
+_settings = load_or_exit()
 
 bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
 workers = _settings.web_processes

@@ -26,7 +26,7 @@ from common.kit import log, metrics
 from worker import broker, process, showing, sweeps
 from worker.watchdog import Watchdog
 
-config = settings.load()
+config = settings.load_or_exit()
 # Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
 os.environ["CELERY_BROKER_URL"] = jobs.connection_url(config.broker_url)
 # Flower knows nothing of files and of `.env`, and without credentials it lets everybody in. On a command line anybody

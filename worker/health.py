@@ -10,7 +10,7 @@ from common.kit import db
 
 
 def main() -> None:
-    db.connect(settings.load().database_url, pool_size=1, application_name="joyfull-health")
+    db.connect(settings.load_or_exit().database_url, pool_size=1, application_name="joyfull-health")
     try:
         readiness.worker(os.uname().nodename)
     except (readiness.NotReady, db.Unreachable) as trouble:
