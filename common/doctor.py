@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from common import jobs, readiness
+from common import jobs, readiness, roles
 from common.invocations import sweeping
 from common.kit import clock, db, redis
 from common.settings import DEVELOPMENT_SECRETS, Settings
@@ -55,6 +55,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, one after the other; whatever is away is a finding too."""
     looks: Mapping[str, Callable[[], str]] = {
         "migrations": _migrations,
+        "database role": _role,
         "redis eviction": _eviction,
         "visibility timeout": _visibility,
         "clock of postgresql": lambda: _skew("PostgreSQL", _postgresql_time),
@@ -77,6 +78,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _migrations() -> str:
     readiness.postgresql()
     return "at head"
+
+
+def _role() -> str:
+    """Whoever gets into a process of ours can do what its role may: nothing to the ledger, at best."""
+    with db.transaction() as session:
+        name, safe = roles.current(session)
+        unreadable = roles.unreadable(session)
+    if unreadable:
+        raise Unwell(f"{name} may not read {', '.join(unreadable)}: run `roles grant` as the owner of the tables.")
+    return f"{name} cannot change the ledger" if safe else f"{name} can change and drop tables: roles can be separated"
 
 
 def _eviction() -> str:

@@ -137,9 +137,7 @@ class _Reader:
             env=self.choice("ENV", "development", ("development", "production")),
             database_url=self.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
             redis_url=self.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
-            broker_url=self.url(
-                self.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps")
-            )
+            broker_url=self.url(self.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps"))
             or redis_url,
             jwt_secret_keys=self.secrets("JWT_SECRET_KEY"),
             secrets_keys=self.secrets("SECRETS_KEYS"),

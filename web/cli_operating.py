@@ -1,4 +1,4 @@
-"""`flask --app wsgi secrets rotate` and `flask --app wsgi doctor`: keeping an installation well."""
+"""`flask --app wsgi secrets rotate`, `roles grant` and `doctor`: keeping an installation well."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
 from common import doctor as practice
+from common import roles as permissions
 from common import sealing
 
 secrets = AppGroup("secrets", help="Manage what is stored sealed.")
+roles = AppGroup("roles", help="Manage who may do what in the database.")
 
 
 @secrets.command()
@@ -27,6 +29,20 @@ def rotate() -> None:
     click.echo(f"{resealed} secrets sealed under the newest key, {unreadable} unreadable.")
     if unreadable:
         sys.exit(1)
+
+
+@roles.command()
+@click.argument("role")
+def grant(role: str) -> None:
+    """Let ROLE serve: read and write rows, but neither make nor drop tables, nor change what is in the ledger.
+
+    Run it as the owner of the tables, after each `db upgrade`.
+    """
+    try:
+        tables = permissions.grant(role)
+    except permissions.NoSuchRole:
+        raise click.ClickException(f"There is no role {role}: create role {role} nologin") from None
+    click.echo(f"{role} may serve: {tables} tables.")
 
 
 @click.command()

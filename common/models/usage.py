@@ -224,11 +224,15 @@ USAGE_DEFAULT_DOWN = "drop table usage_logs_default"
 
 #: `uuid7_floor` is the smallest id of a moment; `usage_logs_add_month` makes one month's partition and moves rows there
 #: that the default partition caught. Returns false when it exists already. Moved rows keep their `xid`.
+#: `usage_logs_retire_month` drops one month whole, but for rows of invocations that ended later: their sums are still
+#: made from rows. Returns false when it is not all rolled up yet. Both run with the rights of the tables' owner, so
+#: that the platform needs none of these.
 USAGE_PARTITIONS_UP = """
 create function uuid7_floor(moment timestamptz) returns uuid language sql immutable parallel safe as $$
   select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
-create function usage_logs_add_month(month timestamptz) returns boolean language plpgsql as $$
+create function usage_logs_add_month(month timestamptz) returns boolean language plpgsql
+  security definer set search_path = public, pg_temp as $$
 declare
   starts timestamptz := date_trunc('month', month, 'UTC');
   ends timestamptz := date_trunc('month', starts + interval '45 days', 'UTC');
@@ -248,8 +252,35 @@ begin
                  child, uuid7_floor(starts), uuid7_floor(ends));
   return true;
 end $$;
+create function usage_logs_retire_month(month timestamptz) returns boolean language plpgsql
+  security definer set search_path = public, pg_temp as $$
+declare
+  starts timestamptz := date_trunc('month', month, 'UTC');
+  ends timestamptz := date_trunc('month', starts + interval '45 days', 'UTC');
+  child text := 'usage_logs_' || to_char(starts at time zone 'UTC', 'YYYY_MM');
+  behind boolean;
+begin
+  if ends > now() then
+    raise exception 'the month has not ended' using errcode = 'invalid_parameter_value';
+  end if;
+  execute format('lock table %I in share mode', child);
+  execute format('select exists (select from %I where xid > coalesce(usage_mark(), ''0''))', child) into behind;
+  if behind then
+    return false;
+  end if;
+  insert into watermarks (name, cluster, at) select 'usage_retired', system_identifier, ends from pg_control_system()
+    on conflict (name) do update set at = greatest(watermarks.at, excluded.at);
+  execute format('alter table usage_logs detach partition %I', child);
+  execute format('insert into usage_logs select * from %I where created_at >= %L', child, ends);
+  execute format('drop table %I', child);
+  return true;
+end $$;
+revoke execute on function usage_logs_add_month(timestamptz), usage_logs_retire_month(timestamptz) from public;
 """
-USAGE_PARTITIONS_DOWN = "drop function usage_logs_add_month(timestamptz); drop function uuid7_floor(timestamptz)"
+USAGE_PARTITIONS_DOWN = """
+drop function usage_logs_retire_month(timestamptz); drop function usage_logs_add_month(timestamptz);
+drop function uuid7_floor(timestamptz)
+"""
 
 #: `usage_mark` is the transaction up to which usage is rolled up; null when nothing is, or when the watermark was taken
 #: in another cluster (a restored dump), whose numbers mean nothing here: then the rows alone count.

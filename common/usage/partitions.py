@@ -7,7 +7,7 @@ of it that belong to later sums stay in the default partition.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import text
 
@@ -31,28 +31,14 @@ select month from (
  order by month
 """)
 _OLD = text("""
-select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM') + interval '1 month' as ends
+select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp at time zone 'UTC' as month
   from pg_inherits i join pg_class c on c.oid = i.inhrelid
  where i.inhparent = 'usage_logs'::regclass and c.relname ~ '^usage_logs_[0-9]{4}_[0-9]{2}$'
    and to_date(right(c.relname, 7), 'YYYY_MM') + make_interval(months => 1 + :keep)
        <= date_trunc('month', now(), 'UTC') at time zone 'UTC'
  order by 1
 """)
-_RETIRED = text("""
-insert into watermarks (name, cluster, at)
-select 'usage_retired', system_identifier, cast(:ends as timestamp) at time zone 'UTC' from pg_control_system()
-on conflict (name) do update set at = greatest(watermarks.at, excluded.at)
-""")
-
-
-#: Rows of invocations that were made in the month and ended in a later one: their sums are still made from rows.
-_LATE = "create temporary table late on commit drop as select * from {name} where created_at >= :ends"
-_BEHIND = "select exists (select from {name} where xid > coalesce(usage_mark(), '0'))"
-_DROP = (
-    "alter table usage_logs detach partition {name}",
-    "insert into usage_logs select * from late",
-    "drop table {name}",
-)
+_RETIRE = text("select usage_logs_retire_month(:month)")
 
 
 def add_months(ahead: int = 3) -> int:
@@ -73,22 +59,17 @@ def retire_months(keep: int) -> list[str]:
     The rollups stay, so that summaries and balances do not change; only the history of single invocations ends there.
     A month with rows that are not rolled up yet, or that somebody reads for long, is left for the next time.
     """
-    return [row.name for row in db.once(_OLD, {"keep": keep}) if _retire(row.name, row.ends)]
+    return [row.name for row in db.once(_OLD, {"keep": keep}) if _retire(row.name, row.month)]
 
 
-def _retire(name: str, ends: datetime) -> bool:
+def _retire(name: str, month: datetime) -> bool:
     try:
         with db.transaction() as session:
             session.execute(_PATIENCE)
-            session.execute(text(f"lock table {name} in share mode"))
-            if session.scalar(text(_BEHIND.format(name=name))):
-                logger.warning("usage not retired: not rolled up yet", partition=name)
-                return False
-            session.execute(text(_LATE.format(name=name)), {"ends": ends.replace(tzinfo=UTC)})
-            session.execute(_RETIRED, {"ends": ends})
-            for step in _DROP:
-                session.execute(text(step.format(name=name)))
+            retired = bool(session.scalar(_RETIRE, {"month": month}))
     except db.Busy:
         logger.warning("usage not retired: it is being read", partition=name)
         return False
-    return True
+    if not retired:
+        logger.warning("usage not retired: not rolled up yet", partition=name)
+    return retired

@@ -86,7 +86,7 @@ def test_a_dump_is_restored_into_another_cluster(
 
     restored = {**environ, "DATABASE_URL": postgres.url(), "REDIS_URL": redis.url(), "PORT": str(free_port())}
     run(
-        program(postgres, "pg_restore"), "--no-owner", "--clean", "--if-exists", "--exit-on-error",
+        program(postgres, "pg_restore"), "--no-owner", "--no-privileges", "--clean", "--if-exists", "--exit-on-error",
         f"--dbname={postgres.url()}", str(dump),
     )  # fmt: skip
     flask(restored, "db", "upgrade")
