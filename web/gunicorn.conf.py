@@ -6,6 +6,7 @@ survive a fork.
 """
 
 import os
+import sys
 from typing import Any
 
 from common.settings import load_or_exit
@@ -46,6 +47,12 @@ forwarded_allow_ips = ""
 def child_exit(_server: Any, worker: Any) -> None:
     """A web process has ended: its gauges must not count on."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        from common.kit import metrics  # late: gevent has yet to patch what a worker imports
+        from prometheus_client import multiprocess  # late: gevent has yet to patch what a worker imports
 
-        metrics.forget(worker.pid)
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+# What stays imported here is what every later process begins with: after SIGHUP that would be code of the old release
+# beside new one.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "common"]:
+    del sys.modules[_name]
