@@ -116,13 +116,10 @@ class Installation:
     # -- the servers' own secrets --------------------------------------------------------------------------------
 
     def add_role(self, name: str, password: str) -> None:
-        """A way in of its own for everybody who holds this password; what it makes belongs to `joyfull`."""
+        """A way in of its own for everybody who holds this password; it owns nothing."""
+        create = sql.SQL("create role {} login password {} in role joyfull_app")
         with psycopg.connect(self.postgres.url(), autocommit=True) as admin:
-            role = sql.Identifier(name)
-            admin.execute(
-                sql.SQL("create role {} login password {} in role joyfull").format(role, sql.Literal(password))
-            )
-            admin.execute(sql.SQL("alter role {} set role joyfull").format(role))
+            admin.execute(create.format(sql.Identifier(name), sql.Literal(password)))
 
     def drop_role(self, name: str) -> None:
         with psycopg.connect(self.postgres.url(), autocommit=True) as admin:
@@ -148,14 +145,19 @@ def installation(environ: dict[str, str], tmp_path: Path) -> Iterator[Installati
     try:
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
             admin.execute("create role joyfull nologin")
+            admin.execute("create role joyfull_app nologin")
             admin.execute("create database joyfull owner joyfull")
-            admin.execute("alter database joyfull owner to joyfull")
+            admin.execute("create role joyfull_owner login password 'of the owner' in role joyfull")
+            admin.execute("alter role joyfull_owner set role joyfull")
         demand_passwords(postgres)
         made.add_role(made.role, made.role_password)
         with RedisClient(unix_socket_path=str(redis.socket)) as client:
             client.execute_command("ACL", "SETUSER", "default", "resetpass", f">{made.redis_password}")
         made.write()
-        migrate(made.settings.database_url)
+        owner = postgres.url().replace("//postgres@", "//joyfull_owner:of%20the%20owner@")
+        migrate(owner)
+        grant = [sys.executable, "-m", "flask", "--app", "wsgi", "roles", "grant", "joyfull_app"]
+        subprocess.run(grant, cwd=ROOT, env={**environ, "DATABASE_URL": owner}, check=True)
         yield made
     finally:
         made.supervisor.stop()
