@@ -38,6 +38,7 @@ _DOWN = ("08", "53", "57P", "58", "25006")
 _BUSY = ("40001", "40P01", "55P03", "57014")
 CAPACITY = metrics.level("joyfull_db_pool_connections", "Connections that the pools of all processes may open")
 IN_USE = metrics.level("joyfull_db_pool_connections_in_use", "Pooled connections that somebody holds")
+_COUNTED = "joyfull.in_use"
 FAILURES = metrics.Counter("joyfull_db_failures", "Database work that was not done, or nobody knows whether", ["kind"])
 
 
@@ -72,9 +73,25 @@ def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
     _State.engine, _State.url = engine, url
     CAPACITY.set(pool_size)
     IN_USE.set(0)
-    event.listen(engine, "checkout", lambda *_: IN_USE.inc())
-    event.listen(engine, "checkin", lambda *_: IN_USE.dec())
+    event.listen(engine, "checkout", _count_out)
+    event.listen(engine, "checkin", _count_in)
     return engine
+
+
+def _count_out(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    _notes(record)[_COUNTED] = True
+    IN_USE.inc()
+
+
+def _count_in(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    """A connection that was found dead comes back without ever having been out, when there is no other."""
+    if _notes(record).pop(_COUNTED, False):
+        IN_USE.dec()
+
+
+def _notes(record: ConnectionPoolEntry) -> dict[Any, Any]:
+    """What is kept with a place in the pool, whichever connection is in it."""
+    return record.record_info if record.record_info is not None else {}
 
 
 def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: Any) -> Engine:
