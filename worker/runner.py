@@ -105,7 +105,7 @@ def _call(me: Process, running: Running) -> End:
     with breakers.calling(version.tool_id, version.timeout_seconds), span:
         failpoints.at("worker.before_send")
         ids = Ids(task.id, task.request_id)
-        with me.turnstile.calling(version.tool_id):
+        with me.turnstile.waiting(version.tool_id):
             result = adapters.call(boot.door(), version, task.input, secret=secret, ids=ids, call=running.call)
         failpoints.at("worker.response_read")
     if fault := tools.output_fault(version, result.output):

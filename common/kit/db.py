@@ -229,7 +229,7 @@ def once(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]
         CommitUnknown: the connection died after the statement was sent.
     """
     with _executed(statement, parameters) as cursor:
-        return cursor.fetchall() if cursor.description else []
+        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 def count(statement: TextClause, parameters: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
-from worker.turnstile import SLOW, Turnstile
+from worker.turnstile import LONG, STALLED, Turnstile
 
 PATIENCE = 30
 
@@ -52,7 +52,7 @@ def test_slow_calls_let_others_in_the_first_time_too() -> None:
     turnstile, crowd, answered, tool = Turnstile(2), Crowd(), threading.Event(), uuid4()
 
     def job() -> None:
-        with turnstile.inside(), turnstile.calling(tool):
+        with turnstile.inside(), turnstile.waiting(tool):
             crowd.change(+1)
             answered.wait(PATIENCE)
 
@@ -72,7 +72,7 @@ def test_answers_go_back_in_at_once_and_new_jobs_wait_for_them() -> None:
 
     def call() -> None:
         with turnstile.inside():
-            with turnstile.calling(tool):
+            with turnstile.waiting(tool):
                 out.change(+1)
                 answered.wait(PATIENCE)
             crowd.change(+1)
@@ -90,7 +90,7 @@ def test_answers_go_back_in_at_once_and_new_jobs_wait_for_them() -> None:
     assert until(lambda: crowd.now == 3)
     threads.append(threading.Thread(target=later))
     threads[-1].start()
-    assert not fresh.wait(10 * SLOW), "three work already, where one should"
+    assert not fresh.wait(2 * STALLED), "three work already, where one should"
     end.set()
     for thread in threads:
         thread.join(PATIENCE)
@@ -98,10 +98,30 @@ def test_answers_go_back_in_at_once_and_new_jobs_wait_for_them() -> None:
     assert turnstile._inside == 0
 
 
+def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
+    turnstile, tool = Turnstile(1), uuid4()
+
+    def call(seconds: float) -> None:
+        with turnstile.inside(), turnstile.waiting(tool):
+            time.sleep(seconds)
+
+    def counts() -> int:
+        with turnstile.inside(), turnstile.waiting(tool):
+            return turnstile._inside
+
+    call(0.0)
+    turnstile._usual[tool] = 0.0  # however busy this machine is
+    call(4 * LONG)
+    assert counts() == 1, "what is quick as a rule is waited for inside"
+    for _ in range(12):
+        call(10 * LONG)
+    assert counts() == 0, "what has become slow makes room at once"
+
+
 def test_what_fails_inside_or_during_a_call_gives_its_place_back() -> None:
     turnstile, tool = Turnstile(1), uuid4()
     for _ in range(3):
-        with suppress(ConnectionError), turnstile.inside(), turnstile.calling(tool):
-            time.sleep(2 * SLOW)
+        with suppress(ConnectionError), turnstile.inside(), turnstile.waiting(tool):
+            time.sleep(2 * STALLED)
             raise ConnectionError
     assert turnstile._inside == 0
