@@ -1,4 +1,4 @@
-"""Few threads of a process work at once, however many wait for something else.
+"""Few threads of a process work at once, however many wait for their tools.
 
 Threads that compute fight for the interpreter: with a tool that answers at once, two of them get more done than four,
 and four more than two hundred. Threads that wait for a slow tool cost nothing and may be as many as the pool has. So a
@@ -9,81 +9,99 @@ was tried: on a busy machine they grow with every thread that this lets in.)
 What "usually" means leans towards the short: on a busy machine everything seems slow now and then, and more threads
 would only make it busier.
 
-What has come is never kept waiting: it goes back in whether or not there is room, and the next job waits.
+Whoever comes back with an answer waits for room as well, but no longer than for those in front: new jobs come last.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from uuid import UUID
 
 WIDTH: Final = 2
-#: What usually takes longer than so many seconds is waited for outside.
+#: A tool that usually takes longer than so many seconds is waited for outside.
 LONG: Final = 0.005
-#: What is waited for inside, and takes longer than so many seconds this time, makes room for another job.
+#: Whoever waits inside for a tool that is usually quick counts for so many seconds.
 STALLED: Final = 0.05
+#: Whoever works counts for so long: one that hangs must not keep everybody out.
+HUNG: Final = 1.0
 LOOK_SECONDS: Final = 0.01
 
 
 class Turnstile:
-    """Thread-safe. `width`: so many threads work at once."""
+    """Thread-safe. `width`: so many threads work at once; those that come back with an answer go first."""
 
     def __init__(self, width: int = WIDTH) -> None:
         self._width = width
-        self._inside = 0
-        #: Threads that wait and count as inside, and since when.
-        self._waits: dict[int, float] = {}
-        self._usual: dict[Hashable, float] = {}
-        self._freed = threading.Condition()
-        #: One thread waits in front and looks around; the others wait behind it and cost nothing.
-        self._front = threading.Lock()
+        #: Threads that count as inside, and the moment until which they do.
+        self._inside: dict[int, float] = {}
+        self._coming_back = 0
+        self._usual: dict[UUID, float] = {}
+        lock = threading.Lock()
+        self._room, self._room_for_answers = threading.Condition(lock), threading.Condition(lock)
+        #: One thread each waits in front and looks around; the others wait behind it and cost nothing.
+        self._front, self._front_of_answers = threading.Lock(), threading.Lock()
 
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Around a job: waits until there is room."""
-        with self._front, self._freed:
-            while not self._has_room():
-                self._freed.wait(LOOK_SECONDS)
-            self._inside += 1
+        with self._front, self._room:
+            while self._coming_back or not self._has_room():
+                self._room.wait(LOOK_SECONDS)
+            self._count(HUNG)
         try:
             yield
         finally:
-            with self._freed:
+            with self._room:
                 self._make_room()
 
     @contextmanager
-    def waiting(self, what: Hashable) -> Iterator[None]:
-        """Around a wait for `what`, in a thread that is inside."""
-        me, began = threading.get_ident(), time.monotonic()
-        with self._freed:
-            if self._usual.get(what, 0.0) > LONG:
+    def waiting(self, tool: UUID) -> Iterator[None]:
+        """Around a call of `tool`, in a thread that is inside."""
+        began = time.monotonic()
+        with self._room:
+            if self._usual.get(tool, 0.0) > LONG:
                 self._make_room()
             else:
-                self._waits[me] = began
+                self._count(STALLED)
         try:
             yield
         finally:
-            with self._freed:
-                self._learn(what, time.monotonic() - began)
-                if self._waits.pop(me, None) is None:
-                    self._inside += 1
+            if not self._back_already(tool, time.monotonic() - began):
+                self._come_back()
 
-    def _learn(self, what: Hashable, seconds: float) -> None:
-        usual = self._usual.get(what, seconds)
-        self._usual[what] = usual + (seconds - usual) * (0.5 if seconds < usual else 0.05)
+    def _back_already(self, tool: UUID, seconds: float) -> bool:
+        """After a call: whether this thread has been inside all the time. Learns how long the tool takes."""
+        with self._room:
+            usual = self._usual.get(tool, 0.0)
+            self._usual[tool] = usual + (seconds - usual) * (0.5 if seconds < usual else 0.05)
+            if counts := threading.get_ident() in self._inside:
+                self._count(HUNG)
+            else:
+                self._coming_back += 1
+            return counts
+
+    def _come_back(self) -> None:
+        with self._front_of_answers, self._room:
+            while not self._has_room():
+                self._room_for_answers.wait(LOOK_SECONDS)
+            self._coming_back -= 1
+            self._count(HUNG)
 
     def _has_room(self) -> bool:
-        """Those who turn out to wait long do not count any more."""
-        if self._inside >= self._width:
+        """Those who took too long do not count any more."""
+        if len(self._inside) >= self._width:
             now = time.monotonic()
-            for thread in [thread for thread, began in self._waits.items() if now - began > STALLED]:
-                del self._waits[thread]
-                self._inside -= 1
-        return self._inside < self._width
+            for thread in [thread for thread, until in self._inside.items() if until < now]:
+                del self._inside[thread]
+        return len(self._inside) < self._width
+
+    def _count(self, seconds: float) -> None:
+        self._inside[threading.get_ident()] = time.monotonic() + seconds
 
     def _make_room(self) -> None:
-        self._inside -= 1
-        self._freed.notify()
+        if self._inside.pop(threading.get_ident(), None) is not None:
+            (self._room_for_answers if self._coming_back else self._room).notify()

@@ -1,4 +1,4 @@
-"""Few threads work at once; whoever waits for a slow tool does not count; answers never wait."""
+"""Few threads work at once; whoever waits for a slow tool does not count; answers go before new jobs."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def test_slow_calls_let_others_in_the_first_time_too() -> None:
     answered.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert turnstile._inside == 0
+    assert turnstile._inside == {}
 
 
-def test_answers_go_back_in_at_once_and_new_jobs_wait_for_them() -> None:
-    turnstile, tool, answered, end = Turnstile(1), uuid4(), threading.Event(), threading.Event()
-    crowd, out, fresh = Crowd(), Crowd(), threading.Event()
+def test_answers_come_back_in_turn_and_before_new_jobs() -> None:
+    turnstile, tool, answered = Turnstile(1), uuid4(), threading.Event()
+    crowd, out, order = Crowd(), Crowd(), list[str]()
 
     def call() -> None:
         with turnstile.inside():
@@ -76,26 +76,28 @@ def test_answers_go_back_in_at_once_and_new_jobs_wait_for_them() -> None:
                 out.change(+1)
                 answered.wait(PATIENCE)
             crowd.change(+1)
-            end.wait(PATIENCE)
+            order.append("answer")
+            time.sleep(0.005)
+            crowd.change(-1)
 
     def later() -> None:
         with turnstile.inside():
-            fresh.set()
+            order.append("new")
 
     threads = [threading.Thread(target=call) for _ in range(3)]
     for thread in threads:
         thread.start()
     assert until(lambda: out.now == 3)
-    answered.set()
-    assert until(lambda: crowd.now == 3)
-    threads.append(threading.Thread(target=later))
-    threads[-1].start()
-    assert not fresh.wait(2 * STALLED), "three work already, where one should"
-    end.set()
+    with turnstile.inside():
+        threads.append(threading.Thread(target=later))
+        threads[-1].start()
+        answered.set()
+        assert until(lambda: turnstile._coming_back == 3)
     for thread in threads:
         thread.join(PATIENCE)
-    assert fresh.is_set()
-    assert turnstile._inside == 0
+    assert order == ["answer", "answer", "answer", "new"]
+    assert crowd.most == 1
+    assert (turnstile._inside, turnstile._coming_back) == ({}, 0)
 
 
 def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
@@ -107,7 +109,7 @@ def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
 
     def counts() -> int:
         with turnstile.inside(), turnstile.waiting(tool):
-            return turnstile._inside
+            return len(turnstile._inside)
 
     call(0.0)
     turnstile._usual[tool] = 0.0  # however busy this machine is
@@ -118,10 +120,33 @@ def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
     assert counts() == 0, "what has become slow makes room at once"
 
 
+def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
+    turnstile, tool, on = Turnstile(1), uuid4(), threading.Event()
+    done = list[str]()
+
+    def hang() -> None:
+        with turnstile.inside():
+            on.wait(PATIENCE)
+
+    def call() -> None:
+        with turnstile.inside(), turnstile.waiting(tool):
+            time.sleep(2 * STALLED)  # so that it has to come back
+        done.append("call")
+
+    threads = [threading.Thread(target=each) for each in (hang, call, call)]
+    for thread in threads:
+        thread.start()
+    assert until(lambda: done == ["call", "call"])
+    on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert (turnstile._inside, turnstile._coming_back) == ({}, 0)
+
+
 def test_what_fails_inside_or_during_a_call_gives_its_place_back() -> None:
     turnstile, tool = Turnstile(1), uuid4()
     for _ in range(3):
         with suppress(ConnectionError), turnstile.inside(), turnstile.waiting(tool):
             time.sleep(2 * STALLED)
             raise ConnectionError
-    assert turnstile._inside == 0
+    assert turnstile._inside == {}
