@@ -36,7 +36,7 @@ jobs.configure(config.broker_url, config.doorbells_max)
 broker.install()
 app = jobs.app()
 app.conf.imports = ("worker.tasks",)
-app.conf.update(include=["worker.tasks"])
+app.conf.update(include=["worker.tasks"], worker_consumer=f"{broker.__name__}:{broker.Consumer.__name__}")
 
 POOL_SIZE = 16
 watchdog = Watchdog(process.me)

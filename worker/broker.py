@@ -1,14 +1,22 @@
-"""Celery's transport for Redis, except that a message that is none does not end the worker.
+"""Celery's way to its broker, except for three things.
 
-kombu takes a letter apart where nothing catches what goes wrong: garbage in the queue stops the whole process, and one
-process for each such letter. Here the letter is logged and dropped. It can only be a mistake or ill will; whatever is
-due is found by its row, so dropping it loses nothing.
+On Redis a message that is none does not end the worker. kombu takes a letter apart where nothing catches what goes
+wrong: garbage in the queue stops the whole process, and one process for each such letter. Here the letter is logged and
+dropped. It can only be a mistake or ill will; whatever is due is found by its row, so dropping it loses nothing.
+
+On Redis a bell is gone when it is read. kombu would write each down as unacknowledged and strike it out a moment later:
+two transactions for each bell, kept for a redelivery that nobody wants. (On RabbitMQ bells are acknowledged: without
+that the server hands all of them out at once.)
+
+What Flower is shown goes out once a second, not at every turn of Celery's loop.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
+from celery.worker import consumer
 from kombu import transport
 from kombu.transport import redis
 from kombu.utils import json
@@ -17,6 +25,7 @@ from common.kit import log
 
 logger = log.get(__name__)
 
+EVENT_SECONDS: Final = 1.0
 #: What reading a letter raises when it is none: no JSON, no UTF-8, not the fields that Celery writes.
 _UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
 
@@ -30,29 +39,43 @@ def _read(text: str) -> Any:
 
 
 class Channel(redis.Channel):
-    """Drops what cannot be read."""
+    """Drops what cannot be read, and keeps nothing of what was."""
 
-    def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> None:
-        super().basic_consume(queue, no_ack, callback, consumer_tag, **options)
+    def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> None:  # noqa: ARG002
+        super().basic_consume(queue, True, callback, consumer_tag, **options)
         callbacks = self.connection._callbacks
         deliver = callbacks[queue]
 
         def take(letter: Any) -> Any:
-            tag = None
             try:
-                tag = self.Message(letter, channel=self).delivery_tag
                 return deliver(letter)
             except _UNREADABLE as error:
                 logger.warning("message dropped: it is none", queue=queue, reason=type(error).__name__)
-            if tag is not None and not no_ack:
-                self.basic_reject(tag, requeue=False)
             return None
 
         callbacks[queue] = take
 
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """There is nothing to strike out."""
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Neither here, nor anything to bring back."""
+
 
 class Transport(redis.Transport):
     Channel = Channel
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]
+    """Sends its events together."""
+
+    _next_flush = 0.0
+
+    def on_send_event_buffered(self) -> None:
+        now = time.monotonic()
+        if self.hub and now >= self._next_flush:
+            self._next_flush = now + EVENT_SECONDS
+            self.hub.call_later(EVENT_SECONDS, self._flush_events)
 
 
 def install() -> None:
