@@ -153,12 +153,16 @@ class WaitingRoom:
 room = WaitingRoom()
 
 
-def for_the_end(invocation_id: UUID, owner: UUID, seconds: float) -> Invocation:
-    """Long-poll: the invocation once it has ended, or as it is after `seconds`. Raises `NotFound`."""
+def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
+    """Long-poll: the invocation once it has ended, or as it is after `seconds`. Raises `NotFound`.
+
+    `fresh`: it was accepted just now, so it is not looked at before the wait for it begins.
+    """
     give_up = time.monotonic() + seconds
-    invocation = invocations.get(invocation_id, owner)
-    if invocation.ended or seconds <= 0:
-        return invocation
+    if not fresh or seconds <= 0:
+        invocation = invocations.get(invocation_id, owner)
+        if invocation.ended or seconds <= 0:
+            return invocation
     waiter = room.enter(owner, invocation_id)
     try:
         while True:

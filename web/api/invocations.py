@@ -265,7 +265,8 @@ def _awaited(submitted: Submitted, seconds: int) -> Invocation:
     was stored.
     """
     try:
-        return waiting.for_the_end(submitted.id, auth.caller().user_id, seconds)
+        fresh = submitted.invocation is not None
+        return waiting.for_the_end(submitted.id, auth.caller().user_id, seconds, fresh=fresh)
     except db.Unreachable:
         if submitted.invocation is None:  # a repeat, which may be repeated
             raise
