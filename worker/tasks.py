@@ -26,7 +26,7 @@ def deliver(event_id: str | None = None) -> None:  # noqa: ARG001
 @app.task(name=jobs.SWEEP)
 def sweep(name: str) -> None:
     """One periodic piece of work."""
-    sweeps.run(name)
+    sweeps.run_in_turn(name)
 
 
 @app.task(name=jobs.SEND_MAILS)

@@ -417,6 +417,9 @@ delete from processes where suspect_at <= now() - make_interval(secs => :after) 
 """)
 LEAVE: Final = text("delete from processes where id = :id")
 
+LATELY: Final = text("""
+select 1 from sweep_runs where name = :name and ran_at > now() - make_interval(secs => :seconds)
+""")
 SWEPT: Final = text("""
 insert into sweep_runs as s (name, milliseconds, failures) values (:name, :milliseconds, :failed)
 on conflict (name) do update set ran_at = now(), milliseconds = excluded.milliseconds,

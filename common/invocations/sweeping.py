@@ -166,6 +166,11 @@ def depth() -> Depth:
     return Depth(row.depth, row.running, float(row.oldest))
 
 
+def lately(name: str, seconds: float) -> bool:
+    """Whether a periodic piece of work was done so short a time ago, by the database's clock."""
+    return bool(db.once(sql.LATELY, {"name": name, "seconds": seconds}))
+
+
 def note(name: str, milliseconds: int, *, failed: bool) -> None:
     """Write down that a periodic piece of work was done, for `doctor` and the alerts."""
     db.count(sql.SWEPT, {"name": name, "milliseconds": milliseconds, "failed": int(failed)})
