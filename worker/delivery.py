@@ -73,6 +73,8 @@ class Sender:
     def _take(self) -> Claim | None:
         while claim := webhooks.take(self._room()):
             if self._enter(claim):
+                if claim.more:  # one bell may stand for many deliveries; each thread that finds work calls another
+                    jobs.ring(jobs.DELIVER)
                 return claim
             self._give_back(claim)
         return None

@@ -22,6 +22,8 @@ from typing import Final
 from uuid import UUID
 
 WIDTH: Final = 2
+#: So many times as many when they come back with answers: to write these down is mostly to wait for the database.
+WIDER: Final = 4
 #: A tool that usually takes longer than so many seconds is waited for outside.
 LONG: Final = 0.005
 #: Whoever waits inside for a tool that is usually quick counts for so many seconds.
@@ -49,7 +51,7 @@ class Turnstile:
     def inside(self) -> Iterator[None]:
         """Around a job: waits until there is room."""
         with self._front, self._room:
-            while self._coming_back or not self._has_room():
+            while self._coming_back or not self._has_room(self._width):
                 self._room.wait(LOOK_SECONDS)
             self._count(HUNG)
         try:
@@ -86,18 +88,18 @@ class Turnstile:
 
     def _come_back(self) -> None:
         with self._front_of_answers, self._room:
-            while not self._has_room():
+            while not self._has_room(WIDER * self._width):
                 self._room_for_answers.wait(LOOK_SECONDS)
             self._coming_back -= 1
             self._count(HUNG)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, width: int) -> bool:
         """Those who took too long do not count any more."""
-        if len(self._inside) >= self._width:
+        if len(self._inside) >= width:
             now = time.monotonic()
             for thread in [thread for thread, until in self._inside.items() if until < now]:
                 del self._inside[thread]
-        return len(self._inside) < self._width
+        return len(self._inside) < width
 
     def _count(self, seconds: float) -> None:
         self._inside[threading.get_ident()] = time.monotonic() + seconds

@@ -45,7 +45,7 @@ class Claim:
     """A delivery in this process's hands until its lease ends: everything written about it is fenced by `token`.
 
     `url` None: the receiver was deleted or disabled meanwhile. `tries` counts this one, from 1. `lane` names who must
-    not be kept busy beyond measure; `failing`: its last deliveries did not arrive.
+    not be kept busy beyond measure; `failing`: its last deliveries did not arrive; `more`: others were due as well.
     """
 
     id: UUID
@@ -56,6 +56,7 @@ class Claim:
     secrets: Sequence[Sealed]
     event: Event
     failing: bool = False
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

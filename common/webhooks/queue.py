@@ -79,7 +79,7 @@ _CLAIM_JOINS = """
 _TAKE: Final = text(f"""
 with n as ({_NEXT} order by due_at limit 1 for update skip locked),
 t as (update deliveries d set {_TAKEN}, tries = tries + 1 from n where d.id = n.id returning d.*)
-select {_CLAIM} from t {_CLAIM_JOINS}
+select {_CLAIM}, exists (select 1 from deliveries where {_DUE} and id <> t.id) as more from t {_CLAIM_JOINS}
 """)
 
 _ATTEMPT_COLUMNS = "delivery_id, n, at, http_status, duration_ms, error, response_excerpt"
@@ -245,6 +245,7 @@ def _claimed(rows: Sequence[Row[Any]]) -> Claim | None:
         secrets=tuple(Sealed(owner, sealed) for sealed in (row.secret, row.previous_secret) if sealed),
         event=Event(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at),
         failing=row.failing,
+        more=getattr(row, "more", False),
     )
 
 

@@ -394,3 +394,15 @@ def test_two_senders_and_many_rings_deliver_each_once(
     for path in ("/a", "/b"):
         ids = [headers(request)["webhook-id"] for request in receiver.requests(path)]
         assert sorted(ids) == sorted(events)
+
+
+def test_one_bell_is_enough_for_many_deliveries(user_id: UUID, endpoint: Endpoint) -> None:
+    """Whoever takes one of several calls somebody else: a receiver that hangs must not hold up those behind it."""
+    for path in ("/a", "/b"):
+        endpoint(path)
+    happen(user_id)
+    first, second = webhooks.take(), webhooks.take()
+    assert first is not None
+    assert second is not None
+    assert (first.more, second.more) == (True, False)
+    assert webhooks.take() is None

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
-from worker.turnstile import LONG, STALLED, Turnstile
+from worker.turnstile import LONG, STALLED, WIDER, Turnstile
 
 PATIENCE = 30
 
@@ -66,7 +66,7 @@ def test_slow_calls_let_others_in_the_first_time_too() -> None:
     assert turnstile._inside == {}
 
 
-def test_answers_come_back_in_turn_and_before_new_jobs() -> None:
+def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
     turnstile, tool, answered = Turnstile(1), uuid4(), threading.Event()
     crowd, out, order = Crowd(), Crowd(), list[str]()
 
@@ -84,19 +84,19 @@ def test_answers_come_back_in_turn_and_before_new_jobs() -> None:
         with turnstile.inside():
             order.append("new")
 
-    threads = [threading.Thread(target=call) for _ in range(3)]
+    threads = [threading.Thread(target=call) for _ in range(12)]
     for thread in threads:
         thread.start()
-    assert until(lambda: out.now == 3)
+    assert until(lambda: out.now == 12)
     with turnstile.inside():
         threads.append(threading.Thread(target=later))
         threads[-1].start()
         answered.set()
-        assert until(lambda: turnstile._coming_back == 3)
+        assert until(lambda: turnstile._coming_back > 0)
     for thread in threads:
         thread.join(PATIENCE)
-    assert order == ["answer", "answer", "answer", "new"]
-    assert crowd.most == 1
+    assert order == ["answer"] * 12 + ["new"]
+    assert crowd.most <= WIDER
     assert (turnstile._inside, turnstile._coming_back) == ({}, 0)
 
 
