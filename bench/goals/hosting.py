@@ -80,6 +80,7 @@ def _host(ground: Ground, number: int, port: int) -> list[Part]:
         data = ground.directory / f"{kind}-host-{number}"
         (data / "metrics").mkdir(parents=True)
         mine[kind] = {"DATA_DIR": str(data), "PROMETHEUS_MULTIPROC_DIR": str(data / "metrics"), "PORT": str(port)}
+        mine[kind] |= {"PUBLIC_URL": ground.settings.public_url}  # that of the proxy in front of them all
     web, worker = ground.web(), platform.worker("invocations", 8, number + 1)
     return [
         replace(web, name=f"web-{number + 1}", environ={**web.environ, **mine["web"]}),
