@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
@@ -65,6 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "queue": _queue,
         "bells": _bells,
         "secrets": lambda: _secrets(settings),
+        "mail": lambda: _mail(settings),
     }
     for name, look in looks.items():
         try:
@@ -178,3 +180,15 @@ def _secrets(settings: Settings) -> str:
     if known:
         return f"for development only: everybody knows {', '.join(known)}"
     return "none of them is a development secret"
+
+
+def _mail(settings: Settings) -> str:
+    """Nobody complains of a reset link that never comes, or that leads to their own machine."""
+    lost = []
+    if settings.smtp_url is None:
+        lost.append("Mails are only written to files: set SMTP_URL.")
+    if urlsplit(settings.public_url).hostname in ("localhost", "127.0.0.1", "::1"):
+        lost.append(f"Links in mails lead to {settings.public_url}: set PUBLIC_URL.")
+    if lost and settings.production:
+        raise Unwell(" ".join(lost))
+    return f"for development only: {' '.join(lost)}" if lost else f"sent, with links to {settings.public_url}"

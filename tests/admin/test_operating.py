@@ -72,7 +72,7 @@ def wrong(settings: Settings) -> list[str]:
 
 def test_the_doctor_finds_what_is_wrong(hub: Platform, keys: Settings) -> None:
     assert wrong(keys) == ["beat"]
-    assert wrong(replace(keys, env="production")) == ["beat", "secrets"]
+    assert wrong(replace(keys, env="production")) == ["beat", "secrets", "mail"]
     sweeping.note("roll-up-usage", 1, failed=False)
     well = replace(keys, **WELL_SECRETS)
     assert wrong(well) == []
@@ -98,6 +98,21 @@ def test_the_doctor_holds_the_visibility_timeout_against_the_longest_call(keys: 
         assert not seen().well
     finally:
         options["visibility_timeout"] = usual
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, "set SMTP_URL"),
+        ({"smtp_url": "smtp://mail.example.com"}, "set PUBLIC_URL"),
+        ({"smtp_url": "smtp://mail.example.com", "public_url": "https://hub.example.com"}, None),
+    ],
+)
+def test_the_doctor_knows_mails_that_nobody_gets(keys: Settings, changes: dict[str, Any], found: str | None) -> None:
+    settings = replace(keys, env="production", **changes)
+    (seen,) = (finding for finding in doctor.examine(settings) if finding.name == "mail")
+    assert seen.well == (found is None)
+    assert found is None or found in seen.detail
 
 
 def test_the_doctor_says_so_to_the_shell(keys: Settings) -> None:
