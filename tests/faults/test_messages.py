@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -62,3 +63,16 @@ def test_no_letter_ends_a_worker(hub: Platform, client: Client, offer: object) -
     with psycopg.connect(hub.environ["DATABASE_URL"]) as connection:
         row = connection.execute("select count(*) from processes where pulse_at > now() - interval '5 s'").fetchone()
     assert row == (len(pids) - 1,)
+
+
+def test_a_bell_is_gone_when_it_is_read(hub: Platform, client: Client, offer: Callable[..., str]) -> None:
+    """Nothing is noted of it as unacknowledged: whoever dies with it in hand is found by the row's lease."""
+    broker = redis_kit.make_client(load(dict(hub.environ)).broker_url.replace("redis+socket", "unix"))
+
+    def noted() -> int:
+        return int(broker.info("commandstats").get("cmdstat_zadd", {}).get("calls", 0))
+
+    slug, before = offer("/echo"), noted()
+    for _ in range(3):
+        assert client.ended(client.invoke(slug, {"text": "on"})["id"])["status"] == "succeeded"
+    assert noted() == before
