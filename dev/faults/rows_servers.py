@@ -128,7 +128,6 @@ def wiped(world: World) -> str:
     slug = f"narrow-{uuid4().hex[:6]}"
     plan(slug, 50 * 60, 100)
     poor = join(0, world.hook_url, slug)
-    world.accounts.append(poor)
     orders: list[Order] = []
 
     def spend() -> None:
@@ -151,6 +150,7 @@ def wiped(world: World) -> str:
         if orders[-1].refused and world.quiet(poor):
             break
     accepted = sum(order.accepted for order in orders)
+    world.accounts.append(poor)  # only now: nobody else was to spend from it
     expect(accepted == 60, f"{accepted} of 60 calls that the budget covers were accepted")
     return (
         f"FLUSHALL {wipes} times; 150 submits on a budget for 60: {stormy} accepted during the wipes, exactly "
