@@ -102,7 +102,7 @@ def _least(name: str) -> bool:
 
 # -- picture -----------------------------------------------------------------------------------------------------
 
-WIDTH, ROW, LEFT, RIGHT = 900, 26, 400, 90
+WIDTH, ROW, LEFT, RIGHT = 1100, 26, 560, 110
 
 
 def picture(results: Results) -> str:
