@@ -100,6 +100,23 @@ def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
     assert (turnstile._inside, turnstile._coming_back) == ({}, 0)
 
 
+def test_no_new_job_goes_in_while_somebody_comes_back() -> None:
+    """Although there is room: between two answers it would otherwise slip in."""
+    turnstile, entered = Turnstile(1), threading.Event()
+
+    def job() -> None:
+        with turnstile.inside():
+            entered.set()
+
+    turnstile._coming_back = 1
+    thread = threading.Thread(target=job)
+    thread.start()
+    assert not entered.wait(0.1)
+    turnstile._coming_back = 0
+    assert entered.wait(PATIENCE)
+    thread.join(PATIENCE)
+
+
 def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
     turnstile, tool = Turnstile(1), uuid4()
 
