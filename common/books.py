@@ -6,7 +6,6 @@ snapshot: a gate that seems to differ is looked at again, and only a difference 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
@@ -17,7 +16,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from common import budgets, usage, webhooks
-from common.kit import db, redis
+from common.kit import clock, db, redis
 
 LOOKS = 5
 LOOK_AGAIN_SECONDS = 0.5
@@ -159,7 +158,7 @@ def _patiently(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
     differences: list[Difference] = []
     for look in range(LOOKS):
         if look:
-            time.sleep(LOOK_AGAIN_SECONDS)
+            clock.sleep(LOOK_AGAIN_SECONDS)
         found = {gate: _gate_differences(*gate) for gate in differing}
         differing = [gate for gate, each in found.items() if each]
         differences = [difference for each in found.values() for difference in each]

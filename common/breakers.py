@@ -10,7 +10,6 @@ Redis is away, the view goes on as this process's own memory.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from uuid import UUID
 import pybreaker
 
 from common.errors import ToolUnavailable
-from common.kit import log, redis
+from common.kit import clock, log, redis
 
 logger = log.get(__name__)
 
@@ -58,9 +57,9 @@ class _View:
         self._trying = Lock()
 
     def fresh(self) -> _View:
-        if time.monotonic() - self._read_at > VIEW_SECONDS and self._lock.acquire(blocking=False):
+        if clock.monotonic() - self._read_at > VIEW_SECONDS and self._lock.acquire(blocking=False):
             try:
-                self._read_at = time.monotonic()
+                self._read_at = clock.monotonic()
                 self._read()
             finally:
                 self._lock.release()
@@ -76,7 +75,7 @@ class _View:
                 opened, failures, (seconds, micros) = pipeline.execute()
         except redis.Unreachable:
             return
-        self.skew = seconds + micros / 1e6 - time.time()
+        self.skew = seconds + micros / 1e6 - clock.wall()
         self.opened = {tool: float(at) for tool, at in opened.items()}
         self.failures = {tool: int(count) for tool, count in failures.items()}
         if opened:
@@ -88,19 +87,19 @@ class _View:
                 tries = redis.client().mget([_probe_key(tool) for tool in tools])
         except redis.Unreachable:
             return
-        soon = time.monotonic() + 2 * VIEW_SECONDS
+        soon = clock.monotonic() + 2 * VIEW_SECONDS
         self.tried_elsewhere = {tool: soon for tool, tried in zip(tools, tries, strict=True) if tried}
 
     def try_alone(self, tool: str, seconds: float) -> bool:
         """Without Redis: whether this thread is the one of the process that tries."""
         with self._trying:
-            if self.tried_elsewhere.get(tool, 0.0) > time.monotonic():
+            if self.tried_elsewhere.get(tool, 0.0) > clock.monotonic():
                 return False
-            self.tried_elsewhere[tool] = time.monotonic() + seconds
+            self.tried_elsewhere[tool] = clock.monotonic() + seconds
             return True
 
     def now(self) -> float:
-        return time.time() + self.skew
+        return clock.wall() + self.skew
 
     def forget(self) -> None:
         self.opened, self.failures, self.tried_elsewhere, self._read_at = {}, {}, {}, -math.inf
@@ -225,7 +224,7 @@ def _may_probe(tool: str, seconds: float) -> bool:
     except redis.Unreachable:
         return _view.try_alone(tool, seconds)
     if not mine:
-        _view.tried_elsewhere[tool] = time.monotonic() + VIEW_SECONDS
+        _view.tried_elsewhere[tool] = clock.monotonic() + VIEW_SECONDS
     return mine
 
 
@@ -273,7 +272,7 @@ def open_tools() -> list[UUID]:
 
 def _tried_elsewhere(tool: str) -> bool:
     """Otherwise everything that waits for this tool would be taken and given back for as long as the try lasts."""
-    return _view.tried_elsewhere.get(tool, 0.0) > time.monotonic()
+    return _view.tried_elsewhere.get(tool, 0.0) > clock.monotonic()
 
 
 def state(tool_id: UUID) -> State:

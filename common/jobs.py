@@ -7,7 +7,6 @@ whatever is not rung now is found by the sweep.
 from __future__ import annotations
 
 import threading
-import time
 from functools import cache, partial
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +14,7 @@ from uuid import UUID
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import letters, log, metrics, rabbit, redis
+from common.kit import clock, letters, log, metrics, rabbit, redis
 
 logger = log.get(__name__)
 
@@ -116,11 +115,11 @@ _TROUBLES: Final = (OperationalError, OSError, redis.Unreachable, rabbit.Unreach
 
 
 def _quiet() -> bool:
-    return time.monotonic() < _State.quiet_until
+    return clock.monotonic() < _State.quiet_until
 
 
 def _leave_alone(queue: str, error: Exception) -> None:
-    _State.quiet_until = time.monotonic() + QUIET_SECONDS
+    _State.quiet_until = clock.monotonic() + QUIET_SECONDS
     BELLS.labels(queue, "failed").inc()
     logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
 

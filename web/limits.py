@@ -8,7 +8,6 @@ exceeds the quota. While Redis is away a process counts alone: reads are not wor
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -56,7 +55,7 @@ def count() -> None:
     """Count the request at hand as one of the caller's reads. Raises `errors.RateLimited`."""
     if "caller" not in g or _counts_submits():
         return
-    limit, allowed = reads.take(g.caller.user_id, time.time())
+    limit, allowed = reads.take(g.caller.user_id, clock.wall())
     show(limit)
     if not allowed:
         raise errors.RateLimited(retry_after=limit.reset)
@@ -68,7 +67,7 @@ def render(response: Response) -> None:
     Of a submit that the plan's rate did not count (refused, replayed, unlimited) they show the reads as they stand.
     """
     if "caller" in g and "limits" not in g:
-        account, now = g.caller.user_id, time.time()
+        account, now = g.caller.user_id, clock.wall()
         show(reads.standing(account, now) if _counts_submits() else reads.take(account, now)[0])
     limits: dict[str, Limit] = g.get("limits", {})
     if limits:

@@ -9,14 +9,13 @@ one statement.
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from uuid import UUID
 
 from common import budgets, invocations
 from common.invocations import Invocation
-from common.kit import db, log, redis
+from common.kit import clock, db, log, redis
 
 logger = log.get(__name__)
 
@@ -93,7 +92,7 @@ class WaitingRoom:
                             self._hear(message["data"])
             except redis.Unreachable:
                 self._subscribed.clear()
-                time.sleep(0.5)
+                clock.sleep(0.5)
 
     def _hear(self, word: str) -> None:
         try:
@@ -103,7 +102,7 @@ class WaitingRoom:
 
     def _reread(self) -> None:
         while True:
-            time.sleep(REREAD_SECONDS)
+            clock.sleep(REREAD_SECONDS)
             self._look_after()
 
     def _look_after(self) -> None:
@@ -158,7 +157,7 @@ def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool
 
     `fresh`: it was accepted just now, so it is not looked at before the wait for it begins.
     """
-    give_up = time.monotonic() + seconds
+    give_up = clock.monotonic() + seconds
     if not fresh or seconds <= 0:
         invocation = invocations.get(invocation_id, owner)
         if invocation.ended or seconds <= 0:
@@ -167,7 +166,7 @@ def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool
     try:
         while True:
             invocation = invocations.get(invocation_id, owner)
-            if invocation.ended or not waiter.wait(give_up - time.monotonic()):
+            if invocation.ended or not waiter.wait(give_up - clock.monotonic()):
                 return invocation
     finally:
         room.leave(waiter)
@@ -180,18 +179,18 @@ def changes(invocation: Invocation, after: int | None) -> Iterator[Invocation | 
     `after`: the sequence number a resuming client has seen already.
     """
     waiter = room.enter(invocation.user_id, invocation.id)
-    give_up = time.monotonic() + STREAM_SECONDS
-    seen, due = after, time.monotonic() + HEARTBEAT_SECONDS
+    give_up = clock.monotonic() + STREAM_SECONDS
+    seen, due = after, clock.monotonic() + HEARTBEAT_SECONDS
     try:
-        while time.monotonic() < give_up:
+        while clock.monotonic() < give_up:
             invocation = invocations.get(invocation.id, invocation.user_id)
             if invocation.sequence != seen:
-                seen, due = invocation.sequence, time.monotonic() + HEARTBEAT_SECONDS
+                seen, due = invocation.sequence, clock.monotonic() + HEARTBEAT_SECONDS
                 yield invocation
             if invocation.ended:
                 return
-            if not waiter.wait(due - time.monotonic()):
-                due = time.monotonic() + HEARTBEAT_SECONDS
+            if not waiter.wait(due - clock.monotonic()):
+                due = clock.monotonic() + HEARTBEAT_SECONDS
                 yield None
     finally:
         room.leave(waiter)

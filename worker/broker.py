@@ -13,7 +13,6 @@ What Flower is shown goes out once a second, not at every turn of Celery's loop.
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 from celery.worker import consumer
@@ -21,7 +20,7 @@ from kombu import transport
 from kombu.transport import redis
 from kombu.utils import json
 
-from common.kit import log
+from common.kit import clock, log
 
 logger = log.get(__name__)
 
@@ -72,7 +71,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
     _next_flush = 0.0
 
     def on_send_event_buffered(self) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         if self.hub and now >= self._next_flush:
             self._next_flush = now + EVENT_SECONDS
             self.hub.call_later(EVENT_SECONDS, self._flush_events)

@@ -7,7 +7,6 @@ the same `webhook-id`.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -161,7 +160,7 @@ def _end(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | No
     except db.Unreachable as error:
         trouble = error
     for seconds in PERSIST:
-        time.sleep(seconds)
+        clock.sleep(seconds)
         try:
             return _write(claim, attempt, None)
         except db.Unreachable as error:

@@ -8,7 +8,6 @@ that it is heard even when every pooled one is busy.
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from uuid import UUID
 
 from common import invocations
 from common.invocations import Task
-from common.kit import db, log, metrics, redis
+from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
 from worker import sweeps
@@ -42,7 +41,7 @@ class Running:
     def abort(self) -> None:
         """Cut the call off; `aborted_at` says since when it should be over."""
         if self.aborted_at is None:
-            self.aborted_at = time.monotonic()
+            self.aborted_at = clock.monotonic()
         self.call.abort()
 
 
@@ -148,7 +147,7 @@ class Process:
     def _keep(self) -> None:
         with db.private(f"joyfull-keeper-{self.kind}"):
             while not self._gone.wait(TICK_SECONDS if self._known.is_set() else 0.1):
-                started = time.monotonic()
+                started = clock.monotonic()
                 try:
                     self._beat()
                     sweeps.every_second(self.threads)
@@ -156,7 +155,7 @@ class Process:
                     logger.warning("keeper waits for a server", reason=str(error) or type(error).__name__)
                 except Exception:
                     # The process edge of this thread: whatever went wrong, the next second is another try.
-                    logger.exception("keeper stumbled", seconds=round(time.monotonic() - started, 3))
+                    logger.exception("keeper stumbled", seconds=round(clock.monotonic() - started, 3))
 
     def _beat(self) -> None:
         progressed = self.progress.is_set()
@@ -173,7 +172,7 @@ class Process:
 
     def _pick_up_strays(self, rows: list[Any]) -> None:
         """Rows that the books give us and no thread of ours works on: the answer that told of them was lost."""
-        now = time.monotonic()
+        now = clock.monotonic()
         self._strays = {row.token: self._strays.get(row.token, now) for row in rows}
         strayed = [row for row in rows if now - self._strays[row.token] >= STRAY_SECONDS]
         if strayed and invocations.lost(strayed):

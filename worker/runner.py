@@ -6,7 +6,6 @@ shutdowns want jobs that end).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -14,7 +13,7 @@ from common import adapters, boot, breakers, invocations, jobs, tools
 from common.adapters import Ids, ToolFailure
 from common.errors import ToolUnavailable
 from common.invocations import Appetite, End, Task, counting
-from common.kit import crypto, db, failpoints, log, tracing
+from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from worker import retries, showing
 from worker.process import Process, Running, bound
@@ -31,11 +30,11 @@ def work(me: Process) -> None:
     if me.stopping.is_set() or not me.known():
         return
     task: Task | None = None
-    turns, until = 0, time.monotonic() + MAX_SECONDS
+    turns, until = 0, clock.monotonic() + MAX_SECONDS
 
     def appetite() -> Appetite:
         """Asked when something may be taken, not when the call before it began: much can have happened since."""
-        hungry = not me.stopping.is_set() and turns < MAX_TURNS and time.monotonic() < until
+        hungry = not me.stopping.is_set() and turns < MAX_TURNS and clock.monotonic() < until
         return Appetite(me.id, (*breakers.open_tools(), *me.crowded(leaving=task)), hungry)
 
     task = invocations.claim(appetite())

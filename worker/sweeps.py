@@ -5,12 +5,11 @@ Everything here is bounded, idempotent, and harmless when it is done twice or by
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
 from common import accounts, breakers, budgets, invocations, jobs, mails, subscriptions, usage, webhooks
-from common.kit import db, log, metrics, redis
+from common.kit import clock, db, log, metrics, redis
 from common.settings import Settings
 
 logger = log.get(__name__)
@@ -122,13 +121,13 @@ def run_in_turn(name: str) -> None:
 def run(name: str) -> None:
     """Do one periodic piece of work by its name, and write down that it was done."""
     _, work = PERIODIC[name]
-    started, failed = time.monotonic(), True
+    started, failed = clock.monotonic(), True
     try:
         result = work()
         failed = False
         logger.debug("sweep done", sweep=name, result=str(result))
     finally:
-        seconds = time.monotonic() - started
+        seconds = clock.monotonic() - started
         RUNS.labels(name, "failed" if failed else "done").inc()
         DURATION.labels(name).observe(seconds)
         invocations.sweeping.note(name, round(1000 * seconds), failed=failed)

@@ -15,11 +15,12 @@ Whoever comes back with an answer waits for room as well, but no longer than for
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
+
+from common.kit import clock
 
 WIDTH: Final = 2
 #: So many times as many when they come back with answers: to write these down is mostly to wait for the database.
@@ -63,7 +64,7 @@ class Turnstile:
     @contextmanager
     def waiting(self, tool: UUID) -> Iterator[None]:
         """Around a call of `tool`, in a thread that is inside."""
-        began = time.monotonic()
+        began = clock.monotonic()
         with self._room:
             if self._usual.get(tool, 0.0) > LONG:
                 self._make_room()
@@ -72,7 +73,7 @@ class Turnstile:
         try:
             yield
         finally:
-            if not self._back_already(tool, time.monotonic() - began):
+            if not self._back_already(tool, clock.monotonic() - began):
                 self._come_back()
 
     def _back_already(self, tool: UUID, seconds: float) -> bool:
@@ -96,13 +97,13 @@ class Turnstile:
     def _has_room(self, width: int) -> bool:
         """Those who took too long do not count any more."""
         if len(self._inside) >= width:
-            now = time.monotonic()
+            now = clock.monotonic()
             for thread in [thread for thread, until in self._inside.items() if until < now]:
                 del self._inside[thread]
         return len(self._inside) < width
 
     def _count(self, seconds: float) -> None:
-        self._inside[threading.get_ident()] = time.monotonic() + seconds
+        self._inside[threading.get_ident()] = clock.monotonic() + seconds
 
     def _make_room(self) -> None:
         if self._inside.pop(threading.get_ident(), None) is not None:

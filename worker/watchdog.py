@@ -16,12 +16,11 @@ import faulthandler
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
 from common import invocations, jobs, tools
-from common.kit import db, log, metrics
+from common.kit import clock, db, log, metrics
 from worker import showing
 from worker.process import Process, Running
 
@@ -76,14 +75,14 @@ class Watchdog:
                 self._recycle(self.reason)
 
     def _recycle(self, reason: str) -> None:
-        self._since = time.monotonic()
+        self._since = clock.monotonic()
         RECYCLED.labels(self.me.kind, reason).inc()
         logger.error("worker recycles itself", reason=reason, worker=str(self.me.id), kind=self.me.kind)
         self._end(signal.SIGTERM)
 
     def _hasten(self) -> None:
         """The warm shutdown does not end by itself when a thread, or the one that listens, hangs."""
-        if time.monotonic() - self._since < WARM_SECONDS:
+        if clock.monotonic() - self._since < WARM_SECONDS:
             return
         if not any(_must_end(each) for each in self.me.running() if not self._hangs(each)):
             self._end(signal.SIGKILL)
@@ -111,7 +110,7 @@ class Watchdog:
 
     @staticmethod
     def _hangs(running: Running) -> bool:
-        return running.aborted_at is not None and time.monotonic() - running.aborted_at > STUCK_SECONDS
+        return running.aborted_at is not None and clock.monotonic() - running.aborted_at > STUCK_SECONDS
 
 
 def _nobody_hears() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -24,7 +23,7 @@ from common.budgets.model import (
 )
 from common.budgets.rebuilding import rebuild, tell
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
-from common.kit import db, log, redis
+from common.kit import clock, db, log, redis
 
 logger = log.get(__name__)
 
@@ -93,7 +92,7 @@ def rate_limited(account: Account) -> int:
     with redis.reachable():
         window = str(redis.client().get(rate_key(account.user_id)) or "0 0")
     start, count = (int(part) for part in window.split())
-    left = start + 60 - int(time.time())
+    left = start + 60 - int(clock.wall())
     return max(1, min(60, left)) if count >= account.rate_limit_per_minute and left > 0 else 0
 
 
@@ -150,13 +149,13 @@ def _tell(
 def width(period_id: UUID) -> int:
     """How many rows of an account had a place when this process last settled something of it; 0: never, or long ago."""
     at, active = _widths.get(period_id, (0.0, 0))
-    return active if time.monotonic() - at < WIDTH_SECONDS else 0
+    return active if clock.monotonic() - at < WIDTH_SECONDS else 0
 
 
 def _remember(period_id: UUID, active: int) -> None:
     if len(_widths) >= WIDTHS_MOST:
         _widths.clear()
-    _widths[period_id] = time.monotonic(), max(0, active)
+    _widths[period_id] = clock.monotonic(), max(0, active)
 
 
 def place(account: Account, parked: Move) -> tuple[int, int] | None:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import time
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,7 +15,7 @@ from sqlalchemy import text
 from common.budgets import truth
 from common.budgets.model import budget_key
 from common.errors import DependencyUnavailable
-from common.kit import db, failpoints, log, redis
+from common.kit import clock, db, failpoints, log, redis
 
 logger = log.get(__name__)
 
@@ -53,12 +52,12 @@ def rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
         DependencyUnavailable: it could not be done in time; nothing is admitted meanwhile.
     """
     key, lock = budget_key(user_id, period_id), f"rebuild:{{{user_id}}}:{period_id}"
-    give_up = time.monotonic() + REBUILD_WAIT_SECONDS
-    while time.monotonic() < give_up:
+    give_up = clock.monotonic() + REBUILD_WAIT_SECONDS
+    while clock.monotonic() < give_up:
         with redis.reachable():
             mine = redis.client().set(lock, "1", nx=True, ex=REBUILD_LOCK_SECONDS)
         if not mine:
-            time.sleep(0.01)
+            clock.sleep(0.01)
             if joining and _done_by_another(key, lock):
                 return
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from common.budgets.gate import gate
 from common.budgets.model import Settled, owner_of
 from common.budgets.rebuilding import rebuild
 from common.errors import DependencyUnavailable
-from common.kit import db, log, redis
+from common.kit import clock, db, log, redis
 
 logger = log.get(__name__)
 
@@ -44,7 +43,7 @@ def free_orphans(older_than: float = 30.0, limit: int = 10_000) -> int:
         if wrong:
             suspects[key] = wrong
     if suspects:
-        time.sleep(LOOK_AGAIN_SECONDS)  # what was only on its way has arrived then
+        clock.sleep(LOOK_AGAIN_SECONDS)  # what was only on its way has arrived then
     return sum(_put_right(key, wrong, older_than) for key, wrong in suspects.items())
 
 
@@ -69,7 +68,7 @@ def _next_gates(walk: str, limit: int) -> Iterator[tuple[str, Mapping[str, str]]
 
 def _old_holds(fields: Mapping[str, str], older_than: float) -> dict[str, str]:
     """Holds by invocation id, as the gate has them."""
-    horizon = time.time() - older_than
+    horizon = clock.wall() - older_than
     return {
         name[2:]: value
         for name, value in fields.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -37,7 +36,7 @@ def ended(row: Row[Any]) -> None:
 
 def begun(task: Task) -> None:
     if task.attempt == 1:
-        WAIT.observe(max(0.0, time.time() - clock.made_at(task.id)))
+        WAIT.observe(max(0.0, clock.wall() - clock.made_at(task.id)))
 
 
 def called(task: Task, end: End) -> None:

@@ -7,7 +7,6 @@ worker. Then the gate is told (`budgets.settle`), and only then anybody else.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from common.budgets import Move
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
 from common.invocations import counting, sql
 from common.invocations.model import End, Task
-from common.kit import db, failpoints, jsonb, log
+from common.kit import clock, db, failpoints, jsonb, log
 from common.kit.clock import uuid7
 from common.models.budgets import THRESHOLDS, BudgetThreshold
 from common.standing import Caller
@@ -61,8 +60,8 @@ class Appetite:
 def claim(appetite: Appetite) -> Task | None:
     """Take whatever is due first in fair order, under a fresh token; None when nothing is."""
     rows = _claimed(sql.TAKE, appetite)
-    if not rows and time.monotonic() - _Looked.back > LOOK_BACK_SECONDS:
-        _Looked.back = time.monotonic()
+    if not rows and clock.monotonic() - _Looked.back > LOOK_BACK_SECONDS:
+        _Looked.back = clock.monotonic()
         rows = _claimed(sql.TAKE_FROM_THE_START, appetite)
     if not rows:
         return None
@@ -205,14 +204,14 @@ def _write_alone(how: _How, task: Task, parameters: dict[str, Any]) -> tuple[boo
     Then a look at what the first statement had done, should only its answer have been lost: it may have written, and
     it may have taken a row under the new token.
     """
-    give_up = time.monotonic() + STUBBORN_SECONDS
-    while time.monotonic() < give_up:
+    give_up = clock.monotonic() + STUBBORN_SECONDS
+    while clock.monotonic() < give_up:
         try:
             written = _written(how, task, parameters)
             taken = db.once(sql.TAKEN_UNDER, {"token": parameters["next_token"]})
             return written, _task(taken[0]) if taken else None
         except db.Unreachable:
-            time.sleep(0.5)
+            clock.sleep(0.5)
     logger.warning("left to the sweep: database away", invocation_id=str(task.id))
     return True, None
 

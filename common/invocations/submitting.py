@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +23,7 @@ from common.errors import (
 )
 from common.invocations import sql
 from common.invocations.model import Invocation, Order, Submitted
-from common.kit import db, failpoints, jsonb, log, tracing
+from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
 from common.standing import Caller
 from common.subscriptions import PeriodTerms
@@ -117,9 +116,9 @@ def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
 
 def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
     """Wait for the request that is just now making the invocation of our key; None if it gave up or never ended."""
-    give_up, making = time.monotonic() + SAME_KEY_SECONDS, True
-    while making and time.monotonic() < give_up:
-        time.sleep(0.02)
+    give_up, making = clock.monotonic() + SAME_KEY_SECONDS, True
+    while making and clock.monotonic() < give_up:
+        clock.sleep(0.02)
         making = budgets.being_made(caller.user_id, order.idempotency_key)
         if replay := _replay(caller, tool_ref, order, fingerprint):
             return replay
@@ -207,7 +206,7 @@ def _commit(row: dict[str, Any], purse: budgets.Account, key: str | None) -> Row
     A connection that died in the middle leaves an unknown. The same INSERT is repeated under the same id until
     somebody answers: the primary key waits for the first one. Only "no" releases the hold, never "unknown".
     """
-    give_up, unknown = time.monotonic() + UNKNOWN_SECONDS, False
+    give_up, unknown = clock.monotonic() + UNKNOWN_SECONDS, False
     while True:
         try:
             if written := db.once(sql.SUBMIT, row):
@@ -228,9 +227,9 @@ def _commit(row: dict[str, Any], purse: budgets.Account, key: str | None) -> Row
             if not unknown:
                 budgets.release(purse, row["id"], key=key)
                 raise
-        if time.monotonic() > give_up:
+        if clock.monotonic() > give_up:
             raise db.CommitUnknown("whether the invocation was stored is unknown")
-        time.sleep(0.1)
+        clock.sleep(0.1)
     budgets.release(purse, row["id"], key=key)
     return None
 

@@ -9,12 +9,47 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7 as _uuid7
 
-monotonic = time.monotonic
+
+class Clock:
+    """The machine's clock. A test puts one of its own in its place (`use`), whose time passes when it is told to."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def wall(self) -> float:
+        return time.time()
+
+
+class _State:
+    clock = Clock()
+
+
+def use(clock: Clock) -> Clock:
+    """Have this process live by another clock. Returns the one before."""
+    before, _State.clock = _State.clock, clock
+    return before
+
+
+def monotonic() -> float:
+    """Seconds for deadlines and waits within this process: never set back."""
+    return _State.clock.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    _State.clock.sleep(seconds)
+
+
+def wall() -> float:
+    """Seconds since 1970 by this host's wall clock, which may be wrong."""
+    return _State.clock.wall()
 
 
 def now() -> datetime:
     """The wall clock in UTC. Leases use the database's clock instead, deadlines `monotonic`."""
-    return datetime.now(UTC)
+    return datetime.fromtimestamp(wall(), UTC)
 
 
 def uuid7() -> UUID:

@@ -8,7 +8,6 @@ publisher confirms: a doorbell may be lost, and a confirm from a quorum queue co
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from typing import Final
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
+
+from common.kit import clock
 
 SECONDS: Final = 2.0
 #: A count is believed for so long, plus what this process has sent since; when it forbids something, for less.
@@ -54,17 +55,17 @@ class Wire:
         """
         at, counted = self._counted.get(queue, (0.0, 0))
         known = counted + self._sent[queue]
-        if time.monotonic() - at < (BELIEVED if known < enough else DOUBTED):
+        if clock.monotonic() - at < (BELIEVED if known < enough else DOUBTED):
             return known
         with self._bounded():
             counted = self._count(queue)
-            self._counted[queue], self._sent[queue] = (time.monotonic(), counted), 0
+            self._counted[queue], self._sent[queue] = (clock.monotonic(), counted), 0
         return counted
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:
         """Alone on the connection. Whoever waited for one that failed does not wait once more for himself."""
-        began = time.monotonic()
+        began = clock.monotonic()
         if not self._lock.acquire(timeout=SECONDS):
             raise Unreachable("others wait for it already")
         try:
@@ -72,7 +73,7 @@ class Wire:
                 raise Unreachable("it has just failed another")
             yield
         except self._troubles as error:
-            self._failed_at = time.monotonic()
+            self._failed_at = clock.monotonic()
             self._drop()
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from common.errors import SubscriptionRequired
-from common.kit import db
+from common.kit import clock, db
 from common.subscriptions import plans, renewal
 
 #: How long a process may go on with an account's limits without asking. Access and the period itself are never taken
@@ -49,9 +48,9 @@ def for_submit(user_id: UUID) -> PeriodTerms:
     Raises `SubscriptionRequired`.
     """
     remembered = _terms.get(user_id)
-    if remembered and time.monotonic() - remembered[0] < REMEMBER_SECONDS:
+    if remembered and clock.monotonic() - remembered[0] < REMEMBER_SECONDS:
         return remembered[1]
-    asked_at, terms = time.monotonic(), _look_up(user_id)
+    asked_at, terms = clock.monotonic(), _look_up(user_id)
     if len(_terms) >= REMEMBER_MOST:
         _terms.clear()
     _terms[user_id] = (asked_at, terms)
