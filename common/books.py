@@ -148,8 +148,8 @@ def _rolled_up(it: usage.Difference) -> Difference:
 def _gates() -> Iterator[tuple[UUID, UUID]]:
     with redis.reachable():
         for key in redis.client().scan_iter(match="budget:*", count=500):
-            user, _, period = key.removeprefix("budget:{").partition("}:")
-            yield UUID(user), UUID(period)
+            if owner := budgets.owner_of(str(key)):
+                yield owner
 
 
 def _patiently(gates: list[tuple[UUID, UUID]]) -> list[Difference]:

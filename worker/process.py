@@ -25,7 +25,7 @@ logger = log.get(__name__)
 
 TICK_SECONDS = 1.0
 #: Longer than it can take from a row's being taken to the call, with every server in between slow.
-STRAY_SECONDS = 15.0
+ORPHANED_SECONDS = 15.0
 THREADS = metrics.level("joyfull_worker_threads", "Threads of worker processes", ("kind",))
 BUSY = metrics.level("joyfull_worker_threads_busy", "Threads that have an invocation in hand")
 
@@ -61,7 +61,7 @@ class Process:
         self._known = threading.Event()
         self._gone = threading.Event()
         self._running: dict[UUID, Running] = {}
-        self._strays: dict[UUID, float] = {}
+        self._orphaned: dict[UUID, float] = {}
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
 
@@ -168,15 +168,15 @@ class Process:
             row = in_hand.get(each.task.token)
             if row is None or row.cancel_at is not None:
                 each.abort()
-        self._pick_up_strays([row for token, row in in_hand.items() if token not in self._running])
+        self._take_over_orphaned([token for token in in_hand if token not in self._running])
 
-    def _pick_up_strays(self, rows: list[Any]) -> None:
+    def _take_over_orphaned(self, tokens: list[UUID]) -> None:
         """Rows that the books give us and no thread of ours works on: the answer that told of them was lost."""
         now = clock.monotonic()
-        self._strays = {row.token: self._strays.get(row.token, now) for row in rows}
-        strayed = [row for row in rows if now - self._strays[row.token] >= STRAY_SECONDS]
-        if strayed and invocations.lost(strayed):
-            logger.warning("rows picked up that nobody worked on", rows=len(strayed))
+        self._orphaned = {token: self._orphaned.get(token, now) for token in tokens}
+        old = [token for token in tokens if now - self._orphaned[token] >= ORPHANED_SECONDS]
+        if old and invocations.take_over(self.id, old):
+            logger.warning("orphaned rows taken over", rows=len(old))
 
 
 me = Process()

@@ -12,12 +12,13 @@ installed state has not seen can no longer commit. docs/books.md tells it slowly
     model        the values and the keys
     gate         hold · release · settle · moved · place · width
     truth        balance · bump
-    rebuilding   rebuild · tell · catch_up
+    rebuilding   rebuild · tell · drop · catch_up
+    comparing    the gate beside the rows
     watching     free_orphans · spent
 """
 
 from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle, width
-from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, waiters_key
+from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, owner_of, waiters_key
 from common.budgets.rebuilding import catch_up, rebuild, tell
 from common.budgets.truth import available, balance, bump
 from common.budgets.watching import free_orphans, spent
@@ -40,6 +41,7 @@ __all__ = [
     "gate",
     "hold",
     "moved",
+    "owner_of",
     "place",
     "rate_limited",
     "rebuild",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -83,6 +84,10 @@ class Move:
 # -- names of keys ---------------------------------------------------------------------------------------------
 
 
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_BUDGET_KEY = re.compile(rf"budget:\{{({_UUID})\}}:({_UUID})")
+
+
 def budget_key(user_id: UUID, period_id: UUID) -> str:
     return f"budget:{{{user_id}}}:{period_id}"
 
@@ -100,7 +105,15 @@ def waiters_key(user_id: UUID, invocation_id: UUID) -> str:
     return f"wait:{{{user_id}}}:{invocation_id}"
 
 
-def owner_of(key: str) -> tuple[UUID, UUID]:
-    """Whose gate that is: user and period."""
-    user, _, period = key.removeprefix("budget:{").partition("}:")
-    return UUID(user), UUID(period)
+def owner_of(key: str) -> tuple[UUID, UUID] | None:
+    """Whose gate that is: user and period; None for a key that is no gate's."""
+    found = _BUDGET_KEY.fullmatch(key)
+    return (UUID(found[1]), UUID(found[2])) if found else None
+
+
+def period_of(key: str) -> UUID:
+    """The period of a gate. Raises `ValueError` for a key that is no gate's."""
+    owner = owner_of(key)
+    if owner is None:
+        raise ValueError(f"not the key of a budget gate: {key!r}")
+    return owner[1]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from common.budgets.model import Balance
@@ -16,6 +17,11 @@ select p.user_id, period_charged(p.id, p.user_id) as charged,
        (select coalesce(sum(q.held), 0) from queue q where q.period_id = p.id) as held
   from periods p where p.id = :period
 """)
+_OPEN = text("""
+select id, held, coalesce(place, 0) as place, moves from queue where period_id = :period and id > :after
+ order by id limit :limit
+""")
+_COUNT = text("select count(*) from queue where period_id = :period")
 _BUMP = text("update periods set epoch = greatest(epoch, :above) + 1 where id = :period returning epoch")
 
 
@@ -25,10 +31,38 @@ def balance(session: Session, period_id: UUID) -> Balance:
     return Balance(int(row.granted), int(row.charged), int(row.held))
 
 
+class UnknownPeriod(Exception):
+    """The database knows no such period."""
+
+
 def bump(session: Session, period_id: UUID, *, above: int = 0) -> int:
-    """Raise the period's epoch inside your transaction: no hold taken before can commit a row after."""
-    epoch: int = session.execute(_BUMP, {"period": period_id, "above": above}).scalar_one()
+    """Raise the period's epoch inside your transaction: no hold taken before can commit a row after.
+
+    Raises `UnknownPeriod`.
+    """
+    epoch: int | None = session.execute(_BUMP, {"period": period_id, "above": above}).scalar()
+    if epoch is None:
+        raise UnknownPeriod
     return epoch
+
+
+def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[Row[tuple[UUID, int, int, int]]]]:
+    """The open rows of a period in pieces of at most `at_once`: `id`, `held`, `place` (0: waiting), `moves`.
+
+    At least one piece, which may be empty. All of one moment if the session is a snapshot.
+    """
+    after = UUID(int=0)
+    while True:
+        piece = session.execute(_OPEN, {"period": period_id, "after": after, "limit": at_once}).all()
+        yield piece
+        if len(piece) < at_once:
+            return
+        after = piece[-1].id
+
+
+def open_count(session: Session, period_id: UUID) -> int:
+    """How many open rows a period has."""
+    return int(session.execute(_COUNT, {"period": period_id}).scalar_one())
 
 
 def available(period_id: UUID) -> int:

@@ -1,6 +1,6 @@
 """The story of an invocation, in life order.
 
-    submit       accept it: every check, the hold, the row, the doorbell          submitting.py
+    submit       accept it: every check, the hold, the row, the message           submitting.py, storing.py
     claim        a worker takes whatever is due first                             running.py
     sending      … notes that a call goes out that must not be repeated
     end          … writes how it ended, settles, and takes the next
@@ -28,10 +28,10 @@ from common.invocations.running import (
     give_back,
     in_hand,
     leave,
-    lost,
     pulse,
     retry_later,
     sending,
+    take_over,
 )
 from common.invocations.submitting import account, check, submit
 from common.invocations.wire import etag, poll_after_ms, wire
@@ -60,13 +60,13 @@ __all__ = [
     "in_hand",
     "leave",
     "listing",
-    "lost",
     "poll_after_ms",
     "pulse",
     "retry_later",
     "sending",
     "submit",
     "sweeping",
+    "take_over",
     "traceparent",
     "wire",
 ]

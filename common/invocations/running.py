@@ -7,7 +7,7 @@ worker. Then the gate is told (`budgets.settle`), and only then anybody else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ from common.budgets import Move
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
 from common.invocations import counting, sql
 from common.invocations.model import End, Task
-from common.kit import clock, db, failpoints, jsonb, log
+from common.kit import apart, clock, db, failpoints, jsonb, log
 from common.kit.clock import uuid7
 from common.models.budgets import THRESHOLDS, BudgetThreshold
 from common.standing import Caller
@@ -310,7 +310,7 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
 
 
 def in_hand(worker: UUID) -> list[Row[Any]]:
-    """The rows that this worker process holds: `id`, `token`, `cancel_at`, and what `lost` wants to know."""
+    """The rows that this worker process holds: `token`, `cancel_at`."""
     return db.once(sql.IN_HAND, {"worker": worker})
 
 
@@ -327,21 +327,27 @@ def leave(worker: UUID) -> None:
     db.count(sql.LEAVE, {"id": worker})
 
 
-def lost(rows: Iterable[Row[Any]]) -> int:
-    """End or requeue rows that nobody works on any more, each under its own token. Returns how many were touched."""
-    touched = 0
-    for row in rows:
-        version = tools.version(row.tool_version_id)
-        task = _lost_task(row)
-        quiet = Appetite(worker=uuid7(), hungry=False)
-        unsafe = row.sent and not version.idempotent
-        exhausted = row.attempts >= version.max_attempts or row.losses + 1 >= MAX_LOSSES
-        if unsafe or exhausted or row.cancel_at is not None:
-            end(task, LOST, quiet)
-        else:
-            retry_later(task, LOST, 0.0, quiet, lost=True)
-        touched += 1
-    return touched
+def take_over(worker: UUID, tokens: Collection[UUID]) -> int:
+    """End or requeue rows that a process has, by the books, and works on in no thread. Returns how many."""
+    return requeue_or_fail(db.once(sql.TAKE_OVER_OWN, {"worker": worker, "tokens": list(tokens)}))
+
+
+def requeue_or_fail(rows: Iterable[Row[Any]]) -> int:
+    """Requeue rows that were taken over from a worker, or end them, each under its new token. Returns how many."""
+    return apart.total("take-back", rows, _requeue_or_fail, lambda row: row.id)
+
+
+def _requeue_or_fail(row: Row[Any]) -> int:
+    version = tools.version(row.tool_version_id)
+    task = _lost_task(row)
+    quiet = Appetite(worker=uuid7(), hungry=False)
+    unsafe = row.sent and not version.idempotent
+    exhausted = row.attempts >= version.max_attempts or row.losses + 1 >= MAX_LOSSES
+    if unsafe or exhausted or row.cancel_at is not None:
+        end(task, LOST, quiet)
+    else:
+        retry_later(task, LOST, 0.0, quiet, lost=True)
+    return 1
 
 
 def _lost_task(row: Row[Any]) -> Task:

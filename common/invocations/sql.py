@@ -76,6 +76,8 @@ delete from idempotency_keys
  where user_id = :user_id and key = :key and created_at <= now() - interval '24 hours'
 """)
 EXISTS: Final = text("select id, created_at, expires_at from invocations where id = :id")
+#: After it, nothing that was to commit under that epoch can: it commits before this, or not at all.
+MOVE_EPOCH: Final = text("update periods set epoch = epoch + 1 where id = :period_id and epoch = :epoch")
 PERIOD_STATE: Final = text("""
 select epoch, closed_at is null and access_ended_at is null and ends_at > now() as open from periods where id = :id
 """)
@@ -309,8 +311,7 @@ update queue set cancel_at = coalesce(cancel_at, now())
 """)
 #: What a worker process has in its hands, as the books see it. (`give_up_at is not null`: the index of running rows.)
 IN_HAND: Final = text("""
-select q.id, q.token, q.tool_version_id, q.attempts, q.losses, q.sent_at is not null as sent, q.cancel_at
-  from queue q where q.worker = :worker and q.give_up_at is not null
+select q.token, q.cancel_at from queue q where q.worker = :worker and q.give_up_at is not null
 """)
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -334,14 +335,24 @@ OVERDUE: Final = text("""
 select id, started_at is not null as started, last_error from queue
  where token is null and expires_at <= now() order by expires_at limit :limit
 """)
-#: Rows whose worker is known dead, or that are past their last moment. Nothing is changed here: each is then ended
-#: or requeued under its token, so a worker that is alive after all wins or loses cleanly.
-LOST: Final = text("""
-select q.id, q.token, q.tool_version_id, q.attempts, q.losses, q.sent_at is not null as sent, q.cancel_at
-  from queue q
- where q.give_up_at is not null
-   and (q.give_up_at <= now() or not exists (select 1 from processes p where p.id = q.worker))
- order by q.give_up_at limit :limit
+_LEASED = "q.id, q.token, q.tool_version_id, q.attempts, q.losses, q.sent_at is not null as sent, q.cancel_at"
+#: Rows whose worker is known dead, or that are past their last moment, are taken over: under a token of their own, so
+#: that what is read here (was the call sent?) stays true until it is acted upon, whoever wakes up in between.
+#: (`taken_at < now()`: who takes a row that was lost meanwhile may be a process that this snapshot does not know.)
+TAKE_OVER_LOST: Final = text(f"""
+with lost as materialized (
+  select q.id from queue q
+   where q.give_up_at is not null and q.taken_at < now()
+     and (q.give_up_at <= now() or not exists (select 1 from processes p where p.id = q.worker))
+   order by q.give_up_at limit :limit for update of q skip locked)
+update queue q set token = uuid7() from lost where q.id = lost.id
+returning {_LEASED}
+""")
+#: The same for rows that a process has, by the books, and works on in no thread.
+TAKE_OVER_OWN: Final = text(f"""
+update queue q set token = uuid7()
+ where q.worker = :worker and q.token = any(cast(:tokens as uuid[])) and q.give_up_at is not null
+returning {_LEASED}
 """)
 _DUE = """
      where q.place is null and q.period_id = {period} and q.due_at <= now() - make_interval(secs => :behind)

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
-from sqlalchemy.exc import IntegrityError, StatementError
 
 from common import breakers, budgets, jobs, subscriptions, tools
 from common.errors import (
@@ -23,6 +22,7 @@ from common.errors import (
 )
 from common.invocations import sql
 from common.invocations.model import Invocation, Order, Submitted
+from common.invocations.storing import store as store
 from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
 from common.standing import Caller
@@ -34,8 +34,6 @@ logger = log.get(__name__)
 TRIES = 3
 #: How long a request waits for another one that is just making an invocation under the same Idempotency-Key.
 SAME_KEY_SECONDS = 5.0
-#: How long an interrupted commit is asked after before the client is told that it is unknown.
-UNKNOWN_SECONDS = 6.0
 
 
 def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
@@ -147,7 +145,7 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
             "request_hash": fingerprint,
         }
         failpoints.at("web.before_commit")
-        if times := _commit(row, purse, key):
+        if times := store(row, purse, key):
             return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
         if replay := _replay(caller, tool_ref, order, fingerprint):
             return replay
@@ -198,40 +196,6 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "webhook_url": order.webhook_url,
         "webhook_events": None if order.webhook_events is None else list(order.webhook_events),
     }
-
-
-def _commit(row: dict[str, Any], purse: budgets.Account, key: str | None) -> Row[Any] | None:
-    """Write the row under the hold's epoch; its id and times. None: certainly not written, and the hold is released.
-
-    A connection that died in the middle leaves an unknown. The same INSERT is repeated under the same id until
-    somebody answers: the primary key waits for the first one. Only "no" releases the hold, never "unknown".
-    """
-    give_up, unknown = clock.monotonic() + UNKNOWN_SECONDS, False
-    while True:
-        try:
-            if written := db.once(sql.SUBMIT, row):
-                if written[0].deliveries:
-                    jobs.ring(jobs.DELIVER)
-                return written[0]
-            break
-        except StatementError as error:  # the server, or the driver before it, said no
-            if written := db.once(sql.EXISTS, {"id": row["id"]}):
-                return written[0]
-            if isinstance(error, IntegrityError) and db.violated(error) == "pk_idempotency_keys":
-                break
-            budgets.release(purse, row["id"], key=key)
-            raise
-        except db.CommitUnknown:
-            unknown = True
-        except db.Unreachable:
-            if not unknown:
-                budgets.release(purse, row["id"], key=key)
-                raise
-        if clock.monotonic() > give_up:
-            raise db.CommitUnknown("whether the invocation was stored is unknown")
-        clock.sleep(0.1)
-    budgets.release(purse, row["id"], key=key)
-    return None
 
 
 def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: Row[Any]) -> Invocation:

@@ -13,8 +13,8 @@ from common import budgets, jobs
 from common.errors import DependencyUnavailable
 from common.invocations import sql
 from common.invocations.model import End
-from common.invocations.running import _ending, _finish, lost, tell_of_threshold
-from common.kit import clock, db, failpoints, log, redis
+from common.invocations.running import _ending, _finish, requeue_or_fail, tell_of_threshold
+from common.kit import apart, clock, db, failpoints, log
 from common.models.budgets import THRESHOLDS
 
 logger = log.get(__name__)
@@ -42,21 +42,28 @@ def bury_the_dead() -> int:
     db.count(sql.SUSPECT, {"after": SUSPECT_AFTER})
     for dead in db.once(sql.BURY, {"after": BURY_AFTER}):
         logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
-    rows = db.once(sql.LOST, {"limit": BATCH})
+    rows = db.once(sql.TAKE_OVER_LOST, {"limit": BATCH})
     if rows:
         failpoints.at("reaper.after_select")
-    return lost(rows)
+    return requeue_or_fail(rows)
 
 
 def expire() -> int:
     """End what did not start before its deadline (`expired`) or ran out of time between retries (`failed`)."""
     rows = db.once(sql.OVERDUE, {"limit": BATCH})
-    for row in rows:
-        last = row.last_error or {"code": "worker_lost", "detail": "Time ran out."}
-        late = End("failed", error_code=last["code"], error_detail=last["detail"]) if row.started else End("expired")
-        for ended in db.once(sql.END_OVERDUE, _ending(row.id, late)):
-            _finish(ended)
-    return len(rows)
+    return apart.total("expire", rows, _expire, _id)
+
+
+def _expire(row: Row[Any]) -> int:
+    last = row.last_error or {"code": "worker_lost", "detail": "Time ran out."}
+    late = End("failed", error_code=last["code"], error_detail=last["detail"]) if row.started else End("expired")
+    for ended in db.once(sql.END_OVERDUE, _ending(row.id, late)):
+        _finish(ended)
+    return 1
+
+
+def _id(row: Row[Any]) -> object:
+    return row.id
 
 
 class _Round:
@@ -70,17 +77,20 @@ def place_waiting(paused: Sequence[UUID]) -> int:
     where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
     accounts = db.once(sql.WAITING, {**where, "after": _Round.after})
     _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
-    placed = 0
-    for waiting in accounts:
-        account = budgets.Account(
-            waiting.user_id, waiting.period_id, waiting.max_concurrency, waiting.rate_limit_per_minute
-        )
-        try:
-            if waiting.id is not None and _place(account, waiting):
-                placed += 1 + _place_more(account, where)
-        except (DependencyUnavailable, redis.Unreachable):
-            logger.warning("rows not placed", period_id=str(account.period_id))
-    return placed
+    rows = [waiting for waiting in accounts if waiting.id is not None]
+    return apart.total("place", rows, lambda waiting: _place_all(waiting, where), lambda row: row.period_id)
+
+
+def _place_all(waiting: Row[Any], where: dict[str, Any]) -> int:
+    """Place an account's oldest row, and then its others as long as there is room."""
+    account = budgets.Account(
+        waiting.user_id, waiting.period_id, waiting.max_concurrency, waiting.rate_limit_per_minute
+    )
+    try:
+        return 1 + _place_more(account, where) if _place(account, waiting) else 0
+    except DependencyUnavailable:
+        logger.warning("rows not placed", period_id=str(account.period_id))
+        return 0
 
 
 def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
@@ -118,19 +128,25 @@ def park_paused(paused: Sequence[UUID]) -> int:
     if not paused:
         return 0
     rows = db.once(sql.PARK_PAUSED, {"paused": list(paused), "limit": BATCH})
-    for row in rows:
-        budgets.moved(row.user_id, row.period_id, budgets.Move(row.id, row.moves, None))
-    return len(rows)
+    return apart.total("park", rows, _parked, _id)
+
+
+def _parked(row: Row[Any]) -> int:
+    budgets.moved(row.user_id, row.period_id, budgets.Move(row.id, row.moves, None))
+    return 1
 
 
 def tell_of_thresholds() -> int:
     """Tell of the thresholds that were reached when nobody could tell. Returns how many."""
-    told = 0
-    for user_id, period_id, percent in budgets.spent(THRESHOLDS):
-        if not db.once(sql.THRESHOLD, {"period_id": period_id, "percent": percent}):
-            tell_of_threshold(user_id, period_id, percent)
-            told += 1
-    return told
+    return apart.total("tell-of-thresholds", budgets.spent(THRESHOLDS), _tell_of, lambda reached: reached[1])
+
+
+def _tell_of(reached: tuple[UUID, UUID, int]) -> int:
+    user_id, period_id, percent = reached
+    if db.once(sql.THRESHOLD, {"period_id": period_id, "percent": percent}):
+        return 0
+    tell_of_threshold(user_id, period_id, percent)
+    return 1
 
 
 def lift_stragglers() -> int:

@@ -1,39 +1,42 @@
 -- Install what PostgreSQL says, as a whole: a set, never an add.
 --
--- KEYS  1 budget:{user}:<period>
--- ARGV  1 epoch   2 granted   3 charged   4 seconds to live, then fours: id, amount, place (0 = parked), moves
+-- KEYS  1 budget:{user}:<period>   2 staging:{user}:<period>:<epoch>, as stage.lua left it
+-- ARGV  1 epoch   2 granted   3 charged   4 seconds to live
 -- Answers  1 installed, 0 not ours to install any more (wiped in between, or a newer rebuild): begin again
-if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] or redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local now = redis.call('TIME')[1]
-local charged, held, active = tonumber(ARGV[3]), 0, 0
+local sums = redis.call('HMGET', KEYS[2], 'held', 'active')
+local charged, held, active = tonumber(ARGV[3]), tonumber(sums[1]), tonumber(sums[2])
+
 -- What ended or moved between the snapshot and now: settle.lua left word. Older words say nothing new.
-local ends, moved = {}, {}
-local words = redis.call('HGETALL', KEYS[1])
-for i = 1, #words, 2 do
-  local kind, id = string.match(words[i], '^([ep]):(.+)$')
-  if kind == 'e' then ends[id] = words[i + 1] end
-  if kind == 'p' then moved[id] = words[i + 1] end
-end
-local fields = {}
-for i = 5, #ARGV, 4 do
-  local id, amount, place, moves = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  if ends[id] then
-    charged = charged + tonumber(ends[id])
-  else
-    local number, to = string.match(moved[id] or '', '^(%d+),(%d+)')
-    if number and tonumber(number) > tonumber(moves) then moves, place = number, to end
-    held = held + tonumber(amount)
-    if place ~= '0' then active = active + 1 end
-    fields[#fields + 1] = 'h:' .. id
-    fields[#fields + 1] = amount .. ',' .. place .. ',' .. now .. ',' .. moves
+local cursor = '0'
+repeat
+  local found = redis.call('HSCAN', KEYS[1], cursor, 'MATCH', '[ep]:*', 'COUNT', 1000)
+  cursor = found[1]
+  for i = 1, #found[2], 2 do
+    local kind, id = string.match(found[2][i], '^([ep]):(.+)$')
+    local word, hold = found[2][i + 1], redis.call('HGET', KEYS[2], 'h:' .. id)
+    if hold then
+      local amount, place, at, moves = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
+      if kind == 'e' then
+        redis.call('HDEL', KEYS[2], 'h:' .. id)
+        charged, held = charged + tonumber(word), held - tonumber(amount)
+        if place ~= '0' then active = active - 1 end
+      else
+        local number, to = string.match(word, '^(%d+),(%d+)')
+        if tonumber(number) > tonumber(moves) then
+          redis.call('HSET', KEYS[2], 'h:' .. id, amount .. ',' .. to .. ',' .. at .. ',' .. number)
+          if place == '0' and to ~= '0' then active = active + 1 end
+          if place ~= '0' and to == '0' then active = active - 1 end
+        end
+      end
+    end
   end
-end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'run', run, 'epoch', ARGV[1], 'granted', ARGV[2],
+until cursor == '0'
+
+redis.call('HSET', KEYS[2], 'run', run, 'epoch', ARGV[1], 'granted', ARGV[2],
   'charged', string.format('%.0f', charged), 'held', string.format('%.0f', held), 'active', active)
-for i = 1, #fields, 1000 do
-  redis.call('HSET', KEYS[1], unpack(fields, i, math.min(i + 999, #fields)))
-end
+redis.call('UNLINK', KEYS[1])
+redis.call('RENAME', KEYS[2], KEYS[1])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1

@@ -1,13 +1,13 @@
--- A rebuild under a new epoch starts: from here on, ends leave word (settle.lua).
+-- A rebuild under a new epoch starts: what the gate said is gone, and from here on ends leave word (settle.lua).
 --
 -- KEYS  1 budget:{user}:<period>      ARGV  1 epoch
 -- Answers  1 go on, 0 a newer rebuild is under way or done
-local b = redis.call('HMGET', KEYS[1], 'epoch', 'rebuilding')
+local b = redis.call('HMGET', KEYS[1], 'epoch', 'rebuilding', 'run')
 local epoch = tonumber(ARGV[1])
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-local fresh = redis.call('HGET', KEYS[1], 'run') == run
-if fresh and b[1] and tonumber(b[1]) >= epoch then return 0 end
+if b[3] == run and b[1] and tonumber(b[1]) >= epoch then return 0 end
 if b[2] and tonumber(b[2]) > epoch then return 0 end
+redis.call('UNLINK', KEYS[1])
 redis.call('HSET', KEYS[1], 'rebuilding', ARGV[1])
 redis.call('EXPIRE', KEYS[1], 5184000)
 return 1

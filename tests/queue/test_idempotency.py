@@ -141,16 +141,16 @@ def test_the_maker_of_a_key_gave_up(db: None) -> None:
 def test_a_wipe_between_the_maker_and_its_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the gate knows nothing of the key: the table decides."""
     customer, tool = factories.customer(), factories.tool()
-    commit = submitting._commit
+    store = submitting.store
     quicker: list[object] = []
 
     def slow(row: object, *args: object) -> object:
-        monkeypatch.setattr(submitting, "_commit", commit)
+        monkeypatch.setattr(submitting, "store", store)
         redis_kit.client().flushall()
         quicker.append(customer.submit(tool, idempotency_key=KEY))
-        return commit(row, *args)  # type: ignore[arg-type]
+        return store(row, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(submitting, "_commit", slow)
+    monkeypatch.setattr(submitting, "store", slow)
     assert [customer.submit(tool, idempotency_key=KEY)] == quicker
     assert len(world.open_rows()) == holds(customer) == 1
     assert books.verify().differences == ()

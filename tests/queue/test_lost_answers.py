@@ -172,7 +172,7 @@ def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypat
 
 @pytest.fixture
 def me(monkeypatch: pytest.MonkeyPatch, db: None) -> process.Process:
-    monkeypatch.setattr(process, "STRAY_SECONDS", 0.0)
+    monkeypatch.setattr(process, "ORPHANED_SECONDS", 0.0)
     one = process.Process()
     one._beat()
     return one
@@ -198,7 +198,7 @@ def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: process.Process
     made = [customer.submit(tool) for _ in range(3)]
     running = [me.enter(factories.taken(Appetite(me.id))) for _ in made]
     invocations.cancel(customer.caller, running[0].task.id)
-    invocations.lost([row for row in invocations.in_hand(me.id) if row.id == running[1].task.id])
+    invocations.take_over(me.id, [running[1].task.token])
     me._beat()
     for each in running[:2]:
         with pytest.raises(Aborted):

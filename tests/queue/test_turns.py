@@ -93,7 +93,7 @@ def test_a_full_process_goes_on_with_the_tool_that_fills_it(
 def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
     me: process.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "STRAY_SECONDS", 0.0)
+    monkeypatch.setattr(process, "ORPHANED_SECONDS", 0.0)
     customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     made: list[object] = [customer.submit(one)]
     with monkeypatch.context() as patch:

@@ -64,14 +64,14 @@ def test_a_batch_during_which_the_database_goes_away_tells_of_what_was_accepted(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And does not wait for it again with each item that is left."""
-    tool, commit = factories.tool(), submitting._commit
+    tool, commit = factories.tool(), submitting.store
     asked: list[object] = []
 
     def failing(row: Any, *args: Any) -> Any:
         asked.append(row)
         return commit(row, *args) if len(asked) == 1 else away()
 
-    monkeypatch.setattr(submitting, "_commit", failing)
+    monkeypatch.setattr(submitting, "store", failing)
     items = [{"tool": tool.slug, "input": {"n": n}} for n in range(4)]
     told = http.post("/api/v1/invocations/batch", json={"items": items})
     assert told.status_code == 207

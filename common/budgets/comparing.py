@@ -1,0 +1,170 @@
+"""The gate beside the rows, figure by figure.
+
+Between a change of the rows and the word of it to the gate there is always a moment, so one look proves nothing: what
+is the same at two looks, a second apart, is not on its way any more. A difference is a string that says both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common.budgets.model import period_of
+from common.kit import clock, db, redis
+
+#: A gate with more fields is compared by its figures alone: to read it whole would stop Redis for a while.
+WHOLE_MOST = 20_000
+UNREADABLE = "it cannot be read"
+UNKNOWN_PERIOD = "the database does not know its period"
+_FIGURES = ("run", "epoch", "granted", "charged", "held", "active")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One account's hash as Redis has it; `holds` (id → "amount,place,since,moves") only when it was read whole."""
+
+    key: str
+    figures: Mapping[str, str]
+    size: int
+    holds: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        return self.size <= WHOLE_MOST
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is admitted by it; one without an epoch is rebuilt by the next submit."""
+        return "epoch" in self.figures
+
+    def number(self, figure: str) -> int:
+        return int(self.figures[figure])
+
+    def old_holds(self, older_than: float) -> dict[str, str]:
+        """Holds that were taken more than so many seconds ago: their rows are not on their way any more."""
+        horizon = clock.wall() - older_than
+        return {id_: value for id_, value in self.holds.items() if float(value.split(",")[2]) < horizon}
+
+
+def read(keys: Sequence[str]) -> list[Gate]:
+    """These gates, each as it is at one moment. Raises `redis.Unreachable`."""
+    with redis.reachable():
+        pipeline = redis.client().pipeline(transaction=False)
+        for key in keys:
+            pipeline.hlen(key)
+            pipeline.hmget(key, _FIGURES)
+        answers = pipeline.execute()
+        pipeline = redis.client().pipeline(transaction=False)
+        for key, size in zip(keys, answers[::2], strict=True):
+            if size <= WHOLE_MOST:
+                pipeline.hgetall(key)
+        whole = iter(pipeline.execute())
+    sizes = zip(keys, answers[::2], answers[1::2], strict=True)
+    return [_whole(key, next(whole)) if size <= WHOLE_MOST else _figures(key, size, said) for key, size, said in sizes]
+
+
+def _whole(key: str, fields: Mapping[str, str]) -> Gate:
+    holds = {name[2:]: value for name, value in fields.items() if name.startswith("h:")}
+    return Gate(key, {name: fields[name] for name in _FIGURES if name in fields}, len(fields), holds)
+
+
+def _figures(key: str, size: int, said: Sequence[str | None]) -> Gate:
+    return Gate(key, {name: value for name, value in zip(_FIGURES, said, strict=True) if value is not None}, size)
+
+
+# -- beside the rows -----------------------------------------------------------------------------------------------
+
+_BOOKS = text("""
+select p.id, p.epoch, period_charged(p.id, p.user_id) as charged,
+       (select coalesce(sum(g.tokens), 0) from grants g where g.period_id = p.id) as granted,
+       q.held, q.active, q.open
+  from periods p cross join lateral (
+         select coalesce(sum(q.held), 0) as held, count(q.place) as active, count(*) as open
+           from queue q where q.period_id = p.id) q
+ where p.id = any(:periods)
+""")
+_OPEN = text("select id, held, place is not null as placed from queue where id = any(:ids)")
+_OPEN_OF = text("select id, held, place is not null as placed from queue where period_id = :period")
+_CHARGED = text("select coalesce(sum(charged), 0) from invocations where id = any(:ids) and status <> 'open'")
+
+
+def suspects(gates: Collection[Gate], older_than: float) -> list[Gate]:
+    """Those that differ in a figure or in an old hold, whatever is on its way, or whose period is unknown.
+
+    One or two statements for all of them. Raises `db.Unreachable`.
+    """
+    periods = {gate.key: period_of(gate.key) for gate in gates}
+    old = {gate.key: gate.old_holds(older_than) for gate in gates}
+    with db.snapshot() as session:
+        books = {row.id: row for row in session.execute(_BOOKS, {"periods": list(periods.values())})}
+        ids = [UUID(id_) for holds in old.values() for id_ in holds]
+        rows = {str(row.id): row for row in session.execute(_OPEN, {"ids": ids})} if ids else {}
+
+    def suspect(gate: Gate) -> bool:
+        known = books.get(periods[gate.key])
+        return known is None or bool(_off(_said(gate), known)) or bool(_unlike(old[gate.key], rows))
+
+    return [gate for gate in gates if suspect(gate)]
+
+
+def differences(key: str, older_than: float) -> frozenset[str]:
+    """How one gate differs from the rows; what was only on its way is left out as far as the rows tell.
+
+    Raises `db.Unreachable`, `redis.Unreachable`.
+    """
+    gate = read([key])[0]
+    try:
+        return _differences(gate, older_than)
+    except (ValueError, KeyError, IndexError):
+        return frozenset({UNREADABLE})
+
+
+def _differences(gate: Gate, older_than: float) -> frozenset[str]:
+    with db.snapshot() as session:
+        books = session.execute(_BOOKS, {"periods": [period_of(gate.key)]}).one_or_none()
+        if books is None:
+            return frozenset({UNKNOWN_PERIOD})
+        if not gate.whole or not gate.known:
+            return _off(_said(gate), books)
+        rows = {str(row.id): row for row in session.execute(_OPEN_OF, {"period": books.id})}
+        ended = [UUID(id_) for id_ in gate.holds.keys() - rows.keys()]
+        unsettled = int(session.execute(_CHARGED, {"ids": ended}).scalar_one()) if ended else 0
+    said = _said(gate)
+    figures = {"epoch": said["epoch"], "granted": said["granted"], "charged": said["charged"] + unsettled}
+    missing = {f"no hold for {id_}" for id_ in rows.keys() - gate.holds.keys()}
+    return _off(figures, books) | _miscounted(gate) | missing | _unlike(gate.old_holds(older_than), rows)
+
+
+def _said(gate: Gate) -> dict[str, int]:
+    """What a gate says of itself; nothing when it has no epoch, because then it admits nothing."""
+    if not gate.known:
+        return {}
+    opened = len(gate.holds) if gate.whole else gate.size - len(gate.figures)
+    return {**{name: gate.number(name) for name in _FIGURES[1:]}, "open": opened}
+
+
+def _off(said: Mapping[str, int], books: Any) -> frozenset[str]:
+    """By how much each figure is off: the same number at two looks, however much is charged between them."""
+    off = {name: value - int(getattr(books, name)) for name, value in said.items()}
+    return frozenset(f"{name}: {by:+d}" for name, by in off.items() if by)
+
+
+def _miscounted(gate: Gate) -> frozenset[str]:
+    """A gate's own sums beside its own holds, which change together."""
+    holds = [hold.split(",") for hold in gate.holds.values()]
+    counted = {"held": sum(int(hold[0]) for hold in holds), "active": sum(hold[1] != "0" for hold in holds)}
+    return frozenset(f"{name}: {gate.number(name) - by:+d}" for name, by in counted.items() if gate.number(name) != by)
+
+
+def _unlike(holds: Mapping[str, str], rows: Mapping[str, Any]) -> frozenset[str]:
+    """Holds that have no open row, or one of another amount, or are in a place and their row is not, or the reverse."""
+    return frozenset(f"hold {id_}: {hold}" for id_, hold in holds.items() if not _as_its_row(hold, rows.get(id_)))
+
+
+def _as_its_row(hold: str, row: Any) -> bool:
+    amount, place, *_ = hold.split(",")
+    return row is not None and (int(amount), place != "0") == (row.held, row.placed)
