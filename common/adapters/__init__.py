@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from common.adapters import chat_completion, http_json, trial
 from common.adapters.exchange import Ids, ToolFailure, ToolResult
 from common.adapters.trial import Trial
+from common.kit import seam
 from common.kit.outbound import Call, Door
 from common.tools import Version
 
@@ -35,7 +36,8 @@ def call(
     door: Door, version: Version, value: Any, *, secret: str | None, ids: Ids, call: Call | None = None
 ) -> ToolResult:
     """Call a tool once, through the adapter of its version. Raises as `Adapter` says."""
-    return ADAPTERS[version.adapter](door, version, value, secret=secret, ids=ids, call=call)
+    send = partial(ADAPTERS[version.adapter], door, version, value, secret=secret, ids=ids, call=call)
+    return seam.passing("tool", ids, version, send)
 
 
 def try_out(door: Door, version: Version, value: Any, *, request_id: str) -> Trial:

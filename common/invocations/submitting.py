@@ -20,9 +20,8 @@ from common.errors import (
     RateLimited,
     ToolUnavailable,
 )
-from common.invocations import sql
+from common.invocations import sql, storing
 from common.invocations.model import Invocation, Order, Submitted
-from common.invocations.storing import store as store
 from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
 from common.standing import Caller
@@ -145,7 +144,7 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
             "request_hash": fingerprint,
         }
         failpoints.at("web.before_commit")
-        if times := store(row, purse, key):
+        if times := storing.store(row, purse, key):
             return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
         if replay := _replay(caller, tool_ref, order, fingerprint):
             return replay

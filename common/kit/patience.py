@@ -6,11 +6,14 @@ Unix socket, or behind a kernel that still acknowledges, would wait for ever.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
+
+from common.kit import seam
 
 T = TypeVar("T")
 
@@ -24,6 +27,9 @@ class Patient(psycopg.Connection[Any]):
     patience: float | None = SECONDS
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        return seam.passing("postgresql", gen, self, partial(self._wait, gen, interval, timeout))
+
+    def _wait(self, gen: PQGen[T], interval: float, timeout: float | None) -> T:
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except _WaitTimeout as error:

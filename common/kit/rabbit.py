@@ -17,7 +17,7 @@ from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 
-from common.kit import clock
+from common.kit import clock, seam
 
 SECONDS: Final = 2.0
 #: A count is believed for so long, plus what this process has sent since; when it forbids something, for less.
@@ -45,7 +45,8 @@ class Wire:
     def send(self, queue: str, publish: Callable[[Producer], object]) -> None:
         """Have `publish` send one message to `queue`. Raises `Unreachable`: whether it was sent is unknown then."""
         with self._bounded():
-            publish(self._open())
+            producer = self._open()
+            seam.passing("rabbitmq", queue, self._connection, lambda: publish(producer))
             self._sent[queue] += 1
 
     def waiting(self, queue: str, enough: int) -> int:

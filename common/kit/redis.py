@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from common.kit import metrics
+from common.kit import metrics, seam
 
 CONNECT_TIMEOUT = 1.0
 SOCKET_TIMEOUT = 2.0
@@ -27,6 +27,19 @@ LUA = Path(__file__).resolve().parent.parent / "lua"
 FAILURES = metrics.Counter("joyfull_redis_failures", "Exchanges with Redis that brought no answer")
 
 Client = redis.Redis
+
+
+class _Pipeline(redis.client.Pipeline):
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        return seam.passing("redis", self.command_stack, self, partial(super().execute, raise_on_error))
+
+
+class _Client(redis.Redis):
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        return seam.passing("redis", args, self, partial(super().execute_command, *args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class Unreachable(Exception):
@@ -62,7 +75,7 @@ def make_client(
         decode_responses=True,
         **tcp_only,
     )
-    return redis.Redis(connection_pool=pool)
+    return _Client(connection_pool=pool)
 
 
 def subscriber() -> Client:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from common import books, budgets, invocations
 from common.errors import BudgetExhausted, IdempotencyKeyReused, Invalid
-from common.invocations import submitting, sweeping
+from common.invocations import storing, submitting, sweeping
 from common.kit import clock
 from common.kit import db as database
 from common.kit import redis as redis_kit
@@ -141,16 +141,16 @@ def test_the_maker_of_a_key_gave_up(db: None) -> None:
 def test_a_wipe_between_the_maker_and_its_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the gate knows nothing of the key: the table decides."""
     customer, tool = factories.customer(), factories.tool()
-    store = submitting.store
+    store = storing.store
     quicker: list[object] = []
 
     def slow(row: object, *args: object) -> object:
-        monkeypatch.setattr(submitting, "store", store)
+        monkeypatch.setattr(storing, "store", store)
         redis_kit.client().flushall()
         quicker.append(customer.submit(tool, idempotency_key=KEY))
         return store(row, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(submitting, "store", slow)
+    monkeypatch.setattr(storing, "store", slow)
     assert [customer.submit(tool, idempotency_key=KEY)] == quicker
     assert len(world.open_rows()) == holds(customer) == 1
     assert books.verify().differences == ()

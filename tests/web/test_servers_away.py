@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from common import invocations, keys
 from common.audit import OPERATOR
-from common.invocations import submitting
+from common.invocations import storing
 from common.kit import db as database
 from common.settings import Settings
 from tests import factories
@@ -64,14 +64,14 @@ def test_a_batch_during_which_the_database_goes_away_tells_of_what_was_accepted(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And does not wait for it again with each item that is left."""
-    tool, commit = factories.tool(), submitting.store
+    tool, commit = factories.tool(), storing.store
     asked: list[object] = []
 
     def failing(row: Any, *args: Any) -> Any:
         asked.append(row)
         return commit(row, *args) if len(asked) == 1 else away()
 
-    monkeypatch.setattr(submitting, "store", failing)
+    monkeypatch.setattr(storing, "store", failing)
     items = [{"tool": tool.slug, "input": {"n": n}} for n in range(4)]
     told = http.post("/api/v1/invocations/batch", json={"items": items})
     assert told.status_code == 207

@@ -1,0 +1,49 @@
+"""The explorer's own connections to the private servers, and start states that are built once for each process."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from common import boot
+from common.budgets import watching
+from common.kit import db as database
+from common.kit import redis
+from common.settings import Settings
+from tests.explorer import director as stage
+from tests.explorer.world import STATES, Keeper
+
+#: Whoever waits for a lock of somebody that is stopped would wait for ever: it is told so soon instead.
+LOCK_MS = 60
+
+
+@pytest.fixture(scope="session")
+def _keeper(settings: Settings, _connected: None) -> Iterator[Keeper]:
+    keeper = Keeper(settings.database_url, settings.redis_url)
+    yield keeper
+    keeper.close()
+
+
+@pytest.fixture
+def keeper(db: None, _keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
+    """All start states, on a database and a Redis that belong to this test process alone."""
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_MS", LOCK_MS)
+    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
+    boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
+    before = stage.memories()
+    for path in redis.LUA.glob("*.lua"):
+        redis.client().script_load(path.read_text(encoding="utf-8"))
+    for state in STATES:
+        if not _keeper.knows(state):
+            _keeper.empty()
+            stage.remember(stage.fresh_memory())
+            _keeper.build(state, stage.memories)
+    gc.collect()
+    gc.disable()
+    yield _keeper
+    gc.enable()
+    stage.remember(before)
+    boot.connect(settings, process="test", pool_size=20)

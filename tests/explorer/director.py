@@ -1,0 +1,271 @@
+"""Who may go on: actors that run verbs, stopped at their exchanges with the outside, and the faults that happen there.
+
+One operating-system thread: each actor is a greenlet, and the director lets one of them go on at a time, so a schedule
+always runs in the same way. An actor has the memories of a process of its own, and a clock whose time passes only in
+`sleep`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import psycopg
+import redis as redis_py
+from greenlet import getcurrent, greenlet
+from psycopg.pq import TransactionStatus
+
+from common import breakers, jobs
+from common.invocations import running, sweeping
+from common.kit import clock, redis, seam
+from common.subscriptions import terms
+
+#: The modules: their packages export functions of the same names.
+catalogue: Any = import_module("common.tools.catalogue")
+gate: Any = import_module("common.budgets.gate")
+#: psycopg's own housekeeping: nothing of ours, and nothing on the wire when there is no transaction.
+_HOUSEKEEPING = {"_set_autocommit_gen", "_set_isolation_level_gen", "_set_read_only_gen", "_set_deferrable_gen"}
+_WRITES = re.compile(r"\b(insert\s+into|update|delete\s+from)\b", re.IGNORECASE)
+_TABLE = re.compile(r"\b(?:from|join|into|update)\s+(?:only\s+)?([a-z_]+)", re.IGNORECASE)
+_READING = {"GET", "MGET", "HGET", "HMGET", "HGETALL", "EXISTS", "HEXISTS", "HLEN", "SCAN", "LLEN", "INFO", "TIME"}
+FAULTS = ("wait", "freeze", "lost", "cut", "refused", "late", "stuck", "dies")
+
+
+class Died(BaseException):
+    """The process of this actor is dead: nothing that it does from here on reaches anybody."""
+
+
+class VirtualClock(clock.Clock):
+    """Time passes only while somebody sleeps; keys in Redis that would have expired meanwhile do."""
+
+    def __init__(self, age: Callable[[float], None]) -> None:
+        self.passed = 0.0
+        self._age = age
+        self._owed = 0.0
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.passed
+
+    def sleep(self, seconds: float) -> None:
+        self.passed += seconds
+        self._owed += seconds
+        if self._owed >= 0.25:
+            owed, self._owed = self._owed, 0.0
+            self._age(owed)
+
+    def wall(self) -> float:
+        return time.time() + self.passed
+
+
+# -- what a process remembers ------------------------------------------------------------------------------------
+
+
+def fresh_memory() -> dict[str, Any]:
+    return {"terms": {}, "tools": {}, "widths": {}, "told": set(), "back": 0.0, "after": None, "quiet": 0.0}
+
+
+def memories() -> dict[str, Any]:
+    return {
+        "terms": terms._terms,
+        "tools": catalogue._known,
+        "widths": gate._widths,
+        "told": running._told,
+        "back": running._Looked.back,
+        "after": sweeping._Round.after,
+        "quiet": jobs._State.quiet_until,
+    }
+
+
+def remember(what: dict[str, Any]) -> None:
+    terms._terms, catalogue._known, gate._widths = what["terms"], what["tools"], what["widths"]
+    running._told, running._Looked.back = what["told"], what["back"]
+    if what["after"] is not None:
+        sweeping._Round.after = what["after"]
+    jobs._State.quiet_until = what["quiet"]
+    breakers._view.forget()
+
+
+def copy_of(memory: dict[str, Any]) -> dict[str, Any]:
+    """The same memory, for an actor to change."""
+    return {name: value.copy() if isinstance(value, dict | set) else value for name, value in memory.items()}
+
+
+@dataclass(slots=True)
+class Step:
+    """One exchange of a verb: what was sent, whether it changes something that others see, and what it touches."""
+
+    server: str
+    what: str
+    changes: bool
+    touches: frozenset[str]
+    plain: bool  # one statement that is its own transaction, or one command
+
+
+@dataclass(slots=True)
+class Actor:
+    """A verb on its way. `stop_at`: its exchange, from 1, at which the director is asked."""
+
+    name: str
+    work: Callable[[Actor], object]
+    memory: dict[str, Any] = field(default_factory=fresh_memory)
+    stop_at: int = 0
+    on_stop: Callable[[Actor, Step, Any, Any, Callable[[], Any]], Any] | None = None
+    after_next: Callable[[], None] | None = None
+    steps: list[Step] = field(default_factory=list)
+    dead: bool = False
+    frame: Any = None
+    error: BaseException | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.frame is not None and bool(self.frame.dead)
+
+
+class Director:
+    """Installs itself at the seam; everything that no actor does passes untouched."""
+
+    def __init__(self, call_tool: Callable[[Any, Any], Any]) -> None:
+        self.actors: dict[greenlet, Actor] = {}
+        self._call_tool = call_tool
+        self._scripts = {redis._source(path.stem)[1]: path.stem for path in redis.LUA.glob("*.lua")}
+        self._wrote: dict[int, set[str]] = {}
+        self.pids: set[int] = set()
+
+    def start(self, actor: Actor) -> None:
+        """Let an actor go until it stops or is over. Comes back to whoever called."""
+
+        def life() -> None:
+            try:
+                actor.work(actor)
+            except Died:
+                pass
+            except BaseException as error:  # noqa: BLE001 - handed to the schedule, which judges it
+                actor.error = error
+
+        actor.frame = greenlet(life, parent=getcurrent())
+        self.actors[actor.frame] = actor
+        self.go_on(actor)
+
+    def go_on(self, actor: Actor) -> None:
+        if actor.frame.dead:
+            return
+        before = memories()
+        remember(actor.memory)
+        actor.frame.parent = getcurrent()
+        actor.frame.switch()
+        actor.memory = memories()
+        remember(before)
+
+    @staticmethod
+    def pause() -> None:
+        """Called by an actor that stops: back to whoever let it go."""
+        frame = getcurrent()
+        frame.parent.switch()
+
+    def hook(self, server: str, what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        actor = self.actors.get(getcurrent())
+        if server == "tool":
+            do = lambda: self._call_tool(what, on)  # noqa: E731
+        if actor is None:
+            return do()
+        if actor.dead:
+            _break(on)
+            raise Died
+        step = self._step(server, what, on)
+        if step is None:
+            return do()
+        actor.steps.append(step)
+        if len(actor.steps) == actor.stop_at and actor.on_stop is not None:
+            return actor.on_stop(actor, step, what, on, do)
+        release, actor.after_next = actor.after_next, None
+        try:
+            return do()
+        finally:
+            if release is not None:
+                release()
+
+    # -- reading an exchange ---------------------------------------------------------------------------------------
+
+    def _step(self, server: str, what: Any, on: Any) -> Step | None:
+        if server == "postgresql":
+            return self._statement(what, on)
+        if server == "redis":
+            return self._commands([what] if isinstance(what, tuple) else [command for command, _ in what])
+        return Step(server, server, changes=server == "tool", touches=frozenset({server}), plain=True)
+
+    def _statement(self, gen: Any, on: Any) -> Step | None:
+        name = gen.gi_code.co_name
+        idle = on.pgconn.transaction_status == TransactionStatus.IDLE
+        self.pids.add(on.pgconn.backend_pid)
+        if name in _HOUSEKEEPING or (name in ("_commit_gen", "_rollback_gen") and idle):
+            return None
+        if name in ("_commit_gen", "_rollback_gen"):
+            wrote = frozenset(self._wrote.pop(id(on), ()))
+            commits = name == "_commit_gen"
+            return Step("postgresql", name[1:-4], bool(wrote) and commits, wrote if commits else frozenset(), False)
+        query = gen.gi_frame.f_locals.get("query", "")
+        sent = query.decode() if isinstance(query, bytes) else str(query)
+        writes, alone = bool(_WRITES.search(sent)), bool(on.autocommit)
+        tables = frozenset(f"{'w' if writes else 'r'}:{table.lower()}" for table in _TABLE.findall(sent))
+        if writes and not alone:
+            self._wrote.setdefault(id(on), set()).update(tables)
+        return Step("postgresql", " ".join(sent.split()), writes and alone, tables, alone)
+
+    def _commands(self, commands: list[tuple[Any, ...]]) -> Step:
+        names = [str(command[0]).upper() for command in commands]
+        said, keys = [], set()
+        for name, command in zip(names, commands, strict=True):
+            script = self._scripts.get(str(command[1])) if name == "EVALSHA" else None
+            said.append(script or name)
+            first = command[3] if name == "EVALSHA" else (command[1] if len(command) > 1 else "")
+            keys.add(f"k:{str(first).partition(':')[0]}")
+        reads = all(name in _READING for name in names)
+        return Step("redis", " ".join(said), not reads, frozenset(keys), plain=True)
+
+
+# -- faults ------------------------------------------------------------------------------------------------------
+
+
+def _break(on: Any) -> None:
+    if isinstance(on, psycopg.Connection):
+        with suppress(psycopg.Error):
+            on.pgconn.finish()
+
+
+def lost_answer(on: Any) -> Exception:
+    """The connection is gone, and nobody knows what was done."""
+    _break(on)
+    if isinstance(on, psycopg.Connection):
+        return psycopg.OperationalError("the connection was closed")
+    return redis_py.ConnectionError("the connection was closed")
+
+
+def refusal(on: Any, step: Step) -> Exception:
+    """The server says no; to a COMMIT it says so after it has rolled back."""
+    if isinstance(on, psycopg.Connection):
+        if step.what == "commit":
+            on.pgconn.exec_(b"rollback")
+        return psycopg.errors.DeadlockDetected("deadlock detected")
+    return redis_py.exceptions.BusyLoadingError("Redis is loading the dataset in memory")
+
+
+def statement_of(gen: Any) -> tuple[bytes, list[Any]]:
+    """The statement that a psycopg generator is about to send, and its parameters."""
+    local = gen.gi_frame.f_locals
+    return local["query"], list(local.get("params") or [])
+
+
+@contextmanager
+def installed(director: Director, virtual: VirtualClock) -> Iterator[None]:
+    before = clock.use(virtual)
+    seam.install(director.hook)
+    try:
+        yield
+    finally:
+        seam.install(None)
+        clock.use(before)

@@ -1,0 +1,108 @@
+"""What must hold after every run, by SQL and HGETALL of its own: nothing here calls the product's own checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.explorer.world import COST, Keeper, World
+
+_BOOKS = """
+select p.id::text, p.user_id::text, p.epoch, pl.max_concurrency,
+       (select coalesce(sum(tokens), 0) from grants g where g.period_id = p.id)::bigint,
+       (select coalesce(sum(tokens_used), 0) from usage_logs u where u.period_id = p.id)::bigint,
+       (select coalesce(sum(held), 0) from queue q where q.period_id = p.id)::bigint,
+       (select count(*) from queue q where q.period_id = p.id and q.place is not null),
+       (select count(*) from queue q where q.period_id = p.id and q.token is not null),
+       (select count(*) from queue q where q.period_id = p.id)
+  from periods p join plans pl on pl.id = p.plan_id
+"""
+_ROWS = """
+select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.idempotent,
+       (select count(*) from usage_logs u where u.invocation_id = i.id),
+       (select coalesce(sum(u.tokens_used), 0) from usage_logs u where u.invocation_id = i.id)::bigint,
+       (select count(*) from events e where e.invocation_id = i.id
+         and e.type not in ('invocation.queued', 'invocation.running'))
+  from invocations i join tool_versions v on v.id = i.tool_version_id left join queue q on q.id = i.id
+"""
+
+
+def broken(world: World, keeper: Keeper, *, settled: bool) -> list[str]:
+    """What does not hold; `settled`: nothing is under way any more, and everything has been repaired."""
+    found = list(world.seen.problems)
+    found += _budgets(keeper, settled=settled)
+    found += _invocations(world, keeper, settled=settled)
+    return found
+
+
+def _budgets(keeper: Keeper, *, settled: bool) -> list[str]:
+    found, known = [], set()
+    for period, user, epoch, most, granted, charged, held, placed, running, opened in keeper.connection.execute(_BOOKS):
+        known.add(f"budget:{{{user}}}:{period}")
+        if granted < charged + held:
+            found.append(f"overspent: granted {granted}, charged {charged}, held {held}")
+        if most is not None and running > most:
+            found.append(f"{running} at work, {most} allowed")
+        if settled and opened:
+            found.append(f"{opened} left open")
+        if settled:
+            found += _gate(_fields(keeper, period, user), epoch, [granted, charged, held, placed])
+    if settled:
+        found += [f"unknown gate {key!r}" for key in map(_text, keeper.redis.keys("budget:*")) if key not in known]
+    return found
+
+
+def _fields(keeper: Keeper, period: str, user: str) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in keeper.redis.hgetall(f"budget:{{{user}}}:{period}").items()}
+
+
+def _gate(fields: dict[str, str], epoch: int, rows: list[int]) -> list[str]:
+    if "epoch" not in fields:
+        return []  # unknown: the next submit rebuilds it
+    if int(fields["epoch"]) != epoch:
+        return [f"the gate has epoch {fields['epoch']}, the rows {epoch}"]
+    says = [int(fields[name]) for name in ("granted", "charged", "held", "active")]
+    holds = sum(int(value.split(",")[0]) for name, value in fields.items() if name.startswith("h:"))
+    return [f"gate {says}, holds {holds}, rows {rows}"] if says != rows or holds != rows[2] else []
+
+
+def _invocations(world: World, keeper: Keeper, *, settled: bool) -> list[str]:
+    found: list[str] = []
+    rows = keeper.connection.execute(_ROWS).fetchall()
+    by_request: dict[str, list[Any]] = {}
+    for row in rows:
+        by_request.setdefault(row[1], []).append(row)
+        found += _one(row, world.seen.calls[row[0]], settled=settled)
+    ids = {row[0]: row for row in rows}
+    found += [f"{name}: {len(of)} invocations of one request" for name, of in by_request.items() if len(of) > 1]
+    accepted = {told.request for told in world.seen.told if told.answer == "id"}
+    for told in world.seen.told:
+        if told.answer == "id" and told.id not in ids:
+            found.append(f"{told.request}: told an id that does not exist")
+        if told.answer == "no" and told.request not in accepted and told.request in by_request:
+            found.append(f"{told.request}: told no ({told.why}), but there is a row")
+    for id_ in world.seen.canceled:
+        if ids[id_][2] != "canceled":
+            found.append(f"told canceled, but it is {ids[id_][2]}")
+    return found
+
+
+def _one(row: Any, calls: int, *, settled: bool) -> list[str]:
+    id_, request, status, charged, queued, idempotent, usage, used, ends = row
+    found = []
+    if calls > 1 and not idempotent:
+        found.append(f"{request}: called {calls} times")
+    if (status == "open") != queued:
+        found.append(f"{request}: {status}, in the queue: {queued}")
+    if status != "open":
+        due = COST if status == "succeeded" else 0
+        if (charged, used, usage, ends) != (due, due, 1, 1):
+            found.append(f"{request} {status}: charged {charged} {used}, usage rows {usage}, end events {ends}")
+        if status == "succeeded" and not calls:
+            found.append(f"{request}: succeeded without a call")
+    elif settled:
+        found.append(f"{request} ({id_}) never ended")
+    return found
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,151 @@
+"""Which schedules there are: every exchange of every verb, every fault that means something there, every other verb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.explorer import director as stage
+from tests.explorer.director import Actor, Director, Step, VirtualClock
+from tests.explorer.search import Schedule
+from tests.explorer.verbs import VERBS, WITH_TASK
+from tests.explorer.world import Keeper
+
+#: What may happen to a task and to the places of an account; what accounts and admins do is explored in `exact`.
+_WORK = (
+    "submit", "work", "wake", "retry", "give back", "cancel", "take over", "lost", "place", "park",
+    "free orphans", "rebuild", "wipe", "plan edit",
+)  # fmt: skip
+_ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "wipe", "tool edit")
+#: What the one thread that has a task may do with it: never two of these at once.
+_ONE_THREAD = {"wake", "retry", "give back"}
+VERBS_OF = {
+    "exact": tuple(verb for verb in VERBS if verb not in WITH_TASK),
+    "in-hand": _WORK,
+    "once": _ONCE,
+    "once-in-hand": _ONCE,
+    "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work"),
+}
+#: After a fault of which nothing is left, only these can tell it from its never having begun.
+FEW = ("submit", "wipe", "grant", "rebuild")
+#: What those who come to a dead process's leavings do with them.
+AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lost", "tool edit")
+
+
+#: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
+NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "batch"}
+#: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
+ENDS_IN_REBUILD = {"upgrade", "take back"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A verb's exchanges in one state when nothing disturbs it, and what they read and change, by name."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return frozenset().union(*map(reads, self.steps))
+
+    @property
+    def writes(self) -> frozenset[str]:
+        return frozenset().union(*map(writes, self.steps))
+
+    @property
+    def wipes(self) -> bool:
+        return any(step.what == "FLUSHALL" for step in self.steps)
+
+
+def reads(step: Step) -> frozenset[str]:
+    """Tables, and kinds of keys in Redis, that an exchange looks at or changes."""
+    return frozenset(name[2:] for name in step.touches)
+
+
+def writes(step: Step) -> frozenset[str]:
+    """Those that it changes, or will have changed when its transaction commits."""
+    return frozenset(name[2:] for name in step.touches if step.changes or name.startswith("w:"))
+
+
+def watch(keeper: Keeper, state: str, verb: str) -> Seen:
+    """Run a verb undisturbed and note its exchanges."""
+    world = keeper.restore(state)
+    director = Director(world.call_tool)
+    actor = Actor("A", lambda _: VERBS[verb](world, "A"), memory=stage.copy_of(world.memory))
+    with stage.installed(director, VirtualClock(keeper.age)):
+        director.start(actor)
+    assert actor.error is None, f"{state}/{verb} failed undisturbed: {actor.error!r}"
+    return Seen(tuple(actor.steps))
+
+
+def one_stop(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedule]:
+    """All schedules in which `first` stops once and another verb runs whole in the gap."""
+    if first in NOT_FIRST:
+        return
+    others = [verb for verb in _others(state, first) if _related(seen[first], seen[verb])]
+    for number, step in enumerate(_own(first, seen[first].steps), 1):
+        near = [verb for verb in others if _meets(step, seen[verb])]
+        for fault, verbs in _faults(step, near, others):
+            for verb in verbs:
+                yield Schedule(state, first, number, fault, verb)
+
+
+def two_stops(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedule]:
+    """All in which the other stops too, after it has changed something, and ends after the first has."""
+    if first in NOT_FIRST:
+        return
+    for number, step in enumerate(_own(first, seen[first].steps), 1):
+        for verb in _others(state, first):
+            if not _meets(step, seen[verb]):
+                continue
+            for stop, before in enumerate(seen[verb].steps, 2):
+                if before.changes and stop <= len(seen[verb].steps):
+                    yield Schedule(state, first, number, "wait", verb, stop)
+                    if step.changes and step.server != "tool":
+                        yield Schedule(state, first, number, "lost", verb, stop)
+
+
+def _others(state: str, first: str) -> list[str]:
+    return [verb for verb in VERBS_OF[state] if not {first, verb} <= _ONE_THREAD]
+
+
+def _own(verb: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The exchanges of a verb, without a rebuild at its end that is explored elsewhere."""
+    if verb not in ENDS_IN_REBUILD:
+        return steps
+    begins = next((number for number, step in enumerate(steps) if step.what == "SET"), len(steps))
+    return steps[:begins]
+
+
+def _faults(step: Step, near: list[str], others: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """The faults that mean something at an exchange, each with the verbs that can tell.
+
+    To run before one exchange or before the next is the same for a verb that has nothing to do with what is between
+    (`near`: those that have). What is done and not answered, or done late, may be met by anybody (`others`).
+    """
+    few = [verb for verb in others if verb in FEW]
+    yield "wait", near
+    if step.server == "tool":
+        yield "freeze", near
+        return
+    yield "cut", few
+    if not step.changes or step.what == "ring":
+        return
+    yield "freeze", near
+    yield "lost", others
+    yield "refused", few
+    yield "dies", [verb for verb in others if verb in AFTER_DEATH]
+    if step.plain:
+        yield "late", near
+        if step.server == "postgresql" and "periods" in reads(step):
+            yield "stuck", others
+
+
+def _related(one: Seen, other: Seen) -> bool:
+    """Whether one of them changes what the other looks at. (A wiped Redis concerns everybody.)"""
+    return other.wipes or bool(one.writes & other.reads or other.writes & one.reads)
+
+
+def _meets(step: Step, other: Seen) -> bool:
+    wiped = other.wipes and step.server == "redis"
+    return wiped or bool(writes(step) & other.reads or reads(step) & other.writes)

@@ -1,0 +1,284 @@
+"""One run of one schedule, and the list of schedules.
+
+A schedule is one line: `exact/submit+key/5/lost/grant` means: in the state `exact`, the verb `submit+key` comes to its
+fifth exchange; that is carried out and its answer is lost; in the gap `grant` runs whole; then the first goes on. With
+`@2` at its end the second verb stops before its own second exchange, and ends after the first has. Afterwards somebody
+submits until refused, then everything is repaired and run to its end, and the oracle looks after each of the two.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+from psycopg.generators import execute as _execute  # noqa: F401 - the C or Python one, whichever is installed
+
+from common import budgets, invocations
+from common.invocations import Appetite, sweeping
+from common.kit import apart, db
+from common.kit.clock import uuid7
+from tests.explorer import director as stage
+from tests.explorer import oracle
+from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
+from tests.explorer.verbs import TROUBLE, VERBS
+from tests.explorer.world import Keeper
+from worker import runner
+
+FILL = 8
+ROUNDS = 8
+_RELEASE_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What happens in one run; `fault` "none" with `step` 0: the first verb undisturbed, then the second."""
+
+    state: str
+    first: str
+    step: int
+    fault: str
+    second: str
+    second_step: int = 0
+
+    def __str__(self) -> str:
+        rest = f"@{self.second_step}" if self.second_step else ""
+        return f"{self.state}/{self.first}/{self.step}/{self.fault}/{self.second}{rest}"
+
+    @classmethod
+    def read(cls, line: str) -> Schedule:
+        state, first, step, fault, second = line.split("/")
+        second, _, second_step = second.partition("@")
+        return cls(state, first, int(step), fault, second, int(second_step or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a schedule broke: enough to run it again, and to read what happened."""
+
+    schedule: Schedule
+    statement: str
+    told: tuple[str, ...]
+    broken: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.schedule}\n  at: {self.statement[:160]}\n  told: {self.told}\n  broken: {self.broken}"
+
+
+class Run:
+    """One schedule, from its start state to the oracle's last look."""
+
+    def __init__(self, keeper: Keeper, schedule: Schedule) -> None:
+        self.keeper, self.schedule = keeper, schedule
+        self.world = keeper.restore(schedule.state)
+        self.director = Director(self.world.call_tool)
+        self.first = Actor(
+            "A", lambda _: VERBS[schedule.first](self.world, "A"), memory=stage.copy_of(self.world.memory)
+        )
+        self.first.stop_at, self.first.on_stop = schedule.step, self._stop
+        self.second = Actor("B", lambda _: VERBS[schedule.second](self.world, "B"))
+        self.second.stop_at, self.second.on_stop = schedule.second_step, self._stop_second
+        self.statement = ""
+        self.afterwards: list[Callable[[], None]] = []
+
+    def __call__(self) -> Finding | None:
+        failures = _failures()
+        virtual = VirtualClock(self.keeper.age)
+        with stage.installed(self.director, virtual):
+            self.director.start(self.first)
+            for each in self.afterwards:
+                each()
+            if self.second.frame is None:
+                self.director.start(self.second)
+            self.director.go_on(self.second)
+            self._judge_errors()
+            self._clear_away()
+            broken = self._fill_and_look() + self._settle_and_look()
+        if _failures() > failures:
+            broken.append("an item of periodic work failed")
+        if not broken:
+            return None
+        told = tuple(f"{told.request}: {told.answer} {told.why}".strip() for told in self.world.seen.told)
+        return Finding(self.schedule, self.statement, told, tuple(broken))
+
+    # -- stops ---------------------------------------------------------------------------------------------------
+
+    def _stop(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        self.statement = step.what
+        return getattr(self, f"_{self.schedule.fault}")(actor, step, what, on, do)
+
+    def _stop_second(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
+        self.director.pause()
+        return do()
+
+    def _gap(self) -> None:
+        self.director.start(self.second)
+
+    def _none(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
+        return do()
+
+    def _wait(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
+        self._gap()
+        return do()
+
+    def _freeze(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
+        self._gap()
+        self._settle()
+        return do()
+
+    def _lost(self, _actor: Actor, _step: Step, _what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        with suppress(Exception):
+            do()
+        error = stage.lost_answer(on)
+        self._gap()
+        raise error
+
+    def _cut(self, _actor: Actor, _step: Step, _what: Any, on: Any, _do: Callable[[], Any]) -> Any:
+        error = stage.lost_answer(on)
+        self._gap()
+        raise error
+
+    def _refused(self, _actor: Actor, step: Step, _what: Any, on: Any, _do: Callable[[], Any]) -> Any:
+        self._gap()
+        raise stage.refusal(on, step)
+
+    def _dies(self, actor: Actor, _step: Step, _what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        with suppress(Exception):
+            do()
+        actor.dead = True
+        stage.lost_answer(on)
+        raise Died
+
+    def _late(self, _actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        """Given up by the client; the server carries it out when the first verb is over."""
+        if step.server == "redis":
+            self.afterwards.append(lambda: _quietly(do))
+        else:
+            query, parameters = stage.statement_of(what)
+            self.afterwards.append(lambda: _quietly(lambda: self._raw(query, parameters)))
+        error = stage.lost_answer(on)
+        self._gap()
+        raise error
+
+    def _raw(self, query: bytes, parameters: list[Any]) -> None:
+        psycopg.RawCursor(self.keeper.connection).execute(query, parameters)
+
+    def _stuck(self, actor: Actor, _step: Step, what: Any, on: Any, _do: Callable[[], Any]) -> Any:
+        """Sent, and waiting for the period's row, which a third session has; it lets go after the next exchange."""
+        blocker = psycopg.connect(self.keeper.connection.info.dsn)
+        blocker.execute("select 1 from periods where id = %s for update", (self.world.customer.period_id,))
+        pid = on.pgconn.backend_pid
+        on.pgconn.exec_(b"set lock_timeout = 0; set statement_timeout = 0")
+        waits = _send(what, on, lambda: self._waits_for_lock(pid))
+        error = stage.lost_answer(on)
+
+        def let_go() -> None:
+            blocker.rollback()
+            blocker.close()
+            if waits:
+                self._wait_until_gone(pid)
+
+        actor.after_next = let_go
+        self.afterwards.append(lambda: None if blocker.closed else let_go())
+        self._gap()
+        raise error
+
+    def _waits_for_lock(self, pid: int) -> bool:
+        query = "select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+        return self.keeper.connection.execute(query, (pid,)).fetchone() is not None
+
+    def _wait_until_gone(self, pid: int) -> None:
+        for _ in range(_RELEASE_MS):
+            query = "select 1 from pg_stat_activity where pid = %s and state = 'active'"
+            if not self.keeper.connection.execute(query, (pid,)).fetchone():
+                return
+            select.select([], [], [], 0.001)
+        self.world.seen.problems.append("a released statement did not end")
+
+    # -- afterwards ----------------------------------------------------------------------------------------------
+
+    def _judge_errors(self) -> None:
+        for actor in (self.first, self.second):
+            if actor.error is not None and not isinstance(actor.error, TROUBLE):
+                self.world.seen.problems.append(f"{actor.name} raised {actor.error!r}")
+            actor.error = None
+
+    def _clear_away(self) -> None:
+        if self.first.dead or db.engine().pool.checkedout():  # type: ignore[attr-defined]
+            db.engine().dispose()
+            self.keeper.dismiss(self.director.pids)
+
+    def _fill_and_look(self) -> list[str]:
+        stage.remember(stage.fresh_memory())
+        for number in range(FILL):
+            self.world.submit(f"fill-{number}")
+            if self.world.seen.told[-1].answer != "id":
+                break
+        return oracle.broken(self.world, self.keeper, settled=False)
+
+    def _settle_and_look(self) -> list[str]:
+        self._settle()
+        return oracle.broken(self.world, self.keeper, settled=True)
+
+    def _settle(self) -> None:
+        """Every worker is dead; the sweeps do what they do; a new worker takes everything to its end."""
+        before = stage.memories()
+        stage.remember(stage.fresh_memory())
+        try:
+            self._repair_and_work()
+        except Exception as error:  # noqa: BLE001 - whatever a repair raises is a finding
+            self.world.seen.problems.append(f"settling raised {error!r}")
+        stage.remember(before)
+
+    def _repair_and_work(self) -> None:
+        self.keeper.connection.execute("delete from processes")
+        worker = uuid7()
+        for _ in range(ROUNDS):
+            self.keeper.connection.execute(
+                "update queue set due_at = now() - interval '5 s' where due_at > now() - interval '5 s'"
+            )
+            sweeping.bury_the_dead()
+            sweeping.expire()
+            sweeping.place_waiting([])
+            sweeping.lift_stragglers()
+            budgets.free_orphans(older_than=-1)
+            invocations.pulse(worker, name="last", progress=True, stopping=False)
+            appetite = Appetite(worker, hungry=False)
+            while task := invocations.claim(appetite):
+                runner.run(self.world.me, task, partial(Appetite, worker, hungry=False))
+            if not self.keeper.connection.execute("select 1 from queue").fetchone():
+                break
+        budgets.free_orphans(older_than=-1)
+
+
+def _quietly(do: Callable[[], object]) -> None:
+    with suppress(Exception):
+        do()
+
+
+def _failures() -> float:
+    return sum(
+        sample.value
+        for metric in apart.FAILURES.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    )
+
+
+def _send(gen: Any, on: Any, waits: Callable[[], bool]) -> bool:
+    """Send what `gen` has to send, and leave it when the server waits for a lock. False: it was done before."""
+    try:
+        wanted = next(gen)
+        for _ in range(1_000):
+            read, write, _ = select.select([on.fileno()], [on.fileno()] if wanted & 2 else [], [], 0.005)
+            if read or write:
+                wanted = gen.send((1 if read else 0) | (2 if write else 0))
+            elif waits():
+                return True
+    except (StopIteration, psycopg.Error):
+        pass
+    return False

@@ -1,0 +1,189 @@
+"""Everything that may happen, as one function each: what an actor does in a world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from common import budgets, invocations, subscriptions
+from common.audit import OPERATOR
+from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired
+from common.invocations import Appetite, sweeping
+from common.kit import db, redis
+from common.kit.clock import uuid7
+from common.subscriptions import plans
+from common.tools import editing
+from tests import factories
+from tests.explorer.world import World, add_foreign_gate
+from worker import runner
+
+Verb = Callable[[World, str], object]
+
+#: What a client, an admin or a sweep may meet when servers fail: answered with 503, or tried again by the next sweep.
+TROUBLE = (db.Unreachable, redis.Unreachable, DependencyUnavailable)
+#: And what an account's own state may answer.
+REFUSED = (Conflict, NotFound, SubscriptionRequired, AlreadyFinished)
+
+
+def submit(world: World, name: str) -> None:
+    world.submit(name)
+
+
+def submit_with_key(world: World, name: str) -> None:
+    world.submit(f"keyed-{name}", key=name)
+
+
+def submit_same_key(world: World, _name: str) -> None:
+    """The key that the other one uses (its name is A)."""
+    world.submit("keyed-A", key="A")
+
+
+def batch(world: World, name: str) -> None:
+    for number in range(2):
+        world.submit(f"{name}-{number}")
+
+
+def claim_and_complete(world: World, _name: str) -> None:
+    """A worker that is new to the books takes whatever is due, and runs it."""
+    worker = uuid7()
+    invocations.pulse(worker, name="new", progress=True, stopping=False)
+    task = invocations.claim(Appetite(worker))
+    if task is not None:
+        runner.run(world.me, task, lambda: Appetite(worker, hungry=False))
+
+
+def wake(world: World, _name: str) -> None:
+    """The worker that has a task goes on with it."""
+    if world.task is not None:
+        runner.run(world.me, world.task, lambda: Appetite(world.me.id, hungry=False))
+
+
+def retry(world: World, _name: str) -> None:
+    if world.task is not None:
+        invocations.retry_later(world.task, factories.BAD, 0.0, Appetite(world.me.id, hungry=False))
+
+
+def give_back(world: World, _name: str) -> None:
+    if world.task is not None:
+        invocations.give_back(world.task)
+
+
+def cancel(world: World, _name: str) -> None:
+    first = next(told.id for told in world.seen.told if told.id)
+    with suppress(*REFUSED):
+        if invocations.cancel(world.customer.caller, first):
+            world.seen.canceled.append(first)
+
+
+def take_over(world: World, _name: str) -> None:
+    """A process picks up what it has by the books and works on in no thread."""
+    invocations.take_over(world.me.id, [row.token for row in invocations.in_hand(world.me.id)])
+
+
+def grant(world: World, _name: str) -> None:
+    subscriptions.grant(world.customer.user_id, 10, reason="more", actor=world.admin)
+
+
+def take_back(world: World, _name: str) -> None:
+    with suppress(*REFUSED):
+        subscriptions.grant(world.customer.user_id, -10, reason="less", actor=world.admin)
+
+
+def upgrade(world: World, _name: str) -> None:
+    with suppress(*REFUSED):
+        subscriptions.subscribe(world.customer.user_id, world.bigger)
+
+
+def downgrade(world: World, _name: str) -> None:
+    with suppress(*REFUSED):
+        subscriptions.subscribe(world.customer.user_id, world.smaller)
+
+
+def unsubscribe(world: World, _name: str) -> None:
+    with suppress(*REFUSED):
+        subscriptions.cancel(world.customer.user_id, at_period_end=False)
+
+
+def edit_tool(world: World, _name: str) -> None:
+    with suppress(*REFUSED):
+        editing.change(OPERATOR, world.tool.id, {"timeout_seconds": 29})
+
+
+def archive_tool(world: World, _name: str) -> None:
+    with suppress(*REFUSED):
+        editing.archive(OPERATOR, world.tool.id)
+
+
+def edit_plan(world: World, _name: str) -> None:
+    plans.edit(world.customer.plan, {"max_concurrency": 2}, actor=OPERATOR)
+
+
+def wipe(_world: World, _name: str) -> None:
+    """Redis has lost everything. (No exchange: nobody does it.)"""
+    redis.client().flushall()
+
+
+def wipe_and_submit(world: World, name: str) -> None:
+    redis.client().flushall()
+    world.submit(name)
+
+
+def foreign_gate(_world: World, _name: str) -> None:
+    add_foreign_gate()
+
+
+def rebuild(world: World, _name: str) -> None:
+    budgets.rebuild(world.customer.user_id, world.customer.period_id)
+
+
+def free_orphans(_world: World, _name: str) -> None:
+    budgets.free_orphans(older_than=-1)
+
+
+def take_back_lost(_world: World, _name: str) -> None:
+    sweeping.bury_the_dead()
+
+
+def place(_world: World, _name: str) -> None:
+    sweeping.place_waiting([])
+
+
+def park(world: World, _name: str) -> None:
+    sweeping.park_paused([world.tool.id])
+
+
+def thresholds(_world: World, _name: str) -> None:
+    sweeping.tell_of_thresholds()
+
+
+VERBS: dict[str, Verb] = {
+    "submit": submit,
+    "submit+key": submit_with_key,
+    "same key": submit_same_key,
+    "batch": batch,
+    "work": claim_and_complete,
+    "wake": wake,
+    "retry": retry,
+    "give back": give_back,
+    "cancel": cancel,
+    "take over": take_over,
+    "grant": grant,
+    "take back": take_back,
+    "upgrade": upgrade,
+    "downgrade": downgrade,
+    "unsubscribe": unsubscribe,
+    "tool edit": edit_tool,
+    "tool archive": archive_tool,
+    "plan edit": edit_plan,
+    "wipe": wipe,
+    "wipe+submit": wipe_and_submit,
+    "foreign gate": foreign_gate,
+    "rebuild": rebuild,
+    "free orphans": free_orphans,
+    "lost": take_back_lost,
+    "place": place,
+    "park": park,
+    "thresholds": thresholds,
+}
+#: Verbs that need a task in hand; the others make sense everywhere.
+WITH_TASK = {"wake", "retry", "give back", "take over"}

@@ -1,0 +1,275 @@
+"""Start states, made once by the real verbs and put back before each run, and what the outside saw and was told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import redis as redis_py
+from psycopg import sql
+
+from common import budgets, invocations
+from common.adapters import ToolResult
+from common.audit import Actor as Admin
+from common.errors import PlatformError
+from common.invocations import Task
+from common.kit import db, redis
+from common.tools import Listed, Version
+from tests import factories
+from tests.factories import Customer
+from worker.process import Process
+
+#: What each call of the tool costs, by its price and by what it answers: 3 + 4 units of 1, of 10 that are held.
+COST = 7
+HELD = 10
+PRICE = {"base_tokens": 3, "per_unit": {"pointer": "/units", "tokens": 1, "unit": "word"}, "max_tokens": HELD}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client was told of one request. `no`: that nothing was stored; `unknown`: that nobody knows."""
+
+    request: str
+    answer: str  # "id", "no", "unknown", "nothing" (the process died)
+    id: UUID | None = None
+    why: str = ""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What clients were told and what the tool saw, in one run."""
+
+    told: list[Told] = field(default_factory=list)
+    calls: Counter[UUID] = field(default_factory=Counter)
+    canceled: list[UUID] = field(default_factory=list)
+    granted: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class World:
+    """A start state: the ids that its rows have in every run."""
+
+    name: str
+    customer: Customer
+    other: Customer
+    tool: Listed
+    admin: Admin
+    me: Process
+    bigger: str
+    smaller: str
+    task: Task | None = None
+    seen: Seen = field(default_factory=Seen)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def call_tool(self, ids: Any, version: Version) -> ToolResult:
+        """The tool itself: the only thing here that is not real."""
+        self.seen.calls[ids.invocation_id] += 1
+        units = 4 if version.price.per_unit else None
+        return ToolResult({"ok": True, "units": 4}, units, 200, 1)
+
+    def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> None:
+        """A client submits, and keeps what it is told."""
+        who = customer or self.customer
+        self.seen.told.append(told := Told(request, "nothing"))
+        place = len(self.seen.told) - 1
+        order = factories.order(idempotency_key=key, metadata={"request": request})
+        try:
+            made = invocations.submit(who.caller, self.tool.slug, order)
+            told = Told(request, "id", made.id)
+        except db.CommitUnknown:
+            told = Told(request, "unknown")
+        except (PlatformError, db.Unreachable, redis.Unreachable) as error:
+            told = Told(request, "no", why=type(error).__name__)
+        self.seen.told[place] = told
+
+
+Build = Callable[[], World]
+
+
+def _base(name: str, *, tokens: int, at_once: int | None = None, idempotent: bool = True) -> World:
+    customer, other = factories.customer(tokens, at_once=at_once), factories.customer(100)
+    tool = factories.tool(price=PRICE, idempotent=idempotent)
+    bigger, smaller = factories.plan(tokens + 20, at_once=at_once, price=9), factories.plan(5, at_once=at_once)
+    me = Process()
+    world = World(name, customer, other, tool, factories.admin(), me, bigger, smaller)
+    invocations.pulse(me.id, name="worker", progress=True, stopping=False)
+    me._known.set()
+    return world
+
+
+def exact() -> World:
+    """A budget for exactly four calls, three of them waiting."""
+    world = _base("exact", tokens=4 * HELD)
+    for number in range(3):
+        world.submit(f"before-{number}")
+    return world
+
+
+def in_hand() -> World:
+    """A worker has a task, another waits; at most one at once."""
+    world = _base("in-hand", tokens=4 * HELD, at_once=1)
+    for number in range(2):
+        world.submit(f"before-{number}")
+    world.task = factories.taken(invocations.Appetite(world.me.id))
+    return world
+
+
+def once() -> World:
+    """A tool that must not be repeated: its worker has a task, and is dead to the books."""
+    world = _base("once", tokens=4 * HELD, idempotent=False)
+    world.submit("before-0")
+    world.task = factories.taken(invocations.Appetite(world.me.id))
+    invocations.leave(world.me.id)
+    return world
+
+
+def once_in_hand() -> World:
+    """A tool that must not be repeated, in the hands of a worker that the books know; it has lost sight of it."""
+    world = _base("once-in-hand", tokens=4 * HELD, idempotent=False)
+    for number in range(2):
+        world.submit(f"before-{number}")
+    world.task = factories.taken(invocations.Appetite(world.me.id))
+    return world
+
+
+def foreign() -> World:
+    """A gate of a period that the database does not know, and another account's leaked hold."""
+    world = _base("foreign", tokens=4 * HELD)
+    world.submit("before-0")
+    leak(world)
+    add_foreign_gate()
+    return world
+
+
+def leak(world: World) -> None:
+    """As a web process leaves it that dies between hold and commit."""
+    budgets.hold(world.other.account(), uuid4(), HELD)
+
+
+def add_foreign_gate() -> None:
+    """As a restored backup leaves it, or another platform on the same Redis."""
+    user, period = UUID(int=1), UUID(int=2)
+    run = redis.client().info("server")["run_id"]
+    fields: dict[Any, Any] = {"run": run, "epoch": 1, "granted": 5, "charged": 5, "held": 0, "active": 0}
+    redis.client().hset(budgets.budget_key(user, period), mapping=fields)
+
+
+STATES: dict[str, Build] = {
+    "exact": exact,
+    "in-hand": in_hand,
+    "once": once,
+    "once-in-hand": once_in_hand,
+    "foreign": foreign,
+}
+
+
+class Keeper:
+    """Keeps start states, and puts one back: rows, sequences, Redis. On connections that no seam sees."""
+
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self.connection = psycopg.connect(database_url, autocommit=True)
+        self.redis = redis_py.Redis.from_url(redis_url)
+        self._batches: dict[str, bytes] = {}
+        self._keys: dict[str, list[tuple[bytes, int, bytes]]] = {}
+        self._worlds: dict[str, World] = {}
+        self._tables = self._query(
+            "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')"
+            " and not relispartition and relname <> 'alembic_version' order by 1"
+        )
+
+    def close(self) -> None:
+        self.connection.close()
+        self.redis.close()
+
+    def _query(self, query: str) -> list[str]:
+        return [str(row[0]) for row in self.connection.execute(query.encode())]
+
+    def empty(self) -> None:
+        """Rows and Redis as the migrations left them."""
+        steps: list[sql.Composable] = [sql.SQL("set session_replication_role = replica")]
+        seeds = self._query("select relname from pg_class where relnamespace = 'seed'::regnamespace and relkind = 'r'")
+        for table in map(sql.Identifier, self._tables):
+            steps.append(sql.SQL("delete from {}").format(table))
+        for table in map(sql.Identifier, seeds):
+            steps.append(sql.SQL("insert into {0} select * from seed.{0}").format(table))
+        self.connection.execute(sql.SQL("; ").join(steps))
+        self.redis.flushall()
+
+    def knows(self, name: str) -> bool:
+        return name in self._worlds
+
+    def build(self, name: str, memories: Callable[[], dict[str, Any]]) -> None:
+        """Make a start state on an empty database, and remember it, with what its makers' process remembers."""
+        world = STATES[name]()
+        world.memory = memories()
+        self._worlds[name] = world
+        self._remember(name)
+
+    def _remember(self, name: str) -> None:
+        schema = sql.Identifier(f"start_{name.replace('-', '_')}")
+        self.connection.execute(sql.SQL("drop schema if exists {0} cascade; create schema {0}").format(schema))
+        steps: list[sql.Composable] = [sql.SQL("set session_replication_role = replica")]
+        for table in self._tables:
+            steps.append(sql.SQL("delete from {}").format(sql.Identifier(table)))
+        for table in self._tables:
+            named = sql.Identifier(table)
+            if not self.connection.execute(sql.SQL("select 1 from {} limit 1").format(named)).fetchone():
+                continue
+            self.connection.execute(sql.SQL("create table {}.{} as table {}").format(schema, named, named))
+            columns = sql.SQL(", ").join(map(sql.Identifier, self._columns(table)))
+            copy = "insert into {0} ({1}) overriding system value select {1} from {2}.{0}"
+            steps.append(sql.SQL(copy).format(named, columns, schema))
+        steps.append(sql.SQL("update processes set pulse_at = now(), suspect_at = null"))
+        for sequence, value, called in self.connection.execute(
+            "select s.sequencename, s.last_value, s.last_value is not null from pg_sequences s"
+            " where s.schemaname = 'public' and s.last_value is not null"
+        ).fetchall():
+            setval = sql.SQL("select setval({}, {}, {})")
+            steps.append(setval.format(sql.Literal(sequence), sql.Literal(value), sql.Literal(called)))
+        self._batches[name] = sql.SQL("; ").join(steps).as_bytes(self.connection)
+        self._keys[name] = [
+            (bytes(key), max(0, int(self.redis.pttl(key))), bytes(self.redis.dump(key) or b""))
+            for key in map(_bytes, self.redis.keys("*"))
+        ]
+
+    def _columns(self, table: str) -> list[str]:
+        rows = self.connection.execute(
+            "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped"
+            " and attgenerated = ''",
+            (table,),
+        )
+        return [str(row[0]) for row in rows]
+
+    def restore(self, name: str) -> World:
+        """Everything as it was when the state was built, and nothing seen yet but by those who made it."""
+        self.connection.execute(self._batches[name])
+        with self.redis.pipeline(transaction=False) as pipeline:
+            pipeline.flushall()
+            for key, ttl, value in self._keys[name]:
+                pipeline.restore(key, ttl, value)
+            pipeline.execute()
+        world = self._worlds[name]
+        seen = Seen(told=[told for told in world.seen.told if told.request.startswith("before-")])
+        return replace(world, seen=seen)
+
+    def age(self, seconds: float) -> None:
+        """So much time has passed for keys that expire."""
+        for key in self.redis.keys("*"):
+            left = int(self.redis.pttl(key))
+            if left > 0:
+                self.redis.pexpire(key, max(1, int(left - 1000 * seconds)))
+
+    def dismiss(self, pids: set[int]) -> None:
+        """End what the dead have left on the server."""
+        query = """select pg_terminate_backend(pid) from pg_stat_activity
+                    where pid = any(%s) and state <> 'idle' and pid <> pg_backend_pid()"""
+        self.connection.execute(query, (list(pids),))
+
+
+def _bytes(key: Any) -> bytes:
+    return key if isinstance(key, bytes) else str(key).encode()
