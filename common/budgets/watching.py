@@ -8,7 +8,7 @@ from uuid import UUID
 
 from common.budgets import comparing
 from common.budgets.model import Settled, owner_of
-from common.budgets.rebuilding import rebuild
+from common.budgets.rebuilding import drop, rebuild
 from common.errors import DependencyUnavailable
 from common.kit import apart, clock, log, redis
 
@@ -71,6 +71,8 @@ def _repair(older_than: float, suspect: tuple[str, frozenset[str]]) -> int:
     if not still or owner is None:
         return 0
     try:
+        if comparing.UNREADABLE in still:
+            drop(*owner)
         rebuild(*owner)
     except DependencyUnavailable:
         logger.warning("budget gate not repaired", period_id=str(owner[1]))

@@ -1,0 +1,258 @@
+"""The repair of gates: it compares every figure, nobody's trouble stops it, and a rebuild of any size ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from common import books, budgets, invocations, subscriptions
+from common.budgets import comparing, rebuilding, watching
+from common.errors import BudgetExhausted, DependencyUnavailable
+from common.invocations import sweeping
+from common.kit import clock, db
+from common.kit import redis as redis_kit
+from tests import factories
+from tests.factories import GOOD, Customer
+
+database = db
+PARKED = text("""
+with made as (
+  insert into invocations (id, user_id, period_id, tool_id, tool_version_id, input, metadata, held, request_id,
+                           expires_at)
+  select uuid7(), :user, :period, :tool, :version, '{}', '{}', 1, 'test', now() + interval '1 day'
+    from generate_series(1, :number) returning id, user_id, period_id, tool_id, tool_version_id, held, expires_at)
+insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, expires_at)
+select id, user_id, period_id, tool_id, tool_version_id, held, 30, expires_at from made
+""")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+
+
+def key(customer: Customer) -> str:
+    return budgets.budget_key(customer.user_id, customer.period_id)
+
+
+def repaired() -> int:
+    found = budgets.free_orphans(older_than=-1)
+    assert books.verify().differences == ()
+    return found
+
+
+@contextmanager
+def foreign_gate(customer: Customer, **changes: str) -> Iterator[None]:
+    """A hash that looks like a gate, of a period that the database does not know."""
+    fields = {**budgets.gate(customer.user_id, customer.period_id), **changes}
+    foreign = budgets.budget_key(uuid4(), uuid4())
+    redis_kit.client().hset(foreign, mapping=dict[Any, Any](fields))
+    yield
+    assert not redis_kit.client().exists(foreign)
+
+
+# -- the walk ------------------------------------------------------------------------------------------------------
+
+
+def test_a_gate_of_an_unknown_period_is_removed_and_keeps_nobody_waiting(db: None) -> None:
+    customers = [factories.customer(100) for _ in range(8)]
+    for customer in customers:
+        budgets.hold(customer.account(), clock.uuid7(), 10)
+    with foreign_gate(customers[0]):
+        assert repaired() == len(customers) + 1
+    assert all(budgets.gate(each.user_id, each.period_id)["held"] == "0" for each in customers)
+
+
+def test_a_foreign_gate_that_is_spent_keeps_nobody_from_being_told(db: None) -> None:
+    customer, worker = factories.customer(10), factories.worker()
+    customer.submit(factories.tool())
+    with foreign_gate(customer, charged="10", granted="10", held="0"):
+        invocations.end(factories.taken(worker), factories.BAD, worker)
+        redis_kit.client().hset(key(customer), "charged", 10)
+        for _ in range(3):
+            sweeping.tell_of_thresholds()
+        assert repaired() == 2
+
+
+@pytest.mark.parametrize("garbage", ["h:x", "charged", "epoch"])
+def test_a_gate_that_cannot_be_read_is_rebuilt(db: None, garbage: str) -> None:
+    first, second = factories.customer(100), factories.customer(100)
+    for customer in (first, second):
+        customer.submit(factories.tool())
+    redis_kit.client().hset(key(first), garbage, "?")
+    budgets.hold(second.account(), clock.uuid7(), 10)
+    assert budgets.free_orphans(older_than=-1) == 2
+    assert books.verify().differences == ()
+
+
+def test_a_key_that_is_no_gate_is_left_alone(db: None) -> None:
+    redis_kit.client().set("budget:of-somebody-else", "1")
+    assert repaired() == 0
+    assert redis_kit.client().get("budget:of-somebody-else") == "1"
+
+
+# -- every figure --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("figure", "value"), [("granted", 90), ("charged", 0), ("held", 11), ("active", 4), ("epoch", 1)]
+)
+def test_each_figure_is_compared(db: None, figure: str, value: int) -> None:
+    customer, tool, worker = factories.customer(100), factories.tool(), factories.worker()
+    for _ in range(2):
+        customer.submit(tool)
+    invocations.end(factories.taken(worker), GOOD, factories.worker())
+    for _ in range(2):
+        budgets.rebuild(customer.user_id, customer.period_id)  # so that 1 is no epoch of it
+    assert repaired() == 0
+    redis_kit.client().hset(key(customer), figure, value)
+    assert repaired() == 1
+    assert repaired() == 0
+
+
+def test_a_hold_that_the_gate_lost_is_found(db: None) -> None:
+    customer = factories.customer(100)
+    made = customer.submit(factories.tool())
+    client = redis_kit.client()
+    client.hdel(key(customer), f"h:{made}")
+    client.hincrby(key(customer), "held", -10)
+    client.hincrby(key(customer), "active", -1)
+    assert repaired() == 1
+
+
+def test_what_is_only_on_its_way_is_no_difference(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end whose word to the gate comes between the two looks."""
+    customer, worker = factories.customer(100), factories.worker()
+    customer.submit(factories.tool())
+    task = factories.taken(worker)
+    settle, words = budgets.settle, []
+    with monkeypatch.context() as patch:
+        patch.setattr(budgets, "settle", lambda *args, **named: words.append((args, named)))
+        invocations.end(task, GOOD, worker)
+    compare = comparing.differences
+
+    def and_then_it_arrives(gate: str, older_than: float) -> frozenset[str]:
+        found = compare(gate, older_than)
+        for args, named in words:
+            settle(*args, **named)
+        words.clear()
+        return found
+
+    monkeypatch.setattr(comparing, "differences", and_then_it_arrives)
+    assert repaired() == 0
+
+
+def test_a_large_gate_is_compared_by_its_figures(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "WHOLE_MOST", 5)
+    customer = factories.customer(100)
+    customer.submit(factories.tool())
+    assert repaired() == 0
+    redis_kit.client().hincrby(key(customer), "charged", 1)
+    assert repaired() == 1
+
+
+# -- a rebuild's lock ----------------------------------------------------------------------------------------------
+
+
+def left_behind(customer: Customer) -> None:
+    """The lock of a rebuild whose process died in it."""
+    redis_kit.client().set(f"rebuild:{{{customer.user_id}}}:{customer.period_id}", "somebody 1", px=60_000)
+
+
+def test_a_grant_beside_a_lock_left_behind_reaches_the_gate(db: None) -> None:
+    customer, tool = factories.customer(10), factories.tool()
+    customer.submit(tool)
+    left_behind(customer)
+    subscriptions.grant(customer.user_id, 10, reason="more", actor=factories.admin())
+    assert budgets.gate(customer.user_id, customer.period_id) == {}, "dropped: the next submit rebuilds it"
+    redis_kit.client().delete(f"rebuild:{{{customer.user_id}}}:{customer.period_id}")
+    customer.submit(tool)
+    with pytest.raises(BudgetExhausted):
+        customer.submit(tool)
+    assert books.verify().differences == ()
+
+
+def test_a_lock_is_given_back_by_its_owner_alone(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = factories.customer(10)
+    run = redis_kit.run
+
+    def slow(name: str, *args: object) -> object:
+        if name == "install":  # so slow that the lock has expired, and somebody else has it
+            left_behind(customer)
+        return run(name, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(redis_kit, "run", slow)
+    budgets.rebuild(customer.user_id, customer.period_id)
+    lock = f"rebuild:{{{customer.user_id}}}:{customer.period_id}"
+    assert redis_kit.client().get(lock) == "somebody 1"
+
+
+def test_who_waits_for_a_long_rebuild_is_told_how_long(db: None) -> None:
+    customer = factories.customer(10)
+    tool = factories.tool()
+    redis_kit.client().flushall()
+    redis_kit.client().set(f"rebuild:{{{customer.user_id}}}:{customer.period_id}", "somebody 21", px=60_000)
+    with pytest.raises(DependencyUnavailable) as refused:
+        customer.submit(tool)
+    assert refused.value.retry_after == 21
+
+
+def test_a_large_account_is_rebuilt_while_submits_knock(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is shorter than the rebuild, which renews it; the first one ends, and nobody begins another."""
+    monkeypatch.setattr(rebuilding, "LOCK_MS", 400)
+    monkeypatch.setattr(rebuilding, "PIECE", 500)
+    customer, tool = factories.customer(1_000_000), factories.tool()
+    ids = {"user": customer.user_id, "period": customer.period_id, "tool": tool.id, "version": tool.current.id}
+    database.count(PARKED, {**ids, "number": 60_000})
+    before = _epoch(customer)
+    redis_kit.client().flushall()
+    stop = threading.Event()
+
+    def knock(_number: int) -> int:
+        while not stop.is_set():
+            try:
+                customer.submit(tool)
+            except DependencyUnavailable as busy:
+                assert busy.retry_after >= 1
+            else:
+                return 1
+        return 0
+
+    with ThreadPoolExecutor(4) as pool:
+        accepted = sum(pool.map(knock, range(4), timeout=120))
+    assert accepted == 4
+    assert _epoch(customer) - before <= 2, "one rebuild, and perhaps one more of who found the first one's lock expired"
+    assert int(budgets.gate(customer.user_id, customer.period_id)["held"]) == 60_000 + 4 * 10
+    assert books.verify().differences == ()
+
+
+def _epoch(customer: Customer) -> int:
+    rows = database.once(text("select epoch from periods where id = :id"), {"id": customer.period_id})
+    return int(rows[0].epoch)
+
+
+def test_words_that_arrive_during_a_rebuild_count(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends and moves between its snapshot and its install, in an account of several pieces."""
+    monkeypatch.setattr(rebuilding, "PIECE", 2)
+    customer, tool, worker = factories.customer(1_000, at_once=3), factories.tool(), factories.worker()
+    for _ in range(7):
+        customer.submit(tool)
+    task, run = factories.taken(worker), redis_kit.run
+
+    def and_an_end_before(name: str, *args: object) -> object:
+        if name == "install":
+            monkeypatch.setattr(redis_kit, "run", run)
+            invocations.end(task, GOOD, worker)
+        return run(name, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(redis_kit, "run", and_an_end_before)
+    budgets.rebuild(customer.user_id, customer.period_id)
+    assert repaired() == 0

@@ -1,0 +1,112 @@
+"""The answer of a submit's commit is lost, and before anybody can ask again, somebody else changes what it rested on.
+
+Through a real proxy in front of PostgreSQL. (tests/explorer does the same at every exchange; this is the readable one.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from common import books, budgets, subscriptions
+from common.audit import OPERATOR
+from common.budgets import watching
+from common.errors import BudgetExhausted
+from common.kit import clock, db
+from common.kit import redis as redis_kit
+from common.settings import Settings
+from common.tools import Listed, editing
+from tests import factories
+from tests.budgets import world
+from tests.factories import Customer
+from tests.queue.proxy import Proxy
+
+database = db
+SUBMIT = "insert into idempotency_keys"
+
+
+@pytest.fixture
+def proxy(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
+    with Proxy(settings.database_url) as proxy:
+        database.connect(proxy.url, pool_size=20, application_name="test")
+        yield proxy
+        database.connect(settings.database_url, pool_size=20, application_name="test")
+
+
+class Gap(clock.Clock):
+    """A clock in whose first sleep something happens: after the answer was lost, before anybody asks again."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens: Callable[[], object] | None = happens
+
+    def sleep(self, seconds: float) -> None:
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens()
+        super().sleep(seconds)
+
+
+@contextmanager
+def in_the_gap(happens: Callable[[], object]) -> Iterator[None]:
+    before = clock.use(Gap(happens))
+    try:
+        yield
+    finally:
+        clock.use(before)
+
+
+def wipe(customer: Customer, _tool: Listed) -> None:
+    redis_kit.client().flushall()
+    budgets.rebuild(customer.user_id, customer.period_id)
+
+
+def grant(customer: Customer, _tool: Listed) -> None:
+    subscriptions.grant(customer.user_id, 10, reason="more", actor=factories.admin())
+
+
+def take_back(customer: Customer, _tool: Listed) -> None:
+    subscriptions.grant(customer.user_id, -10, reason="less", actor=factories.admin())
+
+
+def upgrade(customer: Customer, _tool: Listed) -> None:
+    subscriptions.subscribe(customer.user_id, factories.plan(50, price=9))
+
+
+def unsubscribe(customer: Customer, _tool: Listed) -> None:
+    subscriptions.cancel(customer.user_id, at_period_end=False)
+
+
+def edit(_customer: Customer, tool: Listed) -> None:
+    editing.change(OPERATOR, tool.id, {"name": "Another name", "timeout_seconds": 29})
+
+
+def archive(_customer: Customer, tool: Listed) -> None:
+    editing.archive(OPERATOR, tool.id)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("happens", [wipe, grant, take_back, upgrade, unsubscribe, edit, archive])
+def test_a_row_that_was_written_is_found_whatever_happened_since(
+    proxy: Proxy, happens: Callable[[Customer, Listed], None], key: str | None
+) -> None:
+    customer, tool = factories.customer(40), factories.tool()
+    before = [customer.submit(tool) for _ in range(2)]
+    with in_the_gap(lambda: happens(customer, tool)):
+        proxy.lose_next(SUBMIT)
+        made = customer.submit(tool, idempotency_key=key)
+    assert proxy.lost == 1
+    assert set(world.open_rows()) == {*before, made}, "one request, one row, and its id was told"
+    books_of_it = world.books()[customer.period_id]
+    with pytest.raises(Exception) as refused:
+        for _ in range(5):
+            customer.submit(tool)
+    if happens not in (unsubscribe, archive):
+        assert refused.type is BudgetExhausted
+    assert world.books()[customer.period_id].available >= 0
+    assert books_of_it.held == 30
+    budgets.free_orphans(older_than=-1)
+    assert books.verify().differences == ()
