@@ -11,6 +11,7 @@ from sqlalchemy import text
 from common import books, budgets, invocations
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
 from common.invocations import Appetite, sql, sweeping
+from common.invocations import running as story
 from common.kit import db
 from common.kit.outbound import Aborted
 from common.settings import Settings
@@ -212,3 +213,34 @@ def test_an_appetite_without_hunger_takes_nothing(db: None) -> None:
         customer.submit(tool)
     assert invocations.end(factories.taken(worker), GOOD, replace(worker, hungry=False)) is None
     assert world.busy()[customer.period_id] == (1, 0), "the heir is ready, nobody runs it"
+
+
+# -- a worker that wakes while its row is being taken back ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls_first", [False, True])
+def test_a_call_that_must_not_be_repeated_is_made_once(db: None, calls_first: bool) -> None:
+    """Whoever is first wins: the call that goes out, or the sweep that takes the row over."""
+    customer, tool, worker = factories.customer(), factories.tool(idempotent=False), factories.worker()
+    made = customer.submit(tool)
+    task = factories.taken(worker)
+    invocations.leave(worker.worker)
+    if calls_first:
+        assert invocations.sending(task)
+        sweeping.bury_the_dead()
+        assert world.ended_rows()[made].status == "failed"
+        return
+    taken_over = database.once(sql.TAKE_OVER_LOST, {"limit": 10})
+    assert not invocations.sending(task), "it is too late for a call"
+    story.requeue_or_fail(taken_over)
+    assert world.open_rows()[made] == (None, 10, 1)
+
+
+def test_a_sweep_that_dies_after_it_took_rows_over_is_followed_by_another(db: None) -> None:
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool())
+    factories.taken(worker)
+    invocations.leave(worker.worker)
+    assert len(database.once(sql.TAKE_OVER_LOST, {"limit": 10})) == 1
+    assert sweeping.bury_the_dead() == 1
+    assert world.open_rows()[made] == (None, 10, 1)
