@@ -20,7 +20,7 @@ from werkzeug.routing import UUIDConverter
 from common import boot
 from common.kit import tracing
 from common.settings import Settings
-from web import auth, cli, components, docs, document, hooks, openapi, problems
+from web import auth, cli, components, docs, document, hooks, openapi, problems, streams
 from web.api import (
     admin_audit,
     admin_invocations,
@@ -119,6 +119,10 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
 class Application(Flask):
     json_provider_class = Json
+
+    def dispatch_request(self) -> Response:
+        """What the view answers; of an answer that is made while it is sent, the first value is made here."""
+        return streams.begun(self.make_response(super().dispatch_request()))
 
     def make_default_options_response(self) -> Response:
         response = super().make_default_options_response()

@@ -174,23 +174,22 @@ def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool
 
 def changes(invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
     """The invocation at each change of status that is seen, the end last; None is a heartbeat, so that something is
-    said every `HEARTBEAT_SECONDS`, also to who was woken for nothing.
+    said at once and every `HEARTBEAT_SECONDS`, also to who was woken for nothing.
 
     `after`: the sequence number a resuming client has seen already.
     """
     waiter = room.enter(invocation.user_id, invocation.id)
     give_up = clock.monotonic() + STREAM_SECONDS
-    seen, due = after, clock.monotonic() + HEARTBEAT_SECONDS
+    seen, due = after, clock.monotonic()
     try:
         while clock.monotonic() < give_up:
             invocation = invocations.get(invocation.id, invocation.user_id)
-            if invocation.sequence != seen:
+            news = invocation.sequence != seen
+            if news or (clock.monotonic() >= due and not invocation.ended):
                 seen, due = invocation.sequence, clock.monotonic() + HEARTBEAT_SECONDS
-                yield invocation
+                yield invocation if news else None
             if invocation.ended:
                 return
-            if not waiter.wait(due - clock.monotonic()):
-                due = clock.monotonic() + HEARTBEAT_SECONDS
-                yield None
+            waiter.wait(due - clock.monotonic())
     finally:
         room.leave(waiter)

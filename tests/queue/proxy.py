@@ -1,7 +1,7 @@
 """The network between us and a server, which can lose an answer, or everything: proxies on Unix sockets.
 
 `lose_next(marker)`: the next statement that contains `marker` reaches the server and is carried out; its answer is
-lost, and the connection with it.
+lost, and the connection with it. `cut_after(n)`: so many messages more reach the server, then it is gone altogether.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Proxy:
         self._listener.listen(64)
         self._marker: bytes | None = None
         self._lock = threading.Lock()
+        self._left: int | None = None
         self.lost = 0
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path}?host={quote(self._directory.name, safe='/')}"
 
@@ -43,6 +44,21 @@ class Proxy:
 
     def lose_next(self, marker: str) -> None:
         self._marker = marker.encode()
+
+    def cut_after(self, messages: int) -> None:
+        self._left = messages
+
+    def heal(self) -> None:
+        """The server is there again."""
+        self._left = None
+
+    def _is_gone(self) -> bool:
+        """Count one message, when they are counted."""
+        with self._lock:
+            if self._left is None:
+                return False
+            self._left -= 1
+            return self._left < 0
 
     def _accept(self) -> None:
         while True:
@@ -63,11 +79,14 @@ class Proxy:
                     if self._marker and self._marker in data:
                         self._marker = None
                         doomed.set()
+                if self._is_gone():
+                    break
                 server.sendall(data)
         except OSError:
             pass
         finally:
             _close(server)
+            _close(client)
 
     def _down(self, client: socket.socket, server: socket.socket, doomed: threading.Event) -> None:
         try:
