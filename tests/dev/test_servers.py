@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from dev import process, servers
 from dev.servers import Postgres, Redis, Server, ServerError
+from dev.supervisor import Supervisor
 
 NOWHERE = "/nonexistent"
 
@@ -92,6 +94,48 @@ def test_a_killed_postgres_comes_back_with_what_was_committed(tmp_path: Path, st
     postgres.wait()
 
     assert one(postgres, "select answer from kept") == 42
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[tuple[Supervisor, dict[str, Server], list[str]]]:
+    """Both private servers, who keeps them up, and what is said about it."""
+    said: list[str] = []
+    with servers.running(tmp_path, {}) as urls:
+        supervisor = Supervisor({}, tmp_path / "log", tmp_path, said.append)
+        supervisor.watch(urls.private)
+        yield supervisor, {server.name: server for server in urls.private}, said
+        supervisor.stop()
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM])
+def test_a_server_that_ends_by_itself_is_started_again_and_it_is_said(
+    kept: tuple[Supervisor, dict[str, Server], list[str]], name: str, number: signal.Signals
+) -> None:
+    supervisor, private, said = kept
+    postgres, server = private["postgres"], private[name]
+    assert isinstance(postgres, Postgres)
+    one(postgres, "create table kept as select 42 as answer")
+    for times in (1, 2):
+        before = server.pid
+        os.kill(before, number)
+        supervisor.wait_for(lambda: said.count(f"{name} is up again") == times, "its return")  # noqa: B023
+        assert server.pid != before
+        assert server.is_ready()
+        assert sum(f"{name} ended (" in line for line in said) >= times
+        assert one(postgres, "select answer from kept") == 42
+
+
+def test_no_empty_cluster_takes_the_place_of_data_that_are_gone(
+    kept: tuple[Supervisor, dict[str, Server], list[str]],
+) -> None:
+    supervisor, private, said = kept
+    postgres = private["postgres"]
+    assert isinstance(postgres, Postgres)
+    os.kill(postgres.pid, signal.SIGKILL)
+    shutil.rmtree(postgres.data)
+    supervisor.wait_for(lambda: sum("postgres ended (" in line for line in said) > 2, "two more ends")
+    assert not postgres.data.exists()
 
 
 def test_a_directory_too_deep_for_sockets_is_no_obstacle(tmp_path: Path, started: list[Server]) -> None:

