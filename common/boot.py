@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import jobs
+from common import instance, jobs
 from common.kit import crypto, db, failpoints, log, mail, redis, tracing
 from common.kit.outbound import Door, own_services
 from common.settings import Settings
@@ -26,6 +26,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     db.connect(settings.database_url, pool_size=pool_size, application_name=f"joyfull-{process}")
     redis.connect(settings.redis_url)
     jobs.configure(settings.broker_url, settings.doorbells_max)
+    instance.forget()
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
     ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)
     _State.door = Door(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours)

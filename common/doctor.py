@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
-from common import jobs, readiness, roles
+from common import instance, jobs, readiness, roles
 from common.invocations import sweeping
 from common.kit import clock, db, redis
 from common.settings import DEVELOPMENT_SECRETS, Settings
@@ -57,6 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     looks: Mapping[str, Callable[[], str]] = {
         "migrations": _migrations,
         "database role": _role,
+        "instance": _instance,
         "redis eviction": _eviction,
         "visibility timeout": _visibility,
         "clock of postgresql": lambda: _skew("PostgreSQL", _postgresql_time),
@@ -90,6 +91,15 @@ def _role() -> str:
     if unreadable:
         raise Unwell(f"{name} may not read {', '.join(unreadable)}: run `roles grant` as the owner of the tables.")
     return f"{name} cannot change the ledger" if safe else f"{name} can change and drop tables: roles can be separated"
+
+
+def _instance() -> str:
+    """Two platforms on one Redis take each other's gates for their own, or bells that are not theirs."""
+    try:
+        instance.check()
+    except instance.Foreign as foreign:
+        raise Unwell(str(foreign)) from foreign
+    return str(instance.name())
 
 
 def _eviction() -> str:

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import text
 
-from common import breakers, jobs
+from common import breakers, instance, jobs
 from common.kit import db, log, redis
 
 logger = log.get(__name__)
@@ -162,7 +162,7 @@ def _from_redis() -> list[Metric]:
     family = _family("doorbells_waiting", "Doorbells in the broker that nobody has heard yet", ["queue"])
     for queue in sorted(set(jobs.QUEUES.values())):
         family.add_metric([queue], jobs.waiting(queue))
-    return [family]
+    return [family, _one("shared_servers", "Redis and the broker: how many belong to another platform", instance.shared())]
 
 
 def _family(name: str, help_: str, labels: list[str]) -> GaugeMetricFamily:

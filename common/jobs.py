@@ -109,6 +109,11 @@ def on_rabbitmq() -> bool:
     return _State.broker_url.startswith("amqp")
 
 
+def broker_on_redis() -> redis.Client | None:
+    """The broker, when it is a Redis: for whoever asks whose it is."""
+    return None if on_rabbitmq() else _broker()
+
+
 # -- ringing -----------------------------------------------------------------------------------------------------
 
 _TROUBLES: Final = (OperationalError, OSError, redis.Unreachable, rabbit.Unreachable)

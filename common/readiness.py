@@ -14,6 +14,7 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from common import instance
 from common.kit import clock, db, log, redis
 
 PATIENCE = 2.5
@@ -43,9 +44,11 @@ def postgresql() -> None:
 
 
 def redis_server() -> None:
-    """Redis answers."""
+    """Redis answers, and is not another platform's."""
     with redis.reachable():
         redis.client().ping()
+    if instance.refusal() is not None:
+        raise NotReady("is used by another platform")
 
 
 def worker(host: str) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from common.kit import db
 
-#: Read only: the migrations are somebody else's.
-READ: Final = {"alembic_version"}
+#: Read only: the migrations are somebody else's, and so is the name of the platform.
+READ: Final = {"alembic_version", "instance"}
 #: Rows are added, and then they are what they are.
 APPENDED: Final = {"audit_log", "grants", "usage_logs"}
 #: Rows are added and changed (a call ends, a payload is dropped), but never go.

@@ -14,14 +14,14 @@ from common.kit import db
 from common.settings import Settings
 from web.cli_books import books
 from web.cli_openapi import openapi
-from web.cli_operating import doctor, roles, secrets
+from web.cli_operating import doctor, instance, roles, secrets
 from web.cli_tools import tools
 from web.cli_users import admin, users
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 #: Commands and groups of the platform (`flask --app wsgi <group> …`). Add yours here.
-GROUPS: list[click.Command] = [admin, books, doctor, openapi, roles, secrets, tools, users]
+GROUPS: list[click.Command] = [admin, books, doctor, instance, openapi, roles, secrets, tools, users]
 
 
 class Migrated:

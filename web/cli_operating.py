@@ -1,4 +1,4 @@
-"""`flask --app wsgi secrets rotate`, `roles grant` and `doctor`: keeping an installation well."""
+"""`flask --app wsgi secrets rotate`, `roles grant`, `instance …` and `doctor`: keeping an installation well."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
 from common import doctor as practice
+from common import instance as platform_instance
 from common import roles as permissions
 from common import sealing
 
 secrets = AppGroup("secrets", help="Manage what is stored sealed.")
 roles = AppGroup("roles", help="Manage who may do what in the database.")
+instance = AppGroup("instance", help="Manage which platform the database, Redis and the broker belong to.")
 
 
 @secrets.command()
@@ -43,6 +45,22 @@ def grant(role: str) -> None:
     except permissions.NoSuchRole:
         raise click.ClickException(f"There is no role {role}: create role {role} nologin") from None
     click.echo(f"{role} may serve: {tables} tables.")
+
+
+@instance.command("take-over")
+def take_over() -> None:
+    """Make Redis and the broker this database's, whoever had them: it has taken the place of another one.
+
+    Stop the other platform first.
+    """
+    taken = platform_instance.take_over()
+    click.echo(f"{' and '.join(taken)}: now of {platform_instance.name()}." if taken else "Run `db upgrade` first.")
+
+
+@instance.command()
+def renew() -> None:
+    """Give this database a new id: it is a copy of one that goes on elsewhere. Run it as the owner of the tables."""
+    click.echo(f"This database is now {platform_instance.renew()}.")
 
 
 @click.command()

@@ -8,7 +8,7 @@ from time import perf_counter
 from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from common import errors
+from common import errors, instance
 from common.kit import clock, log, metrics, tracing
 from web import limits
 from web.problems import NotAcceptable
@@ -32,6 +32,7 @@ SECURITY_HEADERS = {
 def register(app: Flask) -> None:
     app.before_request(_begin)
     app.before_request(_refuse_impossible)
+    app.before_request(_refuse_elsewhere)
     app.after_request(_finish)
 
 
@@ -54,6 +55,12 @@ def _refuse_impossible() -> ResponseReturnValue | None:
     if accepted and request.endpoint and not accepted.best_match(_produces(request.endpoint)):
         raise NotAcceptable
     return None
+
+
+def _refuse_elsewhere() -> None:
+    """Nothing is done on servers of another platform; health, readiness and metrics are told all the same."""
+    if request.blueprint not in (None, "operations") and instance.refusal() is not None:
+        raise errors.DependencyUnavailable
 
 
 def _produces(endpoint: str) -> list[str]:

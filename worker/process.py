@@ -7,13 +7,15 @@ that it is heard even when every pooled one is busy.
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from common import invocations
+from common import instance, invocations
 from common.invocations import Task
 from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
@@ -149,6 +151,8 @@ class Process:
             while not self._gone.wait(TICK_SECONDS if self._known.is_set() else 0.1):
                 started = clock.monotonic()
                 try:
+                    if self._ends_elsewhere():
+                        continue
                     self._beat()
                     sweeps.every_second(self.threads)
                 except (db.Unreachable, redis.Unreachable) as error:
@@ -156,6 +160,15 @@ class Process:
                 except Exception:
                     # The process edge of this thread: whatever went wrong, the next second is another try.
                     logger.exception("keeper stumbled", seconds=round(clock.monotonic() - started, 3))
+
+    def _ends_elsewhere(self) -> bool:
+        """Nothing is taken, rung or swept on servers of another platform: a supervisor may try again later."""
+        if instance.refusal() is None:
+            return False
+        if not self.stopping.is_set():
+            self.stop_taking()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
 
     def _beat(self) -> None:
         progressed = self.progress.is_set()

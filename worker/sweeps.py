@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from common import accounts, breakers, budgets, invocations, jobs, mails, subscriptions, usage, webhooks
+from common import accounts, breakers, budgets, instance, invocations, jobs, mails, subscriptions, usage, webhooks
 from common.kit import clock, db, log, metrics, redis
 from common.settings import Settings
 
@@ -66,6 +66,7 @@ def every_second(threads: int) -> None:
             webhooks.expire_leases,
             webhooks.unpark,
             webhooks.ring_due,
+            instance.keep,
         ):
             _try(step)
         RUNS.labels(EVERY_SECOND, "done").inc()
