@@ -17,15 +17,15 @@ from standardwebhooks import Webhook
 
 from common import books
 from common.kit import clock
+from dev.faults import charges, laws
 from dev.faults.load import Account, Client, Order
-from dev.faults.world import THREADS, WEB, WORKERS, World
+from dev.faults.people import PRICES
+from dev.faults.world import World
 
 Told = dict[str, Any]
 ENDS = ("succeeded", "failed", "canceled", "expired")
 PAGE = 100
 CLOCKS_MAY_DIFFER = 60
-#: Sessions that all pools together may have: 16 and two of the keeper for each process, and our own.
-SESSIONS = (WEB + WORKERS + 2) * 20 + 10
 
 
 @dataclass(slots=True)
@@ -61,8 +61,10 @@ def all_of(world: World, result: Result, began: float) -> None:
     result.violations += list(_orders(world, orders, told, result))
     result.violations += list(_effects(world, orders, result))
     result.violations += list(_webhooks(world, orders))
-    result.violations += list(_charges(world, told, result))
-    result.violations += _laws(world)
+    result.violations += list(_over_time(world, told))
+    result.violations += list(_bills(world, orders, told, result))
+    result.violations += list(_charges(world, result))
+    result.violations += laws.broken(world)
     result.violations += [f"books: {d.law}: {d.where}: {d.found}" for d in books.verify().differences[:5]]
     result.violations += list(_feeds(world))
 
@@ -74,8 +76,8 @@ def _told(world: World, orders: list[Order], began: float) -> dict[str, Told]:
     """Every invocation of this row as its owner sees it, by id, read page by page."""
     client = Client(world.hub.url, world.history)
     found: dict[str, Told] = {}
-    for account in {order.account.key: order.account for order in orders}.values():
-        found |= {each["id"]: each for each in _pages(client, account, began)}
+    for account in {each.key: each for each in (*world.accounts, *(order.account for order in orders))}.values():
+        found |= {each["id"]: {**each, "account": account.key} for each in _pages(client, account, began)}
     return found
 
 
@@ -127,12 +129,12 @@ def _orders(world: World, orders: list[Order], told: dict[str, Told], result: Re
     for (request_id,) in world.rows("select request_id from invocations where request_id = any(%s)", refused):
         yield f"I2 refused, and there all the same: {request_id}"
     for order in orders:
-        if not order.accepted and not order.refused:
+        if not order.accepted and not order.refused and not order.without_key:
             yield f"I19 nobody answered yes or no: {order.key} {order.asked[-3:]}"
 
 
 _EXECUTIONS: Final = """
-select i.id::text, i.attempts, v.idempotent, v.max_attempts, i.status, i.error_code
+select i.id::text, i.attempts, v.idempotent, v.max_attempts
   from invocations i join tool_versions v on v.id = i.tool_version_id where i.id = any(%s::uuid[])
 """
 
@@ -141,37 +143,66 @@ def _effects(world: World, orders: list[Order], result: Result) -> Iterator[str]
     """I8 I9: the tool was called as often as the books say, and what must not be repeated was not."""
     seen = world.log.read()
     ids = [id_ for order in orders for id_ in order.ids]
-    for id_, attempts, idempotent, most, status, _code in world.rows(_EXECUTIONS, ids):
+    for id_, attempts, idempotent, most in world.rows(_EXECUTIONS, ids):
         calls = len(seen.started.get(id_, ()))
-        executed = calls - seen.refused.get(id_, 0)
         if attempts > most:
             yield f"I8 {attempts} attempts of {most}: {id_}"
-        if calls > attempts or (not idempotent and executed > 1):
+        if calls > attempts or (not idempotent and seen.executed(id_) > 1):
             result.doubled += 1
             yield f"I9 {calls} calls, {attempts} attempts, idempotent {idempotent}: {id_}"
-        if status == "succeeded" and not seen.answered.get(id_):
-            yield f"I10 succeeded, and the tool never answered: {id_}"
 
 
-def _charges(world: World, told: dict[str, Told], result: Result) -> Iterator[str]:
-    """I10: what an account is charged is the sum of what its invocations say, and each has one usage row."""
+def _over_time(world: World, told: dict[str, Told]) -> Iterator[str]:
+    """I5 I31: nothing that a client was told, by an answer, the feed or a webhook, was taken back later."""
+    memory = world.history.memory
+    for hook in world.log.read().hooks[world.verified :]:
+        memory.hooked(hook.body)
+    yield from memory.violations()
+    for id_, status in world.history.canceled.items():
+        if (now := told.get(id_, {}).get("status")) != status:
+            yield f"I5 canceled, it was said of {id_}: {status}, and now it is {now}"
+
+
+def _bills(world: World, orders: list[Order], told: dict[str, Told], result: Result) -> Iterator[str]:
+    """I10: each invocation costs what the tool's answer costs at the tool's price; together that is what is charged."""
+    seen, limits = world.log.read(), {id_: order.max_tokens for order in orders for id_ in order.ids}
+    due: Counter[str] = Counter()
+    for id_, each in told.items():
+        if each["created_at"] <= world.row_began:
+            continue
+        due[each["account"]] += each["billing"]["charged"]
+        slug = each["tool"]["slug"]
+        if id_ in limits and slug in PRICES:
+            for trouble in charges.wrong(each, PRICES[slug], limits[id_], seen):
+                result.twice += 1
+                yield trouble
+    for account in {order.account.key: order.account for order in orders}.values():
+        charged = _charged_by_api(world, account) - world.known_charges.get(account.key, 0)
+        if charged != due[account.key]:
+            result.twice += 1
+            yield f"I10 charged {charged}, the invocations together cost {due[account.key]}: {account.email}"
+
+
+def baseline(world: World) -> None:
+    """Before a row: what has been charged so far, and the database's time."""
+    world.known_charges = {account.key: _charged_by_api(world, account) for account in world.accounts}
+    world.row_began = clock.rfc3339(world.rows("select clock_timestamp()")[0][0])
+
+
+def _charges(world: World, result: Result) -> Iterator[str]:
+    """I10: what an account is charged is what its usage rows say, and each end has one."""
     now = world.charged()
     for account in world.accounts:
-        said = _charged_by_api(world, account)
-        if said is not None and now[account.user_id] != said:
+        if now[account.user_id] != (said := _charged_by_api(world, account)):
             result.twice += 1
             yield f"I10 charged {now[account.user_id]} by the usage rows, {said} by the API: {account.email}"
     again = "select invocation_id, count(*) from usage_logs group by 1 having count(*) > 1"
     for id_, count in world.rows(again):
         result.twice += 1
         yield f"I10 {count} usage rows: {id_}"
-    twice = """select i.id from invocations i where i.id = any(%s::uuid[]) and i.status = 'succeeded'
-               and i.charged not between 1 and i.held"""
-    for (id_,) in world.rows(twice, list(told)):
-        yield f"I10 charged outside its hold: {id_}"
 
 
-def _charged_by_api(world: World, account: Account) -> int | None:
+def _charged_by_api(world: World, account: Account) -> int:
     answer, said = Client(world.hub.url, world.history).ask("tokens", account, "GET", "/subscriptions/current")
     if answer != "200":
         raise RuntimeError(f"the subscription cannot be read: {answer} {said}")
@@ -231,51 +262,6 @@ def _feeds(world: World) -> Iterator[str]:
             yield f"I31 {len(again)} events came twice in the feed, {again[0]} among them, at {places}"
         if missing := rows - set(seen):
             yield f"I31 {len(missing)} events never came in the feed, {min(missing)} among them"
-
-
-# -- the invariants as queries -----------------------------------------------------------------------------------
-
-_QUERIES: Final[dict[str, str]] = {
-    "I3 one token, one attempt": "select token from attempts group by 1 having count(*) > 1",
-    "I4 nobody owns what another one owns": """
-        select invocation_id, n from (
-          select invocation_id, n, started_at, lag(ended_at) over (partition by invocation_id order by n) as before
-            from attempts) a where before > started_at""",
-    "I5 times are in order": """
-        select id from invocations where status <> 'open' and not (
-          finished_at >= coalesce(started_at, created_at) and coalesce(started_at, created_at) >= created_at)""",
-    "I1 nothing is open at rest": "select id from queue where due_at <= now()",
-    "I13 nothing is held at rest": "select q.id from queue q where q.due_at <= now()",
-    "I12 amounts are never negative": """
-        select invocation_id from usage_logs where tokens_used < 0 or tokens_used > held""",
-    "I26 one event, one receiver, one delivery": """
-        select event_id from deliveries group by event_id, endpoint_id, url having count(*) > 1""",
-    "I16 no transaction is left open": """
-        select pid from pg_stat_activity where state like 'idle in transaction%%'
-           and state_change < now() - interval '10 s' and pid <> pg_backend_pid()""",
-    "I17 at no instant more than was granted": """
-        with moves as (
-          select period_id, created_at as at, held as amount, 0 as second from invocations
-          union all
-          select period_id, finished_at, charged - held, 1 from invocations where finished_at is not null),
-        sums as (select period_id, sum(amount) over (partition by period_id order by at, second) as taken from moves),
-        g as (select period_id, sum(tokens) as granted from grants group by 1)
-        select s.period_id, max(s.taken), g.granted from sums s join g using (period_id)
-         group by s.period_id, g.granted having max(s.taken) > g.granted""",
-}
-
-
-def _laws(world: World) -> list[str]:
-    found = []
-    for name, query in _QUERIES.items():
-        if rows := world.rows(query.replace("%%", "%")):
-            found.append(f"{name}: {len(rows)}, {rows[0]} among them")
-    sessions = world.number("select count(*) from pg_stat_activity where backend_type = 'client backend'")
-    if sessions > SESSIONS:
-        found.append(f"I16 {sessions} sessions in PostgreSQL")
-    if world.bells > WORKERS * THREADS + WEB:
-        found.append(f"I18 {world.bells} bells waited unheard for {WORKERS * THREADS} threads")
-    return found
 
 
 def canary(world: World) -> str | None:

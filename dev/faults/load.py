@@ -1,7 +1,8 @@
 """Clients at work on the public API, and the history of what they were told.
 
-Each order has an Idempotency-Key of its own and is sent again, under the same key, for as long as nobody says yes or no
-(503, a reset, a time-out): what a careful client does. Beside submits: cancels, reads, lists, and the feed of events.
+Most orders have an Idempotency-Key of their own and are sent again, under the same key, for as long as nobody says yes
+or no (503, a reset, a time-out): what a careful client does. Others have none and are sent once: what becomes of them
+is found by their metadata. Beside submits: cancels, reads, lists, and the feed of events. What is told is remembered.
 """
 
 from __future__ import annotations
@@ -10,23 +11,33 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import requests
 
 from common.kit.clock import uuid7
+from dev.faults.memory import Memory
 
 THREADS = 10
 TRIES = 60
 RETRY_SECONDS = 0.5
 TIMEOUT = (3.0, 25.0)
 #: slug → share of the orders.
-MIX = {"echo": 40, "brief": 25, "slow": 15, "once": 15, "flaky": 5}
+MIX = {"echo": 40, "brief": 25, "slow": 15, "once": 12, "flaky": 5, "once-fails": 1, "once-flaky": 1, "once-busy": 1}
+#: Of the orders, so many have no Idempotency-Key, and so many a limit of their own.
+WITHOUT_KEY, WITH_LIMIT = 0.2, 0.3
+LIMIT = 4
+
+
+class Going(Protocol):
+    """Says whether to go on."""
+
+    def is_set(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ class Account:
 
 @dataclass(slots=True)
 class Order:
-    """One thing that a client wanted, and everything that it was told."""
+    """One thing that a client wanted, and everything that it was told. `without_key`: sent once, never again."""
 
     account: Account
     tool: str
@@ -53,6 +64,8 @@ class Order:
     asked: list[tuple[str, str]] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
     refused: str | None = None
+    without_key: bool = False
+    max_tokens: int | None = None
 
     @property
     def accepted(self) -> bool:
@@ -70,6 +83,7 @@ class History:
         self.accepted: list[float] = []
         self.slowest = 0.0
         self.canceled: dict[str, str] = {}
+        self.memory = Memory()
 
     def begin(self, order: Order) -> None:
         with self._lock:
@@ -86,6 +100,7 @@ class History:
         """From here on a new row: the file goes on, the counts begin anew."""
         with self._lock:
             self.orders, self.answers, self.slowest, self.canceled = [], Counter(), 0.0, {}
+            self.memory = Memory()
         return self
 
     def count(self, *answers: str) -> int:
@@ -114,31 +129,40 @@ class Client:
             answer, said = ("refused" if "NewConnectionError" in repr(error) else "lost"), None
         except (requests.RequestException, ValueError):
             answer, said = "lost", None
-        self.history.note(op, answer, time.monotonic() - began, path=path, request=headers.get("X-Request-ID"))
+        ended = time.monotonic()
+        self.history.memory.heard(said, began, ended)
+        self.history.note(op, answer, ended - began, path=path, request=headers.get("X-Request-ID"))
         return answer, said
 
-    def submit(self, order: Order, going: threading.Event | None = None, **body: Any) -> Order:
-        """Ask until somebody says yes or no."""
+    def submit(self, order: Order, going: Going | None = None, **body: Any) -> Order:
+        """Ask until somebody says yes or no; without a key, once."""
         self.history.begin(order)
-        whole = {"input": {"text": order.key}, "metadata": {"key": order.key}, **body}
-        for number in range(TRIES):
-            request_id = f"{order.key}-{number}"
-            headers = {"Idempotency-Key": order.key, "X-Request-ID": request_id}
-            answer, said = self.ask(
-                "submit", order.account, "POST", f"/tools/{order.tool}/invoke", json=whole, headers=headers
-            )
-            order.asked.append((request_id, answer))
+        for number in range(1 if order.without_key else TRIES):
+            answer, said = self._once(order, number, body)
             if answer in ("200", "202"):
                 order.ids.add(said["data"]["id"])
                 self.history.accepted.append(time.time())
                 break
-            if _is_no(answer, code := str(said and said.get("code"))):
+            if _is_no(answer, code := str(said and said.get("code"))) or (
+                order.without_key and _was_not_done(answer, said)
+            ):
                 order.refused = f"{answer} {code}"
                 break
             if going is not None and not going.is_set() and number >= TRIES // 2:
                 break
             time.sleep(RETRY_SECONDS)
         return order
+
+    def _once(self, order: Order, number: int, more: Mapping[str, Any]) -> tuple[str, Any]:
+        limit = {} if order.max_tokens is None else {"max_tokens": order.max_tokens}
+        body = {"input": {"text": order.key}, "metadata": {"key": order.key}, **limit, **more}
+        request_id = f"{order.key}-{number}"
+        key = {} if order.without_key else {"Idempotency-Key": order.key}
+        headers = {"X-Request-ID": request_id, **key}
+        path = f"/tools/{order.tool}/invoke"
+        answer, said = self.ask("submit", order.account, "POST", path, json=body, headers=headers)
+        order.asked.append((request_id, answer))
+        return answer, said
 
     def batch(self, account: Account, orders: Sequence[Order]) -> None:
         """Ask for up to a hundred at once, again for those that nobody has answered with yes or no."""
@@ -174,6 +198,13 @@ def _is_no(answer: str, code: str) -> bool:
     return code == "tool_unavailable" or (answer.startswith("4") and answer != "429")
 
 
+def _was_not_done(answer: str, said: Any) -> bool:
+    """Whether this says that nothing was done: all but silence, a 500, and a 503 that says that it may have been."""
+    if answer == "503":
+        return "may or may not" not in str((said or {}).get("detail"))
+    return answer in ("refused", "429")
+
+
 class Load:
     """Orders at a rate, by threads, until it is told to stop."""
 
@@ -203,12 +234,14 @@ class Load:
     def _work(self) -> None:
         client = Client(self._url, self._history)
         while self._going.is_set():
-            account, tool, dice = self._turn()
-            order = client.submit(Order(account, tool, uuid4().hex, time.time()), self._going)
+            account, tool, dice, kind = self._turn()
+            order = Order(account, tool, uuid4().hex, time.time(), without_key=kind < WITHOUT_KEY)
+            order.max_tokens = LIMIT if kind > 1 - WITH_LIMIT else None
+            client.submit(order, self._going)
             if order.accepted:
                 self._follow(client, order, dice)
 
-    def _turn(self) -> tuple[Account, str, float]:
+    def _turn(self) -> tuple[Account, str, float, float]:
         """Wait for the next beat of the rate, and draw what is done on it."""
         with self._pace:
             now = time.monotonic()
@@ -217,6 +250,7 @@ class Load:
             drawn = (
                 self._random.choice(self._accounts),
                 self._random.choices(list(MIX), list(MIX.values()))[0],
+                self._random.random(),
                 self._random.random(),
             )
         time.sleep(max(0.0, wait))

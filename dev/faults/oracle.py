@@ -3,7 +3,7 @@
 | path | what it does |
 |---|---|
 | `/tool/echo?after=MS` | 200 `{"units": …}` after so long |
-| `/tool/flaky` | 503 at the first call of each Idempotency-Key, then as `echo` |
+| `/tool/flaky`, `/tool/fails`, `/tool/busy` | 503, 500, 429 at the first call of each key, then as `echo` |
 | `/tool/switch` | as `echo`, or the status last put with `PUT /control/tool` |
 | `/tool/hang`, `/tool/drip`, `/tool/garbage`, `/tool/huge`, `/tool/redirect`, `/tool/reset` | what they say |
 | `/hook/…` | 204, or the status last put with `PUT /control/hook` |
@@ -25,6 +25,8 @@ from urllib.parse import parse_qs, urlsplit
 
 SYNC_SECONDS = 0.2
 HUGE = 8 * 1024 * 1024
+#: What the first call of each key is answered with.
+FIRST = {"flaky": 503, "fails": 500, "busy": 429}
 
 
 class Oracle:
@@ -84,10 +86,10 @@ class Oracle:
         key = headers.get("idempotency-key", "")
         self._write(what="start", name=name, key=key, bytes=len(body))
         await asyncio.sleep(int(query.get("after", ["0"])[0]) / 1000)
-        status = self._behaviour(name, key)
-        self._write(what="end", name=name, key=key, status=status)
+        status, units = self._behaviour(name, key), 1 + len(body) % 7
+        self._write(what="end", name=name, key=key, status=status, units=units)
         if status:
-            _answer(writer, status, json.dumps({"units": 1 + len(body) % 7}).encode())
+            _answer(writer, status, json.dumps({"units": units}).encode())
         else:
             await _misbehave(name, writer)
 
@@ -95,10 +97,10 @@ class Oracle:
         """The status to answer with; 0: something that is no proper answer."""
         if name == "switch":
             return self._status["tool"]
-        if name == "flaky" and key not in self._seen:
+        if name in FIRST and key not in self._seen:
             self._seen.add(key)
-            return 503
-        return 200 if name in ("echo", "flaky") else 0
+            return FIRST[name]
+        return 200 if name == "echo" or name in FIRST else 0
 
 
 async def _misbehave(name: str, writer: asyncio.StreamWriter) -> None:

@@ -23,12 +23,20 @@ class Hook:
 
 @dataclass(slots=True)
 class Seen:
-    """Calls by Idempotency-Key (when they started, how many were answered 2xx), and webhooks as they came."""
+    """Calls by Idempotency-Key, and webhooks as they came.
+
+    `started`: when. `units`: what was answered with 200. `refused`: how many were answered 429, which alone says that
+    the tool did not run; whatever else was answered may have had its effect.
+    """
 
     started: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    answered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    units: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     hooks: list[Hook] = field(default_factory=list)
+
+    def executed(self, key: str) -> int:
+        """How often the tool may have run for this key."""
+        return len(self.started.get(key, ())) - self.refused.get(key, 0)
 
 
 class OracleLog:
@@ -57,8 +65,10 @@ class OracleLog:
         if what == "start":
             self.seen.started[key].append(float(str(line["at"])))
         elif what == "end":
-            kind = self.seen.answered if line["status"] == 200 else self.seen.refused
-            kind[key] += 1
+            if line["status"] == 200:
+                self.seen.units[key].add(int(str(line["units"])))
+            elif line["status"] == 429:
+                self.seen.refused[key] += 1
         else:
             self.seen.hooks.append(_hook(line))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 from uuid import UUID, uuid4
 
 from common import accounts, addresses, audit, boot, keys, subscriptions, webhooks
@@ -12,7 +13,12 @@ from dev.faults.load import Account
 
 PASSWORD = f"Canary {uuid4()}"
 PLAN = "storm"
-PRICE = {"base_tokens": 1, "per_unit": {"pointer": "/units", "tokens": 1, "unit": "letter"}, "max_tokens": 20}
+PRICE: dict[str, Any] = {
+    "base_tokens": 1,
+    "per_unit": {"pointer": "/units", "tokens": 1, "unit": "letter"},
+    "max_tokens": 20,
+}
+FLAT: dict[str, Any] = {"base_tokens": 50, "per_unit": None, "max_tokens": 50}
 #: slug → where, is it idempotent, seconds.
 TOOLS = {
     "echo": ("echo", True, 10),
@@ -22,6 +28,9 @@ TOOLS = {
     "once": ("echo?after=300", False, 10),
     "once-long": ("echo?after=5000", False, 20),
     "once0": ("echo", False, 10),
+    "once-fails": ("fails", False, 10),
+    "once-flaky": ("flaky", False, 10),
+    "once-busy": ("busy", False, 10),
     "flaky": ("flaky", True, 10),
     "switch": ("switch", True, 5),
     "short": ("echo?after=100", True, 3),
@@ -33,6 +42,7 @@ TOOLS = {
     "reset": ("reset", True, 5),
     "poison": ("echo?after=2500", True, 10),
 }
+PRICES: dict[str, dict[str, Any]] = {**dict.fromkeys(TOOLS, PRICE), "flat": FLAT}
 
 
 def offer(url: str) -> None:
@@ -51,8 +61,7 @@ def offer(url: str) -> None:
                 "idempotent": idempotent,
             }
         )
-    flat = {"base_tokens": 50, "per_unit": None, "max_tokens": 50}
-    entries.append({**entries[0], "slug": "flat", "name": "flat", "price": flat})
+    entries.append({**entries[0], "slug": "flat", "name": "flat", "price": FLAT})
     editing.load(audit.PLATFORM, entries)
     plan(PLAN, 2**40, 100)
 

@@ -18,6 +18,7 @@ from dev.faults import checks
 from dev.faults.checks import Result
 from dev.faults.rows import Row
 from dev.faults.shown import SHOWN
+from dev.faults.tight import Spender
 from dev.faults.world import ROOT, Span, Violation, World
 
 #: A hold without a row, or a settlement that was lost, is put right by the books' own watchman within this time.
@@ -30,7 +31,10 @@ def one(world: World, row: Row, tell: Tell) -> Result:
     result, began, clock = Result(row.ids, row.title), time.time(), time.monotonic()
     world.history.fresh()
     world.bells = 0
-    with _blaming(result), _counting_bells(world, row), world.under_load(row.rate):
+    with _blaming(result):
+        checks.baseline(world)
+    spender = Spender(world.hub.url, world.hook_url, world.history)
+    with _blaming(result), _counting_bells(world, row), _spending(spender), world.under_load(row.rate):
         world.sleep(2)
         with _blaming(result):
             _break(world, row, result)
@@ -38,6 +42,8 @@ def one(world: World, row: Row, tell: Tell) -> Result:
         world.sleep(row.after)
     with _blaming(result):
         settle(world, row.settle)
+        if trouble := spender.exhaust(lambda: world.quiet(spender.account), world.sleep):
+            result.violations.append(trouble)
         if trouble := checks.canary(world):
             result.violations.append(trouble)
         settle(world, row.settle)
@@ -45,6 +51,15 @@ def one(world: World, row: Row, tell: Tell) -> Result:
     result.seconds = time.monotonic() - clock
     tell(line(result))
     return result
+
+
+@contextmanager
+def _spending(spender: Spender) -> Iterator[None]:
+    spender.start()
+    try:
+        yield
+    finally:
+        spender.stop()
 
 
 def _break(world: World, row: Row, result: Result) -> None:

@@ -81,6 +81,8 @@ class World:
         self._began_rows = 0
         self._as_made: dict[str, Part] = {}
         self.stops: list[str] = []
+        self.known_charges: dict[str, int] = {}
+        self.row_began = ""
 
     # -- up and down ---------------------------------------------------------------------------------------------
 
