@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dev import supervisor
-from dev.faults import report, rows_outside, rows_servers, rows_web, rows_workers, run, soak
+from dev.faults import report, rows_hosts, rows_outside, rows_servers, rows_together, rows_web, rows_workers, run, soak
 from dev.faults.checks import Result
 from dev.faults.rows import ROWS, Row
 from dev.faults.shown import SHOWN
@@ -26,7 +26,7 @@ PAGE = ROOT / "docs" / "faults.md"
 PICTURE = ROOT / "docs" / "faults.svg"
 ACCOUNTS = 6
 #: Importing them fills the matrix, in this order.
-MODULES = (rows_workers, rows_web, rows_servers, rows_outside)
+MODULES = (rows_workers, rows_web, rows_servers, rows_outside, rows_together, rows_hosts)
 
 
 def main() -> int:

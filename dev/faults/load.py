@@ -155,7 +155,8 @@ class Client:
 
     def _once(self, order: Order, number: int, more: Mapping[str, Any]) -> tuple[str, Any]:
         limit = {} if order.max_tokens is None else {"max_tokens": order.max_tokens}
-        body = {"input": {"text": order.key}, "metadata": {"key": order.key}, **limit, **more}
+        text = order.key[: 8 + int(order.key[-1], 16)]  # of several lengths: they differ in price
+        body = {"input": {"text": text}, "metadata": {"key": order.key}, **limit, **more}
         request_id = f"{order.key}-{number}"
         key = {} if order.without_key else {"Idempotency-Key": order.key}
         headers = {"X-Request-ID": request_id, **key}
@@ -275,8 +276,12 @@ class Feed:
     def __init__(self, url: str, account: Account, history: History) -> None:
         self.account = account
         self.lock = threading.Lock()
-        self.seen: list[str] = []
         self._client = Client(url, history)
+        self.begin()
+
+    def begin(self) -> None:
+        """Without a cursor, from the first event that there is."""
+        self.seen: list[str] = []
         self._cursor: str | None = None
 
     def pull(self) -> int:

@@ -32,6 +32,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._flow: asyncio.Event | None = None
         self._traps: list[_Trap] = []
+        self._left = 0
         self._started = threading.Event()
         self.sprung = 0
 
@@ -58,9 +59,14 @@ class Proxy:
     def delay(self, marker: str, seconds: float, times: int = 1) -> None:
         self._traps.append(_Trap(marker.encode(), times, seconds))
 
+    def lose_at(self, number: int) -> None:
+        """Lose the answer to the message that comes as the `number`-th from now."""
+        self._left = number
+
     def relent(self) -> None:
         """No more traps."""
         self._traps.clear()
+        self._left = 0
 
     def _switch(self, turn: Callable[[asyncio.Event], None]) -> None:
         if self._flow is not None:
@@ -115,6 +121,9 @@ class Proxy:
             await sink.drain()
 
     def _look(self, data: bytes, doom: list[float | None]) -> None:
+        self._left -= 1
+        if self._left == 0:
+            doom.append(None)
         for trap in self._traps:
             if trap.times > 0 and trap.marker in data:
                 trap.times -= 1

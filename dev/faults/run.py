@@ -40,14 +40,16 @@ def one(world: World, row: Row, tell: Tell) -> Result:
             _break(world, row, result)
         world.heal()
         world.sleep(row.after)
-    with _blaming(result):
-        settle(world, row.settle)
-        if trouble := spender.exhaust(lambda: world.quiet(spender.account), world.sleep):
-            result.violations.append(trouble)
-        if trouble := checks.canary(world):
-            result.violations.append(trouble)
-        settle(world, row.settle)
-        checks.all_of(world, result, began)
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: settle(world, row.settle),
+        lambda: _blame(result, spender.exhaust(lambda: world.quiet(spender.account), world.sleep)),
+        lambda: _blame(result, checks.canary(world)),
+        lambda: settle(world, row.settle),
+        lambda: checks.all_of(world, result, began),
+    )
+    for step in steps:
+        with _blaming(result):
+            step()
     result.seconds = time.monotonic() - clock
     tell(line(result))
     return result
@@ -68,6 +70,11 @@ def _break(world: World, row: Row, result: Result) -> None:
         result.injected = row.fault(world)
     finally:
         world.spans.append(Span(" ".join(row.ids), fault, time.time()))
+
+
+def _blame(result: Result, trouble: str | None) -> None:
+    if trouble:
+        result.violations.append(trouble)
 
 
 @contextmanager

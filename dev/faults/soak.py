@@ -6,8 +6,6 @@ By time (SOAK_MINUTES), or by count (`ARGS="--invocations 100000"`): then in bat
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from random import Random
 
 import psycopg
 
-from dev.faults import checks, run
+from dev.faults import checks, run, strikes
 from dev.faults.checks import Result
 from dev.faults.load import Client, order_for
 from dev.faults.people import PASSWORD
@@ -27,6 +25,8 @@ BATCH = 25
 #: So many open invocations are enough; more would only wait.
 BACKLOG = 1500
 SLOPE = 0.10
+#: How often two strike at once.
+PAIRS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def main(world: World, *, minutes: float, invocations: int | None, rate: float) 
     nemesis, samples = Random(world.seed), []
     began, wall = time.monotonic(), time.time()
     world.history.fresh()
-    strikes: list[str] = []
+    struck: list[str] = []
     over: Callable[[], bool] = lambda: time.monotonic() - began > minutes * 60  # noqa: E731
     feeding: list[threading.Thread] = []
     if invocations is not None:
@@ -55,56 +55,27 @@ def main(world: World, *, minutes: float, invocations: int | None, rate: float) 
         while not over():
             world.sleep(2 if invocations is not None else nemesis.uniform(0.5, 1.5) * EVERY / 2)
             samples.append(_sample(world, time.monotonic() - began))
-            strikes.append(_strike(world, nemesis))
-            _say(world, samples[-1], strikes[-1])
+            struck.append(_strike(world, nemesis))
+            _say(world, samples[-1], struck[-1])
             world.sleep(nemesis.uniform(10, 20) if invocations is not None else EVERY / 2)
             world.heal()
-    return _judge(world, wall, samples, strikes)
+    return _judge(world, wall, samples, struck)
 
 
 # -- breaking things at random ------------------------------------------------------------------------------------
 
 
 def _strike(world: World, nemesis: Random) -> str:
-    """One random fault; it is over when this returns, or strikes by itself."""
-    choices: list[tuple[str, Callable[[], object]]] = [
-        ("SIGKILL invocations-1", world.children["invocations-1"].kill),
-        ("SIGKILL invocations-2", world.children["invocations-2"].kill),
-        ("SIGKILL webhooks-1", world.children["webhooks-1"].kill),
-        ("SIGKILL sweeps-1", world.children["sweeps-1"].kill),
-        ("SIGKILL a web process", lambda: _kill_web(world, nemesis)),
-        ("FLUSHALL gate", lambda: world.gate().flushall()),
-        ("FLUSHALL broker", lambda: world.bell_box().flushall()),
-        ("restart the gate empty", lambda: world.restart(world.redis)),
-        ("restart the broker empty", lambda: world.restart(world.broker)),
-        ("SIGKILL at web.after_commit", lambda: world.arm("web.after_commit")),
-        ("SIGKILL at web.before_commit", lambda: world.arm("web.before_commit")),
-        ("SIGKILL at worker.after_claim", lambda: world.arm("worker.after_claim")),
-        ("SIGKILL at worker.response_read", lambda: world.arm("worker.response_read")),
-        ("SIGKILL at worker.after_commit", lambda: world.arm("worker.after_commit")),
-        ("SIGKILL at hook.after_2xx", lambda: world.arm("hook.after_2xx")),
-        ("SIGKILL at rebuild.after_read", lambda: (world.arm("rebuild.after_read"), world.gate().flushall())),
-        ("PostgreSQL crashes", world.crash_postgres),
-        ("SIGSTOP the gate for 5 s", lambda: _pause(world)),
-        ("SIGTERM invocations-1", lambda: world.children["invocations-1"].signal(signal.SIGTERM)),
-    ]
-    name, act = nemesis.choice(choices)
+    """One random fault, or two at once; over when this returns, or striking by itself."""
     fault = time.time()
-    with contextlib.suppress(Exception):  # whatever is just being restarted cannot be broken once more
-        act()
+    if nemesis.random() < PAIRS:
+        name = strikes.pair(world, nemesis)
+    else:
+        name, act = nemesis.choice(strikes.choices(world, nemesis))
+        with contextlib.suppress(Exception):  # whatever is just being restarted cannot be broken once more
+            act()
     world.spans.append(Span(name, fault, time.time()))
     return name
-
-
-def _kill_web(world: World, nemesis: Random) -> None:
-    if workers := world.web_workers():
-        os.kill(nemesis.choice(workers), signal.SIGKILL)
-
-
-def _pause(world: World) -> None:
-    world.freeze(world.redis)
-    world.sleep(5)
-    world.thaw(world.redis)
 
 
 # -- a given number of invocations --------------------------------------------------------------------------------
@@ -162,8 +133,8 @@ def _say(world: World, sample: Sample, strike: str) -> None:
     )
 
 
-def _judge(world: World, began: float, samples: list[Sample], strikes: list[str]) -> int:
-    result = Result(("soak",), f"{len(strikes)} random faults")
+def _judge(world: World, began: float, samples: list[Sample], struck: list[str]) -> int:
+    result = Result(("soak",), f"{len(struck)} random faults")
     seconds = time.time() - began
     try:
         world.heal()
@@ -179,7 +150,7 @@ def _judge(world: World, began: float, samples: list[Sample], strikes: list[str]
     samples.append(_sample(world, time.time() - began))
     growth = (last - first) / first if first else 0.0
     print(run.line(result), flush=True)
-    print(f"seed {world.seed}; {len(strikes)} faults in {seconds:.0f} s; {result.accepted / seconds:.1f} invocations/s")
+    print(f"seed {world.seed}; {len(struck)} faults in {seconds:.0f} s; {result.accepted / seconds:.1f} invocations/s")
     print(f"memory: {first / 2**20:.0f} MB in the first tenth, {last / 2**20:.0f} MB in the last: {growth:+.1%}")
     for name in samples[0].by_part:
         print(f"  {name}: {[each.by_part.get(name, 0) >> 20 for each in samples[:: max(1, len(samples) // 8)]]} MB")

@@ -65,7 +65,7 @@ class World:
         self.armed = directory / "armed"
         self.postgres = Postgres(directory / "pg")
         self.redis, self.broker = Redis(directory / "gate"), Redis(directory / "broker")
-        self.oracle_port = _free_port()
+        self.oracle_port = free_port()
         self.log = OracleLog(directory / "oracle.jsonl")
         self.history = History(directory / "history.jsonl")
         self.down: set[str] = set()
@@ -83,6 +83,7 @@ class World:
         self.stops: list[str] = []
         self.known_charges: dict[str, int] = {}
         self.row_began = ""
+        self.sums_known = True
 
     # -- up and down ---------------------------------------------------------------------------------------------
 
@@ -149,8 +150,8 @@ class World:
             "REDIS_URL": self.redis.url(),
             "BROKER_URL": self.broker.url(),
             "DATA_DIR": str(self.directory / "var"),
-            "PORT": str(_free_port()),
-            "FLOWER_PORT": str(_free_port()),
+            "PORT": str(free_port()),
+            "FLOWER_PORT": str(free_port()),
             "WEB_PROCESSES": str(WEB),
             "WORKER_PROCESSES": str(WORKERS),
             "WORKER_THREADS": str(THREADS),
@@ -248,6 +249,14 @@ class World:
                 time.sleep(1)
 
         threading.Thread(target=keep, daemon=True).start()
+
+    def began_anew(self) -> None:
+        """The database has gone back in time: what was told before this moment counts no more."""
+        self.history.fresh()
+        self.sums_known = False
+        for feed in self.feeds:
+            with feed.lock:
+                feed.begin()
 
     # -- breaking ------------------------------------------------------------------------------------------------
 
@@ -445,7 +454,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
