@@ -168,7 +168,7 @@ def _patiently(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
 
 
 _ROWS = text("select id, place is not null as placed from queue where period_id = :period")
-_EPOCH = text("select epoch from periods where id = :period")
+_RULING = text(f"select epoch, {budgets.SERVER} as server from periods where id = :period")  # noqa: S608
 
 
 def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
@@ -176,8 +176,9 @@ def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
     if "epoch" not in gate or not _is_current(gate):
         return []  # unknown: the next submit rebuilds it; an absent answer is never a wrong one
     with db.snapshot() as session:
-        if session.execute(_EPOCH, {"period": period_id}).scalar() != int(gate["epoch"]):
-            return []  # outdated, and refused as such: holds under an old epoch cannot commit
+        ruling = session.execute(_RULING, {"period": period_id}).one_or_none()
+        if ruling is None or (str(ruling.epoch), str(ruling.server)) != (gate["epoch"], gate.get("server")):
+            return []  # outdated, and refused as such: holds under an old epoch, or for another server, cannot commit
         truth = _truth(session, period_id)
     shown = {name: gate[name] for name in ("granted", "charged", "held", "active")}
     holds = {name[2:]: value.split(",")[1] != "0" for name, value in gate.items() if name.startswith("h:")}

@@ -162,7 +162,10 @@ def _from_redis() -> list[Metric]:
     family = _family("doorbells_waiting", "Doorbells in the broker that nobody has heard yet", ["queue"])
     for queue in sorted(set(jobs.QUEUES.values())):
         family.add_metric([queue], jobs.waiting(queue))
-    return [family, _one("shared_servers", "Redis and the broker: how many belong to another platform", instance.shared())]
+    return [
+        family,
+        _one("shared_servers", "Redis and the broker: how many belong to another platform", instance.shared()),
+    ]
 
 
 def _family(name: str, help_: str, labels: list[str]) -> GaugeMetricFamily:

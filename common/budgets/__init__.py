@@ -7,7 +7,8 @@ vanish, be wiped in the middle of anything, or come back hours old: then it says
 Why admission stays right through that: a rebuild first raises `periods.epoch` and commits, then reads the truth,
 then installs it under that number. A hold names the epoch it was taken under, and the row it is for commits only
 while that epoch is current (`common/invocations` checks it in the INSERT, with a share lock). So whatever an
-installed state has not seen can no longer commit. docs/books.md tells it slowly.
+installed state has not seen can no longer commit. docs/books.md tells it slowly. The same goes for a database that has
+gone back in time (a replica promoted, a backup restored): it is another run of PostgreSQL than the gate was made from.
 
     model        the values and the keys
     gate         hold · release · settle · moved · place · width
@@ -20,10 +21,11 @@ installed state has not seen can no longer commit. docs/books.md tells it slowly
 from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle, width
 from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, owner_of, waiters_key
 from common.budgets.rebuilding import catch_up, rebuild, tell
-from common.budgets.truth import available, balance, bump
+from common.budgets.truth import SERVER, available, balance, bump
 from common.budgets.watching import free_orphans, spent
 
 __all__ = [
+    "SERVER",
     "Account",
     "Balance",
     "Hold",

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from common.budgets import truth
 from common.budgets.model import period_of
 from common.kit import clock, db, redis
 
@@ -20,7 +21,7 @@ from common.kit import clock, db, redis
 WHOLE_MOST = 20_000
 UNREADABLE = "it cannot be read"
 UNKNOWN_PERIOD = "the database does not know its period"
-_FIGURES = ("run", "epoch", "granted", "charged", "held", "active")
+_FIGURES = ("run", "epoch", "server", "granted", "charged", "held", "active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Gate:
 
     @property
     def known(self) -> bool:
-        """Whether anything is admitted by it; one without an epoch is rebuilt by the next submit."""
-        return "epoch" in self.figures
+        """Whether anything is admitted by it; one without an epoch or a server is rebuilt by the next submit."""
+        return "epoch" in self.figures and "server" in self.figures
 
     def number(self, figure: str) -> int:
         return int(self.figures[figure])
@@ -78,15 +79,15 @@ def _figures(key: str, size: int, said: Sequence[str | None]) -> Gate:
 
 # -- beside the rows -----------------------------------------------------------------------------------------------
 
-_BOOKS = text("""
-select p.id, p.epoch, period_charged(p.id, p.user_id) as charged,
+_BOOKS = text(f"""
+select p.id, p.epoch, {truth.SERVER} as server, period_charged(p.id, p.user_id) as charged,
        (select coalesce(sum(g.tokens), 0) from grants g where g.period_id = p.id) as granted,
        q.held, q.active, q.open
   from periods p cross join lateral (
          select coalesce(sum(q.held), 0) as held, count(q.place) as active, count(*) as open
            from queue q where q.period_id = p.id) q
  where p.id = any(:periods)
-""")
+""")  # noqa: S608
 _OPEN = text("select id, held, place is not null as placed from queue where id = any(:ids)")
 _OPEN_OF = text("select id, held, place is not null as placed from queue where period_id = :period")
 _CHARGED = text("select coalesce(sum(charged), 0) from invocations where id = any(:ids) and status <> 'open'")
@@ -134,7 +135,12 @@ def _differences(gate: Gate, older_than: float) -> frozenset[str]:
         ended = [UUID(id_) for id_ in gate.holds.keys() - rows.keys()]
         unsettled = int(session.execute(_CHARGED, {"ids": ended}).scalar_one()) if ended else 0
     said = _said(gate)
-    figures = {"epoch": said["epoch"], "granted": said["granted"], "charged": said["charged"] + unsettled}
+    figures = {
+        "epoch": said["epoch"],
+        "server": said["server"],
+        "granted": said["granted"],
+        "charged": said["charged"] + unsettled,
+    }
     missing = {f"no hold for {id_}" for id_ in rows.keys() - gate.holds.keys()}
     return _off(figures, books) | _miscounted(gate) | missing | _unlike(gate.old_holds(older_than), rows)
 

@@ -47,7 +47,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
         answer = _ask_for_hold(account, invocation_id, amount, key)
         match answer[0]:
             case "held":
-                return Hold(answer[1], answer[2] or None, _rate(account, answer[3], answer[4]))
+                return Hold(answer[1], answer[2] or None, _rate(account, answer[3], answer[4]), int(answer[5]))
             case "same":
                 return SameKey(UUID(answer[1]))
             case "limited":
@@ -158,8 +158,9 @@ def _remember(period_id: UUID, active: int) -> None:
     _widths[period_id] = clock.monotonic(), max(0, active)
 
 
-def place(account: Account, parked: Move) -> tuple[int, int] | None:
-    """Ask for a place for a parked row: `(place, epoch)`, or None when none is free. Say what came of it (`moved`).
+def place(account: Account, parked: Move) -> tuple[int, int, int] | None:
+    """Ask for a place for a parked row: `(place, epoch, server)`, or None when none is free. Say what came of it
+    (`moved`).
 
     `parked`: the move by which it was parked, as you have read it. Also None when it is not there any more: a gate that
     knows nothing of such a row is right, and a rebuild would only refuse what others hold.
@@ -171,7 +172,7 @@ def place(account: Account, parked: Move) -> tuple[int, int] | None:
     for _ in range(TRIES):
         answer = redis.run("place", [key], [*parked.words()[:2], _number(account.max_concurrency)])
         if answer[0] != "unknown":
-            return (answer[0], answer[1]) if answer[0] else None
+            return (answer[0], answer[1], int(answer[2])) if answer[0] else None
         if not db.once(_STILL_PARKED, {"id": parked.invocation_id, "moves": parked.number}):
             return None
         rebuild(account.user_id, account.period_id, joining=True)

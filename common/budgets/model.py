@@ -29,11 +29,15 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold that was taken: `place` is None when the invocation has to wait for one of its account's to end."""
+    """A hold that was taken: `place` is None when the invocation has to wait for one of its account's to end.
+
+    It is good for rows written under its `epoch` and by the run of PostgreSQL that the gate was made from (`server`).
+    """
 
     epoch: int
     place: int | None
     rate: Rate | None
+    server: int
 
 
 @dataclass(frozen=True, slots=True)

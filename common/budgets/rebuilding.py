@@ -62,11 +62,11 @@ def drop(user_id: UUID, period_id: UUID) -> None:
         logger.warning("budget gate not dropped: redis is away", user_id=str(user_id))
 
 
-def catch_up(user_id: UUID, period_id: UUID, epoch: int) -> None:
-    """Rebuild unless the gate has `epoch` already (somebody else may just have done it)."""
+def catch_up(user_id: UUID, period_id: UUID, epoch: int, server: int) -> None:
+    """Rebuild unless the gate is of `epoch` and `server` already (somebody else may just have done it)."""
     with redis.reachable():
-        installed = redis.client().hget(budget_key(user_id, period_id), "epoch")
-    if installed is None or int(installed) != epoch:
+        installed = redis.client().hmget(budget_key(user_id, period_id), ["epoch", "server"])
+    if installed != [str(epoch), str(server)]:
         rebuild(user_id, period_id, joining=True)
 
 
@@ -140,15 +140,17 @@ def _rebuild_once(key: str, lock: str, owner: str, period_id: UUID) -> bool:
     if gathered is None:
         return False
     failpoints.at("rebuild.after_read")
-    balance, holds = gathered
-    installed = bool(redis.run("install", [key, staging], [epoch, balance.granted, balance.charged, CACHE_SECONDS]))
+    balance, holds, server = gathered
+    figures = [epoch, balance.granted, balance.charged, CACHE_SECONDS, server]
+    installed = bool(redis.run("install", [key, staging], figures))
     logger.info("budget gate rebuilt", period_id=str(period_id), epoch=epoch, holds=holds, installed=installed)
     return installed
 
 
-def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balance, int] | None:
+def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balance, int, int] | None:
     """Read one moment's rows, and put the holds where `install` finds them. None: the lock is somebody else's now."""
     with db.snapshot() as session:
+        server = truth.server(session)
         balance, holds, total = truth.balance(session, period_id), 0, 0
         for piece in truth.open_rows(session, period_id, PIECE):
             if len(piece) == PIECE and not total:
@@ -158,7 +160,7 @@ def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balan
             if not redis.run("stage", [staging, lock], [owner, LOCK_MS, left, STAGING_SECONDS, *fields]):
                 return None
             holds += len(piece)
-    return balance, holds
+    return balance, holds, server
 
 
 def _remove(key: str, period_id: UUID) -> bool:

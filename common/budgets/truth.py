@@ -11,6 +11,10 @@ from sqlalchemy.orm import Session
 from common.budgets.model import Balance
 from common.kit import db
 
+#: Which run of PostgreSQL answers: one that lacks what another has committed (a promoted replica, a restored copy) has
+#: begun at another moment.
+SERVER = "cast(extract(epoch from pg_postmaster_start_time()) * 1000000 as bigint)"
+_SERVER = text(f"select {SERVER}")
 _BALANCE = text("""
 select p.user_id, period_charged(p.id, p.user_id) as charged,
        (select coalesce(sum(g.tokens), 0) from grants g where g.period_id = p.id) as granted,
@@ -29,6 +33,11 @@ def balance(session: Session, period_id: UUID) -> Balance:
     """One period's books, recomputed from rows; every end that anybody was shown is in it."""
     row = session.execute(_BALANCE, {"period": period_id}).one()
     return Balance(int(row.granted), int(row.charged), int(row.held))
+
+
+def server(session: Session) -> int:
+    """Which run of PostgreSQL this session is with."""
+    return int(session.execute(_SERVER).scalar_one())
 
 
 class UnknownPeriod(Exception):

@@ -16,6 +16,8 @@ from typing import Final
 
 from sqlalchemy import TextClause, text
 
+from common.budgets import SERVER
+
 #: How far below the virtual clock ready rows are looked for first: older index entries are mostly dead.
 SLACK: Final = 20
 #: A running row is given up so many seconds after its tool's own time limit.
@@ -33,12 +35,13 @@ select uuid7(), cast(:event_id as uuid), f.user_id, null, f.webhook_url
 returning 1
 """
 
-#: The row, its key, its place in the queue and its event, under the epoch that the hold was taken in and with the
-#: version that the tool has: or nothing.
+#: The row, its key, its place in the queue and its event, under the epoch and by the run of PostgreSQL that the hold is
+#: for, and with the version that the tool has: or nothing.
 SUBMIT: Final = text(f"""
 with p as materialized (
   select id from periods
    where id = :period_id and epoch = :epoch and closed_at is null and access_ended_at is null and ends_at > now()
+     and {SERVER} = :server
      and exists (select 1 from tools t where t.id = :tool_id and t.version = :tool_version and t.is_active
                     and t.archived_at is null)
      for share),
@@ -78,8 +81,9 @@ delete from idempotency_keys
 EXISTS: Final = text("select id, created_at, expires_at from invocations where id = :id")
 #: After it, nothing that was to commit under that epoch can: it commits before this, or not at all.
 MOVE_EPOCH: Final = text("update periods set epoch = epoch + 1 where id = :period_id and epoch = :epoch")
-PERIOD_STATE: Final = text("""
-select epoch, closed_at is null and access_ended_at is null and ends_at > now() as open from periods where id = :id
+PERIOD_STATE: Final = text(f"""
+select epoch, {SERVER} as server, closed_at is null and access_ended_at is null and ends_at > now() as open
+  from periods where id = :id
 """)
 
 # -- taking work ---------------------------------------------------------------------------------------------
@@ -375,8 +379,9 @@ select a.period_id, p.user_id, pl.max_concurrency, pl.rate_limit_per_minute, q.i
 """)
 WAITING_OF: Final = text(f"select q.id, q.moves from queue q {_DUE.format(period=':period_id')} limit :limit")
 #: For the row as it was when the gate was asked (`moves`): one that has had a place since gave back what was counted.
-PLACE: Final = text("""
-with p as materialized (select id from periods where id = :period_id and epoch = :epoch for share)
+PLACE: Final = text(f"""
+with p as materialized (
+  select id from periods where id = :period_id and epoch = :epoch and {SERVER} = :server for share)
 update queue q set place = :place, rank = (select last_value from vt) + :place, moves = q.moves + 1
   from p where q.id = :id and q.moves = :moves and q.place is null and q.token is null
 returning q.moves

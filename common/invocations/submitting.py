@@ -181,6 +181,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "api_key_id": caller.api_key_id,
         "period_id": period_id,
         "epoch": hold.epoch,
+        "server": hold.server,
         "place": hold.place,
         "tool_id": tool.tool_id,
         "tool_version_id": tool.id,
@@ -225,8 +226,10 @@ def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: Row[
 
 
 def _catch_up(purse: budgets.Account, hold: budgets.Hold) -> None:
-    """The row was refused: the epoch moved (rebuild the gate) or the period ended (look it up afresh)."""
+    """The row was refused: the epoch moved or PostgreSQL is another (rebuild the gate), or the period ended (look it up
+    afresh).
+    """
     subscriptions.forget_terms(purse.user_id)
     state = db.once(sql.PERIOD_STATE, {"id": purse.period_id})
-    if state and state[0].open and state[0].epoch != hold.epoch:
-        budgets.catch_up(purse.user_id, purse.period_id, state[0].epoch)
+    if state and state[0].open and (state[0].epoch, state[0].server) != (hold.epoch, hold.server):
+        budgets.catch_up(purse.user_id, purse.period_id, state[0].epoch, state[0].server)

@@ -112,14 +112,14 @@ def _place(account: budgets.Account, row: Row[Any]) -> bool:
     free = budgets.place(account, budgets.Move(row.id, row.moves, None))
     if free is None:
         return False
-    number, epoch = free
-    where = {"id": row.id, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "place": number}
-    if placed := db.once(sql.PLACE, where):
+    number, epoch, server = free
+    where = {"id": row.id, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "server": server}
+    if placed := db.once(sql.PLACE, {**where, "place": number}):
         budgets.moved(account.user_id, account.period_id, budgets.Move(row.id, placed[0].moves, number))
         return True
-    ruling = db.once(sql.PERIOD_STATE, {"id": account.period_id})[0].epoch
-    if ruling != epoch:
-        budgets.catch_up(account.user_id, account.period_id, ruling)
+    ruling = db.once(sql.PERIOD_STATE, {"id": account.period_id})[0]
+    if (ruling.epoch, ruling.server) != (epoch, server):
+        budgets.catch_up(account.user_id, account.period_id, ruling.epoch, ruling.server)
     return False
 
 

@@ -1,7 +1,7 @@
 -- Install what PostgreSQL says, as a whole: a set, never an add.
 --
 -- KEYS  1 budget:{user}:<period>   2 staging:{user}:<period>:<epoch>, as stage.lua left it
--- ARGV  1 epoch   2 granted   3 charged   4 seconds to live
+-- ARGV  1 epoch   2 granted   3 charged   4 seconds to live   5 which run of PostgreSQL was asked
 -- Answers  1 installed, 0 not ours to install any more (wiped in between, or a newer rebuild): begin again
 if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] or redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -34,7 +34,7 @@ repeat
   end
 until cursor == '0'
 
-redis.call('HSET', KEYS[2], 'run', run, 'epoch', ARGV[1], 'granted', ARGV[2],
+redis.call('HSET', KEYS[2], 'run', run, 'epoch', ARGV[1], 'server', ARGV[5], 'granted', ARGV[2],
   'charged', string.format('%.0f', charged), 'held', string.format('%.0f', held), 'active', active)
 redis.call('UNLINK', KEYS[1])
 redis.call('RENAME', KEYS[2], KEYS[1])

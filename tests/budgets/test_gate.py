@@ -56,7 +56,7 @@ def meanwhile(
     """Inside the block, whoever asks the gate for a place is overtaken: before the asking, or after it."""
     ask = budgets.place
 
-    def place(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int] | None:
+    def place(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int, int] | None:
         before()
         free = ask(account, wanted)
         after()

@@ -74,7 +74,7 @@ def many(_connected: None, database_url: str, _sweeper: Any, _sweep_statement: b
 def _submit(many: Many) -> dict[str, Any]:
     customer, tool = many.customers[0], many.tools[0].current
     caller = Caller(customer.user_id, "user", frozenset(), None, None, email_verified=True)
-    hold = budgets.Hold(epoch=2, place=3, rate=None)
+    hold = budgets.Hold(epoch=2, place=3, rate=None, server=1)
     row = submitting._row(caller, Order({}, {}, "scale", idempotency_key="k"), tool, customer.period_id, hold)
     return {**row, "id": clock.uuid7(), "held": 10, "request_hash": "-"}
 
