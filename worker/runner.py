@@ -121,6 +121,7 @@ def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None
         error_detail=failure.detail,
         http_status=failure.http_status,
         duration_ms=failure.duration_ms,
+        operator_detail=failure.operator_detail,
     )
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
     if delay is None:

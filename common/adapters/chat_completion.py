@@ -11,6 +11,8 @@ from common.kit.outbound import Answer, Call, Door
 from common.tools import Version
 
 PATH = "/chat/completions"
+#: What asks for an answer in pieces, and what may only be sent beside it.
+STREAMING = frozenset(("stream", "stream_options"))
 
 
 def call(
@@ -26,7 +28,7 @@ def call(
     )
     answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
     whole = exchange.read(answer, outgoing.secrets)
-    _check(answer, whole)
+    _check(answer, whole, outgoing.secrets)
     return exchange.result(version, answer, _with_total(whole))
 
 
@@ -39,15 +41,15 @@ def endpoint(url: str) -> str:
 
 def _unstreamed(value: Any) -> Any:
     """An answer in pieces has no place to go: the invocation ends once."""
-    return {**value, "stream": False} if isinstance(value, dict) and "stream" in value else value
+    return {name: each for name, each in value.items() if name not in STREAMING} if isinstance(value, dict) else value
 
 
-def _check(answer: Answer, whole: Any) -> None:
+def _check(answer: Answer, whole: Any, secrets: tuple[str, ...]) -> None:
     """Some providers report their errors with status 200."""
     choices = whole.get("choices") if isinstance(whole, dict) else None
     if isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices):
         return
-    said = exchange.message_of(whole)
+    said = exchange.message_of(whole, secrets)
     raise exchange.bad_response(answer, "The answer has no choices" + (f": {said}" if said else "."))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from common.adapters import reading
+from common.adapters import reading, redaction
 from common.kit import clock, log, tracing
 from common.kit.outbound import Aborted, Answer, Broken, Call, Door, OutboundError, Refused, TimedOut, TooLarge
 from common.tools import Version
@@ -21,7 +21,9 @@ MAX_ANSWER = 5 * 1024 * 1024
 MAX_SAID = 300
 #: Shorter secrets would blot out half of an answer, and protect nothing.
 MIN_SECRET = 6
-RETRIED = frozenset((429, 502, 503, 504))
+#: Another attempt may go better: the tool asks for it, or something between us and it was not up to it.
+RETRIED = frozenset((408, 425, 429, 502, 503, 504, *range(520, 525), 529))
+CREDENTIAL_REFUSED = "The tool refused the platform's credential."
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -49,6 +51,7 @@ class ToolFailure(Exception):
 
     `sent`: False only when the tool surely did not run. `transient`: another attempt may go better.
     `counts_against_tool`: its breaker should know; a client's mistakes (4xx) are none of the tool's.
+    `operator_detail`: what only operators are told, where the user is told less.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class ToolFailure(Exception):
         transient: bool = False,
         counts_against_tool: bool = False,
         duration_ms: int | None = None,
+        operator_detail: str | None = None,
     ) -> None:
         self.code = code
         self.detail = detail
@@ -71,6 +75,7 @@ class ToolFailure(Exception):
         self.transient = transient
         self.counts_against_tool = counts_against_tool
         self.duration_ms = duration_ms
+        self.operator_detail = operator_detail
         super().__init__(f"{code}: {detail}")
 
 
@@ -116,7 +121,10 @@ def _basic(version: Version, secret: str) -> str:
 
 def secrets_of(version: Version, secret: str | None) -> tuple[str, ...]:
     """Every form in which the credential goes out."""
-    forms = () if secret is None else (secret, _basic(version, secret))
+    if secret is None:
+        return ()
+    basic = _basic(version, secret)
+    forms = (secret, f"Bearer {secret}", basic, basic.replace("+", "-").replace("/", "_"))
     return tuple(form for form in forms if len(form) >= MIN_SECRET)
 
 
@@ -162,12 +170,15 @@ def _no_answer(error: OutboundError, duration_ms: int) -> ToolFailure:
 
 
 def _refusal(answer: Answer, secrets: tuple[str, ...]) -> ToolFailure:
-    status, said = answer.status, _said(answer, secrets)
+    status, said, unshown = answer.status, _said(answer, secrets), None
     if status < 400:
         code, detail = "tool_bad_response", f"The tool answered {status}; redirects are not followed."
     else:
         code = "tool_error" if status < 500 else "tool_failed"
         detail = f"The tool answered {status}" + (f": {said}" if said else ".")
+    if status == 401 or (status == 403 and secrets):
+        detail, unshown = CREDENTIAL_REFUSED, detail
+        logger.warning("tool refused our credential", status=status, said=said)
     return ToolFailure(
         code,
         detail,
@@ -177,6 +188,7 @@ def _refusal(answer: Answer, secrets: tuple[str, ...]) -> ToolFailure:
         transient=status in RETRIED,
         counts_against_tool=status >= 500,
         duration_ms=answer.duration_ms,
+        operator_detail=unshown,
     )
 
 
@@ -186,17 +198,17 @@ def _said(answer: Answer, secrets: tuple[str, ...]) -> str:
         body = read(answer, secrets)
     except ToolFailure:
         return ""
-    return message_of(body)
+    return message_of(body, secrets)
 
 
-def message_of(body: Any) -> str:
+def message_of(body: Any, secrets: tuple[str, ...] = ()) -> str:
     """What an error body says in one of the usual places (OpenAI and its kin, problem+json), short and printable."""
     if not isinstance(body, dict):
         return ""
     inner = body.get("error")
     places = [inner] if isinstance(inner, str) else [inner.get("message")] if isinstance(inner, dict) else []
     said = next((text for text in (*places, body.get("detail"), body.get("message")) if isinstance(text, str)), "")
-    return _UNPRINTABLE.sub(" ", said).strip()[:MAX_SAID]
+    return redaction.without_masked(_UNPRINTABLE.sub(" ", said[: 4 * MAX_SAID]).strip(), secrets)[:MAX_SAID]
 
 
 def read(answer: Answer, secrets: tuple[str, ...]) -> Any:

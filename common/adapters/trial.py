@@ -35,10 +35,10 @@ def run(call: Callable[..., ToolResult], version: Version, value: Any, request_i
     try:
         result = call(short, value, secret=_secret(version), ids=Ids(uuid7(), request_id))
     except ToolFailure as failure:
-        return Trial(None, 0, failure.code, failure.detail, failure.http_status, failure.duration_ms)
+        return Trial(None, 0, failure.code, failure.operator_detail or failure.detail, failure.http_status, failure.duration_ms)
     if fault := tools.output_fault(version, result.output):
         return Trial(result.output, 0, "output_rejected", fault, result.http_status, result.duration_ms)
-    tokens = min(version.price.cost(result.units), version.price.max_tokens)
+    tokens = version.price.charge(result.units, version.price.max_tokens)
     return Trial(result.output, tokens, http_status=result.http_status, latency_ms=result.duration_ms)
 
 

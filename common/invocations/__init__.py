@@ -18,7 +18,7 @@ writes everything else that follows from the end (`sql.py`).
 
 from common.invocations import counting, sweeping
 from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
-from common.invocations.reading import event_data, events_data, get, get_many, listing, traceparent
+from common.invocations.reading import event_data, events_data, get, get_many, listing, operator_details, traceparent
 from common.invocations.retention import drop_payloads
 from common.invocations.running import (
     Appetite,
@@ -60,6 +60,7 @@ __all__ = [
     "in_hand",
     "leave",
     "listing",
+    "operator_details",
     "poll_after_ms",
     "pulse",
     "retry_later",

@@ -64,7 +64,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged)."""
+    """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged).
+
+    `operator_detail`: what was said of the error that is not for the owner.
+    """
 
     status: str
     output: Any = None
@@ -73,6 +76,7 @@ class End:
     error_detail: str | None = None
     http_status: int | None = None
     duration_ms: int | None = None
+    operator_detail: str | None = None
 
     @property
     def outcome(self) -> str:

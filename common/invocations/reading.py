@@ -34,6 +34,12 @@ def get_many(ids: Collection[UUID]) -> dict[UUID, Invocation]:
     return {row.id: _invocation(row) for row in db.once(sql.GET_MANY, {"ids": list(ids)})} if ids else {}
 
 
+def operator_details(ids: Collection[UUID]) -> dict[UUID, str | None]:
+    """What was said of the last attempt of each that its owner is not told (for admins)."""
+    rows = db.once(sql.OPERATOR_DETAILS, {"ids": list(ids)}) if ids else []
+    return {row.invocation_id: row.operator_detail for row in rows}
+
+
 def listing(
     owner: UUID | None,
     window: Window,

@@ -184,10 +184,11 @@ f as (
             o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.taken_at, o.place, o.moves,
             array['invocation.' || i.status, 'completed'] as filters),
 a as (
-  insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail)
+  insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
+                        operator_detail)
   select f.id, f.n, f.token, f.worker, f.taken_at, greatest(now(), f.taken_at),
          case when f.status = 'canceled' then 'canceled' else cast(:outcome as text) end,
-         cast(:http_status as smallint), cast(:error_detail as text)
+         cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text)
     from f where f.token is not null),
 u as (
   insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, api_key_id, status,
@@ -291,9 +292,10 @@ d as (
     from w where q.id = w.id
   returning q.id, q.user_id, q.period_id, q.attempts, q.moves, w.place, w.rank, w.token, w.worker, w.taken_at),
 a as (
-  insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail)
+  insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
+                        operator_detail)
   select d.id, d.attempts, d.token, d.worker, d.taken_at, greatest(now(), d.taken_at), cast(:outcome as text),
-         cast(:http_status as smallint), cast(:error_detail as text) from d)"""
+         cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text) from d)"""
 _RETRIED = f"d.id, d.user_id, d.period_id, d.moves, {_HEIR_TOLD}"
 
 RETRY_AND_TAKE: Final = text(f"""
@@ -333,6 +335,11 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
 GET: Final = text(VIEW + " where i.id = :id and (cast(:user_id as uuid) is null or i.user_id = :user_id)")
 TRACEPARENT: Final = text("select traceparent from invocations where id = :id")
 GET_MANY: Final = text(VIEW + " where i.id = any(cast(:ids as uuid[]))")
+#: What the last attempt of each was told that its owner was not.
+OPERATOR_DETAILS: Final = text("""
+select distinct on (invocation_id) invocation_id, operator_detail
+  from attempts where invocation_id = any(cast(:ids as uuid[])) order by invocation_id, n desc
+""")
 # -- sweeping ----------------------------------------------------------------------------------------------------
 
 OVERDUE: Final = text("""

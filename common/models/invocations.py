@@ -176,6 +176,8 @@ class Attempt(Base):
     outcome: Mapped[Word]
     http_status: Mapped[int | None] = mapped_column(SmallInteger)
     detail: Mapped[str | None]
+    #: What the tool said where `detail`, which the owner may be shown, says less.
+    operator_detail: Mapped[str | None]
 
     __table_args__ = (
         UniqueConstraint("token"),

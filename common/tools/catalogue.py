@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 from common.errors import NotFound
 from common.kit import crypto, db
 from common.kit.paging import Page, Window
+from common.models.base import MAX_TOKENS
 from common.models.tools import Tool, ToolVersion
 
 REMEMBERED = 2_000
@@ -33,11 +34,18 @@ class Price:
         return self.max_tokens if max_tokens is None else min(self.max_tokens, max_tokens)
 
     def cost(self, units: float | Decimal | None) -> int:
-        """The whole price for so many units, rounded up; the caller caps it by the hold."""
+        """The whole price for so many units, rounded up; no more than an amount of tokens can be, whatever a tool says.
+
+        Above the hold, it says by how much the price was exceeded; what is charged is `charge`.
+        """
         if self.per_unit is None or units is None:
             return self.base_tokens
-        extra = Decimal(str(self.per_unit["tokens"])) * Decimal(str(units))
-        return self.base_tokens + int(extra.to_integral_value(ROUND_CEILING))
+        extra = min(Decimal(str(self.per_unit["tokens"])) * Decimal(str(units)), Decimal(MAX_TOKENS))
+        return min(self.base_tokens + int(extra.to_integral_value(ROUND_CEILING)), MAX_TOKENS)
+
+    def charge(self, units: float | Decimal | None, held: int) -> int:
+        """What a call of so many units is charged: the whole price, at most what is held for it."""
+        return min(self.cost(units), held)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@
 | `/reset`, `/reset-before` | RST in the middle of the body, or instead of an answer |
 | `/redirect?to=URL` | 302 |
 | `/type?is=text/html` | a proper JSON body under a wrong Content-Type |
-| `/garbage?body=…` | 200 `application/json` with that body (default: not JSON) |
+| `/garbage?body=…&status=200&is=application/json` | that body (default: not JSON), word for word |
 | `/informational` | 100 Continue for ever |
 | `/headers` | one header of 1 MB |
 
@@ -92,7 +92,7 @@ class Tool(Server):
         os.write(self._log, json.dumps(line).encode() + b"\n")
 
     async def _behave(self, request: Request, writer: asyncio.StreamWriter) -> None:
-        behaviour = request.path.strip("/").replace("-", "_") or "echo"
+        behaviour = request.path.strip("/").partition("/")[0].replace("-", "_") or "echo"
         method = getattr(self, f"on_{behaviour}", None)
         if method is None:
             writer.write(answer(404, b'{"error": "no such behaviour"}'))
@@ -164,7 +164,9 @@ class Tool(Server):
         writer.write(answer(200, b'{"a": 1}', request.query.get("is", "text/html")))
 
     async def on_garbage(self, request: Request, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer(200, request.query.get("body", "<html>not JSON</html>").encode()))
+        body = request.query.get("body", "<html>not JSON</html>").encode()
+        status, is_ = int(request.query.get("status", "200")), request.query.get("is", "application/json")
+        writer.write(answer(status, body, is_))
 
     async def on_informational(self, request: Request, writer: asyncio.StreamWriter) -> None:
         while True:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.adapters.reading import MAX_DEPTH, REDACTED, Missing, Unreadable, at, parse, units, without
+from common.adapters.reading import MAX_DEPTH, Missing, Unreadable, at, parse, units
+from common.adapters.redaction import REDACTED, without
 
 JSON = "application/json"
 

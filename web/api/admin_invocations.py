@@ -10,13 +10,18 @@ from common.kit.paging import Page
 from web import auth
 from web.api.invocations import InvocationQuery, Rendered
 from web.blueprint import Blueprint
-from web.schemas import Id
+from web.schemas import Id, Text
 
 blp = Blueprint("admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations, for admins")
 
 
 class AdminInvocation(Rendered):
     user_id = Id(required=True)
+    operator_detail = Text(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the tool said at its last attempt, where `error.detail` says less of it."},
+    )
 
 
 class AdminInvocationQuery(InvocationQuery):
@@ -30,8 +35,9 @@ class AdminInvocationQuery(InvocationQuery):
 def index(query: dict[str, Any]) -> Page[Any]:
     """Any account's invocations, newest first"""
     found = invocations.listing(query.pop("user", None), statuses=query.pop("status", ()), **query)
-    return found.map(_shown)
+    details = invocations.operator_details([invocation.id for invocation in found.items])
+    return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
 
 
-def _shown(invocation: Invocation) -> dict[str, Any]:
-    return {**invocations.wire(invocation), "user_id": str(invocation.user_id)}
+def _shown(invocation: Invocation, detail: str | None) -> dict[str, Any]:
+    return {**invocations.wire(invocation), "user_id": str(invocation.user_id), "operator_detail": detail}
