@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from common import errors, instance
 from common.kit import clock, log, metrics, tracing
-from web import limits
+from web import limits, negotiation
 from web.problems import NotAcceptable
 
 logger = log.get("web.access")
@@ -51,8 +51,7 @@ def _refuse_impossible() -> ResponseReturnValue | None:
         raise errors.TooLarge
     if "\0" in request.path:
         raise errors.NotFound
-    accepted = request.accept_mimetypes
-    if accepted and request.endpoint and not accepted.best_match(_produces(request.endpoint)):
+    if request.endpoint and not negotiation.acceptable(_produces(request.endpoint)):
         raise NotAcceptable
     return None
 

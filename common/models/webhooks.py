@@ -35,10 +35,13 @@ from sqlalchemy.types import UserDefinedType
 from common.models.base import Base, Created, Id, Instant, Word, one_of
 
 ENDS = ("invocation.succeeded", "invocation.failed", "invocation.canceled", "invocation.expired")
-EVENT_TYPES = ("invocation.queued", "invocation.running", *ENDS, "budget.threshold", "webhook.test")
+INVOCATION_TYPES = ("invocation.queued", "invocation.running", *ENDS)
+EVENT_TYPES = (*INVOCATION_TYPES, "budget.threshold", "webhook.test")
 #: What an endpoint may ask for: a type, or the four ends in one word.
 COMPLETED = "completed"
 FILTERS = (COMPLETED, *EVENT_TYPES)
+#: What a single invocation can be asked to tell of.
+INVOCATION_FILTERS = (COMPLETED, *INVOCATION_TYPES)
 
 #: 410 from the receiver · failing for five days · switched off by its owner.
 DISABLED_REASONS = ("gone", "failing", "manual")

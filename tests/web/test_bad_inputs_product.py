@@ -270,6 +270,12 @@ def test_submits_that_are_refused_leave_no_trace(caller: Caller, tool: str, data
         submit("E118 webhook to ourselves", 422, "url_refused", json={**GOOD, "webhook_url": "http://127.0.0.1/"}),
         submit("E140 unknown event", 422, bad, json={**GOOD, "webhook_events": ["nothing"]}),
         submit("E140 no event", 422, bad, json={**GOOD, "webhook_events": []}),
+        submit("events, and nobody to tell", 422, bad, json={**GOOD, "webhook_events": ["completed"]}),
+        *(
+            submit(f"no event of an invocation: {name}", 422, bad, json={**GOOD, **told, "webhook_events": [name]})
+            for name in ("budget.threshold", "webhook.test")
+            for told in ({}, {"webhook_url": "https://203.0.113.1/hook"})
+        ),
         submit("E27 unknown field", 422, bad, json={**GOOD, "price": 0}),
         Row("no items", "POST", "/invocations/batch", 422, bad, {"json": {"items": []}}),
         Row("101 items", "POST", "/invocations/batch", 422, bad, {"json": {"items": [{"tool": tool, **GOOD}] * 101}}),

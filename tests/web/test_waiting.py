@@ -10,8 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
+import httpx
 import pytest
 import requests
+from httpx_sse import EventSource
 
 from common import audit, invocations
 from common.kit import redis as redis_kit
@@ -128,3 +130,38 @@ def test_a_stream_is_never_silent_for_more_than_ten_seconds(db: None, product: S
         assert any(line.startswith(b":") for line in lines)
         assert time.monotonic() - began < 11
         waker.join()
+
+
+def standard(raw: bytes) -> Iterator[tuple[str, str]]:
+    """The events of a stream as browsers see them (WHATWG HTML §9.2.6): name and data."""
+    name, data = "", []
+    for line in raw.decode().removeprefix("\ufeff").splitlines():
+        field, _, value = line.partition(":")
+        if not line and data:
+            yield name or "message", "\n".join(data)
+        if not line:
+            name, data = "", []
+        elif field == "event":
+            name = value.removeprefix(" ")
+        elif field == "data":
+            data.append(value.removeprefix(" "))
+
+
+def test_a_heartbeat_is_an_event_for_nobody(db: None, product: Service, tool: str) -> None:
+    """Some decoders make an event of every empty line once an id is known, also after a comment."""
+    caller, worker = Caller(product), factories.worker()
+    [made] = submitted(caller, tool, 1)
+    headers = {"Authorization": f"Bearer {caller.pair['access_token']}"}
+    with httpx.stream("GET", f"{product.base}{API}/invocations/{made}/events", headers=headers, timeout=30) as on:
+        raw, ended = b"", False
+        for piece in on.iter_bytes():
+            raw += piece
+            if b"\n:" in raw and not ended:
+                invocations.end(factories.taken(worker), GOOD, worker)
+                ended = True
+        kept = httpx.Response(200, headers=on.headers, content=raw)
+    assert ended
+    told = [(event.event, event.data) for event in EventSource(kept).iter_sse()]
+    assert told == list(standard(raw))
+    assert [name for name, _ in told if name != "invocation.running"] == ["snapshot", "invocation.succeeded"]
+    assert {json.loads(data)["id"] for _, data in told} == {made}

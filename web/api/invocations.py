@@ -15,7 +15,7 @@ from common import accounts, boot, errors, invocations, webhooks
 from common.invocations import Invocation, Order, Submitted
 from common.kit import db, jsonb, redis
 from common.kit.paging import Page
-from common.models.webhooks import FILTERS
+from common.models.webhooks import INVOCATION_FILTERS
 from web import auth, limits, problems, waiting
 from web.blueprint import Blueprint, answer, located
 from web.pagination import ListQuery
@@ -57,7 +57,18 @@ class SubmitIn(Body):
     expires_in = Whole(1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds to the deadline."})
     metadata = Metadata(load_default=dict)
     webhook_url = Text(max=2048)
-    webhook_events = Many(Word(*FILTERS), min=1, max=len(FILTERS), unique=True)
+    webhook_events = Many(
+        Word(*INVOCATION_FILTERS),
+        min=1,
+        max=len(INVOCATION_FILTERS),
+        unique=True,
+        metadata={"description": "What `webhook_url` is told of; default: `completed`, the four ends."},
+    )
+
+    @ma.validates_schema
+    def somebody_to_tell(self, data: dict[str, Any], **_: Any) -> None:
+        if "webhook_events" in data and "webhook_url" not in data:
+            raise ma.ValidationError("Only together with webhook_url.", "webhook_events")
 
 
 class BatchItem(SubmitIn):
@@ -388,7 +399,7 @@ def _stream(invocation: Invocation, after: str, welcome: Callable[[], bool]) -> 
         if not welcome():
             return
         if change is None:
-            yield b": still here\n\n"
+            yield b": still here\n"  # no empty line: that would dispatch, in some decoders an event without data
             continue
         name = "snapshot" if first else f"invocation.{change.status}"
         first = False

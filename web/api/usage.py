@@ -20,6 +20,7 @@ from common.models.usage import USAGE_STATUSES
 from common.usage import Entry, Figures, Filter, ranges
 from web import auth
 from web.blueprint import Blueprint
+from web.negotiation import preferred
 from web.pagination import ListQuery
 from web.schemas import Id, Instant, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
 
@@ -54,7 +55,7 @@ class SummaryQuery(Range):
 
 
 class ExportQuery(Filters):
-    format = Word("csv", "ndjson", load_default="csv")
+    format = Word("csv", "ndjson", metadata={"description": "Default: what `Accept` prefers, else `csv`."})
 
 
 class ToolName(Resource):
@@ -161,12 +162,16 @@ def summary(query: dict[str, Any]) -> Any:
     description="Every entry, newest first, streamed: CSV, or an object per line.",
 )
 def export(query: dict[str, Any]) -> Response:
-    """The whole history as a file"""
+    """The whole history as a file
+
+    `format` chooses, or else `Accept`.
+    """
     entries = usage.export(auth.caller().user_id, _filter(query))
-    form = query["format"]
+    form = query.get("format") or _FORMATS[preferred(list(_FORMATS))]
     lines, media_type = (_csv(entries), "text/csv") if form == "csv" else (_ndjson(entries), "application/x-ndjson")
     response = Response(lines, content_type=f"{media_type}; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="usage.{form}"'
+    response.headers["Vary"] = "Accept"
     return response
 
 
@@ -204,6 +209,7 @@ COLUMNS = (
     "api_key_id",
     "created_at",
 )
+_FORMATS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
 _entry = EntryOut()
 
 
