@@ -14,19 +14,32 @@ from uuid import UUID
 import jsonschema_rs
 
 from common.errors import FieldError, ToolInputRejected
+from common.tools import patterns
 from common.tools.catalogue import Version, version
 
 VALIDATORS = 2_000
 MAX_INPUT_ERRORS = 20
-REGEX_SIZE_LIMIT = 1_000_000
+MAX_POINTER = 150
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Refuse a schema that cannot be used: invalid, or with references outside itself. Raises `ValueError`."""
     try:
         _compile(schema)
-    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+    except jsonschema_rs.ValidationError as error:
+        raise ValueError(_invalid(error)) from error
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
+
+
+def _invalid(error: jsonschema_rs.ValidationError) -> str:
+    """Why a schema is wrong, and where."""
+    kind = error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Format) and kind.format == "regex":
+        why = patterns.fault(str(error.instance))
+    else:
+        why = error.message.splitlines()[0]
+    return f"At {_pointer(error.instance_path)[:MAX_POINTER] or 'the root'}: {why}"
 
 
 def _compile(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
@@ -34,7 +47,7 @@ def _compile(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(
         dict(schema),
         retriever=_no_references,
-        pattern_options=jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT),
+        pattern_options=patterns.OPTIONS,
         validate_formats=True,
     )
 

@@ -199,3 +199,38 @@ def test_a_breaker_is_seen_and_reset(admin: Admin, client: Client, tool: Tool) -
 def _open(admin: Admin, path: str) -> Any:
     shown = admin.data("GET", path)
     return shown if shown["state"] == "open" else None
+
+
+LARGE = "is too large: compiled, it takes more than 1,000,000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("^(?!foo)", "uses look-around, which is not supported"),
+        ("(?<=[(])a", "uses look-around, which is not supported"),
+        (r"(a)\1", "uses a back-reference, which is not supported"),
+        (r"(?P<n>a)(?P=n)", "uses a back-reference, which is not supported"),
+        ("(?>a)b", "uses an atomic group, which is not supported"),
+        ("^.{1,20000}$", LARGE),
+        ("x{1,1000}{1,1000}", LARGE),
+        ("a{2,1}", "is not a regular expression as the Rust crate regex"),
+        ("[a", "is not a regular expression as the Rust crate regex"),
+    ],
+)
+def test_what_is_wrong_with_a_pattern_is_said(admin: Admin, tool: Tool, pattern: str, why: str) -> None:
+    bad = {"type": "object", "properties": {"a": {"items": {"pattern": pattern}}}}
+    also = {"patternProperties": {pattern: {}}}
+    for name, schema in (("input_schema", bad), ("output_schema", bad), ("input_schema", also)):
+        refused = admin.call("POST", "/admin/tools", 422, json=minimal(tool, **{name: schema})).json()
+        [fault] = refused["errors"]
+        assert fault["pointer"] == f"/{name}"
+        assert f"The pattern {pattern} {why}" in fault["detail"]
+    assert fault["detail"].startswith("At /patternProperties/")
+
+
+@pytest.mark.parametrize("pattern", [r"\(?!", "[(?!]", r"\\1", r"[\p{L}]+$", "^a{0,1000}$", r"^[^\\1(?=]*$"])
+def test_what_only_looks_like_it_is_taken(admin: Admin, tool: Tool, pattern: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"pattern": pattern}}}
+    made = admin.data("POST", "/admin/tools", 201, json=minimal(tool, input_schema=schema))
+    assert made["input_schema"] == schema
