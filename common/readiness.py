@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from common import instance
 from common.kit import clock, db, log, redis
+from common.settings import Settings
 
 PATIENCE = 2.5
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
@@ -41,6 +42,21 @@ def postgresql() -> None:
     ours = _revisions()
     if found <= ours and found != _heads():
         raise NotReady("migrations are not at head")
+
+
+def first_admin() -> None:
+    """The admin that the settings name can log in: somebody has made them. Asked until it is so, and never again."""
+    if _Admin.made:
+        return
+    with db.private("joyfull-ready"), db.transaction() as session:
+        if session.scalar(text("select to_regclass('users') is not null")):
+            _Admin.made = bool(session.scalar(text("select exists (select from users where role = 'admin')")))
+    if not _Admin.made:
+        raise NotReady("has not been made (`flask --app wsgi admin ensure`)")
+
+
+class _Admin:
+    made = False
 
 
 def redis_server() -> None:
@@ -88,16 +104,21 @@ class _Question:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="ready")
+    return ThreadPoolExecutor(max_workers=len(_QUESTIONS), thread_name_prefix="ready")
 
 
-_QUESTIONS = {"postgresql": _Question(postgresql), "redis": _Question(redis_server)}
+_QUESTIONS = {
+    "postgresql": _Question(postgresql),
+    "redis": _Question(redis_server),
+    "first_admin": _Question(first_admin),
+}
 
 
-def troubles() -> dict[str, str]:
+def troubles(settings: Settings) -> dict[str, str]:
     """What is not ready, and why in a few words; empty when this process can serve."""
     give_up = clock.monotonic() + PATIENCE
-    asked = {name: question.ask() for name, question in _QUESTIONS.items()}
+    unasked = () if settings.admin_email and settings.admin_password else ("first_admin",)
+    asked = {name: question.ask() for name, question in _QUESTIONS.items() if name not in unasked}
     answers = {name: _answer(future, give_up - clock.monotonic()) for name, future in asked.items()}
     return {name: trouble for name, trouble in answers.items() if trouble}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ import psycopg
 import pytest
 
 from dev.servers import Postgres, Redis, Server
-from tests.conftest import migrate
+from tests.conftest import ROOT, migrate
 from tests.web.conftest import Service, serving
 
 
@@ -59,6 +61,20 @@ def not_ready(service: Service) -> dict[str, str]:
     assert problem["code"] == "dependency_unavailable"
     found: dict[str, str] = problem["not_ready"]
     return found
+
+
+def test_ready_is_who_can_be_used_by_the_first_admin(
+    db: None, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    who = {"ADMIN_EMAIL": "root@example.com", "ADMIN_PASSWORD": "the heron waits in grey water"}
+    person = {"email": who["ADMIN_EMAIL"], "password": who["ADMIN_PASSWORD"]}
+    with serving(environ, tmp_path_factory.mktemp("first"), "wsgi:app", **who) as service:
+        assert list(not_ready(service)) == ["first_admin"]
+        assert service("POST", "/api/v1/auth/login", json=person).status_code == 401
+        make = [sys.executable, "-m", "flask", "--app", "wsgi", "admin", "ensure"]
+        subprocess.run(make, env={**environ, **who}, cwd=ROOT, check=True, capture_output=True)
+        assert not_ready(service) == {}
+        assert service("POST", "/api/v1/auth/login", json=person).status_code == 200
 
 
 def test_readiness_through_everything(alone: Service, own_postgres: Postgres, own_redis: Redis) -> None:

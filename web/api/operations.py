@@ -41,10 +41,11 @@ def health() -> Any:
 def ready() -> Any:
     """Whether the process can serve
 
-    PostgreSQL and Redis answer and the migrations have been run; otherwise 503, with the member `not_ready` saying what
-    is not. Answers within three seconds even when a server hangs.
+    PostgreSQL and Redis answer, the migrations have been run, and where the settings name a first admin, they can log
+    in; otherwise 503, with the member `not_ready` saying what is not. Answers within three seconds even when a server
+    hangs.
     """
-    troubles = readiness.troubles()
+    troubles = readiness.troubles(current_app.config["SETTINGS"])
     if troubles:
         raise errors.DependencyUnavailable(f"Not ready: {', '.join(troubles)}.", not_ready=troubles)
     return {"status": "ready"}
