@@ -52,6 +52,7 @@ class Settings:
     host: str
     port: int
     flower_port: int
+    tools_port: int
     flower_basic_auth: str = field(repr=False)
     data_dir: Path
     public_url: str
@@ -146,6 +147,7 @@ class _Reader:
             host=self.text("HOST", "127.0.0.1"),
             port=port,
             flower_port=self.integer("FLOWER_PORT", 5555, 1, 65535),
+            tools_port=self.integer("TOOLS_PORT", 8100, 1, 65535),
             flower_basic_auth=self.flower_auth(),
             data_dir=data_dir,
             public_url=self.url(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import secrets
 import shutil
 import socket
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,6 @@ from dev.servers import ServerError
 from dev.supervisor import Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Where the example tools listen, unless TOOLS_PORT says otherwise.
-TOOLS_PORT = 8100
 #: Each queue has processes of its own, so that none waits behind another; deliveries and sweeps need few threads.
 WEBHOOK_THREADS = 64
 SWEEP_THREADS = 4
@@ -76,7 +75,8 @@ def running(environ: Mapping[str, str], tell: Callable[[str], None] = print) -> 
         env = {**given, **_defaults(data, passwords, given), **urls.environment()}
         supervisor = Supervisor(env, data / "log", ROOT, tell)
         supervisor.watch(urls.private)
-        hub = Platform(load(env), env, supervisor, passwords, int(given.get("TOOLS_PORT") or TOOLS_PORT))
+        settings = load(env)
+        hub = Platform(settings, env, supervisor, passwords, settings.tools_port)
         try:
             start(hub)
             yield hub
@@ -87,8 +87,9 @@ def running(environ: Mapping[str, str], tell: Callable[[str], None] = print) -> 
 def start(hub: Platform) -> None:
     """Bring everything up, first what the first caller waits for."""
     supervisor, settings = hub.supervisor, hub.settings
-    for port in (settings.port, settings.flower_port, hub.tools_port):
-        require_free(settings.host, port)
+    ports = {"PORT": settings.port, "FLOWER_PORT": settings.flower_port, "TOOLS_PORT": hub.tools_port}
+    for name, port in ports.items():
+        require_free(settings.host, port, name, [other for other in ports if ports[other] == port])
     first, *others = workers(settings)
     supervisor.warm_up()
     supervisor.start(example_tools(settings.host, hub.tools_port), web(settings))
@@ -135,7 +136,7 @@ def background(settings: Settings) -> list[Part]:
     ]
 
 
-def example_tools(host: str, port: int = TOOLS_PORT) -> Part:
+def example_tools(host: str, port: int) -> Part:
     """The example tools, a service of its own."""
     return Part("tools", [sys.executable, "-m", "examples.tools"], {"HOST": host, "PORT": str(port)})
 
@@ -208,7 +209,7 @@ def _alone(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ServerError(f"a platform runs in {data} already; set DATA_DIR (and PORT) for another") from None
+            raise ServerError(f"a platform runs in {data} already; set DATA_DIR, PORT, FLOWER_PORT and TOOLS_PORT for another") from None
         yield
 
 
@@ -221,13 +222,15 @@ def local_url(host: str, port: int) -> str:
     return f"http://{name}:{port}"
 
 
-def require_free(host: str, port: int) -> None:
-    """Raises `ServerError` when something listens there already."""
+def require_free(host: str, port: int, name: str, named: Sequence[str] = ()) -> None:
+    """Raises `ServerError` when something listens there already, or two settings (`named`) name the same port."""
+    if len(named) > 1:
+        raise ServerError(f"{' and '.join(named)} are both {port}: set one of them to another port")
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         raise ServerError(
-            f"port {port} is taken ({error.strerror}): set PORT or FLOWER_PORT, or stop what uses it"
+            f"port {port} is taken ({os.strerror(error.errno or 0)}): set {name} to another, or stop what uses it"
         ) from None
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,21 @@ def pasted(curl: str) -> str:
     """What became of the invocation that a pasted line tells of."""
     said = subprocess.run(["sh", "-c", curl], capture_output=True, check=True, timeout=60).stdout
     return str(json.loads(said)["data"]["status"])
+
+
+@pytest.mark.parametrize("taken", ["PORT", "FLOWER_PORT", "TOOLS_PORT"])
+def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path, taken: str) -> None:
+    ports = {name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")}
+    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "var"), **ports}
+    run = partial(subprocess.run, [sys.executable, "-m", "dev.run"], cwd=ROOT, capture_output=True, text=True)
+    with socket.create_server(("127.0.0.1", int(ports[taken]))):
+        done = run(env=environ, timeout=UP_SECONDS, check=False)
+    assert done.returncode == 1
+    assert f"port {ports[taken]} is taken (Address already in use): set {taken} to another" in done.stdout + done.stderr
+    twice = {**environ, "PORT": ports["FLOWER_PORT"]}
+    if taken == "PORT":
+        done = run(env=twice, timeout=UP_SECONDS, check=False)
+        assert f"PORT and FLOWER_PORT are both {ports['FLOWER_PORT']}" in done.stdout + done.stderr
 
 
 def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
