@@ -49,15 +49,25 @@ class SameKey:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One period's books in tokens, from rows."""
+    """One period's books in tokens, from rows.
+
+    `unlimited`: by its plan. It is granted more than anybody uses, so that the sums are the same; nobody is shown it.
+    """
 
     granted: int
     charged: int
     held: int
+    unlimited: bool = False
 
     @property
     def available(self) -> int:
         return self.granted - self.charged - self.held
+
+    @property
+    def shown(self) -> dict[str, int | None]:
+        """As it is shown; null means unlimited."""
+        granted, available = (None, None) if self.unlimited else (self.granted, self.available)
+        return {"granted": granted, "charged": self.charged, "held": self.held, "available": available}
 
 
 @dataclass(frozen=True, slots=True)

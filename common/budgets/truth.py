@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from common.budgets.model import Balance
 from common.kit import db
+from common.models.subscriptions import UNLIMITED_TOKENS
 
 #: Which run of PostgreSQL answers: one that lacks what another has committed (a promoted replica, a restored copy) has
 #: begun at another moment.
@@ -17,9 +18,11 @@ SERVER = "cast(extract(epoch from pg_postmaster_start_time()) * 1000000 as bigin
 _SERVER = text(f"select {SERVER}")
 _BALANCE = text("""
 select p.user_id, period_charged(p.id, p.user_id) as charged,
-       (select coalesce(sum(g.tokens), 0) from grants g where g.period_id = p.id) as granted,
-       (select coalesce(sum(q.held), 0) from queue q where q.period_id = p.id) as held
-  from periods p where p.id = :period
+       g.granted, g.by_plans, (select coalesce(sum(q.held), 0) from queue q where q.period_id = p.id) as held
+  from periods p cross join lateral (
+       select coalesce(sum(tokens), 0) as granted, coalesce(sum(tokens) filter (where kind <> 'admin'), 0) as by_plans
+         from grants where period_id = p.id) g
+ where p.id = :period
 """)
 _OPEN = text("""
 select id, held, coalesce(place, 0) as place, moves from queue where period_id = :period and id > :after
@@ -32,7 +35,7 @@ _BUMP = text("update periods set epoch = greatest(epoch, :above) + 1 where id = 
 def balance(session: Session, period_id: UUID) -> Balance:
     """One period's books, recomputed from rows; every end that anybody was shown is in it."""
     row = session.execute(_BALANCE, {"period": period_id}).one()
-    return Balance(int(row.granted), int(row.charged), int(row.held))
+    return Balance(int(row.granted), int(row.charged), int(row.held), row.by_plans >= UNLIMITED_TOKENS)
 
 
 def server(session: Session) -> int:
@@ -74,7 +77,7 @@ def open_count(session: Session, period_id: UUID) -> int:
     return int(session.execute(_COUNT, {"period": period_id}).scalar_one())
 
 
-def available(period_id: UUID) -> int:
-    """What is left in a period, from rows."""
+def now(period_id: UUID) -> Balance:
+    """One period's books as they stand."""
     with db.snapshot() as session:
-        return balance(session, period_id).available
+        return balance(session, period_id)

@@ -264,7 +264,7 @@ def tell_of_threshold(user_id: UUID, period_id: UUID, percent: int) -> None:
     try:
         with db.transaction() as session:
             books = budgets.balance(session, period_id)
-            if books.charged * 100 < books.granted * percent:
+            if books.unlimited or books.charged * 100 < books.granted * percent:
                 return
             first = _first_to_tell(session, period_id, percent)
             data = {"percent": percent, "granted": books.granted, "charged": books.charged, "period_id": str(period_id)}

@@ -194,9 +194,10 @@ def grant(user_id: UUID, tokens: int, *, reason: str, actor: Actor) -> Grant:
         if period is None:
             raise Conflict("The account has no running period to grant tokens in.")
         before = _require_room(session, period, tokens)
+        granted = (None, None) if before.unlimited else (before.granted, before.granted + tokens)
         added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id)
-        after = {"granted": before + tokens, "tokens": tokens, "reason": reason}
-        audit.record(session, actor, "user.grant", "user", user_id, before={"granted": before}, after=after)
+        after = {"granted": granted[1], "tokens": tokens, "reason": reason}
+        audit.record(session, actor, "user.grant", "user", user_id, before={"granted": granted[0]}, after=after)
     budgets.tell(user_id, period.id)
     return added
 
@@ -210,8 +211,8 @@ def granted(user_id: UUID, grant_id: UUID) -> Grant:
     return found
 
 
-def _require_room(session: Session, period: Period, tokens: int) -> int:
-    """What has been granted so far."""
+def _require_room(session: Session, period: Period, tokens: int) -> budgets.Balance:
+    """The period's books before the grant."""
     if tokens < 0:  # holds that are being taken now must not slip in between: this makes their rows impossible
         budgets.bump(session, period.id)
     balance = budgets.balance(session, period.id)
@@ -219,4 +220,4 @@ def _require_room(session: Session, period: Period, tokens: int) -> int:
         raise Conflict("Tokens that are charged or held cannot be taken back.")
     if balance.granted + tokens > MAX_TOKENS:
         raise Conflict("The period would have more tokens than can be counted exactly.")
-    return balance.granted
+    return balance

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
 
-from common import accounts
+from common import accounts, books
 from common.audit import OPERATOR
 from dev.platform import Platform
 from tests.client import Client
 
+Offer = Callable[..., str]
 PLANS = [("free", 10_000, 300, 10), ("pro", 1_000_000, 600, 100), ("enterprise", 50_000_000, 6_000, 1_000)]
 
 
@@ -81,3 +83,29 @@ def test_admins_edit_plans(hub: Platform, client: Client) -> None:
     admin.call("PATCH", "/admin/plans/unknown", 404, json={"name": "-"})
     for wrong in ({"currency": "usd"}, {"max_concurrency": 0}, {"monthly_tokens": -1}, {"slug": "other"}):
         admin.call("PATCH", "/admin/plans/team", 422, json=wrong)
+
+
+def test_a_plan_without_a_limit_is_shown_as_that_everywhere(hub: Platform, client: Client, offer: Offer) -> None:
+    admin = Client(hub.url).join(plan=None)
+    me = admin.data("GET", "/users/me")["id"]
+    accounts.administer(UUID(me), actor=OPERATOR, role="admin")
+    admin.call("POST", "/admin/plans", 201, json={"slug": "endless", "name": "Endless", "monthly_tokens": None})
+    subscribed = client.data("POST", "/subscriptions/subscribe", json={"plan": "endless"})
+    slug, who = offer(), client.data("GET", "/users/me")["id"]
+    client.ended(client.invoke(slug, {"text": "hello"})["id"])
+    for grant in (-1_000, 5_000):
+        admin.call("POST", f"/admin/users/{who}/grants", 201, json={"tokens": grant, "reason": "a test"})
+        tokens = client.tokens()
+        assert (tokens["granted"], tokens["charged"], tokens["held"], tokens["available"]) == (None, 6, 0, None)
+    quote = client.data("POST", f"/tools/{slug}/quote", json={"input": {"text": "hello"}})
+    assert (quote["available"], quote["allowed"], quote["reason"]) == (None, True, None)
+    assert (subscribed["tokens"]["granted"], subscribed["tokens"]["available"]) == (None, None)
+    entries = admin.data("GET", "/admin/audit", params={"action": "user.grant"})
+    assert [(entry["before"], entry["after"]["granted"]) for entry in entries] == [({"granted": None}, None)] * 2
+    big = re.compile(r"4503599627\d{6}|90071992547\d{5}")
+    for path in ("/subscriptions/current", "/subscriptions/plans", "/usage", "/usage/summary", "/events"):
+        assert not big.search(client.call("GET", path).text), path
+    for path in ("/admin/plans", "/admin/usage/stats", f"/admin/users/{who}", "/admin/audit"):
+        assert not big.search(admin.call("GET", path).text), path
+    admin.call("PATCH", "/admin/plans/endless", 422, json={"monthly_tokens": 2**52})
+    assert books.verify().differences == ()

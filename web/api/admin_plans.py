@@ -32,7 +32,7 @@ class AdminPlan(PlanOut):
 class PlanChanges(Body):
     name = Text(max=100, line=True, nfc=True)
     description = Text(max=2_000, blank=True, nfc=True)
-    monthly_tokens = Tokens(0, UNLIMITED_TOKENS, allow_none=True, metadata={"description": "Null: unlimited."})
+    monthly_tokens = Tokens(0, UNLIMITED_TOKENS - 1, allow_none=True, metadata={"description": "Null: unlimited."})
     price_cents = Whole()
     currency = Text(max=3, validate=validate.Regexp(r"[A-Z]{3}\Z"), metadata={"description": "ISO 4217."})
     rate_limit_per_minute = Whole(1, allow_none=True)
@@ -44,7 +44,7 @@ class PlanChanges(Body):
 class PlanIn(PlanChanges):
     slug = Text(required=True, max=63, validate=validate.Regexp(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z"))
     name = Text(required=True, max=100, line=True, nfc=True)
-    monthly_tokens = Tokens(0, UNLIMITED_TOKENS, required=True, allow_none=True)
+    monthly_tokens = Tokens(0, UNLIMITED_TOKENS - 1, required=True, allow_none=True)
 
 
 # -- views -------------------------------------------------------------------------------------------------------

@@ -33,12 +33,12 @@ class PlanOut(Resource):
 
 
 class Balance(Resource):
-    """`granted = charged + held + available`, always."""
+    """`granted = charged + held + available`, always; without a limit both are null."""
 
-    granted = Tokens(required=True)
+    granted = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     charged = Tokens(required=True)
     held = Tokens(required=True)
-    available = Tokens(required=True)
+    available = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     resets_at = Instant(required=True)
 
 
@@ -112,7 +112,6 @@ def cancel(body: dict[str, Any]) -> Any:
 
 
 def _shown(it: Current) -> dict[str, Any]:
-    amounts = {name: getattr(it.tokens, name) for name in ("granted", "charged", "held", "available")}
     names = ("plan", "status", "current_period_start", "current_period_end", "cancel_at_period_end", "pending_plan")
     shown = {name: getattr(it, name) for name in names}
-    return {**shown, "tokens": {**amounts, "resets_at": it.current_period_end}}
+    return {**shown, "tokens": {**it.tokens.shown, "resets_at": it.current_period_end}}

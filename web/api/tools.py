@@ -67,7 +67,7 @@ class QuoteIn(Body):
 
 class Quote(Resource):
     max_tokens = Tokens(required=True, metadata={"description": "What would be held."})
-    available = Tokens(required=True)
+    available = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     allowed = Flag(required=True)
     reason = Text(required=True, allow_none=True, metadata={"description": "A code; null when it is allowed."})
     estimated_wait_seconds = Whole(required=True)
@@ -157,12 +157,12 @@ def quote(body: dict[str, Any], tool: str) -> Any:
     }
 
 
-def _affordable(tool: tools.Version, amount: int) -> tuple[int, str | None]:
-    """What the caller has, and the code that a submit would be refused with."""
+def _affordable(tool: tools.Version, amount: int) -> tuple[int | None, str | None]:
+    """What the caller has (None: no limit), and the code that a submit would be refused with."""
     try:
         terms = subscriptions.for_submit(auth.caller().user_id)
         account = invocations.account(auth.caller(), terms)
-        available = budgets.available(terms.period_id)
+        balance = budgets.now(terms.period_id)
     except errors.SubscriptionRequired as refusal:
         return 0, refusal.code
     refusals: list[type[PlatformError]] = []
@@ -170,9 +170,9 @@ def _affordable(tool: tools.Version, amount: int) -> tuple[int, str | None]:
         refusals.append(errors.RateLimited)
     if breakers.retry_after(tool.tool_id):
         refusals.append(errors.ToolUnavailable)
-    if available < amount:
+    if balance.available < amount:
         refusals.append(errors.BudgetExhausted)
-    return available, refusals[0].code if refusals else None
+    return balance.shown["available"], refusals[0].code if refusals else None
 
 
 def _with_availability(tool: Listed) -> dict[str, Any]:
