@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common import instance, jobs
-from common.kit import crypto, db, failpoints, log, mail, redis, tracing
+from common.kit import crypto, db, failpoints, log, mail, metrics, redis, tracing
 from common.kit.outbound import Door, own_services
 from common.settings import Settings
 
@@ -20,6 +20,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     Opens no connection: a server may be down now. Call it after forking, never before.
     """
     log.configure(settings.log_level, settings.log_format, process)
+    metrics.fold()
     tracing.configure(settings.otel_endpoint, process)
     failpoints.configure(settings.failpoints, production=settings.production)
     crypto.configure(settings.secrets_keys)

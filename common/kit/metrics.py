@@ -29,6 +29,8 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from common.kit import log, metric_files
+
 #: Upper bounds in seconds, from a cached read to a long poll.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 #: The same for what may wait in a queue or take a tool's whole time limit.
@@ -37,6 +39,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 TRIES = 5
 
 _at_scrape: list[Collector] = []
+logger = log.get(__name__)
 
 __all__ = [
     "CONTENT_TYPE",
@@ -46,7 +49,7 @@ __all__ = [
     "Histogram",
     "at_scrape",
     "exposition",
-    "forget",
+    "fold",
     "level",
     "serve",
 ]
@@ -75,22 +78,30 @@ def serve(host: str, port: int) -> None:
     start_http_server(port, host, _counted())
 
 
-def forget(pid: int) -> None:
-    """Drop the gauges of a process that has ended; its counters stay in the sums."""
-    multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+def fold() -> None:
+    """Make one file of those that processes left behind; their gauges go, their counters stay in the sums.
+
+    For the start of every process, so that restarts do not fill the disk where nobody scrapes.
+    """
+    if directory := _directory():
+        try:
+            metric_files.fold(directory)
+        except (OSError, ValueError, RuntimeError, struct.error) as error:
+            logger.warning("metrics of ended processes not folded", reason=str(error))
 
 
 class _AllProcesses(Collector):
-    """What every process of this host has counted; the gauges of those that were killed are dropped first."""
+    """What every process of this host has counted; what ended ones have left is folded first."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def collect(self) -> Iterable[Metric]:
-        for pid in _dead():
-            with suppress(FileNotFoundError):  # another process has just done so
-                forget(pid)
+        fold()
         for _ in range(TRIES - 1):
-            with suppress(OSError, ValueError, struct.error):
-                return _added_up()
-        return _added_up()
+            with suppress(OSError, ValueError, RuntimeError, struct.error):
+                return metric_files.read(self._directory, _added_up)
+        return metric_files.read(self._directory, _added_up)
 
 
 def _added_up() -> list[Metric]:
@@ -103,12 +114,11 @@ def _added_up() -> list[Metric]:
     return [family for family in registry.collect() if family.name.startswith("joyfull_")]
 
 
-def _dead() -> set[int]:
-    """Processes that have left live gauges behind: nobody was there to say that they ended."""
-    directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    pids = {int(file.stem.rpartition("_")[2]) for file in directory.glob("gauge_live*.db")}
-    return {pid for pid in pids if not Path(f"/proc/{pid}").exists()} if Path("/proc/self").exists() else set()
+def _directory() -> Path | None:
+    named = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(named) if named else None
 
 
 def _counted() -> Collector:
-    return _AllProcesses() if "PROMETHEUS_MULTIPROC_DIR" in os.environ else REGISTRY
+    directory = _directory()
+    return REGISTRY if directory is None else _AllProcesses(directory)

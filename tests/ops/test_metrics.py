@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from common import breakers, invocations, jobs
 from common.invocations import Appetite, End, counting
 from dev.platform import Platform
-from tests.client import Client
+from tests.client import Client, eventually
 from tests.conftest import ROOT, free_port
 from tests.ops.scrape import Scrape, until
 from tests.outside.receiver import Receiver
@@ -137,6 +138,34 @@ def test_the_gauges_of_a_killed_worker_do_not_count_on(client: Client, offer: Of
     finally:
         worker.start()
     until(hub.url, lambda s: s.value("joyfull_worker_threads", kind="invocations") == 100, "the new one's threads")
+
+
+def test_processes_that_were_killed_leave_one_file_of_each_kind(client: Client, offer: Offer, hub: Platform) -> None:
+    """And what they have counted never goes back."""
+    slug = offer()
+    directory = Path(hub.environ["PROMETHEUS_MULTIPROC_DIR"])
+    kinds = ("counter_*.db", "histogram_*.db", "gauge_*.db")
+    until(hub.url, lambda s: s.value("joyfull_worker_threads", kind="invocations") == 100, "all threads")
+    before, said = [len(list(directory.glob(kind))) for kind in kinds], 0.0
+    for kills in range(1, 5):
+        client.ended(client.invoke(slug, {"text": "x"})["id"])
+        [web] = children(hub.supervisor.children["web"].pid)
+        os.kill(web, signal.SIGKILL)
+        eventually("another web process", 30, lambda: children(hub.supervisor.children["web"].pid) not in ([], [web]))  # noqa: B023
+        worker = hub.supervisor.children["invocations-1"]
+        worker.kill()
+        worker.start()
+        seen = until(hub.url, lambda s: s.value("joyfull_worker_threads", kind="invocations") == 100, "all threads")
+        assert seen.value("joyfull_invocations_ended_total", tool=slug) == kills
+        asked = seen.value("joyfull_http_requests_total", method="POST", route="/api/v1/tools/<tool>/invoke")
+        assert asked > said
+        said = asked
+    after = [len(list(directory.glob(kind))) for kind in kinds]
+    assert all(more - few <= most for more, few, most in zip(after, before, (1, 1, 0), strict=True))
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_late_result_is_counted_as_stale(client: Client, offer: Offer, hub: Platform, db: None) -> None:
