@@ -23,6 +23,8 @@ from web.problems import MAX_FAULTS, RequestTimeout, UnsupportedMediaType, point
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
+#: What anybody may send who has not said who they are: reading JSON costs more than receiving it.
+PUBLIC_BYTES = 16 * 1024
 #: A JSON string; the closing quote is optional, so that a body of unclosed quotes is still read in one pass.
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -51,20 +53,32 @@ def read_json(request: Request, *, required: bool = True, verbatim: frozenset[st
     return parse(body, verbatim)
 
 
+def max_bytes(request: Request) -> int:
+    """How large a body may be: where nobody is asked for credentials, `PUBLIC_BYTES` at most."""
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    policy = getattr(current_app.view_functions.get(request.endpoint or ""), "policy", None)
+    return min(limit, PUBLIC_BYTES) if policy is not None and policy.kind == "public" else limit
+
+
+def refuse_too_large(request: Request, received: int) -> None:
+    """Raises `errors.TooLarge`, saying how much would be taken."""
+    if received > (limit := max_bytes(request)):
+        raise errors.TooLarge(f"The request body may have {limit} bytes at most.")
+
+
 def _received(request: Request) -> bytes:
     """The whole body, or a refusal: never a part of it. (Werkzeug cuts a chunked body at the limit without a word.)"""
-    length, limit = request.content_length, current_app.config["MAX_CONTENT_LENGTH"]
+    length = request.content_length
     if length is None and not request.environ.get("wsgi.input_terminated"):
         return b""
-    wanted = limit + 1 if length is None else length
+    wanted = max_bytes(request) + 1 if length is None else length
     try:
         body = _read(request.input_stream, wanted)
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
     except OSError:
         raise errors.Malformed("The body cannot be read: its framing is wrong.") from None
-    if len(body) > limit:
-        raise errors.TooLarge
+    refuse_too_large(request, len(body))
     if len(body) < (length or 0):
         raise errors.Malformed("The body ended early.")
     return body

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from common import errors, instance
 from common.kit import clock, log, metrics, tracing
-from web import limits, negotiation
+from web import body, limits, negotiation
 from web.problems import NotAcceptable
 
 logger = log.get("web.access")
@@ -46,9 +46,7 @@ def _begin() -> None:
 
 def _refuse_impossible() -> ResponseReturnValue | None:
     """What is wrong before any route looks at it: sizes, characters, media types."""
-    limit = current_app.config["MAX_CONTENT_LENGTH"]
-    if (request.content_length or 0) > limit:
-        raise errors.TooLarge
+    body.refuse_too_large(request, request.content_length or 0)
     if "\0" in request.path:
         raise errors.NotFound
     if request.endpoint and not negotiation.acceptable(_produces(request.endpoint)):
