@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common import instance, jobs
 from common.kit import crypto, db, failpoints, log, mail, metrics, redis, tracing
-from common.kit.outbound import Door, own_services
+from common.kit.outbound import Door, SystemResolver, own_services
 from common.settings import Settings
 
 USER_AGENT = "joyfull-hub/0.1"
@@ -30,7 +30,8 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     instance.forget()
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
     ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)
-    _State.door = Door(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours)
+    resolve = SystemResolver(settings.outbound_dns)
+    _State.door = Door(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours, resolve=resolve)
 
 
 def door() -> Door:

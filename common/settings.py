@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+
+from common.kit.dotenv import over, read_dotenv
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -60,6 +62,7 @@ class Settings:
     smtp_url: str | None = field(repr=False)
     mail_from: str
     outbound_allow: tuple[Network, ...]
+    outbound_dns: tuple[tuple[str, int], ...]
     web_processes: int
     worker_processes: int
     worker_threads: int
@@ -96,27 +99,6 @@ def load_or_exit() -> Settings:
         return load()
     except SettingsError as error:
         sys.exit(str(error))
-
-
-def over(file: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The real environment wins over the file, whichever of NAME and NAME_FILE either of them uses."""
-    given = {name.removesuffix("_FILE") for name in environ}
-    return {name: value for name, value in file.items() if name.removesuffix("_FILE") not in given} | dict(environ)
-
-
-def read_dotenv(text: str) -> dict[str, str]:
-    """`NAME=value` lines; blank lines and `#` comments are skipped, matching quotes around a value are dropped."""
-    values: dict[str, str] = {}
-    for raw in text.splitlines():
-        line = raw.strip().removeprefix("export ").strip()
-        if not line or line.startswith("#") or "=" not in line:
-            continue
-        name, _, value = line.partition("=")
-        value = value.strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        values[name.strip()] = value
-    return values
 
 
 class _Reader:
@@ -157,6 +139,7 @@ class _Reader:
             smtp_url=self.url(self.text("SMTP_URL", ""), "SMTP_URL", ("smtp", "smtps")) or None,
             mail_from=self.text("MAIL_FROM", "Joyfull Hub <no-reply@localhost>"),
             outbound_allow=self.networks("OUTBOUND_ALLOW", "" if self.production else "127.0.0.0/8"),
+            outbound_dns=self.servers("OUTBOUND_DNS"),
             web_processes=self.integer("WEB_PROCESSES", 2, 1, 256),
             worker_processes=worker_processes,
             worker_threads=worker_threads,
@@ -261,6 +244,13 @@ class _Reader:
             return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
 
         return self.parsed(name, parse(default), parse, "a comma-separated list of CIDR networks")
+
+    def servers(self, name: str) -> tuple[tuple[str, int], ...]:
+        def parse(raw: str) -> tuple[tuple[str, int], ...]:
+            parts = [urlsplit(f"//{part.strip()}") for part in raw.split(",") if part.strip()]
+            return tuple((str(ip_address(part.hostname or "")), part.port or 53) for part in parts)
+
+        return self.parsed(name, (), parse, "a comma-separated list of addresses, with or without a port")
 
     # -- secrets ---------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ from pathlib import Path
 import psycopg
 from alembic.script import ScriptDirectory
 
-from common.settings import Settings, load, over, read_dotenv
+from common.kit.dotenv import over, read_dotenv
+from common.settings import Settings, load
 from dev import process, servers
 from dev.servers import ServerError
 from dev.supervisor import Part, Supervisor

@@ -1,7 +1,8 @@
 """Password hashes: Argon2id (RFC 9106), a bounded number at a time, and never on the event loop.
 
 The parameters cost about 50 ms of one core and 32 MiB (OWASP's least: 19 MiB, t=2). Argon2 releases the GIL, so
-under gevent a native thread computes while the loop serves other requests; elsewhere the calling thread does.
+under gevent a native thread computes while the loop serves other requests; elsewhere the calling thread does. Those
+threads are for hashes alone: the hub's own pool also waits for name servers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -83,7 +84,12 @@ def _off_loop(compute: Callable[[], T]) -> T:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return compute()
-    import gevent
-
-    result: T = gevent.get_hub().threadpool.apply(compute)
+    result: T = _threads().apply(compute)
     return result
+
+
+@cache
+def _threads() -> Any:
+    from gevent.threadpool import ThreadPool
+
+    return ThreadPool(SLOTS)

@@ -34,10 +34,10 @@ class Created:
     secret: str
 
 
-def check_url(door: Door, url: str, pointer: str = "/url") -> None:
-    """Whether this may be a receiver; connecting checks again. Raises `UrlRefused`."""
+def check_url(door: Door, url: str, pointer: str = "/url", *, operator: bool = False) -> None:
+    """Whether this may be called, by its form; what a name leads to is judged when connecting. Raises `UrlRefused`."""
     try:
-        door.check_url(url)
+        door.check_url(url, operator=operator)
     except Refused as error:
         raise UrlRefused(error.message, errors=[FieldError(pointer, error.message)]) from error
 

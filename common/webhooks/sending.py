@@ -39,7 +39,14 @@ def send(door: Door, url: str, keys: Sequence[Sealed], event: Event, data: Mappi
     try:
         headers, payload = _request(keys, event, data, began)
         answer = door.request(
-            "POST", url, headers=headers, body=payload, timeout=TIMEOUT, max_bytes=MAX_ANSWER, truncate=True
+            "POST",
+            url,
+            headers=headers,
+            body=payload,
+            timeout=TIMEOUT,
+            max_bytes=MAX_ANSWER,
+            truncate=True,
+            account=str(event.user_id),
         )
     except OutboundError as error:
         return Attempt(began, _since(started), error.status, error.message)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from common import settings
+from common.kit.dotenv import read_dotenv
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -40,7 +41,7 @@ def test_each_setting_comes_after_words() -> None:
 
 
 def test_the_defaults_shown_are_the_defaults() -> None:
-    shown = settings.read_dotenv(re.sub(r"^#([A-Z_]+=.+)$", r"\1", EXAMPLE, flags=re.MULTILINE))
+    shown = read_dotenv(re.sub(r"^#([A-Z_]+=.+)$", r"\1", EXAMPLE, flags=re.MULTILINE))
 
     assert len(shown) > 10
     assert settings.load(shown) == settings.load({})

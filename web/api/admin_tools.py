@@ -242,7 +242,7 @@ def reset_breaker(tool_id: UUID) -> breakers.State:
 
 def _check_url(body: dict[str, Any]) -> None:
     if "endpoint_url" in body:
-        webhooks.check_url(boot.door(), body["endpoint_url"], "/endpoint_url")
+        webhooks.check_url(boot.door(), body["endpoint_url"], "/endpoint_url", operator=True)
 
 
 def _shown(tool: Listed) -> dict[str, Any]:

@@ -122,9 +122,10 @@ def create(body: dict[str, Any]) -> Response:
     The `secret` is told this once. An account can have 20.
 
     Private, loopback, link-local and metadata addresses, plain http and other ports than 80 and 443 are refused unless
-    the operator allows their network, now and again at every attempt. An event is sent at once, then after 5 seconds,
-    5 and 30 minutes, 2, 5, 10 and 10 hours, with jitter, until a 2xx; redirects are failures and not followed. 429 and
-    503 put it off by their `Retry-After`; 410, or 5 days of failures, disables the endpoint.
+    the operator allows their network, now and again at every attempt; a name is looked up at every attempt only. An
+    event is sent at once, then after 5 seconds, 5 and 30 minutes, 2, 5, 10 and 10 hours, with jitter, until a 2xx;
+    redirects are failures and not followed. 429 and 503 put it off by their `Retry-After`; 410, or 5 days of failures,
+    disables the endpoint.
     """
     made = webhooks.create(auth.caller().user_id, boot.door(), **body)
     return answer(_with_secret(made), 201, located("webhooks.show", endpoint_id=made.endpoint.id))

@@ -10,6 +10,7 @@ from common.kit.outbound.addresses import Network, own_services
 from common.kit.outbound.door import Answer, Door, check_headers
 from common.kit.outbound.errors import Aborted, Broken, OutboundError, Refused, TimedOut, TooLarge, Unreachable
 from common.kit.outbound.names import Resolver
+from common.kit.outbound.resolving import SystemResolver
 from common.kit.outbound.watch import Call
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OutboundError",
     "Refused",
     "Resolver",
+    "SystemResolver",
     "TimedOut",
     "TooLarge",
     "Unreachable",

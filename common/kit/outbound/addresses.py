@@ -62,6 +62,10 @@ DENIED = METADATA + _networks(
 _CARRIERS = _networks("::/96 64:ff9b::/96 64:ff9b:1::/96 ::ffff:0:0:0/96")
 #: Names that mean something only inside somebody's network (RFC 6761, 6762, 8375; ICANN for `.internal`).
 _PRIVATE_NAME = re.compile(r"[^.]+|.*\.(?:localhost|local|localdomain|internal|intranet|lan|home\.arpa|onion)")
+#: Where clouds hand out a machine's credentials, by name.
+_METADATA_NAMES = frozenset(
+    ("metadata.google.internal", "metadata.goog", "metadata", "instance-data", "instance-data.ec2.internal")
+)
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 #: libc reads `127.1`, `0x7f.1` and `2130706433` as addresses; nobody else should have to guess.
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
@@ -83,8 +87,12 @@ class Target:
     @property
     def public(self) -> bool:
         """Whether its form is what the world may be called by: https, the usual ports, a public name or address."""
-        named = self.literal is not None or not _PRIVATE_NAME.fullmatch(self.host)
-        return self.scheme == "https" and self.port in PUBLIC_PORTS and named
+        return self.scheme == "https" and self.port in PUBLIC_PORTS and not self.inside
+
+    @property
+    def inside(self) -> bool:
+        """Whether its name means something only inside somebody's network."""
+        return self.literal is None and _PRIVATE_NAME.fullmatch(self.host) is not None
 
     @property
     def local(self) -> bool:
@@ -148,13 +156,20 @@ class Policy:
     def check(self, target: Target, addresses: Iterable[Address]) -> None:
         """Hold a target and everything its name resolved to against the rules. Raises `Refused`.
 
-        One forbidden address among many refuses the target: whoever mixes them is probing. No address at all (the
-        name does not resolve now) leaves the form of the URL to decide; connecting checks again.
+        One forbidden address among many refuses the target: whoever mixes them is probing.
         """
-        found = tuple(addresses)
-        if self._is_ours(target.host, target.port) or not all(self.permits(target, a) for a in found):
+        if self._is_ours(target.host, target.port) or not all(self.permits(target, a) for a in addresses):
             raise Refused("The URL leads to an address that is not allowed as a target.")
-        if not found and not target.public:
+
+    def check_name(self, target: Target, *, operator: bool) -> None:
+        """Hold a target against the rules by its form alone. Raises `Refused`.
+
+        Where networks are allowed, a name of somebody's own network may lead into one of them; an operator's hosts may
+        have names of any form.
+        """
+        if self._is_ours(target.host, target.port) or target.host in _METADATA_NAMES:
+            raise Refused("The URL leads to an address that is not allowed as a target.")
+        if not target.public and not (self.allow and (target.inside or operator)):
             raise Refused("Only https URLs of public hosts, on port 443 or 80, are allowed as targets.")
 
     def permits(self, target: Target, address: Address) -> bool:

@@ -16,12 +16,12 @@ from urllib3.exceptions import TimeoutError as ReadTimeout
 
 from common.kit.outbound.addresses import LOOPBACK, Address, Network, Policy, Target, parse
 from common.kit.outbound.errors import Broken, OutboundError, Refused, TimedOut, TooLarge, Unreachable
-from common.kit.outbound.names import Names, Resolver, system_resolver
+from common.kit.outbound.names import Names, Resolver
 from common.kit.outbound.pools import Adapter, Prepared
+from common.kit.outbound.resolving import SystemResolver
 from common.kit.outbound.watch import Call, Watchdog
 from common.kit.outbound.wire import Exchange, current, tls_context
 
-CHECK_SECONDS = 0.8
 CHUNK = 64 * 1024
 
 _Reader = Callable[[Any], tuple[bytes, bool]]
@@ -76,7 +76,7 @@ class Door:
         ca_file: str | None = None,
     ) -> None:
         self._policy = Policy(tuple(allow), frozenset(forbid))
-        self._names = Names(resolve or system_resolver)
+        self._names = Names(resolve or SystemResolver())
         self._adapter = Adapter(tls_context(ca_file))
         self._watchdog = Watchdog(self._adapter.close_stale)
         # What is counted is what is sent; a peer that compresses all the same is decoded under the same cap.
@@ -86,17 +86,17 @@ class Door:
         self._watchdog.close()
         self._adapter.close()
 
-    def check_url(self, url: str) -> str:
-        """Whether this URL may be a target, as far as can be said now; connecting checks again. → the URL, normalised.
+    def check_url(self, url: str, *, operator: bool = False) -> str:
+        """Whether this URL may be a target, by what it says itself: nothing is asked, so nobody can make it wait.
 
-        A name that does not resolve within a second is judged by its form. Raises `Refused`.
+        What a name leads to is judged whenever a connection is made. `operator`: they may have named hosts of the
+        networks that they allow. → the URL, normalised. Raises `Refused`.
         """
-        target, call = parse(url), Call()
-        call.begin(time.monotonic() + CHECK_SECONDS)
-        try:
-            self._dial(target, call)
-        except (Unreachable, TimedOut):
-            self._policy.check(target, ())
+        target = parse(url)
+        if target.literal is not None or target.local:
+            self._policy.check(target, self._own(target))
+        else:
+            self._policy.check_name(target, operator=operator)
         return target.url
 
     def request(
@@ -111,15 +111,17 @@ class Door:
         max_bytes: int,
         truncate: bool = False,
         call: Call | None = None,
+        account: str | None = None,
     ) -> Answer:
-        """One exchange. `timeout`: seconds for the whole of it; `call`: the handle by which other threads may end it.
+        """One exchange. `timeout`: seconds for the whole of it; `call`: the handle by which other threads may end it;
+        `account`: whose choice the URL was, if it was a user's.
 
         A body longer than `max_bytes` raises `TooLarge`, or is cut off when `truncate`. Raises `OutboundError`.
         """
         check_headers(headers)
         target, call = parse(url), call or Call()
         prepared = Prepared(method, target.with_query(urlencode(params, doseq=True)), self._all(headers, body), body)
-        exchange = Exchange(target, call, self._dial, time.monotonic())
+        exchange = Exchange(target, call, partial(self._dial, account=account), time.monotonic())
         token = current.set(exchange)
         self._watchdog.watch(call)
         try:
@@ -136,17 +138,19 @@ class Door:
         length = {} if body is None else {"Content-Length": str(len(body))}
         return {**ours, **headers, **length}
 
-    def _dial(self, target: Target, call: Call) -> Sequence[Address]:
+    def _dial(self, target: Target, call: Call, account: str | None) -> Sequence[Address]:
         """The addresses to connect to, all of them checked."""
-        addresses: Sequence[Address]
-        if target.literal is not None:
-            addresses = [target.literal]
-        elif target.local:
-            addresses = [a for a in LOOPBACK if self._policy.permits(target, a)] or LOOPBACK
-        else:
-            addresses = self._names.addresses(target.host, target.port, call)
+        addresses = self._own(target) or self._names.addresses(target.host, target.port, call, account)
         self._policy.check(target, addresses)
         return addresses
+
+    def _own(self, target: Target) -> Sequence[Address]:
+        """The addresses that a target names without anybody being asked; none for other names."""
+        if target.literal is not None:
+            return (target.literal,)
+        if target.local:
+            return [a for a in LOOPBACK if self._policy.permits(target, a)] or LOOPBACK
+        return ()
 
     def _twice(self, exchange: Exchange, prepared: Prepared, read: _Reader) -> Answer:
         """Once more when a kept-alive connection turned out to be dead before it took a single byte."""
