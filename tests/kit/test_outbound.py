@@ -376,7 +376,7 @@ def _door(*answers: Sequence[str], allow: Any = LOOPBACK) -> tuple[Door, list[st
     return Door(allow, user_agent="test", resolve=resolve), asked
 
 
-def test_a_name_that_leads_to_us_passes_at_creation_and_is_refused_at_connecting() -> None:
+def test_rebinding_between_creation_and_connecting_is_refused() -> None:
     with running(peers.answers(OK)) as peer:
         door, _ = _door(["127.0.0.1"], allow=())
         url = peer.url(host="rebind.example", scheme="https").replace(f":{peer.port}", "")
