@@ -16,7 +16,7 @@ from flask import Response, current_app, request, url_for
 
 from common import errors
 from common.errors import PlatformError
-from web import auth, body, limits, openapi, problems
+from web import auth, body, limits, openapi, problems, turns
 from web.schemas import OneOrMore, Secret
 
 View = Callable[..., Any]
@@ -122,6 +122,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         def decorate(view: View) -> View:
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
+                turns.begin()
                 result = view(*args, **kwargs)
                 return result if isinstance(result, Response) else pagination.render(result, items)
 

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from common import errors, instance
 from common.kit import clock, log, metrics, tracing
-from web import body, limits, negotiation
+from web import body, limits, negotiation, turns
 from web.problems import NotAcceptable
 
 logger = log.get("web.access")
@@ -34,6 +34,7 @@ def register(app: Flask) -> None:
     app.before_request(_refuse_impossible)
     app.before_request(_refuse_elsewhere)
     app.after_request(_finish)
+    app.teardown_request(lambda _: turns.end())  # an answer that could not even be made
 
 
 def _begin() -> None:
@@ -76,6 +77,7 @@ def _finish(response: Response) -> Response:
     if response.status_code in (204, 304):
         headers.pop("Content-Type", None)
     limits.render(response)
+    turns.hand_over(response)
     return _account(response)
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from common import budgets, invocations
 from common.invocations import Invocation
 from common.kit import clock, db, log, redis
+from web import turns
 
 logger = log.get(__name__)
 
@@ -117,18 +118,17 @@ class WaitingRoom:
     def _look_again(self) -> None:
         with self._lock:
             waiting = [next(iter(waiters)) for waiters in self._waiters.values() if waiters]
-        for invocation in invocations.get_many([waiter.invocation_id for waiter in waiting]).values():
-            if self._is_news(invocation):
-                self._ring(invocation.id)
+        for invocation_id, state in invocations.states([waiter.invocation_id for waiter in waiting]).items():
+            if self._is_news(invocation_id, state):
+                self._ring(invocation_id)
         self._raise_flags(waiting)
 
-    def _is_news(self, invocation: Invocation) -> bool:
+    def _is_news(self, invocation_id: UUID, state: tuple[str, int]) -> bool:
         """Whether it has changed since the last look. Of one whose clients have left meanwhile nothing is kept."""
-        now = (invocation.status, invocation.attempts)
         with self._lock:
-            if invocation.id not in self._waiters or self._seen.get(invocation.id) == now:
+            if invocation_id not in self._waiters or self._seen.get(invocation_id) == state:
                 return False
-            self._seen[invocation.id] = now
+            self._seen[invocation_id] = state
             return True
 
     def _raise_flags(self, waiters: list[Waiter]) -> None:
@@ -153,23 +153,32 @@ room = WaitingRoom()
 
 
 def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
-    """Long-poll: the invocation once it has ended, or as it is after `seconds`. Raises `NotFound`.
+    """Long-poll: the invocation once it has ended, or as it is after `seconds`. Raises `NotFound`, `RateLimited`.
 
     `fresh`: it was accepted just now, so it is not looked at before the wait for it begins.
     """
     give_up = clock.monotonic() + seconds
     if not fresh or seconds <= 0:
-        invocation = invocations.get(invocation_id, owner)
+        invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
     waiter = room.enter(owner, invocation_id)
     try:
-        while True:
-            invocation = invocations.get(invocation_id, owner)
-            if invocation.ended or not waiter.wait(give_up - clock.monotonic()):
-                return invocation
+        while not (invocation := _read(invocation_id, owner, final=False)).ended:
+            if not waiter.wait(give_up - clock.monotonic()):
+                return _read(invocation_id, owner, final=True)
+        return invocation
     finally:
         room.leave(waiter)
+
+
+def _read(invocation_id: UUID, owner: UUID, *, final: bool) -> Invocation:
+    """In its account's turn, which lasts until the answer is sent; of one that goes on waiting, only how it stands."""
+    turns.begin()
+    invocation = (invocations.get if final else invocations.get_ended)(invocation_id, owner)
+    if not final and not invocation.ended:
+        turns.end()
+    return invocation
 
 
 def changes(invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
@@ -183,13 +192,25 @@ def changes(invocation: Invocation, after: int | None) -> Iterator[Invocation | 
     seen, due = after, clock.monotonic()
     try:
         while clock.monotonic() < give_up:
-            invocation = invocations.get(invocation.id, invocation.user_id)
-            news = invocation.sequence != seen
-            if news or (clock.monotonic() >= due and not invocation.ended):
-                seen, due = invocation.sequence, clock.monotonic() + HEARTBEAT_SECONDS
-                yield invocation if news else None
+            with turns.reads.of(invocation.user_id):  # until it has been sent
+                invocation = _since(seen, invocation)
+                news = invocation.sequence != seen
+                if news:
+                    seen, due = invocation.sequence, clock.monotonic() + HEARTBEAT_SECONDS
+                    yield invocation
+            if not news and not invocation.ended and clock.monotonic() >= due:
+                due = clock.monotonic() + HEARTBEAT_SECONDS
+                yield None
             if invocation.ended:
                 return
             waiter.wait(due - clock.monotonic())
     finally:
         room.leave(waiter)
+
+
+def _since(seen: int | None, known: Invocation) -> Invocation:
+    """How it stands; input and output are read only if it has changed since."""
+    invocation = invocations.get_ended(known.id, known.user_id)
+    if invocation.sequence == seen or invocation.ended:
+        return invocation
+    return invocations.get(known.id, known.user_id)

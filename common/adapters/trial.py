@@ -35,7 +35,9 @@ def run(call: Callable[..., ToolResult], version: Version, value: Any, request_i
     try:
         result = call(short, value, secret=_secret(version), ids=Ids(uuid7(), request_id))
     except ToolFailure as failure:
-        return Trial(None, 0, failure.code, failure.operator_detail or failure.detail, failure.http_status, failure.duration_ms)
+        return Trial(
+            None, 0, failure.code, failure.operator_detail or failure.detail, failure.http_status, failure.duration_ms
+        )
     if fault := tools.output_fault(version, result.output):
         return Trial(result.output, 0, "output_rejected", fault, result.http_status, result.duration_ms)
     tokens = version.price.charge(result.units, version.price.max_tokens)

@@ -18,7 +18,17 @@ writes everything else that follows from the end (`sql.py`).
 
 from common.invocations import counting, sweeping
 from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
-from common.invocations.reading import event_data, events_data, get, get_many, listing, operator_details, traceparent
+from common.invocations.reading import (
+    event_data,
+    events_data,
+    get,
+    get_ended,
+    get_within,
+    listing,
+    operator_details,
+    states,
+    traceparent,
+)
 from common.invocations.retention import drop_payloads
 from common.invocations.running import (
     Appetite,
@@ -55,7 +65,8 @@ __all__ = [
     "event_data",
     "events_data",
     "get",
-    "get_many",
+    "get_ended",
+    "get_within",
     "give_back",
     "in_hand",
     "leave",
@@ -65,6 +76,7 @@ __all__ = [
     "pulse",
     "retry_later",
     "sending",
+    "states",
     "submit",
     "sweeping",
     "take_over",

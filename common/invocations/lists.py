@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import TextClause, text
 
 from common.invocations.model import ENDS
-from common.invocations.sql import VIEW
+from common.invocations.sql import PAYLOAD_BYTES, view
 
 TROUBLE: Final = tuple(status for status in ENDS if status != "succeeded")
 
@@ -31,16 +31,18 @@ class Kind:
     start: bool
     end: bool
     after: bool
+    payloads: bool
     statuses: frozenset[str]
 
 
 def statement(
-    *, owner: object, tool: object, start: object, end: object, after: object, statuses: Collection[str]
+    *, owner: object, tool: object, start: object, end: object, after: object, payloads: bool, statuses: Collection[str]
 ) -> TextClause:
     """The statement of a list with these restrictions (None: none): one constant text for each kind of list.
 
     Parameters: `user_id`, `tool`, `from`, `to`, `low` and `below` (ids: inclusive, exclusive), `troubles` (statuses),
-    `limit`; each only where it restricts.
+    `limit` (one more than are shown), `most` (bytes of `payloads`); each only where it restricts. Each row tells how
+    many were `found`: with payloads the list ends where the next would be too much, but not before its first.
     """
     kind = Kind(
         owner=owner is not None,
@@ -48,6 +50,7 @@ def statement(
         start=start is not None,
         end=end is not None,
         after=after is not None,
+        payloads=payloads,
         statuses=frozenset("trouble" if status in TROUBLE else status for status in statuses),
     )
     return _statement(kind)
@@ -57,7 +60,18 @@ def statement(
 def _statement(kind: Kind) -> TextClause:
     branches = [_BRANCHES[status](kind) for status in sorted(kind.statuses or ("any",))]
     newest = f"select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit"
-    return text(f"{VIEW} where i.id = any(array({newest})) order by i.id desc")
+    shown = _FITTING if kind.payloads else "select id from newest order by id desc limit :limit - 1"
+    return text(f"""
+with newest as materialized ({newest}), sized as ({_SIZED})
+select v.*, (select count(*) from newest) as found
+  from ({view("true" if kind.payloads else "false")} where i.id = any(array({shown}))) v order by v.id desc
+""")
+
+
+_SIZED = f"""
+select i.id, row_number() over w as n, sum({PAYLOAD_BYTES}) over w as bytes
+  from newest join invocations i on i.id = newest.id window w as (order by i.id desc)"""
+_FITTING = "select id from sized where n < :limit and (bytes <= :most or n = 1)"
 
 
 def _any(kind: Kind, *conditions: str) -> str:

@@ -112,6 +112,9 @@ class Invocation:
     finished_at: datetime | None
     expires_at: datetime
     cancel_requested_at: datetime | None
+    #: Of input and output together, in bytes; `payloads` False: they were not read.
+    payload_bytes: int = 0
+    payloads: bool = True
 
     @property
     def ended(self) -> bool:

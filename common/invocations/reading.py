@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import Row, TextClause
 
 from common.errors import NotFound
 from common.invocations import lists, sql
@@ -15,7 +15,7 @@ from common.invocations.model import Invocation
 from common.invocations.wire import at_event, wire
 from common.kit import db
 from common.kit.clock import uuid7_floor
-from common.kit.paging import Page, Window
+from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
 
 #: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
 CLOCK_SKEW = timedelta(hours=1)
@@ -23,15 +23,35 @@ CLOCK_SKEW = timedelta(hours=1)
 
 def get(invocation_id: UUID, owner: UUID | None) -> Invocation:
     """One invocation of `owner` (None: anybody's, for admins). Raises `NotFound`, also for someone else's."""
-    rows = db.once(sql.GET, {"id": invocation_id, "user_id": owner})
+    return _one(sql.GET, {"id": invocation_id, "user_id": owner})
+
+
+def get_ended(invocation_id: UUID, owner: UUID) -> Invocation:
+    """As `get`; but of one that has not ended neither input nor output is read."""
+    return _one(sql.GET_ENDED, {"id": invocation_id, "user_id": owner})
+
+
+def get_within(invocation_id: UUID, owner: UUID, most: int) -> Invocation:
+    """As `get`; but input and output are read only where they have `most` bytes at most, together."""
+    return _one(sql.GET_WITHIN, {"id": invocation_id, "user_id": owner, "most": most})
+
+
+def _one(statement: TextClause, parameters: dict[str, Any]) -> Invocation:
+    rows = db.once(statement, parameters)
     if not rows:
         raise NotFound("There is no such invocation.")
     return _invocation(rows[0])
 
 
-def get_many(ids: Collection[UUID]) -> dict[UUID, Invocation]:
-    """Several at once, whoever owns them (for waiters, who were checked when they came)."""
-    return {row.id: _invocation(row) for row in db.once(sql.GET_MANY, {"ids": list(ids)})} if ids else {}
+def states(ids: Collection[UUID]) -> dict[UUID, tuple[str, int]]:
+    """Status and attempts of several, whoever owns them (for waiters, who were checked when they came)."""
+    rows = db.once(sql.STATES, {"ids": list(ids)}) if ids else []
+    return {row.id: (_status(row), row.attempts) for row in rows}
+
+
+def _many(ids: Collection[UUID], *, payloads: bool) -> dict[UUID, Invocation]:
+    rows = db.once(sql.GET_MANY, {"ids": list(ids), "payloads": payloads}) if ids else []
+    return {row.id: _invocation(row) for row in rows}
 
 
 def operator_details(ids: Collection[UUID]) -> dict[UUID, str | None]:
@@ -48,12 +68,18 @@ def listing(
     tool: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    payloads: bool = True,
 ) -> Page[Invocation]:
-    """Newest first; `start` inclusive, `end` exclusive, both on `created_at`."""
+    """Newest first; `start` inclusive, `end` exclusive, both on `created_at`.
+
+    A page has `MAX_PAYLOAD_BYTES` of input and output at most, or one invocation; or, without `payloads`, none.
+    """
     below = [window.after[0]] if window.after else []
     below += [uuid7_floor(end + CLOCK_SKEW)] if end else []
     rows = db.once(
-        lists.statement(owner=owner, tool=tool, start=start, end=end, after=window.after, statuses=statuses),
+        lists.statement(
+            owner=owner, tool=tool, start=start, end=end, after=window.after, payloads=payloads, statuses=statuses
+        ),
         {
             "user_id": owner,
             "tool": tool,
@@ -63,9 +89,11 @@ def listing(
             "low": uuid7_floor(start - CLOCK_SKEW) if start else UUID(int=0),
             "below": min(below, default=UUID(int=2**128 - 1)),
             "limit": window.limit + 1,
+            "most": MAX_PAYLOAD_BYTES,
         },
     )
-    return Page.cut([_invocation(row) for row in rows], window, lambda invocation: (invocation.id,))
+    more = bool(rows) and rows[0].found > len(rows)
+    return Page.of([_invocation(row) for row in rows], window, lambda invocation: (invocation.id,), more=more)
 
 
 def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, Any]:
@@ -79,9 +107,9 @@ def traceparent(invocation_id: UUID) -> str | None:
     return rows[0].traceparent if rows else None
 
 
-def events_data(events: Collection[tuple[str, UUID, int]]) -> list[dict[str, Any] | None]:
+def events_data(events: Collection[tuple[str, UUID, int]], *, payloads: bool = True) -> list[dict[str, Any] | None]:
     """As `event_data`, for many (type, invocation, attempts) with one statement; None where there is none any more."""
-    found = get_many({invocation_id for _, invocation_id, _ in events})
+    found = _many({invocation_id for _, invocation_id, _ in events}, payloads=payloads)
     return [
         wire(at_event(found[invocation_id], event_type, attempts)) if invocation_id in found else None
         for event_type, invocation_id, attempts in events
@@ -89,11 +117,10 @@ def events_data(events: Collection[tuple[str, UUID, int]]) -> list[dict[str, Any
 
 
 def _invocation(row: Row[Any]) -> Invocation:
-    status = row.stored if row.stored != "open" else "running" if row.running else "queued"
     return Invocation(
         id=row.id,
         user_id=row.user_id,
-        status=status,
+        status=_status(row),
         tool_id=row.tool_id,
         tool_slug=row.slug,
         tool_name=row.name,
@@ -112,4 +139,10 @@ def _invocation(row: Row[Any]) -> Invocation:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         cancel_requested_at=row.cancel_requested_at,
+        payload_bytes=row.payload_bytes,
+        payloads=row.payloads,
     )
+
+
+def _status(row: Row[Any]) -> str:
+    return str(row.stored) if row.stored != "open" else "running" if row.running else "queued"

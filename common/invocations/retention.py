@@ -20,7 +20,9 @@ old as materialized (
      and i.id < (select id from bound) and i.status <> 'open' and (i.input is not null or i.output is not null)
    order by i.id limit :limit),
 dropped as (
-  update invocations i set input = null, output = null from old where i.id = old.id returning i.id),
+  update invocations i set input = null, output = null, input_bytes = null, output_bytes = null
+    from old where i.id = old.id
+  returning i.id),
 way as (
   select count(*) as several,
          case when count(*) < :limit then (select id from bound) else (select id from old order by id desc limit 1) end

@@ -49,12 +49,12 @@ k as (
   insert into idempotency_keys (user_id, key, request_hash, invocation_id)
   select :user_id, cast(:key as text), :request_hash, :id from p where cast(:key as text) is not null),
 f as (
-  insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, metadata,
-                           webhook_url, webhook_events, held, request_id, traceparent,
-                           expires_at)
+  insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
+                           metadata, webhook_url, webhook_events, held, request_id, traceparent, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
-         cast(:metadata as jsonb), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
-         :request_id, cast(:traceparent as text), now() + make_interval(secs => :expires_in)
+         octet_length(cast(:input as text)), cast(:metadata as jsonb), cast(:webhook_url as text),
+         cast(:webhook_events as text[]), :held, :request_id, cast(:traceparent as text),
+         now() + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
@@ -172,6 +172,7 @@ f as (
   update invocations i
      set status = o.status,
          output = case when o.status = 'succeeded' then cast(:output as jsonb) end,
+         output_bytes = case when o.status = 'succeeded' then octet_length(cast(:output as text)) end,
          error_code = case when o.status = 'failed' then cast(:error_code as text) end,
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
          charged = case when o.status = 'succeeded' then least(cast(:cost as bigint), o.held) else 0 end,
@@ -322,19 +323,38 @@ select q.token, q.cancel_at from queue q where q.worker = :worker and q.give_up_
 
 # -- reading -----------------------------------------------------------------------------------------------------
 
-#: An invocation as it is shown; lists (lists.py) use it too.
-VIEW: Final = """
+#: How large input and output are together, without reading them but where nobody has noted it.
+PAYLOAD_BYTES: Final = """coalesce(i.input_bytes, octet_length(i.input::text), 0)
+         + coalesce(i.output_bytes, octet_length(i.output::text), 0)"""
+
+
+def view(payloads: str) -> str:
+    """Invocations as they are shown; input and output are read where the condition `payloads` holds."""
+    return f"""
 select i.id, i.user_id, i.status as stored, q.token is not null as running, i.tool_id, tl.slug, tl.name, tv.version,
-       i.input, i.output, i.error_code, i.error_detail, i.metadata, coalesce(q.attempts, i.attempts) as attempts,
-       i.held, i.charged, i.request_id, i.created_at, coalesce(q.started_at, i.started_at) as started_at,
-       i.finished_at, i.expires_at, coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at
+       case when {payloads} then i.input end as input, case when {payloads} then i.output end as output,
+       {payloads} as payloads, {PAYLOAD_BYTES} as payload_bytes, i.error_code, i.error_detail, i.metadata,
+       coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
+       coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
+       coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
   left join queue q on q.id = i.id
 """
-GET: Final = text(VIEW + " where i.id = :id and (cast(:user_id as uuid) is null or i.user_id = :user_id)")
+
+
+_ONE = " where i.id = :id and (cast(:user_id as uuid) is null or i.user_id = :user_id)"
+GET: Final = text(view("true") + _ONE)
+#: For those who wait for the end: until then they need no more than to see that it has not come.
+GET_ENDED: Final = text(view("i.status <> 'open'") + _ONE)
+GET_WITHIN: Final = text(view(f"{PAYLOAD_BYTES} <= cast(:most as bigint)") + _ONE)
+GET_MANY: Final = text(view("cast(:payloads as boolean)") + " where i.id = any(cast(:ids as uuid[]))")
+#: What has changed since? Of many, for those who wait.
+STATES: Final = text("""
+select i.id, i.status as stored, q.token is not null as running, coalesce(q.attempts, i.attempts) as attempts
+  from invocations i left join queue q on q.id = i.id where i.id = any(cast(:ids as uuid[]))
+""")
 TRACEPARENT: Final = text("select traceparent from invocations where id = :id")
-GET_MANY: Final = text(VIEW + " where i.id = any(cast(:ids as uuid[]))")
 #: What the last attempt of each was told that its owner was not.
 OPERATOR_DETAILS: Final = text("""
 select distinct on (invocation_id) invocation_id, operator_detail

@@ -15,8 +15,8 @@ POLL_MS = (250, 500, 1_000, 2_000, 5_000)
 
 
 def wire(invocation: Invocation) -> dict[str, Any]:
-    """The resource of the contract, ready for JSON."""
-    return {
+    """The resource of the contract, ready for JSON; without input and output where they were not read."""
+    shown = {
         "id": str(invocation.id),
         "status": invocation.status,
         "tool": {
@@ -40,6 +40,9 @@ def wire(invocation: Invocation) -> dict[str, Any]:
         "poll_after_ms": poll_after_ms(invocation),
         "links": links(invocation),
     }
+    if not invocation.payloads:
+        del shown["input"], shown["output"]
+    return shown
 
 
 def _error(invocation: Invocation) -> dict[str, str] | None:

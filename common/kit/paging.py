@@ -22,6 +22,9 @@ from uuid import UUID
 T = TypeVar("T")
 U = TypeVar("U")
 
+#: A page ends when so much of input and output is on it.
+MAX_PAYLOAD_BYTES = 1024 * 1024
+
 #: Where a page ended: the values of the sort key, of the same types that come back in `Window.after`.
 Position = tuple[UUID | datetime | int | str, ...]
 
@@ -51,10 +54,15 @@ class Page(Generic[T]):
 
         A `feed` can be resumed from its end: `next` is then also given on the last page.
         """
-        items = rows[: window.limit]
-        has_more = len(rows) > window.limit
+        return cls.of(rows[: window.limit], window, position, more=len(rows) > window.limit, feed=feed)
+
+    @classmethod
+    def of(
+        cls, items: Sequence[T], window: Window, position: Callable[[T], Position], *, more: bool, feed: bool = False
+    ) -> Page[T]:
+        """The page of `items`, which are all that it has; `more`: others come after them."""
         end = position(items[-1]) if items else window.after
-        return cls(items, window.limit, has_more, end if has_more or feed else None)
+        return cls(items, window.limit, more, end if more or feed else None)
 
     def map(self, render: Callable[[T], U]) -> Page[U]:
         """The same page with every item rendered."""

@@ -63,6 +63,9 @@ class Invocation(Base):
     status: Mapped[Word] = mapped_column(server_default="open")
     input: Mapped[Any | None] = mapped_column(JSONB(none_as_null=False))
     output: Mapped[Any | None] = mapped_column(JSONB(none_as_null=False))
+    #: As text, in bytes. Null: not there, or from before this was noted.
+    input_bytes: Mapped[int | None]
+    output_bytes: Mapped[int | None]
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
     metadata_: Mapped[Json] = mapped_column("metadata", server_default=text("'{}'"))
@@ -241,7 +244,8 @@ create function invocations_ended_is_final() returns trigger language plpgsql as
 begin
   if tg_op = 'DELETE' or new.input is not null and new.input is distinct from old.input
      or new.output is not null and new.output is distinct from old.output
-     or to_jsonb(new) - array['input', 'output'] <> to_jsonb(old) - array['input', 'output'] then
+     or to_jsonb(new) - array['input', 'output', 'input_bytes', 'output_bytes']
+        <> to_jsonb(old) - array['input', 'output', 'input_bytes', 'output_bytes'] then
     raise exception 'invocation % has ended: it never changes', old.id
       using errcode = 'integrity_constraint_violation', constraint = 'invocations_ended_is_final';
   end if;

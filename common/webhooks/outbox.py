@@ -16,7 +16,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from common.kit import clock, db
-from common.kit.paging import Page, Window
+from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
 from common.webhooks.model import Event
 
 RETENTION_DAYS: Final = 30
@@ -46,24 +46,38 @@ def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, Any]) 
 
 _ERA = "coalesce(pg_sequence_last_value('feed_era'::regclass), 0)"
 
+#: With what their invocations are in bytes, summed up; the invocations themselves are read by who knows how many.
 _FEED: Final = text(f"""
-select id, user_id, type, invocation_id, data, attempts, created_at, era, xid::text as xid
+with page as materialized (
+select id, user_id, type, invocation_id, data, attempts, created_at, era, xid
   from events
  where user_id = :user_id and created_at > now() - interval '{RETENTION_DAYS} days'
    and (era < {_ERA} or xid < pg_snapshot_xmin(pg_current_snapshot()))
    and (era, xid, id) > (cast(:era as integer), cast(cast(:xid as text) as xid8), cast(:id as uuid))
- order by era, events.xid, id limit :limit
+ order by era, events.xid, id limit :limit)
+select p.id, p.user_id, p.type, p.invocation_id, p.data, p.attempts, p.created_at, p.era, p.xid::text as xid,
+       sum(coalesce(octet_length(p.data::text), 0)
+           + coalesce(i.input_bytes, octet_length(i.input::text), 0)
+           + coalesce(i.output_bytes, octet_length(i.output::text), 0))
+         over (order by p.era, p.xid, p.id) as bytes
+  from page p left join invocations i on i.id = p.invocation_id
+ order by p.era, p.xid, p.id
 """)
 
 _START = (0, 0, UUID(int=0))
 
 
-def feed(user_id: UUID, window: Window) -> Page[Event]:
-    """The account's events of 30 days, oldest first. Each is seen once; `next` can be kept and asked again later."""
+def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[Event]:
+    """The account's events of 30 days, oldest first. Each is seen once; `next` can be kept and asked again later.
+
+    With `payloads` the page ends where input and output of its invocations would be more than `MAX_PAYLOAD_BYTES`.
+    """
     era, xid, event_id = window.after or _START
     values = {"user_id": user_id, "era": era, "xid": str(xid), "id": event_id, "limit": window.limit + 1}
-    page = Page.cut(db.once(_FEED, values), window, _position, feed=True)
-    return page.map(_event)
+    rows = db.once(_FEED, values)
+    fitting = [row for row in rows[1:] if not payloads or row.bytes <= MAX_PAYLOAD_BYTES]
+    shown = [*rows[:1], *fitting][: window.limit]
+    return Page.of(shown, window, _position, more=len(rows) > len(shown), feed=True).map(_event)
 
 
 def _position(row: Row[Any]) -> tuple[int, int, UUID]:

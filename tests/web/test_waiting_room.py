@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,7 @@ from common import invocations
 from tests import factories
 from web.waiting import Waiter, WaitingRoom
 
-Found = dict[UUID, invocations.Invocation]
+States = dict[UUID, tuple[str, int]]
 
 
 @pytest.fixture
@@ -45,11 +44,11 @@ def test_a_message_that_is_none_does_not_deafen_the_process(room: WaitingRoom, w
 def test_a_reading_that_goes_wrong_is_not_the_last(
     room: WaitingRoom, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Collection[UUID]) -> Found:
+    def fail(_: Collection[UUID]) -> States:
         raise ValueError("unexpected")
 
     with monkeypatch.context() as patch:
-        patch.setattr(invocations, "get_many", fail)
+        patch.setattr(invocations, "states", fail)
         room._look_after()
     assert not waiter.wait(0)
     room._look_after()
@@ -59,10 +58,10 @@ def test_a_reading_that_goes_wrong_is_not_the_last(
 def test_who_leaves_while_the_rows_are_read_leaves_nothing(
     room: WaitingRoom, waiter: Waiter, made: invocations.Invocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(_: Any) -> Found:
+    def look(_: Any) -> States:
         room.leave(waiter)
-        return {made.id: dataclasses.replace(made, status="succeeded")}
+        return {made.id: ("succeeded", 1)}
 
-    monkeypatch.setattr(invocations, "get_many", look)
+    monkeypatch.setattr(invocations, "states", look)
     room._look_after()
     assert (len(room), room._seen) == (0, {})

@@ -8,14 +8,14 @@ from common import invocations
 from common.invocations import Invocation
 from common.kit.paging import Page
 from web import auth
-from web.api.invocations import InvocationQuery, Rendered
+from web.api.invocations import InvocationQuery, Listed
 from web.blueprint import Blueprint
 from web.schemas import Id, Text
 
 blp = Blueprint("admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations, for admins")
 
 
-class AdminInvocation(Rendered):
+class AdminInvocation(Listed):
     user_id = Id(required=True)
     operator_detail = Text(
         required=True,
@@ -33,7 +33,10 @@ class AdminInvocationQuery(InvocationQuery):
 @blp.arguments(AdminInvocationQuery, location="query")
 @blp.page(AdminInvocation)
 def index(query: dict[str, Any]) -> Page[Any]:
-    """Any account's invocations, newest first"""
+    """Any account's invocations, newest first
+
+    Pages end, and payloads are left out, as on the accounts' own list.
+    """
     found = invocations.listing(query.pop("user", None), statuses=query.pop("status", ()), **query)
     details = invocations.operator_details([invocation.id for invocation in found.items])
     return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))

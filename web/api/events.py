@@ -11,7 +11,7 @@ from common.models.webhooks import EVENT_TYPES
 from web import auth
 from web.blueprint import Blueprint
 from web.pagination import ListQuery
-from web.schemas import Id, Instant, JsonObject, Resource, Word
+from web.schemas import Flag, Id, Instant, JsonObject, Resource, Word
 
 blp = Blueprint("events", __name__, url_prefix="/events", description="The same events, pulled by cursor")
 
@@ -23,23 +23,30 @@ class Event(Resource):
     data = JsonObject(required=True)
 
 
+class EventQuery(ListQuery):
+    payloads = Flag(load_default=True, metadata={"description": "False: without `input` and `output`."})
+
+
 @blp.get("")
 @auth.needs("webhooks:manage")
-@blp.arguments(ListQuery, location="query")
+@blp.arguments(EventQuery, location="query")
 @blp.page(Event)
 def index(query: dict[str, Any]) -> Page[Any]:
     """The account's events of 30 days, oldest first
 
-    Keep `next_cursor`, also of the last page, and ask again from there: each event comes exactly once.
+    Keep `next_cursor`, also of the last page, and ask again from there: each event comes exactly once. A page ends,
+    with `has_more`, before its `input` and `output` are more than 1 MiB; one event it has in any case.
+    `payloads=false` leaves both out.
     """
-    return webhooks.feed(auth.caller().user_id, **query).map(_shown)
+    payloads = query["payloads"]
+    page = webhooks.feed(auth.caller().user_id, query["window"], payloads=payloads)
+    told = [event for event in page.items if event.data is None and event.invocation_id is not None]
+    found = invocations.events_data(
+        [(event.type, event.invocation_id, event.attempts) for event in told if event.invocation_id], payloads=payloads
+    )
+    data = dict(zip((event.id for event in told), found, strict=True))
+    return page.map(lambda event: _shown(event, data.get(event.id, event.data)))
 
 
-def _shown(event: webhooks.Event) -> dict[str, Any]:
-    return {"id": event.id, "type": event.type, "timestamp": event.created_at, "data": _data(event)}
-
-
-def _data(event: webhooks.Event) -> Mapping[str, Any] | None:
-    if event.invocation_id is None or event.data is not None:
-        return event.data
-    return invocations.event_data(event.type, event.invocation_id, event.attempts)
+def _shown(event: webhooks.Event, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"id": event.id, "type": event.type, "timestamp": event.created_at, "data": data}

@@ -14,13 +14,14 @@ from marshmallow import validate
 from common import accounts, boot, errors, invocations, webhooks
 from common.invocations import Invocation, Order, Submitted
 from common.kit import db, jsonb, redis
-from common.kit.paging import Page
+from common.kit.paging import MAX_PAYLOAD_BYTES, Page
 from common.models.webhooks import INVOCATION_FILTERS
-from web import auth, limits, problems, waiting
+from web import auth, limits, problems, turns, waiting
 from web.blueprint import Blueprint, answer, located
 from web.pagination import ListQuery
 from web.schemas import (
     Body,
+    Flag,
     Id,
     Instant,
     JsonObject,
@@ -141,11 +142,22 @@ class Rendered(InvocationOut):
         return obj
 
 
+class Listed(Rendered):
+    """On lists input and output may be left out."""
+
+    input = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
+    output = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        super().on_bind_field(field_name, field_obj)
+        field_obj.required = field_name not in ("input", "output")
+
+
 class BatchAnswer(Resource):
     """What a submit of its own would have answered: the `invocation`, or the `problem`."""
 
     status = Whole(required=True, metadata={"description": "200 or 202, or that of the problem."})
-    invocation = ma.fields.Nested(Rendered)
+    invocation = ma.fields.Nested(Listed)
     problem = JsonObject(metadata={"allOf": [{"$ref": "#/components/schemas/Problem"}]})
 
     def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
@@ -158,6 +170,7 @@ class InvocationQuery(ListQuery):
     tool = Text(max=64, metadata={"description": "Id or slug."})
     start = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
     end = Instant(data_key="to", metadata={"description": "Exclusive."})
+    payloads = Flag(load_default=True, metadata={"description": "False: without `input` and `output`."})
 
     @ma.validates_schema
     def in_order(self, data: dict[str, Any], **_: Any) -> None:
@@ -175,9 +188,13 @@ class WaitQuery(Query):
 @blp.get("")
 @auth.needs("invocations:read")
 @blp.arguments(InvocationQuery, location="query")
-@blp.page(Rendered)
+@blp.page(Listed)
 def index(query: dict[str, Any]) -> Page[Any]:
-    """The caller's invocations, newest first"""
+    """The caller's invocations, newest first
+
+    A page ends, with `has_more`, before its `input` and `output` are more than 1 MiB; one invocation it has in any
+    case. `payloads=false` leaves both out.
+    """
     statuses = query.pop("status", ())
     found = invocations.listing(auth.caller().user_id, statuses=statuses, **query)
     return found.map(invocations.wire)
@@ -208,6 +225,7 @@ def cancel(invocation_id: UUID) -> Response:
     One that has not started never will. A running one is told to stop, and costs nothing unless the tool's answer was
     already complete.
     """
+    turns.begin()
     done = invocations.cancel(auth.caller(), invocation_id)
     invocation = invocations.get(invocation_id, auth.caller().user_id)
     return answer(invocations.wire(invocation), 200 if done else 202)
@@ -228,7 +246,7 @@ def events(invocation_id: UUID) -> Response:
     Every event has an `id` that `Last-Event-ID` resumes after, and the invocation as `data`; a comment comes every 10
     seconds.
     """
-    invocation = invocations.get(invocation_id, auth.caller().user_id)
+    invocation = invocations.get_within(invocation_id, auth.caller().user_id, 0)
     response = Response(
         _stream(invocation, request.headers.get("Last-Event-ID", ""), auth.watch()),
         content_type="text/event-stream; charset=utf-8",
@@ -244,7 +262,10 @@ def events(invocation_id: UUID) -> Response:
 @blp.response(207, BatchAnswer(many=True), description="An answer for each item, in order.")
 @blp.raises(errors.EmailNotVerified)
 def batch(body: dict[str, Any]) -> Response:
-    """Submit up to 100 invocations, each on its own terms"""
+    """Submit up to 100 invocations, each on its own terms
+
+    Of repeats (`Idempotency-Key`) `input` and `output` are shown up to 1 MiB; beyond it they are left out.
+    """
     _require_verified()
     return answer(list(_items(body["items"])), 207)
 
@@ -272,13 +293,13 @@ def submit(tool: str, body: dict[str, Any]) -> Response:
 
 
 def _awaited(submitted: Submitted, seconds: int) -> Invocation:
-    """What has become of it. It was accepted, and an error would deny that: while PostgreSQL is away, it is shown as it
-    was stored.
+    """What has become of it. It was accepted, and an error would deny that: while PostgreSQL is away, or too much is
+    being read already, it is shown as it was stored.
     """
     try:
         fresh = submitted.invocation is not None
         return waiting.for_the_end(submitted.id, auth.caller().user_id, seconds, fresh=fresh)
-    except db.Unreachable:
+    except (db.Unreachable, errors.RateLimited):
         if submitted.invocation is None:  # a repeat, which may be repeated
             raise
         return submitted.invocation
@@ -327,10 +348,22 @@ def _item(raw: Any) -> dict[str, Any]:
     try:
         body = problems.loaded(BatchItem(), raw)
         submitted = _submitted(body["tool"], _order(body, body.get("idempotency_key")))
-        invocation = submitted.invocation or invocations.get(submitted.id, auth.caller().user_id)
+        invocation = submitted.invocation or _replayed(submitted.id)
     except errors.PlatformError as error:
         return _refused(error)
     return {"status": 200 if invocation.ended else 202, "invocation": invocations.wire(invocation)}
+
+
+def _replayed(invocation_id: UUID) -> Invocation:
+    """A repeat within a batch. As on a page, input and output are shown up to a limit; beyond it they are left out."""
+    turns.begin()
+    owner, so_far = auth.caller().user_id, g.get("replayed_bytes")
+    if so_far is None:
+        invocation = invocations.get(invocation_id, owner)
+    else:
+        invocation = invocations.get_within(invocation_id, owner, MAX_PAYLOAD_BYTES - so_far)
+    g.replayed_bytes = (so_far or 0) + (invocation.payload_bytes if invocation.payloads else 0)
+    return invocation
 
 
 def _refused(error: errors.PlatformError) -> dict[str, Any]:

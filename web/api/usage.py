@@ -18,7 +18,7 @@ from common.kit import clock
 from common.kit.paging import Page
 from common.models.usage import USAGE_STATUSES
 from common.usage import Entry, Figures, Filter, ranges
-from web import auth
+from web import auth, turns
 from web.blueprint import Blueprint
 from web.negotiation import preferred
 from web.pagination import ListQuery
@@ -131,6 +131,7 @@ def summary(query: dict[str, Any]) -> Any:
 
     The range defaults to the current period. The series has a point for every bucket up to now.
     """
+    turns.begin()
     user_id, by = auth.caller().user_id, query.get("group_by")
     since, until = _period(query)
     found = usage.summary(user_id, since, until, bucket=query["bucket"], group_by=by)
@@ -166,6 +167,7 @@ def export(query: dict[str, Any]) -> Response:
 
     `format` chooses, or else `Accept`.
     """
+    turns.begin()
     entries = usage.export(auth.caller().user_id, _filter(query))
     form = query.get("format") or _FORMATS[preferred(list(_FORMATS))]
     lines, media_type = (_csv(entries), "text/csv") if form == "csv" else (_ndjson(entries), "application/x-ndjson")
