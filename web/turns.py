@@ -20,6 +20,8 @@ from common.errors import RateLimited
 
 #: Of the process's database connections an account may take so many for large reads.
 READS_AT_ONCE: Final = 4
+#: What the kernel takes whole, however slow the client is.
+SMALL_BYTES: Final = 64 * 1024
 #: Seconds that a request waits for its turn.
 PATIENCE: Final = 5.0
 
@@ -92,6 +94,9 @@ def end() -> None:
 
 
 def hand_over(response: Response) -> None:
-    """The turn ends when the last byte of this answer has been sent, or its client has gone."""
-    if (account := g.pop("turn", None)) is not None:
+    """The turn ends when the last byte of this answer has been sent, or its client has gone; a small one is on its way."""
+    length = response.calculate_content_length()
+    if length is not None and length <= SMALL_BYTES:
+        end()
+    elif (account := g.pop("turn", None)) is not None:
         response.call_on_close(partial(reads.leave, account))
