@@ -19,18 +19,19 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from common.errors import TooManyAttempts
+from common.errors import RateLimited, TooMany, TooManyAttempts
 from common.kit import crypto, db, log
 from common.models.accounts import KnownPlace, Throttle
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many attempts in a window."""
+    """So many attempts in a window; what comes after them is refused in these words."""
 
     name: str
     attempts: int
     window: timedelta
+    refusal: type[TooMany] = TooManyAttempts
 
 
 LOGINS_PER_ACCOUNT = Limit("login-account", 10, timedelta(minutes=15))
@@ -43,6 +44,13 @@ RESETS_PER_ACCOUNT = Limit("reset-account", 5, timedelta(minutes=30))
 VERIFICATIONS_PER_ACCOUNT = Limit("verify-account", 5, timedelta(minutes=30))
 #: Mails of one kind about what was done in an account: its address may be that of somebody who never opened it.
 NOTICES_PER_ACCOUNT = Limit("notice-account", 20, timedelta(hours=1))
+#: Webhooks sent because somebody asked for it, not because something happened. Those to a host, and all of an account:
+#: endpoints can be deleted and made anew.
+WEBHOOK_TESTS = Limit("webhook-test", 10, timedelta(minutes=1), RateLimited)
+WEBHOOK_RESENDS = Limit("webhook-resend", 60, timedelta(minutes=1), RateLimited)
+WEBHOOK_REPLAYS = Limit("webhook-replay", 10, timedelta(minutes=1), RateLimited)
+WEBHOOKS_TO_A_HOST = Limit("webhook-host", 60, timedelta(minutes=1), RateLimited)
+WEBHOOKS_BY_HAND = Limit("webhook-account", 120, timedelta(minutes=1), RateLimited)
 
 Counter = tuple[Limit, str]
 _WITH_PORT = re.compile(r"([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?")
@@ -70,8 +78,13 @@ def per_account(limit: Limit, email_key: str) -> Counter:
     return limit, bucket(limit.name, email_key)
 
 
+def per(limit: Limit, *subject: object) -> Counter:
+    """The counter of something of our own."""
+    return limit, bucket(limit.name, " ".join(map(str, subject)))
+
+
 def attempt(*counters: Counter) -> None:
-    """Count an attempt. Raises `TooManyAttempts` until the window ends; a refused attempt is not counted."""
+    """Count an attempt. Raises the limit's refusal until the window ends; a refused attempt is not counted."""
     with db.transaction() as session:
         count(session, *counters)
 
@@ -82,7 +95,7 @@ def count(session: Session, *counters: Counter) -> None:
         attempts, left = _add(session, limit, name)
         if attempts > limit.attempts:
             _log.warning("too many attempts", limit=limit.name, bucket=name)
-            raise TooManyAttempts(retry_after=ceil(left))
+            raise limit.refusal(retry_after=ceil(left))
 
 
 def give_back(session: Session, *counters: Counter) -> None:

@@ -94,7 +94,7 @@ def end() -> None:
 
 
 def hand_over(response: Response) -> None:
-    """The turn ends when the last byte of this answer has been sent, or its client has gone; a small one is on its way."""
+    """The turn ends when the last byte has been sent, or the client has gone; of a small answer at once."""
     length = response.calculate_content_length()
     if length is not None and length <= SMALL_BYTES:
         end()

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from common import boot, invocations, jobs, webhooks
 from common.kit import clock, db, failpoints, log, metrics, tracing
-from common.kit.outbound import Door
+from common.kit.outbound import Door, authority_of
 from common.webhooks import Attempt, Claim, Event, Room
+from worker.failures import Failures
 from worker.lanes import Lanes
 from worker.process import me
 
@@ -54,6 +55,7 @@ class Sender:
     def __init__(self, door: Door, threads: int) -> None:
         self._door = door
         self._lanes = Lanes(threads)
+        self._failures = Failures()
         self._parking = threading.Lock()
         self._parked_at = 0.0
 
@@ -80,16 +82,27 @@ class Sender:
 
     def _turn(self, claim: Claim, *, take: bool) -> Claim | None:
         """Make one attempt, write it down, and take the next."""
+        if (delay := self._delay(claim)) is not None:
+            self._lanes.leave(claim.lane, good=False)
+            webhooks.postpone(claim, delay)
+            self._bring_back([claim.lane])
+            return self._take() if take else None
         attempt = None
         try:
             attempt = self._attempt(claim)
         finally:
             self._lanes.leave(claim.lane, good=attempt is not None and attempt.ok)
+        if attempt is not None and claim.url is not None:
+            self._failures.note(claim.event.user_id, authority_of(claim.url), good=attempt.ok)
         following = _end(claim, attempt, self._room(claim.lane) if take else None)
         if following is None or self._enter(following):
             return following
         self._give_back(following)
         return self._take()
+
+    def _delay(self, claim: Claim) -> float | None:
+        """How long to leave its receiver alone; None: not at all."""
+        return None if claim.url is None else self._failures.delay(claim.event.user_id, authority_of(claim.url))
 
     def _enter(self, claim: Claim) -> bool:
         return self._lanes.enter(claim.lane, failing=claim.failing)

@@ -104,6 +104,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "add-usage-months": (3600.0, usage.add_months),
     "retire-usage-months": (3600.0, _retire_usage),
     "drop-payloads": (600.0, _drop_payloads),
+    "drop-unused-payloads": (600.0, invocations.drop_unused_payloads),
     "disable-failing-webhooks": (300.0, webhooks.disable_failing),
     "prune-events": (3600.0, webhooks.prune),
     "send-mails": (10.0, lambda: mails.send_due(_State.public_url)),

@@ -29,7 +29,7 @@ from common.invocations.reading import (
     states,
     traceparent,
 )
-from common.invocations.retention import drop_payloads
+from common.invocations.retention import drop_payloads, drop_unused_payloads
 from common.invocations.running import (
     Appetite,
     cancel,
@@ -60,6 +60,7 @@ __all__ = [
     "claim",
     "counting",
     "drop_payloads",
+    "drop_unused_payloads",
     "end",
     "etag",
     "event_data",

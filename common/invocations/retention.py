@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from common.kit import clock, db
 
 BATCH = 500
 SECONDS = 5.0
+UNUSED_DAYS = 30
 
 #: From where the last walk ended up to the horizon, or to the oldest invocation that is still open. The rows on the way
 #: are found by their ids, which begin with the time they were made at.
-_DROP = text("""
+_WALK = """
 with bound as materialized (
   select least(uuid7_floor(now() - make_interval(days => :days)), (select id from queue order by id limit 1)) as id),
 old as materialized (
   select i.id from invocations i
-   where i.id >= uuid7_floor(coalesce((select at from watermarks where name = 'payloads'), 'epoch'))
-     and i.id < (select id from bound) and i.status <> 'open' and (i.input is not null or i.output is not null)
+   where i.id >= uuid7_floor(coalesce((select at from watermarks where name = '{name}'), 'epoch'))
+     and i.id < (select id from bound) and {which} and (i.input is not null or i.output is not null)
    order by i.id limit :limit),
 dropped as (
   update invocations i set input = null, output = null, input_bytes = null, output_bytes = null
@@ -30,12 +31,15 @@ way as (
     from dropped),
 marked as (
   insert into watermarks (name, cluster, at)
-  select 'payloads', system_identifier,
+  select '{name}', system_identifier,
          to_timestamp(('x' || left(translate(way.reached::text, '-', ''), 12))::bit(48)::bigint / 1000.0)
     from way, pg_control_system()
   on conflict (name) do update set at = greatest(watermarks.at, excluded.at))
 select several from way
-""")
+"""
+_DROP = text(_WALK.format(name="payloads", which="i.status <> 'open'"))
+#: Canceled or expired before anything was tried: nobody will miss what nobody has used.
+_DROP_UNUSED = text(_WALK.format(name="unused_payloads", which="i.trouble and i.started_at is null"))
 
 
 def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) -> int:
@@ -43,9 +47,18 @@ def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) ->
 
     Stops when there is nothing left, or after about so many seconds.
     """
+    return _drop(_DROP, days, seconds, batch)
+
+
+def drop_unused_payloads(*, seconds: float = SECONDS, batch: int = BATCH) -> int:
+    """For the beat: forget the input of what was canceled or expired before it ran, a month after it was made."""
+    return _drop(_DROP_UNUSED, UNUSED_DAYS, seconds, batch)
+
+
+def _drop(walk: TextClause, days: int, seconds: float, batch: int) -> int:
     give_up, total = clock.monotonic() + seconds, 0
     while True:
-        dropped = int(db.once(_DROP, {"days": days, "limit": batch})[0].several)
+        dropped = int(db.once(walk, {"days": days, "limit": batch})[0].several)
         total += dropped
         if dropped < batch or clock.monotonic() > give_up:
             return total

@@ -13,10 +13,10 @@ import orjson
 from sqlalchemy import TextClause, func, select, text, update
 from sqlalchemy.orm import Session
 
-from common import jobs
+from common import jobs, throttles
 from common.errors import Conflict, NotFound
 from common.kit import clock, db
-from common.kit.outbound import Door
+from common.kit.outbound import Door, authority_of
 from common.kit.paging import Page, Window
 from common.models.webhooks import Delivery, DeliveryAttempt, Event, WebhookEndpoint
 from common.webhooks import model, queue, sending
@@ -96,10 +96,10 @@ _AGAIN: Final = {
 def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
     """Send one delivery again, with a schedule of its own, whatever became of it; one that is under way stays so.
 
-    Raises `NotFound`, `Conflict` (the endpoint is disabled).
+    Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
     """
     with db.transaction() as session:
-        _enabled(session, user_id, endpoint_id)
+        _by_hand(session, throttles.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
         mine = (Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
         session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
         found = session.execute(
@@ -113,7 +113,10 @@ def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
 
 
 def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
-    """Send again whatever failed since then, oldest first. Raises `NotFound`, `Conflict` (the endpoint is disabled)."""
+    """Send again whatever failed since then, oldest first.
+
+    Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
+    """
     wanted = (
         select(Delivery.id)
         .where(Delivery.endpoint_id == endpoint_id, Delivery.status == "failed")
@@ -123,11 +126,21 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
-        _enabled(session, user_id, endpoint_id)
+        _by_hand(session, throttles.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
         statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
         count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
     jobs.ring(jobs.DELIVER)
     return Replay(count, count == MAX_REPLAY)
+
+
+def _by_hand(session: Session, limit: throttles.Limit, endpoint: WebhookEndpoint) -> None:
+    """Count what is sent because its owner asks for it. Raises `RateLimited`."""
+    throttles.count(
+        session,
+        throttles.per(limit, endpoint.id),
+        throttles.per(throttles.WEBHOOKS_TO_A_HOST, endpoint.user_id, authority_of(endpoint.url)),
+        throttles.per(throttles.WEBHOOKS_BY_HAND, endpoint.user_id),
+    )
 
 
 def _enabled(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
@@ -152,11 +165,13 @@ returning lane, created_at
 def test(user_id: UUID, endpoint_id: UUID, door: Door) -> Attempt:
     """Send a `webhook.test` now and once, also to a disabled endpoint; its health is not judged by it.
 
-    Raises `NotFound`.
+    Raises `NotFound`, `RateLimited` (ten a minute are enough).
     """
     data = {"endpoint_id": str(endpoint_id), "message": "This is a test. Answer with any 2xx status."}
     with db.transaction() as session:
-        claim = _claim_test(session, own(session, user_id, endpoint_id), data)
+        endpoint = own(session, user_id, endpoint_id)
+        _by_hand(session, throttles.WEBHOOK_TESTS, endpoint)
+        claim = _claim_test(session, endpoint, data)
     attempt = sending.send(door, claim.url or "", claim.secrets, claim.event, data)
     queue.close(claim, attempt)
     return attempt

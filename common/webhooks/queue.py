@@ -157,6 +157,12 @@ update deliveries set token = null, lease_until = null, tries = tries - 1, parke
  where id = :id and token = :token
 """)
 
+_POSTPONE: Final = text("""
+update deliveries
+   set token = null, lease_until = null, tries = tries - 1, due_at = now() + make_interval(secs => :delay)
+ where id = :id and token = :token
+""")
+
 #: Only the front of the queue is looked at: what lies behind it is in nobody's way yet.
 _PARK: Final = text(f"""
 with front as (select id, lane from deliveries where {_DUE} order by due_at limit {BATCH}),
@@ -225,6 +231,11 @@ def take(room: Room = Room()) -> Claim | None:
 def give_back(claim: Claim) -> None:
     """Not begun: the lane has filled up meanwhile. The try does not count; the row waits parked."""
     db.count(_GIVE_BACK, {"id": claim.id, "token": claim.token})
+
+
+def postpone(claim: Claim, delay: float) -> None:
+    """Not begun, nor to be for `delay` seconds: its receiver has failed too often lately. The try does not count."""
+    db.count(_POSTPONE, {"id": claim.id, "token": claim.token, "delay": delay})
 
 
 def _limits(room: Room) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from common.kit import db as kit
 from tests import factories
 from tests.factories import GOOD, Customer
 from tests.usage.ledger import END, INSERT, START, Ledger, partitions, rolled_up, total
+from worker import sweeps
 
 MARCH, APRIL = datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -174,3 +175,22 @@ def test_payloads_of_open_invocations_are_kept_and_those_behind_them_wait(db: No
     behind = ended(customer)
     assert invocations.drop_payloads(39) == 2
     assert payloads(first, waiting, behind) == [(None, None)] * 3
+
+
+def test_payloads_of_what_never_ran_are_dropped_after_a_month(db: None, ago: pytest.MonkeyPatch) -> None:
+    """Whatever else is kept for ever: the default is to keep everything that somebody had any use of."""
+    customer, tool = factories.customer(at_once=1), factories.tool()
+    ran = ended(customer)
+    canceled, late, waiting = [customer.submit(tool, input={"n": n}) for n in range(3)]
+    invocations.cancel(customer.caller, canceled)
+    kit.once(text("update queue set expires_at = now() where id = :id returning id"), {"id": late})
+    invocations.sweeping.expire()
+    ago.undo()
+    fresh = customer.submit(tool, input={"n": 9})
+    invocations.cancel(customer.caller, fresh)
+    sweeps.run("drop-unused-payloads")
+    kept = ({"n": 2}, None), ({"n": 9}, None), ({"text": "hello"}, {"ok": True})
+    assert payloads(canceled, late) == [(None, None)] * 2
+    assert payloads(waiting, fresh, ran) == [*kept]
+    assert invocations.get(late, customer.user_id).status == "expired"
+    assert books.verify().differences == ()

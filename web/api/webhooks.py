@@ -194,10 +194,11 @@ def _with_secret(made: webhooks.Created) -> dict[str, Any]:
 @blp.post("/<uuid:endpoint_id>/test")
 @auth.needs("webhooks:manage")
 @blp.response(200, Attempt)
+@blp.raises(errors.RateLimited)
 def test(endpoint_id: UUID) -> Any:
     """Send a `webhook.test` now, once, and see what came of it
 
-    The answer comes when the receiver's has, after 15 seconds at most.
+    The answer comes when the receiver's has, after 15 seconds at most. An endpoint takes 10 a minute.
     """
     return webhooks.test(auth.caller().user_id, endpoint_id, boot.door())
 
@@ -217,7 +218,10 @@ def deliveries(query: dict[str, Any], endpoint_id: UUID) -> Page[Any]:
 @blp.response(200, Delivery)
 @blp.raises(errors.Conflict)
 def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
-    """Send one delivery again, under the same `webhook-id`, with the whole schedule before it"""
+    """Send one delivery again, under the same `webhook-id`, with the whole schedule before it
+
+    60 a minute of an endpoint.
+    """
     return webhooks.resend(auth.caller().user_id, endpoint_id, delivery_id)
 
 
@@ -227,5 +231,9 @@ def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
 @blp.response(200, Replay)
 @blp.raises(errors.Conflict)
 def replay(body: dict[str, Any], endpoint_id: UUID) -> Any:
-    """Send again everything that failed since a time, oldest first"""
+    """Send again everything that failed since a time, oldest first
+
+    10 times a minute of an endpoint. What is done by hand (tests, resends, replays) is limited for each account too:
+    to 60 a minute for a host, 120 in all.
+    """
     return webhooks.replay(auth.caller().user_id, endpoint_id, body["since"])

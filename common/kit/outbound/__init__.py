@@ -6,7 +6,7 @@
 What it promises is in `door.Door`; what may be reached in `addresses`; what goes wrong in `errors`.
 """
 
-from common.kit.outbound.addresses import Network, own_services
+from common.kit.outbound.addresses import Network, authority_of, own_services
 from common.kit.outbound.door import Answer, Door, check_headers
 from common.kit.outbound.errors import Aborted, Broken, OutboundError, Refused, TimedOut, TooLarge, Unreachable
 from common.kit.outbound.names import Resolver
@@ -27,6 +27,7 @@ __all__ = [
     "TimedOut",
     "TooLarge",
     "Unreachable",
+    "authority_of",
     "check_headers",
     "own_services",
 ]

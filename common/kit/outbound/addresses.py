@@ -121,6 +121,12 @@ def parse(url: str) -> Target:
     return _target(parts)
 
 
+def authority_of(url: str) -> str:
+    """Whom a URL calls, whatever its path: host and port. Raises `Refused`."""
+    target = parse(url)
+    return f"{target.host}:{target.port}"
+
+
 def _target(parts: Url) -> Target:
     scheme, host = parts.scheme or "", (parts.host or "").removesuffix(".")
     port = PORTS[scheme] if parts.port is None else parts.port
