@@ -1,7 +1,7 @@
 """Invocations know how large their input and output are, so that a page is cut before they are read.
 
-Revision ID: 0006
-Revises: 0004
+Revision ID: 0007
+Revises: 0006
 Create Date: 2026-11-28
 
 Columns without a default: no row is rewritten, and code that does not know them neither reads nor writes them. Null: from
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
