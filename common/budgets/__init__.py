@@ -21,7 +21,7 @@ gone back in time (a replica promoted, a backup restored): it is another run of 
 from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle, width
 from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, owner_of, waiters_key
 from common.budgets.rebuilding import catch_up, rebuild, tell
-from common.budgets.truth import SERVER, balance, bump, now
+from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now
 from common.budgets.watching import free_orphans, spent
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Rate",
     "SameKey",
     "Settled",
+    "UnknownPeriod",
     "balance",
     "being_made",
     "budget_key",

@@ -32,19 +32,21 @@ _COUNT = text("select count(*) from queue where period_id = :period")
 _BUMP = text("update periods set epoch = greatest(epoch, :above) + 1 where id = :period returning epoch")
 
 
+class UnknownPeriod(Exception):
+    """The database knows no such period."""
+
+
 def balance(session: Session, period_id: UUID) -> Balance:
-    """One period's books, recomputed from rows; every end that anybody was shown is in it."""
-    row = session.execute(_BALANCE, {"period": period_id}).one()
+    """One period's books, recomputed from rows; every end that anybody was shown is in it. Raises `UnknownPeriod`."""
+    row = session.execute(_BALANCE, {"period": period_id}).one_or_none()
+    if row is None:
+        raise UnknownPeriod
     return Balance(int(row.granted), int(row.charged), int(row.held), row.by_plans >= UNLIMITED_TOKENS)
 
 
 def server(session: Session) -> int:
     """Which run of PostgreSQL this session is with."""
     return int(session.execute(_SERVER).scalar_one())
-
-
-class UnknownPeriod(Exception):
-    """The database knows no such period."""
 
 
 def bump(session: Session, period_id: UUID, *, above: int = 0) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.explorer import director as stage
+from tests.explorer import hooks, people
 from tests.explorer.director import Actor, Director, Step, VirtualClock
 from tests.explorer.search import Schedule
 from tests.explorer.verbs import VERBS, WITH_TASK
@@ -20,7 +22,9 @@ _ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "w
 #: What the one thread that has a task may do with it: never two of these at once.
 _ONE_THREAD = {"wake", "retry", "give back"}
 VERBS_OF = {
-    "exact": tuple(verb for verb in VERBS if verb not in WITH_TASK),
+    "exact": tuple(verb for verb in VERBS if verb not in {*WITH_TASK, *people.VERBS, *hooks.VERBS}),
+    "people": (*people.VERBS, "wipe"),
+    "hooks": (*hooks.VERBS, "wipe"),
     "in-hand": _WORK,
     "once": _ONCE,
     "once-in-hand": _ONCE,
@@ -33,7 +37,9 @@ AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lo
 
 
 #: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
-NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "batch"}
+NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "batch", "period end"}
+#: What happens to the servers by itself: no process does it that could have a fault of its own.
+OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end"}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 
@@ -107,6 +113,28 @@ def two_stops(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedul
 
 def _others(state: str, first: str) -> list[str]:
     return [verb for verb in VERBS_OF[state] if not {first, verb} <= _ONE_THREAD]
+
+
+def two_faults(seen: dict[str, dict[str, Seen]], seed: int, number: int) -> Iterator[Schedule]:
+    """So many draws of schedules in which each of the two verbs meets a fault at one of its exchanges."""
+    draw = random.Random(seed)
+    while number:
+        state = draw.choice(list(VERBS_OF))
+        first = draw.choice([verb for verb in VERBS_OF[state] if verb not in NOT_FIRST])
+        second = draw.choice([verb for verb in _others(state, first) if verb not in OUTSIDE])
+        if not seen[state][first].steps or not seen[state][second].steps:
+            continue
+        one, other = (draw.randrange(len(seen[state][verb].steps)) for verb in (first, second))
+        faults = [_some_fault(draw, seen[state][first].steps[one]), _some_fault(draw, seen[state][second].steps[other])]
+        if None not in faults:
+            number -= 1
+            yield Schedule(state, first, one + 1, str(faults[0]), second, other + 1, str(faults[1]))
+
+
+def _some_fault(draw: random.Random, step: Step) -> str | None:
+    if step.server == "tool":
+        return None
+    return draw.choice(["lost", "cut", "refused", "dies"] if step.changes else ["cut", "refused"])
 
 
 def _own(verb: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -1,9 +1,10 @@
-"""One run of one schedule, and the list of schedules.
+"""One run of one schedule.
 
 A schedule is one line: `exact/submit+key/5/lost/grant` means: in the state `exact`, the verb `submit+key` comes to its
 fifth exchange; that is carried out and its answer is lost; in the gap `grant` runs whole; then the first goes on. With
-`@2` at its end the second verb stops before its own second exchange, and ends after the first has. Afterwards somebody
-submits until refused, then everything is repaired and run to its end, and the oracle looks after each of the two.
+`@2` at its end the second verb stops before its own second exchange, and ends after the first has; with `@2=lost` it has
+a fault of its own there. Afterwards somebody submits until refused, then everything is repaired and run to its end, and
+the oracle looks after each of the two.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from common.invocations import Appetite, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
 from tests.explorer import director as stage
-from tests.explorer import oracle
+from tests.explorer import hooks, oracle, people
 from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
 from tests.explorer.verbs import TROUBLE, VERBS
 from tests.explorer.world import Keeper
@@ -44,16 +45,19 @@ class Schedule:
     fault: str
     second: str
     second_step: int = 0
+    second_fault: str = "pause"
 
     def __str__(self) -> str:
-        rest = f"@{self.second_step}" if self.second_step else ""
-        return f"{self.state}/{self.first}/{self.step}/{self.fault}/{self.second}{rest}"
+        stops = f"@{self.second_step}" if self.second_step else ""
+        fails = f"={self.second_fault}" if self.second_fault != "pause" else ""
+        return f"{self.state}/{self.first}/{self.step}/{self.fault}/{self.second}{stops}{fails}"
 
     @classmethod
     def read(cls, line: str) -> Schedule:
         state, first, step, fault, second = line.split("/")
+        second, _, second_fault = second.partition("=")
         second, _, second_step = second.partition("@")
-        return cls(state, first, int(step), fault, second, int(second_step or 0))
+        return cls(state, first, int(step), fault, second, int(second_step or 0), second_fault or "pause")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class Run:
             self.director.go_on(self.second)
             self._judge_errors()
             self._clear_away()
-            broken = self._fill_and_look() + self._settle_and_look()
+            broken = self._look()
         if _failures() > failures:
             broken.append("an item of periodic work failed")
         if not broken:
@@ -111,9 +115,16 @@ class Run:
         self.statement = step.what
         return getattr(self, f"_{self.schedule.fault}")(actor, step, what, on, do)
 
-    def _stop_second(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
-        self.director.pause()
-        return do()
+    def _stop_second(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        """The second verb pauses until the first is over, or has a fault of its own, in whose gap nobody else runs."""
+        if self.schedule.second_fault == "pause":
+            self.director.pause()
+            return do()
+        gap, self._gap = self._gap, lambda: None  # type: ignore[method-assign]
+        try:
+            return getattr(self, f"_{self.schedule.second_fault}")(actor, step, what, on, do)
+        finally:
+            self._gap = gap  # type: ignore[method-assign]
 
     def _gap(self) -> None:
         self.director.start(self.second)
@@ -208,9 +219,18 @@ class Run:
             actor.error = None
 
     def _clear_away(self) -> None:
-        if self.first.dead or db.engine().pool.checkedout():  # type: ignore[attr-defined]
+        if self.first.dead or self.second.dead or db.engine().pool.checkedout():  # type: ignore[attr-defined]
             db.engine().dispose()
             self.keeper.dismiss(self.director.pids)
+
+    def _look(self) -> list[str]:
+        if self.world.person is not None:
+            stage.remember(stage.fresh_memory())
+            return people.broken(self.world.person, [self.schedule.first, self.schedule.second])
+        if self.world.receiver is not None:
+            stage.remember(stage.fresh_memory())
+            return hooks.broken(self.world.receiver, self.keeper) + oracle.broken(self.world, self.keeper, settled=True)
+        return self._fill_and_look() + self._settle_and_look()
 
     def _fill_and_look(self) -> list[str]:
         stage.remember(stage.fresh_memory())

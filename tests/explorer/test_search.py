@@ -1,7 +1,7 @@
 """Every fault at every exchange of every verb, with every other verb in the gap: nothing may break.
 
 `EXPLORE=exact/submit+key/5/lost/grant` runs that schedule alone. `EXPLORE=all` leaves nothing out (about an hour);
-`EXPLORE_SEED` chooses what is sampled of the schedules with two stops.
+`EXPLORE_SEED` chooses what is sampled of the schedules with two stops, and the `EXPLORE_PAIRS` with two faults.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.explorer.schedules import NOT_FIRST, VERBS_OF, Seen, one_stop, two_stops, watch
+from tests.explorer.schedules import NOT_FIRST, VERBS_OF, Seen, one_stop, two_faults, two_stops, watch
 from tests.explorer.search import Finding, Run, Schedule
 from tests.explorer.world import Keeper
 
 ASKED = os.environ.get("EXPLORE", "")
 SEED = int(os.environ.get("EXPLORE_SEED", "1"))
+#: How many schedules with two faults are drawn.
+PAIRS = int(os.environ.get("EXPLORE_PAIRS", "200"))
 #: Of the schedules with two stops, so many for each verb and state; all of them where hole 2 was.
 SAMPLE = 10**9 if ASKED == "all" else 40
 WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
@@ -58,6 +60,14 @@ def test_two_verbs_that_stop(keeper: Keeper, state: str, verb: str) -> None:
 def _some(schedules: list[Schedule], number: int) -> Iterator[Schedule]:
     drawn = random.Random(SEED).sample(range(len(schedules)), min(number, len(schedules)))
     return (schedules[index] for index in sorted(drawn))
+
+
+@pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
+def test_two_faults(keeper: Keeper) -> None:
+    seen = {state: seen_in(keeper, state) for state in VERBS_OF}
+    print(f"{PAIRS} schedules, seed {SEED}")
+    findings = explore(keeper, two_faults(seen, SEED, PAIRS))
+    assert not findings, _shown(findings)
 
 
 @pytest.mark.skipif("/" not in ASKED, reason="no single schedule was asked for: EXPLORE=state/verb/step/fault/verb")

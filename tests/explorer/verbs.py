@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from common import budgets, invocations, subscriptions
 from common.audit import OPERATOR
@@ -14,7 +15,9 @@ from common.kit.clock import uuid7
 from common.subscriptions import plans
 from common.tools import editing
 from tests import factories
+from tests.explorer import hooks, people
 from tests.explorer.world import World, add_foreign_gate
+from tests.subscriptions.accounts import began
 from worker import runner
 
 Verb = Callable[[World, str], object]
@@ -156,7 +159,16 @@ def thresholds(_world: World, _name: str) -> None:
     sweeping.tell_of_thresholds()
 
 
+def period_end(world: World, _name: str) -> None:
+    """The account's month is over, and the beat opens the next."""
+    began(world.customer.user_id, datetime.now(UTC) - timedelta(days=32))
+    subscriptions.renew_due()
+
+
 VERBS: dict[str, Verb] = {
+    **people.VERBS,
+    **hooks.VERBS,
+    "period end": period_end,
     "submit": submit,
     "submit+key": submit_with_key,
     "same key": submit_same_key,

@@ -12,7 +12,7 @@ import psycopg
 import redis as redis_py
 from psycopg import sql
 
-from common import budgets, invocations
+from common import accounts, addresses, budgets, invocations
 from common.adapters import ToolResult
 from common.audit import Actor as Admin
 from common.errors import PlatformError
@@ -20,6 +20,8 @@ from common.invocations import Task
 from common.kit import db, redis
 from common.tools import Listed, Version
 from tests import factories
+from tests.explorer.hooks import Receiver
+from tests.explorer.people import Person
 from tests.factories import Customer
 from worker.process import Process
 
@@ -63,6 +65,8 @@ class World:
     bigger: str
     smaller: str
     task: Task | None = None
+    person: Person | None = None
+    receiver: Receiver | None = None
     seen: Seen = field(default_factory=Seen)
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -159,7 +163,30 @@ def add_foreign_gate() -> None:
     redis.client().hset(budgets.budget_key(user, period), mapping=fields)
 
 
+def people() -> World:
+    """Somebody is logged in and has a key; both have been used."""
+    world = _base("people", tokens=4 * HELD)
+    email = f"person-{uuid4().hex[:8]}@example.com"
+    made = accounts.create(addresses.parse(email), factories.PASSWORD, "Ada")
+    world.person = Person.make(made.id, email, factories.PASSWORD)
+    return world
+
+
+def hooks() -> World:
+    """Two deliveries are due at one endpoint."""
+    world = _base("hooks", tokens=4 * HELD)
+    world.receiver = Receiver.make(world.customer.user_id)
+    for number in range(2):
+        world.submit(f"before-{number}")
+        task = factories.taken(invocations.Appetite(world.me.id))
+        world.seen.calls[task.id] += 1
+        invocations.end(task, replace(factories.GOOD, cost=COST), invocations.Appetite(world.me.id, hungry=False))
+    return world
+
+
 STATES: dict[str, Build] = {
+    "people": people,
+    "hooks": hooks,
     "exact": exact,
     "in-hand": in_hand,
     "once": once,
@@ -254,8 +281,15 @@ class Keeper:
                 pipeline.restore(key, ttl, value)
             pipeline.execute()
         world = self._worlds[name]
-        seen = Seen(told=[told for told in world.seen.told if told.request.startswith("before-")])
-        return replace(world, seen=seen)
+        told = [told for told in world.seen.told if told.request.startswith("before-")]
+        seen = Seen(told=told, calls=Counter(world.seen.calls))
+        person, receiver = world.person, world.receiver
+        return replace(
+            world,
+            seen=seen,
+            person=person.again() if person else None,
+            receiver=receiver.again() if receiver else None,
+        )
 
     def age(self, seconds: float) -> None:
         """So much time has passed for keys that expire."""
