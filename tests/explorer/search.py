@@ -2,9 +2,9 @@
 
 A schedule is one line: `exact/submit+key/5/lost/grant` means: in the state `exact`, the verb `submit+key` comes to its
 fifth exchange; that is carried out and its answer is lost; in the gap `grant` runs whole; then the first goes on. With
-`@2` at its end the second verb stops before its own second exchange, and ends after the first has; with `@2=lost` it has
-a fault of its own there. Afterwards somebody submits until refused, then everything is repaired and run to its end, and
-the oracle looks after each of the two.
+`@2` at its end the second verb stops before its own second exchange, and ends after the first has; with `@2=lost` it
+has a fault of its own there. Afterwards somebody submits until refused, then everything is repaired and run to its end,
+and the oracle looks after each of the two.
 """
 
 from __future__ import annotations
@@ -256,6 +256,7 @@ class Run:
 
     def _repair_and_work(self) -> None:
         self.keeper.connection.execute("delete from processes")
+        self.keeper.age(10)  # locks that the dead have left in Redis are gone by now
         worker = uuid7()
         for _ in range(ROUNDS):
             self.keeper.connection.execute(
