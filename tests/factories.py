@@ -24,6 +24,7 @@ _numbers = count(1)
 
 GOOD = End("succeeded", output={"ok": True}, cost=1, http_status=200, duration_ms=3)
 BAD = End("failed", error_code="tool_failed", error_detail="500", http_status=500, duration_ms=3)
+TOO_DEAR = End("failed", None, 1_000_000, "cost_exceeded", "It cost more.", http_status=200, duration_ms=3)
 
 
 def user(*, role: str = "user") -> Caller:

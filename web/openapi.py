@@ -39,8 +39,10 @@ and are then refused (429).
 
 **Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
 `max_tokens`. Success costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's answer), rounded up and
-never above the hold. What failed, expired or was canceled before it ran is free; what was canceled while it ran too,
-unless the tool's answer was already complete: then it costs what success costs.
+never above the price's own `max_tokens`. A `max_tokens` of yours below that is a limit: the tool is told, and a call
+that costs more all the same ends `failed` with `cost_exceeded`, its output withheld and the hold charged. What else
+failed, expired or was canceled before it ran is free; what was canceled while it ran too, unless the tool's answer was
+already complete: then it costs what success costs.
 
 **States**: `queued`, `running`, and one of the ends `succeeded`, `failed`, `canceled`, `expired`. While it waits for a
 retry an invocation is `queued` again. `expired` means that the deadline passed before it ever started; one that passes

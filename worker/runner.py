@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from common import adapters, boot, breakers, invocations, jobs, tools
-from common.adapters import Ids, ToolFailure
+from common.adapters import Ids, ToolFailure, ToolResult
 from common.errors import ToolUnavailable
-from common.invocations import Appetite, End, Task, counting
+from common.invocations import COST_EXCEEDED, Appetite, End, Task, counting
 from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
+from common.tools import Version
 from worker import retries, showing
 from worker.process import Process, Running, bound
 
@@ -105,12 +106,29 @@ def _call(me: Process, running: Running) -> End:
         failpoints.at("worker.before_send")
         ids = Ids(task.id, task.request_id)
         with me.turnstile.waiting(version.tool_id):
-            result = adapters.call(boot.door(), version, task.input, secret=secret, ids=ids, call=running.call)
+            result = adapters.call(
+                boot.door(),
+                version,
+                task.input,
+                secret=secret,
+                ids=ids,
+                call=running.call,
+                max_units=version.price.cap(task.held),
+            )
         failpoints.at("worker.response_read")
     if fault := tools.output_fault(version, result.output):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
+    return _answered(version, result, task.held)
+
+
+def _answered(version: Version, result: ToolResult, held: int) -> End:
+    """A good answer: charged by the price, and withheld when it cost more than its caller allowed."""
     cost = version.price.cost(result.units)
-    return End("succeeded", result.output, cost, http_status=result.http_status, duration_ms=result.duration_ms)
+    met = {"http_status": result.http_status, "duration_ms": result.duration_ms}
+    if not version.price.exceeds(cost, held):
+        return End("succeeded", result.output, cost, **met)
+    told = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."
+    return End("failed", None, cost, COST_EXCEEDED, told, **met)
 
 
 def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None:

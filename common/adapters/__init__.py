@@ -17,7 +17,8 @@ __all__ = ["ADAPTERS", "Adapter", "Ids", "ToolFailure", "ToolResult", "Trial", "
 
 
 class Adapter(Protocol):
-    """Calls a tool once. `secret` is the tool's credential in clear; `call` lets other threads end the exchange.
+    """Calls a tool once. `secret` is the tool's credential in clear; `call` lets other threads end the exchange;
+    `max_units` is what the caller pays for at most, which the tool is told (None: whatever it takes).
 
     Raises:
         ToolFailure: with a code of the wire contract.
@@ -25,7 +26,15 @@ class Adapter(Protocol):
     """
 
     def __call__(
-        self, door: Door, version: Version, value: Any, *, secret: str | None, ids: Ids, call: Call | None = None
+        self,
+        door: Door,
+        version: Version,
+        value: Any,
+        *,
+        secret: str | None,
+        ids: Ids,
+        call: Call | None = None,
+        max_units: int | None = None,
     ) -> ToolResult: ...
 
 
@@ -33,10 +42,17 @@ ADAPTERS: Mapping[str, Adapter] = {"http_json": http_json.call, "chat_completion
 
 
 def call(
-    door: Door, version: Version, value: Any, *, secret: str | None, ids: Ids, call: Call | None = None
+    door: Door,
+    version: Version,
+    value: Any,
+    *,
+    secret: str | None,
+    ids: Ids,
+    call: Call | None = None,
+    max_units: int | None = None,
 ) -> ToolResult:
     """Call a tool once, through the adapter of its version. Raises as `Adapter` says."""
-    send = partial(ADAPTERS[version.adapter], door, version, value, secret=secret, ids=ids, call=call)
+    send = partial(ADAPTERS[version.adapter], door, version, value, secret=secret, ids=ids, call=call, max_units=max_units)
     return seam.passing("tool", ids, version, send)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from common.adapters import exchange
@@ -13,17 +14,28 @@ from common.tools import Version
 PATH = "/chat/completions"
 #: What asks for an answer in pieces, and what may only be sent beside it.
 STREAMING = frozenset(("stream", "stream_options"))
+#: How callers limit an answer: the newer name, and the older one that more servers know.
+LIMITS = ("max_completion_tokens", "max_tokens")
+#: Units that grow with the length of the answer.
+LIMITED = ("/usage/total_tokens", "/usage/completion_tokens")
 
 
 def call(
-    door: Door, version: Version, value: Any, *, secret: str | None, ids: Ids, call: Call | None = None
+    door: Door,
+    version: Version,
+    value: Any,
+    *,
+    secret: str | None,
+    ids: Ids,
+    call: Call | None = None,
+    max_units: int | None = None,
 ) -> ToolResult:
     """Call the model once. Raises `ToolFailure`, or `outbound.Aborted`."""
     outgoing = Outgoing(
         "POST",
         endpoint(version.endpoint_url),
         exchange.headers(version, ids, secret, body=True),
-        jsonb.dumps(_unstreamed(value)).encode(),
+        jsonb.dumps(_limited(version, _unstreamed(value), max_units)).encode(),
         secrets=exchange.secrets_of(version, secret),
     )
     answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
@@ -42,6 +54,26 @@ def endpoint(url: str) -> str:
 def _unstreamed(value: Any) -> Any:
     """An answer in pieces has no place to go: the invocation ends once."""
     return {name: each for name, each in value.items() if name not in STREAMING} if isinstance(value, dict) else value
+
+
+def _limited(version: Version, value: Any, max_units: int | None) -> Any:
+    """The input with its limit of tokens lowered to what the caller pays for: each of `n` answers gets its share."""
+    per_unit = version.price.per_unit
+    if max_units is None or not isinstance(value, dict) or per_unit is None or per_unit["pointer"] not in LIMITED:
+        return value
+    answers = value.get("n")
+    share = max(1, max_units // (answers if type(answers) is int and answers > 1 else 1))
+    named = [name for name in LIMITS if value.get(name) is not None] or [_limit_of(version.input_schema)]
+    return {**value, **{name: _lower(value.get(name), share) for name in named}}
+
+
+def _limit_of(schema: Mapping[str, Any]) -> str:
+    known = schema.get("properties")
+    return LIMITS[0] if isinstance(known, dict) and LIMITS[0] in known else LIMITS[1]
+
+
+def _lower(given: Any, share: int) -> Any:
+    return min(given, share) if type(given) in (int, float) else share if given is None else given
 
 
 def _check(answer: Answer, whole: Any, secrets: tuple[str, ...]) -> None:

@@ -24,6 +24,8 @@ MIN_SECRET = 6
 #: Another attempt may go better: the tool asks for it, or something between us and it was not up to it.
 RETRIED = frozenset((408, 425, 429, 502, 503, 504, *range(520, 525), 529))
 CREDENTIAL_REFUSED = "The tool refused the platform's credential."
+#: Tells a tool how many units its caller pays for.
+MAX_UNITS = "Joyfull-Max-Units"
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -91,10 +93,12 @@ class Outgoing:
     secrets: tuple[str, ...] = ()
 
 
-def headers(version: Version, ids: Ids, secret: str | None, *, body: bool) -> dict[str, str]:
-    """The tool's own headers, then ours: its cannot replace the ids or the credential."""
+def headers(
+    version: Version, ids: Ids, secret: str | None, *, body: bool, max_units: int | None = None
+) -> dict[str, str]:
+    """The tool's own headers, then ours: its cannot replace the ids, the credential or the limit of units."""
     ours = {"Idempotency-Key": str(ids.invocation_id), "X-Request-ID": ids.request_id, **_credential(version, secret)}
-    ours |= tracing.headers()
+    ours |= tracing.headers() | ({} if max_units is None else {MAX_UNITS: str(max_units)})
     given = {"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})}
     merged: dict[str, tuple[str, str]] = {}
     for name, value in (*given.items(), *version.headers.items(), *ours.items()):

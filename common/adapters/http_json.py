@@ -13,14 +13,21 @@ from common.tools import Version
 
 
 def call(
-    door: Door, version: Version, value: Any, *, secret: str | None, ids: Ids, call: Call | None = None
+    door: Door,
+    version: Version,
+    value: Any,
+    *,
+    secret: str | None,
+    ids: Ids,
+    call: Call | None = None,
+    max_units: int | None = None,
 ) -> ToolResult:
     """Call the tool once. Raises `ToolFailure`, or `outbound.Aborted`."""
     get = version.method == "GET"
     outgoing = Outgoing(
         version.method,
         version.endpoint_url,
-        exchange.headers(version, ids, secret, body=not get),
+        exchange.headers(version, ids, secret, body=not get, max_units=max_units),
         None if get else jsonb.dumps(value).encode(),
         tuple(_query(value)) if get else (),
         exchange.secrets_of(version, secret),

@@ -17,7 +17,7 @@ writes everything else that follows from the end (`sql.py`).
 """
 
 from common.invocations import counting, sweeping
-from common.invocations.model import ENDS, End, Invocation, Order, Submitted, Task
+from common.invocations.model import COST_EXCEEDED, ENDS, End, Invocation, Order, Submitted, Task
 from common.invocations.reading import (
     event_data,
     events_data,
@@ -47,6 +47,7 @@ from common.invocations.submitting import account, check, submit
 from common.invocations.wire import etag, poll_after_ms, wire
 
 __all__ = [
+    "COST_EXCEEDED",
     "ENDS",
     "Appetite",
     "End",

@@ -11,6 +11,8 @@ from uuid import UUID
 from common.budgets import Rate
 
 ENDS = ("succeeded", "failed", "canceled", "expired")
+#: The only failure that is charged: the tool did the work, and it cost more than the caller's `max_tokens`.
+COST_EXCEEDED = "cost_exceeded"
 #: How an ended invocation is counted in the usage log.
 USAGE_STATUS = {"succeeded": "success", "canceled": "canceled", "expired": "expired"}
 
@@ -64,7 +66,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged).
+    """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged): 0 for all but
+    success and `COST_EXCEEDED`.
 
     `operator_detail`: what was said of the error that is not for the owner.
     """
@@ -115,6 +118,10 @@ class Invocation:
     #: Of input and output together, in bytes; `payloads` False: they were not read.
     payload_bytes: int = 0
     payloads: bool = True
+
+    @property
+    def is_charged(self) -> bool:
+        return self.status == "succeeded" or self.error_code == COST_EXCEEDED
 
     @property
     def ended(self) -> bool:

@@ -166,7 +166,8 @@ _BY_DEADLINE = f"""delete from queue where id = :id and token is null and expire
 
 _FACTS = """
 o as (
-  select d.*, case when d.cancel_at is not null and cast(:status as text) <> 'succeeded' then 'canceled'
+  select d.*, case when d.cancel_at is not null and cast(:status as text) <> 'succeeded'
+                        and cast(:cost as bigint) = 0 then 'canceled'
                    else cast(:status as text) end as status from d),
 f as (
   update invocations i
@@ -175,7 +176,7 @@ f as (
          output_bytes = case when o.status = 'succeeded' then octet_length(cast(:output as text)) end,
          error_code = case when o.status = 'failed' then cast(:error_code as text) end,
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
-         charged = case when o.status = 'succeeded' then least(cast(:cost as bigint), o.held) else 0 end,
+         charged = least(cast(:cost as bigint), o.held),
          attempts = o.attempts, cancel_requested_at = o.cancel_at,
          trouble = case when o.status <> 'succeeded' then true end,
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
@@ -196,7 +197,7 @@ u as (
                           tokens_used, held, overrun, latency_ms, http_status)
   select f.id, cast(:event_id as uuid), f.user_id, f.period_id, f.tool_id, f.tool_version_id, f.api_key_id,
          case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.held,
-         case when f.status = 'succeeded' then greatest(0, cast(:cost as bigint) - f.held) else 0 end,
+         greatest(0, cast(:cost as bigint) - f.held),
          cast(:latency_ms as integer), cast(:http_status as smallint)
     from f),
 ev as (

@@ -73,12 +73,12 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
 def check(tool: Version, value: Any, max_tokens: int | None) -> int:
     """Whether a tool would take this input at this limit; returns what would be held.
 
-    Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the tool's base price.
+    Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the least that the tool costs.
     """
     tools.validate_input(tool, value)
     amount = tool.price.hold(max_tokens)
-    if amount < tool.price.base_tokens:
-        least = FieldError("/max_tokens", f"must be at least {tool.price.base_tokens}, the base price of this tool")
+    if amount < tool.price.least:
+        least = FieldError("/max_tokens", f"must be at least {tool.price.least}, the base price of this tool")
         raise Invalid(errors=[least])
     return amount
 

@@ -55,7 +55,7 @@ def _billing(invocation: Invocation) -> dict[str, Any]:
     if not invocation.ended:
         outcome, reason = "pending", None
     else:
-        outcome = "charged" if invocation.status == "succeeded" else "free"
+        outcome = "charged" if invocation.is_charged else "free"
         reason = invocation.error_code or (invocation.status if outcome == "free" else None)
     return {"held": invocation.held, "charged": invocation.charged or 0, "outcome": outcome, "reason": reason}
 

@@ -39,6 +39,7 @@ ERROR_CODES = (
     "output_rejected",
     "credential_unavailable",
     "worker_lost",
+    "cost_exceeded",
 )
 
 #: The virtual clock of the fair queue: the highest rank taken so far (start-time fair queueing, Goyal et al. 1996).
@@ -89,7 +90,10 @@ class Invocation(Base):
         CheckConstraint(one_of("error_code", ERROR_CODES), name="error_code"),
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
         CheckConstraint("charged between 0 and held", name="charged"),
-        CheckConstraint("charged = 0 or status = 'succeeded'", name="only_success_is_charged"),
+        CheckConstraint(
+            "charged = 0 or status = 'succeeded' or (error_code = 'cost_exceeded' and charged = held)",
+            name="only_answers_are_charged",
+        ),
         CheckConstraint("(status = 'open') = (finished_at is null)", name="end"),
         CheckConstraint("(status = 'open') = (charged is null)", name="settled"),
         CheckConstraint("(status = 'failed') = (error_code is not null)", name="error"),

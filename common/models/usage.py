@@ -67,7 +67,10 @@ class UsageLog(Base):
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
         CheckConstraint("tokens_used between 0 and held", name="tokens_used"),
         CheckConstraint("overrun >= 0 and (overrun = 0 or tokens_used = held)", name="overrun"),
-        CheckConstraint("tokens_used = 0 or status in ('success', 'canceled')", name="only_answers_are_charged"),
+        CheckConstraint(
+            "tokens_used = 0 or status in ('success', 'canceled') or (status = 'error' and tokens_used = held)",
+            name="only_answers_are_charged",
+        ),
         CheckConstraint("latency_ms >= 0", name="latency_ms"),
         Index("ix_usage_logs_history", "user_id", text("created_at desc"), text("id desc")),
         Index("ix_usage_logs_tool", "user_id", "tool_id", text("created_at desc"), text("id desc")),

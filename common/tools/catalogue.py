@@ -33,6 +33,26 @@ class Price:
         """What is held at submit: the smaller of the price's and the caller's `max_tokens`."""
         return self.max_tokens if max_tokens is None else min(self.max_tokens, max_tokens)
 
+    @property
+    def least(self) -> int:
+        """The least that a caller's `max_tokens` must allow: no call of a tool that counts units is free."""
+        return self.base_tokens if self.per_unit is None else max(self.base_tokens, min(1, self.max_tokens))
+
+    def exceeds(self, cost: int, held: int) -> bool:
+        """Whether a call cost more than the caller allowed. Beyond the price's own limit it costs nobody anything."""
+        return min(cost, self.max_tokens) > held
+
+    def units_within(self, tokens: int) -> int | None:
+        """How many whole units so many tokens pay for; None when units cost nothing."""
+        if self.per_unit is None or not self.per_unit["tokens"]:
+            return None
+        paid = Decimal(tokens - self.base_tokens) / Decimal(str(self.per_unit["tokens"]))
+        return int(min(max(paid, Decimal(0)), Decimal(MAX_TOKENS)))
+
+    def cap(self, held: int) -> int | None:
+        """The units that a call has to keep to; None when its caller allowed all that it can cost."""
+        return None if held >= self.max_tokens else self.units_within(held)
+
     def cost(self, units: float | Decimal | None) -> int:
         """The whole price for so many units, rounded up; no more than an amount of tokens can be, whatever a tool says.
 

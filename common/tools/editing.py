@@ -106,6 +106,8 @@ class Draft:
             yield FieldError("/method", f"Must be one of {', '.join(METHODS)}.")
         if self.price.get("base_tokens", 0) > self.price.get("max_tokens", 0):
             yield FieldError("/price/max_tokens", "Must not be below base_tokens.")
+        if self.price.get("per_unit") is not None and self.price.get("base_tokens", 0) < 1:
+            yield FieldError("/price/base_tokens", "Must be at least 1 where units are counted.")
         for name in ("input_schema", "output_schema"):
             if (fault := _schema_fault(getattr(self, name))) is not None:
                 yield FieldError(f"/{name}", fault)

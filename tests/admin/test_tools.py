@@ -77,6 +77,8 @@ REFUSED: list[tuple[dict[str, Any], str, str | None]] = [
     ({"auth": {"type": "none", "secret": "s"}}, "validation_failed", "/auth/secret"),
     ({"auth": {"type": "basic", "secret": "s", "username": "a:b"}}, "validation_failed", "/auth/username"),
     ({"price": {**PRICE, "base_tokens": 51}}, "validation_failed", "/price/max_tokens"),
+    ({"price": {**PRICE, "base_tokens": 0}}, "validation_failed", "/price/base_tokens"),
+    ({"price": {**PRICE, "base_tokens": 0, "max_tokens": 0}}, "validation_failed", "/price/base_tokens"),
     ({"price": {**PRICE, "base_tokens": -1}}, "validation_failed", "/price/base_tokens"),
     ({"price": {**PRICE, "max_tokens": 2**53}}, "validation_failed", "/price/max_tokens"),
     ({"price": {**PRICE, "per_unit": {"pointer": "x", "tokens": 1, "unit": "u"}}}, "validation_failed", None),

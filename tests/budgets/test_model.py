@@ -209,6 +209,17 @@ class Story(RuleBasedStateMachine):
         with self.post.sending(how):
             self._took(invocations.end(task, end, worker), worker)
 
+    @rule(number=numbers, more=st.integers(1, 60), hungry=st.booleans(), how=posts)
+    @only_with("tasks")
+    def end_above_the_cap(self, number: int, more: int, hungry: bool, how: str) -> None:
+        """The tool did the work, and it cost more than was allowed: the hold is charged, canceled or not."""
+        task, worker = self._task(number), self._worker(number, hungry=hungry)
+        held = self.open[task.id].held
+        self._ends(task.id, "failed", held)
+        end = replace(factories.TOO_DEAR, cost=held + more)
+        with self.post.sending(how):
+            self._took(invocations.end(task, end, worker), worker)
+
     @rule(number=numbers)
     @only_with("spent")
     def end_again(self, number: int) -> None:

@@ -3,6 +3,7 @@
 | path | what it does |
 |---|---|
 | `/echo` | 200 with `{"echo": <body>, "units": <len of "text" or 1>}` |
+| `/chat/completions` | a chat's answer that took 3 + 9 tokens |
 | `/fail?status=503&times=2` | that status for the first calls of each Idempotency-Key (default: all), then `/echo` |
 | `/hang` | reads the request, never answers |
 | `/drip-headers`, `/drip-body` | one byte every `every` ms (default 100), for ever |
@@ -28,7 +29,7 @@ import json
 import os
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 from time import time
@@ -41,7 +42,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 @dataclass(slots=True)
 class Call:
-    """One call: `key` is its Idempotency-Key (an invocation's id), times are wall-clock seconds; unended: None."""
+    """One call: `key` is its Idempotency-Key (an invocation's id), times are wall-clock seconds; unended: None.
+    Names of `headers` are in lower case.
+    """
 
     key: str | None
     path: str
@@ -49,6 +52,7 @@ class Call:
     body: Any
     started: float
     ended: float | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Tool(Server):
@@ -76,7 +80,12 @@ class Tool(Server):
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         call = Call(
-            request.header("Idempotency-Key"), request.path, request.header("X-Request-ID"), _body(request), time()
+            request.header("Idempotency-Key"),
+            request.path,
+            request.header("X-Request-ID"),
+            _body(request),
+            time(),
+            headers={name.lower(): value for name, value in request.headers},
         )
         self._calls.append(call)
         self._write("start", call)
@@ -106,6 +115,11 @@ class Tool(Server):
         text = body.get("text") if isinstance(body, dict) else None
         units = len(text) if isinstance(text, str) else 1
         writer.write(answer(200, json.dumps({"echo": body, "units": units}).encode(), headers=_extra(request)))
+
+    async def on_chat(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        usage = {"prompt_tokens": 3, "completion_tokens": 9}
+        said = {"choices": [{"message": {"content": "a long answer"}}], "usage": usage}
+        writer.write(answer(200, json.dumps(said).encode()))
 
     async def on_fail(self, request: Request, writer: asyncio.StreamWriter) -> None:
         tried = (request.path, request.header("Idempotency-Key"))

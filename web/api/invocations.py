@@ -94,7 +94,8 @@ class Fault(Resource):
         metadata={
             "description": "`tool_error` (4xx), `tool_failed` (5xx), `tool_timeout`, `tool_unreachable`, "
             "`tool_bad_response`, `output_too_large`, `output_rejected` (by `output_schema`), "
-            "`credential_unavailable`, or `worker_lost` (outcome unknown and not repeatable)."
+            "`credential_unavailable`, `worker_lost` (outcome unknown and not repeatable), or `cost_exceeded` (it cost "
+            "more than your `max_tokens`: the output is withheld, what was held is charged)."
         },
     )
     detail = Text(required=True)

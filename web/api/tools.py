@@ -67,6 +67,14 @@ class QuoteIn(Body):
 
 class Quote(Resource):
     max_tokens = Tokens(required=True, metadata={"description": "What would be held."})
+    max_units = ma.fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "How many units (`price.per_unit.unit`) that pays for; null when units cost nothing. A call "
+            "that takes more ends `failed` with `cost_exceeded` when `max_tokens` is below the price's."
+        },
+    )
     available = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     allowed = Flag(required=True)
     reason = Text(required=True, allow_none=True, metadata={"description": "A code; null when it is allowed."})
@@ -150,6 +158,7 @@ def quote(body: dict[str, Any], tool: str) -> Any:
     wait = invocations.sweeping.depth()
     return {
         "max_tokens": amount,
+        "max_units": found.price.units_within(amount),
         "available": available,
         "allowed": reason is None,
         "reason": reason,
