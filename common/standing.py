@@ -11,13 +11,16 @@ A reader that looked before the change holds an old generation and cannot instal
 PostgreSQL is read; the second forgetting covers a wipe that took the sign away. A process that dies in between leaves
 the sign standing until it expires: slower, never wrong. Redis out of reach: readers go to PostgreSQL, changes are
 refused (503), because a Redis that comes back could remember what they undid.
+
+What is remembered is signed, for one credential and until a moment; what is not signed by us is as good as missing. So
+whoever can write to Redis makes nobody an admin, and brings back what was true for what is left of its minute at most.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -140,8 +143,8 @@ def _keys(user_id: UUID) -> tuple[str, str]:
 def _facts(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Facts, bool]:
     """What is known of a credential, and whether PostgreSQL was just asked. No facts: there is no such thing."""
     remembered, generation = _remembered(user_id, field)
-    if remembered is not None:
-        return json.loads(remembered), False
+    if remembered is not None and (known := _believed(user_id, field, remembered)):
+        return known, False
     facts = read()
     if generation:
         _install(user_id, field, generation, facts)
@@ -160,10 +163,24 @@ def _remembered(user_id: UUID, field: str) -> tuple[str | None, str]:
 
 
 def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
+    text = json.dumps({**facts, "until": clock.now().timestamp() + REMEMBER_SECONDS})
+    signed = crypto.sign("standing", f"{user_id} {field}", text)
     try:
-        redis.run("auth_install", _keys(user_id)[:1], [generation, field, json.dumps(facts)])
+        redis.run("auth_install", _keys(user_id)[:1], [generation, field, signed])
     except redis.Unreachable:
         _Rest.until = clock.monotonic() + REST_SECONDS
+
+
+def _believed(user_id: UUID, field: str, value: str) -> Facts | None:
+    """The facts that one of us has signed, for this credential and for now; else None."""
+    text = crypto.verified("standing", f"{user_id} {field}", value)
+    facts: Facts | None = None if text is None else json.loads(text)
+    if facts is not None and not _past(facts["until"]):
+        return facts
+    _log.warning("what redis says of a caller is not signed by us, or not for now", user_id=str(user_id))
+    with suppress(redis.Unreachable), redis.reachable():
+        redis.client().hdel(_keys(user_id)[0], field)
+    return None
 
 
 def _announce(user_id: UUID, nonce: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from common import adapters, boot, breakers, invocations, jobs, tools
 from common.adapters import Ids, ToolFailure, ToolResult
@@ -124,7 +125,7 @@ def _call(me: Process, running: Running) -> End:
 def _answered(version: Version, result: ToolResult, held: int) -> End:
     """A good answer: charged by the price, and withheld when it cost more than its caller allowed."""
     cost = version.price.cost(result.units)
-    met = {"http_status": result.http_status, "duration_ms": result.duration_ms}
+    met: dict[str, Any] = {"http_status": result.http_status, "duration_ms": result.duration_ms}
     if not version.price.exceeds(cost, held):
         return End("succeeded", result.output, cost, **met)
     told = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."

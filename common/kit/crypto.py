@@ -79,6 +79,18 @@ def token(nbytes: int = 32) -> str:
     return secrets.token_urlsafe(nbytes)
 
 
+def sign(purpose: str, subject: str, text: str) -> str:
+    """`text` as it may be kept where others can write: nobody else can say it, and not of another `subject`."""
+    return f"{macs(purpose, f'{subject} {text}')[0]} {text}"
+
+
+def verified(purpose: str, subject: str, signed: str) -> str | None:
+    """The text of what `sign` made under one of our keys; None for anything else."""
+    mac, _, text = signed.partition(" ")
+    ours = macs(purpose, f"{subject} {text}")
+    return text if any(hmac.compare_digest(each.encode(), mac.encode()) for each in ours) else None
+
+
 def macs(purpose: str, message: str) -> list[str]:
     """HMAC-SHA256 of `message` under every key of `purpose`, newest first, URL-safe: 256 bits that only we can name."""
     digests = [hmac.digest(derive(purpose, i), message.encode(), "sha256") for i in range(len(_State.keys))]

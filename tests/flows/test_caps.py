@@ -46,7 +46,7 @@ def test_a_call_that_costs_more_than_allowed_gives_nothing_away(
 def test_a_call_within_its_limit_is_charged_by_the_price(
     client: Client, offer: Offer, tool: Tool, most: int | None
 ) -> None:
-    limit = {} if most is None else {"max_tokens": most}
+    limit: dict[str, Any] = {} if most is None else {"max_tokens": most}
     ended = client.ended(client.invoke(offer(price=PRICE), {"text": TEXT}, **limit)["id"])
     assert (ended["status"], ended["billing"]["charged"], ended["billing"]["outcome"]) == (
         "succeeded",
