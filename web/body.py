@@ -1,7 +1,8 @@
 """Reading requests strictly: one answer for every way in which a body or a query can be wrong.
 
 JSON is RFC 8259 and no more, read by the standard library: no duplicate keys, no NaN, no BOM, no lone
-surrogates or NULs (PostgreSQL stores neither), no nesting beyond `MAX_DEPTH`, numbers that a float can hold.
+surrogates or NULs (PostgreSQL stores neither), no nesting beyond `MAX_DEPTH` and no more than `MAX_VALUES` values
+(both counted before anything is parsed), numbers that a float can hold.
 What is merely suspicious by its bytes is looked at twice; an ordinary body is parsed once.
 """
 
@@ -11,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import IO, Any, NoReturn
 from urllib.parse import parse_qsl
 
@@ -19,17 +19,13 @@ from flask import Request, current_app
 
 from common import errors
 from common.errors import FieldError
+from common.kit import shape
 from web.problems import MAX_FAULTS, RequestTimeout, UnsupportedMediaType, pointer
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
 #: What anybody may send who has not said who they are: reading JSON costs more than receiving it.
 PUBLIC_BYTES = 16 * 1024
-#: A JSON string; the closing quote is optional, so that a body of unclosed quotes is still read in one pass.
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-#: Brackets as signed bytes: one level down, one level up.
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 FORBIDDEN_DETAIL = "The characters U+0000 and lone surrogates are not allowed."
@@ -93,10 +89,13 @@ def _read(stream: IO[bytes], wanted: int) -> bytes:
 
 def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
     """One strict JSON value."""
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _check_depth(body)
     try:
+        shape.check(body, depth=MAX_DEPTH)
         value = _DECODER.decode(body.decode())
+    except shape.TooDeep:
+        raise errors.TooDeep(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
+    except shape.TooMany:
+        raise errors.Invalid(f"The body has more than {shape.MAX_VALUES:,} values.") from None
     except UnicodeDecodeError as error:
         raise errors.MalformedJson(f"The body is not UTF-8: byte {error.start} cannot be read.") from None
     except json.JSONDecodeError as error:
@@ -170,13 +169,6 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_co
 
 
 # -- second looks ----------------------------------------------------------------------------------------------
-
-
-def _check_depth(body: bytes) -> None:
-    """Count brackets outside strings, without recursion: the parser must never see a body that is too deep."""
-    steps = _STRINGS.sub(b"", body).translate(_STEPS, _NOT_BRACKETS)
-    if max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_DEPTH:
-        raise errors.TooDeep(f"The body is nested more than {MAX_DEPTH} levels deep.")
 
 
 def _check_characters(value: Any, verbatim: frozenset[str]) -> None:

@@ -11,6 +11,8 @@ import os
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -28,6 +30,9 @@ logger = log.get(__name__)
 TICK_SECONDS = 1.0
 #: Longer than it can take from a row's being taken to the call, with every server in between slow.
 ORPHANED_SECONDS = 15.0
+#: Answers of more bytes than this take memory that counts, many times their size while they are read.
+LARGE = 128 * 1024
+LARGE_AT_ONCE = 2
 THREADS = metrics.level("joyfull_worker_threads", "Threads of worker processes", ("kind",))
 BUSY = metrics.level("joyfull_worker_threads_busy", "Threads that have an invocation in hand")
 
@@ -65,6 +70,7 @@ class Process:
         self._running: dict[UUID, Running] = {}
         self._orphaned: dict[UUID, float] = {}
         self._lock = threading.Lock()
+        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
         self._keeper: threading.Thread | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -133,6 +139,15 @@ class Process:
         BUSY.dec()
         with self._lock:
             self._running.pop(running.task.token, None)
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """Around what is made of an answer of `size` bytes, until it is written down: few large ones at a time."""
+        if size <= LARGE:
+            yield
+            return
+        with self._large:
+            yield
 
     def running(self) -> list[Running]:
         with self._lock:

@@ -7,7 +7,7 @@ shutdowns want jobs that end).
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from common import adapters, boot, breakers, invocations, jobs, tools
@@ -53,9 +53,10 @@ def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | Non
     """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
     running = me.enter(task)
     counting.begun(task)
+    room = ExitStack()
     try:
         failpoints.at("worker.after_claim")
-        return _end(task, _call(me, running), appetite())
+        return _end(task, _call(me, running, room), appetite())
     except ToolUnavailable:
         invocations.give_back(task)
         again = appetite()
@@ -72,6 +73,7 @@ def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | Non
         logger.exception("a call could not be carried out")
         return _end(task, _lost("The call could not be carried out."), appetite())
     finally:
+        room.close()
         me.leave(running)
 
 
@@ -91,8 +93,11 @@ def _called(task: Task, end: End) -> None:
     showing.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
 
 
-def _call(me: Process, running: Running) -> End:
-    """Call the tool through the door and judge its answer. Raises `ToolFailure`, `Aborted`, `ToolUnavailable`."""
+def _call(me: Process, running: Running, room: ExitStack) -> End:
+    """Call the tool through the door and judge its answer; a large one in its `room`, which is left when it is written.
+
+    Raises `ToolFailure`, `Aborted`, `ToolUnavailable`.
+    """
     task = running.task
     version = tools.version(task.tool_version_id)
     showing.stage.begun(task.id, version.slug, attempt=task.attempt)
@@ -107,7 +112,7 @@ def _call(me: Process, running: Running) -> End:
         failpoints.at("worker.before_send")
         ids = Ids(task.id, task.request_id)
         with me.turnstile.waiting(version.tool_id):
-            result = adapters.call(
+            reply = adapters.ask(
                 boot.door(),
                 version,
                 task.input,
@@ -116,7 +121,9 @@ def _call(me: Process, running: Running) -> End:
                 call=running.call,
                 max_units=version.price.cap(task.held),
             )
+            room.enter_context(me.room(reply.size))
         failpoints.at("worker.response_read")
+        result = reply.read()
     if fault := tools.output_fault(version, result.output):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
     return _answered(version, result, task.held)

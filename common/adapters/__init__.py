@@ -7,18 +7,20 @@ from functools import partial
 from typing import Any, Protocol
 
 from common.adapters import chat_completion, http_json, trial
-from common.adapters.exchange import Ids, ToolFailure, ToolResult
+from common.adapters.exchange import Ids, Reply, ToolFailure, ToolResult
 from common.adapters.trial import Trial
-from common.kit import seam
+from common.kit import jsonb, seam
 from common.kit.outbound import Call, Door
 from common.tools import Version
 
-__all__ = ["ADAPTERS", "Adapter", "Ids", "ToolFailure", "ToolResult", "Trial", "call", "try_out"]
+__all__ = ["ADAPTERS", "Adapter", "Ids", "Reply", "ToolFailure", "ToolResult", "Trial", "ask", "call", "try_out"]
 
 
 class Adapter(Protocol):
-    """Calls a tool once. `secret` is the tool's credential in clear; `call` lets other threads end the exchange;
-    `max_units` is what the caller pays for at most, which the tool is told (None: whatever it takes).
+    """Asks a tool once; what it said is read by the reply.
+
+    `secret` is the tool's credential in clear; `call` lets other threads end the exchange; `max_units` is what the
+    caller pays for at most, which the tool is told (None: whatever it takes).
 
     Raises:
         ToolFailure: with a code of the wire contract.
@@ -29,16 +31,33 @@ class Adapter(Protocol):
         self,
         door: Door,
         version: Version,
-        value: Any,
+        text: str,
         *,
         secret: str | None,
         ids: Ids,
         call: Call | None = None,
         max_units: int | None = None,
-    ) -> ToolResult: ...
+    ) -> Reply: ...
 
 
-ADAPTERS: Mapping[str, Adapter] = {"http_json": http_json.call, "chat_completion": chat_completion.call}
+ADAPTERS: Mapping[str, Adapter] = {"http_json": http_json.ask, "chat_completion": chat_completion.ask}
+
+
+def ask(
+    door: Door,
+    version: Version,
+    text: str,
+    *,
+    secret: str | None,
+    ids: Ids,
+    call: Call | None = None,
+    max_units: int | None = None,
+) -> Reply:
+    """Ask a tool once, through the adapter of its version. `text` is the input as JSON. Raises as `Adapter` says."""
+    send = partial(
+        ADAPTERS[version.adapter], door, version, text, secret=secret, ids=ids, call=call, max_units=max_units
+    )
+    return seam.passing("tool", ids, version, send)
 
 
 def call(
@@ -51,9 +70,9 @@ def call(
     call: Call | None = None,
     max_units: int | None = None,
 ) -> ToolResult:
-    """Call a tool once, through the adapter of its version. Raises as `Adapter` says."""
-    send = partial(ADAPTERS[version.adapter], door, version, value, secret=secret, ids=ids, call=call, max_units=max_units)
-    return seam.passing("tool", ids, version, send)
+    """`ask`, and read what it said."""
+    text = jsonb.dumps(value)
+    return ask(door, version, text, secret=secret, ids=ids, call=call, max_units=max_units).read()
 
 
 def try_out(door: Door, version: Version, value: Any, *, request_id: str) -> Trial:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from common.adapters import exchange
-from common.adapters.exchange import Ids, Outgoing, ToolResult
+from common.adapters.exchange import Ids, Outgoing, Reply, ToolResult
 from common.kit import jsonb
 from common.kit.outbound import Answer, Call, Door
 from common.tools import Version
@@ -20,27 +21,31 @@ LIMITS = ("max_completion_tokens", "max_tokens")
 LIMITED = ("/usage/total_tokens", "/usage/completion_tokens")
 
 
-def call(
+def ask(
     door: Door,
     version: Version,
-    value: Any,
+    text: str,
     *,
     secret: str | None,
     ids: Ids,
     call: Call | None = None,
     max_units: int | None = None,
-) -> ToolResult:
-    """Call the model once. Raises `ToolFailure`, or `outbound.Aborted`."""
+) -> Reply:
+    """Ask the model once. Raises `ToolFailure`, or `outbound.Aborted`."""
     outgoing = Outgoing(
         "POST",
         endpoint(version.endpoint_url),
         exchange.headers(version, ids, secret, body=True),
-        jsonb.dumps(_limited(version, _unstreamed(value), max_units)).encode(),
+        jsonb.dumps(_limited(version, _unstreamed(json.loads(text)), max_units)).encode(),
         secrets=exchange.secrets_of(version, secret),
     )
     answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
-    whole = exchange.read(answer, outgoing.secrets)
-    _check(answer, whole, outgoing.secrets)
+    return Reply(len(answer.body), lambda: _read(version, answer, outgoing.secrets))
+
+
+def _read(version: Version, answer: Answer, secrets: tuple[str, ...]) -> ToolResult:
+    whole = exchange.read(answer, secrets)
+    _check(answer, whole, secrets)
     return exchange.result(version, answer, _with_total(whole))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,8 @@ from common.webhooks.schedule import retry_after
 logger = log.get(__name__)
 
 MAX_ANSWER = 5 * 1024 * 1024
+#: Of an error answer that is longer, nothing is told.
+MAX_ERROR = 64 * 1024
 MAX_SAID = 300
 #: Shorter secrets would blot out half of an answer, and protect nothing.
 MIN_SECRET = 6
@@ -46,6 +48,17 @@ class ToolResult:
     units: float | None
     http_status: int
     duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a tool said, not yet read. To `read` it may take many times its `size` (bytes) until the result is dropped.
+
+    `read` raises `ToolFailure`.
+    """
+
+    size: int
+    read: Callable[[], ToolResult]
 
 
 class ToolFailure(Exception):
@@ -198,6 +211,8 @@ def _refusal(answer: Answer, secrets: tuple[str, ...]) -> ToolFailure:
 
 def _said(answer: Answer, secrets: tuple[str, ...]) -> str:
     """The message of an error answer in one of the usual places, short and printable; empty when there is none."""
+    if len(answer.body) > MAX_ERROR:
+        return ""
     try:
         body = read(answer, secrets)
     except ToolFailure:

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from common.adapters import exchange
-from common.adapters.exchange import Ids, Outgoing, ToolFailure, ToolResult
+from common.adapters.exchange import Ids, Outgoing, Reply, ToolFailure
 from common.kit import jsonb
 from common.kit.outbound import Call, Door
 from common.tools import Version
 
 
-def call(
+def ask(
     door: Door,
     version: Version,
-    value: Any,
+    text: str,
     *,
     secret: str | None,
     ids: Ids,
     call: Call | None = None,
     max_units: int | None = None,
-) -> ToolResult:
-    """Call the tool once. Raises `ToolFailure`, or `outbound.Aborted`."""
+) -> Reply:
+    """Ask the tool once. Raises `ToolFailure`, or `outbound.Aborted`."""
     get = version.method == "GET"
     outgoing = Outgoing(
         version.method,
         version.endpoint_url,
         exchange.headers(version, ids, secret, body=not get, max_units=max_units),
-        None if get else jsonb.dumps(value).encode(),
-        tuple(_query(value)) if get else (),
+        None if get else text.encode(),
+        tuple(_query(json.loads(text))) if get else (),
         exchange.secrets_of(version, secret),
     )
     answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
-    return exchange.result(version, answer, exchange.read(answer, outgoing.secrets))
+    return Reply(len(answer.body), lambda: exchange.result(version, answer, exchange.read(answer, outgoing.secrets)))
 
 
 def _query(value: Any) -> Iterator[tuple[str, str]]:

@@ -10,15 +10,13 @@ from typing import Any
 import orjson
 
 from common.adapters import redaction
+from common.kit import shape
 
 #: Deeper than any sensible answer, and less than what writing it out again can follow.
 MAX_DEPTH = 64
 
 _MEDIA_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;(?P<parameters>.*))?", re.IGNORECASE | re.DOTALL)
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
-#: A JSON string; the closing quote is optional, so that a body of unclosed quotes is still read in one pass.
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
@@ -34,10 +32,13 @@ class Missing(LookupError):
 def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
     """The JSON value of an answer, our own secrets blotted out of its strings. Raises `Unreadable`."""
     _check_media_type(content_type)
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _check_depth(body)
     try:
+        shape.check(body, depth=MAX_DEPTH)
         value = orjson.loads(body)  # strict: UTF-8, no NaN, no infinity, no lone surrogates
+    except shape.TooDeep:
+        raise Unreadable(f"The answer is nested more than {MAX_DEPTH} levels deep.") from None
+    except shape.TooMany:
+        raise Unreadable(f"The answer has more than {shape.MAX_VALUES:,} values.") from None
     except orjson.JSONDecodeError as error:
         raise Unreadable("The answer is not valid JSON.") from error
     if _LONG_NUMBER.search(body):
@@ -54,15 +55,6 @@ def _check_media_type(content_type: str) -> None:
     charset = _CHARSET.search(match["parameters"] or "")
     if charset is not None and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
         raise Unreadable("The answer is not in UTF-8.")
-
-
-def _check_depth(body: bytes) -> None:
-    """Count brackets outside strings, without recursion."""
-    depth = 0
-    for bracket in _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            raise Unreadable(f"The answer is nested more than {MAX_DEPTH} levels deep.")
 
 
 def _check_characters(value: Any) -> None:

@@ -47,7 +47,10 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed invocation, as a worker holds it: everything it writes is fenced by `token`."""
+    """A claimed invocation, as a worker holds it: everything it writes is fenced by `token`.
+
+    `input` is JSON text: a worker has hundreds of these in hand, and read they would take many times as much.
+    """
 
     id: UUID
     token: UUID
@@ -55,7 +58,7 @@ class Task:
     period_id: UUID
     tool_id: UUID
     tool_version_id: UUID
-    input: Any
+    input: str
     held: int
     attempt: int
     losses: int

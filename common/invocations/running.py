@@ -356,4 +356,4 @@ def _requeue_or_fail(row: Row[Any]) -> int:
 
 def _lost_task(row: Row[Any]) -> Task:
     nil = UUID(int=0)
-    return Task(row.id, row.token, nil, nil, nil, row.tool_version_id, None, 0, row.attempts, row.losses, "", 0.0)
+    return Task(row.id, row.token, nil, nil, nil, row.tool_version_id, "null", 0, row.attempts, row.losses, "", 0.0)

@@ -118,8 +118,8 @@ returning 1"""
 
 _TASK_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as next_period_id,
        t.tool_id as next_tool_id, t.tool_version_id as next_tool_version_id, t.held as next_held,
-       t.attempts as next_attempts, t.losses as next_losses, t.token as next_token, ti.input as next_input,
-       ti.request_id as next_request_id, ti.traceparent as next_traceparent,
+       t.attempts as next_attempts, t.losses as next_losses, t.token as next_token,
+       cast(ti.input as text) as next_input, ti.request_id as next_request_id, ti.traceparent as next_traceparent,
        extract(epoch from t.expires_at - now()) as next_seconds_left,
        case when t.rank > (select last_value from vt) then setval('vt', t.rank) end as vt"""
 

@@ -14,6 +14,7 @@
 | `/redirect?to=URL` | 302 |
 | `/type?is=text/html` | a proper JSON body under a wrong Content-Type |
 | `/garbage?body=…&status=200&is=application/json` | that body (default: not JSON), word for word |
+| `/many?of={}&mb=5` | so many MB of a list of that value |
 | `/informational` | 100 Continue for ever |
 | `/headers` | one header of 1 MB |
 
@@ -181,6 +182,11 @@ class Tool(Server):
         body = request.query.get("body", "<html>not JSON</html>").encode()
         status, is_ = int(request.query.get("status", "200")), request.query.get("is", "application/json")
         writer.write(answer(status, body, is_))
+
+    async def on_many(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        value = request.query.get("of", "{}").encode()
+        count = int(float(request.query.get("mb", "5")) * 1024 * 1024 - 2) // (len(value) + 1)
+        writer.write(answer(200, b"[" + b",".join([value] * count) + b"]"))
 
     async def on_informational(self, request: Request, writer: asyncio.StreamWriter) -> None:
         while True:
