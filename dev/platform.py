@@ -210,7 +210,9 @@ def _alone(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ServerError(f"a platform runs in {data} already; set DATA_DIR, PORT, FLOWER_PORT and TOOLS_PORT for another") from None
+            raise ServerError(
+                f"a platform runs in {data} already; set DATA_DIR, PORT, FLOWER_PORT and TOOLS_PORT for another"
+            ) from None
         yield
 
 

@@ -33,9 +33,9 @@ parameters are refused; `status` may repeat and means any of them.
 **Limits**: `RateLimit-Policy` and `RateLimit` are on every authenticated answer, `Retry-After` on every 429 and 503. A
 plan's rate counts submits, each item of a batch as one, and never reads; an account has 6,000 reads a minute. A plan's
 `max_concurrency` refuses nothing: it bounds what runs at once. A body has at most 1 MiB, if the operator left it so,
-and 200,000 values; at most 16 kB where no credentials are asked for. A page of a list ends, with `has_more`, before its `input` and
-`output` are more than 1 MiB. Of an account a few large reads run at a time; the next ones wait a while for their turn,
-and are then refused (429).
+and 200,000 values; at most 16 kB where no credentials are asked for. A page of a list ends, with `has_more`, before its
+`input` and `output` are more than 1 MiB. Of an account a few large reads run at a time; the next ones wait a while for
+their turn, and are then refused (429).
 
 **Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
 `max_tokens`. Success costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's answer), rounded up and

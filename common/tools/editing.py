@@ -84,10 +84,11 @@ class Draft:
     is_active: bool
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any], *, secret_kept: bool = False) -> Draft:
+    def of(cls, entry: Mapping[str, Any], *, secret_kept: bool = False, before: Draft | None = None) -> Draft:
         """Fill in the defaults. Raises `Invalid` for what is missing, unknown or cannot work.
 
-        `secret_kept`: `auth` needs no secret, because the stored one goes on.
+        `secret_kept`: `auth` needs no secret, because the stored one goes on. `before`: what it is a change of, whose
+        schemas may stay as they are.
         """
         names = {field.name for field in fields(cls)}
         faults = [FieldError(f"/{name}", "Missing.") for name in REQUIRED if name not in entry]
@@ -95,11 +96,11 @@ class Draft:
         if faults:
             raise Invalid(errors=faults)
         draft = cls(**{**DEFAULTS, **entry})
-        if faults := [*draft._faults(), *draft._auth_faults(secret_kept), *draft._header_faults()]:
+        if faults := [*draft._faults(before), *draft._auth_faults(secret_kept), *draft._header_faults()]:
             raise Invalid(errors=faults)
         return draft
 
-    def _faults(self) -> Iterable[FieldError]:
+    def _faults(self, before: Draft | None) -> Iterable[FieldError]:
         if self.adapter not in ADAPTERS:
             yield FieldError("/adapter", f"Must be one of {', '.join(ADAPTERS)}.")
         if self.method not in METHODS:
@@ -109,7 +110,9 @@ class Draft:
         if self.price.get("per_unit") is not None and self.price.get("base_tokens", 0) < 1:
             yield FieldError("/price/base_tokens", "Must be at least 1 where units are counted.")
         for name in ("input_schema", "output_schema"):
-            if (fault := _schema_fault(getattr(self, name))) is not None:
+            schema = getattr(self, name)
+            kept = before is not None and schema == getattr(before, name)
+            if not kept and (fault := _schema_fault(schema, self.example_input)) is not None:
                 yield FieldError(f"/{name}", fault)
 
     def _auth_faults(self, secret_kept: bool) -> Iterable[FieldError]:
@@ -160,13 +163,13 @@ class Draft:
         }
 
 
-def _schema_fault(schema: Mapping[str, Any] | None) -> str | None:
+def _schema_fault(schema: Mapping[str, Any] | None, example: Any) -> str | None:
     if schema is None:
         return None
     if len(json.dumps(schema)) > MAX_SCHEMA_CHARS:
         return f"Must not be longer than {MAX_SCHEMA_CHARS:,} characters."
     try:
-        check_schema(schema)
+        check_schema(schema, example)
     except ValueError as error:
         return str(error)[:300]
     return None
@@ -213,7 +216,9 @@ def change(actor: Actor, tool_id: UUID, changes: Mapping[str, Any]) -> Listed:
         if tool.archived_at is not None:
             raise Conflict("The tool is archived.")
         before, kept = draft_of(tool, current), _keeps_secret(current, changes)
-        draft = Draft.of({**{f.name: getattr(before, f.name) for f in fields(Draft)}, **changes}, secret_kept=kept)
+        draft = Draft.of(
+            {**{f.name: getattr(before, f.name) for f in fields(Draft)}, **changes}, secret_kept=kept, before=before
+        )
         was, is_now = _difference(before, draft)
         if not is_now and (kept or "secret" not in draft.auth):
             return listed(tool, current)

@@ -6,10 +6,9 @@ import re
 
 import jsonschema_rs
 
-#: Bytes that one compiled pattern may take.
-SIZE_LIMIT = 1_000_000
+from common.kit.jsonschemas import OPTIONS, REGEX_SIZE_LIMIT
+
 MAX_SHOWN = 100
-OPTIONS = jsonschema_rs.RegexOptions(size_limit=SIZE_LIMIT)
 
 _CLASS = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -30,8 +29,8 @@ def fault(pattern: str) -> str:
     for feature, mark in _UNSUPPORTED.items():
         if mark.search(bare):
             return f"The pattern {shown} uses {feature}, which is not supported: patterns run in linear time."
-    if len(pattern) > SIZE_LIMIT // 100 or _compiles(_COUNT.sub(_once, pattern)):
-        return f"The pattern {shown} is too large: compiled, it takes more than {SIZE_LIMIT:,} bytes."
+    if len(pattern) > REGEX_SIZE_LIMIT // 100 or _compiles(_COUNT.sub(_once, pattern)):
+        return f"The pattern {shown} is too large: compiled, it takes more than {REGEX_SIZE_LIMIT:,} bytes."
     return f"The pattern {shown} is not a regular expression as the Rust crate regex (like RE2) knows them."
 
 

@@ -1,0 +1,138 @@
+"""JSON Schema as it is meant here, and a process of its own in which a schema may take as long as it likes.
+
+`python -I jsonschemas.py FD` serves on an inherited socket; the other end is `checker.py`. A check that takes too long
+is ended by the kernel (SIGALRM), whatever the validator is doing, and so is one that wants too much memory: the process
+dies, and nobody else. It imports nothing of ours, so that it starts in a moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import jsonschema_rs
+
+#: Bytes that one compiled pattern may take.
+REGEX_SIZE_LIMIT = 1_000_000
+OPTIONS = jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT)
+MAX_MESSAGE = 300
+MEMORY = 512 * 1024 * 1024
+KEPT = 200
+LENGTH = struct.Struct("!I")
+
+Fault = tuple[list[str | int], str]
+
+
+class Unusable(ValueError):
+    """This is no schema, or it refers to other documents. `path`: where; `pattern`: the one that cannot be used."""
+
+    def __init__(self, message: str, path: Sequence[str | int] | None = None, pattern: str | None = None) -> None:
+        super().__init__(message)
+        self.path, self.pattern = path, pattern
+
+
+def compiled(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+    """2020-12 unless it says otherwise, with no network, no files and linear-time patterns. Raises `Unusable`."""
+    try:
+        return jsonschema_rs.validator_for(
+            dict(schema),
+            retriever=_no_references,
+            pattern_options=OPTIONS,
+            validate_formats=True,
+        )
+    except jsonschema_rs.ValidationError as error:
+        kind = error.kind
+        regex = isinstance(kind, jsonschema_rs.ValidationErrorKind.Format) and kind.format == "regex"
+        pattern = str(error.instance) if regex else None
+        raise Unusable(error.message.splitlines()[0][:MAX_MESSAGE], list(error.instance_path), pattern) from error
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        raise Unusable(str(error).splitlines()[0][:MAX_MESSAGE]) from error
+
+
+def _no_references(uri: str) -> Any:
+    raise ValueError(f"references to other documents are not allowed: {uri}")
+
+
+def faults(validator: jsonschema_rs.Validator, value: Any, most: int) -> list[Fault]:
+    """What a value has against it: paths and messages, at most so many; empty when it is valid."""
+    if validator.is_valid(value):
+        return []
+    found = islice(validator.iter_errors(value), most)
+    return [(list(error.instance_path), error.message[:MAX_MESSAGE]) for error in found]
+
+
+# -- the process -----------------------------------------------------------------------------------------------
+
+
+def receive(sock: socket.socket) -> bytes:
+    """One message. Raises `EOFError`, `OSError`."""
+    (length,) = LENGTH.unpack(_exactly(sock, LENGTH.size))
+    return _exactly(sock, length)
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return bytes(data)
+
+
+def send(sock: socket.socket, message: bytes) -> None:
+    sock.sendall(LENGTH.pack(len(message)) + message)
+
+
+def _serve(sock: socket.socket) -> None:
+    """`{"key", "schema", "most", "seconds"}`, a line feed, a value → `{"faults"}`, `{"unusable"}` or `{"unknown"}`."""
+    known: OrderedDict[str, jsonschema_rs.Validator] = OrderedDict()
+    while True:
+        head, _, value = receive(sock).partition(b"\n")
+        asked = json.loads(head)
+        signal.setitimer(signal.ITIMER_REAL, asked["seconds"])
+        answer = json.dumps(_answer(known, asked, value)).encode()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        send(sock, answer)
+
+
+def _answer(known: OrderedDict[str, jsonschema_rs.Validator], asked: Any, value: bytes) -> dict[str, Any]:
+    key = asked["key"]
+    if key not in known:
+        if asked["schema"] is None:
+            return {"unknown": True}
+        try:
+            known[key] = compiled(asked["schema"])
+        except Unusable as error:
+            return {"unusable": [str(error), error.path, error.pattern]}
+        if len(known) > KEPT:
+            known.popitem(last=False)
+    return {"faults": faults(known[key], json.loads(value), asked["most"])}
+
+
+def main(fd: int) -> None:
+    os.nice(5)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(True)  # gevent makes its own otherwise
+    try:
+        _serve(sock)
+    except (EOFError, OSError):
+        return
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,106 @@
+"""How much there is to check in a schema, when every reference in it is followed: known without checking anything.
+
+`anyOf` the next definition twice, thirty times over, is thirty lines and a thousand million subschemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+#: Keywords whose value is a schema, a list of schemas, or schemas by name.
+ONE: Final = (
+    "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+    "propertyNames", "then",
+)  # fmt: skip
+MANY: Final = ("allOf", "anyOf", "items", "oneOf", "prefixItems")
+NAMED: Final = ("dependencies", "dependentSchemas", "patternProperties", "properties")
+#: What is checked again or elsewhere than it stands: how often cannot be told in advance.
+UNKNOWN: Final = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties")
+#: A pattern with counted repetitions is compiled to as many states.
+COUNTED: Final = 2_000
+MOST: Final = 100_000
+
+
+class TooHeavy(ValueError):
+    """More than `MOST`."""
+
+
+class Unbounded(ValueError):
+    """It refers to itself, or in a way that is not followed here: what there is to check depends on the value."""
+
+
+def weigh(schema: Any) -> int:
+    """The number of checks in a schema with all its references followed. Raises `TooHeavy`, `Unbounded`."""
+    try:
+        return _Scale(schema).weigh(schema)
+    except RecursionError:
+        raise Unbounded from None
+
+
+class _Scale:
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._weighed: dict[int, int] = {}
+        self._open: set[int] = set()
+
+    def weigh(self, schema: Any) -> int:
+        if not isinstance(schema, Mapping):
+            return 1
+        if id(schema) in self._weighed:
+            return self._weighed[id(schema)]
+        if id(schema) in self._open or not schema.keys().isdisjoint(UNKNOWN):
+            raise Unbounded
+        if "$id" in schema and schema is not self._root:
+            raise Unbounded
+        self._open.add(id(schema))
+        total = _own(schema) + sum(self.weigh(each) for each in self._inner(schema))
+        self._open.discard(id(schema))
+        if total > MOST:
+            raise TooHeavy
+        self._weighed[id(schema)] = total
+        return total
+
+    def _inner(self, schema: Mapping[str, Any]) -> Iterator[Any]:
+        yield from (schema[name] for name in ONE if isinstance(schema.get(name), Mapping | bool))
+        for name in MANY:
+            if isinstance(schema.get(name), list):
+                yield from schema[name]
+        for name in NAMED:
+            if isinstance(schema.get(name), Mapping):
+                yield from schema[name].values()
+        if "$ref" in schema:
+            yield self._at(schema["$ref"])
+
+    def _at(self, ref: Any) -> Any:
+        """What a reference within the document leads to."""
+        if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")) or "%" in ref:
+            raise Unbounded
+        found = self._root
+        for token in ref.split("/")[1:]:
+            name = token.replace("~1", "/").replace("~0", "~")
+            try:
+                found = found[int(name)] if isinstance(found, list) else found[name]
+            except (KeyError, IndexError, ValueError, TypeError):
+                raise Unbounded from None
+        return found
+
+
+def _own(schema: Mapping[str, Any]) -> int:
+    """What a schema checks by itself: its keywords, the values they list, the patterns they try."""
+    patterns = [schema.get("pattern"), *_names(schema.get("patternProperties"))]
+    listed = sum(_size(schema[name]) for name in ("enum", "const", "required", "dependentRequired") if name in schema)
+    return 1 + len(schema) + listed + sum(_pattern(each) for each in patterns if isinstance(each, str))
+
+
+def _names(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Mapping) else []
+
+
+def _size(value: Any) -> int:
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_size, inside))
+
+
+def _pattern(pattern: str) -> int:
+    return COUNTED if "{" in pattern else len(pattern)
