@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from common.kit import guessing
 from common.kit.dotenv import over, read_dotenv
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ DEVELOPMENT_SECRETS = {
     "SECRETS_KEYS": "development-only-secrets-key-do-not-deploy",
     "FLOWER_BASIC_AUTH": "flower:development-only",
 }
+SERVERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
 MIN_SECRET_BYTES = 32
 MIN_PASSWORD = 10
 
@@ -157,6 +159,8 @@ class _Reader:
             payload_retention_days=self.integer("PAYLOAD_RETENTION_DAYS", 0, 0, 36_500),
             failpoints=self.failpoints(),
         )
+        if set(settings.jwt_secret_keys) & set(settings.secrets_keys):
+            self.problems.append("JWT_SECRET_KEY and SECRETS_KEYS have a key in common")
         if self.problems:
             raise SettingsError(self.problems)
         return settings
@@ -221,8 +225,10 @@ class _Reader:
             return value
         if urlsplit(value).scheme.split("+")[0] not in schemes:
             self.problems.append(f"{name} must start with {' or '.join(s + '://' for s in schemes)}")
-        if self.production and "guest:guest@" in value:
-            self.problems.append(f"{name} uses the guest account; production needs its own")
+        if self.production and name in SERVERS:
+            self.problems += guessing.server_faults(name, value)
+        if self.production and name == "PUBLIC_URL" and (fault := guessing.public_fault(value)):
+            self.problems.append(f"{name} {fault}")
         return value
 
     def collector(self, name: str) -> str | None:
@@ -243,7 +249,10 @@ class _Reader:
         def parse(raw: str) -> tuple[Network, ...]:
             return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
 
-        return self.parsed(name, parse(default), parse, "a comma-separated list of CIDR networks")
+        networks = self.parsed(name, parse(default), parse, "a comma-separated list of CIDR networks")
+        if self.production and (fault := guessing.networks_fault(networks)):
+            self.problems.append(f"{name} {fault}")
+        return networks
 
     def servers(self, name: str) -> tuple[tuple[str, int], ...]:
         def parse(raw: str) -> tuple[tuple[str, int], ...]:
@@ -262,8 +271,10 @@ class _Reader:
         for key in keys:
             if len(key.encode()) < MIN_SECRET_BYTES:
                 self.problems.append(f"{name} has a key shorter than {MIN_SECRET_BYTES} bytes")
-            if self.production and key == default:
+            elif self.production and key == default:
                 self.problems.append(f"{name} is the development secret; production needs its own")
+            elif self.production and guessing.key_fault(key):
+                self.problems.append(f"{name} has a key that can be guessed; production needs one by chance")
         if len(set(keys)) != len(keys):
             self.problems.append(f"{name} lists the same key twice")
         return keys
@@ -283,6 +294,8 @@ class _Reader:
             self.problems.append(f"{name} must be user:password (or several, comma-separated)")
         elif self.production and value == DEVELOPMENT_SECRETS[name]:
             self.problems.append(f"{name} is the development secret; production needs its own")
+        elif self.production:
+            self.problems += guessing.pair_faults(name, value)
         return value
 
     def failpoints(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,108 @@ def test_it_says_all_that_is_wrong_and_nothing_else(name: str, tmp_path: Path) -
         "  - SECRETS_KEYS has a key shorter than 32 bytes",
         "  - FLOWER_BASIC_AUTH is required in production (user:password)",
     ]
+
+
+#: What an installation could look like that was made in a hurry, and what is said of it.
+GUESSED = {
+    "ENV": "production",
+    "DATABASE_URL": "postgresql://postgres:postgres@db/joyfull",
+    "REDIS_URL": "redis://redis:6379/0",
+    "BROKER_URL": "amqp://guest:guest@rabbitmq//",
+    "JWT_SECRET_KEY": "a" * 32,
+    "SECRETS_KEYS": "abcdefghijklmnopqrstuvwxyz0123456789",
+    "FLOWER_BASIC_AUTH": "admin:admin",
+    "PUBLIC_URL": "http://hub.example.org",
+    "OUTBOUND_ALLOW": "10.0.0.0/8,0.0.0.0/0,::/0",
+}
+SAID = [
+    "DATABASE_URL has a password shorter than 10 characters",
+    "REDIS_URL needs a password in production (or a Unix socket)",
+    "BROKER_URL has a password shorter than 10 characters",
+    "JWT_SECRET_KEY has a key that can be guessed; production needs one by chance",
+    "SECRETS_KEYS has a key that can be guessed; production needs one by chance",
+    "FLOWER_BASIC_AUTH has a password shorter than 10 characters",
+    "PUBLIC_URL must start with https:// in production",
+    "OUTBOUND_ALLOW names more than private networks: 0.0.0.0/0, ::/0",
+]
+
+
+def test_production_says_all_that_can_be_guessed(tmp_path: Path) -> None:
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **GUESSED}
+    command = [sys.executable, "-m", *PROCESSES["web"]]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["settings are not usable:", *(f"  - {line}" for line in SAID)]
+
+
+def chance() -> dict[str, str]:
+    """Settings as the documentation says how to make them."""
+    return {
+        "ENV": "production",
+        "DATABASE_URL": f"postgresql://joyfull:{secrets.token_hex(16)}@db/joyfull",
+        "REDIS_URL": f"redis://:{secrets.token_hex(16)}@redis:6379/0",
+        "JWT_SECRET_KEY": f"{secrets.token_hex(32)},{secrets.token_urlsafe(32)}",
+        "SECRETS_KEYS": secrets.token_hex(16),
+        "FLOWER_BASIC_AUTH": f"ops:{secrets.token_hex(8)},eve:{secrets.token_urlsafe(12)}",
+        "PUBLIC_URL": "https://hub.example.org",
+    }
+
+
+@pytest.mark.parametrize("_", range(50))
+def test_what_was_made_by_chance_is_never_refused(_: int) -> None:
+    assert settings.load(chance()).production
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("REDIS_URL", "rediss://redis:6380/0?ssl_certfile=/run/tls.pem"),
+        ("REDIS_URL", "redis://redis:6379/0?password=4f1c9a7be20d"),
+        ("BROKER_URL", "amqps://joyfull:4f1c9a7be20d@rabbitmq//"),
+        ("DATABASE_URL", "postgresql:///joyfull?host=/run/postgresql"),
+        ("PUBLIC_URL", "http://localhost:8000"),
+        ("PUBLIC_URL", "http://[::1]:8000"),
+        ("OUTBOUND_ALLOW", "10.0.0.0/8,192.168.7.0/24,fd00::/8"),
+    ],
+)
+def test_production_takes_what_is_good_enough(name: str, value: str) -> None:
+    assert settings.load({**chance(), name: value}).production
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_SECRET_KEY", "abcdefgh" * 8),
+        ("JWT_SECRET_KEY", "please-changeme-before-you-deploy-this-thing-7391"),
+        ("JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef"),
+        ("SECRETS_KEYS", "9" * 40),
+        ("REDIS_URL", "redis://localhost:6379/0"),
+        ("REDIS_URL", "redis://:@redis:6379/0"),
+        ("REDIS_URL", "redis://:redisredis@redis:6379/0?password="),
+        ("BROKER_URL", "amqp://rabbitmq//"),
+        ("BROKER_URL", "redis://broker:6379/1"),
+        ("DATABASE_URL", "postgresql://joyfull:joyfull-hub-1@db/joyfull"),
+        ("DATABASE_URL", "postgresql://db/joyfull?user=postgres&password=postgres"),
+        ("FLOWER_BASIC_AUTH", "ops:9f2c77aa01d4e,flower:flower-flower"),
+        ("FLOWER_BASIC_AUTH", "ops:aaaaaaaaaaaaaaaa"),
+        ("PUBLIC_URL", "http://localhost.example.org"),
+        ("OUTBOUND_ALLOW", "0.0.0.0/1,128.0.0.0/1"),
+        ("OUTBOUND_ALLOW", "10.0.0.0/8,2000::/3"),
+    ],
+)
+def test_production_refuses_what_can_be_guessed(name: str, value: str) -> None:
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.load({**chance(), name: value})
+    assert [problem.split()[0] for problem in refused.value.problems] == [name]
+    assert settings.load({**chance(), "ENV": "development", name: value})
+
+
+def test_two_purposes_have_two_keys() -> None:
+    given = chance()
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.load({**given, "SECRETS_KEYS": given["JWT_SECRET_KEY"]})
+    assert refused.value.problems == ["JWT_SECRET_KEY and SECRETS_KEYS have a key in common"]
 
 
 @pytest.mark.parametrize("value", ["flower", "ops:a,password", ":password", "ops:"])

@@ -1,0 +1,103 @@
+"""What anybody could guess or read on the way: keys, passwords, servers and addresses that production must not have."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from itertools import pairwise
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+#: Bits by the frequency of its characters; 16 random bytes in hex have about 115.
+MIN_BITS: Final = 96
+#: Steps from one character to the next: a random key has dozens of different ones, an alphabet has one.
+MIN_STEPS: Final = 10
+MIN_PASSWORD: Final = 10
+MIN_CHARACTERS: Final = 5
+#: Nobody's generator writes these.
+WORDS: Final = (
+    "admin", "changeme", "change-me", "change_me", "default", "development", "example", "insecure", "letmein",
+    "password", "passwort", "placeholder", "postgres", "qwerty", "rabbitmq", "replace", "secret", "12345678",
+    "00000000",
+)  # fmt: skip
+#: Fewer bits of a network than this are no network of one's own.
+NARROW: Final = {4: 8, 6: 7}
+
+
+def key_fault(key: str) -> bool:
+    """Whether a key does not look like chance."""
+    counts = Counter(key)
+    bits = -sum(count * math.log2(count / len(key)) for count in counts.values())
+    steps = {ord(after) - ord(before) for before, after in pairwise(key)}
+    return bits < MIN_BITS or len(steps) < MIN_STEPS or _repeats(key) or _word_in(key)
+
+
+def password_fault(user: str, password: str) -> str | None:
+    """Why a password can be guessed; None when it is not that simple."""
+    if len(password) < MIN_PASSWORD:
+        return f"has a password shorter than {MIN_PASSWORD} characters"
+    named = bool(user) and user.lower() in password.lower()
+    if len(set(password)) < MIN_CHARACTERS or _repeats(password) or named or _word_in(password):
+        return "has a password that everybody knows"
+    return None
+
+
+def _repeats(text: str) -> bool:
+    return text in (text + text)[1:-1]
+
+
+def _word_in(text: str) -> bool:
+    return any(word in text.lower() for word in WORDS)
+
+
+def server_faults(name: str, url: str) -> Iterator[str]:
+    """What is wrong with how a server is reached: known passwords, or none where the server does not ask who it is."""
+    parts = urlsplit(url)
+    user, password = _credentials(parts)
+    if password:
+        if fault := password_fault(user, password):
+            yield f"{name} {fault}"
+    elif _wants_password(parts):
+        yield f"{name} needs a password in production (or a Unix socket)"
+
+
+def _credentials(parts: SplitResult) -> tuple[str, str]:
+    query = parse_qs(parts.query)
+    user, password = (unquote(given or "") for given in (parts.username, parts.password))
+    return user or query.get("user", query.get("username", [""]))[0], password or query.get("password", [""])[0]
+
+
+def _wants_password(parts: SplitResult) -> bool:
+    """PostgreSQL has other ways to know whom it lets in (certificates, a password file)."""
+    scheme = parts.scheme.split("+")[0]
+    return scheme in {"redis", "amqp", "amqps"} or (scheme == "rediss" and "ssl_certfile" not in parts.query)
+
+
+def pair_faults(name: str, pairs: str) -> Iterator[str]:
+    """What is wrong with `user:password`, or several of these, comma-separated."""
+    for pair in pairs.split(","):
+        user, _, password = pair.partition(":")
+        if fault := password_fault(user, password):
+            yield f"{name} {fault}"
+
+
+def public_fault(url: str) -> str | None:
+    """Links with tokens in them must not be read on the way."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
+        return None
+    return "must start with https:// in production"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def networks_fault(networks: Iterable[IPv4Network | IPv6Network]) -> str | None:
+    wide = [str(network) for network in networks if network.prefixlen < NARROW[network.version]]
+    return f"names more than private networks: {', '.join(wide)}" if wide else None
