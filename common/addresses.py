@@ -1,4 +1,8 @@
-"""E-mail addresses: syntax only (RFC 5321, 6531), nobody asks the DNS; compared in NFC without regard to case."""
+"""E-mail addresses: syntax only (RFC 5321, 6531), nobody asks the DNS; compared in NFC without regard to case.
+
+In lower case, that is, not case-folded: that would make one person of `straße@` and `strasse@`, and whoever comes first
+would keep the other out for ever.
+"""
 
 from __future__ import annotations
 
@@ -47,4 +51,4 @@ def _validated(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())

@@ -18,7 +18,7 @@ MIN_BESIDE_THE_NAME = 6
 def check(password: str, email_key: str) -> None:
     """Raises `WeakPassword` when it is too short or long, known from leaks, or made of the address."""
     password = _normal(password)
-    folded = password.casefold()
+    folded, email_key = password.casefold(), email_key.casefold()
     name = email_key.rpartition("@")[0]
     if not MIN_CHARS <= len(password) <= MAX_CHARS:
         _refuse(f"A password has {MIN_CHARS} to {MAX_CHARS} characters.")

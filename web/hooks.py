@@ -19,6 +19,8 @@ LATENCY = metrics.Histogram(
     "joyfull_http_request_seconds", "Time to the answer's headers", ["method", "route"], buckets=metrics.SECONDS
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+#: A name, an IPv4 or a bracketed IPv6 address, a port. Two headers come as one with a comma.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
 _METHODS = frozenset(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
 #: On every answer; the docs bring a Content-Security-Policy of their own.
 SECURITY_HEADERS = {
@@ -47,6 +49,9 @@ def _begin() -> None:
 
 def _refuse_impossible() -> ResponseReturnValue | None:
     """What is wrong before any route looks at it: sizes, characters, media types."""
+    if not _HOST.fullmatch(request.environ.get("HTTP_HOST", "" if _is_old() else "?")):
+        request.environ["joyfull.close"] = True
+        raise errors.Malformed("HTTP/1.1 wants one valid Host (RFC 9112).")
     body.refuse_too_large(request, request.content_length or 0)
     if "\0" in request.path:
         raise errors.NotFound
@@ -59,6 +64,10 @@ def _refuse_elsewhere() -> None:
     """Nothing is done on servers of another platform; health, readiness and metrics are told all the same."""
     if request.blueprint not in (None, "operations") and instance.refusal() is not None:
         raise errors.DependencyUnavailable
+
+
+def _is_old() -> bool:
+    return request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
 
 
 def _produces(endpoint: str) -> list[str]:

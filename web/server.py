@@ -2,7 +2,8 @@
 
 - What gunicorn refuses by itself (a request line too long, bad framing, …) is answered with a problem, never with HTML.
 - A body has `BODY_SECONDS` to arrive, however slowly it drips.
-- After 408 and 413 the connection is closed instead of reading what is left of the body.
+- After 408 and 413, and when the application says so, the connection is closed instead of reading what is left of the
+  body.
 
 gunicorn loads this module before monkey-patching: import nothing of ours at the top.
 """
@@ -55,7 +56,7 @@ def polite(app: WsgiApp) -> WsgiApp:
 
     def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            if status.startswith(_CLOSING):
+            if status.startswith(_CLOSING) or "joyfull.close" in environ:
                 start_response.__self__.force_close()  # type: ignore[attr-defined]
             return start_response(status, headers, exc_info)
 

@@ -7,6 +7,7 @@ queue, so that none of them waits behind another.
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from celery.signals import (
@@ -23,7 +24,7 @@ from celery.worker.consumer import Consumer
 
 from common import boot, jobs, settings
 from common.kit import log, metrics
-from worker import broker, process, showing, sweeps
+from worker import broker, lookers_on, process, showing, sweeps
 from worker.watchdog import Watchdog
 
 config = settings.load_or_exit()
@@ -32,6 +33,8 @@ os.environ["CELERY_BROKER_URL"] = jobs.connection_url(config.broker_url)
 # Flower knows nothing of files and of `.env`, and without credentials it lets everybody in. On a command line anybody
 # could read them.
 os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
+if "flower" in sys.argv:
+    lookers_on.ask_who_wants_metrics()
 jobs.configure(config.broker_url, config.doorbells_max)
 broker.install()
 app = jobs.app()

@@ -31,7 +31,7 @@ SCOPES = (
 
 
 class User(Base):
-    """An account. `email` is kept as it was given, `email_key` (NFC, case-folded) is what must be unique."""
+    """An account. `email` is kept as it was given, `email_key` (NFC, lower case) is what must be unique."""
 
     __tablename__ = "users"
 

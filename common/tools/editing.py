@@ -20,6 +20,7 @@ from common.kit import crypto, db
 from common.kit.clock import uuid7
 from common.kit.outbound import Refused, check_headers
 from common.models.tools import ADAPTERS, METHODS, Tool, ToolVersion
+from common.tools import exposed
 from common.tools.catalogue import Listed, listed
 from common.tools.schemas import check_schema
 
@@ -96,7 +97,12 @@ class Draft:
         if faults:
             raise Invalid(errors=faults)
         draft = cls(**{**DEFAULTS, **entry})
-        if faults := [*draft._faults(before), *draft._auth_faults(secret_kept), *draft._header_faults()]:
+        if faults := [
+            *draft._faults(before),
+            *draft._auth_faults(secret_kept),
+            *draft._header_faults(),
+            *draft._exposed(before),
+        ]:
             raise Invalid(errors=faults)
         return draft
 
@@ -133,14 +139,19 @@ class Draft:
         """Nothing may be stored that the door would refuse to send."""
         for name, value in self.headers.items():
             at = f"/headers/{name.replace('~', '~0').replace('/', '~1')}"
-            if name.lower() == "authorization":
-                yield FieldError(at, "Credentials belong into auth: headers are shown.")
-            elif fault := _header_fault(name, value):
+            if fault := _header_fault(name, value):
                 yield FieldError(at, fault)
         if fault := _header_fault(self.auth.get("header_name") or "x", "x"):
             yield FieldError("/auth/header_name", fault)
         if _header_fault("x", self.auth.get("secret") or "x"):
             yield FieldError("/auth/secret", "Has characters that a header cannot carry.")
+
+    def _exposed(self, before: Draft | None) -> Iterable[FieldError]:
+        """What was stored in clear before may stay until it is changed."""
+        if before is None or self.headers != before.headers:
+            yield from exposed.in_headers(self.headers)
+        if before is None or self.endpoint_url != before.endpoint_url:
+            yield from exposed.in_url(self.endpoint_url)
 
     def version_fields(self) -> dict[str, Any]:
         """What a version stores, without the secret."""

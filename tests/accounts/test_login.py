@@ -16,7 +16,7 @@ import requests
 from common import throttles
 from common.kit.redis import Client
 from common.settings import Settings
-from tests.accounts.conftest import one
+from tests.accounts.conftest import Mailbox, one
 from tests.accounts.people import PASSWORD, Api, code
 from web.app import create_app
 
@@ -110,6 +110,19 @@ def test_guessing_ends_after_ten_and_a_wiped_redis_changes_nothing(api: Api, red
     redis.flushall()
     assert api.login(person.email).status_code == 429, "the right password, from a network that nobody knows"
     assert api.login(api.person().email).status_code == 200, "others are not concerned"
+
+
+def test_a_reset_lets_the_owner_into_every_new_network(api: Api, mailbox: Mailbox) -> None:
+    """Ten failures of anybody keep them out of networks where they have never been, for a quarter of an hour."""
+    person = api.person()
+    for _ in range(11):
+        api.at("127.0.0.66").login(person.email, WRONG)
+    assert code(api.at("127.0.0.7").login(person.email)) == (429, "too_many_attempts")
+    mailbox.deliver()
+    assert api("POST", "/auth/password-reset", json={"email": person.email}).status_code == 202
+    reset = f"/auth/password-reset/{mailbox.token('password-reset')}"
+    assert api("POST", reset, json={"password": "a new one for the heron"}).status_code == 204
+    assert api.at("127.0.0.7").login(person.email, "a new one for the heron").status_code == 200
 
 
 def test_the_window_ends_and_success_gives_its_attempt_back(api: Api, sql: psycopg.Connection[Any]) -> None:

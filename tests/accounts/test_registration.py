@@ -38,7 +38,8 @@ def test_what_is_shown_and_what_is_kept(api: Api, sql: psycopg.Connection[Any]) 
         ("ada@example.com", "ADA@EXAMPLE.COM"),
         ("j\u00f6rg@example.com", "jo\u0308rg@example.com"),
         ("x@b\u00fccher.example", "x@xn--bcher-kva.example"),
-        ("stra\u00dfe@example.com", "STRASSE@example.com"),
+        ("stra\u00dfe@example.com", "STRA\u1e9eE@example.com"),
+        ("\u03bb@example.com", "\u039b@example.com"),
     ],
 )
 def test_one_address_however_it_is_written(api: Api, first: str, second: str) -> None:
@@ -46,6 +47,11 @@ def test_one_address_however_it_is_written(api: Api, first: str, second: str) ->
     taken = api("POST", "/auth/register", json={"email": second, "password": PASSWORD, "name": "Two"})
     assert code(taken) == (409, "email_taken")
     assert api.login(second).status_code == 200
+
+
+def test_nobody_is_kept_out_by_one_who_is_spelled_alike(api: Api) -> None:
+    for name in ("stra\u00dfe", "strasse", "\u017ftrasse", "\ufb01sh", "fish"):
+        assert api.login(api.person(f"{name}@example.com").email).status_code == 200
 
 
 def test_twenty_at_once_make_one_account(api: Api) -> None:

@@ -252,6 +252,22 @@ def test_a_body_may_be_cut_off_instead(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
+    "length", [b"-5", b"+2", b"0x2", b"2, 3", b"2\r\nContent-Length: 3", b"", b"2 2", "²".encode()]
+)
+def test_a_length_that_is_none_is_refused(door: Door, length: bytes) -> None:
+    with (
+        running(peers.answers(b"HTTP/1.1 200 X\r\nContent-Length: " + length + b"\r\n\r\n{}")) as peer,
+        pytest.raises(Broken),
+    ):
+        send(door, peer.url())
+
+
+def test_a_length_said_twice_is_one(door: Door) -> None:
+    with running(peers.answers(b"HTTP/1.1 200 X\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\n{}")) as peer:
+        assert send(door, peer.url()).body == b"{}"
+
+
+@pytest.mark.parametrize(
     "script",
     [
         peers.answers(_replied(b"X: " + b"a" * 1_000_000 + b"\r\n")),

@@ -71,11 +71,21 @@ def flower(hub: Platform, tmp_path: Path) -> Iterator[Flower]:
 
 def test_flower(flower: Flower, client: Client, offer: Callable[..., str]) -> None:
     """One story: it takes seconds to start."""
-    for path in ("/", "/workers", "/tasks", "/api/tasks", "/api/workers", "/api/queues/length"):
+    for path in (
+        "/",
+        "/workers",
+        "/tasks",
+        "/metrics",
+        "/metrics?x=1",
+        "/api/tasks",
+        "/api/workers",
+        "/api/queues/length",
+    ):
         assert flower.get(path, known=False).status_code == 401, path
     assert flower.get("/api/worker/shutdown/invocations-1@x", known=False, method="POST").status_code == 401
     assert requests.get(f"{flower.url}/api/tasks", auth=(USER, "wrong"), timeout=20).status_code == 401
 
+    assert "flower_worker_online" in flower.get("/metrics").text
     slug = offer()
     made = client.ended(client.invoke(slug, {"text": "x"})["id"])["id"]
     bad = client.ended(client.invoke(offer("/fail?status=500"), {"text": "x"})["id"])["id"]

@@ -37,6 +37,15 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
     ("E75 long URL", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
     ("E101 200 headers", GET + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431, "headers_too_large"),
     ("E101 32 kB header", GET + b"X-A: " + b"a" * 32_768 + b"\r\n\r\n", 431, "headers_too_large"),
+    ("no Host", b"GET /health HTTP/1.1\r\n\r\n", 400, "malformed_request"),
+    ("two Hosts", GET + b"Host: y\r\n\r\n", 400, "malformed_request"),
+    (
+        "no Host, with a body",
+        POST.replace(b"Host: x\r\n", b"") + b"Content-Length: 2\r\n\r\n{}",
+        400,
+        "malformed_request",
+    ),
+    ("a Host that is none", GET.replace(b"Host: x", b"Host: a b/c") + b"\r\n", 400, "malformed_request"),
     ("no HTTP", b"HELLO\r\n\r\n", 400, "malformed_request"),
     ("space in a header name", GET + b"X A: 1\r\n\r\n", 400, "malformed_request"),
     ("E17 length over the limit", POST + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1), 413, "payload_too_large"),
@@ -55,6 +64,19 @@ def test_refused(service: Service, request_: bytes, status: int, code: str) -> N
     answer = service.raw(request_)
     assert_refused(answer, status, code)
     assert time.monotonic() - started < 4, "the connection was left open"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /health HTTP/1.0\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: [::1]:8000\r\nConnection: close\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: xn--strae-oqa.example:80\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_hosts_that_are_fine(service: Service, request_: bytes) -> None:
+    assert service.raw(request_)[8:].startswith(b" 200 ")
 
 
 def test_a_chunked_body_over_the_limit(service: Service) -> None:

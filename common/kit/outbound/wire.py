@@ -99,12 +99,20 @@ class _Response(http.client.HTTPResponse):
         finally:
             if self.fp is not None:
                 self.fp = stream
+        if not _is_length(self.headers.get_all("Content-Length", [])):
+            raise http.client.HTTPException("the length of the body is none")
         if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
             raise http.client.HTTPException("nobody asked to switch protocols")
 
     def _read_and_discard_trailer(self) -> None:
         self.fp = _Head(self.fp)
         super()._read_and_discard_trailer()  # type: ignore[misc]
+
+
+def _is_length(given: Sequence[str]) -> bool:
+    """One number, however often it is said (RFC 9110 §8.6); http.client takes a negative one for none."""
+    lengths = {part.strip() for line in given for part in line.split(",")}
+    return not given or (len(lengths) == 1 and all(each.isascii() and each.isdigit() for each in lengths))
 
 
 class Connection(HTTPConnection):
