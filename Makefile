@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+AUDIT_VERSION := 2.10.1
+AUDIT := .venv/audit/bin/pip-audit
 RUN_LOCKS := requirements.txt requirements-embedded.txt
 DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test faults soak check bench format lock openapi lint-openapi
+.PHONY: help install demo run test faults soak check bench format lock audit openapi lint-openapi
 
 help:  ## what there is to do
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -58,6 +60,17 @@ lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in; ARGS=--upg
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in -o $$name.txt > /dev/null \
 		|| exit 1; \
 	done
+
+audit: $(VENV)/.run  ## known vulnerabilities of the locked packages (asks vulnerability databases over the network)
+	@test -x $(AUDIT) || { $(PYTHON) -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==$(AUDIT_VERSION); } || \
+		{ echo 'pip-audit cannot be installed: the package index cannot be reached'; exit 1; }
+	@$(BIN)/python -c 'import requests; requests.get("https://pypi.org/pypi/pip/json", timeout=10).raise_for_status()' \
+		2> /dev/null || { echo 'nothing was audited: https://pypi.org, which knows the vulnerabilities, cannot be reached'; exit 1; }
+	@status=0; for lock in $(DEV_LOCKS); do \
+		echo "$$lock:"; $(AUDIT) --disable-pip --require-hashes --strict --progress-spinner off -r $$lock || status=1; \
+	done; [ $$status = 0 ] || echo 'vulnerable, or (where it says "not found") not audited: this index knows no vulnerabilities'; \
+	exit $$status
 
 # -- installation: two stamps, so that running needs none of the developer's tools ---------------------------
 
