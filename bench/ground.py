@@ -216,6 +216,8 @@ def _ground(
         "PORT": str(free_port()),
         "FLOWER_PORT": str(free_port()),
         "WEB_PROCESSES": "1",
+        "MAX_CONNECTIONS_PER_ADDRESS": "0",  # all clients are on this machine
+        "MAX_STREAMS": "100000",
         "PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics"),
         **environ,
     }

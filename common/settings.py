@@ -73,6 +73,8 @@ class Settings:
     otel_endpoint: str | None
     trusted_proxies: int
     max_body_bytes: int
+    max_connections_per_address: int
+    max_streams: int
     expose_docs: bool
     expose_metrics: bool
     metrics_port: int | None
@@ -150,6 +152,8 @@ class _Reader:
             otel_endpoint=self.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
             trusted_proxies=self.integer("TRUSTED_PROXIES", 0, 0, 10),
             max_body_bytes=self.integer("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
+            max_connections_per_address=self.integer("MAX_CONNECTIONS_PER_ADDRESS", 1000, 0, 1_000_000),
+            max_streams=self.integer("MAX_STREAMS", 200, 1, 100_000),
             expose_docs=self.boolean("EXPOSE_DOCS", not self.production),
             expose_metrics=self.boolean("EXPOSE_METRICS", not self.production),
             metrics_port=self.integer("METRICS_PORT", 0, 0, 65535) or None,

@@ -146,6 +146,8 @@ SHOWN: dict[str, Any] = {
     "limit": 20,
     "max_attempts": 3,
     "max_concurrency": 10,
+    "max_streams": None,
+    "max_payload_bytes": None,
     "max_tokens": 500,
     "metadata": {"order": "42"},
     "monthly_tokens": 10_000,

@@ -35,7 +35,8 @@ plan's rate counts submits, each item of a batch as one, and never reads; an acc
 `max_concurrency` refuses nothing: it bounds what runs at once. A body has at most 1 MiB, if the operator left it so,
 and 200,000 values; at most 16 kB where no credentials are asked for. A page of a list ends, with `has_more`, before its
 `input` and `output` are more than 1 MiB. Of an account a few large reads run at a time; the next ones wait a while for
-their turn, and are then refused (429).
+their turn, and are then refused (429). An account has a plan's `max_streams` event streams and long-polls at once; one
+more is refused (429), and a submit that would have waited is answered 202.
 
 **Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
 `max_tokens`. Success costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's answer), rounded up and

@@ -2,6 +2,7 @@
 
 - What gunicorn refuses by itself (a request line too long, bad framing, …) is answered with a problem, never with HTML.
 - A body has `BODY_SECONDS` to arrive, however slowly it drips.
+- Heads, answers and the connections of one network have bounds of their own (`web/connections.py`).
 - After 408 and 413, and when the application says so, the connection is closed instead of reading what is left of the
   body.
 
@@ -13,16 +14,22 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import gevent
+from gevent.local import local
 from gunicorn import util
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
+from web.connections import Client, Networks
+
 BODY_SECONDS = 30.0
+#: Of the greenlet at hand: the connection that it serves.
+_connection = local()
 _CLOSING = ("408", "413")
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -38,9 +45,35 @@ class Worker(GeventWorker):  # type: ignore[misc]
         app: Any = self.wsgi
         util.write_error = partial(_write_problem, app.config["PUBLIC_URL"])
         self.wsgi: WsgiApp = polite(app)
+        settings = app.config["SETTINGS"]
+        self._public_url = app.config["PUBLIC_URL"]
+        # Behind a proxy each connection is the proxy's, and which clients have too many is for the proxy to say.
+        self._networks = Networks(0 if settings.trusted_proxies else settings.max_connections_per_address)
         lines = logging.getLogger("gunicorn.error")
         lines.handlers.clear()
         lines.propagate = True  # from here on through the application's formatter, with its context
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection, in a greenlet of its own."""
+        network = self._networks.enter(addr)
+        if network is None:
+            _refuse_connection(self._public_url, client)
+            return
+        connection = Client(client)
+        _connection.client = connection
+        try:
+            super().handle(listener, connection, addr)
+        finally:
+            self._networks.leave(network)
+
+    @contextmanager
+    def timeout_ctx(self) -> Iterator[None]:
+        """Around the reading of a head, as gunicorn asks for it."""
+        client: Client = _connection.client
+        with client.head(self.cfg.keepalive):
+            yield
+        if client.begun:  # and not finished in time
+            _write_problem(self._public_url, client, 408, "", "")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Log and answer what went wrong outside the application."""
@@ -88,18 +121,37 @@ class Arriving(io.RawIOBase):
 
 def _write_problem(public_url: str, sock: Any, status: int, _reason: str, _message: str) -> None:
     """What gunicorn says to a client without asking the application (stands in for `gunicorn.util.write_error`)."""
+    from web import problems
+
+    _tell(public_url, sock, problems.kind_of(400 if status == 501 else status)())
+
+
+def _refuse_connection(public_url: str, sock: Any) -> None:
+    """One too many: it is told so and closed, whatever it was going to ask."""
+    from common.errors import RateLimited
+
+    try:
+        sock.setblocking(0)
+        _tell(public_url, sock, RateLimited("Too many connections at once come from your network."))
+    except OSError:
+        pass
+    finally:
+        util.close(sock)
+
+
+def _tell(public_url: str, sock: Any, error: Any) -> None:
     from common.kit import clock, log
     from web import hooks, problems
 
     occurrence = clock.uuid7()  # names it in the place of a path, which may be what could not be read
     request_id = occurrence.hex
-    error = problems.kind_of(400 if status == 501 else status)()
     body = problems.encode(problems.members(error, public_url, request_id=request_id, instance=occurrence.urn))
     headers = {
         "Connection": "close",
         "Content-Type": problems.MEDIA_TYPE,
         "Content-Length": len(body),
         "X-Request-ID": request_id,
+        **problems.headers_of(error),
         **hooks.SECURITY_HEADERS,
     }
     first = f"HTTP/1.1 {problems.status_of(type(error))} {error.title}"

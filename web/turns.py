@@ -95,7 +95,7 @@ def end() -> None:
 
 def hand_over(response: Response) -> None:
     """The turn ends when the last byte has been sent, or the client has gone; of a small answer at once."""
-    length = response.calculate_content_length()
+    length = None if response.is_streamed else response.calculate_content_length()
     if length is not None and length <= SMALL_BYTES:
         end()
     elif (account := g.pop("turn", None)) is not None:

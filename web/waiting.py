@@ -9,11 +9,14 @@ one statement.
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from uuid import UUID
 
-from common import budgets, invocations
+from flask import current_app
+
+from common import budgets, invocations, subscriptions
+from common.errors import RateLimited
 from common.invocations import Invocation
 from common.kit import clock, db, log, redis
 from web import turns
@@ -48,24 +51,36 @@ class WaitingRoom:
     def __init__(self) -> None:
         self._waiters: dict[UUID, set[Waiter]] = defaultdict(set)
         self._seen: dict[UUID, tuple[str, int]] = {}
+        self._accounts: Counter[UUID] = Counter()
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._started = False
 
-    def enter(self, user_id: UUID, invocation_id: UUID) -> Waiter:
-        """Make a client known; what it reads after this call misses nothing."""
+    def enter(self, user_id: UUID, invocation_id: UUID, most: int) -> Waiter:
+        """Make a client known; what it reads after this call misses nothing. Raises `RateLimited`: the account has
+        `most` already.
+        """
         waiter = Waiter(user_id, invocation_id)
         with self._lock:
+            if self._accounts[user_id] >= most:
+                raise RateLimited(f"This account has {most} event streams and long-polls already.", retry_after=5)
             self._start()
+            self._accounts[user_id] += 1
             self._waiters[invocation_id].add(waiter)
         self._raise_flags([waiter])
         self._subscribed.wait(0.5)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
+        """Once or more often: a stream that is not even begun is left as well."""
         with self._lock:
-            others = self._waiters[waiter.invocation_id]
-            others.discard(waiter)
+            others = self._waiters.get(waiter.invocation_id, set())
+            if waiter not in others:
+                return
+            others.remove(waiter)
+            self._accounts[waiter.user_id] -= 1
+            if not self._accounts[waiter.user_id]:
+                del self._accounts[waiter.user_id]
             if not others:
                 del self._waiters[waiter.invocation_id]
                 self._seen.pop(waiter.invocation_id, None)
@@ -152,6 +167,13 @@ class WaitingRoom:
 room = WaitingRoom()
 
 
+def enter(owner: UUID, invocation_id: UUID) -> Waiter:
+    """A place for one more client of this account: `room.leave` it. Raises `RateLimited`."""
+    plan = subscriptions.limits(owner)
+    most = plan.max_streams if plan and plan.max_streams else current_app.config["SETTINGS"].max_streams
+    return room.enter(owner, invocation_id, most)
+
+
 def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
     """Long-poll: the invocation once it has ended, or as it is after `seconds`. Raises `NotFound`, `RateLimited`.
 
@@ -162,7 +184,7 @@ def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool
         invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
-    waiter = room.enter(owner, invocation_id)
+    waiter = enter(owner, invocation_id)
     try:
         while not (invocation := _read(invocation_id, owner, final=False)).ended:
             if not waiter.wait(give_up - clock.monotonic()):
@@ -181,13 +203,12 @@ def _read(invocation_id: UUID, owner: UUID, *, final: bool) -> Invocation:
     return invocation
 
 
-def changes(invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
+def changes(waiter: Waiter, invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
     """The invocation at each change of status that is seen, the end last; None is a heartbeat, so that something is
     said at once and every `HEARTBEAT_SECONDS`, also to who was woken for nothing.
 
-    `after`: the sequence number a resuming client has seen already.
+    `waiter`: the client's place, left at the end; `after`: the sequence number a resuming client has seen already.
     """
-    waiter = room.enter(invocation.user_id, invocation.id)
     give_up = clock.monotonic() + STREAM_SECONDS
     seen, due = after, clock.monotonic()
     try:

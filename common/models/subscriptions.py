@@ -43,6 +43,9 @@ class Plan(Base):
     currency: Mapped[Word] = mapped_column(server_default="USD")
     rate_limit_per_minute: Mapped[int | None]
     max_concurrency: Mapped[int | None]
+    #: Event streams and long-polls at once, and bytes of input and output that are kept; null: the settings say.
+    max_streams: Mapped[int | None]
+    max_payload_bytes: Mapped[int | None] = mapped_column(BigInteger)
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     position: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[Created]
@@ -54,6 +57,8 @@ class Plan(Base):
         CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
         CheckConstraint("rate_limit_per_minute > 0", name="rate_limit"),
         CheckConstraint("max_concurrency > 0", name="max_concurrency"),
+        CheckConstraint("max_streams > 0", name="max_streams"),
+        CheckConstraint("max_payload_bytes >= 0", name="max_payload_bytes"),
     )
 
 

@@ -22,7 +22,7 @@ from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant, Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
 from common.subscriptions.renewal import renew, renew_due
-from common.subscriptions.terms import PeriodTerms, for_submit, forget_terms, plans_that_allow
+from common.subscriptions.terms import PeriodTerms, for_submit, forget_terms, limits, plans_that_allow
 
 __all__ = [
     "Current",
@@ -33,6 +33,7 @@ __all__ = [
     "forget_terms",
     "grant",
     "granted",
+    "limits",
     "period_bounds",
     "plans",
     "plans_that_allow",

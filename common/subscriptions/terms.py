@@ -30,10 +30,14 @@ class PeriodTerms:
     rate_limit_per_minute: int | None
     monthly_tokens: int | None
     ends_at: datetime
+    #: None: what the settings say.
+    max_streams: int | None = None
+    max_payload_bytes: int | None = None
 
 
 _TERMS = text("""
 select p.id, p.epoch, pl.slug, pl.max_concurrency, pl.rate_limit_per_minute, pl.monthly_tokens, p.ends_at,
+       pl.max_streams, pl.max_payload_bytes,
        p.access_ended_at is null as accessible, p.ends_at > now() as running
   from periods p join plans pl on pl.id = p.plan_id
  where p.user_id = :user and p.closed_at is null
@@ -57,6 +61,14 @@ def for_submit(user_id: UUID) -> PeriodTerms:
     return terms
 
 
+def limits(user_id: UUID) -> PeriodTerms | None:
+    """As `for_submit`, for what is not only for subscribers: None without a subscription."""
+    try:
+        return for_submit(user_id)
+    except SubscriptionRequired:
+        return None
+
+
 def _look_up(user_id: UUID) -> PeriodTerms:
     rows = db.once(_TERMS, {"user": user_id})
     if rows and not rows[0].running:
@@ -74,6 +86,8 @@ def _look_up(user_id: UUID) -> PeriodTerms:
         rate_limit_per_minute=period.rate_limit_per_minute,
         monthly_tokens=period.monthly_tokens,
         ends_at=period.ends_at,
+        max_streams=period.max_streams,
+        max_payload_bytes=period.max_payload_bytes,
     )
 
 

@@ -32,7 +32,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> WaitingRoom:
 
 @pytest.fixture
 def waiter(room: WaitingRoom, made: invocations.Invocation) -> Waiter:
-    return room.enter(made.user_id, made.id)
+    return room.enter(made.user_id, made.id, 1)
 
 
 def test_a_message_that_is_none_does_not_deafen_the_process(room: WaitingRoom, waiter: Waiter) -> None:

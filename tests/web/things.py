@@ -19,7 +19,7 @@ from common import errors
 from common.kit import db, log, redis
 from common.kit.paging import Page
 from common.settings import load
-from web import auth, limits, server
+from web import auth, connections, limits, server
 from web.app import create_app
 from web.auth import Policy
 from web.blueprint import Blueprint, answer, located
@@ -242,4 +242,5 @@ def wide() -> Any:
 
 
 server.BODY_SECONDS = 1.0
+connections.HEAD_SECONDS = 1.0
 app = create_app(load(), [blp])

@@ -37,6 +37,8 @@ class PlanChanges(Body):
     currency = Text(max=3, validate=validate.Regexp(r"[A-Z]{3}\Z"), metadata={"description": "ISO 4217."})
     rate_limit_per_minute = Whole(1, allow_none=True)
     max_concurrency = Whole(1, allow_none=True)
+    max_streams = Whole(1, allow_none=True)
+    max_payload_bytes = Whole(0, 2**53 - 1, allow_none=True)
     is_active = Flag()
     position = Whole()
 

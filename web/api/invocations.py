@@ -248,10 +248,12 @@ def events(invocation_id: UUID) -> Response:
     seconds.
     """
     invocation = invocations.get_within(invocation_id, auth.caller().user_id, 0)
+    waiter = waiting.enter(invocation.user_id, invocation.id)
     response = Response(
-        _stream(invocation, request.headers.get("Last-Event-ID", ""), auth.watch()),
+        _stream(waiter, invocation, request.headers.get("Last-Event-ID", ""), auth.watch()),
         content_type="text/event-stream; charset=utf-8",
     )
+    response.call_on_close(lambda: waiting.room.leave(waiter))
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     return response
 
@@ -425,11 +427,11 @@ def shown(invocation: Invocation) -> Response:
     return response
 
 
-def _stream(invocation: Invocation, after: str, welcome: Callable[[], bool]) -> Iterator[bytes]:
+def _stream(waiter: waiting.Waiter, invocation: Invocation, after: str, welcome: Callable[[], bool]) -> Iterator[bytes]:
     """Events from `after` on, while the caller may come in. Runs when there is no request context any more."""
     resumed = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
     first = resumed is None
-    for change in waiting.changes(invocation, resumed):
+    for change in waiting.changes(waiter, invocation, resumed):
         if not welcome():
             return
         if change is None:

@@ -30,6 +30,18 @@ class PlanOut(Resource):
     currency = Text(required=True)
     rate_limit_per_minute = Whole(required=True, allow_none=True, metadata={"description": "Submits. Null: unlimited."})
     max_concurrency = Whole(required=True, allow_none=True, metadata={"description": "At once. Null: unlimited."})
+    max_streams = Whole(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Event streams and long-polls at once, in a web process. Null: what the operator set."
+        },
+    )
+    max_payload_bytes = Whole(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Bytes of `input` and `output` that are kept. Null: what the operator set."},
+    )
 
 
 class Balance(Resource):
