@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import instance, jobs
+from common import instance, jobs, subscriptions
 from common.kit import crypto, db, failpoints, log, mail, metrics, redis, tracing
 from common.kit.outbound import Door, SystemResolver, own_services
 from common.settings import Settings
@@ -28,6 +28,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     redis.connect(settings.redis_url)
     jobs.configure(settings.broker_url, settings.doorbells_max)
     instance.forget()
+    subscriptions.configure(settings.max_stored_bytes or None)
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
     ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)
     resolve = SystemResolver(settings.outbound_dns)

@@ -179,6 +179,12 @@ class BudgetExhausted(PaymentRequired):
     code = "budget_exhausted"
 
 
+class StorageExhausted(PaymentRequired):
+    """As much input and output is stored as the plan allows."""
+
+    code = "storage_exhausted"
+
+
 class ScopeMissing(Forbidden):
     """The API key does not have the scope that this needs."""
 

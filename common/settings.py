@@ -75,6 +75,7 @@ class Settings:
     max_body_bytes: int
     max_connections_per_address: int
     max_streams: int
+    max_stored_bytes: int
     expose_docs: bool
     expose_metrics: bool
     metrics_port: int | None
@@ -154,6 +155,7 @@ class _Reader:
             max_body_bytes=self.integer("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
             max_connections_per_address=self.integer("MAX_CONNECTIONS_PER_ADDRESS", 1000, 0, 1_000_000),
             max_streams=self.integer("MAX_STREAMS", 200, 1, 100_000),
+            max_stored_bytes=self.integer("MAX_STORED_BYTES", 10 * 1024**3, 0, 2**53 - 1),
             expose_docs=self.boolean("EXPOSE_DOCS", not self.production),
             expose_metrics=self.boolean("EXPOSE_METRICS", not self.production),
             metrics_port=self.integer("METRICS_PORT", 0, 0, 65535) or None,

@@ -105,6 +105,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "retire-usage-months": (3600.0, _retire_usage),
     "drop-payloads": (600.0, _drop_payloads),
     "drop-unused-payloads": (600.0, invocations.drop_unused_payloads),
+    "measure-payloads": (3600.0, invocations.storage.measure),
     "disable-failing-webhooks": (300.0, webhooks.disable_failing),
     "prune-events": (3600.0, webhooks.prune),
     "send-mails": (10.0, lambda: mails.send_due(_State.public_url)),

@@ -16,7 +16,7 @@ The row is the truth. `open` work has a row in `queue`; the statement that ends 
 writes everything else that follows from the end (`sql.py`).
 """
 
-from common.invocations import counting, sweeping
+from common.invocations import counting, storage, sweeping
 from common.invocations.model import COST_EXCEEDED, ENDS, End, Invocation, Order, Submitted, Task
 from common.invocations.reading import (
     event_data,
@@ -79,6 +79,7 @@ __all__ = [
     "retry_later",
     "sending",
     "states",
+    "storage",
     "submit",
     "sweeping",
     "take_over",

@@ -20,7 +20,7 @@ from common.errors import (
     RateLimited,
     ToolUnavailable,
 )
-from common.invocations import sql, storing
+from common.invocations import sql, storage, storing
 from common.invocations.model import Invocation, Order, Submitted
 from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
@@ -42,7 +42,7 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
 
     Raises:
         IdempotencyKeyReused, NotFound, ToolInputRejected, Invalid, SubscriptionRequired, RateLimited,
-        ToolUnavailable, BudgetExhausted: in this order of checks.
+        ToolUnavailable, StorageExhausted, BudgetExhausted: in this order of checks.
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
     """
     fingerprint = _fingerprint(order.body)
@@ -131,6 +131,7 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
         terms = subscriptions.for_submit(caller.user_id)
         purse = account(caller, terms)
         _let_failing_tools_rest(purse, tool.current)
+        storage.refuse_if_full(caller.user_id, terms.max_payload_bytes, order.input)
         hold = _hold(purse, terms, invocation_id, amount, key)
         if isinstance(hold, budgets.SameKey):
             if twin := _await_twin(caller, tool_ref, order, fingerprint):

@@ -228,6 +228,16 @@ class Process(Base):
     __table_args__ = (Index("ix_processes_pulse_at", "pulse_at"),)
 
 
+class StoredPayloads(Base):
+    """What an account's inputs and outputs came to when they were last summed up, in bytes."""
+
+    __tablename__ = "stored_payloads"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    measured_at: Mapped[Instant]
+
+
 class SweepRun(Base):
     """When each periodic piece of work was last done, and how it went: what `doctor` and alerts look at."""
 

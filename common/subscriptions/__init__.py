@@ -22,12 +22,13 @@ from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant, Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
 from common.subscriptions.renewal import renew, renew_due
-from common.subscriptions.terms import PeriodTerms, for_submit, forget_terms, limits, plans_that_allow
+from common.subscriptions.terms import PeriodTerms, configure, for_submit, forget_terms, limits, plans_that_allow
 
 __all__ = [
     "Current",
     "PeriodTerms",
     "cancel",
+    "configure",
     "current",
     "for_submit",
     "forget_terms",

@@ -30,9 +30,9 @@ class PeriodTerms:
     rate_limit_per_minute: int | None
     monthly_tokens: int | None
     ends_at: datetime
+    max_payload_bytes: int | None
     #: None: what the settings say.
-    max_streams: int | None = None
-    max_payload_bytes: int | None = None
+    max_streams: int | None
 
 
 _TERMS = text("""
@@ -42,6 +42,17 @@ select p.id, p.epoch, pl.slug, pl.max_concurrency, pl.rate_limit_per_minute, pl.
   from periods p join plans pl on pl.id = p.plan_id
  where p.user_id = :user and p.closed_at is null
 """)
+
+
+class _Defaults:
+    max_payload_bytes: int | None = None
+
+
+def configure(max_payload_bytes: int | None) -> None:
+    """What holds for plans that do not say how much may be stored (None: unlimited)."""
+    _Defaults.max_payload_bytes = max_payload_bytes
+
+
 _terms: dict[UUID, tuple[float, PeriodTerms]] = {}
 
 
@@ -87,7 +98,7 @@ def _look_up(user_id: UUID) -> PeriodTerms:
         monthly_tokens=period.monthly_tokens,
         ends_at=period.ends_at,
         max_streams=period.max_streams,
-        max_payload_bytes=period.max_payload_bytes,
+        max_payload_bytes=_Defaults.max_payload_bytes if period.max_payload_bytes is None else period.max_payload_bytes,
     )
 
 

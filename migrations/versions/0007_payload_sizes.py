@@ -1,12 +1,11 @@
-"""Invocations know how large their input and output are, and plans how much of both is kept, and how many may wait.
+"""Invocations know how large their input and output are, so that a page is cut before they are read.
 
 Revision ID: 0007
 Revises: 0006
 Create Date: 2026-11-28
 
-Columns without a default: no row is rewritten, and code that does not know them neither reads nor writes them. A size
-that is null is from before, and measured when it is asked for; a limit that is null is what the settings say. The trigger
-lets sizes go with what they measure.
+Columns without a default: no row is rewritten, and code that does not know them neither reads nor writes them. Null: from
+before, measured when it is asked for. The trigger lets them go with what they measure.
 """
 
 from __future__ import annotations
@@ -37,15 +36,9 @@ def upgrade() -> None:
     op.add_column("invocations", sa.Column("input_bytes", sa.Integer(), nullable=True))
     op.add_column("invocations", sa.Column("output_bytes", sa.Integer(), nullable=True))
     op.execute(_FINAL.format(droppable="'input', 'output', 'input_bytes', 'output_bytes'"))
-    op.add_column("plans", sa.Column("max_streams", sa.Integer(), nullable=True))
-    op.add_column("plans", sa.Column("max_payload_bytes", sa.BigInteger(), nullable=True))
-    op.create_check_constraint(op.f("ck_plans_max_streams"), "plans", "max_streams > 0")
-    op.create_check_constraint(op.f("ck_plans_max_payload_bytes"), "plans", "max_payload_bytes >= 0")
 
 
 def downgrade() -> None:
-    op.drop_column("plans", "max_payload_bytes")
-    op.drop_column("plans", "max_streams")
     op.execute(_FINAL.format(droppable="'input', 'output'"))
     op.drop_column("invocations", "output_bytes")
     op.drop_column("invocations", "input_bytes")

@@ -124,6 +124,7 @@ def show(tool: str) -> Any:
     errors.ToolInputRejected,
     errors.UrlRefused,
     errors.BudgetExhausted,
+    errors.StorageExhausted,
     errors.SubscriptionRequired,
     errors.EmailNotVerified,
     errors.RateLimited,

@@ -1,0 +1,65 @@
+"""How much input and output an account has stored, held against its plan.
+
+Summed up for everybody now and then (`measure`), and for one account from there on when it submits; a process remembers
+it for a while, the shorter the less room is left, and adds what it takes in itself. So a quota may be exceeded by what
+other processes take in meanwhile, and outputs of older invocations are seen by the next sum only. What was stored
+before sizes were noted counts nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common.errors import StorageExhausted
+from common.kit import clock, db, jsonb
+
+#: Seconds that a process goes on with what it knows: with room for as much again, and with less.
+LONG: Final = 60.0
+SHORT: Final = 5.0
+REMEMBER_MOST: Final = 10_000
+
+_STORED: Final = text("""
+with s as materialized (select bytes, measured_at from stored_payloads where user_id = :user_id)
+select coalesce((select bytes from s), 0)
+       + coalesce((select sum(coalesce(i.input_bytes, 0) + coalesce(i.output_bytes, 0)) from invocations i
+                    where i.user_id = :user_id
+                      and i.id >= uuid7_floor(coalesce((select measured_at from s), 'epoch'))), 0) as bytes
+""")
+_MEASURE: Final = text("""
+with m as materialized (
+  select user_id, sum(coalesce(input_bytes, 0) + coalesce(output_bytes, 0)) as bytes from invocations
+   where id < uuid7_floor(now()) group by user_id),
+gone as (
+  update stored_payloads s set bytes = 0, measured_at = now()
+   where s.bytes > 0 and not exists (select 1 from m where m.user_id = s.user_id))
+insert into stored_payloads (user_id, bytes, measured_at) select user_id, bytes, now() from m
+on conflict (user_id) do update set bytes = excluded.bytes, measured_at = excluded.measured_at
+""")
+
+_known: dict[UUID, tuple[float, int]] = {}
+
+
+def refuse_if_full(user_id: UUID, most: int | None, value: Any) -> None:
+    """Before `value` is stored too. `most`: bytes; None: unlimited. Raises `StorageExhausted`."""
+    if most is None:
+        return
+    good_until, stored = _known.get(user_id, (0.0, 0))
+    if clock.monotonic() >= good_until:
+        stored = int(db.once(_STORED, {"user_id": user_id})[0].bytes)
+        good_until = clock.monotonic() + (LONG if 2 * stored < most else SHORT)
+    if len(_known) >= REMEMBER_MOST:
+        _known.clear()
+    if stored >= most:
+        _known[user_id] = (good_until, stored)
+        raise StorageExhausted(stored=stored, limit=most)
+    _known[user_id] = (good_until, stored + len(jsonb.dumps(value)))
+
+
+def measure() -> None:
+    """For the beat: sum up everybody's anew."""
+    with db.transaction() as session:
+        db.unhurried(session)
+        session.execute(_MEASURE)

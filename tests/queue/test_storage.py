@@ -1,0 +1,123 @@
+"""A plan's quota of stored input and output: refused beyond it, and what is dropped makes room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from common import invocations, keys, subscriptions
+from common.audit import OPERATOR
+from common.errors import StorageExhausted
+from common.invocations import End, storage
+from common.kit import clock, db
+from common.settings import Settings
+from common.subscriptions import plans
+from tests import factories
+from tests.factories import Customer
+from web.app import create_app
+from worker import sweeps
+
+
+class Passing(clock.Clock):
+    """As much later as it is told to be."""
+
+    later = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later
+
+
+@pytest.fixture
+def time() -> Iterator[Passing]:
+    passing = Passing()
+    before = clock.use(passing)
+    yield passing
+    clock.use(before)
+
+
+def quota(customer: Customer, size: int | None) -> Customer:
+    plans.edit(customer.plan, {"max_payload_bytes": size}, actor=OPERATOR)
+    subscriptions.forget_terms(customer.user_id)
+    return customer
+
+
+@pytest.fixture
+def customer(db: None) -> Customer:
+    return quota(factories.customer(), 100_000)
+
+
+def full(customer: Customer, tool: str) -> bool:
+    try:
+        customer.submit(tool, input="x")
+    except StorageExhausted:
+        return True
+    return False
+
+
+def test_a_submit_beyond_the_quota_is_refused_and_leaves_no_trace(customer: Customer, settings: Settings) -> None:
+    client: FlaskClient = create_app(settings).test_client()
+    tool, headers = factories.tool(input_schema={}).slug, {}
+    headers["X-API-Key"] = keys.create(customer.user_id, "storing", actor=OPERATOR)[1]
+
+    def submit() -> tuple[int, dict[str, object]]:
+        answer = client.post(f"/api/v1/tools/{tool}/invoke", json={"input": "x" * 60_000}, headers=headers)
+        return answer.status_code, answer.json or {}
+
+    assert [submit()[0] for _ in range(2)] == [202, 202]
+    status, problem = submit()
+    assert (status, problem["code"], problem["limit"]) == (402, "storage_exhausted", 100_000)
+    assert problem["stored"] == 120_004
+    held = db.once(text("select count(*) as n from queue"), {})[0].n
+    batch = {"items": [{"tool": tool, "input": 1}]}
+    [item] = client.post("/api/v1/invocations/batch", json=batch, headers=headers).json["data"]  # type: ignore[index]
+    assert (item["status"], item["problem"]["code"]) == (402, "storage_exhausted")
+    assert db.once(text("select count(*) as n from queue"), {})[0].n == held == 2
+
+
+def test_outputs_count_and_other_processes_submits_too(customer: Customer, time: Passing) -> None:
+    tool, me = factories.tool(input_schema={}).slug, replace(factories.worker(), hungry=False)
+    customer.submit(tool, input="x")
+    invocations.end(factories.taken(me), End("succeeded", "y" * 200_000, 1, http_status=200, duration_ms=1), me)
+    time.later += storage.LONG
+    assert full(customer, tool)
+    assert not full(factories.customer(), tool), "without a quota of its own a plan has the settings'"
+
+
+def test_what_is_dropped_makes_room(customer: Customer, time: Passing) -> None:
+    tool = factories.tool(input_schema={}).slug
+    made = customer.submit(tool, input="x" * 150_000)
+    invocations.cancel(customer.caller, made)
+    sweeps.run("measure-payloads")
+    time.later += storage.LONG
+    assert full(customer, tool)
+    db.once(text("update invocations set input = null, input_bytes = null where id = :id returning 1"), {"id": made})
+    sweeps.run("measure-payloads")
+    time.later += storage.SHORT
+    assert not full(customer, tool)
+
+
+def test_what_was_measured_is_not_counted_twice(customer: Customer, time: Passing) -> None:
+    tool = factories.tool(input_schema={}).slug
+    quota(customer, 200_000)
+    customer.submit(tool, input="x" * 60_000)
+    sweeps.run("measure-payloads")
+    sweeps.run("measure-payloads")
+    customer.submit(tool, input="x" * 60_000)
+    time.later += storage.LONG
+    assert not full(customer, tool)
+    assert int(db.once(storage._STORED, {"user_id": customer.user_id})[0].bytes) < 120_100
+
+
+def test_no_quota(customer: Customer) -> None:
+    subscriptions.configure(None)
+    quota(customer, None)
+    tool = factories.tool(input_schema={}).slug
+    assert not full(customer, tool)
+    subscriptions.configure(1)
+    quota(customer, None)
+    assert full(customer, tool), "the setting holds where the plan says nothing"
+    subscriptions.configure(None)
