@@ -1,7 +1,7 @@
 """Plans say how many clients may wait, and how much input and output is stored.
 
-Revision ID: 0008
-Revises: 0007
+Revision ID: 0010
+Revises: 0009
 Create Date: 2026-11-28
 
 Columns without a default, and a table of its own: no row is rewritten, and code that does not know them neither reads nor
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
