@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from common.kit import db
+from common.kit import db, jsonb
 from common.kit.paging import Page, Window
 from common.models.accounts import AuditEntry
 
@@ -45,7 +45,9 @@ def record(
     """
     values = {"actor_id": actor.id, "actor_kind": actor.kind, "request_id": actor.request_id, "ip": actor.ip}
     values |= {"action": action, "target_type": target_type, "target_id": str(target_id)}
-    session.execute(insert(AuditEntry).values(**values, before=before, after=after))
+    told = {"before": before, "after": after}
+    as_sent = {name: value for name, value in told.items() if jsonb.as_sent(value) is not None}
+    session.execute(insert(AuditEntry).values(**values, **told, as_sent=as_sent or None))
 
 
 def entries(

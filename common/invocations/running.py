@@ -158,6 +158,7 @@ def _ending(invocation_id: UUID, end_: End) -> dict[str, Any]:
         "event_id": uuid7(),
         "status": end_.status,
         "output": None if end_.status != "succeeded" else jsonb.dumps(end_.output),
+        "output_as_sent": None if end_.status != "succeeded" else jsonb.as_sent(end_.output),
         "error_code": end_.error_code,
         "error_detail": end_.error_detail,
         "operator_detail": end_.operator_detail,

@@ -50,11 +50,12 @@ k as (
   select :user_id, cast(:key as text), :request_hash, :id from p where cast(:key as text) is not null),
 f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
-                           metadata, webhook_url, webhook_events, held, request_id, traceparent, expires_at)
+                           input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
+                           traceparent, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
-         octet_length(cast(:input as text)), cast(:metadata as jsonb), cast(:webhook_url as text),
-         cast(:webhook_events as text[]), :held, :request_id, cast(:traceparent as text),
-         now() + make_interval(secs => :expires_in)
+         octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
+         cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
+         :request_id, cast(:traceparent as text), now() + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
@@ -119,7 +120,8 @@ returning 1"""
 _TASK_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as next_period_id,
        t.tool_id as next_tool_id, t.tool_version_id as next_tool_version_id, t.held as next_held,
        t.attempts as next_attempts, t.losses as next_losses, t.token as next_token,
-       cast(ti.input as text) as next_input, ti.request_id as next_request_id, ti.traceparent as next_traceparent,
+       coalesce(cast(ti.input_as_sent as text), cast(ti.input as text)) as next_input,
+       ti.request_id as next_request_id, ti.traceparent as next_traceparent,
        extract(epoch from t.expires_at - now()) as next_seconds_left,
        case when t.rank > (select last_value from vt) then setval('vt', t.rank) end as vt"""
 
@@ -174,6 +176,7 @@ f as (
      set status = o.status,
          output = case when o.status = 'succeeded' then cast(:output as jsonb) end,
          output_bytes = case when o.status = 'succeeded' then octet_length(cast(:output as text)) end,
+         output_as_sent = case when o.status = 'succeeded' then cast(:output_as_sent as json) end,
          error_code = case when o.status = 'failed' then cast(:error_code as text) end,
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
          charged = least(cast(:cost as bigint), o.held),
@@ -333,8 +336,10 @@ def view(payloads: str) -> str:
     """Invocations as they are shown; input and output are read where the condition `payloads` holds."""
     return f"""
 select i.id, i.user_id, i.status as stored, q.token is not null as running, i.tool_id, tl.slug, tl.name, tv.version,
-       case when {payloads} then i.input end as input, case when {payloads} then i.output end as output,
-       {payloads} as payloads, {PAYLOAD_BYTES} as payload_bytes, i.error_code, i.error_detail, i.metadata,
+       case when {payloads} then coalesce(i.input_as_sent, cast(i.input as json)) end as input,
+       case when {payloads} then coalesce(i.output_as_sent, cast(i.output as json)) end as output,
+       {payloads} as payloads, {PAYLOAD_BYTES} as payload_bytes, i.error_code, i.error_detail,
+       coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata,
        coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
        coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at

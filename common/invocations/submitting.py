@@ -193,7 +193,9 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "traceparent": tracing.traceparent(),
         "expires_in": order.expires_in,
         "input": jsonb.dumps(order.input),
+        "input_as_sent": jsonb.as_sent(order.input),
         "metadata": jsonb.dumps(order.metadata),
+        "metadata_as_sent": jsonb.as_sent(order.metadata),
         "webhook_url": order.webhook_url,
         "webhook_events": None if order.webhook_events is None else list(order.webhook_events),
     }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -109,7 +108,7 @@ def _finish(directory: Path) -> None:
     planned = json.loads(plan.read_text())
     for name in planned["made"]:
         with suppress(FileNotFoundError):  # done already
-            os.replace(directory / f"{name}.new", directory / name)
+            (directory / f"{name}.new").replace(directory / name)
     for name in planned["gone"]:
         (directory / name).unlink(missing_ok=True)
     plan.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, func, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.base import Base, Created, Id, Instant, Json, Word, one_of
@@ -249,6 +249,8 @@ class AuditEntry(Base):
     target_id: Mapped[Word]
     before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    #: `before` and `after`, where `jsonb` would reorder or respell them.
+    as_sent: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     request_id: Mapped[Word | None]
     ip: Mapped[Word | None]
 
@@ -257,6 +259,14 @@ class AuditEntry(Base):
         Index("ix_audit_log_target", "target_type", "target_id", "id"),
         Index("ix_audit_log_actor_id", "actor_id", "id"),
     )
+
+    @property
+    def shown_before(self) -> dict[str, Any] | None:
+        return (self.as_sent or {}).get("before", self.before)
+
+    @property
+    def shown_after(self) -> dict[str, Any] | None:
+        return (self.as_sent or {}).get("after", self.after)
 
 
 #: What metadata cannot say; for the migration and for tests that build the tables from metadata.

@@ -22,7 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tokens, Word, one_of
@@ -67,6 +67,10 @@ class Invocation(Base):
     #: As text, in bytes. Null: not there, or from before this was noted.
     input_bytes: Mapped[int | None]
     output_bytes: Mapped[int | None]
+    #: The same as text, where `jsonb` would reorder keys or respell numbers; dropped with them.
+    input_as_sent: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    output_as_sent: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    metadata_as_sent: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
     metadata_: Mapped[Json] = mapped_column("metadata", server_default=text("'{}'"))
@@ -255,11 +259,20 @@ class SweepRun(Base):
 #: An end is an end: afterwards only the payloads may be dropped (retention), and nothing is ever deleted.
 ENDED_IS_FINAL_UP = """
 create function invocations_ended_is_final() returns trigger language plpgsql as $$
+declare
+  payloads constant text[] := array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
 begin
+  if tg_op = 'UPDATE' and new.input is null then
+    new.input_as_sent := null;
+  end if;
+  if tg_op = 'UPDATE' and new.output is null then
+    new.output_as_sent := null;
+  end if;
   if tg_op = 'DELETE' or new.input is not null and new.input is distinct from old.input
      or new.output is not null and new.output is distinct from old.output
-     or to_jsonb(new) - array['input', 'output', 'input_bytes', 'output_bytes']
-        <> to_jsonb(old) - array['input', 'output', 'input_bytes', 'output_bytes'] then
+     or new.input_as_sent is not null and new.input_as_sent::text is distinct from old.input_as_sent::text
+     or new.output_as_sent is not null and new.output_as_sent::text is distinct from old.output_as_sent::text
+     or to_jsonb(new) - payloads <> to_jsonb(old) - payloads then
     raise exception 'invocation % has ended: it never changes', old.id
       using errcode = 'integrity_constraint_violation', constraint = 'invocations_ended_is_final';
   end if;

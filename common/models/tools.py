@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tokens, Word, one_of
@@ -63,6 +63,8 @@ class ToolVersion(Base):
     max_attempts: Mapped[int] = mapped_column(SmallInteger)
     idempotent: Mapped[bool]
     created_at: Mapped[Created]
+    #: Of schemas and example, those that `jsonb` would reorder or respell, by their names.
+    as_sent: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     __table_args__ = (
         UniqueConstraint("tool_id", "version"),
@@ -75,6 +77,10 @@ class ToolVersion(Base):
         CheckConstraint("max_attempts between 1 and 10", name="max_attempts"),
         CheckConstraint("version >= 1", name="version"),
     )
+
+    def sent(self, name: str) -> Any:
+        """A column as it was sent."""
+        return (self.as_sent or {}).get(name, getattr(self, name))
 
 
 #: A version that was accepted with may be running now: it is never rewritten. (Its secret may be re-sealed.)

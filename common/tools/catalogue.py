@@ -239,9 +239,9 @@ def _frozen(slug: str, row: ToolVersion) -> Version:
         idempotent=row.idempotent,
         result_pointer=row.result_pointer,
         price=Price(row.base_tokens, row.per_unit, row.max_tokens),
-        input_schema=row.input_schema,
-        output_schema=row.output_schema,
-        example_input=row.example_input,
+        input_schema=row.sent("input_schema"),
+        output_schema=row.sent("output_schema"),
+        example_input=row.sent("example_input"),
     )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from common import audit, breakers
 from common.audit import Actor
 from common.errors import Conflict, FieldError, Invalid, NotFound, SlugTaken
-from common.kit import crypto, db
+from common.kit import crypto, db, jsonb
 from common.kit.clock import uuid7
 from common.kit.outbound import Refused, check_headers
 from common.models.tools import ADAPTERS, METHODS, Tool, ToolVersion
@@ -56,6 +56,8 @@ SAME = (
     "max_attempts",
     "idempotent",
 )
+#: JSON of their own making.
+DOCUMENTS = ("input_schema", "output_schema", "example_input")
 #: The fields of `auth` that may be shown, by its type; the secret beside them is sealed.
 SHOWN = {"none": (), "bearer": (), "header": ("header_name",), "basic": ("username",)}
 MAX_SCHEMA_CHARS = 200_000
@@ -252,8 +254,15 @@ def _keeps_secret(current: ToolVersion, changes: Mapping[str, Any]) -> bool:
 def _difference(before: Draft, after: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the audit log tells of a change."""
     was, is_now = shown(before), shown(after)
-    changed = [name for name in is_now if was[name] != is_now[name]]
+    changed = [name for name in is_now if not _alike(name, was, is_now)]
     return {name: was[name] for name in changed}, {name: is_now[name] for name in changed}
+
+
+def _alike(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether a field says the same; in documents the order of keys and the kind of numbers say something too."""
+    if name in DOCUMENTS:
+        return jsonb.dumps(one[name]) == jsonb.dumps(other[name])
+    return bool(one[name] == other[name])
 
 
 def archive(actor: Actor, tool_id: UUID) -> None:
@@ -288,7 +297,7 @@ def load(actor: Actor, entries: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
         if found is None:
             create(actor, draft)
             created += 1
-        elif found[0].archived_at is None and shown(draft_of(*found)) != shown(draft):
+        elif found[0].archived_at is None and _difference(draft_of(*found), draft)[1]:
             change(actor, found[0].id, dict(entry))
             changed += 1
     return created, changed
@@ -309,7 +318,7 @@ def draft_of(tool: Tool, row: ToolVersion) -> Draft:
         category=tool.category,
         is_active=tool.is_active,
         price=price,
-        **{name: getattr(row, name) for name in SAME},
+        **{name: row.sent(name) for name in SAME},
     )
 
 
@@ -324,7 +333,9 @@ def _sealed(tool_id: UUID, draft: Draft) -> str | None:
 
 
 def _version(session: Session, tool: Tool, draft: Draft, sealed: str | None) -> ToolVersion:
-    made = ToolVersion(tool_id=tool.id, version=tool.version, auth_secret=sealed, **draft.version_fields())
+    columns = draft.version_fields()
+    as_sent = {name: columns[name] for name in DOCUMENTS if jsonb.as_sent(columns[name]) is not None}
+    made = ToolVersion(tool_id=tool.id, version=tool.version, auth_secret=sealed, as_sent=as_sent or None, **columns)
     session.add(made)
     session.flush()
     return made

@@ -1,4 +1,4 @@
-"""Why a regular expression of a JSON Schema cannot be used: patterns run in linear time, which rules some features out."""
+"""Why a pattern of a JSON Schema cannot be used: patterns run in linear time, which rules some features out."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_a_fold_that_is_killed_is_finished_by_whoever_comes_next(
     class Killed(BaseException):
         pass
 
-    def change(name: str) -> None:
+    def change(name: str, patched: pytest.MonkeyPatch) -> None:
         real = getattr(os, name)
 
         def doing(*words: object, **options: object) -> object:
@@ -83,11 +83,11 @@ def test_a_fold_that_is_killed_is_finished_by_whoever_comes_next(
                 raise Killed
             return real(*words, **options)
 
-        monkeypatch.setattr(os, name, doing)
+        patched.setattr(os, name, doing)
 
-    with monkeypatch.context() as monkeypatch:
+    with monkeypatch.context() as patched:
         for name in ("replace", "unlink", "rename"):
-            change(name)
+            change(name, patched)
         with pytest.raises(Killed):
             metric_files.fold(tmp_path)
     assert sums(tmp_path)[:2] == (40, 40)

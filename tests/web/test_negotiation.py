@@ -14,7 +14,7 @@ from common import invocations
 from tests import factories
 from tests.factories import GOOD
 from tests.web.conftest import Service, serving
-from tests.web.test_bad_inputs_product import API, Caller
+from tests.web.test_bad_inputs_product import Caller
 
 NDJSON = "application/x-ndjson; charset=utf-8"
 CSV = "text/csv; charset=utf-8"
@@ -67,7 +67,7 @@ def test_what_is_not_wanted_is_not_sent(caller: Caller, accept: str) -> None:
     ("path", "accept", "sent"),
     [
         ("/health", "application/json; charset=utf-8", "application/json"),
-        ("/metrics", "application/openmetrics-text; version=1.0.0; q=0.5, text/plain; version=0.0.4; q=0.3", "text/plain"),
+        ("/metrics", "application/openmetrics-text; version=1.0.0, text/plain; version=0.0.4; q=0.3", "text/plain"),
         ("/docs", "text/html; charset=utf-8", "text/html"),
         ("/api/v1/openapi.json", "application/json; charset=utf-8", "application/json"),
     ],

@@ -31,8 +31,8 @@ class AuditEntryOut(Resource):
     action = Text(required=True)
     target_type = Text(required=True)
     target_id = Text(required=True)
-    before = JsonObject(required=True, allow_none=True)
-    after = JsonObject(required=True, allow_none=True)
+    before = JsonObject(required=True, allow_none=True, attribute="shown_before")
+    after = JsonObject(required=True, allow_none=True, attribute="shown_after")
     request_id = Text(required=True, allow_none=True)
     ip = Text(required=True, allow_none=True)
 

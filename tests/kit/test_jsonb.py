@@ -1,0 +1,47 @@
+"""What `jsonb` keeps as it is, and what has to be kept beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from common.kit import jsonb
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('aäb/"', max_size=3), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.fixture(scope="module")
+def server(database_url: str) -> Iterator[psycopg.Connection[tuple[str]]]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@given(value=values)
+@example(value={"b": 1, "a": 2})
+@example(value={"a": 1, "bb": 2, "ä": 3})
+@example(value=[-0.0, 1e16, 1e22, 1e-7, 1.0, 5e-324, 1.7976931348623157e308])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_is_read_is_what_was_sent(server: psycopg.Connection[tuple[str]], value: Any) -> None:
+    query = "select coalesce(cast(%s as json)::text, cast(%s as jsonb)::text)"
+    row = server.execute(query, (jsonb.as_sent(value), jsonb.dumps(value))).fetchone()
+    assert row
+    assert json.dumps(json.loads(row[0])) == json.dumps(value)
+
+
+@pytest.mark.parametrize("value", [None, {}, [], "text", 1, 1.5, {"a": 1, "b": [1.0, 2], "cc": {"ddd": {}}}])
+def test_what_is_kept_is_not_stored_twice(value: Any) -> None:
+    assert jsonb.as_sent(value) is None
