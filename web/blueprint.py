@@ -152,6 +152,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 return view(*args, **kwargs)
 
+            wrapper.takes_headers = {*getattr(view, "takes_headers", ()), *names}  # type: ignore[attr-defined]
             _note(wrapper, "contract").setdefault("headers", []).extend(names)
             return wrapper
 
@@ -216,7 +217,10 @@ def _query_reader(schema: ma.Schema) -> Callable[[], Any]:
 
 def _refuse_surplus() -> None:
     """A view that declares no query or no body takes none: what nobody reads is refused, not ignored."""
-    takes = getattr(current_app.view_functions[request.endpoint or ""], "takes", ())
+    view = current_app.view_functions[request.endpoint or ""]
+    if "Idempotency-Key" in request.headers and "Idempotency-Key" not in getattr(view, "takes_headers", ()):
+        raise errors.InvalidHeader("Idempotency-Key is not supported here: the request could be done twice.")
+    takes = getattr(view, "takes", ())
     if "query" not in takes and request.query_string:
         _refuse_unknown(body.read_query(request), "query")
     if "json" not in takes and request.method in _WITH_BODY:

@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from common import accounts, breakers, budgets, instance, invocations, jobs, mails, subscriptions, usage, webhooks
+from common import (
+    accounts,
+    breakers,
+    budgets,
+    idempotency,
+    instance,
+    invocations,
+    jobs,
+    mails,
+    subscriptions,
+    usage,
+    webhooks,
+)
 from common.kit import clock, db, log, metrics, redis
 from common.settings import Settings
 
@@ -100,7 +112,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "free-orphaned-holds": (15.0, budgets.free_orphans),
     "tell-of-thresholds": (60.0, invocations.sweeping.tell_of_thresholds),
     "renew-periods": (60.0, subscriptions.renew_due),
-    "forget-old-keys": (60.0, invocations.sweeping.forget_old_keys),
+    "forget-old-keys": (60.0, lambda: invocations.sweeping.forget_old_keys() + idempotency.forget_old()),
     "add-usage-months": (3600.0, usage.add_months),
     "retire-usage-months": (3600.0, _retire_usage),
     "drop-payloads": (600.0, _drop_payloads),

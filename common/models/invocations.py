@@ -215,6 +215,23 @@ class IdempotencyKey(Base):
     )
 
 
+class IdempotentRequest(Base):
+    """What a request under a key has made, where that is no invocation; 24 hours long."""
+
+    __tablename__ = "idempotent_requests"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    request_hash: Mapped[Word]
+    made: Mapped[UUID]
+    created_at: Mapped[Created]
+
+    __table_args__ = (
+        CheckConstraint("length(key) between 1 and 255", name="key"),
+        Index("ix_idempotent_requests_created_at", "created_at"),
+    )
+
+
 class Process(Base):
     """A worker process and its pulse: who stops beating has lost its work (in two steps: suspect, then dead)."""
 
@@ -260,7 +277,8 @@ class SweepRun(Base):
 ENDED_IS_FINAL_UP = """
 create function invocations_ended_is_final() returns trigger language plpgsql as $$
 declare
-  payloads constant text[] := array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
+  payloads constant text[] :=
+    array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
 begin
   if tg_op = 'UPDATE' and new.input is null then
     new.input_as_sent := null;

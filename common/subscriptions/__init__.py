@@ -14,10 +14,11 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from common import audit, budgets
+from common import audit, budgets, idempotency
 from common.audit import Actor
 from common.errors import Conflict, NotFound
 from common.kit import db
+from common.kit.clock import uuid7
 from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant, Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
@@ -185,23 +186,29 @@ def cancel(user_id: UUID, *, at_period_end: bool = True) -> Current:
 # -- grants by hand --------------------------------------------------------------------------------------------------
 
 
-def grant(user_id: UUID, tokens: int, *, reason: str, actor: Actor) -> Grant:
+def grant(
+    user_id: UUID, tokens: int, *, reason: str, actor: Actor, request: idempotency.Request | None = None
+) -> tuple[Grant, bool]:
     """An admin adds tokens to the account's running period, or takes some back that are neither charged nor held.
 
-    Raises `Conflict`: there is no running period, too little is available, or it would be too much in all.
+    Returns the grant, and whether an earlier `request` under the same key has made it. Raises `IdempotencyKeyReused`,
+    and `Conflict`: there is no running period, too little is available, or it would be too much in all.
     """
+    grant_id = uuid7()
     with db.transaction() as session:
+        if earlier := idempotency.claim(session, request, grant_id):
+            return session.get_one(Grant, earlier), True
         now = periods.lock(session, user_id)
         _, period = renewal.up_to_date(session, user_id, now)
         if period is None:
             raise Conflict("The account has no running period to grant tokens in.")
         before = _require_room(session, period, tokens)
         granted = (None, None) if before.unlimited else (before.granted, before.granted + tokens)
-        added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id)
+        added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id, id_=grant_id)
         after = {"granted": granted[1], "tokens": tokens, "reason": reason}
         audit.record(session, actor, "user.grant", "user", user_id, before={"granted": granted[0]}, after=after)
     budgets.tell(user_id, period.id)
-    return added
+    return added, False
 
 
 def granted(user_id: UUID, grant_id: UUID) -> Grant:

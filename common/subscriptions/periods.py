@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from common.kit.clock import uuid7
 from common.models.subscriptions import Grant, Period, Plan, Subscription
 from common.subscriptions import months, plans
 
@@ -97,11 +98,24 @@ def raise_to(session: Session, period: Period, plan: Plan) -> bool:
 
 
 def add_grant(
-    session: Session, period: Period, kind: str, tokens: int, *, reason: str, actor_id: UUID | None = None
+    session: Session,
+    period: Period,
+    kind: str,
+    tokens: int,
+    *,
+    reason: str,
+    actor_id: UUID | None = None,
+    id_: UUID | None = None,
 ) -> Grant:
     """Append a grant. The caller tells the gate after the commit (`budgets.tell`)."""
     grant = Grant(
-        period_id=period.id, user_id=period.user_id, kind=kind, tokens=tokens, reason=reason, actor_id=actor_id
+        id=id_ or uuid7(),
+        period_id=period.id,
+        user_id=period.user_id,
+        kind=kind,
+        tokens=tokens,
+        reason=reason,
+        actor_id=actor_id,
     )
     session.add(grant)
     session.flush()

@@ -30,7 +30,8 @@ COLUMNS = (
 ENDED_IS_FINAL = """
 create or replace function invocations_ended_is_final() returns trigger language plpgsql as $$
 declare
-  payloads constant text[] := array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
+  payloads constant text[] :=
+    array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
 begin
   if tg_op = 'UPDATE' and new.input is null then
     new.input_as_sent := null;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
 from dev.platform import Platform
 from tests.admin.conftest import Admin
@@ -123,3 +125,79 @@ def test_what_is_held_cannot_be_taken_back(hub: Platform, admin: Admin, client: 
     assert admin.data("GET", "/admin/invocations", params={"user": admin.id}) == []
     client.cancel(job["id"])
     assert client.ended(job["id"])["status"] == "canceled"
+
+
+def test_a_grant_asked_for_twice_under_one_key_is_one(admin: Admin, client: Client) -> None:
+    who, before = client.data("GET", "/users/me")["id"], client.tokens()["granted"]
+    path, body = f"/admin/users/{who}/grants", {"tokens": 500, "reason": "for the trouble"}
+    key = {"Idempotency-Key": '"grant-1"'}
+    first = admin.call("POST", path, 201, json=body, headers=key)
+    assert "Idempotent-Replayed" not in first.headers
+    again = admin.call("POST", path, 201, json=dict(reversed(body.items())), headers={"Idempotency-Key": "grant-1"})
+    assert (again.json(), again.headers["Location"]) == (first.json(), first.headers["Location"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert client.tokens()["granted"] == before + 500
+    assert len(admin.done_to(who, action="user.grant")) == 1
+
+    for other in ({**body, "tokens": 501}, {**body, "reason": "another"}):
+        refused = admin.call("POST", path, 422, json=other, headers=key).json()
+        assert refused["code"] == "idempotency_key_reused"
+    admin_id = admin.data("GET", "/users/me")["id"]
+    admin.call("POST", "/subscriptions/subscribe", 201, json={"plan": "free"})
+    admin.call("POST", f"/admin/users/{admin_id}/grants", 422, json=body, headers=key)
+    admin.call("POST", path, 201, json=body, headers={"Idempotency-Key": "grant-2"})
+    admin.call("POST", path, 201, json=body)
+    assert client.tokens()["granted"] == before + 1500
+
+
+def test_a_refused_grant_leaves_its_key_free(admin: Admin, client: Client) -> None:
+    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "later"}
+    path, body = f"/admin/users/{who}/grants", {"tokens": -10_001, "reason": "too much"}
+    admin.call("POST", path, 409, json=body, headers=key)
+    admin.call("POST", path, 201, json={**body, "tokens": -1}, headers=key)
+    assert client.tokens()["granted"] == 9_999
+
+
+def test_racing_grants_under_one_key_are_one(admin: Admin, client: Client) -> None:
+    who = client.data("GET", "/users/me")["id"]
+    body, key = {"tokens": 7, "reason": "a race"}, {"Idempotency-Key": "race"}
+    token = admin.http.headers["Authorization"]
+
+    def ask(_: int) -> tuple[int, str]:
+        made = requests.post(
+            f"{admin.api}/admin/users/{who}/grants", json=body, headers={**key, "Authorization": token}, timeout=60
+        )
+        return made.status_code, made.json()["data"]["id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, range(8)))
+    assert len(answers) == 1
+    assert client.tokens()["granted"] == 10_007
+
+
+def test_a_key_of_a_submit_is_not_one_of_a_grant(admin: Admin, client: Client, offer: Callable[..., str]) -> None:
+    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "both"}
+    admin.call("POST", "/subscriptions/subscribe", 201, json={"plan": "free"})
+    admin.invoke(offer(), {"text": "x"}, headers=key)
+    body = {"tokens": 5, "reason": "-"}
+    assert admin.call("POST", f"/admin/users/{who}/grants", 422, json=body, headers=key).json()["code"] == (
+        "idempotency_key_reused"
+    )
+
+
+def test_where_a_key_would_be_ignored_it_is_refused(admin: Admin, client: Client) -> None:
+    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "x"}
+    for method, path, body in (
+        ("GET", "/users/me", None),
+        ("PATCH", f"/admin/users/{who}", {"is_active": True}),
+        ("POST", "/users/me/api-keys", {"name": "k"}),
+        ("POST", "/webhooks", {"url": "https://203.0.113.9/"}),
+        ("POST", "/invocations/batch", {"items": [{"tool": "x", "input": 1}]}),
+        ("DELETE", f"/admin/tools/{who}", None),
+    ):
+        refused = admin.call(method, path, 400, json=body, headers=key).json()
+        assert refused["code"] == "invalid_header", path
+    for wrong in ("", "x" * 256, "ü".encode().decode("latin-1")):
+        admin.call("POST", f"/admin/users/{who}/grants", 400, json={"tokens": 1, "reason": "-"},
+                   headers={"Idempotency-Key": wrong})  # fmt: skip
+    assert client.tokens()["granted"] == 10_000

@@ -13,7 +13,7 @@ from common.kit.paging import Page
 from common.models.accounts import ROLES
 from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant
-from web import auth
+from web import auth, repeats
 from web.api.auth import User
 from web.blueprint import Blueprint, located
 from web.pagination import ListQuery
@@ -93,14 +93,19 @@ def edit(body: dict[str, Any], user_id: UUID) -> Any:
 
 @blp.post("/<uuid:user_id>/grants")
 @auth.admin
+@blp.headers("Idempotency-Key")
 @blp.arguments(GrantIn)
-@blp.response(201, GrantOut, headers=["Location"])
-@blp.raises(errors.Conflict)
+@blp.response(201, GrantOut, headers=["Location", "Idempotent-Replayed"])
+@blp.raises(errors.Conflict, errors.IdempotencyKeyReused)
 def grant(body: dict[str, Any], user_id: UUID) -> Any:
-    """Grant tokens in the running period, or take some back that are neither charged nor held"""
+    """Grant tokens in the running period, or take some back that are neither charged nor held
+
+    Repeated under the same `Idempotency-Key` within 24 hours it is the first grant again.
+    """
     accounts.get(user_id)
-    added = subscriptions.grant(user_id, **body, actor=auth.actor())
-    return added, located(".show_grant", user_id=user_id, grant_id=added.id)
+    added, repeated = subscriptions.grant(user_id, **body, actor=auth.actor(), request=repeats.this(body))
+    headers = located(".show_grant", user_id=user_id, grant_id=added.id)
+    return added, 201, {**headers, **(repeats.REPLAYED if repeated else {})}
 
 
 @blp.get("/<uuid:user_id>/grants/<uuid:grant_id>")

@@ -16,7 +16,7 @@ from common.invocations import Invocation, Order, Submitted
 from common.kit import db, jsonb, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page
 from common.models.webhooks import INVOCATION_FILTERS
-from web import auth, limits, problems, turns, waiting
+from web import auth, limits, problems, repeats, turns, waiting
 from web.blueprint import Blueprint, answer, located
 from web.pagination import ListQuery
 from web.schemas import (
@@ -43,7 +43,6 @@ MAX_WAIT = 60
 DEFAULT_EXPIRY = 86_400
 MAX_EXPIRY = 604_800
 MAX_BATCH = 100
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
 
@@ -279,7 +278,7 @@ def batch(body: dict[str, Any]) -> Response:
 def submit(tool: str, body: dict[str, Any]) -> Response:
     """Accept an invocation and answer 202, or 200 when it ended within `Prefer: wait` (or had ended before)."""
     _require_verified()
-    order = _order(body, _idempotency_key())
+    order = _order(body, repeats.key())
     submitted = _submitted(tool, order)
     seconds = _preferred_wait()
     invocation = submitted.invocation
@@ -372,19 +371,6 @@ def _replayed(invocation_id: UUID) -> Invocation:
 def _refused(error: errors.PlatformError) -> dict[str, Any]:
     problem = problems.as_dict(error)
     return {"status": problem["status"], "problem": problem}
-
-
-def _idempotency_key() -> str | None:
-    """RFC 8941 string or bare, the same either way; 1–255 printable ASCII. Raises `InvalidHeader`."""
-    values = request.headers.getlist("Idempotency-Key")
-    if not values:
-        return None
-    key = values[0].strip()
-    if len(key) > 1 and key[0] == key[-1] == '"':
-        key = key[1:-1]
-    if len(values) > 1 or not key.strip() or not _KEY.fullmatch(key):
-        raise errors.InvalidHeader("Idempotency-Key must be 1 to 255 printable ASCII characters, given once.")
-    return key
 
 
 def _preferred_wait() -> int | None:
