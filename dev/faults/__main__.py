@@ -35,7 +35,7 @@ def main() -> int:
     seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1_000_000)
     if arguments.what == "suite":
         passed, said = run.tests(list(SHOWN), _tell)
-        report.write(PAGE, [], said)
+        report.write(PAGE, [], said, _known())
         return 0 if passed else 1
     print(f"seed {seed}", flush=True)
     with _world(seed, arguments.keep) as (world, has_disks):
@@ -98,7 +98,7 @@ def _faults(world: World, has_disks: bool, wanted: set[str], arguments: argparse
     secret = soak.secrets_in_logs(world)
     suite_passed, suite = run.tests(shown, _tell)
     if not wanted or arguments.write:
-        report.write(PAGE, results, suite if len(shown) == len(SHOWN) else None)
+        report.write(PAGE, results, suite if len(shown) == len(SHOWN) else None, _known())
     if (not wanted and part == 1) or arguments.draw:
         report.draw(PICTURE, world.history.accepted, _ends(world), world.spans)
     failed = [result for result in results if not result.passed]
@@ -108,6 +108,10 @@ def _faults(world: World, has_disks: bool, wanted: set[str], arguments: argparse
     if secret:
         print(f"I25 secrets in the logs: {secret}", flush=True)
     return 1 if failed or secret or not suite_passed else 0
+
+
+def _known() -> set[str]:
+    return {report.named(row.ids, row.title) for row in ROWS}
 
 
 def _missing(row: Row, has_disks: bool) -> str:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -22,10 +22,10 @@ BIN = 5.0
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1200, 300, 45, 40, 60
 
 
-def write(page: Path, results: Sequence[Result], suite: str | None) -> None:
+def write(page: Path, results: Sequence[Result], suite: str | None, known: Collection[str]) -> None:
     """Put these rows into the page's figures (a JSON file beside it), and the table of all figures into the page.
 
-    `suite`: the last line of the tests that show the rest, None when they were not all run.
+    `known`: the rows that there are; figures of others, which were renamed or removed, go. `suite`: the last line of the tests that show the rest, None when they were not all run.
     """
     figures = page.with_suffix(".json")
     with page.open("rb") as alone:  # other parts of the matrix may be writing theirs
@@ -33,7 +33,7 @@ def write(page: Path, results: Sequence[Result], suite: str | None) -> None:
         kept: dict[str, Any] = {"rows": {}, "suite": ""}
         if figures.exists():
             kept = json.loads(figures.read_text(encoding="utf-8"))
-        kept["rows"] |= _together(results)
+        kept["rows"] = {key: row for key, row in kept["rows"].items() if key in known} | _together(results)
         kept["suite"] = suite if suite is not None else kept["suite"]
         figures.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
@@ -42,11 +42,16 @@ def write(page: Path, results: Sequence[Result], suite: str | None) -> None:
         page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
+def named(ids: Sequence[str], title: str) -> str:
+    """What a row's figures are kept under."""
+    return f"{' '.join(ids)}: {title}"
+
+
 def _together(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     """One figure for each row, however often it was run: sums, the longest wait, everything that was wrong."""
     rows: dict[str, dict[str, Any]] = {}
     for result in results:
-        key = f"{' '.join(result.ids)}: {result.title}"
+        key = named(result.ids, result.title)
         once = {**asdict(result), "on": time.strftime("%Y-%m-%d"), "passed": result.passed, "times": 1}
         rows[key] = _added(rows[key], once) if key in rows else once
     return rows
