@@ -1,7 +1,7 @@
 """JSON as it was sent, beside what `jsonb` makes of it.
 
-Revision ID: 0008
-Revises: 0007
+Revision ID: 0011
+Revises: 0010
 Create Date: 2026-11-28
 
 Columns without a default: no row is rewritten. They are filled only where `jsonb` reorders keys or respells numbers, and
@@ -15,8 +15,8 @@ from alembic import op
 from sqlalchemy import Column
 from sqlalchemy.dialects import postgresql
 
-revision = "0008"
-down_revision = "0007"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
