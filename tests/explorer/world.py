@@ -14,6 +14,7 @@ from psycopg import sql
 
 from common import accounts, addresses, budgets, invocations
 from common.adapters import ToolResult
+from common.adapters.exchange import Reply
 from common.audit import Actor as Admin
 from common.errors import PlatformError
 from common.invocations import Task
@@ -70,11 +71,11 @@ class World:
     seen: Seen = field(default_factory=Seen)
     memory: dict[str, Any] = field(default_factory=dict)
 
-    def call_tool(self, ids: Any, version: Version) -> ToolResult:
+    def call_tool(self, ids: Any, version: Version) -> Reply:
         """The tool itself: the only thing here that is not real."""
         self.seen.calls[ids.invocation_id] += 1
         units = 4 if version.price.per_unit else None
-        return ToolResult({"ok": True, "units": 4}, units, 200, 1)
+        return Reply(24, lambda: ToolResult({"ok": True, "units": 4}, units, 200, 1))
 
     def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> None:
         """A client submits, and keeps what it is told."""
