@@ -30,6 +30,7 @@ from tests.explorer.verbs import TROUBLE, VERBS
 from tests.explorer.world import Keeper
 from worker import runner
 
+OnStop = Callable[[Actor, Step, Any, Any, Callable[[], Any]], Any]
 FILL = 8
 ROUNDS = 8
 _RELEASE_MS = 5_000
@@ -37,7 +38,7 @@ _RELEASE_MS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What happens in one run; `fault` "none" with `step` 0: the first verb undisturbed, then the second."""
+    """What happens in one run."""
 
     state: str
     first: str
@@ -86,6 +87,16 @@ class Run:
         self.first.stop_at, self.first.on_stop = schedule.step, self._stop
         self.second = Actor("B", lambda _: VERBS[schedule.second](self.world, "B"))
         self.second.stop_at, self.second.on_stop = schedule.second_step, self._stop_second
+        self._faults: dict[str, OnStop] = {
+            "wait": self._wait,
+            "freeze": self._freeze,
+            "lost": self._lost,
+            "cut": self._cut,
+            "refused": self._refused,
+            "late": self._late,
+            "stuck": self._stuck,
+            "dies": self._dies,
+        }
         self.statement = ""
         self.afterwards: list[Callable[[], None]] = []
 
@@ -113,7 +124,7 @@ class Run:
 
     def _stop(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
         self.statement = step.what
-        return getattr(self, f"_{self.schedule.fault}")(actor, step, what, on, do)
+        return self._faults[self.schedule.fault](actor, step, what, on, do)
 
     def _stop_second(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
         """The second verb pauses until the first is over, or has a fault of its own, in whose gap nobody else runs."""
@@ -122,15 +133,12 @@ class Run:
             return do()
         gap, self._gap = self._gap, lambda: None  # type: ignore[method-assign]
         try:
-            return getattr(self, f"_{self.schedule.second_fault}")(actor, step, what, on, do)
+            return self._faults[self.schedule.second_fault](actor, step, what, on, do)
         finally:
             self._gap = gap  # type: ignore[method-assign]
 
     def _gap(self) -> None:
         self.director.start(self.second)
-
-    def _none(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
-        return do()
 
     def _wait(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
         self._gap()

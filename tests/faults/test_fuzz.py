@@ -24,7 +24,7 @@ from common.kit.outbound import addresses
 from common.kit.outbound.errors import Refused
 from common.tools import schemas
 from common.webhooks import schedule
-from web import body, pagination
+from web import body, pagination, repeats
 from web.api import invocations
 
 fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,7 +144,7 @@ def test_prefer_is_a_wait_or_nothing(app: Flask, value: str) -> None:
 @given(ONE_LINE)
 def test_idempotency_keys(app: Flask, value: str) -> None:
     try:
-        key = _header(app, "Idempotency-Key", value, invocations._idempotency_key)
+        key = _header(app, "Idempotency-Key", value, repeats.key)
     except InvalidHeader:
         return
     assert 1 <= len(key) <= 255 and key.isascii() and key.isprintable()
