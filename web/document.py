@@ -172,6 +172,16 @@ _EVENT_SCHEMAS: dict[str, Any] = {
             "period_id": {"type": "string", "format": "uuid"},
         },
     },
+    "InvocationReference": {
+        "type": "object",
+        "description": "All that is sent of an invocation where the whole body would be above 256 kB: follow `links.self`.",
+        "required": ["id", "status", "links"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "status": {"type": "string"},
+            "links": {"$ref": f"{_SCHEMAS}Links"},
+        },
+    },
     "WebhookTest": {
         "type": "object",
         "required": ["endpoint_id", "message"],
@@ -197,16 +207,21 @@ def _webhooks() -> dict[str, Any]:
 
 
 def _webhook(event_type: str, summary: str, data: str) -> dict[str, Any]:
-    schema = {
+    forms = (data, "InvocationReference") if data == "Invocation" else (data,)
+    refs = [{"$ref": f"{_SCHEMAS}{form}"} for form in forms]
+    truncated = {"type": "boolean", "const": True, "description": "Only where `data` is an `InvocationReference`."}
+    schema: dict[str, Any] = {
         "type": "object",
         "title": "".join(word.capitalize() for word in event_type.split(".")) + "Event",
         "required": ["type", "timestamp", "data"],
         "properties": {
             "type": {"type": "string", "const": event_type},
             "timestamp": {"type": "string", "format": "date-time"},
-            "data": {"$ref": f"{_SCHEMAS}{data}"},
+            "data": {"anyOf": refs} if len(refs) > 1 else refs[0],
         },
     }
+    if len(refs) > 1:
+        schema["properties"]["truncated"] = truncated
     return {
         "operationId": f"receive_{event_type.replace('.', '_')}",
         "summary": summary,

@@ -15,7 +15,11 @@ from common.kit import shape
 #: Deeper than any sensible answer, and less than what writing it out again can follow.
 MAX_DEPTH = 64
 
-_MEDIA_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;(?P<parameters>.*))?", re.IGNORECASE | re.DOTALL)
+#: JSON by its name; or any text, because that is what many servers say when nobody has told them better.
+_MEDIA_TYPE = re.compile(
+    r"(?:application/(?:[\w.+-]+\+)?json|text/[\w.+-]+)\s*(?:;(?P<parameters>.*))?", re.IGNORECASE | re.DOTALL
+)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -32,6 +36,7 @@ class Missing(LookupError):
 def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
     """The JSON value of an answer, our own secrets blotted out of its strings. Raises `Unreadable`."""
     _check_media_type(content_type)
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         shape.check(body, depth=MAX_DEPTH)
         value = orjson.loads(body)  # strict: UTF-8, no NaN, no infinity, no lone surrogates

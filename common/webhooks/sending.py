@@ -19,14 +19,29 @@ from common.webhooks.model import BUSY, Attempt, Event, Sealed
 TIMEOUT = 15.0
 MAX_ANSWER = 64 * 1024
 EXCERPT_BYTES = 2048
+#: A larger body is sent without what makes it so large: many receivers refuse it, and each retry would send it again.
+MAX_BODY = 256_000
+
+#: What is said of an invocation all the same.
+THIN = ("id", "status", "links")
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def body(event: Event, data: Mapping[str, Any]) -> bytes:
-    """What is sent and signed: `{"type", "timestamp", "data"}`, serialised once."""
+    """What is sent and signed: `{"type", "timestamp", "data"}`, serialised once.
+
+    A large invocation is only named, with `truncated`: its links lead to the rest.
+    """
     message = {"type": event.type, "timestamp": clock.rfc3339(event.created_at), "data": data}
+    whole = _serialised(message)
+    if len(whole) <= MAX_BODY or "links" not in data:
+        return whole
+    return _serialised({**message, "data": {name: data[name] for name in THIN}, "truncated": True})
+
+
+def _serialised(message: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(message)
     except orjson.JSONEncodeError:  # a tool may answer with integers that do not fit 64 bits

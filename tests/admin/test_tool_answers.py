@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from standardwebhooks import Webhook
 
 from tests.admin.conftest import Admin
 from tests.client import Client, Json
@@ -149,6 +150,39 @@ def test_a_tool_that_may_have_run_is_not_called_again(catalogue: Catalogue, clie
     made = catalogue.add("/fail", {"status": status, "times": 1}, max_attempts=3, idempotent=False)
     ended = client.ended(client.invoke(made["slug"], {})["id"])
     assert (ended["status"], ended["attempts"]) == ("failed", 1)
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain; charset=utf-8", "text/json"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_json_under_another_name_is_json(catalogue: Catalogue, content_type: str, mark: str) -> None:
+    tool = catalogue.add(query={"body": f'{mark}{{"a":"ü"}}', "is": content_type})
+    ended, trial = catalogue.both(tool)
+    assert (ended["status"], ended["output"]) == (trial["status"], trial["output"]) == ("succeeded", {"a": "ü"})
+
+
+def test_text_that_is_no_json_is_not(catalogue: Catalogue) -> None:
+    ended, _ = catalogue.both(catalogue.add(query={"body": "<html>busy</html>", "is": "text/html"}))
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "tool_bad_response")
+    assert ended["billing"]["charged"] == 0
+
+
+@pytest.mark.parametrize("size", [250_000, 300_000, 4_900_000])
+def test_a_large_answer_does_not_go_into_the_webhook(
+    catalogue: Catalogue, client: Client, receiver: Receiver, size: int
+) -> None:
+    tool = catalogue.add("/large", {"size": size})
+    ended = client.ended(client.invoke(tool["slug"], {}, webhook_url=f"{receiver.url}/hook")["id"])
+    assert len(ended["output"]["text"]) == size
+    secret = client.data("GET", "/webhooks/default-secret")["secret"]
+    (hook,) = receiver.wait(1)
+    sent = Webhook(secret).verify(hook.body, dict(hook.headers))
+    if size < 256_000:
+        assert (sent["data"]["output"], "truncated" in sent) == (ended["output"], False)
+    else:
+        thin = {"id": ended["id"], "status": "succeeded", "links": ended["links"]}
+        assert (sent["data"], sent["truncated"]) == (thin, True)
+        assert len(hook.body) < 1_000
+    assert client.data("GET", sent["data"]["links"]["self"].removeprefix("/api/v1"))["output"] == ended["output"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@
 | `/type?is=text/html` | a proper JSON body under a wrong Content-Type |
 | `/garbage?body=…&status=200&is=application/json` | that body (default: not JSON), word for word |
 | `/many?of={}&mb=5` | so many MB of a list of that value |
+| `/large?size=…` | 200 `{"text": "xxx…"}` with a text of that length |
 | `/informational` | 100 Continue for ever |
 | `/headers` | one header of 1 MB |
 
@@ -187,6 +188,9 @@ class Tool(Server):
         value = request.query.get("of", "{}").encode()
         count = int(float(request.query.get("mb", "5")) * 1024 * 1024 - 2) // (len(value) + 1)
         writer.write(answer(200, b"[" + b",".join([value] * count) + b"]"))
+
+    async def on_large(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(200, json.dumps({"text": "x" * int(request.query["size"])}).encode()))
 
     async def on_informational(self, request: Request, writer: asyncio.StreamWriter) -> None:
         while True:

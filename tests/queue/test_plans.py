@@ -108,6 +108,7 @@ def _ending(many: Many, row: Any = None, end: End = GOOD) -> dict[str, Any]:
 
 def _retrying(many: Many) -> dict[str, Any]:
     failure = {"outcome": "tool_failed", "error_detail": "500", "http_status": 500, "last_error": "{}"}
+    failure["operator_detail"] = None
     return {**_taking(many), **failure, "id": many.busy.id, "token": many.busy.token, "delay": 1.0, "loss": 0}
 
 

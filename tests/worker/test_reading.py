@@ -40,7 +40,7 @@ values = st.recursive(
         b"-Infinity",
         b"1e999",
         b"1" * 5_000,
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
         b'"\xff"',
         '{"a": "ä"}'.encode("utf-16"),
         b'"a\x00b"',
@@ -72,6 +72,8 @@ def test_what_is_not_strict_json_or_cannot_be_stored_is_refused(body: bytes) -> 
         (b"123456789012345678901234567890", 123456789012345678901234567890),
         (b"-18446744073709551617", -18446744073709551617),
         (b'{"a": 1, "a": 2}', {"a": 2}),
+        (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+        (b'\xef\xbb\xbf"\xef\xbb\xbf"', "\ufeff"),
     ],
 )
 def test_what_can_be_read_keeps_its_value(body: bytes, value: Any) -> None:
@@ -93,6 +95,10 @@ def test_every_value_that_json_has_comes_through(value: Any) -> None:
         "application/problem+json",
         "application/vnd.api+json; profile=x",
         " application/json ",
+        "text/html",
+        "text/plain; charset=utf-8",
+        "text/json",
+        "TEXT/x-anything",
     ],
 )
 def test_media_types_that_are_json(content_type: str) -> None:
@@ -103,9 +109,11 @@ def test_media_types_that_are_json(content_type: str) -> None:
     "content_type",
     [
         "",
-        "text/html",
-        "text/json",
-        "text/plain; application/json",
+        "text/plain; charset=iso-8859-1",
+        "text",
+        "text/",
+        "application/octet-stream",
+        "image/png",
         "application/jsonp",
         "application/json-seq",
         "application/json; charset=iso-8859-1",

@@ -173,7 +173,7 @@ MISSING = {"result_pointer": "/nope"}
         (peers.answers(reply(b"", 204)), {}, ("tool_bad_response", 204, False, False)),
         (peers.answers(reply(b"nope")), {}, ("tool_bad_response", 200, False, False)),
         (peers.answers(reply(b'{"n": NaN}')), {}, ("tool_bad_response", 200, False, False)),
-        (peers.answers(reply({}, Content_Type="text/html")), {}, ("tool_bad_response", 200, False, False)),
+        (peers.answers(reply({}, Content_Type="application/pdf")), {}, ("tool_bad_response", 200, False, False)),
         (peers.answers(reply({})), MISSING, ("tool_bad_response", 200, False, False)),
         (peers.answers(reply({"n": -1})), {"price": PER_UNIT}, ("tool_bad_response", 200, False, False)),
         (peers.answers(reply({"m": 1})), {"price": PER_UNIT}, ("tool_bad_response", 200, False, False)),

@@ -163,12 +163,16 @@ def create(body: dict[str, Any]) -> Any:
 
     `http_json` sends `input` itself as the JSON body (GET: as query parameters), with the tool's headers and
     credential, `Idempotency-Key` (the invocation's id, the same on every attempt) and `X-Request-ID`; `output` is the
-    whole answer, or the value at `result_pointer`. `chat_completion` speaks the OpenAI-compatible protocol. Redirects
-    are not followed, and an answer has at most 5 MiB.
+    whole answer, or the value at `result_pointer`. `chat_completion` speaks the OpenAI-compatible protocol; `stream` and
+    `stream_options` are left out. Redirects are not followed, and an answer has at most 5 MiB. It is JSON, whatever
+    `application/json`, `…+json` or `text/…` it is called. Any 2xx is the result, 202 too.
 
     It is called again after 1, 2, 4, … seconds (at most 60, with jitter; a `Retry-After` counts up to an hour) when the
-    connection failed, on 429, 502, 503, 504 and when it took too long, while attempts and time are left. One that is
-    not `idempotent` is only called again when it surely did not run: connection refused, or 429.
+    connection failed, on 408, 425, 429, 502, 503, 504, 520–524, 529 and when it took too long, while attempts and time
+    are left. One that is not `idempotent` is only called again when it surely did not run: connection refused, or 429.
+
+    Patterns in the schemas run in linear time: look-around, back-references, atomic groups and conditions are not
+    supported, and one may take 1,000,000 bytes once it is compiled.
     """
     draft = editing.Draft.of(body)
     _check_url(body)
