@@ -174,7 +174,7 @@ _EVENT_SCHEMAS: dict[str, Any] = {
     },
     "InvocationReference": {
         "type": "object",
-        "description": "All that is sent of an invocation where the whole body would be above 256 kB: follow `links.self`.",
+        "description": "All that is sent of an invocation where the body would be above 256 kB: see `links.self`.",
         "required": ["id", "status", "links"],
         "properties": {
             "id": {"type": "string", "format": "uuid"},
