@@ -163,9 +163,9 @@ def create(body: dict[str, Any]) -> Any:
 
     `http_json` sends `input` itself as the JSON body (GET: as query parameters), with the tool's headers and
     credential, `Idempotency-Key` (the invocation's id, the same on every attempt) and `X-Request-ID`; `output` is the
-    whole answer, or the value at `result_pointer`. `chat_completion` speaks the OpenAI-compatible protocol; `stream` and
-    `stream_options` are left out. Redirects are not followed, and an answer has at most 5 MiB. It is JSON, whatever
-    `application/json`, `…+json` or `text/…` it is called. Any 2xx is the result, 202 too.
+    whole answer, or the value at `result_pointer`. `chat_completion` speaks the OpenAI-compatible protocol; it leaves
+    out `stream` and `stream_options`. Redirects are not followed, and an answer has at most 5 MiB. It is JSON, whether
+    it is called `application/json`, `…+json` or `text/…`. Any 2xx is the result, 202 too.
 
     It is called again after 1, 2, 4, … seconds (at most 60, with jitter; a `Retry-After` counts up to an hour) when the
     connection failed, on 408, 425, 429, 502, 503, 504, 520–524, 529 and when it took too long, while attempts and time
