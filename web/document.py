@@ -179,7 +179,7 @@ _EVENT_SCHEMAS: dict[str, Any] = {
         "properties": {
             "id": {"type": "string", "format": "uuid"},
             "status": {"type": "string"},
-            "links": {"$ref": f"{_SCHEMAS}Links"},
+            "links": {"$ref": f"{_SCHEMAS}InvocationLinks"},
         },
     },
     "WebhookTest": {
