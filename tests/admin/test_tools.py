@@ -230,7 +230,7 @@ LARGE = "is too large: compiled, it takes more than 1,000,000 bytes"
 )
 def test_what_is_wrong_with_a_pattern_is_said(admin: Admin, tool: Tool, pattern: str, why: str) -> None:
     bad = {"type": "object", "properties": {"a": {"items": {"pattern": pattern}}}}
-    also: dict[str, object] = {"patternProperties": {pattern: {}}}
+    also: dict[str, Any] = {"patternProperties": {pattern: {}}}
     for name, schema in (("input_schema", bad), ("output_schema", bad), ("input_schema", also)):
         refused = admin.call("POST", "/admin/tools", 422, json=minimal(tool, **{name: schema})).json()
         [fault] = refused["errors"]

@@ -25,15 +25,15 @@ def count(directory: Path, pid: int, value: float) -> None:
         "gauge_all": mmap_key("flower_z", "flower_z", [], [], "Z"),
     }
     for kind, key in counted.items():
-        file = MmapedDict(str(directory / f"{kind}_{pid}.db"))
-        file.write_value(key, value, 0.0)
-        file.close()
+        file = MmapedDict(str(directory / f"{kind}_{pid}.db"))  # type: ignore[no-untyped-call]
+        file.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
+        file.close()  # type: ignore[no-untyped-call]
 
 
 def told(directory: Path) -> dict[str, float]:
     def scrape() -> str:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(directory))
+        MultiProcessCollector(registry, str(directory))  # type: ignore[no-untyped-call]
         return generate_latest(registry).decode()
 
     lines = metric_files.read(directory, scrape).splitlines()

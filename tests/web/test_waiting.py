@@ -134,7 +134,7 @@ def test_a_stream_is_never_silent_for_more_than_ten_seconds(db: None, product: S
 
 def standard(raw: bytes) -> Iterator[tuple[str, str]]:
     """The events of a stream as browsers see them (WHATWG HTML §9.2.6): name and data."""
-    name: str = ""
+    name = ""
     data: list[str] = []
     for line in raw.decode().removeprefix("\ufeff").splitlines():
         field, _, value = line.partition(":")
