@@ -10,7 +10,7 @@ DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test faults soak check bench format lock audit openapi lint-openapi
+.PHONY: help install demo run test faults explore soak check bench format lock audit openapi lint-openapi
 
 help:  ## what there is to do
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -33,6 +33,12 @@ test: $(VENV)/.dev  ## the whole test suite, on private servers; ARGS="-k name" 
 
 faults: $(VENV)/.dev  ## break every part under load, check every invariant, write docs/faults.md (about an hour); ONLY=F03,F37
 	@$(BIN)/python -m dev.faults faults $(if $(ONLY),--only $(ONLY)) $(ARGS)
+	@$(if $(ONLY)$(ARGS),,$(MAKE) explore)
+
+explore: $(VENV)/.dev  ## every fault at every exchange of every verb beside every other; EXPLORE_SEED=7
+	@seed=$(or $(EXPLORE_SEED),$(shell date +%s)); echo "EXPLORE_SEED=$$seed"; \
+	EXPLORE=$(or $(EXPLORE),all) EXPLORE_PAIRS=$(or $(EXPLORE_PAIRS),3000) EXPLORE_SEED=$$seed \
+		$(BIN)/python -m pytest tests/explorer -n $(JOBS) $(ARGS)
 
 soak: $(VENV)/.dev  ## constant load and random faults for SOAK_MINUTES (60), or ARGS="--invocations 100000"
 	@$(BIN)/python -m dev.faults soak $(ARGS)
