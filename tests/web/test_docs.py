@@ -123,7 +123,13 @@ def test_the_codes_of_an_operation_are_those_that_it_can_give(document: dict[str
     assert codes("get", "/api/v1/users/me") == anywhere | caller
     assert codes("get", "/api/v1/usage") == anywhere | caller | {"scope_missing", "invalid_cursor"}
     invoking = {"not_found", "scope_missing", "idempotency_key_reused", "tool_input_rejected", "url_refused"}
-    invoking |= {"budget_exhausted", "subscription_required", "email_not_verified", "tool_unavailable"}
+    invoking |= {
+        "budget_exhausted",
+        "storage_exhausted",
+        "subscription_required",
+        "email_not_verified",
+        "tool_unavailable",
+    }
     assert codes("post", "/api/v1/tools/{tool}/invoke") == anywhere | caller | body | invoking
     known = {
         code

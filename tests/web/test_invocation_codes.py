@@ -24,6 +24,7 @@ from tests.web.test_bad_inputs_product import GOOD as ORDER
 #: What takes a frozen server, a slow client or a bug, or ends the connection: shown in general by these files.
 ELSEWHERE = {
     (401, "token_expired"): "tests/accounts/test_tokens.py",
+    (402, "storage_exhausted"): "tests/queue/test_storage.py",
     (403, "email_not_verified"): "tests/accounts/test_recovery.py",
     (408, "request_timeout"): "tests/web/test_wire.py",
     (500, "internal_error"): "tests/web/test_frame.py",
