@@ -28,7 +28,6 @@ DEVELOPMENT_SECRETS = {
     "SECRETS_KEYS": "development-only-secrets-key-do-not-deploy",
     "FLOWER_BASIC_AUTH": "flower:development-only",
 }
-SERVERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
 MIN_SECRET_BYTES = 32
 MIN_PASSWORD = 10
 
@@ -231,10 +230,8 @@ class _Reader:
             return value
         if urlsplit(value).scheme.split("+")[0] not in schemes:
             self.problems.append(f"{name} must start with {' or '.join(s + '://' for s in schemes)}")
-        if self.production and name in SERVERS:
-            self.problems += guessing.server_faults(name, value)
-        if self.production and name == "PUBLIC_URL" and (fault := guessing.public_fault(value)):
-            self.problems.append(f"{name} {fault}")
+        if self.production:
+            self.problems += guessing.url_faults(name, value)
         return value
 
     def collector(self, name: str) -> str | None:

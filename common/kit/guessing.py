@@ -15,6 +15,7 @@ MIN_BITS: Final = 96
 #: Steps from one character to the next: a random key has dozens of different ones, an alphabet has one.
 MIN_STEPS: Final = 10
 MIN_PASSWORD: Final = 10
+SERVERS: Final = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
 MIN_CHARACTERS: Final = 5
 #: Nobody's generator writes these.
 WORDS: Final = (
@@ -52,8 +53,16 @@ def _word_in(text: str) -> bool:
     return any(word in text.lower() for word in WORDS)
 
 
-def server_faults(name: str, url: str) -> Iterator[str]:
-    """What is wrong with how a server is reached: known passwords, or none where the server does not ask who it is."""
+def url_faults(name: str, url: str) -> Iterator[str]:
+    """What is wrong with how a server is reached, or with how we are."""
+    if name in SERVERS:
+        yield from _server_faults(name, url)
+    elif name == "PUBLIC_URL" and (fault := _public_fault(url)):
+        yield f"{name} {fault}"
+
+
+def _server_faults(name: str, url: str) -> Iterator[str]:
+    """Known passwords, or none where the server does not ask in another way who it is."""
     parts = urlsplit(url)
     user, password = _credentials(parts)
     if password:
@@ -83,7 +92,7 @@ def pair_faults(name: str, pairs: str) -> Iterator[str]:
             yield f"{name} {fault}"
 
 
-def public_fault(url: str) -> str | None:
+def _public_fault(url: str) -> str | None:
     """Links with tokens in them must not be read on the way."""
     parts = urlsplit(url)
     if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
