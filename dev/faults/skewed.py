@@ -1,7 +1,7 @@
 """The web room on a host whose clock is wrong: `SKEW_SECONDS=3600 gunicorn … dev.faults.skewed:app`.
 
 What libfaketime does to other processes; gunicorn's event loop does not start under it. Everything of ours reads the
-clock in `common.kit.clock`; the libraries that make and verify access tokens read it themselves.
+clock in `common.kit.clock`; the library that verifies access tokens reads it itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-import flask_jwt_extended.tokens
 import jwt.api_jwt
 
 from common.kit import clock
@@ -32,7 +31,6 @@ class _Datetime(datetime):
 
 
 clock.use(Skewed())
-for _module in (jwt.api_jwt, flask_jwt_extended.tokens):
-    _module.datetime = _Datetime  # type: ignore[attr-defined]
+jwt.api_jwt.datetime = _Datetime  # type: ignore[attr-defined]
 
 from wsgi import app as app  # noqa: E402, PLC0414 - only now: it begins by looking at the clock

@@ -96,8 +96,9 @@ def bill(held: int, charged: int) -> dict[str, Any]:
     [
         (told("succeeded"), None, seen(4)),
         (told("succeeded"), None, seen(4, 6)),
-        (told("succeeded", billing=bill(3, 3)), 3, seen(4)),
-        (told("failed"), None, seen(4)),
+        (told("succeeded", billing=bill(5, 5)), 5, seen(4)),
+        (told("failed", billing=bill(3, 3), error={"code": "cost_exceeded"}), 3, seen(4)),
+        (told("failed", error={"code": "tool_failed"}), None, seen(4)),
         (told("canceled"), None, seen()),
     ],
 )
@@ -112,6 +113,9 @@ def test_a_right_bill(shown: dict[str, Any], limit: int | None, answered: Seen) 
         (told("succeeded", billing=bill(20, 0)), None, seen(4)),
         (told("succeeded", billing=bill(20, 5)), None, seen()),
         (told("succeeded", billing=bill(20, 3)), 3, seen(4)),
+        (told("succeeded", billing=bill(3, 3)), 3, seen(4)),
+        (told("failed", billing=bill(3, 0), error={"code": "cost_exceeded"}), 3, seen(4)),
+        (told("failed", billing=bill(5, 5), error={"code": "cost_exceeded"}), 5, seen(4)),
         (told("succeeded", billing=bill(3, 4)), 3, seen(4)),
         (told("succeeded", output={"units": 9}), None, seen(4)),
         (told("failed", billing=bill(20, 1)), None, seen(4)),
