@@ -40,7 +40,7 @@ def wrong(told: Told, price: Price, max_tokens: int | None, seen: Seen) -> Itera
     if not answered:
         yield f"I10 {told['status']}, and the tool never answered: {id_}"
     elif (*ended, bill["charged"]) not in due:
-        yield f"I10 {ended}, charged {bill['charged']} for {sorted(answered)} units at {dict(price)}, held {held}: {id_}"
+        yield f"I10 {ended}, charged {bill['charged']} of {held} for {sorted(answered)} units at {dict(price)}: {id_}"
     if isinstance(told["output"], dict) and answered and told["output"].get("units") not in answered:
         yield f"I10 an output that the tool never gave: {told['output']}: {id_}"
 

@@ -31,7 +31,7 @@ TIMEOUT = (3.0, 25.0)
 MIX = {"echo": 40, "brief": 25, "slow": 15, "once": 12, "flaky": 5, "once-fails": 1, "once-flaky": 1, "once-busy": 1}
 #: Of the orders, so many have no Idempotency-Key, and so many a limit of their own.
 WITHOUT_KEY, WITH_LIMIT = 0.2, 0.3
-LIMIT = 4
+LIMIT = 6
 
 
 class Going(Protocol):
