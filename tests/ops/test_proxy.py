@@ -257,7 +257,7 @@ def test_half_a_request_is_given_up(db: None, front: Front, request_: bytes) -> 
 
 def test_so_many_connections_of_one_address(client: Client, offer: Offer, front: Front) -> None:
     """200 may wait; the next is told so, in our words, and when some have gone there is room again."""
-    made = client.invoke(offer("/hang"), {"text": "x"})
+    made = client.invoke(offer("/hang", timeout_seconds=600), {"text": "x"})
     path = f"{client.api}/invocations/{made['id']}/events"
     streams = []
     try:
