@@ -76,6 +76,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "`true` when this is the answer to an earlier request with the same Idempotency-Key.",
         "schema": {"type": "string", "enum": ["true"]},
     },
+    "Vary": {
+        "description": "The request headers that chose this representation.",
+        "schema": {"type": "string"},
+        "example": "Accept",
+    },
     "Content-Disposition": {
         "description": "The name of the file.",
         "schema": {"type": "string"},

@@ -153,13 +153,13 @@ def summary(query: dict[str, Any]) -> Any:
 @blp.response(
     200,
     content_type="text/csv",
-    headers=["Content-Disposition"],
+    headers=["Content-Disposition", "Vary"],
     description="Every entry, newest first, streamed: CSV, or an object per line.",
 )
 @blp.alt_response(
     200,
     content_type="application/x-ndjson",
-    headers=["Content-Disposition"],
+    headers=["Content-Disposition", "Vary"],
     description="Every entry, newest first, streamed: CSV, or an object per line.",
 )
 def export(query: dict[str, Any]) -> Response:
