@@ -17,7 +17,7 @@ from tests.explorer import director as stage
 from tests.explorer.world import STATES, Keeper
 
 #: Whoever waits for a lock of somebody that is stopped would wait for ever: it is told so soon instead.
-LOCK_MS = 60
+LOCK_MS = 15
 
 
 @pytest.fixture(scope="session")
