@@ -21,7 +21,7 @@ FILES = ("celeryconfig.py", "wsgi.py", "pyproject.toml")
 #: What is explored in search of them: whole states, not the place that the patch is at.
 SLICE = {
     "1": "exact and submit and one_verb",
-    "2": "once and (lost or over or wake)",
+    "2": "once and two_verbs and (lost or over)",
     "3": "one_verb and ((foreign and orphans) or (exact and grant))",
 }
 
