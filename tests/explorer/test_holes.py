@@ -24,6 +24,8 @@ SLICE = {
     "2": "once and two_verbs and (lost or over)",
     "3": "foreign and orphans and one_verb",
 }
+#: What a schedule broke, or what broke without any fault.
+FINDINGS = ("broken: (", "failed undisturbed")
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda path: path.stem)
@@ -40,4 +42,4 @@ def test_a_hole_is_found(patch: Path, tmp_path: Path) -> None:
         [*command, "-k", SLICE[patch.name[0]]], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
     assert found.returncode == 1, f"nothing was found:\n{found.stdout[-2000:]}\n{found.stderr[-2000:]}"
-    assert "broken: (" in found.stdout, found.stdout[-3000:]
+    assert any(finding in found.stdout for finding in FINDINGS), found.stdout[-3000:]
