@@ -1,7 +1,7 @@
 """The gate beside the rows, figure by figure.
 
 Between a change of the rows and the word of it to the gate there is always a moment, so one look proves nothing: what
-is the same at two looks, a second apart, is not on its way any more. A difference is a string that says both sides.
+is the same at two looks, a second apart, is not on its way any more. A difference is a string that says by how much.
 """
 
 from __future__ import annotations
