@@ -26,10 +26,11 @@ from flask import Flask
 from flask_migrate import upgrade
 
 from bench.load import request
-from common import accounts, addresses, audit, boot, sessions, subscriptions
-from common.jobs import connection_url
+from common import boot, subscriptions
+from common.identity import accounts, audit, email_addresses, sessions
 from common.kit import db
 from common.models.subscriptions import Plan
+from common.queueing.messages import connection_url
 from common.settings import Settings, load
 from common.tools import Listed, editing
 from dev import platform, servers
@@ -254,7 +255,7 @@ def furnish(ground: Ground) -> None:
 def account(number: int) -> Account:
     """A subscribed account with a session."""
     email = f"bench-{number}@example.com"
-    made = accounts.create(addresses.parse(email), PASSWORD, "Bench", verified=True)
+    made = accounts.create(email_addresses.parse(email), PASSWORD, "Bench", verified=True)
     subscriptions.subscribe(made.id, PLAN)
     pair = sessions.login(email, PASSWORD, ip="127.0.0.1")
     return Account(made.id, subscriptions.for_submit(made.id).period_id, pair)

@@ -17,8 +17,9 @@ from typing import Final
 
 from bench.ground import Ground, listening, prepared, python
 from bench.pairs import described, in_turn
-from common import boot, jobs, webhooks
+from common import boot, webhooks
 from common.kit import db
+from common.queueing import messages
 from dev import platform
 from dev.supervisor import Part
 
@@ -84,7 +85,7 @@ def _happen(ground: Ground) -> int:
             sleep(max(0.0, begun + (n + m / ACCOUNTS) / EVENTS_PER_SECOND - monotonic()))
             with db.transaction() as session:
                 webhooks.record(session, account.user_id, TYPE, {"filler": "x" * 800})
-            jobs.ring(jobs.DELIVER)
+            messages.ring(messages.DELIVER)
     return count
 
 

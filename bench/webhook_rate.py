@@ -15,7 +15,8 @@ from typing import Final
 from bench import backlog
 from bench.ground import Ground, prepared, python
 from bench.pairs import cpu, described, in_turn
-from common import boot, jobs, webhooks
+from common import boot, webhooks
+from common.queueing import messages
 from dev import platform
 
 RECEIVERS: Final = 10
@@ -52,7 +53,7 @@ def _ours(ground: Ground, spent: list[float] | None = None) -> float:
     with cpu(ground.pids("webhooks-1")[:1]) as worker:
         ground.sql(_FILL)
         begun = perf_counter()
-        jobs.ring_times(jobs.DELIVER, platform.WEBHOOK_THREADS)
+        messages.ring_times(messages.DELIVER, platform.WEBHOOK_THREADS)
         while ground.answered() < count:
             sleep(0.02)
         taken = perf_counter() - begun

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from common import instance, jobs, subscriptions
+from common import subscriptions
 from common.kit import crypto, db, failpoints, log, mail, metrics, redis, tracing
 from common.kit.outbound import Door, SystemResolver, own_services
+from common.operations import instance
+from common.queueing import messages
 from common.settings import Settings
 
 USER_AGENT = "joyfull-hub/0.1"
@@ -26,7 +28,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     crypto.configure(settings.secrets_keys)
     db.connect(settings.database_url, pool_size=pool_size, application_name=f"joyfull-{process}")
     redis.connect(settings.redis_url)
-    jobs.configure(settings.broker_url, settings.doorbells_max)
+    messages.configure(settings.broker_url, settings.doorbells_max)
     instance.forget()
     subscriptions.configure(settings.max_stored_bytes or None)
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")

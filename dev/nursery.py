@@ -44,11 +44,11 @@ _IMPORTS = (
     "celery.worker.strategy",
     "kombu.transport.redis",
     "psycopg",
-    "common.accounts",
+    "common.identity.accounts",
     "common.boot",
-    "common.books",
+    "common.operations.ledger",
     "common.invocations",
-    "common.jobs",
+    "common.queueing.messages",
     "common.webhooks",
 )
 _LONGEST_MESSAGE = 1 << 20

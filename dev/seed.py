@@ -10,8 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from common import accounts, addresses, audit, boot, keys, settings, subscriptions
+from common import boot, settings, subscriptions
 from common.errors import NotFound, Unauthenticated
+from common.identity import accounts, audit, email_addresses, keys
 from common.models.accounts import User
 from common.tools import editing
 from dev.platform import KEY_FILE
@@ -35,7 +36,7 @@ def developer(email: str) -> User:
     try:
         return accounts.by_email(email)
     except NotFound:
-        user = accounts.create(addresses.parse(email), os.environ["SEED_PASSWORD"], "Developer", verified=True)
+        user = accounts.create(email_addresses.parse(email), os.environ["SEED_PASSWORD"], "Developer", verified=True)
         subscriptions.subscribe(user.id, PLAN)
         return user
 

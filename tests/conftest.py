@@ -20,7 +20,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from common import audit, boot
+from common import boot
+from common.identity import audit
 from common.kit import redis as redis_kit
 from common.settings import Settings, load
 from common.tools import editing

@@ -10,13 +10,14 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from common import accounts, addresses, budgets, invocations, subscriptions
-from common.audit import OPERATOR, Actor
+from common import budgets, invocations, subscriptions
+from common.identity import accounts, email_addresses
+from common.identity.audit import OPERATOR, Actor
+from common.identity.authorization import Caller
 from common.invocations import Appetite, End, Order, Task
 from common.kit import db
 from common.kit.clock import uuid7
 from common.models.subscriptions import Plan
-from common.standing import Caller
 from common.tools import Listed, editing
 
 PASSWORD = "correct horse battery staple"
@@ -30,7 +31,7 @@ TOO_DEAR = End("failed", None, 1_000_000, "cost_exceeded", "It cost more.", http
 def user(*, role: str = "user") -> Caller:
     """An account, as the caller that all its scopes make it."""
     name = f"ada-{next(_numbers)}"
-    made = accounts.create(addresses.parse(f"{name}@example.com"), PASSWORD, name, role=role)
+    made = accounts.create(email_addresses.parse(f"{name}@example.com"), PASSWORD, name, role=role)
     return Caller(made.id, role, frozenset(), None, None, email_verified=True)
 
 

@@ -25,12 +25,12 @@ from flask import Flask, current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 
-from common import audit, keys, sessions
 from common.errors import Forbidden, InvalidHeader, ScopeMissing, TokenExpired, Unauthenticated
+from common.identity import audit, keys, sessions
+from common.identity.authorization import Caller
 from common.kit import clock, log
 from common.models.accounts import SCOPES
 from common.settings import Settings
-from common.standing import Caller
 
 P = ParamSpec("P")
 R = TypeVar("R")

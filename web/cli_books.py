@@ -7,7 +7,7 @@ import sys
 import click
 from flask.cli import AppGroup
 
-from common import books as ledger
+from common.operations import ledger
 
 books = AppGroup("books", help="Prove that the books are right, or rebuild what is derived from them.")
 

@@ -8,10 +8,10 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from common import doctor as practice
-from common import instance as platform_instance
-from common import roles as permissions
-from common import sealing
+from common.operations import database_roles as permissions
+from common.operations import doctor as practice
+from common.operations import instance as platform_instance
+from common.operations import key_rotation
 
 secrets = AppGroup("secrets", help="Manage what is stored sealed.")
 roles = AppGroup("roles", help="Manage who may do what in the database.")
@@ -22,7 +22,7 @@ instance = AppGroup("instance", help="Manage which platform the database, Redis 
 def rotate() -> None:
     """Put every stored secret under the newest of SECRETS_KEYS; when this exits with 0, the older ones can go."""
     resealed = unreadable = 0
-    for each in sealing.rotate():
+    for each in key_rotation.rotate():
         if each.readable:
             resealed += 1
         else:

@@ -8,9 +8,10 @@ from typing import IO, Any
 import click
 from flask.cli import AppGroup
 
-from common import audit, boot, webhooks
+from common import boot, webhooks
 from common import tools as catalogue
 from common.errors import FieldError, Invalid, PlatformError
+from common.identity import audit
 from web import body, problems
 from web.api.admin_tools import ToolIn
 

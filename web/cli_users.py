@@ -12,8 +12,8 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from common import accounts, addresses, audit, passwords
 from common.errors import EmailTaken, PlatformError, WeakPassword
+from common.identity import accounts, audit, email_addresses, passwords
 from common.settings import Settings
 
 users = AppGroup("users", help="Manage accounts.")
@@ -47,7 +47,7 @@ def _password(**options: Any) -> Callable[[Callable[..., None]], Callable[..., N
 def create(email: str, name: str, is_admin: bool, password: str) -> None:
     """Open an account for EMAIL, whose address counts as verified."""
     role = "admin" if is_admin else "user"
-    user = accounts.create(addresses.parse(email), password, name or email, role=role)
+    user = accounts.create(email_addresses.parse(email), password, name or email, role=role)
     click.echo(f"{user.email} is {user.id}, {role}.")
 
 
@@ -133,7 +133,7 @@ def _check(email: str | None, password: str | None) -> None:
         click.echo("ADMIN_EMAIL and ADMIN_PASSWORD are not both set: no admin is made.")
         return
     try:
-        passwords.check(password, addresses.parse(email).key)
+        passwords.check(password, email_addresses.parse(email).key)
     except WeakPassword as error:
         raise click.ClickException(f"ADMIN_PASSWORD: {error.detail}") from None
 

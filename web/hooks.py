@@ -8,8 +8,9 @@ from time import perf_counter
 from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from common import errors, instance
+from common import errors
 from common.kit import clock, log, metrics, tracing
+from common.operations import instance
 from web import body, limits, negotiation, turns
 from web.problems import NotAcceptable
 

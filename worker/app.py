@@ -22,22 +22,23 @@ from celery.signals import (
 )
 from celery.worker.consumer import Consumer
 
-from common import boot, jobs, settings
+from common import boot, settings
 from common.kit import log, metrics
+from common.queueing import messages
 from worker import broker, lookers_on, process, showing, sweeps
 from worker.watchdog import Watchdog
 
 config = settings.load_or_exit()
 # Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
-os.environ["CELERY_BROKER_URL"] = jobs.connection_url(config.broker_url)
+os.environ["CELERY_BROKER_URL"] = messages.connection_url(config.broker_url)
 # Flower knows nothing of files and of `.env`, and without credentials it lets everybody in. On a command line anybody
 # could read them.
 os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
 if "flower" in sys.argv:
     lookers_on.ask_who_wants_metrics()
-jobs.configure(config.broker_url, config.doorbells_max)
+messages.configure(config.broker_url, config.doorbells_max)
 broker.install()
-app = jobs.app()
+app = messages.app()
 app.conf.imports = ("worker.tasks",)
 app.conf.update(include=["worker.tasks"], worker_consumer=f"{broker.__name__}:{broker.Consumer.__name__}")
 

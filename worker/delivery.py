@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Final
 
-from common import boot, invocations, jobs, webhooks
+from common import boot, invocations, webhooks
 from common.kit import clock, db, failpoints, log, metrics, tracing
 from common.kit.outbound import Door, authority_of
+from common.queueing import messages
 from common.webhooks import Attempt, Claim, Event, Room
 from worker.failures import Failures
 from worker.lanes import Lanes
@@ -68,14 +69,14 @@ class Sender:
             leaving = turns >= MAX_TURNS or clock.monotonic() >= until
             claim = self._turn(claim, take=not (leaving or stopping()))
             if leaving:
-                jobs.ring(jobs.DELIVER)
+                messages.ring(messages.DELIVER)
         return turns
 
     def _take(self) -> Claim | None:
         while claim := webhooks.take(self._room()):
             if self._enter(claim):
                 if claim.more:  # one bell may stand for many deliveries; each thread that finds work calls another
-                    jobs.ring(jobs.DELIVER)
+                    messages.ring(messages.DELIVER)
                 return claim
             self._give_back(claim)
         return None

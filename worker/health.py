@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from common import readiness, settings
+from common import settings
 from common.kit import db
+from common.operations import readiness
 
 
 def main() -> None:

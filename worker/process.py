@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from common import instance, invocations
+from common import invocations
 from common.invocations import Task
 from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
+from common.operations import instance
 from worker import sweeps
 from worker.turnstile import Turnstile
 

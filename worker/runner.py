@@ -10,13 +10,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
-from common import adapters, boot, breakers, invocations, jobs, tools
-from common.adapters import Ids, ToolFailure, ToolResult
+from common import boot, invocations, tools
 from common.errors import ToolUnavailable
 from common.invocations import COST_EXCEEDED, Appetite, End, Task, counting
 from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
-from common.tools import Version
+from common.queueing import messages
+from common.tools import Version, adapters, breakers
+from common.tools.adapters import Ids, ToolFailure, ToolResult
 from worker import retries, showing
 from worker.process import Process, Running, bound
 
@@ -45,7 +46,7 @@ def work(me: Process) -> None:
         with bound(task), _traced(task):
             task = run(me, task, appetite)
     if not appetite().hungry:
-        jobs.ring(jobs.RUN_INVOCATION)
+        messages.ring(messages.RUN_INVOCATION)
     failpoints.at("worker.after_ack")
 
 

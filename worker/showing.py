@@ -15,8 +15,8 @@ from uuid import UUID
 from celery import current_task
 from kombu.exceptions import KombuError
 
-from common import jobs
 from common.kit import log
+from common.queueing import messages
 
 logger = log.get(__name__)
 
@@ -69,8 +69,8 @@ class Stage:
 
     def _open(self) -> Any:
         if self._dispatcher is None:
-            connection = jobs.app().connection_for_write()
-            self._dispatcher = jobs.app().events.Dispatcher(
+            connection = messages.app().connection_for_write()
+            self._dispatcher = messages.app().events.Dispatcher(
                 connection, hostname=self._hostname, buffer_group={"task"}, buffer_limit=KEPT + 1
             )
         return self._dispatcher

@@ -8,21 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from common import (
-    accounts,
-    breakers,
-    budgets,
-    idempotency,
-    instance,
-    invocations,
-    jobs,
-    mails,
-    subscriptions,
-    usage,
-    webhooks,
-)
+from common import budgets, idempotency, invocations, subscriptions, usage, webhooks
+from common.identity import accounts
 from common.kit import clock, db, log, metrics, redis
+from common.notifications import mails
+from common.operations import instance
+from common.queueing import messages
 from common.settings import Settings
+from common.tools import breakers
 
 logger = log.get(__name__)
 
@@ -152,7 +145,7 @@ def beat_schedule() -> dict[str, dict[str, object]]:
     """What Celery beat is to ring; a bell that nobody hears for so long is void (by the clock of whoever hears it)."""
     return {
         name: {
-            "task": jobs.SWEEP,
+            "task": messages.SWEEP,
             "schedule": seconds,
             "args": (name,),
             "options": {"queue": "sweeps", "expires": seconds + BELL_SECONDS},

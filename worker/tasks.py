@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import jobs
+from common.queueing import messages
 from worker import delivery, runner, sweeps
 from worker.app import app
 from worker.process import me
@@ -10,26 +10,26 @@ from worker.process import me
 app.conf.beat_schedule = sweeps.beat_schedule()
 
 
-@app.task(name=jobs.RUN_INVOCATION)
+@app.task(name=messages.RUN_INVOCATION)
 def run_invocation(invocation_id: str | None = None) -> None:  # noqa: ARG001
     """A doorbell: run whatever is due, in fair order. `invocation_id` is only who rang."""
     with me.turnstile.inside():
         runner.work(me)
 
 
-@app.task(name=jobs.DELIVER)
+@app.task(name=messages.DELIVER)
 def deliver(event_id: str | None = None) -> None:  # noqa: ARG001
     """A doorbell: deliver whatever webhooks are due."""
     delivery.run(stopping=me.stopping.is_set)
 
 
-@app.task(name=jobs.SWEEP)
+@app.task(name=messages.SWEEP)
 def sweep(name: str) -> None:
     """One periodic piece of work."""
     sweeps.run_in_turn(name)
 
 
-@app.task(name=jobs.SEND_MAILS)
+@app.task(name=messages.SEND_MAILS)
 def send_mails() -> None:
     """A doorbell: send the mail that is owed."""
     sweeps.run("send-mails")

@@ -19,8 +19,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from common import invocations, jobs, tools
+from common import invocations, tools
 from common.kit import clock, db, log, metrics
+from common.queueing import messages
 from worker import showing
 from worker.process import Process, Running
 
@@ -97,11 +98,11 @@ class Watchdog:
 
     def _called(self) -> bool:
         """Whether something is there to be heard. A broker that does not answer says nothing about us."""
-        waiting = [jobs.unheard(queue) for queue in self.me.queues]
+        waiting = [messages.unheard(queue) for queue in self.me.queues]
         if None in waiting:
             return False
         # RabbitMQ hands bells out beforehand: those that a dead connection holds are not seen waiting.
-        return any(waiting) or (jobs.on_rabbitmq() and "invocations" in self.me.queues and _nobody_hears())
+        return any(waiting) or (messages.on_rabbitmq() and "invocations" in self.me.queues and _nobody_hears())
 
     # -- stuck -----------------------------------------------------------------------------------------------------
 

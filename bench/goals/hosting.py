@@ -17,7 +17,7 @@ from bench import load
 from bench.goals import Found
 from bench.goals.answering import good
 from bench.ground import Ground, free_port, prepared
-from common import books
+from common.operations import ledger
 from dev import platform
 from dev.rabbitmq import RabbitMQ
 from dev.servers import ServerError
@@ -66,7 +66,7 @@ def _measured(ground: Ground) -> tuple[float, float]:
     for port, others in zip(ports, reversed(ids), strict=True):
         _read(ground, port, others)
     ground.supervisor.wait_for(lambda: not ground.sql("select 1 from queue limit 1"), "the last calls")
-    if differences := books.verify().differences:
+    if differences := ledger.verify().differences:
         raise RuntimeError(f"the books differ: {differences[:3]}")
     rows = ground.sql("select count(*)::float8 from attempts group by worker order by 1")
     counts = [row[0] for row in rows] + [0.0]

@@ -9,7 +9,7 @@ from time import perf_counter, sleep
 from bench import backlog, pairs
 from bench.goals import Found, ratio
 from bench.ground import Ground
-from common import jobs
+from common.queueing import messages
 
 PROCESSES = 2
 #: The best of 4, 8, 16 and 200 for bare tasks with a tool that answers at once.
@@ -60,7 +60,7 @@ def ours(ground: Ground, tools: Sequence[str], calls: int, spent: list[float]) -
     def fill() -> None:
         accounts = ground.accounts[:8]
         backlog.ours(ground, [ground.tools[name] for name in tools], calls // 8, accounts, 1_000)
-        jobs.ring_times(jobs.RUN_INVOCATION, 1_000)
+        messages.ring_times(messages.RUN_INVOCATION, 1_000)
 
     rate = _drained(ground, "invocations-", calls, fill, spent)
     while ground.sql("select count(*) from queue")[0][0]:

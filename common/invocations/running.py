@@ -16,15 +16,16 @@ from sqlalchemy import Row, TextClause
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from common import budgets, jobs, tools, webhooks
+from common import budgets, tools, webhooks
 from common.budgets import Move
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
+from common.identity.authorization import Caller
 from common.invocations import counting, sql
 from common.invocations.model import End, Task
 from common.kit import apart, clock, db, failpoints, jsonb, log
 from common.kit.clock import uuid7
 from common.models.budgets import THRESHOLDS, BudgetThreshold
-from common.standing import Caller
+from common.queueing import messages
 
 logger = log.get(__name__)
 
@@ -66,7 +67,7 @@ def claim(appetite: Appetite) -> Task | None:
     if not rows:
         return None
     if rows[0].deliveries:
-        jobs.ring(jobs.DELIVER)
+        messages.ring(messages.DELIVER)
     return _task(rows[0])
 
 
@@ -197,7 +198,7 @@ def _write(how: _How, task: Task, parameters: dict[str, Any], appetite: Appetite
     if not appetite.hungry:
         return True, None
     if rows[0].next_told:
-        jobs.ring(jobs.DELIVER)
+        messages.ring(messages.DELIVER)
     return True, _task(rows[0])
 
 
@@ -234,7 +235,7 @@ def _finish(row: Row[Any]) -> None:
     last = Move(row.id, row.moves, row.place)
     settled = budgets.settle(row.user_id, row.period_id, last, row.charged, *_heir(row), message=str(row.id))
     if row.told:
-        jobs.ring(jobs.DELIVER)
+        messages.ring(messages.DELIVER)
     for percent in THRESHOLDS:
         if settled is not None and settled.reached(percent):
             tell_of_threshold(row.user_id, row.period_id, percent)
@@ -280,7 +281,7 @@ def tell_of_threshold(user_id: UUID, period_id: UUID, percent: int) -> None:
         _told.clear()
     _told.add((period_id, percent))
     if first:
-        jobs.ring(jobs.DELIVER)
+        messages.ring(messages.DELIVER)
 
 
 def _first_to_tell(session: Session, period_id: UUID, percent: int) -> bool:

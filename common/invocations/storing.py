@@ -14,9 +14,10 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from common import budgets, jobs
+from common import budgets
 from common.invocations import sql
 from common.kit import clock, db
+from common.queueing import messages
 
 #: How long an unknown outcome is asked after before the client is told that it is unknown.
 UNKNOWN_SECONDS = 6.0
@@ -54,7 +55,7 @@ def _write(row: dict[str, Any]) -> Row[Any] | None:
     if not written:
         return None
     if written[0].deliveries:
-        jobs.ring(jobs.DELIVER)
+        messages.ring(messages.DELIVER)
     return written[0]
 
 
@@ -83,7 +84,7 @@ def _fenced_look(row: dict[str, Any], account: budgets.Account) -> Row[Any] | No
 
 def _found(row: Row[Any]) -> Row[Any]:
     """The answer of the INSERT was lost, and with it whether anybody is to be notified."""
-    jobs.ring(jobs.DELIVER)
+    messages.ring(messages.DELIVER)
     return row
 
 

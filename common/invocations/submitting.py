@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from common import breakers, budgets, jobs, subscriptions, tools
+from common import budgets, subscriptions, tools
 from common.errors import (
     BudgetExhausted,
     DependencyUnavailable,
@@ -20,13 +20,14 @@ from common.errors import (
     RateLimited,
     ToolUnavailable,
 )
+from common.identity.authorization import Caller
 from common.invocations import sql, storage, storing
 from common.invocations.model import Invocation, Order, Submitted
 from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
-from common.standing import Caller
+from common.queueing import messages
 from common.subscriptions import PeriodTerms
-from common.tools import Listed, Version
+from common.tools import Listed, Version, breakers
 
 logger = log.get(__name__)
 
@@ -51,7 +52,7 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     accepted = _accept(caller, tool_ref, order, fingerprint)
     if not accepted.replayed:
         failpoints.at("web.after_commit")
-        jobs.ring(jobs.RUN_INVOCATION, accepted.id)
+        messages.ring(messages.RUN_INVOCATION, accepted.id)
         failpoints.at("web.after_publish")
     return accepted
 

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
-from common import budgets, jobs
+from common import budgets
 from common.errors import DependencyUnavailable
 from common.invocations import sql
 from common.invocations.model import End
 from common.invocations.running import _ending, _finish, requeue_or_fail, tell_of_threshold
 from common.kit import apart, clock, db, failpoints, log
 from common.models.budgets import THRESHOLDS
+from common.queueing import messages
 
 logger = log.get(__name__)
 
@@ -159,7 +160,7 @@ def ring_for_ready(threads: int) -> int:
     ready = int(db.once(sql.READY, {"limit": threads})[0][0])
     if ready:
         failpoints.at("reaper.after_select")
-    return jobs.ring_times(jobs.RUN_INVOCATION, ready) if ready else 0
+    return messages.ring_times(messages.RUN_INVOCATION, ready) if ready else 0
 
 
 def forget_old_keys(*, seconds: float = KEY_SECONDS) -> int:

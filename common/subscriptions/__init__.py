@@ -14,9 +14,10 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from common import audit, budgets, idempotency
-from common.audit import Actor
+from common import budgets, idempotency
 from common.errors import Conflict, NotFound
+from common.identity import audit
+from common.identity.audit import Actor
 from common.kit import db
 from common.kit.clock import uuid7
 from common.models.base import MAX_TOKENS

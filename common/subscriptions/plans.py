@@ -9,9 +9,9 @@ from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from common import audit
-from common.audit import Actor
 from common.errors import FieldError, Invalid, NotFound, SlugTaken
+from common.identity import audit
+from common.identity.audit import Actor
 from common.kit import db
 from common.kit.paging import Page, Window
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan

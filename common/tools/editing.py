@@ -13,14 +13,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from common import audit, breakers
-from common.audit import Actor
 from common.errors import Conflict, FieldError, Invalid, NotFound, SlugTaken
+from common.identity import audit
+from common.identity.audit import Actor
 from common.kit import crypto, db, jsonb
 from common.kit.clock import uuid7
 from common.kit.outbound import Refused, check_headers
 from common.models.tools import ADAPTERS, METHODS, Tool, ToolVersion
-from common.tools import exposed
+from common.tools import breakers, exposed
 from common.tools.catalogue import Listed, listed
 from common.tools.schemas import check_schema
 

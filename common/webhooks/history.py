@@ -13,12 +13,13 @@ import orjson
 from sqlalchemy import TextClause, func, select, text, update
 from sqlalchemy.orm import Session
 
-from common import jobs, throttles
 from common.errors import Conflict, NotFound
+from common.identity import rate_limits
 from common.kit import clock, db
 from common.kit.outbound import Door, authority_of
 from common.kit.paging import Page, Window
 from common.models.webhooks import Delivery, DeliveryAttempt, Event, WebhookEndpoint
+from common.queueing import messages
 from common.webhooks import model, queue, sending
 from common.webhooks.endpoints import own
 from common.webhooks.model import Attempt, Claim, Sealed
@@ -99,7 +100,7 @@ def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
     Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
     """
     with db.transaction() as session:
-        _by_hand(session, throttles.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
+        _by_hand(session, rate_limits.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
         mine = (Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
         session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
         found = session.execute(
@@ -108,7 +109,7 @@ def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
         if found is None:
             raise NotFound("There is no such delivery.")
         told = _told(found[0], found[1], _attempts(session, [delivery_id]).get(delivery_id, []))
-    jobs.ring(jobs.DELIVER)
+    messages.ring(messages.DELIVER)
     return told
 
 
@@ -126,20 +127,20 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
-        _by_hand(session, throttles.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
+        _by_hand(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
         statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
         count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
-    jobs.ring(jobs.DELIVER)
+    messages.ring(messages.DELIVER)
     return Replay(count, count == MAX_REPLAY)
 
 
-def _by_hand(session: Session, limit: throttles.Limit, endpoint: WebhookEndpoint) -> None:
+def _by_hand(session: Session, limit: rate_limits.Limit, endpoint: WebhookEndpoint) -> None:
     """Count what is sent because its owner asks for it. Raises `RateLimited`."""
-    throttles.count(
+    rate_limits.count(
         session,
-        throttles.per(limit, endpoint.id),
-        throttles.per(throttles.WEBHOOKS_TO_A_HOST, endpoint.user_id, authority_of(endpoint.url)),
-        throttles.per(throttles.WEBHOOKS_BY_HAND, endpoint.user_id),
+        rate_limits.per(limit, endpoint.id),
+        rate_limits.per(rate_limits.WEBHOOKS_TO_A_HOST, endpoint.user_id, authority_of(endpoint.url)),
+        rate_limits.per(rate_limits.WEBHOOKS_BY_HAND, endpoint.user_id),
     )
 
 
@@ -170,7 +171,7 @@ def test(user_id: UUID, endpoint_id: UUID, door: Door) -> Attempt:
     data = {"endpoint_id": str(endpoint_id), "message": "This is a test. Answer with any 2xx status."}
     with db.transaction() as session:
         endpoint = own(session, user_id, endpoint_id)
-        _by_hand(session, throttles.WEBHOOK_TESTS, endpoint)
+        _by_hand(session, rate_limits.WEBHOOK_TESTS, endpoint)
         claim = _claim_test(session, endpoint, data)
     attempt = sending.send(door, claim.url or "", claim.secrets, claim.event, data)
     queue.close(claim, attempt)

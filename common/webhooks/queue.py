@@ -22,8 +22,8 @@ from uuid import uuid4
 
 from sqlalchemy import Row, TextClause, text
 
-from common import jobs
 from common.kit import db, log
+from common.queueing import messages
 from common.webhooks.model import Attempt, Claim, Event, Sealed
 from common.webhooks.schedule import MAX_TRIES
 
@@ -338,7 +338,7 @@ def disable_failing() -> int:
 
 def ring_due() -> int:
     """Ring for what is due now (retries whose time has come, lost doorbells). → how many bells were rung."""
-    return jobs.ring_times(jobs.DELIVER, db.once(_COUNT_DUE, {})[0].due)
+    return messages.ring_times(messages.DELIVER, db.once(_COUNT_DUE, {})[0].due)
 
 
 def _until_done(batch: TextClause) -> int:

@@ -15,8 +15,8 @@ from typing import Any, Final
 import standardwebhooks
 from standardwebhooks import Webhook
 
-from common import books
 from common.kit import clock
+from common.operations import ledger
 from dev.faults import charges, laws
 from dev.faults.load import Account, Client, Order
 from dev.faults.people import PRICES
@@ -65,7 +65,7 @@ def all_of(world: World, result: Result, began: float) -> None:
     result.violations += list(_bills(world, orders, told, result))
     result.violations += list(_charges(world, result))
     result.violations += laws.broken(world)
-    result.violations += [f"books: {d.law}: {d.where}: {d.found}" for d in books.verify().differences[:5]]
+    result.violations += [f"books: {d.law}: {d.where}: {d.found}" for d in ledger.verify().differences[:5]]
     result.violations += list(_feeds(world))
 
 

@@ -6,7 +6,8 @@ import os
 from typing import Any
 from uuid import UUID, uuid4
 
-from common import accounts, addresses, audit, boot, keys, subscriptions, webhooks
+from common import boot, subscriptions, webhooks
+from common.identity import accounts, audit, email_addresses, keys
 from common.models.webhooks import COMPLETED
 from common.tools import editing
 from dev.faults.load import Account
@@ -75,7 +76,7 @@ def plan(slug: str, tokens: int, at_once: int) -> None:
 def join(number: int, hook_url: str, plan_slug: str = PLAN) -> Account:
     """A new account with a key, a subscription, and an endpoint that is told of every end."""
     user = accounts.create(
-        addresses.parse(f"{plan_slug}-{number}-{os.getpid()}@example.com"), PASSWORD, "Storm", verified=True
+        email_addresses.parse(f"{plan_slug}-{number}-{os.getpid()}@example.com"), PASSWORD, "Storm", verified=True
     )
     subscriptions.subscribe(user.id, plan_slug)
     _, key = keys.create(user.id, "faults", actor=audit.PLATFORM)

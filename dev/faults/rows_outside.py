@@ -11,9 +11,9 @@ from pathlib import Path
 
 import requests
 
-from common import audit, breakers
+from common.identity import audit
 from common.kit import failpoints
-from common.tools import editing, find
+from common.tools import breakers, editing, find
 from dev.faults.load import Account, order_for
 from dev.faults.people import PASSWORD
 from dev.faults.rows import row

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import Any
 
-from common import jobs
+from common.queueing import messages
 from dev.faults.load import Client, Order, order_for
 from dev.faults.proxy import Proxy
 from dev.faults.rows import row
@@ -234,7 +234,7 @@ def doubled_bells(world: World) -> str:
         for order in world.history.orders[-15:]:
             for id_ in order.ids:
                 for _ in range(5):
-                    jobs.app().send_task(jobs.RUN_INVOCATION, args=[id_], queue="invocations", retry=False)
+                    messages.app().send_task(messages.RUN_INVOCATION, args=[id_], queue="invocations", retry=False)
                     rung += 1
         world.sleep(1)
     return f"{rung} bells more than were due, most of them for what had ended"

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import psycopg
 
-from common import books
 from common.kit import db, redis
+from common.operations import ledger
 from dev.faults import checks
 from dev.faults.checks import Result
 from dev.faults.rows import Row
@@ -140,7 +140,7 @@ def settle(world: World, limit: float) -> None:
 
 def _books_agree() -> bool:
     with contextlib.suppress(db.Unreachable, redis.Unreachable):
-        return not books.verify().differences
+        return not ledger.verify().differences
     return False
 
 

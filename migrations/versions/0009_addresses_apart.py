@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from common import addresses
+from common.identity import email_addresses
 
 revision = "0009"
 down_revision = "0008"
@@ -25,7 +25,7 @@ def upgrade() -> None:
     for id_, email, old in connection.execute(
         sa.text("select id, email, email_key from users where email ~ '[^\\x01-\\x7f]'")
     ):
-        new = addresses.key(email)
+        new = email_addresses.key(email)
         if new != old:
             connection.execute(sa.text("update users set email_key = :new where id = :id"), {"new": new, "id": id_})
             connection.execute(

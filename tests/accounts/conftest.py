@@ -17,8 +17,8 @@ import pytest
 import requests
 from aiosmtpd.controller import Controller
 
-from common import mails
 from common.kit import mail
+from common.notifications import mails
 from common.settings import Settings
 from tests.accounts.people import Api
 from tests.web.conftest import Service, serving

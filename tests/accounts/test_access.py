@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 from werkzeug.routing import Rule
 
-from common import accounts
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
 from common.kit.clock import uuid7
 from common.models.accounts import SCOPES
 from common.models.base import Base

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from common import accounts, keys
-from common.audit import OPERATOR
 from common.errors import Unauthenticated
+from common.identity import accounts, keys
+from common.identity.audit import OPERATOR
 from common.kit import db as db_kit
 from common.kit.redis import Client
 from tests.accounts.conftest import Mailbox, one, text_of

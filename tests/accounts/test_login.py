@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import requests
 
-from common import throttles
+from common.identity import rate_limits
 from common.kit.redis import Client
 from common.settings import Settings
 from tests.accounts.conftest import Mailbox, one
@@ -38,7 +38,8 @@ def test_a_wrong_address_and_a_wrong_password_read_alike(api: Api) -> None:
 
 def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time itself is compared in bench/; here: the same work is done."""
-    from common import errors, sessions
+    from common import errors
+    from common.identity import sessions
     from common.kit import hashing
 
     api.person("somebody@example.com")
@@ -68,7 +69,7 @@ def test_the_first_unknown_address_costs_no_more_than_the_next(db: None, monkeyp
 
 
 def test_a_right_password_lets_in_though_there_is_no_time_to_renew_its_hash(db: None) -> None:
-    from common import passwords
+    from common.identity import passwords
     from common.kit import hashing
 
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
@@ -158,7 +159,7 @@ def test_forty_guesses_at_once_are_forty_guesses(api: Api) -> None:
 def test_a_network_fails_a_hundred_times(api: Api, sql: psycopg.Connection[Any]) -> None:
     person = api.person()
     assert api.login("somebody@example.com", WRONG).status_code == 401
-    _, bucket = throttles.per_ip(throttles.LOGINS_PER_IP, "127.0.0.1")
+    _, bucket = rate_limits.per_ip(rate_limits.LOGINS_PER_IP, "127.0.0.1")
     assert sql.execute("update throttles set attempts = 99 where bucket = %s", (bucket,)).rowcount == 1
     assert api.login("another@example.com", WRONG).status_code == 401
     assert api.login("yet-another@example.com", WRONG).status_code == 429
@@ -181,7 +182,7 @@ def test_a_network_fails_a_hundred_times(api: Api, sql: psycopg.Connection[Any])
     ],
 )
 def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two: str, same: bool) -> None:
-    assert (throttles.place(one) == throttles.place(two)) is same
+    assert (rate_limits.place(one) == rate_limits.place(two)) is same
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_a_client_is_where_the_trusted_proxies_say(
     client = create_app(replace(settings, trusted_proxies=hops)).test_client()
     body = {"email": "a@example.com", "password": WRONG}
     client.post("/api/v1/auth/login", json=body, headers={"X-Forwarded-For": forwarded})
-    _, bucket = throttles.per_ip(throttles.LOGINS_PER_IP, place)
+    _, bucket = rate_limits.per_ip(rate_limits.LOGINS_PER_IP, place)
     assert one(sql, "select attempts from throttles where bucket = %s", bucket) == 1
 
 

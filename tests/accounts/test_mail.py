@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from common import accounts, mails
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
 from common.kit import mail
+from common.notifications import mails
 from common.settings import Settings
 from tests.accounts.conftest import Mailbox, one, text_of
 from tests.accounts.people import PASSWORD, Api, Person

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from common import accounts
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
 from common.kit import redis as redis_kit
 from tests.accounts.conftest import Mailbox
 from tests.accounts.people import Api, Session

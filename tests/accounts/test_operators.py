@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from click.testing import Result
 
-from common import accounts
-from common.accounts import opening
-from common.audit import OPERATOR
 from common.errors import Conflict
+from common.identity import accounts
+from common.identity.accounts import opening
+from common.identity.audit import OPERATOR
 from common.settings import Settings
 from tests.accounts.conftest import one
 from tests.accounts.people import PASSWORD, Api

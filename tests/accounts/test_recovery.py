@@ -11,8 +11,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from common import accounts, mails
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
+from common.notifications import mails
 from common.settings import Settings
 from tests.accounts.conftest import PUBLIC_URL, Mailbox, one, text_of
 from tests.accounts.people import PASSWORD, Api, Person, code

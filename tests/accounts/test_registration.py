@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from common import throttles
+from common.identity import rate_limits
 from tests.accounts.conftest import one
 from tests.accounts.people import PASSWORD, Api, code
 
@@ -147,7 +147,7 @@ def test_no_hash_that_cuts_passwords_off_is_at_hand(name: str) -> None:
 
 def test_a_network_registers_a_hundred_an_hour(api: Api, sql: psycopg.Connection[Any]) -> None:
     api.person()
-    _, bucket = throttles.per_ip(throttles.REGISTRATIONS_PER_IP, "127.0.0.1")
+    _, bucket = rate_limits.per_ip(rate_limits.REGISTRATIONS_PER_IP, "127.0.0.1")
     assert sql.execute("update throttles set attempts = 99 where bucket = %s", (bucket,)).rowcount == 1
     api.person()
     refused = api("POST", "/auth/register", json={"email": "b@example.com", "password": PASSWORD, "name": "B"})

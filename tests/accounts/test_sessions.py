@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from common import accounts, keys, standing
-from common.audit import OPERATOR
 from common.errors import DependencyUnavailable, TokenRevoked
+from common.identity import accounts, authorization, keys
+from common.identity.audit import OPERATOR
 from common.kit import db as db_kit
 from common.kit import redis as redis_kit
 from common.kit.redis import Client
@@ -202,13 +202,13 @@ def test_a_role_is_that_of_now_and_not_of_the_token(api: Api, other: Api, sql: S
     accounts.administer(person.uuid, actor=OPERATOR, role="user")
     assert other("GET", "/users/me", session.access).json()["data"]["role"] == "user"
     family = UUID(read(session.access)[1]["family"])
-    assert "admin" not in standing.of_session(person.uuid, family).scopes
+    assert "admin" not in authorization.of_session(person.uuid, family).scopes
 
 
 def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql) -> None:
     """The password is looked at for 50 ms without a lock: what was right before the change is not right after it."""
-    from common import passwords, sessions
     from common.errors import InvalidCredentials
+    from common.identity import passwords, sessions
 
     person = api.person()
     with db_kit.transaction() as session:
@@ -229,7 +229,7 @@ def ids(session: Session) -> tuple[UUID, UUID]:
 
 def test_a_known_session_costs_one_redis_round_trip_and_no_statement(api: Api, redis: Client) -> None:
     who = ids(api.person().login())
-    standing.of_session(*who)
+    authorization.of_session(*who)
     statements: list[str] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -238,7 +238,7 @@ def test_a_known_session_costs_one_redis_round_trip_and_no_statement(api: Api, r
     event.listen(db_kit.engine(), "before_cursor_execute", note)
     redis.config_resetstat()
     try:
-        assert standing.of_session(*who).user_id == who[0]
+        assert authorization.of_session(*who).user_id == who[0]
     finally:
         event.remove(db_kit.engine(), "before_cursor_execute", note)
     called = {name: stat["calls"] for name, stat in redis.info("commandstats").items()}
@@ -249,31 +249,31 @@ def test_a_known_session_costs_one_redis_round_trip_and_no_statement(api: Api, r
 
 def test_who_looked_before_a_change_cannot_remember_after_it(api: Api) -> None:
     who = ids(api.person().login())
-    _, generation = standing._remembered(who[0], "session")
+    _, generation = authorization._remembered(who[0], "session")
     accounts.administer(who[0], actor=OPERATOR, is_active=False)
-    standing._install(who[0], f"session:{who[1]}", generation, {"active": True, "expires_at": None})
+    authorization._install(who[0], f"session:{who[1]}", generation, {"active": True, "expires_at": None})
     with pytest.raises(TokenRevoked):
-        standing.of_session(*who)
+        authorization.of_session(*who)
 
 
 def test_nobody_remembers_while_a_change_is_on_its_way(api: Api, redis: Client) -> None:
     """Not even when Redis is wiped in the middle of it, so that the sign is gone."""
     who = ids(api.person().login())
     for wiped in (False, True):
-        with standing.changing(who[0]):
+        with authorization.changing(who[0]):
             if wiped:
                 redis.flushall()
-            standing.of_session(*who)
+            authorization.of_session(*who)
             assert bool(redis.hlen(f"auth:{{{who[0]}}}")) is wiped
         assert not redis.exists(f"auth:{{{who[0]}}}")
 
 
 def test_a_change_that_may_have_happened_leaves_the_sign_up(api: Api, redis: Client) -> None:
     who = ids(api.person().login())
-    with pytest.raises(db_kit.CommitUnknown), standing.changing(who[0]):
+    with pytest.raises(db_kit.CommitUnknown), authorization.changing(who[0]):
         raise db_kit.CommitUnknown
     assert redis.exists(f"auth:{{{who[0]}}}:changing")
-    assert standing.of_session(*who).user_id == who[0]
+    assert authorization.of_session(*who).user_id == who[0]
     assert not redis.exists(f"auth:{{{who[0]}}}"), "nothing is remembered until the sign has expired"
 
 
@@ -292,7 +292,7 @@ def test_a_thief_is_shut_out_while_redis_is_away(api: Api, redis: Client, redis_
     finally:
         redis_server.start()
         redis_server.wait()
-        standing._Rest.until = 0.0
+        authorization._Rest.until = 0.0
     with redis_kit.reachable():
         assert redis.ping()
 
@@ -316,6 +316,6 @@ def test_without_redis_people_come_in_and_changes_are_refused(
     finally:
         redis_server.start()
         redis_server.wait()
-        standing._Rest.until = 0.0
+        authorization._Rest.until = 0.0
     with redis_kit.reachable():
         assert redis.ping()

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from common import accounts
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
 from dev.platform import Platform
 from tests.client import Client, Json
 

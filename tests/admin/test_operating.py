@@ -11,11 +11,13 @@ import pytest
 from click.testing import Result
 from sqlalchemy import text
 
-from common import boot, doctor, jobs, sealing, tools, webhooks
-from common.audit import OPERATOR
+from common import boot, tools, webhooks
+from common.identity.audit import OPERATOR
 from common.invocations import sweeping
 from common.kit import db, redis
 from common.kit.paging import Window
+from common.operations import doctor, key_rotation
+from common.queueing import messages
 from common.settings import Settings
 from common.tools import editing
 from dev.platform import Platform
@@ -52,7 +54,7 @@ def test_after_a_rotation_the_old_key_can_go(keys: Settings) -> None:
     create_app(replace(keys, secrets_keys=(NEW,)))
     assert tools.get(tool.id).current.secret() == "sk-1"
     assert webhooks.default_secret(user).open() == default
-    assert all(each.readable for each in sealing.rotate())
+    assert all(each.readable for each in key_rotation.rotate())
 
     lost = flask(replace(keys, secrets_keys=(OLD,)), "secrets", "rotate")
     assert lost.exit_code == 1
@@ -91,7 +93,7 @@ def test_the_doctor_holds_the_visibility_timeout_against_the_longest_call(keys: 
 
     factories.tool(timeout_seconds=600)
     assert seen() == doctor.Finding("visibility timeout", True, "3600 s, the longest call may take 600 s")
-    options = jobs.app().conf.broker_transport_options
+    options = messages.app().conf.broker_transport_options
     usual = options["visibility_timeout"]
     options["visibility_timeout"] = 600
     try:

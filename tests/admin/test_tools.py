@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from common import breakers
+from common.tools import breakers
 from tests.admin.conftest import Admin
 from tests.client import Client, eventually
 from tests.outside.tool import Tool

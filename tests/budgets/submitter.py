@@ -14,11 +14,11 @@ from uuid import UUID
 
 from common import boot, invocations
 from common.errors import PlatformError
+from common.identity.authorization import Caller
 from common.invocations import Submitted
 from common.kit import db
 from common.kit import redis as redis_kit
 from common.settings import load
-from common.standing import Caller
 from tests import factories
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from common import books, budgets
+from common import budgets
 from common.errors import BudgetExhausted
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from tests import factories
 from tests.budgets import world
 
@@ -94,7 +95,7 @@ def test_exactly_what_the_budget_covers(db: None, environ: dict[str, str], _roun
     assert len(world.open_rows()) == BUDGET
     assert sum(ends.values()) == PROCESSES * SUBMITS
     assert set(ends) <= {"accepted", "budget_exhausted", "dependency_unavailable"}
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 @pytest.mark.chaos
@@ -119,4 +120,4 @@ def test_submitters_that_are_killed_leave_nothing_behind(db: None, environ: dict
         except BudgetExhausted:
             break
     assert len(world.open_rows()) == BUDGET
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

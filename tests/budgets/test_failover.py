@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from common import books, boot, budgets, invocations, subscriptions
+from common import boot, budgets, invocations, subscriptions
 from common.errors import BudgetExhausted
 from common.kit import db as database
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from common.settings import Settings
 from dev import servers
 from dev.servers import Postgres
@@ -60,7 +61,7 @@ class Primary:
 @pytest.fixture
 def primary(db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Primary]:
     """All of this process's rows are there; Redis is the usual one."""
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
     primary = Primary(tmp_path)
     boot.connect(replace(settings, database_url=primary.server.url()), process="test", pool_size=20)
     yield primary
@@ -80,7 +81,7 @@ def test_ends_that_are_gone_are_not_spent_again(primary: Primary) -> None:
         customer.submit(tool)
     assert refusal.value.members["available"] == 0
     assert sorted(world.open_rows()) == sorted(made)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_grant_that_is_gone_is_not_spent(primary: Primary) -> None:
@@ -94,7 +95,7 @@ def test_a_grant_that_is_gone_is_not_spent(primary: Primary) -> None:
     customer.submit(tool)
     with pytest.raises(BudgetExhausted):
         customer.submit(tool)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_places_that_ends_gave_back_are_not_given_again(primary: Primary) -> None:
@@ -111,7 +112,7 @@ def test_places_that_ends_gave_back_are_not_given_again(primary: Primary) -> Non
     invocations.sweeping.place_waiting([])
     assert sum(world.busy()[customer.period_id]) == 1
     customer.submit(tool)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_repair_notices_a_gate_of_another_run(primary: Primary, redis: redis_kit.Client) -> None:

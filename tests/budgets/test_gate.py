@@ -11,12 +11,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common import books, budgets, invocations, subscriptions
+from common import budgets, invocations, subscriptions
 from common.budgets import truth, watching
 from common.errors import BudgetExhausted, RateLimited
 from common.invocations import Appetite, Task, sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from common.tools import Listed
 from dev.servers import Redis
 from tests import factories
@@ -27,7 +28,7 @@ from tests.factories import BAD, GOOD, Customer
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_words_in_the_wrong_order_leave_no_place_behind(db: None, office: world.
         word()
     invocations.end(third, GOOD, worker)
     assert gate(customer)["active"] == 0
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_lost_word_does_not_free_a_place_twice(db: None, office: world.Post) -> None:
@@ -136,7 +137,7 @@ def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: No
     with meanwhile(after=overtake):
         sweeping.place_waiting([])
     assert gate(customer)["active"] == placed() == 2
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_late_word_does_not_free_the_place_that_was_asked_for_since(db: None, office: world.Post) -> None:
@@ -154,7 +155,7 @@ def test_a_late_word_does_not_free_the_place_that_was_asked_for_since(db: None, 
     with meanwhile(after=overtake):
         sweeping.place_waiting([])
     assert gate(customer)["active"] == placed() == 2
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_row_that_is_gone_when_its_place_is_asked_for_is_no_reason_to_rebuild(db: None) -> None:
@@ -275,7 +276,7 @@ def test_what_happens_between_the_snapshot_and_the_install_counts(
         "held": 20 if put_back else 10,
         "active": 1,
     }
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_gate_from_after_the_backup_that_the_rows_come_from(db: None, redis: redis_kit.Client) -> None:

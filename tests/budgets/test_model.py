@@ -29,12 +29,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from common import books, budgets, invocations, subscriptions
+from common import budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound
 from common.invocations import Appetite, Task, sql, submitting, sweeping
 from common.kit import db
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
+from common.operations import ledger
 from common.subscriptions import months
 from common.tools import Listed
 from tests import factories
@@ -465,7 +466,7 @@ class Story(RuleBasedStateMachine):
             self.a_late_word(number=0)
         self.slow.clear()
         budgets.free_orphans(older_than=-1)
-        assert books.verify().differences == ()
+        assert ledger.verify().differences == ()
 
     def teardown(self) -> None:
         """Everything that was accepted comes to an end, and nothing is left over."""
@@ -494,7 +495,7 @@ class Story(RuleBasedStateMachine):
 def reset(
     db: None, _sweeper: psycopg.Connection[tuple[str]], _sweep_statement: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], object]:
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
 
     def begin_anew() -> None:
         _sweeper.execute(_sweep_statement)

@@ -15,10 +15,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common import books, budgets, invocations
+from common import budgets, invocations
 from common.errors import AlreadyFinished
 from common.invocations import sweeping
 from common.kit import db
+from common.operations import ledger
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
@@ -123,7 +124,7 @@ def test_a_worker_is_killed_and_each_invocation_is_charged_once(
     budgets.free_orphans(older_than=-1)
     gate = budgets.gate(customer.user_id, customer.period_id)
     assert not gate or (int(gate["charged"]), int(gate["held"])) == (sum(c for _, _, c in expected.values()), 0)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 ROUNDS = 12
@@ -158,4 +159,4 @@ def test_whoever_ends_first_wins_and_the_others_change_nothing(db: None) -> None
     assert {end.status for end in ends.values()} <= {"succeeded", "failed", "canceled"}
     gate = budgets.gate(customer.user_id, customer.period_id)
     assert (int(gate["charged"]), int(gate["held"])) == (sum(end.charged for end in ends.values()), 0)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

@@ -14,12 +14,13 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from common import books, budgets, invocations, subscriptions
+from common import budgets, invocations, subscriptions
 from common.budgets import comparing, rebuilding, watching
 from common.errors import BudgetExhausted, DependencyUnavailable
 from common.invocations import sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from common.tools import Listed
 from tests import factories
 from tests.factories import GOOD, Customer
@@ -41,7 +42,7 @@ select id, user_id, period_id, tool_id, tool_version_id, held, 30, expires_at fr
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
 
 
 def key(customer: Customer) -> str:
@@ -50,7 +51,7 @@ def key(customer: Customer) -> str:
 
 def repaired() -> int:
     found = budgets.free_orphans(older_than=-1)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
     return found
 
 
@@ -95,7 +96,7 @@ def test_a_gate_that_cannot_be_read_is_rebuilt(db: None, garbage: str) -> None:
     redis_kit.client().hset(key(first), garbage, "?")
     budgets.hold(second.account(), clock.uuid7(), 10)
     assert budgets.free_orphans(older_than=-1) == 2
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_key_that_is_no_gate_is_left_alone(db: None) -> None:
@@ -182,7 +183,7 @@ def test_a_grant_beside_a_lock_left_behind_reaches_the_gate(db: None) -> None:
     customer.submit(tool)
     with pytest.raises(BudgetExhausted):
         customer.submit(tool)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_lock_is_given_back_by_its_owner_alone(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +255,7 @@ def test_a_large_account_is_rebuilt_while_submits_knock(
         "one rebuild, and perhaps another where this machine stood still for a moment"
     )
     assert int(budgets.gate(customer.user_id, customer.period_id)["held"]) == ROWS + 4 * 10
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def _epoch(customer: Customer) -> int:

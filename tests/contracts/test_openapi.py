@@ -16,8 +16,8 @@ from uuid import UUID
 
 import pytest
 
-from common import accounts
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
 from common.tools import editing
 from tests.web.conftest import ROOT, Service, serving
 

@@ -16,7 +16,8 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from common import jobs, settings
+from common import settings
+from common.queueing import messages
 from tests.dev.test_env_example import Recorder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +33,7 @@ def words(service: str) -> list[str]:
 def test_every_queue_has_a_service_that_listens_to_it() -> None:
     heard = {words(name)[words(name).index("-Q") + 1] for name in SERVICES if "-Q" in words(name)}
 
-    assert heard == set(jobs.QUEUES.values())
+    assert heard == set(messages.QUEUES.values())
 
 
 def test_every_variable_is_a_setting() -> None:

@@ -20,10 +20,11 @@ import redis as redis_py
 from greenlet import getcurrent, greenlet
 from psycopg.pq import TransactionStatus
 
-from common import breakers, jobs
 from common.invocations import running, sweeping
 from common.kit import clock, redis, seam
+from common.queueing import messages
 from common.subscriptions import terms
+from common.tools import breakers
 
 #: The modules: their packages export functions of the same names.
 catalogue: Any = import_module("common.tools.catalogue")
@@ -77,7 +78,7 @@ def memories() -> dict[str, Any]:
         "told": running._told,
         "back": running._Looked.back,
         "after": sweeping._Round.after,
-        "quiet": jobs._State.quiet_until,
+        "quiet": messages._State.quiet_until,
     }
 
 
@@ -86,7 +87,7 @@ def remember(what: dict[str, Any]) -> None:
     running._told, running._Looked.back = what["told"], what["back"]
     if what["after"] is not None:
         sweeping._Round.after = what["after"]
-    jobs._State.quiet_until = what["quiet"]
+    messages._State.quiet_until = what["quiet"]
     breakers._view.forget()
 
 

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from common import keys, sessions
-from common.audit import Actor
 from common.errors import PlatformError, TokenRevoked, Unauthenticated
-from common.sessions import Pair
+from common.identity import keys, sessions
+from common.identity.audit import Actor
+from common.identity.sessions import Pair
 
 IP = "192.0.2.1"
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from common import budgets, invocations, subscriptions
-from common.audit import OPERATOR
 from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired
+from common.identity.audit import OPERATOR
 from common.invocations import Appetite, sweeping
 from common.kit import db, redis
 from common.kit.clock import uuid7

@@ -12,14 +12,15 @@ import psycopg
 import redis as redis_py
 from psycopg import sql
 
-from common import accounts, addresses, budgets, invocations
-from common.adapters import ToolResult
-from common.adapters.exchange import Reply
-from common.audit import Actor as Admin
+from common import budgets, invocations
 from common.errors import PlatformError
+from common.identity import accounts, email_addresses
+from common.identity.audit import Actor as Admin
 from common.invocations import Task
 from common.kit import db, redis
 from common.tools import Listed, Version
+from common.tools.adapters import ToolResult
+from common.tools.adapters.exchange import Reply
 from tests import factories
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
@@ -168,7 +169,7 @@ def people() -> World:
     """Somebody is logged in and has a key; both have been used."""
     world = _base("people", tokens=4 * HELD)
     email = f"person-{uuid4().hex[:8]}@example.com"
-    made = accounts.create(addresses.parse(email), factories.PASSWORD, "Ada")
+    made = accounts.create(email_addresses.parse(email), factories.PASSWORD, "Ada")
     world.person = Person.make(made.id, email, factories.PASSWORD)
     return world
 

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
-from common import keys
-from common.adapters import reading
 from common.errors import InvalidCursor, InvalidHeader, PlatformError, Unauthenticated
+from common.identity import keys
 from common.kit import crypto, failpoints, jsonschemas
 from common.kit.outbound import addresses
 from common.kit.outbound.errors import Refused
 from common.tools import schemas
+from common.tools.adapters import reading
 from common.webhooks import schedule
 from web import body, pagination, repeats
 from web.api import invocations

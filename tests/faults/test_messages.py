@@ -8,8 +8,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from common import jobs
 from common.kit import redis as redis_kit
+from common.queueing import messages
 from common.settings import load
 from dev.platform import Platform
 from tests.client import Client, eventually
@@ -23,7 +23,7 @@ def _letter(**changes: object) -> str:
         "body": "W1tdLCB7fSwge31d",
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": {"task": jobs.RUN_INVOCATION, "id": "x", "lang": "py", "root_id": "x", "argsrepr": "[]"},
+        "headers": {"task": messages.RUN_INVOCATION, "id": "x", "lang": "py", "root_id": "x", "argsrepr": "[]"},
         "properties": {
             "delivery_tag": "x",
             "delivery_info": {"exchange": "", "routing_key": "invocations"},

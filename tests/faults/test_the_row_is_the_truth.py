@@ -12,8 +12,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from common import books, jobs
 from common.kit import redis as redis_kit
+from common.operations import ledger
+from common.queueing import messages
 from dev.platform import Platform
 from tests.client import Client, eventually
 from tests.outside.tool import Tool
@@ -59,7 +60,7 @@ def test_the_calls_of_killed_workers(hub: Platform, client: Client, offer: Offer
     assert len(tool.calls(once)) == 1
     tokens = client.tokens()
     assert (tokens["charged"], tokens["held"]) == (6, 0)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_redis_wiped_in_mid_run_changes_nothing_but_latency(hub: Platform, offer: Offer) -> None:
@@ -92,7 +93,7 @@ def test_redis_wiped_in_mid_run_changes_nothing_but_latency(hub: Platform, offer
         assert tokens["held"] == 0
         assert tokens["granted"] == tokens["charged"] + tokens["available"]
         assert len(ids) > 50
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_messages_lost_doubled_and_forged_change_nothing(
@@ -106,14 +107,14 @@ def test_messages_lost_doubled_and_forged_change_nothing(
             redis_kit.client().delete("invocations")  # every bell that waits is lost
         else:
             for _ in range(3):
-                jobs.ring(jobs.RUN_INVOCATION, UUID(ids[0]))  # doubled, late, and for what has ended
+                messages.ring(messages.RUN_INVOCATION, UUID(ids[0]))  # doubled, late, and for what has ended
     redis_kit.client().lpush("invocations", "not a message", '{"body": "bm8=", "headers": {}}')
 
     ended = [client.ended(each, within=60) for each in ids]
     assert [(each["status"], each["attempts"]) for each in ended] == [("succeeded", 1)] * 20
     assert all(len(tool.calls(each)) == 1 for each in ids)
     assert client.tokens()["charged"] == 20 * 2
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_worker_that_was_frozen_writes_nothing_afterwards(
@@ -132,4 +133,4 @@ def test_a_worker_that_was_frozen_writes_nothing_afterwards(
     time.sleep(2.5)  # long enough for the zombie to read its answer and try to write
     assert client.get(submitted["id"]) == ended
     assert client.tokens()["charged"] == 2
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

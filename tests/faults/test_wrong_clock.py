@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from common import breakers
-from common.adapters import ToolFailure
+from common.tools import breakers
+from common.tools.adapters import ToolFailure
 
 TOOL = UUID(int=7)
 

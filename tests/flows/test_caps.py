@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from common import books
+from common.operations import ledger
 from tests.client import Client
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool
@@ -39,7 +39,7 @@ def test_a_call_that_costs_more_than_allowed_gives_nothing_away(
     assert (entry["status"], entry["tokens_used"], entry["http_status"]) == ("error", most, 200)
     totals = client.data("GET", "/usage/summary")["totals"]
     assert (totals["tokens_used"], totals["succeeded"], totals["failed"]) == (most, 0, 1)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 @pytest.mark.parametrize("most", [5_001, 6_000, None])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from common import books
+from common.operations import ledger
 from dev.platform import Platform
 from tests.client import Client
 from tests.outside.receiver import Receiver
@@ -40,7 +40,7 @@ def test_an_invocation_from_submit_to_balance(client: Client, offer: Offer, tool
     (entry,) = client.data("GET", "/usage")
     assert (entry["invocation_id"], entry["tokens_used"], entry["status"]) == (accepted["id"], 6, "success")
     assert client.data("GET", "/usage/summary")["totals"]["tokens_used"] == 6
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_prefer_wait_answers_with_the_end(client: Client, offer: Offer) -> None:

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from common import books
 from common.kit import db as database
+from common.operations import ledger
 from dev import platform as parts
 from dev.platform import Platform
 from dev.supervisor import Part, Supervisor
@@ -47,7 +47,7 @@ def test_two_beats_do_no_harm(hub: Platform, client: Client, offer: Callable[...
     assert periods == (1,)
     assert mails
     assert mails[0] == mails[1], "a mail was made twice"
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_bells_that_have_piled_up_are_one_by_the_databases_clock(db: None) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from common import doctor, gauges, instance
 from common.kit import redis as redis_kit
+from common.operations import doctor, gauges, instance
 from common.settings import Settings, load
 from dev import platform as parts
 from dev.servers import Redis

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common import jobs
+from common.queueing import messages
 from dev.platform import Platform
 from tests.client import Client
 
@@ -35,8 +35,10 @@ def test_a_message_that_is_not_json_is_discarded(
 
     args: list[Any] = [Evil(canary)] if serializer == "pickle" else ["x"]
     for _ in range(3):
-        jobs.app().send_task(jobs.RUN_INVOCATION, args=args, serializer=serializer, queue="invocations", retry=False)
-    hub.supervisor.wait_for(lambda: jobs.waiting("invocations") == 0, "the messages to be taken")
+        messages.app().send_task(
+            messages.RUN_INVOCATION, args=args, serializer=serializer, queue="invocations", retry=False
+        )
+    hub.supervisor.wait_for(lambda: messages.waiting("invocations") == 0, "the messages to be taken")
     assert client.ended(client.invoke(offer(), {"text": "x"})["id"])["status"] == "succeeded"
     assert not canary.exists()
     assert all(child.is_up for child in hub.supervisor.children.values())

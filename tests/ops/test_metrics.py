@@ -14,8 +14,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common import breakers, invocations, jobs
+from common import invocations
 from common.invocations import Appetite, End, counting
+from common.queueing import messages
+from common.tools import breakers
 from dev.platform import Platform
 from tests.client import Client, eventually
 from tests.conftest import ROOT, free_port
@@ -102,7 +104,7 @@ class Failing(Exception):
 
 def test_sweeps_say_when_they_ran(hub: Platform) -> None:
     before = Scrape(hub.url).value("joyfull_sweep_runs_total", sweep="forget-old-keys", outcome="done")
-    jobs.app().send_task(jobs.SWEEP, args=["forget-old-keys"], queue="sweeps")
+    messages.app().send_task(messages.SWEEP, args=["forget-old-keys"], queue="sweeps")
     seen = until(
         hub.url,
         lambda s: s.value("joyfull_sweep_runs_total", sweep="forget-old-keys", outcome="done") == before + 1,

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from common import gauges
 from common.invocations import sweeping
+from common.operations import gauges
 from tests.conftest import ROOT
 from web import hooks
 from worker import delivery, process, runner

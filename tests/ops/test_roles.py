@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from common import boot, doctor, roles, usage
+from common import boot, usage
+from common.operations import database_roles, doctor
 from common.settings import Settings
 from tests.conftest import ROOT, migrate
 from tests.usage.ledger import Ledger, rolled_up
@@ -31,7 +32,7 @@ REFUSED = (
     "create or replace function usage_mark() returns xid8 language sql as $$ select '0'::xid8 $$",
     "set session_replication_role = replica",
     *(f"truncate {table}" for table in ("usage_logs", "grants", "audit_log", "queue")),
-    *(f"delete from {table}" for table in sorted(roles.APPENDED | roles.KEPT | roles.READ)),
+    *(f"delete from {table}" for table in sorted(database_roles.APPENDED | database_roles.KEPT | database_roles.READ)),
     "delete from usage_logs_default",
     "delete from usage_logs_2021_03",
     "update usage_logs set tokens_used = 0",

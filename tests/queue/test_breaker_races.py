@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from common import breakers
 from common.errors import ToolUnavailable
 from common.kit import redis as redis_kit
+from common.tools import breakers
 from dev.servers import Redis
 
 TOOL = UUID(int=7)

@@ -10,12 +10,13 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from common import books, budgets, invocations
+from common import budgets, invocations
 from common.errors import BudgetExhausted, IdempotencyKeyReused, Invalid
 from common.invocations import storing, submitting, sweeping
 from common.kit import clock
 from common.kit import db as database
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from tests import factories
 from tests.budgets import world
 from tests.budgets.test_exactness import begin, results, submitters
@@ -25,7 +26,7 @@ KEY = "order-17"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
 
 
 def holds(customer: factories.Customer) -> int:
@@ -47,7 +48,7 @@ def test_twenty_at_once_make_one(db: None) -> None:
     assert len({each for each, _ in made}) == 1
     assert sum(not replayed for _, replayed in made) == 1
     assert len(world.open_rows()) == holds(customer) == 1
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_at_once_from_several_processes(db: None, environ: dict[str, str]) -> None:
@@ -58,7 +59,7 @@ def test_at_once_from_several_processes(db: None, environ: dict[str, str]) -> No
     assert sum(n for said, n in ends.items() if said.startswith("accepted")) == 1
     assert {said.partition(" ")[0] for said in ends} == {"accepted", "replayed"}
     assert len({said.partition(" ")[2] for said in ends}) == len(world.open_rows()) == 1
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_another_request_under_the_key_is_refused_without_a_trace(db: None) -> None:
@@ -153,7 +154,7 @@ def test_a_wipe_between_the_maker_and_its_row(db: None, monkeypatch: pytest.Monk
     monkeypatch.setattr(storing, "store", slow)
     assert [customer.submit(tool, idempotency_key=KEY)] == quicker
     assert len(world.open_rows()) == holds(customer) == 1
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_a_server_process_that_is_killed_in_the_middle(db: None, _sweeper: psycopg.Connection[object]) -> None:
@@ -174,4 +175,4 @@ def test_a_server_process_that_is_killed_in_the_middle(db: None, _sweeper: psyco
     assert made in world.open_rows()
     assert customer.submit(tool, idempotency_key=KEY) == made
     assert len(world.open_rows()) == holds(customer) == 2
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

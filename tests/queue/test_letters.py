@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common import jobs
 from common.kit import redis
+from common.queueing import messages
 from common.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -21,9 +21,9 @@ FRESH = {"id", "root_id", "correlation_id", "delivery_tag", "reply_to"}
 @pytest.fixture
 def patient(settings: Settings) -> Any:
     """However many wait, ring."""
-    jobs.configure(settings.broker_url, 1_000)
+    messages.configure(settings.broker_url, 1_000)
     yield
-    jobs.configure(settings.broker_url, settings.doorbells_max)
+    messages.configure(settings.broker_url, settings.doorbells_max)
 
 
 def popped(queue: str) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def shape(message: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("subject", [None, uuid4()])
-@pytest.mark.parametrize("task", [jobs.RUN_INVOCATION, jobs.DELIVER])
+@pytest.mark.parametrize("task", [messages.RUN_INVOCATION, messages.DELIVER])
 @pytest.mark.usefixtures("patient")
 def test_a_pushed_doorbell_is_what_celery_sends(task: str, subject: UUID | None) -> None:
-    queue = jobs.QUEUES[task]
+    queue = messages.QUEUES[task]
     args = [str(subject)] if subject else []
-    jobs.app().send_task(task, args=args, queue=queue, retry=False, ignore_result=True, delivery_mode=1)
+    messages.app().send_task(task, args=args, queue=queue, retry=False, ignore_result=True, delivery_mode=1)
     theirs = popped(queue)
-    assert jobs.ring(task, subject)
+    assert messages.ring(task, subject)
     ours = popped(queue)
     assert shape(ours) == shape(theirs)
 
@@ -55,7 +55,7 @@ def test_a_pushed_doorbell_is_what_celery_sends(task: str, subject: UUID | None)
 @pytest.mark.usefixtures("patient")
 def test_every_doorbell_has_an_id_of_its_own() -> None:
     for _ in range(3):
-        jobs.ring(jobs.RUN_INVOCATION)
+        messages.ring(messages.RUN_INVOCATION)
     rung = [popped("invocations") for _ in range(3)]
     ids = {message["headers"]["id"] for message in rung}
     assert len(ids) == 3
@@ -63,11 +63,11 @@ def test_every_doorbell_has_an_id_of_its_own() -> None:
 
 
 def test_enough_bells_are_enough(settings: Settings) -> None:
-    jobs.configure(settings.broker_url, 2)
+    messages.configure(settings.broker_url, 2)
     try:
-        assert [jobs.ring(jobs.RUN_INVOCATION) for _ in range(4)] == [True, True, False, False]
-        assert jobs.ring_times(jobs.RUN_INVOCATION, 9) == 0
+        assert [messages.ring(messages.RUN_INVOCATION) for _ in range(4)] == [True, True, False, False]
+        assert messages.ring_times(messages.RUN_INVOCATION, 9) == 0
         popped("invocations")
-        assert jobs.ring_times(jobs.RUN_INVOCATION, 9) == 1
+        assert messages.ring_times(messages.RUN_INVOCATION, 9) == 1
     finally:
-        jobs.configure(settings.broker_url, settings.doorbells_max)
+        messages.configure(settings.broker_url, settings.doorbells_max)

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from common import books, budgets, invocations
+from common import budgets, invocations
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
 from common.invocations import Appetite, sql, sweeping
 from common.invocations import running as story
 from common.kit import db
 from common.kit.outbound import Aborted
+from common.operations import ledger
 from common.settings import Settings
 from tests import factories
 from tests.budgets import world
@@ -25,7 +26,7 @@ from worker import process
 @pytest.fixture
 def proxy(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """All connections of this process go through it."""
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
     with Proxy(settings.database_url) as proxy:
         database.connect(proxy.url, pool_size=20, application_name="test-proxied")
         yield proxy
@@ -41,7 +42,7 @@ def status(made: object) -> str:
 
 def all_is_right() -> None:
     assert budgets.free_orphans(older_than=-1) == 0
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 #: A piece of each statement that no other has.
@@ -135,7 +136,7 @@ def test_a_task_that_is_given_back_has_not_been_tried(db: None) -> None:
     again = factories.taken(worker)
     assert again.attempt == 1
     invocations.end(again, GOOD, worker)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,12 @@ from sqlalchemy import TextClause, text
 
 from common import budgets
 from common.budgets import truth
+from common.identity.authorization import Caller
 from common.invocations import End, Order, reading, running, sql, submitting
 from common.kit import clock
 from common.kit import db as database
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
-from common.standing import Caller
 from common.subscriptions import terms
 from tests import factories
 from tests.queue import scale

@@ -8,8 +8,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from common import audit, tools
+from common import tools
 from common.errors import BudgetExhausted, NotFound, ToolInputRejected
+from common.identity import audit
 from common.kit import db
 from common.tools import editing
 from tests import factories

@@ -15,9 +15,11 @@ import pytest
 import redis.connection
 from flask.testing import FlaskClient
 
-from common import invocations, jobs, keys
-from common.audit import OPERATOR
+from common import invocations
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.kit import redis as redis_kit
+from common.queueing import messages
 from common.settings import Settings
 from tests import factories
 from tests.outside.tool import Tool
@@ -104,7 +106,7 @@ def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None
 
     def run(count: int) -> tuple[list[str], list[str]]:
         made = [customer.submit(quick) for _ in range(count)]
-        redis_kit.client().delete(jobs.QUEUES[jobs.RUN_INVOCATION])
+        redis_kit.client().delete(messages.QUEUES[messages.RUN_INVOCATION])
         trips.clear()
         runner.work(me)
         sent = list(trips.statements), list(trips.commands)

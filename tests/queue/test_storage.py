@@ -9,9 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from common import invocations, keys, subscriptions
-from common.audit import OPERATOR
+from common import invocations, subscriptions
 from common.errors import StorageExhausted
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.invocations import End, storage
 from common.kit import clock, db
 from common.settings import Settings

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 from sqlalchemy import text
 
-from common import books, budgets, invocations
+from common import budgets, invocations
 from common.errors import AlreadyFinished, BudgetExhausted, DependencyUnavailable
 from common.invocations import Appetite, Task, sweeping
 from common.kit import db as database
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from common.tools import Listed
 from tests import factories
 from tests.budgets import world
@@ -120,7 +121,7 @@ def _deadlocks() -> int:
 @pytest.mark.parametrize("wiping", [False, True])
 def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.MonkeyPatch, wiping: bool) -> None:
     monkeypatch.setattr(sweeping, "BEHIND", 0.0)
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.05)
     chaos = Chaos(
         [factories.customer(at_once=cap) for cap in CAPS], [factories.tool(), factories.tool(idempotent=False)]
     )
@@ -143,7 +144,7 @@ def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.Monke
     assert _deadlocks() == before
     assert chaos.exceeded == []
     _put_right(wiping)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
     for customer in chaos.customers:
         fields = budgets.gate(customer.user_id, customer.period_id)
         assert not fields or fields["active"] == fields["held"] == "0"

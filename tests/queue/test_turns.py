@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from common import breakers, invocations, jobs, tools
+from common import invocations, tools
 from common.kit import db as database
 from common.kit import redis as redis_kit
+from common.queueing import messages
+from common.tools import breakers
 from tests import factories
 from tests.budgets import world
 from tests.outside.tool import Tool
@@ -55,13 +57,13 @@ def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
 ) -> None:
     customer, slow = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
     made: list[object] = [customer.submit(slow) for _ in range(2)]
-    redis_kit.client().delete(jobs.QUEUES[jobs.RUN_INVOCATION])
+    redis_kit.client().delete(messages.QUEUES[messages.RUN_INVOCATION])
     thread = work()
     eventually(lambda: len(me.running()) == 1)
     me.stop_taking()
     thread.join(30)
     assert statuses(made) == ["succeeded", "queued"]
-    assert jobs.waiting(jobs.QUEUES[jobs.RUN_INVOCATION]) == 1, "others hear of it"
+    assert messages.waiting(messages.QUEUES[messages.RUN_INVOCATION]) == 1, "others hear of it"
 
 
 def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(

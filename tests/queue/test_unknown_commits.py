@@ -10,12 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from common import books, budgets, subscriptions
-from common.audit import OPERATOR
+from common import budgets, subscriptions
 from common.budgets import watching
 from common.errors import BudgetExhausted, PlatformError
+from common.identity.audit import OPERATOR
 from common.kit import clock, db
 from common.kit import redis as redis_kit
+from common.operations import ledger
 from common.settings import Settings
 from common.tools import Listed, editing
 from tests import factories
@@ -29,7 +30,7 @@ SUBMIT = "insert into idempotency_keys"
 
 @pytest.fixture
 def proxy(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     with Proxy(settings.database_url) as proxy:
         database.connect(proxy.url, pool_size=20, application_name="test")
@@ -109,4 +110,4 @@ def test_a_row_that_was_written_is_found_whatever_happened_since(
     assert world.books()[customer.period_id].available >= 0
     assert books_of_it.held == 20
     budgets.free_orphans(older_than=-1)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

@@ -7,8 +7,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from common import budgets, subscriptions
-from common.audit import Actor
 from common.errors import Conflict, Invalid, NotFound, SubscriptionRequired
+from common.identity.audit import Actor
 from common.kit import db as kit
 from common.models.subscriptions import UNLIMITED_TOKENS
 from common.subscriptions import plans

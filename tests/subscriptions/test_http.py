@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from common import accounts, books
-from common.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR
+from common.operations import ledger
 from dev.platform import Platform
 from tests.client import Client
 
@@ -109,4 +110,4 @@ def test_a_plan_without_a_limit_is_shown_as_that_everywhere(hub: Platform, clien
     for path in ("/admin/plans", "/admin/usage/stats", f"/admin/users/{who}", "/admin/audit"):
         assert not big.search(admin.call("GET", path).text), path
     admin.call("PATCH", "/admin/plans/endless", 422, json={"monthly_tokens": 2**52})
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

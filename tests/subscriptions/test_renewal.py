@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common import books, budgets, invocations, subscriptions
-from common.audit import Actor
+from common import budgets, invocations, subscriptions
 from common.errors import SubscriptionRequired
+from common.identity.audit import Actor
 from common.kit import db as kit
+from common.operations import ledger
 from common.subscriptions import months, periods, plans, renewal
 from tests import factories
 from tests.factories import GOOD
@@ -157,7 +158,7 @@ def test_what_was_accepted_before_a_years_end_settles_in_its_period(db: None) ->
     with kit.snapshot() as session:
         assert budgets.balance(session, customer.period_id) == budgets.Balance(100, 1, 0)
     assert subscriptions.current(customer.user_id).tokens == budgets.Balance(100, 0, 0)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

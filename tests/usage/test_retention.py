@@ -9,10 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from common import books, invocations, usage
+from common import invocations, usage
 from common.invocations import submitting
 from common.kit import clock
 from common.kit import db as kit
+from common.operations import ledger
 from tests import factories
 from tests.factories import GOOD, Customer
 from tests.usage.ledger import END, INSERT, START, Ledger, partitions, rolled_up, total
@@ -120,12 +121,12 @@ def test_the_books_do_not_miss_what_was_dropped(db: None) -> None:
                                 select 'usage_retired', system_identifier, now() + interval '1 day'
                                   from pg_control_system()""")
         )
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
     with kit.transaction() as session:
         session.execute(text("update watermarks set at = 'epoch' where name = 'usage_retired'"))
         row = Ledger().row(START)
         session.execute(INSERT, row)
-    assert str(row["invocation_id"]) in {each.where for each in books.verify().differences}
+    assert str(row["invocation_id"]) in {each.where for each in ledger.verify().differences}
 
 
 # -- payloads ------------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def test_payloads_are_dropped_and_what_they_cost_stays(db: None, ago: pytest.Mon
     assert invocations.drop_payloads(39) == 0
     seen = invocations.get(old[0], customer.user_id)
     assert (seen.status, seen.charged, seen.input, seen.output) == ("succeeded", 1, None, None)
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 def test_payloads_of_open_invocations_are_kept_and_those_behind_them_wait(db: None, ago: pytest.MonkeyPatch) -> None:
@@ -193,4 +194,4 @@ def test_payloads_of_what_never_ran_are_dropped_after_a_month(db: None, ago: pyt
     assert payloads(canceled, late) == [(None, None)] * 2
     assert payloads(waiting, fresh, ran) == [*kept]
     assert invocations.get(late, customer.user_id).status == "expired"
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

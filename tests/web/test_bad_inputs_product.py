@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import requests
 
-from common import audit
+from common.identity import audit
 from common.tools import editing
 from tests.web.conftest import Service, serving
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from common import invocations, keys
-from common.audit import OPERATOR
+from common import invocations
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.settings import Settings
 from tests import factories
 from web.app import create_app

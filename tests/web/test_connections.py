@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from common import keys
-from common.audit import OPERATOR
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.subscriptions import plans
 from tests import factories
 from tests.client import Client, eventually

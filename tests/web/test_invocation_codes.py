@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from common import audit, breakers, invocations
+from common import invocations
+from common.identity import audit
 from common.kit import redis as redis_kit
-from common.tools import editing
+from common.tools import breakers, editing
 from tests import factories
 from tests.factories import GOOD
 from tests.web.conftest import ROOT, Service, serving

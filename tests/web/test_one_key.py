@@ -19,9 +19,11 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from common import audit, books, budgets, invocations
+from common import budgets, invocations
 from common.budgets import watching
+from common.identity import audit
 from common.kit import db as database
+from common.operations import ledger
 from common.tools import editing
 from tests import factories
 from tests.budgets import world
@@ -57,7 +59,7 @@ def pair(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def caller(db: None, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    monkeypatch.setattr(books, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     return Caller(pair.service)
 
@@ -156,7 +158,7 @@ def test_twenty_at_once_over_two_processes_make_one(caller: Caller, tool: str, p
         status, _, problem = ask(line, caller, tool, {"input": {"text": "y"}})
         assert (status, problem["code"]) == (422, "idempotency_key_reused")
     assert len(world.open_rows()) == holds() == 1
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()
 
 
 @pytest.mark.chaos
@@ -198,4 +200,4 @@ def test_a_process_is_killed_and_whoever_asks_again_gets_the_one(
     assert (ended.status_code, ended.json()["data"]["id"]) == (200, made)
     assert charges() == [(UUID(made), 1)]
     assert holds() == len(world.open_rows()) == 0
-    assert books.verify().differences == ()
+    assert ledger.verify().differences == ()

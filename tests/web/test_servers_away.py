@@ -9,8 +9,9 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from common import invocations, keys
-from common.audit import OPERATOR
+from common import invocations
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.invocations import storing
 from common.kit import db as database
 from common.settings import Settings

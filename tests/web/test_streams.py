@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 from flask.testing import FlaskClient
 
-from common import boot, invocations, keys
-from common.audit import OPERATOR
+from common import boot, invocations
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.settings import Settings
 from tests import factories
 from tests.queue.proxy import Proxy

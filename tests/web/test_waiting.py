@@ -15,7 +15,8 @@ import pytest
 import requests
 from httpx_sse import EventSource
 
-from common import audit, invocations
+from common import invocations
+from common.identity import audit
 from common.kit import redis as redis_kit
 from common.tools import editing
 from tests import factories

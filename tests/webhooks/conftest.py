@@ -11,7 +11,8 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from common import audit, boot, keys, webhooks
+from common import boot, webhooks
+from common.identity import audit, keys
 from common.kit import clock, db
 from common.models.accounts import User
 from tests.outside.receiver import Receiver

@@ -10,7 +10,7 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from common import audit, keys
+from common.identity import audit, keys
 from tests import factories
 from tests.outside.receiver import Receiver, Reply
 from tests.webhooks.conftest import Api, api_of, happen, headers, pass_time, settled, sql, statuses

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import TextClause, text
 
-from common import gauges
 from common.kit import db as database
+from common.operations import gauges
 from common.webhooks import queue
 
 DELIVERED = 30_000

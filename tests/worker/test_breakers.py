@@ -12,11 +12,11 @@ from uuid import UUID
 
 import pytest
 
-from common import breakers
-from common.adapters import ToolFailure
 from common.errors import ToolUnavailable
 from common.kit import redis as redis_kit
 from common.kit.outbound import Aborted
+from common.tools import breakers
+from common.tools.adapters import ToolFailure
 from dev.servers import Redis
 
 ROOT = Path(__file__).resolve().parents[2]

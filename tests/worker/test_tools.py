@@ -13,10 +13,10 @@ from uuid import UUID
 
 import pytest
 
-from common import adapters as tools
-from common.adapters import ADAPTERS, Ids, ToolFailure, ToolResult, chat_completion
 from common.kit.outbound import Aborted, Call, Door
 from common.tools import Price, Version
+from common.tools import adapters as tools
+from common.tools.adapters import ADAPTERS, Ids, ToolFailure, ToolResult, chat_completion
 from tests.kit import peers
 from tests.kit.peers import Peer, running
 

@@ -14,9 +14,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common import doctor, invocations, jobs
+from common import invocations
 from common.kit import db as database
 from common.kit.clock import uuid7
+from common.operations import doctor
+from common.queueing import messages
 from common.settings import Settings
 from dev import platform as parts
 from dev.servers import Redis
@@ -62,7 +64,7 @@ def test_a_deaf_worker_is_started_afresh(db: None, start: Start, tool: Tool) -> 
     supervisor, worker = start()
     supervisor.wait_for(lambda: ended(first), "the first call")
     pid = worker.pid
-    control = jobs.app().control
+    control = messages.app().control
     supervisor.wait_for(lambda: bool(control.cancel_consumer("invocations", reply=True, timeout=1)), "the answer")
     assert control.ping(timeout=2)
     second = customer.submit(one)
@@ -146,7 +148,7 @@ def test_silence_is_no_deafness(dog: Watchdog, sent: list[signal.Signals]) -> No
 
 
 def test_whoever_hears_or_has_no_thread_free_is_not_deaf(dog: Watchdog, sent: list[signal.Signals]) -> None:
-    assert jobs.ring(jobs.RUN_INVOCATION)
+    assert messages.ring(messages.RUN_INVOCATION)
     for _ in range(5):
         dog.look()
         dog.me.hear()
@@ -165,7 +167,7 @@ def test_it_is_killed_once_nothing_would_be_lost(dog: Watchdog, sent: list[signa
     customer, once = factories.customer(), factories.tool(idempotent=False)
     customer.submit(once)
     running = dog.me.enter(factories.taken(factories.worker()))
-    assert jobs.ring(jobs.RUN_INVOCATION) or jobs.waiting("invocations")
+    assert messages.ring(messages.RUN_INVOCATION) or messages.waiting("invocations")
     looks(dog)
     assert sent == [signal.SIGTERM]
     dog.me.leave(running)
@@ -174,7 +176,7 @@ def test_it_is_killed_once_nothing_would_be_lost(dog: Watchdog, sent: list[signa
 
 
 def test_a_process_that_stops_anyway_is_left_alone(dog: Watchdog, sent: list[signal.Signals]) -> None:
-    jobs.ring(jobs.RUN_INVOCATION)
+    messages.ring(messages.RUN_INVOCATION)
     dog.me.stop_taking()
     looks(dog)
     assert sent == []
@@ -187,6 +189,6 @@ def test_the_doctor_hears_that_nobody_does(db: None, settings: Settings) -> None
     invocations.pulse(uuid7(), name="invocations@here:1", progress=True, stopping=False)
     database.count(text("update processes set progress_at = now() - interval '2 minutes'"), {})
     assert bells().well
-    assert jobs.ring(jobs.RUN_INVOCATION)
+    assert messages.ring(messages.RUN_INVOCATION)
     assert bells().detail.startswith("Nobody hears the bells of: invocations.")
     database.count(text("delete from processes"), {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import audit
+from common.identity import audit
 from common.kit.paging import Page
 from common.models.accounts import ACTOR_KINDS, AuditEntry
 from web import auth

@@ -9,11 +9,11 @@ import marshmallow as ma
 from flask import g
 from marshmallow import validate
 
-from common import adapters, boot, breakers, errors, tools, webhooks
-from common.adapters import Trial
+from common import boot, errors, tools, webhooks
 from common.kit.paging import Page
 from common.models.tools import ADAPTERS, AUTH_TYPES, METHODS
-from common.tools import Listed, editing
+from common.tools import Listed, adapters, breakers, editing
+from common.tools.adapters import Trial
 from web import auth
 from web.api.tools import ToolOut, ToolQuery
 from web.blueprint import Blueprint, located

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from marshmallow import validate
 
-from common import accounts, errors, subscriptions
-from common.accounts import Listed
+from common import errors, subscriptions
+from common.identity import accounts
+from common.identity.accounts import Listed
 from common.kit.paging import Page
 from common.models.accounts import ROLES
 from common.models.base import MAX_TOKENS

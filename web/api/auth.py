@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import accounts, errors, passwords, sessions
+from common import errors
+from common.identity import accounts, passwords, sessions
 from web import auth
 from web.blueprint import Blueprint, absolute
 from web.schemas import Body, Flag, Id, Instant, Resource, Secret, Text, Whole, Word
@@ -13,7 +14,7 @@ blp = Blueprint("auth", __name__, url_prefix="/auth", description="Registration,
 
 
 class NewPassword(Secret):
-    """A password that is being chosen. Its length is documented here and judged by `common.passwords`, in NFC."""
+    """A password that is being chosen. Its length is documented here and judged by `common.identity.passwords`, in NFC."""
 
     def __init__(self, *, description: str = "", **kwargs: Any) -> None:
         rule = f"{passwords.MIN_CHARS}-{passwords.MAX_CHARS} characters, none of the common ones."

@@ -11,7 +11,8 @@ import marshmallow as ma
 from flask import Response, current_app, g, request
 from marshmallow import validate
 
-from common import accounts, boot, errors, invocations, webhooks
+from common import boot, errors, invocations, webhooks
+from common.identity import accounts
 from common.invocations import Invocation, Order, Submitted
 from common.kit import db, jsonb, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page

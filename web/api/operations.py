@@ -6,8 +6,9 @@ from typing import Any
 
 from flask import Response, current_app
 
-from common import errors, gauges, readiness
+from common import errors
 from common.kit import metrics
+from common.operations import gauges, readiness
 from web import auth
 from web.blueprint import Blueprint
 from web.schemas import Resource, Word

@@ -7,10 +7,10 @@ from typing import Any
 import marshmallow as ma
 from flask import Response
 
-from common import breakers, budgets, errors, invocations, subscriptions, tools
+from common import budgets, errors, invocations, subscriptions, tools
 from common.errors import PlatformError
 from common.kit.paging import Page
-from common.tools import Listed
+from common.tools import Listed, breakers
 from web import auth, limits
 from web.api.invocations import Rendered, SubmitIn, submit
 from web.blueprint import Blueprint

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import marshmallow as ma
 
-from common import accounts, errors, keys
+from common import errors
+from common.identity import accounts, keys
 from common.kit import clock
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from common.adapters import exchange
-from common.adapters.exchange import Ids, Outgoing, Reply, ToolResult
 from common.kit import jsonb
 from common.kit.outbound import Answer, Call, Door
 from common.tools import Version
+from common.tools.adapters import exchange
+from common.tools.adapters.exchange import Ids, Outgoing, Reply, ToolResult
 
 PATH = "/chat/completions"
 #: What asks for an answer in pieces, and what may only be sent beside it.

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
-from common import instance, jobs, readiness, roles
 from common.invocations import sweeping
 from common.kit import clock, db, redis
+from common.operations import database_roles, instance, readiness
+from common.queueing import messages
 from common.settings import DEVELOPMENT_SECRETS, Settings
 
 MAX_SKEW_SECONDS = 2.0
@@ -86,8 +87,8 @@ def _migrations() -> str:
 def _role() -> str:
     """Whoever gets into a process of ours can do what its role may: nothing to the ledger, at best."""
     with db.transaction() as session:
-        name, safe = roles.current(session)
-        unreadable = roles.unreadable(session)
+        name, safe = database_roles.current(session)
+        unreadable = database_roles.unreadable(session)
     if unreadable:
         raise Unwell(f"{name} may not read {', '.join(unreadable)}: run `roles grant` as the owner of the tables.")
     return f"{name} cannot change the ledger" if safe else f"{name} can change and drop tables: roles can be separated"
@@ -115,9 +116,9 @@ def _visibility() -> str:
     """A bell is acknowledged before its work begins, so this can only ring twice for nothing; unless somebody has
     changed that, and then every call that takes longer would be made again.
     """
-    if jobs.on_rabbitmq():
+    if messages.on_rabbitmq():
         return "RabbitMQ has none"
-    allowed = int(jobs.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
+    allowed = int(messages.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
     longest = int(db.once(_LONGEST_CALL, {})[0][0])
     seen = f"{allowed} s, the longest call may take {longest} s"
     if longest >= allowed:
@@ -172,7 +173,9 @@ def _queue() -> str:
 
 def _bells() -> str:
     """Bells that wait while nobody of their queue has heard one or ended a call for long: deaf workers, or none."""
-    deaf = [row.kind for row in db.once(_PROGRESS, {}) if row.silent > MAX_SILENT_SECONDS and jobs.waiting(row.kind)]
+    deaf = [
+        row.kind for row in db.once(_PROGRESS, {}) if row.silent > MAX_SILENT_SECONDS and messages.waiting(row.kind)
+    ]
     if deaf:
         raise Unwell(f"Nobody hears the bells of: {', '.join(deaf)}. Look into these workers' logs, start them again.")
     return "heard"

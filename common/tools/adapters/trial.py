@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from common import tools
-from common.adapters.exchange import Ids, ToolFailure, ToolResult
 from common.kit import crypto
 from common.kit.clock import uuid7
 from common.tools import Version
+from common.tools.adapters.exchange import Ids, ToolFailure, ToolResult
 
 #: Somebody sits and waits for the answer.
 MAX_SECONDS = 60

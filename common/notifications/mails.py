@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from common import addresses, jobs, links, throttles
 from common.errors import TooManyAttempts
+from common.identity import email_addresses, one_time_links, rate_limits
 from common.kit import clock, db, log, mail
 from common.models.accounts import Mail, User
+from common.queueing import messages
 
 #: After the n-th failed try; then it is given up.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200))
@@ -48,7 +49,7 @@ def record(session: Session, template: str, recipient: str, **data: Any) -> None
 
 def ring() -> None:
     """Tell a sender that there is work. Best effort: the sweep looks anyway."""
-    jobs.ring(jobs.SEND_MAILS)
+    messages.ring(messages.SEND_MAILS)
 
 
 def send_due(public_url: str, *, limit: int = 50, seconds: float = 30.0) -> int:
@@ -129,7 +130,7 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> Letter | No
     user = _somebody(session, due)
     if user is None:
         return None
-    _count(session, throttles.RESETS_PER_ACCOUNT, user.email_key, due)
+    _count(session, rate_limits.RESETS_PER_ACCOUNT, user.email_key, due)
     return Letter(
         user.email,
         "Reset your password",
@@ -139,7 +140,7 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> Letter | No
             "Send the new one within 30 minutes, as the field `password` of a POST to:",
             "If it was not you, there is nothing to do: your password still holds.",
         ),
-        f"{public_url}/api/v1/auth/password-reset/{links.issue_reset(session, user)}",
+        f"{public_url}/api/v1/auth/password-reset/{one_time_links.issue_reset(session, user)}",
     )
 
 
@@ -147,7 +148,7 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> Letter | None
     user = _somebody(session, due)
     if user is None or user.email_verified_at is not None:
         return None
-    _count(session, throttles.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
+    _count(session, rate_limits.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
     return Letter(
         user.email,
         "Confirm your address",
@@ -156,7 +157,7 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> Letter | None
             "confirm within 24 hours that this address is yours, with a POST to:",
             "If you did not open an account, there is nothing to do.",
         ),
-        f"{public_url}/api/v1/auth/verify-email/{links.issue_verification(session, user)}",
+        f"{public_url}/api/v1/auth/verify-email/{one_time_links.issue_verification(session, user)}",
     )
 
 
@@ -188,14 +189,14 @@ def _endpoint_disabled(session: Session, due: Mail, _public_url: str) -> Letter:
 
 def _quoted(session: Session, due: Mail, what: str) -> str:
     """What the account calls it, to a proved address only: nobody has us send words of his choice to a stranger."""
-    key = addresses.key(due.recipient)
+    key = email_addresses.key(due.recipient)
     proved = session.scalar(select(User.email_verified_at.is_not(None)).where(User.email_key == key))
     return f" “{due.data[what]}”" if proved else ""
 
 
 def _notice(session: Session, due: Mail, subject: str, sentence: str, *, wary: bool = True) -> Letter:
     # Each kind by itself: a thief must not hide one behind many of another.
-    _count(session, throttles.NOTICES_PER_ACCOUNT, f"{due.template} {addresses.key(due.recipient)}", due)
+    _count(session, rate_limits.NOTICES_PER_ACCOUNT, f"{due.template} {email_addresses.key(due.recipient)}", due)
     where = f"It happened at {due.created_at:%Y-%m-%d %H:%M} UTC" + (
         f" from {ip}." if (ip := due.data.get("ip")) else "."
     )
@@ -206,16 +207,16 @@ def _notice(session: Session, due: Mail, subject: str, sentence: str, *, wary: b
 
 def _somebody(session: Session, due: Mail) -> User | None:
     """Whose address that is, locked: two senders make links for one account one after the other."""
-    key = addresses.key(due.recipient)
+    key = email_addresses.key(due.recipient)
     return session.scalars(
         select(User).where(User.email_key == key, User.is_active).with_for_update(key_share=True)
     ).one_or_none()
 
 
-def _count(session: Session, limit: throttles.Limit, subject: str, due: Mail) -> None:
+def _count(session: Session, limit: rate_limits.Limit, subject: str, due: Mail) -> None:
     """Each mail that somebody causes counts against the account's mailbox once, however often it has to be tried."""
     if due.tries == 1:
-        throttles.count(session, throttles.per_account(limit, subject))
+        rate_limits.count(session, rate_limits.per_account(limit, subject))
 
 
 _COMPOSERS: dict[str, Callable[[Session, Mail, str], Letter | None]] = {

@@ -17,8 +17,8 @@ from typing import Final
 
 from sqlalchemy import text
 
-from common import jobs
 from common.kit import clock, db, log, redis
+from common.queueing import messages
 
 logger = log.get(__name__)
 
@@ -85,7 +85,7 @@ def shared() -> int:
 def _servers() -> Iterator[tuple[str, redis.Client]]:
     """A RabbitMQ has no place for a name."""
     yield "Redis", redis.client()
-    if (broker := jobs.broker_on_redis()) is not None:
+    if (broker := messages.broker_on_redis()) is not None:
         yield "the broker", broker
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
-from common.adapters import chat_completion, http_json, trial
-from common.adapters.exchange import Ids, Reply, ToolFailure, ToolResult
-from common.adapters.trial import Trial
 from common.kit import jsonb, seam
 from common.kit.outbound import Call, Door
 from common.tools import Version
+from common.tools.adapters import chat_completion, http_json, trial
+from common.tools.adapters.exchange import Ids, Reply, ToolFailure, ToolResult
+from common.tools.adapters.trial import Trial
 
 __all__ = ["ADAPTERS", "Adapter", "Ids", "Reply", "ToolFailure", "ToolResult", "Trial", "ask", "call", "try_out"]
 

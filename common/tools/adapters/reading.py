@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from common.adapters import redaction
 from common.kit import shape
+from common.tools.adapters import redaction
 
 #: Deeper than any sensible answer, and less than what writing it out again can follow.
 MAX_DEPTH = 64

@@ -8,12 +8,13 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from common import addresses, audit, mails, passwords, standing, throttles
 from common.errors import Conflict, EmailNotVerified, Forbidden, NotFound
+from common.identity import audit, authorization, email_addresses, passwords, rate_limits
 from common.kit import db, log
 from common.models.accounts import User
+from common.notifications import mails
 
-PASSWORD_CHANGES = throttles.Limit("password-change", 10, throttles.LOGINS_PER_ACCOUNT.window)
+PASSWORD_CHANGES = rate_limits.Limit("password-change", 10, rate_limits.LOGINS_PER_ACCOUNT.window)
 
 _log = log.get(__name__)
 
@@ -25,7 +26,7 @@ def get(user_id: UUID) -> User:
 
 def by_email(email: str) -> User:
     """The account with that address, however it is written. Raises `NotFound`."""
-    return _only(User.email_key == addresses.key(email))
+    return _only(User.email_key == email_addresses.key(email))
 
 
 def rename(user_id: UUID, name: str) -> User:
@@ -43,16 +44,16 @@ def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor
         WeakPassword: `new` is.
         Conflict: the password was changed meanwhile.
     """
-    counter = throttles.per_account(PASSWORD_CHANGES, str(user_id))
-    throttles.attempt(counter)
+    counter = rate_limits.per_account(PASSWORD_CHANGES, str(user_id))
+    rate_limits.attempt(counter)
     user = get(user_id)
     if not passwords.verify(user.password_hash, current):
         _log.warning("password change refused", user_id=str(user_id))
         raise Forbidden("The current password is wrong.")
     passwords.check(new, user.email_key)
     password_hash = passwords.make(new)
-    with standing.changing(user_id), db.transaction() as session:
-        throttles.give_back(session, counter)
+    with authorization.changing(user_id), db.transaction() as session:
+        rate_limits.give_back(session, counter)
         if not replace_password(session, user, password_hash, actor=actor, how="by its owner"):
             raise Conflict("The password was changed meanwhile.")
         user = updated(session, user_id, **({} if name is None else {"name": name}))
@@ -60,7 +61,7 @@ def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor
     return user
 
 
-def require_verified(caller: standing.Caller) -> None:
+def require_verified(caller: authorization.Caller) -> None:
     """Raises `EmailNotVerified` for an account whose address nobody has proved."""
     if not caller.email_verified:
         raise EmailNotVerified
@@ -95,7 +96,7 @@ def replace_password(
     )
     if written.one_or_none() is None:
         return False
-    standing.end_sessions(session, seen.id, "password")
+    authorization.end_sessions(session, seen.id, "password")
     mails.record(session, "password_changed", seen.email, how=how, ip=actor.ip, claimed=claimed)
     audit.record(session, actor, "user.password", "user", seen.id)
     return True

@@ -14,8 +14,8 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from common import instance
 from common.kit import clock, db, log, redis
+from common.operations import instance
 from common.settings import Settings
 
 PATIENCE = 2.5

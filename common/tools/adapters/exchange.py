@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from common.adapters import reading, redaction
 from common.kit import clock, log, tracing
 from common.kit.outbound import Aborted, Answer, Broken, Call, Door, OutboundError, Refused, TimedOut, TooLarge
 from common.tools import Version
+from common.tools.adapters import reading, redaction
 from common.webhooks.schedule import retry_after
 
 logger = log.get(__name__)

@@ -14,7 +14,8 @@ from uuid import UUID
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import clock, letters, log, metrics, rabbit, redis
+from common.kit import clock, log, metrics, rabbit, redis
+from common.queueing import templates
 
 logger = log.get(__name__)
 
@@ -169,8 +170,8 @@ def _count(queue: str) -> int:
 
 
 @cache
-def _letter(task: str) -> letters.Letter:
-    return letters.Letter(partial(_send_task, task), QUEUES[task])
+def _letter(task: str) -> templates.Letter:
+    return templates.Letter(partial(_send_task, task), QUEUES[task])
 
 
 @cache

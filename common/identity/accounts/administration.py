@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from common import audit, mails, passwords, standing, throttles
-from common.accounts.profile import get, replace_password, updated
 from common.errors import Conflict, NotFound
+from common.identity import audit, authorization, passwords, rate_limits
+from common.identity.accounts.profile import get, replace_password, updated
 from common.kit import db
 from common.models.accounts import EmailVerification, KnownPlace, PasswordReset, RefreshFamily, Throttle, User
+from common.notifications import mails
 
 KEEP = timedelta(days=7)
 KEEP_PLACES = timedelta(days=90)
@@ -28,11 +29,11 @@ def administer(user_id: UUID, *, actor: audit.Actor, role: str | None = None, is
         DependencyUnavailable: Redis cannot be told; nothing was changed.
     """
     changes = {k: v for k, v in {"role": role, "is_active": is_active}.items() if v is not None}
-    with standing.changing(user_id), db.transaction() as session:
+    with authorization.changing(user_id), db.transaction() as session:
         user = _locked(session, user_id, changes)
         before = {field: getattr(user, field) for field in changes}
         if is_active is False:
-            standing.end_sessions(session, user_id, "disabled")
+            authorization.end_sessions(session, user_id, "disabled")
         if before != changes:
             audit.record(session, actor, "user.update", "user", user_id, before=before, after=changes)
         return updated(session, user_id, **changes)
@@ -43,10 +44,10 @@ def set_password(user_id: UUID, password: str, *, actor: audit.Actor) -> None:
     user = get(user_id)
     passwords.check(password, user.email_key)
     password_hash = passwords.make(password)
-    with standing.changing(user_id), db.transaction() as session:
+    with authorization.changing(user_id), db.transaction() as session:
         if not replace_password(session, user, password_hash, actor=actor, how="by an operator"):
             raise Conflict("The password was changed meanwhile.")
-        throttles.forget_logins(session, user.id, user.email_key)
+        rate_limits.forget_logins(session, user.id, user.email_key)
     mails.ring()
 
 

@@ -15,8 +15,10 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import text
 
-from common import breakers, instance, jobs
 from common.kit import db, log, redis
+from common.operations import instance
+from common.queueing import messages
+from common.tools import breakers
 
 logger = log.get(__name__)
 
@@ -141,7 +143,7 @@ def _workers() -> Iterator[Metric]:
     several = _family("worker_processes", "Worker processes with a pulse", ["kind"])
     progress = _family("worker_last_progress_timestamp_seconds", "When one of a kind last ended something", ["kind"])
     found = {row.kind: row for row in db.once(_WORKERS, {})}
-    for kind in sorted({*jobs.QUEUES.values(), *found}):
+    for kind in sorted({*messages.QUEUES.values(), *found}):
         several.add_metric([kind], found[kind].several if kind in found else 0)
         if kind in found:
             progress.add_metric([kind], float(found[kind].progress))
@@ -160,8 +162,8 @@ def _from_redis() -> list[Metric]:
     with redis.reachable():
         redis.client().ping()
     family = _family("doorbells_waiting", "Doorbells in the broker that nobody has heard yet", ["queue"])
-    for queue in sorted(set(jobs.QUEUES.values())):
-        family.add_metric([queue], jobs.waiting(queue))
+    for queue in sorted(set(messages.QUEUES.values())):
+        family.add_metric([queue], messages.waiting(queue))
     return [
         family,
         _one("shared_servers", "Redis and the broker: how many belong to another platform", instance.shared()),

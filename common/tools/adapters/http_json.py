@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from common.adapters import exchange
-from common.adapters.exchange import Ids, Outgoing, Reply, ToolFailure
 from common.kit import jsonb
 from common.kit.outbound import Call, Door
 from common.tools import Version
+from common.tools.adapters import exchange
+from common.tools.adapters.exchange import Ids, Outgoing, Reply, ToolFailure
 
 
 def ask(

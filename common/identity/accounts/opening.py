@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from sqlalchemy import exc, func, select, text
 from sqlalchemy.orm import Session
 
-from common import addresses, audit, mails, passwords, throttles
 from common.errors import EmailTaken
+from common.identity import audit, email_addresses, passwords, rate_limits
 from common.kit import db, log
 from common.models.accounts import User
+from common.notifications import mails
 
 FIRST_ADMIN_LOCK = 0x41444D49  # "ADMI"
 
@@ -26,9 +27,9 @@ def register(email: str, password: str, name: str, *, ip: str) -> User:
         EmailTaken: somebody has that address, however it is written.
         TooManyAttempts: from this network.
     """
-    address = addresses.parse(email)
+    address = email_addresses.parse(email)
     passwords.check(password, address.key)
-    throttles.attempt(throttles.per_ip(throttles.REGISTRATIONS_PER_IP, ip))
+    rate_limits.attempt(rate_limits.per_ip(rate_limits.REGISTRATIONS_PER_IP, ip))
     user = _new(address, password, name)
     with _unique(), db.transaction() as session:
         _insert(session, user)
@@ -38,7 +39,9 @@ def register(email: str, password: str, name: str, *, ip: str) -> User:
     return user
 
 
-def create(address: addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = True) -> User:
+def create(
+    address: email_addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = True
+) -> User:
     """An account by an operator, who vouches for the address. Raises `EmailTaken`, `WeakPassword`."""
     passwords.check(password, address.key)
     user = _new(address, password, name, role=role, verified=verified)
@@ -54,7 +57,7 @@ def ensure_admin(email: str, password: str) -> User | None:
     Returns the account if it was made now. Raises `EmailTaken` when an ordinary account has that address: whoever
     opened it is not made an admin behind the operator's back.
     """
-    user = _new(addresses.parse(email, "ADMIN_EMAIL"), password, "Administrator", role="admin", verified=True)
+    user = _new(email_addresses.parse(email, "ADMIN_EMAIL"), password, "Administrator", role="admin", verified=True)
     admins = select(User.id).where(User.role == "admin", User.is_active)
     with _unique(), db.transaction() as session:
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": FIRST_ADMIN_LOCK})
@@ -65,7 +68,9 @@ def ensure_admin(email: str, password: str) -> User | None:
     return user
 
 
-def _new(address: addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = False) -> User:
+def _new(
+    address: email_addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = False
+) -> User:
     return User(
         email=address.text,
         email_key=address.key,

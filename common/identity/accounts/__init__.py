@@ -4,12 +4,12 @@ Hashing takes 50 ms and happens between transactions; what was read before it is
 writes (`password_version`). Whatever changes what a caller may do goes through `standing.changing`.
 """
 
-from common.accounts.administration import administer, purge, set_password
-from common.accounts.directory import Listed, listed, listing
-from common.accounts.opening import create, ensure_admin, register
-from common.accounts.profile import by_email, change_password, get, rename, require_verified
-from common.accounts.recovery import request_reset, request_verification, reset_password, verify_email
-from common.standing import Caller
+from common.identity.accounts.administration import administer, purge, set_password
+from common.identity.accounts.directory import Listed, listed, listing
+from common.identity.accounts.opening import create, ensure_admin, register
+from common.identity.accounts.profile import by_email, change_password, get, rename, require_verified
+from common.identity.accounts.recovery import request_reset, request_verification, reset_password, verify_email
+from common.identity.authorization import Caller
 
 __all__ = [
     "Caller",

@@ -8,17 +8,18 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from common import addresses, audit, links, mails, passwords, standing, throttles
-from common.accounts.profile import replace_password, updated
 from common.errors import InvalidLink
+from common.identity import audit, authorization, email_addresses, one_time_links, passwords, rate_limits
+from common.identity.accounts.profile import replace_password, updated
 from common.kit import db
 from common.models.accounts import ApiKey, KnownPlace, User
 from common.models.webhooks import WebhookDefaultSecret, WebhookEndpoint
+from common.notifications import mails
 
 
 def request_reset(email: str, *, ip: str) -> None:
     """Owe that address a reset link, if anybody has it: nobody looks before the answer, so all answers are alike."""
-    _owe("password_reset", email, throttles.RESETS_PER_IP, ip)
+    _owe("password_reset", email, rate_limits.RESETS_PER_IP, ip)
 
 
 def reset_password(token: str, password: str, *, actor: audit.Actor) -> None:
@@ -32,34 +33,34 @@ def reset_password(token: str, password: str, *, actor: audit.Actor) -> None:
         WeakPassword: the link stays good for another try.
     """
     with db.transaction() as session:
-        user = links.read_reset(session, token)
+        user = one_time_links.read_reset(session, token)
     passwords.check(password, user.email_key)
     password_hash = passwords.make(password)
     actor = replace(actor, id=user.id)
-    with standing.changing(user.id), db.transaction() as session:
-        links.use_reset(session, token)
+    with authorization.changing(user.id), db.transaction() as session:
+        one_time_links.use_reset(session, token)
         claimed = not _proved(session, user.id)
         if not replace_password(session, user, password_hash, actor=actor, how="by a reset link", claimed=claimed):
             raise InvalidLink
         updated(session, user.id, email_verified_at=func.coalesce(User.email_verified_at, func.now()))
-        throttles.forget_logins(session, user.id, user.email_key)
+        rate_limits.forget_logins(session, user.id, user.email_key)
         if claimed:
             _clear(session, user.id, actor)
-        throttles.remember_place(session, user.id, throttles.place(actor.ip or ""))
+        rate_limits.remember_place(session, user.id, rate_limits.place(actor.ip or ""))
     mails.ring()
 
 
 def request_verification(email: str, *, ip: str) -> None:
     """Owe that address another verification link, if it waits for one."""
-    _owe("verify_email", email, throttles.VERIFICATIONS_PER_IP, ip)
+    _owe("verify_email", email, rate_limits.VERIFICATIONS_PER_IP, ip)
 
 
 def verify_email(token: str) -> None:
     """Accept that the address is the account's own. Raises `InvalidLink`."""
     with db.transaction() as session:
-        user_id = links.verification_owner(session, token)
-    with standing.changing(user_id), db.transaction() as session:
-        email_key = links.use_verification(session, token)
+        user_id = one_time_links.verification_owner(session, token)
+    with authorization.changing(user_id), db.transaction() as session:
+        email_key = one_time_links.use_verification(session, token)
         proved = update(User).where(User.id == user_id, User.email_key == email_key)
         session.execute(proved.values(email_verified_at=func.coalesce(User.email_verified_at, func.now())))
 
@@ -88,9 +89,9 @@ def _clear(session: Session, user_id: UUID, actor: audit.Actor) -> None:
     audit.record(session, actor, "user.claim", "user", user_id, after=what)
 
 
-def _owe(template: str, email: str, limit: throttles.Limit, ip: str) -> None:
-    address = addresses.parse(email)
+def _owe(template: str, email: str, limit: rate_limits.Limit, ip: str) -> None:
+    address = email_addresses.parse(email)
     with db.transaction() as session:
-        throttles.count(session, throttles.per_ip(limit, ip))
+        rate_limits.count(session, rate_limits.per_ip(limit, ip))
         mails.record(session, template, address.text, ip=ip)
     mails.ring()

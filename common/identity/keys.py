@@ -13,11 +13,12 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from common import audit, mails, standing
 from common.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from common.identity import audit, authorization
 from common.kit import clock, crypto, db
 from common.kit.paging import Page, Window
 from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
+from common.notifications import mails
 
 DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
 MAX_KEYS = 100
@@ -37,7 +38,7 @@ _SHAPE = re.compile(
 )
 
 
-def authenticate(key: str) -> standing.Caller:
+def authenticate(key: str) -> authorization.Caller:
     """The caller that this key speaks for. A typo is refused by the checksum, without asking anybody.
 
     Raises:
@@ -47,7 +48,7 @@ def authenticate(key: str) -> standing.Caller:
     shape = _SHAPE.fullmatch(key)
     if shape is None or _checksum(key[:-CHECKSUM_CHARS]) != shape[3]:
         raise Unauthenticated
-    return standing.of_key(shape[1], crypto.digest(shape[2]))
+    return authorization.of_key(shape[1], crypto.digest(shape[2]))
 
 
 def create(
@@ -108,7 +109,7 @@ def rotate(
         NotFound: not a key of this account.
         Conflict: it has expired, or too many of its secrets overlap.
     """
-    with standing.changing(user_id), db.transaction() as session:
+    with authorization.changing(user_id), db.transaction() as session:
         owner = _owner(session, user_id, family_id)
         key = _owned(session, user_id, key_id)
         if key.expires_at is not None and key.expires_at <= clock.now():
@@ -124,7 +125,7 @@ def rotate(
 
 def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
     """End a key, from the next request on. Raises `NotFound`."""
-    with standing.changing(user_id), db.transaction() as session:
+    with authorization.changing(user_id), db.transaction() as session:
         key = _owned(session, user_id, key_id)
         session.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=func.now()))
         audit.record(session, actor, "api_key.revoke", "api_key", key_id, before={"name": key.name})
@@ -137,7 +138,7 @@ def _owner(session: Session, user_id: UUID, family_id: UUID | None) -> User:
     """The account, locked: its keys are added and rotated one after the other, and not while its sessions are ended."""
     owner = session.get_one(User, user_id, with_for_update={"key_share": True})
     if family_id is not None:
-        standing.confirm(session, family_id)
+        authorization.confirm(session, family_id)
     return owner
 
 

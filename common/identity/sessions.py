@@ -15,7 +15,6 @@ from uuid import UUID
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from common import addresses, passwords, standing, throttles
 from common.errors import (
     AccountDisabled,
     DependencyUnavailable,
@@ -24,6 +23,7 @@ from common.errors import (
     TokenRevoked,
     Unauthenticated,
 )
+from common.identity import authorization, email_addresses, passwords, rate_limits
 from common.kit import clock, crypto, db, failpoints, log
 from common.models.accounts import KnownPlace, RefreshFamily, RefreshToken, User
 
@@ -37,7 +37,7 @@ PREFIX = "jhr_"
 
 _log = log.get(__name__)
 
-authenticate = standing.of_session
+authenticate = authorization.of_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +66,28 @@ def login(email: str, password: str, *, ip: str) -> Pair:
         InvalidCredentials: the address or the password is wrong.
         AccountDisabled: both are right, but the account is disabled.
     """
-    key = addresses.key(email)
+    key = email_addresses.key(email)
     with db.transaction() as session:
-        user = session.execute(_account(key, throttles.place(ip))).one_or_none()
-        counters = throttles.login(key, ip, known=bool(user and user.known))
-        throttles.count(session, *counters)
+        user = session.execute(_account(key, rate_limits.place(ip))).one_or_none()
+        counters = rate_limits.login(key, ip, known=bool(user and user.known))
+        rate_limits.count(session, *counters)
     if not _right(user, password, counters) or user is None:
-        _log.warning("login failed", account=throttles.bucket("log", key), ip=ip)
+        _log.warning("login failed", account=rate_limits.bucket("log", key), ip=ip)
         raise InvalidCredentials
     rehashed = passwords.rehash(user.password_hash, password)
     with db.transaction() as session:  # the account before the counters, as a reset does: no deadlock
-        pair = _start(session, user, rehashed, throttles.place(ip))
-        throttles.give_back(session, *counters)
+        pair = _start(session, user, rehashed, rate_limits.place(ip))
+        rate_limits.give_back(session, *counters)
     _log.info("login", user_id=str(user.id), family_id=str(pair.family_id), ip=ip)
     return pair
 
 
-def _right(user: Row[Any] | None, password: str, counters: tuple[throttles.Counter, ...]) -> bool:
+def _right(user: Row[Any] | None, password: str, counters: tuple[rate_limits.Counter, ...]) -> bool:
     try:
         return passwords.verify(user.password_hash if user else None, password)
     except DependencyUnavailable:  # too many at once: nobody has guessed anything
         with db.transaction() as session:
-            throttles.give_back(session, *counters)
+            rate_limits.give_back(session, *counters)
         raise
 
 
@@ -108,7 +108,7 @@ def _start(session: Session, user: Row[Any], rehashed: str | None, place: str) -
         raise AccountDisabled
     if rehashed:
         session.execute(update(User).where(User.id == user.id).values(password_hash=rehashed))
-    throttles.remember_place(session, user.id, place)
+    rate_limits.remember_place(session, user.id, place)
     family_id, refresh_token = clock.uuid7(), PREFIX + crypto.token()
     issued_at = session.execute(
         insert(RefreshFamily)
@@ -234,6 +234,6 @@ def _end(refresh_token: str, reason: str, *, regardless: bool = False) -> UUID |
         found = session.execute(_token(refresh_token)).one_or_none()
     if found is None or found.revoked_at is not None:
         return None
-    with standing.changing(found.user_id, regardless=regardless), db.transaction() as session:
-        standing.end_sessions(session, found.user_id, reason, family_id=found.family_id)
+    with authorization.changing(found.user_id, regardless=regardless), db.transaction() as session:
+        authorization.end_sessions(session, found.user_id, reason, family_id=found.family_id)
     return UUID(str(found.family_id))
