@@ -32,7 +32,7 @@ test: $(VENV)/.dev  ## the whole test suite, on private servers; ARGS="-k name" 
 	exit $$status
 
 faults: $(VENV)/.dev  ## break every part under load, check every invariant, write docs/faults.md (about an hour); ONLY=F03,F37
-	@$(BIN)/python -m dev.faults faults $(if $(ONLY),--only $(ONLY)) $(ARGS)
+	@$(BIN)/python -m tools.faults faults $(if $(ONLY),--only $(ONLY)) $(ARGS)
 	@$(if $(ONLY)$(ARGS),,$(MAKE) explore)
 
 explore: $(VENV)/.dev  ## every fault at every exchange of every verb beside every other; EXPLORE_SEED=7
@@ -41,13 +41,13 @@ explore: $(VENV)/.dev  ## every fault at every exchange of every verb beside eve
 		$(BIN)/python -m pytest tests/explorer -n $(JOBS) $(ARGS)
 
 soak: $(VENV)/.dev  ## constant load and random faults for SOAK_MINUTES (60), or ARGS="--invocations 100000"
-	@$(BIN)/python -m dev.faults soak $(ARGS)
+	@$(BIN)/python -m tools.faults soak $(ARGS)
 
 check: $(VENV)/.dev  ## the gate beside the tests: format, lint, types, layers, dead code, dependencies, migrations
 	@$(BIN)/python -m dev.check
 
 bench: $(VENV)/.dev  ## how fast it is beside the least that could do it, in half an hour; ONLY=P2 measures one goal
-	@ONLY="$(ONLY)" $(BIN)/python -m bench
+	@ONLY="$(ONLY)" $(BIN)/python -m tools.bench
 
 format: $(VENV)/.dev  ## put the code into its one form
 	@$(BIN)/ruff format .

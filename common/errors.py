@@ -1,6 +1,6 @@
 """Everything that can go wrong, named once.
 
-A kind says what sort of trouble it is (`web/problems.py` turns kinds into HTTP statuses, nobody else does);
+A kind says what sort of trouble it is (`web/http/problems.py` turns kinds into HTTP statuses, nobody else does);
 a leaf is one stable `code` of the wire contract, and its docstring is the message that people read.
 """
 

@@ -32,7 +32,7 @@ from dev import process
 POSSIBLE = process.LINUX and hasattr(os, "pidfd_open")
 
 #: What a Celery process of ours has imported when it is up. Nothing of `worker`: it reads the settings, and a process
-#: has its id in the books from the moment that `worker.process` is imported.
+#: has its id in the books from the moment that `worker.heartbeat` is imported.
 _IMPORTS = (
     "celery.apps.beat",
     "celery.apps.worker",

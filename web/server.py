@@ -2,7 +2,7 @@
 
 - What gunicorn refuses by itself (a request line too long, bad framing, …) is answered with a problem, never with HTML.
 - A body has `BODY_SECONDS` to arrive, however slowly it drips.
-- Heads, answers and the connections of one network have bounds of their own (`web/connections.py`).
+- Heads, answers and the connections of one network have bounds of their own (`web/http/connections.py`).
 - After 408 and 413, and when the application says so, the connection is closed instead of reading what is left of the
   body.
 
@@ -25,7 +25,7 @@ from gunicorn import util
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from web.connections import Client, Networks
+from web.http.connections import Client, Networks
 
 BODY_SECONDS = 30.0
 #: Of the greenlet at hand: the connection that it serves.
@@ -121,7 +121,7 @@ class Arriving(io.RawIOBase):
 
 def _write_problem(public_url: str, sock: Any, status: int, _reason: str, _message: str) -> None:
     """What gunicorn says to a client without asking the application (stands in for `gunicorn.util.write_error`)."""
-    from web import problems
+    from web.http import problems
 
     _tell(public_url, sock, problems.kind_of(400 if status == 501 else status)())
 
@@ -141,7 +141,7 @@ def _refuse_connection(public_url: str, sock: Any) -> None:
 
 def _tell(public_url: str, sock: Any, error: Any) -> None:
     from common.kit import clock, log
-    from web import hooks, problems
+    from web.http import problems, request_hooks
 
     occurrence = clock.uuid7()  # names it in the place of a path, which may be what could not be read
     request_id = occurrence.hex
@@ -152,7 +152,7 @@ def _tell(public_url: str, sock: Any, error: Any) -> None:
         "Content-Length": len(body),
         "X-Request-ID": request_id,
         **problems.headers_of(error),
-        **hooks.SECURITY_HEADERS,
+        **request_hooks.SECURITY_HEADERS,
     }
     first = f"HTTP/1.1 {problems.status_of(type(error))} {error.title}"
     head = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])

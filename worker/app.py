@@ -25,7 +25,7 @@ from celery.worker.consumer import Consumer
 from common import boot, settings
 from common.kit import log, metrics
 from common.queueing import messages
-from worker import broker, lookers_on, process, showing, sweeps
+from worker import broker, flower, heartbeat, sweeper, task_events
 from worker.watchdog import Watchdog
 
 config = settings.load_or_exit()
@@ -35,7 +35,7 @@ os.environ["CELERY_BROKER_URL"] = messages.connection_url(config.broker_url)
 # could read them.
 os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
 if "flower" in sys.argv:
-    lookers_on.ask_who_wants_metrics()
+    flower.ask_who_wants_metrics()
 messages.configure(config.broker_url, config.doorbells_max)
 broker.install()
 app = messages.app()
@@ -43,7 +43,7 @@ app.conf.imports = ("worker.tasks",)
 app.conf.update(include=["worker.tasks"], worker_consumer=f"{broker.__name__}:{broker.Consumer.__name__}")
 
 POOL_SIZE = 16
-watchdog = Watchdog(process.me)
+watchdog = Watchdog(heartbeat.me)
 #: Celery prepares delayed messages (28 queues) wherever it sees quorum queues. Delays live in our rows.
 DELAYED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 Consumer.Blueprint.default_steps = [step for step in Consumer.Blueprint.default_steps if step != DELAYED]
@@ -57,14 +57,14 @@ def _keep_our_logging(**_: Any) -> None:
 @celeryd_init.connect
 def _remember(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:  # noqa: ARG001
     queues = options.get("queues") or "invocations"
-    process.describe(queues if isinstance(queues, str) else ",".join(queues), int(options.get("concurrency") or 1))
+    heartbeat.describe(queues if isinstance(queues, str) else ",".join(queues), int(options.get("concurrency") or 1))
 
 
 @worker_init.connect
 def _boot(**_: Any) -> None:
-    boot.connect(config, process=process.me.kind, pool_size=POOL_SIZE)
-    sweeps.configure(config)
-    process.me.begin(f"{process.me.kind}@{os.uname().nodename}:{os.getpid()}")
+    boot.connect(config, process=heartbeat.me.kind, pool_size=POOL_SIZE)
+    sweeper.configure(config)
+    heartbeat.me.begin(f"{heartbeat.me.kind}@{os.uname().nodename}:{os.getpid()}")
     if config.metrics_port is not None:
         _show_metrics(config.host, config.metrics_port)
 
@@ -79,29 +79,29 @@ def _show_metrics(host: str, port: int) -> None:
 
 @worker_ready.connect
 def _hello(sender: Any, **_: Any) -> None:
-    showing.stage.begin(sender.hostname)
-    process.me.log_start()
+    task_events.stage.begin(sender.hostname)
+    heartbeat.me.log_start()
     watchdog.start()
 
 
 @task_prerun.connect
 def _heard(**_: Any) -> None:
-    process.me.hear()
+    heartbeat.me.hear()
 
 
 @task_postrun.connect
 def _done(**_: Any) -> None:
-    process.me.done()
+    heartbeat.me.done()
 
 
 @worker_shutting_down.connect
 def _stop_taking(**_: Any) -> None:
-    process.me.stop_taking()
+    heartbeat.me.stop_taking()
 
 
 @worker_shutdown.connect
 def _goodbye(**_: Any) -> None:
     watchdog.stop()
-    showing.stage.flush()
-    process.me.end()
+    task_events.stage.flush()
+    heartbeat.me.end()
     boot.disconnect()

@@ -18,8 +18,8 @@ from common.kit.outbound import Door, authority_of
 from common.queueing import messages
 from common.webhooks import Attempt, Claim, Event, Room
 from worker.failures import Failures
+from worker.heartbeat import me
 from worker.lanes import Lanes
-from worker.process import me
 
 logger = log.get(__name__)
 

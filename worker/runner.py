@@ -18,8 +18,8 @@ from common.kit.outbound import Aborted
 from common.queueing import messages
 from common.tools import Version, adapters, breakers
 from common.tools.adapters import Ids, ToolFailure, ToolResult
-from worker import retries, showing
-from worker.process import Process, Running, bound
+from worker import retries, task_events
+from worker.heartbeat import Process, Running, bound
 
 logger = log.get(__name__)
 
@@ -91,7 +91,7 @@ def _end(task: Task, end: End, appetite: Appetite) -> Task | None:
 
 def _called(task: Task, end: End) -> None:
     counting.called(task, end)
-    showing.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
+    task_events.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
 
 
 def _call(me: Process, running: Running, room: ExitStack) -> End:
@@ -101,7 +101,7 @@ def _call(me: Process, running: Running, room: ExitStack) -> End:
     """
     task = running.task
     version = tools.version(task.tool_version_id)
-    showing.stage.begun(task.id, version.slug, attempt=task.attempt)
+    task_events.stage.begun(task.id, version.slug, attempt=task.attempt)
     try:
         secret = version.secret()
     except crypto.Undecryptable as error:

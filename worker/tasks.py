@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from common.queueing import messages
-from worker import delivery, runner, sweeps
+from worker import delivery, runner, sweeper
 from worker.app import app
-from worker.process import me
+from worker.heartbeat import me
 
-app.conf.beat_schedule = sweeps.beat_schedule()
+app.conf.beat_schedule = sweeper.beat_schedule()
 
 
 @app.task(name=messages.RUN_INVOCATION)
@@ -26,10 +26,10 @@ def deliver(event_id: str | None = None) -> None:  # noqa: ARG001
 @app.task(name=messages.SWEEP)
 def sweep(name: str) -> None:
     """One periodic piece of work."""
-    sweeps.run_in_turn(name)
+    sweeper.run_in_turn(name)
 
 
 @app.task(name=messages.SEND_MAILS)
 def send_mails() -> None:
     """A doorbell: send the mail that is owed."""
-    sweeps.run("send-mails")
+    sweeper.run("send-mails")

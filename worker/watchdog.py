@@ -22,8 +22,8 @@ from typing import Final
 from common import invocations, tools
 from common.kit import clock, db, log, metrics
 from common.queueing import messages
-from worker import showing
-from worker.process import Process, Running
+from worker import task_events
+from worker.heartbeat import Process, Running
 
 logger = log.get(__name__)
 
@@ -61,7 +61,7 @@ class Watchdog:
             faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)
             try:
                 self.look()
-                showing.stage.flush()
+                task_events.stage.flush()
             except Exception:
                 # The process edge of this thread: whatever went wrong, the next second is another look.
                 logger.exception("watchdog stumbled")

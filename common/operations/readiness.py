@@ -19,7 +19,7 @@ from common.operations import instance
 from common.settings import Settings
 
 PATIENCE = 2.5
-MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 #: A process says each second that it lives.
 PULSE_SECONDS = 15
 _PULSES = """

@@ -16,8 +16,9 @@ from common.models.accounts import SCOPES
 from common.models.base import Base
 from common.settings import Settings
 from tests.accounts.people import Api, Person, Session, code
-from web.app import BASE, create_app
-from web.auth import Policy
+from web.api.rest import BASE
+from web.app import create_app
+from web.http.auth import Policy
 
 
 class Route(NamedTuple):

@@ -37,7 +37,7 @@ def test_a_wrong_address_and_a_wrong_password_read_alike(api: Api) -> None:
 
 
 def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time itself is compared in bench/; here: the same work is done."""
+    """The time itself is compared in tools/bench/; here: the same work is done."""
     from common import errors
     from common.identity import sessions
     from common.kit import hashing

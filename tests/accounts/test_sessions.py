@@ -24,7 +24,7 @@ from tests.accounts.conftest import one
 from tests.accounts.people import PASSWORD, Api, Session, code
 from tests.accounts.test_tokens import read
 from tests.web.conftest import read_all
-from web import auth
+from web.http import auth
 
 Sql = psycopg.Connection[Any]
 

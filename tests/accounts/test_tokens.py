@@ -17,8 +17,8 @@ from common.kit.clock import uuid7
 from common.settings import DEVELOPMENT_SECRETS, Settings
 from tests.accounts.conftest import PUBLIC_URL
 from tests.accounts.people import PASSWORD, Api, Session, code
-from web import auth
 from web.app import create_app
+from web.http import auth
 
 KEY = DEVELOPMENT_SECRETS["JWT_SECRET_KEY"]
 Forge = Callable[[dict[str, Any], dict[str, Any]], str]

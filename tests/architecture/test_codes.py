@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from web import problems
+from web.http import problems
 
 TESTS = Path(__file__).resolve().parents[1]
 #: These list all codes, whether anybody produces them or not.

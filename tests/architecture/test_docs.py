@@ -16,7 +16,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)\s]+)\)")
 NAMED_PAGE = re.compile(r"docs/[a-z/-]+\.md")
 #: What a reader would look for in the tree: it begins with one of our directories.
-PATH = re.compile(r"(?:bench|common|dev|docs|examples|migrations|tests|web|worker)/[\w./*-]*")
+PATH = re.compile(r"(?:common|dev|docs|examples|migrations|tests|tools|web|worker)/[\w./*-]*")
 
 
 def text_of(page: Path) -> str:
@@ -73,7 +73,7 @@ def test_commands_of_flask_exist(settings: Settings) -> None:
 
 
 def test_pages_that_the_code_names_exist() -> None:
-    rooms = ("bench", "common", "dev", "examples", "migrations", "tests", "web", "worker")
+    rooms = ("common", "dev", "examples", "migrations", "tests", "tools", "web", "worker")
     code = [*ROOT.glob("*.toml"), *ROOT.glob("*.py"), *(file for room in rooms for file in (ROOT / room).rglob("*.py"))]
     named = {(page, file.name) for file in code for page in NAMED_PAGE.findall(text_of(file))}
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from common.settings import Settings
-from web.app import BASE, create_app
+from web.api.rest import BASE
+from web.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [

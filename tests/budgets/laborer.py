@@ -13,7 +13,7 @@ from uuid import uuid4
 from common import boot
 from common.settings import load
 from worker import runner
-from worker.process import Process
+from worker.heartbeat import Process
 
 
 def labor(point: str) -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from common.models.webhooks import EVENT_TYPES
 from common.settings import Settings
-from web import document, examples
+from web.api.openapi import document, examples
 from web.app import create_app
-from web.cli_openapi import openapi
+from web.cli.openapi import openapi
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEPT = ROOT / "docs" / "openapi.json"

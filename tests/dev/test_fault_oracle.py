@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dev.faults import charges, load
-from dev.faults.memory import Memory
-from dev.faults.oraclelog import OracleLog, Seen
-from dev.faults.people import FLAT, PRICE
+from tools.faults import charges, load
+from tools.faults.memory import Memory
+from tools.faults.oraclelog import OracleLog, Seen
+from tools.faults.people import FLAT, PRICE
 
 ID = "0190abcd-0000-7000-8000-000000000001"
 

@@ -25,7 +25,7 @@ from tests import factories
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
 from tests.factories import Customer
-from worker.process import Process
+from worker.heartbeat import Process
 
 #: What each call of the tool costs, by its price and by what it answers: 3 + 4 units of 1, of 10 that are held.
 COST = 7

@@ -10,14 +10,14 @@ import pytest
 
 from common.kit.clock import uuid7
 from common.settings import Settings
-from worker import sweeps
+from worker import sweeper
 
 
 @pytest.fixture
 def frozen(db: None, settings: Settings) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """Somebody who has the lock, and does nothing."""
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        connection.execute("select pg_advisory_lock(%s)", (sweeps.LOCK,))
+        connection.execute("select pg_advisory_lock(%s)", (sweeper.LOCK,))
         yield connection
 
 
@@ -28,10 +28,10 @@ def test_the_dead_are_buried_although_the_lock_is_never_free(frozen: psycopg.Con
            values (%s, 'worker', 'dead', now() - interval '1 hour', now() - interval '1 hour')""",
         (dead,),
     )
-    for _ in range(sweeps.PATIENCE - 1):
-        sweeps.every_second(4)
+    for _ in range(sweeper.PATIENCE - 1):
+        sweeper.every_second(4)
         assert _known(frozen, dead), "others may be at it: not at once"
-    sweeps.every_second(4)
+    sweeper.every_second(4)
     assert not _known(frozen, dead)
 
 

@@ -24,8 +24,8 @@ from common.kit.outbound.errors import Refused
 from common.tools import schemas
 from common.tools.adapters import reading
 from common.webhooks import schedule
-from web import body, pagination, repeats
 from web.api import invocations
+from web.http import body, idempotency, pagination
 
 fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -144,7 +144,7 @@ def test_prefer_is_a_wait_or_nothing(app: Flask, value: str) -> None:
 @given(ONE_LINE)
 def test_idempotency_keys(app: Flask, value: str) -> None:
     try:
-        key = _header(app, "Idempotency-Key", value, repeats.key)
+        key = _header(app, "Idempotency-Key", value, idempotency.key)
     except InvalidHeader:
         return
     assert 1 <= len(key) <= 255 and key.isascii() and key.isprintable()

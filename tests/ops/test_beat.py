@@ -16,7 +16,7 @@ from dev.platform import Platform
 from dev.supervisor import Part, Supervisor
 from tests.client import Client
 from tests.conftest import ROOT
-from worker import sweeps
+from worker import sweeper
 
 
 @pytest.mark.chaos
@@ -56,13 +56,13 @@ def test_bells_that_have_piled_up_are_one_by_the_databases_clock(db: None) -> No
 
     def rung() -> int:
         for _ in range(3):
-            sweeps.run_in_turn(name)
+            sweeper.run_in_turn(name)
         return int(database.once(text("select runs from sweep_runs where name = :name"), {"name": name})[0].runs)
 
     assert rung() == 1
     database.count(text("update sweep_runs set ran_at = ran_at - interval '31 s' where name = :name"), {"name": name})
     assert rung() == 2
-    for entry in sweeps.beat_schedule().values():
+    for entry in sweeper.beat_schedule().values():
         options = entry["options"]
         assert isinstance(options, dict)
         assert options["expires"] >= 300, "clocks of two hosts may differ"

@@ -19,14 +19,14 @@ from prometheus_client import REGISTRY
 from common.invocations import sweeping
 from common.operations import gauges
 from tests.conftest import ROOT
-from web import hooks
-from worker import delivery, process, runner
+from web.http import request_hooks
+from worker import delivery, heartbeat, runner
 
 PROMETHEUS = ROOT / "ops" / "prometheus"
 RULES = [rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 TESTS: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "ops" / "grafana" / "joyfull-hub.json").read_text())
-COUNTING = (hooks, delivery, process, runner)  # imported: their metrics are in the registry
+COUNTING = (request_hooks, delivery, heartbeat, runner)  # imported: their metrics are in the registry
 #: Labels that Prometheus puts on everything itself.
 OF_PROMETHEUS = {"job", "instance", "le"}
 

@@ -20,7 +20,7 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD
 from tests.queue.proxy import Proxy
-from worker import process
+from worker import heartbeat
 
 
 @pytest.fixture
@@ -173,14 +173,14 @@ def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypat
 
 
 @pytest.fixture
-def me(monkeypatch: pytest.MonkeyPatch, db: None) -> process.Process:
-    monkeypatch.setattr(process, "ORPHANED_SECONDS", 0.0)
-    one = process.Process()
+def me(monkeypatch: pytest.MonkeyPatch, db: None) -> heartbeat.Process:
+    monkeypatch.setattr(heartbeat, "ORPHANED_SECONDS", 0.0)
+    one = heartbeat.Process()
     one._beat()
     return one
 
 
-def test_a_row_that_no_thread_works_on_is_picked_up(me: process.Process) -> None:
+def test_a_row_that_no_thread_works_on_is_picked_up(me: heartbeat.Process) -> None:
     customer = factories.customer()
     made = customer.submit(factories.tool())
     task = factories.taken(Appetite(me.id))
@@ -195,7 +195,7 @@ def test_a_row_that_no_thread_works_on_is_picked_up(me: process.Process) -> None
     assert factories.taken(Appetite(me.id)).attempt == 2
 
 
-def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: process.Process) -> None:
+def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: heartbeat.Process) -> None:
     customer, tool = factories.customer(), factories.tool()
     made = [customer.submit(tool) for _ in range(3)]
     running = [me.enter(factories.taken(Appetite(me.id))) for _ in made]

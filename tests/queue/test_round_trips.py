@@ -24,7 +24,7 @@ from common.settings import Settings
 from tests import factories
 from tests.outside.tool import Tool
 from web.app import create_app
-from worker import process, runner
+from worker import heartbeat, runner
 
 EACH_SECOND = "from periods p join plans"
 
@@ -100,7 +100,7 @@ def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trip
 
 def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None:
     customer, quick = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
-    me = process.Process()
+    me = heartbeat.Process()
     me.threads = 10
     me._beat()
 

@@ -20,7 +20,7 @@ from common.subscriptions import plans
 from tests import factories
 from tests.factories import Customer
 from web.app import create_app
-from worker import sweeps
+from worker import sweeper
 
 
 class Passing(clock.Clock):
@@ -92,11 +92,11 @@ def test_what_is_dropped_makes_room(customer: Customer, time: Passing) -> None:
     tool = factories.tool(input_schema={}).slug
     made = customer.submit(tool, input="x" * 150_000)
     invocations.cancel(customer.caller, made)
-    sweeps.run("measure-payloads")
+    sweeper.run("measure-payloads")
     time.later += storage.LONG
     assert full(customer, tool)
     db.once(text("update invocations set input = null, input_bytes = null where id = :id returning 1"), {"id": made})
-    sweeps.run("measure-payloads")
+    sweeper.run("measure-payloads")
     time.later += storage.SHORT
     assert not full(customer, tool)
 
@@ -105,8 +105,8 @@ def test_what_was_measured_is_not_counted_twice(customer: Customer, time: Passin
     tool = factories.tool(input_schema={}).slug
     quota(customer, 200_000)
     customer.submit(tool, input="x" * 60_000)
-    sweeps.run("measure-payloads")
-    sweeps.run("measure-payloads")
+    sweeper.run("measure-payloads")
+    sweeper.run("measure-payloads")
     customer.submit(tool, input="x" * 60_000)
     time.later += storage.LONG
     assert not full(customer, tool)

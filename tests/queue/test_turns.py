@@ -16,19 +16,19 @@ from common.tools import breakers
 from tests import factories
 from tests.budgets import world
 from tests.outside.tool import Tool
-from worker import process, runner
+from worker import heartbeat, runner
 
 
 @pytest.fixture
-def me(db: None) -> process.Process:
-    one = process.Process()
+def me(db: None) -> heartbeat.Process:
+    one = heartbeat.Process()
     one.threads = 10
     one._beat()
     return one
 
 
 @pytest.fixture
-def work(me: process.Process) -> Iterator[Callable[[], threading.Thread]]:
+def work(me: heartbeat.Process) -> Iterator[Callable[[], threading.Thread]]:
     threads: list[threading.Thread] = []
 
     def start() -> threading.Thread:
@@ -53,7 +53,7 @@ def eventually(done: Callable[[], object], within: float = 20) -> None:
 
 
 def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
-    me: process.Process, work: Callable[[], threading.Thread], tool: Tool
+    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool
 ) -> None:
     customer, slow = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
     made: list[object] = [customer.submit(slow) for _ in range(2)]
@@ -67,7 +67,7 @@ def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
 
 
 def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
-    me: process.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer, bad = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
     made: list[object] = [customer.submit(bad) for _ in range(2)]
@@ -82,7 +82,7 @@ def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
 
 
 def test_a_full_process_goes_on_with_the_tool_that_fills_it(
-    me: process.Process, work: Callable[[], threading.Thread], tool: Tool
+    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool
 ) -> None:
     """The thread that comes free is counted no more: it needs no doorbell to go on."""
     me.threads = 2  # one of them for one tool
@@ -93,9 +93,9 @@ def test_a_full_process_goes_on_with_the_tool_that_fills_it(
 
 
 def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
-    me: process.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "ORPHANED_SECONDS", 0.0)
+    monkeypatch.setattr(heartbeat, "ORPHANED_SECONDS", 0.0)
     customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     made: list[object] = [customer.submit(one)]
     with monkeypatch.context() as patch:

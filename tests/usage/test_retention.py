@@ -17,7 +17,7 @@ from common.operations import ledger
 from tests import factories
 from tests.factories import GOOD, Customer
 from tests.usage.ledger import END, INSERT, START, Ledger, partitions, rolled_up, total
-from worker import sweeps
+from worker import sweeper
 
 MARCH, APRIL = datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -189,7 +189,7 @@ def test_payloads_of_what_never_ran_are_dropped_after_a_month(db: None, ago: pyt
     ago.undo()
     fresh = customer.submit(tool, input={"n": 9})
     invocations.cancel(customer.caller, fresh)
-    sweeps.run("drop-unused-payloads")
+    sweeper.run("drop-unused-payloads")
     kept = ({"n": 2}, None), ({"n": 9}, None), ({"text": "hello"}, {"ok": True})
     assert payloads(canceled, late) == [(None, None)] * 2
     assert payloads(waiting, fresh, ran) == [*kept]

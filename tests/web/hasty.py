@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.settings import load
-from web import connections
 from web.app import create_app
+from web.http import connections
 
 connections.SEND_SECONDS = 1.0
 app = create_app(load())

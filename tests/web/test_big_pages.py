@@ -25,8 +25,8 @@ from tests import factories
 from tests.admin.conftest import Admin
 from tests.client import Client, Json
 from tests.web.conftest import Service, serving
-from web import turns
-from web.turns import Turns
+from web.http import turns
+from web.http.turns import Turns
 
 MIB = MAX_PAYLOAD_BYTES
 THIRD = "x" * 300_000

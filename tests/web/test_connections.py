@@ -19,7 +19,7 @@ from tests.client import Client, eventually
 from tests.web.conftest import Service, read_all, serving
 from tests.web.test_big_pages import MIB, finish, unread
 from tests.web.test_wire import GET, POST, assert_refused
-from web import turns
+from web.http import turns
 
 # -- heads ---------------------------------------------------------------------------------------------------------
 

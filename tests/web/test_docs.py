@@ -11,10 +11,10 @@ import pytest
 
 from common.settings import Settings
 from tests.web.conftest import Service
-from web import auth, problems
+from web.api.blueprint import Blueprint
 from web.app import create_app
-from web.blueprint import Blueprint
-from web.schemas import Many, Resource, Text, Word
+from web.http import auth, problems
+from web.http.schemas import Many, Resource, Text, Word
 
 PARAMETER = re.compile("<(?:[^:>]+:)?")
 METHODS = {"get", "post", "patch", "put", "delete"}

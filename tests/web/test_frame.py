@@ -16,9 +16,9 @@ import requests
 from common import errors
 from common.settings import DEVELOPMENT_SECRETS, Settings, SettingsError, load
 from tests.web.conftest import ROOT, Service, serving
-from web import problems
+from web.api.blueprint import Blueprint
 from web.app import create_app
-from web.blueprint import Blueprint
+from web.http import problems
 
 THINGS = "/api/v1/things"
 ONE = f"{THINGS}/00000000-0000-0000-0000-000000000001"

@@ -9,7 +9,7 @@ import requests
 
 from common.kit import redis
 from tests.web.conftest import Service
-from web.limits import Reads
+from web.http.limits import Reads
 
 NOON = 1_800_000_000.0  # the start of a minute
 

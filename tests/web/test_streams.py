@@ -17,8 +17,8 @@ from common.settings import Settings
 from tests import factories
 from tests.queue.proxy import Proxy
 from tests.usage.ledger import START, Ledger
-from web import waiting
 from web.app import create_app
+from web.http import waiting
 
 API = "/api/v1"
 #: More than one transaction of an export reads.

@@ -10,7 +10,7 @@ import pytest
 
 from common import invocations
 from tests import factories
-from web.waiting import Waiter, WaitingRoom
+from web.http.waiting import Waiter, WaitingRoom
 
 States = dict[UUID, tuple[str, int]]
 

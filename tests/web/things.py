@@ -19,12 +19,14 @@ from common import errors
 from common.kit import db, log, redis
 from common.kit.paging import Page
 from common.settings import load
-from web import auth, connections, limits, server
+from web import server
+from web.api.blueprint import Blueprint
 from web.app import create_app
-from web.auth import Policy
-from web.blueprint import Blueprint, answer, located
-from web.pagination import ListQuery
-from web.schemas import (
+from web.http import auth, connections, limits
+from web.http.answers import answer, located
+from web.http.auth import Policy
+from web.http.pagination import ListQuery
+from web.http.schemas import (
     Body,
     Flag,
     Id,

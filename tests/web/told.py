@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from web import waiting
+from web.http import waiting
 from wsgi import app
 
 __all__ = ["app"]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
-from worker.turnstile import LONG, STALLED, WIDER, Turnstile
+from worker.concurrency import LONG, STALLED, WIDER, Turnstile
 
 PATIENCE = 30
 

@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 from tests.outside.tool import Tool
 from tests.queue.proxy import Silencer
 from worker import watchdog
-from worker.process import Process
+from worker.heartbeat import Process
 from worker.watchdog import Watchdog
 
 Start = Callable[..., tuple[Supervisor, Child]]

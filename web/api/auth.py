@@ -6,15 +6,16 @@ from typing import Any
 
 from common import errors
 from common.identity import accounts, passwords, sessions
-from web import auth
-from web.blueprint import Blueprint, absolute
-from web.schemas import Body, Flag, Id, Instant, Resource, Secret, Text, Whole, Word
+from web.api.blueprint import Blueprint
+from web.http import auth
+from web.http.answers import absolute
+from web.http.schemas import Body, Flag, Id, Instant, Resource, Secret, Text, Whole, Word
 
 blp = Blueprint("auth", __name__, url_prefix="/auth", description="Registration, login and what follows")
 
 
 class NewPassword(Secret):
-    """A password that is being chosen. Its length is documented here and judged by `common.identity.passwords`, in NFC."""
+    """A password that is being chosen. Its length is documented here and judged by `identity.passwords`, in NFC."""
 
     def __init__(self, *, description: str = "", **kwargs: Any) -> None:
         rule = f"{passwords.MIN_CHARS}-{passwords.MAX_CHARS} characters, none of the common ones."

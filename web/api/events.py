@@ -8,10 +8,10 @@ from typing import Any
 from common import invocations, webhooks
 from common.kit.paging import Page
 from common.models.webhooks import EVENT_TYPES
-from web import auth
-from web.blueprint import Blueprint
-from web.pagination import ListQuery
-from web.schemas import Flag, Id, Instant, JsonObject, Resource, Word
+from web.api.blueprint import Blueprint
+from web.http import auth
+from web.http.pagination import ListQuery
+from web.http.schemas import Flag, Id, Instant, JsonObject, Resource, Word
 
 blp = Blueprint("events", __name__, url_prefix="/events", description="The same events, pulled by cursor")
 

@@ -17,10 +17,11 @@ from common.invocations import Invocation, Order, Submitted
 from common.kit import db, jsonb, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page
 from common.models.webhooks import INVOCATION_FILTERS
-from web import auth, limits, problems, repeats, turns, waiting
-from web.blueprint import Blueprint, answer, located
-from web.pagination import ListQuery
-from web.schemas import (
+from web.api.blueprint import Blueprint
+from web.http import auth, idempotency, limits, problems, turns, waiting
+from web.http.answers import answer, located
+from web.http.pagination import ListQuery
+from web.http.schemas import (
     Body,
     Flag,
     Id,
@@ -279,7 +280,7 @@ def batch(body: dict[str, Any]) -> Response:
 def submit(tool: str, body: dict[str, Any]) -> Response:
     """Accept an invocation and answer 202, or 200 when it ended within `Prefer: wait` (or had ended before)."""
     _require_verified()
-    order = _order(body, repeats.key())
+    order = _order(body, idempotency.key())
     submitted = _submitted(tool, order)
     seconds = _preferred_wait()
     invocation = submitted.invocation

@@ -9,9 +9,9 @@ from flask import Response, current_app
 from common import errors
 from common.kit import metrics
 from common.operations import gauges, readiness
-from web import auth
-from web.blueprint import Blueprint
-from web.schemas import Resource, Word
+from web.api.blueprint import Blueprint
+from web.http import auth
+from web.http.schemas import Resource, Word
 
 metrics.at_scrape(gauges.Platform())
 blp = Blueprint("operations", __name__, description="Health, readiness and metrics")

@@ -10,10 +10,11 @@ from common import errors, subscriptions
 from common.kit.paging import Page
 from common.models.subscriptions import SUBSCRIPTION_STATUSES, Plan
 from common.subscriptions import Current
-from web import auth
-from web.blueprint import Blueprint, located
-from web.pagination import ListQuery
-from web.schemas import Body, Flag, Instant, Resource, Text, Tokens, Whole, Word
+from web.api.blueprint import Blueprint
+from web.http import auth
+from web.http.answers import located
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Flag, Instant, Resource, Text, Tokens, Whole, Word
 
 blp = Blueprint("subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's own")
 

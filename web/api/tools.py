@@ -11,11 +11,11 @@ from common import budgets, errors, invocations, subscriptions, tools
 from common.errors import PlatformError
 from common.kit.paging import Page
 from common.tools import Listed, breakers
-from web import auth, limits
+from web.api.blueprint import Blueprint
 from web.api.invocations import Rendered, SubmitIn, submit
-from web.blueprint import Blueprint
-from web.pagination import ListQuery
-from web.schemas import Body, Flag, Id, JsonObject, Resource, Text, Tokens, Whole
+from web.http import auth, limits
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Flag, Id, JsonObject, Resource, Text, Tokens, Whole
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
 

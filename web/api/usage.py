@@ -18,11 +18,11 @@ from common.kit import clock
 from common.kit.paging import Page
 from common.models.usage import USAGE_STATUSES
 from common.usage import Entry, Figures, Filter, ranges
-from web import auth, turns
-from web.blueprint import Blueprint
-from web.negotiation import preferred
-from web.pagination import ListQuery
-from web.schemas import Id, Instant, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
+from web.api.blueprint import Blueprint
+from web.http import auth, turns
+from web.http.negotiation import preferred
+from web.http.pagination import ListQuery
+from web.http.schemas import Id, Instant, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
 
 blp = Blueprint("usage", __name__, url_prefix="/usage", description="What was used, exact to the token")
 

@@ -13,11 +13,12 @@ from common.identity import accounts, keys
 from common.kit import clock
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey
-from web import auth
 from web.api.auth import NewPassword, User
-from web.blueprint import Blueprint, absolute
-from web.pagination import ListQuery
-from web.schemas import Body, Id, Instant, Many, Resource, Secret, Text, Whole, Word
+from web.api.blueprint import Blueprint
+from web.http import auth
+from web.http.answers import absolute
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Id, Instant, Many, Resource, Secret, Text, Whole, Word
 
 blp = Blueprint("users", __name__, url_prefix="/users/me", description="The caller's profile and API keys")
 

@@ -11,10 +11,11 @@ from flask import Response
 from common import boot, errors, webhooks
 from common.kit.paging import Page
 from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS
-from web import auth
-from web.blueprint import Blueprint, answer, located
-from web.pagination import ListQuery
-from web.schemas import Body, Flag, Id, Instant, Many, OneOrMore, Resource, Text, Whole, Word
+from web.api.blueprint import Blueprint
+from web.http import auth
+from web.http.answers import answer, located
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Flag, Id, Instant, Many, OneOrMore, Resource, Text, Whole, Word
 
 blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Being told, by Standard Webhooks 1.0.0")
 

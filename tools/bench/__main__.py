@@ -1,0 +1,85 @@
+"""`make bench`: every goal of the performance page, measured; `make bench ONLY=P2` one of them.
+
+Writes `tools/bench/results.json` (what was not measured this time stays as it was) and the table and the picture of
+`docs/performance.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.bench import peer, report
+from tools.bench.goals import Found, answering, growing, hosting, reading, running, sharing, standing, submitting
+from tools.bench.ground import Ground, prepared
+
+RESULTS = Path(__file__).parent / "results.json"
+Goal = Callable[[Ground], dict[str, Found]]
+
+#: In the order in which they are measured. Those of one line share their servers and what runs on them.
+TOGETHER: tuple[dict[str, Goal], ...] = (
+    {"P1": submitting.p1, "P7": submitting.p7},
+    {"P6": reading.p6},
+    {"P2": running.p2, "P3": running.p3},
+    {"P4": answering.p4, "P5": answering.p5, "peer": peer.measure},
+    {"P12": standing.p12},
+)
+#: These bring servers of their own.
+ALONE: dict[str, Goal] = {
+    "P10": sharing.p10,
+    "P11": sharing.p11,
+    "P13": standing.p13,
+    "hosts": hosting.hosts,
+    "P8 P9": growing.p8_and_p9,
+}
+
+
+def main(only: str) -> int:
+    wanted = [name.upper() for name in only.replace(",", " ").split()]
+    failed: list[str] = []
+    for goals in TOGETHER:
+        chosen = {name: goal for name, goal in goals.items() if asked(name, wanted)}
+        if chosen:
+            with prepared() as ground:
+                failed += [name for name, goal in chosen.items() if not measured(name, goal, ground)]
+                answering.stop(ground)
+    for name, goal in ALONE.items():
+        if asked(name, wanted) and not measured(name, goal, None):
+            failed.append(name)
+    if RESULTS.exists():
+        report.write(json.loads(RESULTS.read_text()))
+    return 1 if failed else 0
+
+
+def asked(name: str, wanted: list[str]) -> bool:
+    return not wanted or any(part.upper() in wanted for part in name.split())
+
+
+def measured(name: str, goal: Goal, ground: Ground | None) -> bool:
+    """Measure one goal and write it down; a goal that cannot be measured keeps no other from being."""
+    begun = time.perf_counter()
+    try:
+        found = goal(ground)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - the edge: it is told, and the next one is measured
+        print(f"{name}: could not be measured", flush=True)
+        traceback.print_exc()
+        return False
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    about = {"measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load": round(os.getloadavg()[0], 1)}
+    results |= {key: {**value.as_json(), **about} for key, value in found.items()}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    for key, value in found.items():
+        print(report.line(key, value.as_json()), flush=True)
+    print(f"     ({time.perf_counter() - begun:.0f} s)", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    logging.disable(logging.INFO)
+    sys.exit(main(os.environ.get("ONLY", "")))

@@ -1,0 +1,59 @@
+"""Work in front of the workers, made quickly and as the platform itself would have left it; for both sides."""
+
+from __future__ import annotations
+
+import json
+from uuid import uuid4
+
+import redis
+from celery import Celery
+
+from common import budgets
+from common.tools import Listed
+from tools.bench.ground import Account, Ground
+
+#: As `submit` leaves them: the fact, the place in the queue, the event. The holds are then rebuilt from the rows.
+_FILL = """
+with made as (
+  select uuid7() as id, n from generate_series(1, %(count)s) n),
+i as (
+  insert into invocations (id, user_id, period_id, tool_id, tool_version_id, input, held, request_id, expires_at)
+  select id, %(user)s, %(period)s, (%(tools)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])],
+         (%(versions)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])],
+         '{"text": "some words"}', 50, id::text, now() + interval '1 day' from made),
+q as (
+  insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, place, rank, expires_at)
+  select id, %(user)s, %(period)s, (%(tools)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])],
+         (%(versions)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])], 50, 30,
+         case when n <= %(at_once)s then n end,
+         case when n <= %(at_once)s then (select last_value from vt) + n end, now() + interval '1 day' from made)
+insert into events (id, user_id, type, invocation_id) select uuid7(), %(user)s, 'invocation.queued', id from made
+"""
+
+
+def ours(ground: Ground, tools: list[Listed], each: int, accounts: list[Account], at_once: int) -> None:
+    """`each` queued invocations of these accounts, over these tools, with their holds in the gate."""
+    values = {"tools": [tool.id for tool in tools], "versions": [tool.current.id for tool in tools]}
+    for account in accounts:
+        whose = {"user": account.user_id, "period": account.period_id, "count": each, "at_once": at_once}
+        ground.sql_named(_FILL, {**values, **whose})
+    for account in accounts:
+        budgets.rebuild(account.user_id, account.period_id)
+
+
+def bare(ground: Ground, count: int) -> None:
+    """So many messages, each as `send_task` would have published it."""
+    broker = redis.Redis.from_url(ground.settings.redis_url, decode_responses=True)
+    celery = Celery(broker=ground.bare_environ()["BARE_BROKER"])
+    celery.send_task("bare.run", args=["-"], queue="template", ignore_result=True)
+    message = json.loads(str(broker.lpop("template")))
+    message["properties"]["delivery_info"]["routing_key"] = "bare"
+    copies = []
+    for _ in range(count):
+        name = str(uuid4())
+        message["headers"]["id"] = message["headers"]["root_id"] = message["properties"]["correlation_id"] = name
+        message["properties"]["delivery_tag"] = str(uuid4())
+        copies.append(json.dumps(message))
+    for first in range(0, count, 1000):
+        broker.lpush("bare", *copies[first : first + 1000])
+    broker.close()

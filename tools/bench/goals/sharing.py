@@ -1,0 +1,43 @@
+"""P10: another account beside a flood. P11: webhooks beside a bare loop, and beside receivers that hang.
+
+Each is a measurement of its own (`tools/bench/fairness.py`, `tools/bench/webhook_rate.py`,
+`tools/bench/webhook_isolation.py`), on
+servers of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from dev.platform import ROOT
+from tools.bench.goals import Found
+from tools.bench.ground import Ground, python
+
+
+def p10(_: Ground) -> dict[str, Found]:
+    found = _said("tools.bench.fairness")
+    same, other = found["same tool"], found["other tool"]
+    rounds = list(zip(same["beside p99 ms"], same["alone p99 ms"], strict=True))
+    note = f"the same tool, both want more threads than there are; with tools of their own {other['p99 ratio']}"
+    return {"P10": Found(same["p99 ratio"], "ratio", 2, 1.2, rounds, None, None, True, note)}
+
+
+def p11(_: Ground) -> dict[str, Found]:
+    rate, apart = _said("tools.bench.webhook_rate"), _said("tools.bench.webhook_isolation")
+    cpu = f"CPU of the worker: {rate['worker_cpu_us'] / 1000:.2f} ms a delivery, rows, signature and books included"
+    return {
+        "P11_rate": Found(rate["ratio"], "ratio", 0.5, 0.8, rate["ratios"], rate["ours"], rate["bare"], False, cpu),
+        "P11_p99": Found(
+            apart["ratio"], "ratio", 1.2, 1.05, apart["ratios"], apart["beside_ms"], apart["alone_ms"], True, "ms"
+        ),
+    }
+
+
+def _said(module: str) -> Any:
+    """What a measurement printed last."""
+    done = subprocess.run(python(module), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{module} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout[done.stdout.index("{") :])

@@ -1,0 +1,86 @@
+"""The benchmark's own tool and sink: one asyncio process each, so that they are never the bottleneck.
+
+`python -m tools.bench.outside PORT` answers every POST with a small JSON object. `/tool` answers at once,
+`/tool/1000` after
+1,000 ms, `/hang` never. `GET /count` tells how many POSTs have been answered since the last time it was asked with
+`?reset`. The answer is prepared: a call costs about 30 µs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from typing import Any
+
+_BODY = b'{"answer":"some words that a tool would say","units":7}'
+#: For `/v1/chat/completions`: the same words as an OpenAI-compatible answer.
+_CHAT_BODY = (
+    b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"tool","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"some words that a tool would say"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":2,"completion_tokens":7,"total_tokens":9}}'
+)
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_ANSWER = _HEAD % len(_BODY) + _BODY
+_CHAT_ANSWER = _HEAD % len(_CHAT_BODY) + _CHAT_BODY
+
+
+class Outside(asyncio.Protocol):
+    """HTTP/1.1 as far as well-behaved clients go: one request after the other, bodies with a length."""
+
+    answered = 0
+
+    def __init__(self) -> None:
+        self._transport: Any = None
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end]
+            length = _content_length(head)
+            if len(self._buffer) < end + 4 + length:
+                return
+            self._buffer = self._buffer[end + 4 + length :]
+            self._react(head.split(b" ", 2)[1])
+
+    def _react(self, path: bytes) -> None:
+        if path.startswith(b"/count"):
+            self._tell(path)
+        elif path.startswith(b"/hang"):
+            return
+        elif (delay := path.rpartition(b"/")[2]).isdigit() and delay != b"0":
+            asyncio.get_running_loop().call_later(int(delay) / 1000, self._answer)
+        else:
+            self._answer(_CHAT_ANSWER if path.startswith(b"/v1/") else _ANSWER)
+
+    def _answer(self, answer: bytes = _ANSWER) -> None:
+        Outside.answered += 1
+        if not self._transport.is_closing():
+            self._transport.write(answer)
+
+    def _tell(self, path: bytes) -> None:
+        body = json.dumps({"answered": Outside.answered}).encode()
+        if path.endswith(b"reset"):
+            Outside.answered = 0
+        self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+def _content_length(head: bytes) -> int:
+    at = head.lower().find(b"content-length:")
+    return int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+
+
+async def serve(port: int) -> None:
+    """Until the process is ended."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=2048)
+    server = await asyncio.get_running_loop().create_server(Outside, sock=listener, backlog=2048)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

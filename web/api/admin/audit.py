@@ -1,0 +1,46 @@
+"""Who changed what, when, from where, before and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.identity import audit
+from common.kit.paging import Page
+from common.models.accounts import ACTOR_KINDS, AuditEntry
+from web.api.blueprint import Blueprint
+from web.api.usage import Range
+from web.http import auth
+from web.http.pagination import ListQuery
+from web.http.schemas import Id, Instant, JsonObject, Resource, Text, Word
+
+blp = Blueprint("admin_audit", __name__, url_prefix="/admin/audit", description="Who changed what, append-only")
+
+
+class AuditQuery(ListQuery, Range):
+    actor = Id(metadata={"description": "The account that did it."})
+    action = Text(max=100)
+    target_type = Text(max=100)
+    target = Text(max=100, metadata={"description": "The id of what was changed (a plan's slug)."})
+
+
+class AuditEntryOut(Resource):
+    id = Id(required=True)
+    created_at = Instant(required=True, attribute="at")
+    actor_kind = Word(*ACTOR_KINDS, required=True)
+    actor_id = Id(required=True, allow_none=True, metadata={"description": "Null: an operator, or the platform."})
+    action = Text(required=True)
+    target_type = Text(required=True)
+    target_id = Text(required=True)
+    before = JsonObject(required=True, allow_none=True, attribute="shown_before")
+    after = JsonObject(required=True, allow_none=True, attribute="shown_after")
+    request_id = Text(required=True, allow_none=True)
+    ip = Text(required=True, allow_none=True)
+
+
+@blp.get("")
+@auth.admin
+@blp.arguments(AuditQuery, location="query")
+@blp.page(AuditEntryOut)
+def index(query: dict[str, Any]) -> Page[AuditEntry]:
+    """Every change, newest first"""
+    return audit.entries(**query)

@@ -1,0 +1,46 @@
+"""Anybody's invocations, for admins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common import invocations
+from common.invocations import Invocation
+from common.kit.paging import Page
+from web.api.blueprint import Blueprint
+from web.api.invocations import InvocationQuery, Listed
+from web.http import auth
+from web.http.schemas import Id, Text
+
+blp = Blueprint("admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations, for admins")
+
+
+class AdminInvocation(Listed):
+    user_id = Id(required=True)
+    operator_detail = Text(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What the tool said at its last attempt, where `error.detail` says less of it."},
+    )
+
+
+class AdminInvocationQuery(InvocationQuery):
+    user = Id(metadata={"description": "The id of an account."})
+
+
+@blp.get("")
+@auth.admin
+@blp.arguments(AdminInvocationQuery, location="query")
+@blp.page(AdminInvocation)
+def index(query: dict[str, Any]) -> Page[Any]:
+    """Any account's invocations, newest first
+
+    Pages end, and payloads are left out, as on the accounts' own list.
+    """
+    found = invocations.listing(query.pop("user", None), statuses=query.pop("status", ()), **query)
+    details = invocations.operator_details([invocation.id for invocation in found.items])
+    return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
+
+
+def _shown(invocation: Invocation, detail: str | None) -> dict[str, Any]:
+    return {**invocations.wire(invocation), "user_id": str(invocation.user_id), "operator_detail": detail}

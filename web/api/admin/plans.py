@@ -1,0 +1,93 @@
+"""Plans for admins: see all of them, add one, change one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import validate
+
+from common import errors
+from common.kit.paging import Page
+from common.models.subscriptions import UNLIMITED_TOKENS, Plan
+from common.subscriptions import plans
+from web.api.blueprint import Blueprint
+from web.api.subscriptions import PlanOut
+from web.http import auth
+from web.http.answers import located
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Flag, Id, Instant, Text, Tokens, Whole
+
+blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Plans, for admins")
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+class AdminPlan(PlanOut):
+    id = Id(required=True)
+    is_active = Flag(required=True, metadata={"description": "Whether it can be subscribed to."})
+    position = Whole(required=True, metadata={"description": "The order in which plans are listed."})
+    created_at = Instant(required=True)
+
+
+class PlanChanges(Body):
+    name = Text(max=100, line=True, nfc=True)
+    description = Text(max=2_000, blank=True, nfc=True)
+    monthly_tokens = Tokens(0, UNLIMITED_TOKENS - 1, allow_none=True, metadata={"description": "Null: unlimited."})
+    price_cents = Whole()
+    currency = Text(max=3, validate=validate.Regexp(r"[A-Z]{3}\Z"), metadata={"description": "ISO 4217."})
+    rate_limit_per_minute = Whole(1, allow_none=True)
+    max_concurrency = Whole(1, allow_none=True)
+    max_streams = Whole(1, allow_none=True)
+    max_payload_bytes = Whole(0, 2**53 - 1, allow_none=True)
+    is_active = Flag()
+    position = Whole()
+
+
+class PlanIn(PlanChanges):
+    slug = Text(required=True, max=63, validate=validate.Regexp(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z"))
+    name = Text(required=True, max=100, line=True, nfc=True)
+    monthly_tokens = Tokens(0, UNLIMITED_TOKENS - 1, required=True, allow_none=True)
+
+
+# -- views -------------------------------------------------------------------------------------------------------
+
+
+@blp.get("")
+@auth.admin
+@blp.arguments(ListQuery, location="query")
+@blp.page(AdminPlan)
+def index(query: dict[str, Any]) -> Page[Plan]:
+    """All plans, retired ones too"""
+    return plans.everything(**query)
+
+
+@blp.post("")
+@auth.admin
+@blp.arguments(PlanIn)
+@blp.response(201, AdminPlan, headers=["Location"])
+@blp.raises(errors.SlugTaken)
+def create(body: dict[str, Any]) -> Any:
+    """Add a plan"""
+    plan = plans.create(body, actor=auth.actor())
+    return plan, located(".show", slug=plan.slug)
+
+
+@blp.get("/<slug>")
+@auth.admin
+@blp.response(200, AdminPlan)
+def show(slug: str) -> Plan:
+    """One plan"""
+    return plans.get(slug)
+
+
+@blp.patch("/<slug>")
+@auth.admin
+@blp.arguments(PlanChanges)
+@blp.response(200, AdminPlan)
+def edit(body: dict[str, Any], slug: str) -> Plan:
+    """Change a plan
+
+    Limits count within seconds; tokens from each subscription's next period on.
+    """
+    return plans.edit(slug, body, actor=auth.actor())

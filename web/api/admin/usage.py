@@ -1,0 +1,88 @@
+"""How the whole platform is used."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import marshmallow as ma
+
+from common import invocations, usage
+from common.kit import clock
+from common.usage import Stats, ranges
+from web.api.blueprint import Blueprint
+from web.api.usage import FiguresOut, PointOut, Range
+from web.http import auth
+from web.http.schemas import Id, Instant, Resource, Text, Tokens, Whole, Word
+
+blp = Blueprint("admin_usage", __name__, url_prefix="/admin/usage", description="The platform's usage, for admins")
+
+DEFAULT_RANGE = timedelta(days=30)
+
+
+class StatsQuery(Range):
+    bucket = Word(*reversed(ranges.GRAINS), load_default="day")
+
+
+class Used(Resource):
+    id = Id(required=True)
+    invocations = Whole(required=True)
+    failed = Whole(required=True)
+    tokens_used = Tokens(required=True)
+
+
+class TopTool(Used):
+    slug = Text(required=True, attribute="name")
+
+
+class TopUser(Used):
+    email = Text(required=True, attribute="name")
+
+
+class Latencies(Resource):
+    p50 = Whole(required=True, allow_none=True)
+    p95 = Whole(required=True, allow_none=True)
+    p99 = Whole(required=True, allow_none=True)
+
+
+class StatsOut(Resource):
+    since = Instant(data_key="from", required=True)
+    until = Instant(data_key="to", required=True)
+    bucket = Word(*reversed(ranges.GRAINS), required=True)
+    totals = ma.fields.Nested(FiguresOut, required=True)
+    series = ma.fields.List(ma.fields.Nested(PointOut), required=True)
+    top_tools = ma.fields.List(ma.fields.Nested(TopTool), required=True)
+    top_users = ma.fields.List(ma.fields.Nested(TopUser), required=True)
+    active_users = Whole(required=True, metadata={"description": "Accounts of which an invocation ended."})
+    error_rate = ma.fields.Float(required=True, metadata={"description": "`failed / invocations`; 0 without any."})
+    latency_ms = ma.fields.Nested(Latencies, required=True, metadata={"description": "Within 2 %."})
+    queue_depth = Whole(required=True, metadata={"description": "Invocations that wait now."})
+    oldest_queued_seconds = Whole(required=True, metadata={"description": "How long the oldest due one has waited."})
+
+
+@blp.get("/stats")
+@auth.admin
+@blp.arguments(StatsQuery, location="query")
+@blp.response(200, StatsOut)
+def stats(query: dict[str, Any]) -> Any:
+    """What all accounts used, and how the queue stands now
+
+    The range defaults to the last 30 days, and is widened to whole hours (`from` and `to` say how far).
+    """
+    until = query.get("until", clock.now())
+    since = query.get("since", until - DEFAULT_RANGE)
+    found = usage.stats(since, until, bucket=query["bucket"])
+    queue = invocations.sweeping.depth()
+    return {
+        **_shown(found),
+        "bucket": query["bucket"],
+        "queue_depth": queue.depth - queue.running,
+        "oldest_queued_seconds": round(queue.oldest),
+    }
+
+
+def _shown(found: Stats) -> dict[str, Any]:
+    names = ("since", "until", "totals", "top_tools", "top_users", "active_users", "error_rate", "latency_ms")
+    series = [{**asdict(point.figures), "start": point.start} for point in found.series]
+    return {**{name: getattr(found, name) for name in names}, "series": series}

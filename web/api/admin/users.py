@@ -1,0 +1,123 @@
+"""Accounts for admins: find one, change what it may do, grant it tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from marshmallow import validate
+
+from common import errors, subscriptions
+from common.identity import accounts
+from common.identity.accounts import Listed
+from common.kit.paging import Page
+from common.models.accounts import ROLES
+from common.models.base import MAX_TOKENS
+from common.models.subscriptions import Grant
+from web.api.auth import User
+from web.api.blueprint import Blueprint
+from web.http import auth, idempotency
+from web.http.answers import located
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Flag, Id, Instant, Resource, Text, Tokens, Word
+
+blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description="Accounts, for admins")
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+class AdminUser(User):
+    plan = Text(required=True, allow_none=True, metadata={"description": "Of the active subscription, its slug."})
+
+
+class UserQuery(ListQuery):
+    q = Text(max=320, metadata={"description": "Found literally in address or name."})
+    role = Word(*ROLES)
+    is_active = Flag()
+    plan = Text(max=63, metadata={"description": "The slug of a plan."})
+
+
+class UserChanges(Body):
+    role = Word(*ROLES)
+    is_active = Flag()
+
+
+class GrantIn(Body):
+    tokens = Tokens(
+        -MAX_TOKENS, required=True, validate=validate.NoneOf([0]), metadata={"description": "Negative: taken back."}
+    )
+    reason = Text(required=True, max=500, nfc=True)
+
+
+class GrantOut(Resource):
+    id = Id(required=True)
+    user_id = Id(required=True)
+    tokens = Tokens(-MAX_TOKENS, required=True)
+    reason = Text(required=True)
+    actor_id = Id(required=True, allow_none=True)
+    created_at = Instant(required=True)
+
+
+# -- views -------------------------------------------------------------------------------------------------------
+
+
+@blp.get("")
+@auth.admin
+@blp.arguments(UserQuery, location="query")
+@blp.page(AdminUser)
+def index(query: dict[str, Any]) -> Page[Any]:
+    """All accounts, newest first"""
+    return accounts.listing(**query).map(_shown)
+
+
+@blp.get("/<uuid:user_id>")
+@auth.admin
+@blp.response(200, AdminUser)
+def show(user_id: UUID) -> Any:
+    """One account"""
+    return _shown(accounts.listed(user_id))
+
+
+@blp.patch("/<uuid:user_id>")
+@auth.admin
+@blp.arguments(UserChanges)
+@blp.response(200, AdminUser)
+@blp.raises(errors.Conflict)
+def edit(body: dict[str, Any], user_id: UUID) -> Any:
+    """Change what an account may do, from its next request on
+
+    Disabling ends its sessions, and its keys are refused. The last active admin can be neither demoted nor disabled.
+    """
+    accounts.administer(user_id, actor=auth.actor(), **body)
+    return _shown(accounts.listed(user_id))
+
+
+@blp.post("/<uuid:user_id>/grants")
+@auth.admin
+@blp.headers("Idempotency-Key")
+@blp.arguments(GrantIn)
+@blp.response(201, GrantOut, headers=["Location", "Idempotent-Replayed"])
+@blp.raises(errors.Conflict, errors.IdempotencyKeyReused)
+def grant(body: dict[str, Any], user_id: UUID) -> Any:
+    """Grant tokens in the running period, or take some back that are neither charged nor held
+
+    Repeated under the same `Idempotency-Key` within 24 hours it is the first grant again.
+    """
+    accounts.get(user_id)
+    added, repeated = subscriptions.grant(user_id, **body, actor=auth.actor(), request=idempotency.this(body))
+    headers = located(".show_grant", user_id=user_id, grant_id=added.id)
+    return added, 201, {**headers, **(idempotency.REPLAYED if repeated else {})}
+
+
+@blp.get("/<uuid:user_id>/grants/<uuid:grant_id>")
+@auth.admin
+@blp.response(200, GrantOut)
+def show_grant(user_id: UUID, grant_id: UUID) -> Grant:
+    """One grant"""
+    return subscriptions.granted(user_id, grant_id)
+
+
+def _shown(listed: Listed) -> dict[str, Any]:
+    names = ("id", "email", "name", "role", "is_active", "email_verified", "created_at")
+    return {**{name: getattr(listed.user, name) for name in names}, "plan": listed.plan}

@@ -1,0 +1,219 @@
+"""The Blueprint that every resource uses: strict arguments, the envelope, and the whole contract in OpenAPI.
+
+What a decorator says is both done and documented, so that the served document cannot drift from the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from functools import wraps
+from typing import Any
+
+import flask_smorest
+import marshmallow as ma
+from flask import Response, current_app, request
+
+from common import errors
+from common.errors import PlatformError
+from web.api.openapi import operations
+from web.http import answers, auth, body, limits, pagination, problems, turns
+from web.http.schemas import OneOrMore, Secret
+
+View = Callable[..., Any]
+Decorator = Callable[[View], View]
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A flask-smorest blueprint with our reading, our envelope and our documentation."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._prepare_doc_cbks.append(operations.contract)
+
+    # -- routes (typed here because flask-smorest is not) --------------------------------------------------------
+
+    def get(self, rule: str, **options: Any) -> Decorator:
+        return self._on("GET", rule, **options)
+
+    def post(self, rule: str, **options: Any) -> Decorator:
+        return self._on("POST", rule, **options)
+
+    def patch(self, rule: str, **options: Any) -> Decorator:
+        return self._on("PATCH", rule, **options)
+
+    def delete(self, rule: str, **options: Any) -> Decorator:
+        return self._on("DELETE", rule, **options)
+
+    def _on(self, method: str, rule: str, **options: Any) -> Decorator:
+        register: Decorator = self.route(rule, methods=[method], **options)
+
+        def decorate(view: View) -> View:
+            contract = _note(view, "contract")
+            contract["policy"] = getattr(view, "policy", auth.Policy("public"))
+            contract["operation_id"] = f"{self.name}_{view.__name__}"
+            contract["in_path"] = "<" in rule
+            view.produces = operations.media_types(view)  # type: ignore[attr-defined]
+            return register(view)
+
+        return decorate
+
+    # -- in ------------------------------------------------------------------------------------------------------
+
+    def arguments(
+        self, schema: type[ma.Schema] | ma.Schema, *, location: str = "json", required: bool = True, **doc: Any
+    ) -> Decorator:
+        """Load the body (or `location="query"`) with `schema`, and pass it on as a positional argument (a dict)."""
+        loader = schema() if isinstance(schema, type) else schema
+        read = _query_reader(loader) if location == "query" else _body_reader(loader, required)
+        what = "query" if location == "query" else "body"
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, problems.loaded(loader, read(), what), **kwargs)
+
+            wrapper.takes = {*getattr(view, "takes", ()), location}  # type: ignore[attr-defined]
+            parameter = {"in": location, "required": required, "schema": loader, **doc}
+            _note(wrapper, "arguments").setdefault("parameters", []).append(parameter)
+            return wrapper
+
+        return decorate
+
+    # -- out -----------------------------------------------------------------------------------------------------
+
+    def response(self, status_code: int, schema: Any = None, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
+        """Render what the view returns with `schema` inside the envelope; a `Response` passes as it is.
+
+        `headers` names shared header components (`web/api/openapi/operations.py`) that this answer carries.
+        """
+        render: Decorator = super().response(status_code, schema, headers=_refs(headers), **doc)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def admitted(*args: Any, **kwargs: Any) -> Any:
+                _refuse_surplus()
+                limits.count()
+                result = view(*args, **kwargs)
+                return Response(status=204) if status_code == 204 and result is None else result
+
+            rendered = render(admitted)
+            _note_text(rendered, status_code, schema, doc)
+            return rendered
+
+        return decorate
+
+    def alt_response(self, status_code: int, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
+        """Document another answer of this operation (`schema`, `description`, `content_type`)."""
+        documented: Decorator = super().alt_response(status_code, headers=_refs(headers), **doc)
+
+        def decorate(view: View) -> View:
+            noted = documented(view)
+            _note_text(noted, status_code, doc.get("schema"), doc)
+            return noted
+
+        return decorate
+
+    def page(self, schema: type[ma.Schema], **doc: Any) -> Decorator:
+        """Render the `Page` that the view returns as a list with `meta` and `Link`. See `web/http/pagination.py`."""
+        items = schema(many=True)
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                turns.begin()
+                result = view(*args, **kwargs)
+                return result if isinstance(result, Response) else pagination.render(result, items)
+
+            documented = {"headers": ["Link"], **doc}
+            return self.response(200, operations.ListOf(schema), **documented)(wrapper)
+
+        return decorate
+
+    def raises(self, *kinds: type[PlatformError]) -> Decorator:
+        """Document the errors that are special to this operation (the common ones are documented everywhere)."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, **kwargs)
+
+            _note(wrapper, "contract").setdefault("raises", []).extend(kinds)
+            return wrapper
+
+        return decorate
+
+    def headers(self, *names: str) -> Decorator:
+        """Document request headers by the names of shared parameter components (`web/api/openapi/operations.py`)."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, **kwargs)
+
+            wrapper.takes_headers = {*getattr(view, "takes_headers", ()), *names}  # type: ignore[attr-defined]
+            _note(wrapper, "contract").setdefault("headers", []).extend(names)
+            return wrapper
+
+        return decorate
+
+    @staticmethod
+    def _prepare_response_content(data: Any) -> Any:
+        return data if isinstance(data, answers.Enveloped) else {"data": data}
+
+    @staticmethod
+    def _make_doc_response_schema(schema: Any) -> Any:
+        return operations.envelope(schema)
+
+
+def _refs(headers: Iterable[str]) -> dict[str, Any] | None:
+    return {name: operations.header_ref(name) for name in headers} or None
+
+
+# -- the steps -----------------------------------------------------------------------------------------------------
+
+
+def _note(view: Any, section: str) -> dict[str, Any]:
+    """This view's own copy of one section of what flask-smorest documents later."""
+    view._apidoc = deepcopy(getattr(view, "_apidoc", {}))
+    noted: dict[str, Any] = view._apidoc.setdefault(section, {})
+    return noted
+
+
+def _note_text(view: Any, status_code: int, schema: Any, doc: dict[str, Any]) -> None:
+    """An answer of a media type and without a schema is documented as text."""
+    if schema is None and "content_type" in doc:
+        _note(view, "contract").setdefault("texts", {}).setdefault(status_code, []).append(doc["content_type"])
+
+
+def _body_reader(schema: ma.Schema, required: bool) -> Callable[[], Any]:
+    secrets = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, Secret))
+    return lambda: body.read_json(request, required=required, verbatim=secrets)
+
+
+def _query_reader(schema: ma.Schema) -> Callable[[], Any]:
+    repeatable = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, OneOrMore))
+    return lambda: body.read_query(request, repeatable)
+
+
+def _refuse_surplus() -> None:
+    """A view that declares no query or no body takes none: what nobody reads is refused, not ignored."""
+    view = current_app.view_functions[request.endpoint or ""]
+    if "Idempotency-Key" in request.headers and "Idempotency-Key" not in getattr(view, "takes_headers", ()):
+        raise errors.InvalidHeader("Idempotency-Key is not supported here: the request could be done twice.")
+    takes = getattr(view, "takes", ())
+    if "query" not in takes and request.query_string:
+        _refuse_unknown(body.read_query(request), "query")
+    if "json" not in takes and request.method in _WITH_BODY:
+        _refuse_unknown(body.read_json(request, required=False), "body")
+
+
+_WITH_BODY = frozenset(["POST", "PUT", "PATCH"])
+
+
+def _refuse_unknown(value: Any, what: str) -> None:
+    if not isinstance(value, dict):
+        raise errors.Invalid(f"The {what} is not valid.", errors=[errors.FieldError("", "Invalid input type.")])
+    if value:
+        faults = [errors.FieldError(problems.pointer(name), "Unknown field.") for name in value]
+        raise errors.Invalid(f"The {what} is not valid.", errors=faults[: problems.MAX_FAULTS])

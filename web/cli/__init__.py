@@ -1,0 +1,47 @@
+"""The `flask` command: migrations here, every other group where its verbs are, listed in `GROUPS`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import Flask
+from flask_migrate import Migrate
+
+from common import models
+from common.kit import db
+from common.settings import Settings
+from web.cli.books import books
+from web.cli.openapi import openapi
+from web.cli.operations import doctor, instance, roles, secrets
+from web.cli.tools import tools
+from web.cli.users import admin, users
+
+MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
+
+#: Commands and groups of the platform (`flask --app wsgi <group> …`). Add yours here.
+GROUPS: list[click.Command] = [admin, books, doctor, instance, openapi, roles, secrets, tools, users]
+
+
+class Migrated:
+    """What Flask-Migrate asks for: the tables as they should be, and a way into the database that may take its time."""
+
+    metadata = models.Base.metadata
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.database_url
+
+    @property
+    def engine(self) -> Any:
+        """An engine without the time limits of serving; `migrations/env.py` sets its own."""
+        return db.make_engine(
+            self._url, pool_size=1, application_name="joyfull-migrate", options="-c timezone=UTC -c jit=off"
+        )
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Add the commands to the app."""
+    Migrate(app, Migrated(settings), directory=str(MIGRATIONS), render_as_batch=False, compare_server_default=True)
+    for group in GROUPS:
+        app.cli.add_command(group)

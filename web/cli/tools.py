@@ -1,0 +1,52 @@
+"""`flask --app wsgi tools load FILE`: bring the catalogue up to a list of tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import click
+from flask.cli import AppGroup
+
+from common import boot, webhooks
+from common import tools as catalogue
+from common.errors import FieldError, Invalid, PlatformError
+from common.identity import audit
+from web.api.admin.tools import ToolIn
+from web.http import body, problems
+
+tools = AppGroup("tools", help="Manage the catalogue of tools.")
+
+
+@tools.command()
+@click.argument("file", type=click.File("rb"))
+def load(file: IO[bytes]) -> None:
+    """Create or change the tools that FILE names (JSON: a list of `POST /admin/tools` bodies; `-` is stdin).
+
+    What the API would refuse is refused here, with everything that is wrong, and then nothing is changed.
+    """
+    try:
+        created, changed = catalogue.editing.load(audit.OPERATOR, _checked(body.parse(file.read())))
+    except PlatformError as error:
+        details = "".join(f"\n  {fault.pointer}: {fault.detail}" for fault in error.errors)
+        raise click.ClickException(f"{error.detail}{details}") from None
+    click.echo(f"{created} tools created, {changed} changed.")
+
+
+def _checked(entries: Any) -> list[dict[str, Any]]:
+    """The entries as the API reads them. Raises `Invalid` with a pointer into the file to every fault."""
+    if not isinstance(entries, list):
+        raise Invalid("The file must hold a list of tools.")
+    faults = [fault for index, entry in enumerate(entries) for fault in _faults(index, entry)]
+    if faults:
+        raise Invalid("The list of tools is not valid; nothing was changed.", errors=faults)
+    return [problems.loaded(ToolIn(), entry) for entry in entries]
+
+
+def _faults(index: int, entry: Any) -> Iterator[FieldError]:
+    try:
+        draft = catalogue.editing.Draft.of(problems.loaded(ToolIn(), entry))
+        webhooks.check_url(boot.door(), draft.endpoint_url, "/endpoint_url", operator=True)
+    except Invalid as refusal:
+        for fault in refusal.errors or (FieldError("", refusal.detail),):
+            yield FieldError(f"/{index}{fault.pointer}", fault.detail)

@@ -1,0 +1,198 @@
+"""Reading requests strictly: one answer for every way in which a body or a query can be wrong.
+
+JSON is RFC 8259 and no more, read by the standard library: no duplicate keys, no NaN, no BOM, no lone
+surrogates or NULs (PostgreSQL stores neither), no nesting beyond `MAX_DEPTH` and no more than `MAX_VALUES` values
+(both counted before anything is parsed), numbers that a float can hold.
+What is merely suspicious by its bytes is looked at twice; an ordinary body is parsed once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import IO, Any, NoReturn
+from urllib.parse import parse_qsl
+
+from flask import Request, current_app
+
+from common import errors
+from common.errors import FieldError
+from common.kit import shape
+from web.http.problems import MAX_FAULTS, RequestTimeout, UnsupportedMediaType, pointer
+
+MAX_DEPTH = 32
+MAX_KEYS = 1000
+#: What anybody may send who has not said who they are: reading JSON costs more than receiving it.
+PUBLIC_BYTES = 16 * 1024
+_SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
+FORBIDDEN_DETAIL = "The characters U+0000 and lone surrogates are not allowed."
+
+
+def read_json(request: Request, *, required: bool = True, verbatim: frozenset[str] = frozenset()) -> Any:
+    """The JSON value of the body; `{}` when it is empty and not `required`. Members in `verbatim` may hold U+0000.
+
+    Raises:
+        UnsupportedMediaType, errors.Malformed and its leaves, errors.TooLarge, RequestTimeout, errors.Invalid.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without Content-Encoding.")
+    body = _received(request)
+    if not body and not required:
+        return {}
+    if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
+        raise UnsupportedMediaType
+    if not body.strip():
+        raise errors.BodyRequired
+    return parse(body, verbatim)
+
+
+def max_bytes(request: Request) -> int:
+    """How large a body may be: where nobody is asked for credentials, `PUBLIC_BYTES` at most."""
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    policy = getattr(current_app.view_functions.get(request.endpoint or ""), "policy", None)
+    return min(limit, PUBLIC_BYTES) if policy is not None and policy.kind == "public" else limit
+
+
+def refuse_too_large(request: Request, received: int) -> None:
+    """Raises `errors.TooLarge`, saying how much would be taken."""
+    if received > (limit := max_bytes(request)):
+        raise errors.TooLarge(f"The request body may have {limit} bytes at most.")
+
+
+def _received(request: Request) -> bytes:
+    """The whole body, or a refusal: never a part of it. (Werkzeug cuts a chunked body at the limit without a word.)"""
+    length = request.content_length
+    if length is None and not request.environ.get("wsgi.input_terminated"):
+        return b""
+    wanted = max_bytes(request) + 1 if length is None else length
+    try:
+        body = _read(request.input_stream, wanted)
+    except TimeoutError:
+        raise RequestTimeout("The body did not arrive in time.") from None
+    except OSError:
+        raise errors.Malformed("The body cannot be read: its framing is wrong.") from None
+    refuse_too_large(request, len(body))
+    if len(body) < (length or 0):
+        raise errors.Malformed("The body ended early.")
+    return body
+
+
+def _read(stream: IO[bytes], wanted: int) -> bytes:
+    body = bytearray()
+    while len(body) < wanted and (piece := stream.read(wanted - len(body))):
+        body += piece
+    return bytes(body)
+
+
+def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
+    """One strict JSON value."""
+    try:
+        shape.check(body, depth=MAX_DEPTH)
+        value = _DECODER.decode(body.decode())
+    except shape.TooDeep:
+        raise errors.TooDeep(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
+    except shape.TooMany:
+        raise errors.Invalid(f"The body has more than {shape.MAX_VALUES:,} values.") from None
+    except UnicodeDecodeError as error:
+        raise errors.MalformedJson(f"The body is not UTF-8: byte {error.start} cannot be read.") from None
+    except json.JSONDecodeError as error:
+        raise errors.MalformedJson(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
+    except ValueError:
+        raise errors.MalformedJson("A number has too many digits.") from None
+    if _SUSPICIOUS.search(body):
+        _check_characters(value, verbatim)
+    return value
+
+
+def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> dict[str, str | list[str]]:
+    """The query parameters; those named in `repeatable` are lists, any other may appear once.
+
+    Raises:
+        errors.Malformed: not UTF-8.
+        errors.Invalid: repeated, or with forbidden characters.
+    """
+    try:
+        pairs = parse_qsl(
+            request.query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_KEYS
+        )
+    except UnicodeDecodeError:
+        raise errors.Malformed("The query is not UTF-8.") from None
+    except ValueError:
+        raise errors.Invalid("The query has too many parameters.") from None
+    query: dict[str, Any] = {}
+    for name, value in pairs:
+        if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
+            raise errors.Invalid("The query is not valid.", errors=[FieldError(pointer(name), FORBIDDEN_DETAIL)])
+        if name in repeatable:
+            query.setdefault(name, []).append(value)
+        elif name in query:
+            raise errors.Invalid(
+                "The query is not valid.", errors=[FieldError(pointer(name), "This parameter may be given once only.")]
+            )
+        else:
+            query[name] = value
+    return query
+
+
+# -- what json.loads is told -----------------------------------------------------------------------------------
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise errors.DuplicateKey(f"An object has the key {_repeated(pairs)!r} twice.")
+    if len(value) > MAX_KEYS:
+        raise errors.Invalid(f"An object has more than {MAX_KEYS} keys.")
+    return value
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    return next(key for key, _ in pairs if key in seen or seen.add(key))[:80]  # type: ignore[func-returns-value]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise errors.MalformedJson(f"{name} is not JSON.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise errors.MalformedJson("A number is too large.")
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+# -- second looks ----------------------------------------------------------------------------------------------
+
+
+def _check_characters(value: Any, verbatim: frozenset[str]) -> None:
+    if isinstance(value, dict):
+        value = {key: _without_nul(nested) if key in verbatim else nested for key, nested in value.items()}
+    found = [FieldError(at, FORBIDDEN_DETAIL) for at in _forbidden(value)]
+    if found:
+        raise errors.Invalid("The body is not valid.", errors=found[:MAX_FAULTS])
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\0", "") if isinstance(value, str) else value
+
+
+def _forbidden(value: Any, *path: str | int) -> Iterator[str]:
+    """Where text is that PostgreSQL cannot store; for a key, the object that has it."""
+    if isinstance(value, str):
+        if _FORBIDDEN.search(value):
+            yield pointer(*path)
+    elif isinstance(value, dict):
+        for key, nested in value.items():
+            if _FORBIDDEN.search(key):
+                yield pointer(*path)
+            yield from _forbidden(nested, *path, key)
+    elif isinstance(value, list):
+        for index, nested in enumerate(value):
+            yield from _forbidden(nested, *path, index)

@@ -1,0 +1,115 @@
+"""What happens around every request: its id, its one log line, its headers, and what no route may be asked."""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter
+
+from flask import Flask, Response, current_app, g, request
+from flask.typing import ResponseReturnValue
+
+from common import errors
+from common.kit import clock, log, metrics, tracing
+from common.operations import instance
+from web.http import body, limits, negotiation, turns
+from web.http.problems import NotAcceptable
+
+logger = log.get("web.access")
+REQUESTS = metrics.Counter("joyfull_http_requests", "Requests answered", ["method", "route", "status"])
+LATENCY = metrics.Histogram(
+    "joyfull_http_request_seconds", "Time to the answer's headers", ["method", "route"], buckets=metrics.SECONDS
+)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+#: A name, an IPv4 or a bracketed IPv6 address, a port. Two headers come as one with a comma.
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
+_METHODS = frozenset(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
+#: On every answer; the docs bring a Content-Security-Policy of their own.
+SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.before_request(_refuse_impossible)
+    app.before_request(_refuse_elsewhere)
+    app.after_request(_finish)
+    app.teardown_request(lambda _: turns.end())  # an answer that could not even be made
+
+
+def _begin() -> None:
+    g.started = perf_counter()
+    sent = request.headers.get("X-Request-ID", "")
+    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else clock.uuid7().hex
+    log.clear()
+    log.bind(request_id=g.request_id)
+
+
+def _refuse_impossible() -> ResponseReturnValue | None:
+    """What is wrong before any route looks at it: sizes, characters, media types."""
+    if not _HOST.fullmatch(request.environ.get("HTTP_HOST", "" if _is_old() else "?")):
+        request.environ["joyfull.close"] = True
+        raise errors.Malformed("HTTP/1.1 wants one valid Host (RFC 9112).")
+    body.refuse_too_large(request, request.content_length or 0)
+    if "\0" in request.path:
+        raise errors.NotFound
+    if request.endpoint and not negotiation.acceptable(_produces(request.endpoint)):
+        raise NotAcceptable
+    return None
+
+
+def _refuse_elsewhere() -> None:
+    """Nothing is done on servers of another platform; health, readiness and metrics are told all the same."""
+    if request.blueprint not in (None, "operations") and instance.refusal() is not None:
+        raise errors.DependencyUnavailable
+
+
+def _is_old() -> bool:
+    return request.environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+
+
+def _produces(endpoint: str) -> list[str]:
+    return getattr(current_app.view_functions[endpoint], "produces", ["application/json"])
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    headers["X-Request-ID"] = g.request_id
+    if "ETag" in headers:
+        headers.setdefault("Cache-Control", "private, no-cache")
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if request.is_secure:
+        headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+    if response.status_code in (204, 304):
+        headers.pop("Content-Type", None)
+    limits.render(response)
+    turns.hand_over(response)
+    return _account(response)
+
+
+def _account(response: Response) -> Response:
+    """One log line and two metrics a request, by route: a path may hold a token, a pattern never does."""
+    seconds = perf_counter() - g.started
+    route = request.url_rule.rule if request.url_rule else "unmatched"
+    method = request.method if request.method in _METHODS else "other"
+    REQUESTS.labels(method, route, response.status_code).inc()
+    LATENCY.labels(method, route).observe(seconds)
+    status = response.status_code
+    tracing.note(
+        {"http.route": route, "http.response.status_code": status, "request_id": g.request_id},
+        name=f"{method} {route}",
+        failed=str(status) if status >= 500 else None,
+    )
+    logger.info(
+        "request",
+        method=method,
+        route=route,
+        status=response.status_code,
+        duration_ms=round(seconds * 1000, 1),
+        **({"code": g.problem_code} if "problem_code" in g else {}),
+    )
+    return response

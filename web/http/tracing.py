@@ -1,0 +1,26 @@
+"""A span around each request, as part of the caller's trace when it brings one (W3C `traceparent`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from common.kit import tracing
+
+Environ = dict[str, Any]
+WsgiApp = Callable[..., Iterable[bytes]]
+#: Asked every few seconds, by machines.
+UNTRACED = frozenset(("/health", "/ready", "/metrics"))
+
+
+def traced(app: WsgiApp) -> WsgiApp:
+    """`app` in a span that ends when the answer begins: a stream may go on for minutes. `web/http/request_hooks.py`
+    names it."""
+
+    def call(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] in UNTRACED:
+            return app(environ, start_response)
+        with tracing.span(environ["REQUEST_METHOD"], "server", environ.get("HTTP_TRACEPARENT")):
+            return app(environ, start_response)
+
+    return call
