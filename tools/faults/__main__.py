@@ -1,6 +1,6 @@
 """`make faults`, `make faults ONLY=F03,F37`; `make soak`. Exit 1 on any violation.
 
-`python -m dev.faults suite` runs only the tests that the table names.
+`python -m tools.faults suite` runs only the tests that the table names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A tool and a receiver of webhooks that write down all they see: `python -m dev.faults.oracle PORT LOG`.
+"""A tool and a receiver of webhooks that write down all they see: `python -m tools.faults.oracle PORT LOG`.
 
 | path | what it does |
 |---|---|

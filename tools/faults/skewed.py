@@ -1,4 +1,4 @@
-"""The web room on a host whose clock is wrong: `SKEW_SECONDS=3600 gunicorn … dev.faults.skewed:app`.
+"""The web room on a host whose clock is wrong: `SKEW_SECONDS=3600 gunicorn … tools.faults.skewed:app`.
 
 What libfaketime does to other processes; gunicorn's event loop does not start under it. Everything of ours reads the
 clock in `common.kit.clock`; the library that verifies access tokens reads it itself.
