@@ -79,7 +79,7 @@ def forget_old(*, seconds: float = SECONDS) -> int:
     """Drop keys that are out of their 24 hours: all of them, or for about so long. Returns how many."""
     give_up, total = clock.monotonic() + seconds, 0
     while True:
-        forgotten = db.count(_FORGET, {"limit": BATCH})
+        forgotten = db.rowcount(_FORGET, {"limit": BATCH})
         total += forgotten
         if forgotten < BATCH or clock.monotonic() > give_up:
             return total

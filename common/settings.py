@@ -79,7 +79,7 @@ class Settings:
     expose_metrics: bool
     metrics_port: int | None
     email_verification_required: bool
-    doorbells_max: int
+    queue_messages_max: int
     usage_retention_months: int
     payload_retention_days: int
     failpoints: str
@@ -159,7 +159,7 @@ class _Reader:
             expose_metrics=self.boolean("EXPOSE_METRICS", not self.production),
             metrics_port=self.integer("METRICS_PORT", 0, 0, 65535) or None,
             email_verification_required=self.boolean("EMAIL_VERIFICATION_REQUIRED", False),
-            doorbells_max=self.integer("DOORBELLS_MAX", worker_processes * worker_threads, 1, 1_000_000),
+            queue_messages_max=self.integer("QUEUE_MESSAGES_MAX", worker_processes * worker_threads, 1, 1_000_000),
             usage_retention_months=self.integer("USAGE_RETENTION_MONTHS", 0, 0, 1_200),
             payload_retention_days=self.integer("PAYLOAD_RETENTION_DAYS", 0, 0, 36_500),
             failpoints=self.failpoints(),

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from dev import nursery, process
-from dev.nursery import Nursery
+from dev import forkserver, process
+from dev.forkserver import Forkserver
 from dev.servers import Server, ServerError
 
 FIRST_DELAY = 0.2
@@ -33,7 +33,7 @@ class Part:
     environ: Mapping[str, str] = field(default_factory=dict)
     #: Seconds between SIGTERM and SIGKILL.
     grace: float = 10.0
-    #: `python -m celery …`, forked from the nursery where that is possible.
+    #: `python -m celery …`, forked from the forkserver where that is possible.
     warm: bool = False
 
 
@@ -64,8 +64,8 @@ class Patience:
 class Child:
     """A part that runs, or waits to be started again."""
 
-    def __init__(self, part: Part, environ: Mapping[str, str], log: Path, cwd: Path, nursery: Nursery) -> None:
-        self.part, self.log, self._nursery = part, log, nursery
+    def __init__(self, part: Part, environ: Mapping[str, str], log: Path, cwd: Path, forkserver: Forkserver) -> None:
+        self.part, self.log, self._forkserver = part, log, forkserver
         self._environ, self._cwd = {**environ, **part.environ}, cwd
         self._process: process.Process | None = None
         self._patience = Patience()
@@ -82,11 +82,11 @@ class Child:
         return self._process.pid
 
     def start(self) -> None:
-        self._process = self._fork() if self.part.warm and nursery.POSSIBLE else self._spawn()
+        self._process = self._fork() if self.part.warm and forkserver.POSSIBLE else self._spawn()
         self._patience.begun()
 
     def _fork(self) -> process.Process:
-        return self._nursery.spawn(self.part.command, self._environ, self.log)
+        return self._forkserver.spawn(self.part.command, self._environ, self.log)
 
     def _spawn(self) -> process.Process:
         with self.log.open("ab") as log:
@@ -158,12 +158,12 @@ class Supervisor:
         self._servers: list[Watched] = []
         self._environ, self._logs, self._cwd, self._tell = environ, logs, cwd, tell
         logs.mkdir(parents=True, exist_ok=True)
-        self._nursery = Nursery(environ, cwd, logs / "nursery.log")
+        self._forkserver = Forkserver(environ, cwd, logs / "forkserver.log")
 
     def warm_up(self) -> None:
         """Begin with what `warm` parts will need, while something else is started."""
-        if nursery.POSSIBLE:
-            self._nursery.begin()
+        if forkserver.POSSIBLE:
+            self._forkserver.begin()
 
     def watch(self, servers: Iterable[Server]) -> None:
         """Start these again too when they die. Whoever started them stops them, after us."""
@@ -172,7 +172,7 @@ class Supervisor:
     def start(self, *parts: Part) -> None:
         """Start these now, beside those that run already."""
         for part in parts:
-            child = Child(part, self._environ, self._logs / f"{part.name}.log", self._cwd, self._nursery)
+            child = Child(part, self._environ, self._logs / f"{part.name}.log", self._cwd, self._forkserver)
             self.children[part.name] = child
             child.start()
 
@@ -207,7 +207,7 @@ class Supervisor:
             child.finish(asked + child.part.grace)
         self.children.clear()
         self._servers.clear()
-        self._nursery.end()
+        self._forkserver.end()
 
 
 def raise_on_signals() -> None:

@@ -14,7 +14,7 @@ from common import budgets, invocations, subscriptions
 from common.identity import accounts, email_addresses
 from common.identity.audit import OPERATOR, Actor
 from common.identity.authorization import Caller
-from common.invocations import Appetite, End, Order, Task
+from common.invocations import ClaimOptions, End, Order, Task
 from common.kit import db
 from common.kit.clock import uuid7
 from common.models.subscriptions import Plan
@@ -72,12 +72,12 @@ class Customer:
         return self.caller.user_id
 
     def submit(self, tool: Listed | str, **changes: Any) -> UUID:
-        """Submit an order through the front door of `common`; returns the invocation's id."""
+        """Submit an order through the front outbound of `common`; returns the invocation's id."""
         return invocations.submit(self.caller, tool if isinstance(tool, str) else tool.slug, order(**changes)).id
 
     def account(self) -> budgets.Account:
         """What the gate is asked for."""
-        return invocations.account(self.caller, subscriptions.for_submit(self.user_id))
+        return invocations.account_of(self.caller, subscriptions.for_submit(self.user_id))
 
 
 def customer(tokens: int | None = 1_000_000, *, at_once: int | None = None, per_minute: int | None = None) -> Customer:
@@ -93,11 +93,11 @@ def order(**changes: Any) -> Order:
     return Order(**{"body": {"input": given["input"]}, **given})
 
 
-def worker() -> Appetite:
+def worker() -> ClaimOptions:
     """A worker process that is in the books and takes whatever there is."""
     me = uuid7()
-    invocations.pulse(me, name="test", progress=True, stopping=False)
-    return Appetite(me)
+    invocations.heartbeat(me, name="test", progress=True, stopping=False)
+    return ClaimOptions(me)
 
 
 def admin() -> Actor:
@@ -105,8 +105,8 @@ def admin() -> Actor:
     return Actor("session", user(role="admin").user_id)
 
 
-def taken(appetite: Appetite) -> Task:
+def taken(claim_options: ClaimOptions) -> Task:
     """The next task; fails when there is none."""
-    task = invocations.claim(appetite)
+    task = invocations.claim(claim_options)
     assert task is not None, "nothing is due"
     return task

@@ -36,7 +36,7 @@ os.environ["CELERY_BROKER_URL"] = messages.connection_url(config.broker_url)
 os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
 if "flower" in sys.argv:
     flower.ask_who_wants_metrics()
-messages.configure(config.broker_url, config.doorbells_max)
+messages.configure(config.broker_url, config.queue_messages_max)
 broker.install()
 app = messages.app()
 app.conf.imports = ("worker.tasks",)

@@ -1,8 +1,8 @@
 """Celery's way to its broker, except for three things.
 
-On Redis a message that is none does not end the worker. kombu takes a letter apart where nothing catches what goes
-wrong: garbage in the queue stops the whole process, and one process for each such letter. Here the letter is logged and
-dropped. It can only be a mistake or ill will; whatever is due is found by its row, so dropping it loses nothing.
+On Redis a message that is none does not end the worker. kombu takes a message apart where nothing catches what goes
+wrong: garbage in the queue stops the whole process, and one process for each such message. Here the message is logged
+and dropped. It can only be a mistake or ill will; whatever is due is found by its row, so dropping it loses nothing.
 
 On Redis a bell is gone when it is read. kombu would write each down as unacknowledged and strike it out a moment later:
 two transactions for each bell, kept for a redelivery that nobody wants. (On RabbitMQ bells are acknowledged: without
@@ -25,12 +25,12 @@ from common.kit import clock, log
 logger = log.get(__name__)
 
 EVENT_SECONDS: Final = 1.0
-#: What reading a letter raises when it is none: no JSON, no UTF-8, not the fields that Celery writes.
+#: What reading a message raises when it is none: no JSON, no UTF-8, not the fields that Celery writes.
 _UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
 
 
 def _read(text: str) -> Any:
-    """The letter, or None, which `Channel` drops."""
+    """The message, or None, which `Channel` drops."""
     try:
         return json.loads(text)
     except _UNREADABLE:
@@ -45,9 +45,9 @@ class Channel(redis.Channel):
         callbacks = self.connection._callbacks
         deliver = callbacks[queue]
 
-        def take(letter: Any) -> Any:
+        def take(message: Any) -> Any:
             try:
-                return deliver(letter)
+                return deliver(message)
             except _UNREADABLE as error:
                 logger.warning("message dropped: it is none", queue=queue, reason=type(error).__name__)
             return None

@@ -3,8 +3,8 @@
 Threads that compute fight for the interpreter: with a tool that answers at once, two of them get more done than four,
 and four more than two hundred. Threads that wait for a slow tool cost nothing and may be as many as the pool has. So a
 job goes in through here, and whoever waits for a tool does not count: at once for a tool that usually takes long,
-otherwise as soon as somebody in front of the turnstile sees that it does. (To let the waits for the database out too
-was tried: on a busy machine they grow with every thread that this lets in.)
+otherwise as soon as somebody in front of the concurrency limiter sees that it does. (To let the waits for the
+database out too was tried: on a busy machine they grow with every thread that this lets in.)
 
 What "usually" means leans towards the short: on a busy machine everything seems slow now and then, and more threads
 would only make it busier.
@@ -34,7 +34,7 @@ HUNG: Final = 1.0
 LOOK_SECONDS: Final = 0.01
 
 
-class Turnstile:
+class ConcurrencyLimiter:
     """Thread-safe. `width`: so many threads work at once; those that come back with an answer go first."""
 
     def __init__(self, width: int = WIDTH) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from common import boot, invocations, webhooks
 from common.kit import clock, db, failpoints, log, metrics, tracing
-from common.kit.outbound import Door, authority_of
+from common.kit.outbound import OutboundClient, authority_of
 from common.queueing import messages
 from common.webhooks import Attempt, Claim, Event, Room
 from worker.failures import Failures
@@ -36,7 +36,7 @@ DURATION = metrics.Histogram(
 
 
 def run(stopping: Callable[[], bool]) -> int:
-    """Deliver whatever webhooks are due, with this process's door and threads. → how many attempts were made."""
+    """Deliver whatever webhooks are due, with this process's outbound and threads. → how many attempts were made."""
     try:
         return sender().run(stopping)
     except db.Unreachable as error:
@@ -47,14 +47,14 @@ def run(stopping: Callable[[], bool]) -> int:
 @cache
 def sender() -> Sender:
     """This process's one; made after forking."""
-    return Sender(boot.door(), me.threads)
+    return Sender(boot.outbound(), me.threads)
 
 
 class Sender:
     """One process's deliveries. `threads`: how many `run` may be under way at once."""
 
-    def __init__(self, door: Door, threads: int) -> None:
-        self._door = door
+    def __init__(self, outbound: OutboundClient, threads: int) -> None:
+        self._door = outbound
         self._lanes = Lanes(threads)
         self._failures = Failures()
         self._parking = threading.Lock()
@@ -69,14 +69,14 @@ class Sender:
             leaving = turns >= MAX_TURNS or clock.monotonic() >= until
             claim = self._turn(claim, take=not (leaving or stopping()))
             if leaving:
-                messages.ring(messages.DELIVER)
+                messages.notify(messages.DELIVER)
         return turns
 
     def _take(self) -> Claim | None:
         while claim := webhooks.take(self._room()):
             if self._enter(claim):
                 if claim.more:  # one bell may stand for many deliveries; each thread that finds work calls another
-                    messages.ring(messages.DELIVER)
+                    messages.notify(messages.DELIVER)
                 return claim
             self._give_back(claim)
         return None

@@ -24,7 +24,7 @@ from common.kit.clock import uuid7
 from common.kit.outbound import Call
 from common.operations import instance
 from worker import sweeper
-from worker.concurrency import Turnstile
+from worker.concurrency import ConcurrencyLimiter
 
 logger = log.get(__name__)
 
@@ -61,7 +61,7 @@ class Process:
         self.kind = "invocations"
         self.threads = 1
         self.name = ""
-        self.turnstile = Turnstile()
+        self.limiter = ConcurrencyLimiter()
         self.stopping = threading.Event()
         self.progress = threading.Event()
         self.heard = 0
@@ -175,7 +175,7 @@ class Process:
                     logger.warning("keeper waits for a server", reason=str(error) or type(error).__name__)
                 except Exception:
                     # The process edge of this thread: whatever went wrong, the next second is another try.
-                    logger.exception("keeper stumbled", seconds=round(clock.monotonic() - started, 3))
+                    logger.exception("keeper failed", seconds=round(clock.monotonic() - started, 3))
 
     def _ends_elsewhere(self) -> bool:
         """Nothing is taken, rung or swept on servers of another platform: a supervisor may try again later."""
@@ -189,7 +189,7 @@ class Process:
     def _beat(self) -> None:
         progressed = self.progress.is_set()
         self.progress.clear()
-        invocations.pulse(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
+        invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
         self._known.set()
         running = self.running()
         in_hand = {row.token: row for row in invocations.in_hand(self.id)}

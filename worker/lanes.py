@@ -56,7 +56,7 @@ class Lanes:
             only = None
             if shares.doubtful_are_full:
                 only = [lane for lane, good in self._good.items() if good and lane not in full]
-            return Room(list(full), only, heir=ending is not None and self._has_room(ending, shares))
+            return Room(list(full), only, successor=ending is not None and self._has_room(ending, shares))
 
     def enter(self, lane: int, *, failing: bool) -> bool:
         """Count a delivery in; `failing`: what the books say of the receiver. False: there is no room for it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from common import boot, invocations, tools
 from common.errors import ToolUnavailable
-from common.invocations import COST_EXCEEDED, Appetite, End, Task, counting
+from common.invocations import COST_EXCEEDED, ClaimOptions, End, Task, counting
 from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
@@ -35,44 +35,44 @@ def work(me: Process) -> None:
     task: Task | None = None
     turns, until = 0, clock.monotonic() + MAX_SECONDS
 
-    def appetite() -> Appetite:
+    def claim_options() -> ClaimOptions:
         """Asked when something may be taken, not when the call before it began: much can have happened since."""
-        hungry = not me.stopping.is_set() and turns < MAX_TURNS and clock.monotonic() < until
-        return Appetite(me.id, (*breakers.open_tools(), *me.crowded(leaving=task)), hungry)
+        take_next = not me.stopping.is_set() and turns < MAX_TURNS and clock.monotonic() < until
+        return ClaimOptions(me.id, (*breakers.open_tools(), *me.crowded(leaving=task)), take_next)
 
-    task = invocations.claim(appetite())
+    task = invocations.claim(claim_options())
     while task is not None:
         turns += 1
         with bound(task), _traced(task):
-            task = run(me, task, appetite)
-    if not appetite().hungry:
-        messages.ring(messages.RUN_INVOCATION)
+            task = run(me, task, claim_options)
+    if not claim_options().take_next:
+        messages.notify(messages.RUN_INVOCATION)
     failpoints.at("worker.after_ack")
 
 
-def run(me: Process, task: Task, appetite: Callable[[], Appetite]) -> Task | None:
+def run(me: Process, task: Task, claim_options: Callable[[], ClaimOptions]) -> Task | None:
     """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
     running = me.enter(task)
     counting.begun(task)
     room = ExitStack()
     try:
         failpoints.at("worker.after_claim")
-        return _end(task, _call(me, running, room), appetite())
+        return _end(task, _call(me, running, room), claim_options())
     except ToolUnavailable:
         invocations.give_back(task)
-        again = appetite()
-        return invocations.claim(again) if again.hungry else None
+        again = claim_options()
+        return invocations.claim(again) if again.take_next else None
     except ToolFailure as failure:
-        return _failed(task, failure, appetite())
+        return _failed(task, failure, claim_options())
     except Aborted:
         # Canceled, or the row was taken away: the end's own fence and the row's `cancel_at` decide which.
-        return _end(task, _lost("The call was aborted."), appetite())
+        return _end(task, _lost("The call was aborted."), claim_options())
     except db.Unreachable:
         logger.warning("left to the sweep: database away")
         return None
     except Exception:
         logger.exception("a call could not be carried out")
-        return _end(task, _lost("The call could not be carried out."), appetite())
+        return _end(task, _lost("The call could not be carried out."), claim_options())
     finally:
         room.close()
         me.leave(running)
@@ -83,10 +83,10 @@ def _traced(task: Task) -> AbstractContextManager[None]:
     return tracing.span("invocations.run", "consumer", task.traceparent, attempt=task.attempt, **ids)
 
 
-def _end(task: Task, end: End, appetite: Appetite) -> Task | None:
+def _end(task: Task, end: End, claim_options: ClaimOptions) -> Task | None:
     _called(task, end)
     tracing.note({"outcome": end.outcome}, failed=end.error_code)
-    return invocations.end(task, end, appetite)
+    return invocations.end(task, end, claim_options)
 
 
 def _called(task: Task, end: End) -> None:
@@ -95,7 +95,8 @@ def _called(task: Task, end: End) -> None:
 
 
 def _call(me: Process, running: Running, room: ExitStack) -> End:
-    """Call the tool through the door and judge its answer; a large one in its `room`, which is left when it is written.
+    """Call the tool through the outbound client and judge its answer; a large one in its `room`, which is left when
+    it is written.
 
     Raises `ToolFailure`, `Aborted`, `ToolUnavailable`.
     """
@@ -112,9 +113,9 @@ def _call(me: Process, running: Running, room: ExitStack) -> End:
     with breakers.calling(version.tool_id, version.timeout_seconds), span:
         failpoints.at("worker.before_send")
         ids = Ids(task.id, task.request_id)
-        with me.turnstile.waiting(version.tool_id):
+        with me.limiter.waiting(version.tool_id):
             reply = adapters.ask(
-                boot.door(),
+                boot.outbound(),
                 version,
                 task.input,
                 secret=secret,
@@ -140,7 +141,7 @@ def _answered(version: Version, result: ToolResult, held: int) -> End:
     return End("failed", None, cost, COST_EXCEEDED, told, **met)
 
 
-def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None:
+def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:
     version = tools.version(task.tool_version_id)
     end = End(
         "failed",
@@ -152,9 +153,9 @@ def _failed(task: Task, failure: ToolFailure, appetite: Appetite) -> Task | None
     )
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
     if delay is None:
-        return _end(task, end, appetite)
+        return _end(task, end, claim_options)
     _called(task, end)
-    return invocations.retry_later(task, end, delay, appetite)
+    return invocations.retry_later(task, end, delay, claim_options)
 
 
 def _lost(detail: str) -> End:

@@ -62,15 +62,15 @@ def every_second(threads: int) -> None:
         paused = breakers.open_tools()
         sweep = invocations.sweeping
         for step in (
-            sweep.bury_the_dead,
+            sweep.reap_dead_processes,
             sweep.expire,
             lambda: sweep.park_paused(paused),
             lambda: sweep.place_waiting(paused),
             sweep.lift_stragglers,
-            lambda: sweep.ring_for_ready(threads),
+            lambda: sweep.notify_for_ready(threads),
             webhooks.expire_leases,
             webhooks.unpark,
-            webhooks.ring_due,
+            webhooks.notify_due,
             instance.keep,
         ):
             _try(step)

@@ -13,7 +13,7 @@ app.conf.beat_schedule = sweeper.beat_schedule()
 @app.task(name=messages.RUN_INVOCATION)
 def run_invocation(invocation_id: str | None = None) -> None:  # noqa: ARG001
     """A doorbell: run whatever is due, in fair order. `invocation_id` is only who rang."""
-    with me.turnstile.inside():
+    with me.limiter.inside():
         runner.work(me)
 
 

@@ -6,8 +6,8 @@ can be connected, answer pings, keep its pulse, and do nothing.
 * **Frozen**: one thread holds the interpreter, so that no other runs, this one included. `faulthandler` sees to that
   with a thread that needs no interpreter: it writes down where everybody is, and ends the process.
 
-A deaf or stuck process sends SIGTERM to itself (a warm shutdown; supervisors, compose and systemd start it again) and
-SIGKILL when nothing is left in it that would be lost by that.
+A unresponsive or stuck process sends SIGTERM to itself (a warm shutdown; supervisors, compose and systemd start it
+again) and SIGKILL when nothing is left in it that would be lost by that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ logger = log.get(__name__)
 
 LOOK_SECONDS: Final = 1.0
 #: Longer than the transport takes to notice a dead connection by itself (11 s on Redis).
-DEAF_LOOKS: Final = 15
+UNRESPONSIVE_CHECKS: Final = 15
 #: A call is aborted when its row is lost; whoever has not ended so long after that does not hear it.
 STUCK_SECONDS: Final = 30.0
 FROZEN_SECONDS: Final = 120.0
@@ -46,7 +46,7 @@ class Watchdog:
         self.reason: str | None = None
         self._end = end or (lambda number: os.kill(os.getpid(), number))
         self._gone = threading.Event()
-        self._deaf_looks = self._heard = 0
+        self._unresponsive_checks = self._heard = 0
         self._since = 0.0
 
     def start(self) -> None:
@@ -64,14 +64,14 @@ class Watchdog:
                 task_events.stage.flush()
             except Exception:
                 # The process edge of this thread: whatever went wrong, the next second is another look.
-                logger.exception("watchdog stumbled")
+                logger.exception("watchdog failed")
 
     def look(self) -> None:
         """One look; may begin or hasten the end of this process."""
         if self.reason is not None:
             self._hasten()
         elif not self.me.stopping.is_set():
-            self.reason = "deaf" if self._is_deaf() else "stuck" if self._stuck() else None
+            self.reason = "unresponsive" if self._is_unresponsive() else "stuck" if self._stuck() else None
             if self.reason is not None:
                 self._recycle(self.reason)
 
@@ -88,13 +88,14 @@ class Watchdog:
         if not any(_must_end(each) for each in self.me.running() if not self._hangs(each)):
             self._end(signal.SIGKILL)
 
-    # -- deaf ------------------------------------------------------------------------------------------------------
+    # -- unresponsive
+    # ------------------------------------------------------------------------------------------------------
 
-    def _is_deaf(self) -> bool:
+    def _is_unresponsive(self) -> bool:
         heard, self._heard = self._heard, self.me.heard
         silent = self.me.heard == heard and self.me.idle
-        self._deaf_looks = self._deaf_looks + 1 if silent and self._called() else 0
-        return self._deaf_looks >= DEAF_LOOKS
+        self._unresponsive_checks = self._unresponsive_checks + 1 if silent and self._called() else 0
+        return self._unresponsive_checks >= UNRESPONSIVE_CHECKS
 
     def _called(self) -> bool:
         """Whether something is there to be heard. A broker that does not answer says nothing about us."""
@@ -116,7 +117,7 @@ class Watchdog:
 
 def _nobody_hears() -> bool:
     try:
-        return invocations.sweeping.unheard(DEAF_LOOKS * LOOK_SECONDS)
+        return invocations.sweeping.unheard(UNRESPONSIVE_CHECKS * LOOK_SECONDS)
     except db.Unreachable:
         return False
 

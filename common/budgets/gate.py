@@ -173,7 +173,7 @@ def place(account: Account, parked: Move) -> tuple[int, int, int] | None:
         answer = redis.run("place", [key], [*parked.words()[:2], _number(account.max_concurrency)])
         if answer[0] != "unknown":
             return (answer[0], answer[1], int(answer[2])) if answer[0] else None
-        if not db.once(_STILL_PARKED, {"id": parked.invocation_id, "moves": parked.number}):
+        if not db.execute(_STILL_PARKED, {"id": parked.invocation_id, "moves": parked.number}):
             return None
         rebuild(account.user_id, account.period_id, joining=True)
     raise DependencyUnavailable

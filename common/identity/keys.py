@@ -85,7 +85,7 @@ def create(
         session.flush()
         session.add(ApiKeySecret(api_key_id=key.id, secret_hash=secret_hash))
         _tell(session, owner, actor, key, "create")
-    mails.ring()
+    mails.notify()
     return key, text
 
 
@@ -119,7 +119,7 @@ def rotate(
         session.add(ApiKeySecret(api_key_id=key_id, secret_hash=secret_hash))
         key.last4 = text[-4:]
         _tell(session, owner, actor, key, "rotate")
-    mails.ring()
+    mails.notify()
     return key, text
 
 

@@ -31,31 +31,31 @@ from common.invocations.reading import (
 )
 from common.invocations.retention import drop_payloads, drop_unused_payloads
 from common.invocations.running import (
-    Appetite,
+    ClaimOptions,
     cancel,
     claim,
     end,
     give_back,
+    heartbeat,
     in_hand,
     leave,
-    pulse,
     retry_later,
     sending,
     take_over,
 )
-from common.invocations.submitting import account, check, submit
+from common.invocations.submitting import account_of, check, submit
 from common.invocations.wire import etag, poll_after_ms, wire
 
 __all__ = [
     "COST_EXCEEDED",
     "ENDS",
-    "Appetite",
+    "ClaimOptions",
     "End",
     "Invocation",
     "Order",
     "Submitted",
     "Task",
-    "account",
+    "account_of",
     "cancel",
     "check",
     "claim",
@@ -70,12 +70,12 @@ __all__ = [
     "get_ended",
     "get_within",
     "give_back",
+    "heartbeat",
     "in_hand",
     "leave",
     "listing",
     "operator_details",
     "poll_after_ms",
-    "pulse",
     "retry_later",
     "sending",
     "states",

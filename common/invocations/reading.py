@@ -37,7 +37,7 @@ def get_within(invocation_id: UUID, owner: UUID, most: int) -> Invocation:
 
 
 def _one(statement: TextClause, parameters: dict[str, Any]) -> Invocation:
-    rows = db.once(statement, parameters)
+    rows = db.execute(statement, parameters)
     if not rows:
         raise NotFound("There is no such invocation.")
     return _invocation(rows[0])
@@ -45,18 +45,18 @@ def _one(statement: TextClause, parameters: dict[str, Any]) -> Invocation:
 
 def states(ids: Collection[UUID]) -> dict[UUID, tuple[str, int]]:
     """Status and attempts of several, whoever owns them (for waiters, who were checked when they came)."""
-    rows = db.once(sql.STATES, {"ids": list(ids)}) if ids else []
+    rows = db.execute(sql.STATES, {"ids": list(ids)}) if ids else []
     return {row.id: (_status(row), row.attempts) for row in rows}
 
 
 def _many(ids: Collection[UUID], *, payloads: bool) -> dict[UUID, Invocation]:
-    rows = db.once(sql.GET_MANY, {"ids": list(ids), "payloads": payloads}) if ids else []
+    rows = db.execute(sql.GET_MANY, {"ids": list(ids), "payloads": payloads}) if ids else []
     return {row.id: _invocation(row) for row in rows}
 
 
 def operator_details(ids: Collection[UUID]) -> dict[UUID, str | None]:
     """What was said of the last attempt of each that its owner is not told (for admins)."""
-    rows = db.once(sql.OPERATOR_DETAILS, {"ids": list(ids)}) if ids else []
+    rows = db.execute(sql.OPERATOR_DETAILS, {"ids": list(ids)}) if ids else []
     return {row.invocation_id: row.operator_detail for row in rows}
 
 
@@ -76,7 +76,7 @@ def listing(
     """
     below = [window.after[0]] if window.after else []
     below += [uuid7_floor(end + CLOCK_SKEW)] if end else []
-    rows = db.once(
+    rows = db.execute(
         lists.statement(
             owner=owner, tool=tool, start=start, end=end, after=window.after, payloads=payloads, statuses=statuses
         ),
@@ -103,7 +103,7 @@ def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str,
 
 def traceparent(invocation_id: UUID) -> str | None:
     """The trace of the request that made it; asked only where something is traced."""
-    rows = db.once(sql.TRACEPARENT, {"id": invocation_id})
+    rows = db.execute(sql.TRACEPARENT, {"id": invocation_id})
     return rows[0].traceparent if rows else None
 
 

@@ -58,7 +58,7 @@ def drop_unused_payloads(*, seconds: float = SECONDS, batch: int = BATCH) -> int
 def _drop(walk: TextClause, days: int, seconds: float, batch: int) -> int:
     give_up, total = clock.monotonic() + seconds, 0
     while True:
-        dropped = int(db.once(walk, {"days": days, "limit": batch})[0].several)
+        dropped = int(db.execute(walk, {"days": days, "limit": batch})[0].several)
         total += dropped
         if dropped < batch or clock.monotonic() > give_up:
             return total

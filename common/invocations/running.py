@@ -47,27 +47,27 @@ MAX_LOSSES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Appetite:
+class ClaimOptions:
     """Who takes the next row: a worker process, and the tools it must not take now (paused, or too many of them)."""
 
     worker: UUID
     paused: tuple[UUID, ...] = ()
-    hungry: bool = True
+    take_next: bool = True
 
 
 # -- claim -----------------------------------------------------------------------------------------------------
 
 
-def claim(appetite: Appetite) -> Task | None:
+def claim(claim_options: ClaimOptions) -> Task | None:
     """Take whatever is due first in fair order, under a fresh token; None when nothing is."""
-    rows = _claimed(sql.TAKE, appetite)
+    rows = _claimed(sql.TAKE, claim_options)
     if not rows and clock.monotonic() - _Looked.back > LOOK_BACK_SECONDS:
         _Looked.back = clock.monotonic()
-        rows = _claimed(sql.TAKE_FROM_THE_START, appetite)
+        rows = _claimed(sql.TAKE_FROM_THE_START, claim_options)
     if not rows:
         return None
     if rows[0].deliveries:
-        messages.ring(messages.DELIVER)
+        messages.notify(messages.DELIVER)
     return _task(rows[0])
 
 
@@ -77,16 +77,16 @@ class _Looked:
     back = 0.0
 
 
-def _claimed(statement: TextClause, appetite: Appetite) -> list[Row[Any]]:
+def _claimed(statement: TextClause, claim_options: ClaimOptions) -> list[Row[Any]]:
     token = uuid7()
     try:
-        return db.once(statement, _taking(appetite, token))
+        return db.execute(statement, _taking(claim_options, token))
     except db.CommitUnknown:
-        return db.once(sql.TAKEN_UNDER, {"token": token})
+        return db.execute(sql.TAKEN_UNDER, {"token": token})
 
 
-def _taking(appetite: Appetite, token: UUID) -> dict[str, Any]:
-    return {"next_token": token, "worker": appetite.worker, "paused": list(appetite.paused)}
+def _taking(claim_options: ClaimOptions, token: UUID) -> dict[str, Any]:
+    return {"next_token": token, "worker": claim_options.worker, "paused": list(claim_options.paused)}
 
 
 def _task(row: Row[Any]) -> Task | None:
@@ -111,31 +111,33 @@ def _task(row: Row[Any]) -> Task | None:
 
 def sending(task: Task) -> bool:
     """Note, before a call that must not be repeated, that it goes out now. False: the row is not ours any more."""
-    return db.count(sql.SENDING, {"id": task.id, "token": task.token}) == 1
+    return db.rowcount(sql.SENDING, {"id": task.id, "token": task.token}) == 1
 
 
 def give_back(task: Task) -> None:
     """Hand back a task whose call was not begun; it does not count as an attempt. A canceled one ends."""
-    if not db.count(sql.GIVE_BACK, {"id": task.id, "token": task.token}):
-        end(task, LOST, Appetite(task.token, hungry=False))
+    if not db.rowcount(sql.GIVE_BACK, {"id": task.id, "token": task.token}):
+        end(task, LOST, ClaimOptions(task.token, take_next=False))
 
 
 # -- end -------------------------------------------------------------------------------------------------------
 
 
-def end(task: Task, end_: End, appetite: Appetite) -> Task | None:
+def end(task: Task, end_: End, claim_options: ClaimOptions) -> Task | None:
     """Write down how a call ended, settle it, and take the next task if the worker wants one.
 
     A fenced-out end changes nothing and takes nothing (somebody else owns the row now): its result is dropped.
     A cancel that came before turns any end but a success into `canceled`.
     """
-    written, following = _write(_END, task, {**_ending(task.id, end_), "token": task.token}, appetite)
+    written, following = _write(_END, task, {**_ending(task.id, end_), "token": task.token}, claim_options)
     if not written:
         counting.stale(task, end_)
     return following
 
 
-def retry_later(task: Task, failure: End, delay: float, appetite: Appetite, *, lost: bool = False) -> Task | None:
+def retry_later(
+    task: Task, failure: End, delay: float, claim_options: ClaimOptions, *, lost: bool = False
+) -> Task | None:
     """Put the row back for `delay` seconds and take the next; ends it instead when it was canceled or time is up."""
     parameters = {
         "id": task.id,
@@ -149,8 +151,8 @@ def retry_later(task: Task, failure: End, delay: float, appetite: Appetite, *, l
         "loss": int(lost),
         "width": 0,
     }
-    parked, following = _write(_RETRY, task, parameters, appetite)
-    return following if parked else end(task, failure, appetite)
+    parked, following = _write(_RETRY, task, parameters, claim_options)
+    return following if parked else end(task, failure, claim_options)
 
 
 def _ending(invocation_id: UUID, end_: End) -> dict[str, Any]:
@@ -183,11 +185,11 @@ class _How:
     tell: Callable[[Row[Any]], None]
 
 
-def _write(how: _How, task: Task, parameters: dict[str, Any], appetite: Appetite) -> tuple[bool, Task | None]:
+def _write(how: _How, task: Task, parameters: dict[str, Any], claim_options: ClaimOptions) -> tuple[bool, Task | None]:
     """One write of a worker, fenced by its token. Returns whether the row was its own, and the next task, if any."""
-    everything = {**parameters, **_taking(appetite, uuid7()), "width": budgets.width(task.period_id)}
+    everything = {**parameters, **_taking(claim_options, uuid7()), "width": budgets.width(task.period_id)}
     try:
-        rows = db.once(how.and_take if appetite.hungry else how.alone, everything)
+        rows = db.execute(how.and_take if claim_options.take_next else how.alone, everything)
     except db.Unreachable:
         return _write_alone(how, task, everything)
     if not rows:
@@ -195,10 +197,10 @@ def _write(how: _How, task: Task, parameters: dict[str, Any], appetite: Appetite
     failpoints.at("worker.after_commit")
     how.tell(rows[0])
     failpoints.at("worker.after_settle")
-    if not appetite.hungry:
+    if not claim_options.take_next:
         return True, None
     if rows[0].next_told:
-        messages.ring(messages.DELIVER)
+        messages.notify(messages.DELIVER)
     return True, _task(rows[0])
 
 
@@ -212,7 +214,7 @@ def _write_alone(how: _How, task: Task, parameters: dict[str, Any]) -> tuple[boo
     while clock.monotonic() < give_up:
         try:
             written = _written(how, task, parameters)
-            taken = db.once(sql.TAKEN_UNDER, {"token": parameters["next_token"]})
+            taken = db.execute(sql.TAKEN_UNDER, {"token": parameters["next_token"]})
             return written, _task(taken[0]) if taken else None
         except db.Unreachable:
             clock.sleep(0.5)
@@ -221,9 +223,9 @@ def _write_alone(how: _How, task: Task, parameters: dict[str, Any]) -> tuple[boo
 
 
 def _written(how: _How, task: Task, parameters: dict[str, Any]) -> bool:
-    if rows := db.once(how.alone, parameters):
+    if rows := db.execute(how.alone, parameters):
         how.tell(rows[0])
-    elif rows := db.once(how.seen, {"token": task.token}):
+    elif rows := db.execute(how.seen, {"token": task.token}):
         how.tell(rows[0])
         budgets.tell(rows[0].user_id, rows[0].period_id)  # who got the place is lost with the answer
     return bool(rows)
@@ -233,9 +235,9 @@ def _finish(row: Row[Any]) -> None:
     """After an end is committed: settle, ring for the deliveries, tell of thresholds."""
     counting.ended(row)
     last = Move(row.id, row.moves, row.place)
-    settled = budgets.settle(row.user_id, row.period_id, last, row.charged, *_heir(row), message=str(row.id))
+    settled = budgets.settle(row.user_id, row.period_id, last, row.charged, *_successor(row), message=str(row.id))
     if row.told:
-        messages.ring(messages.DELIVER)
+        messages.notify(messages.DELIVER)
     for percent in THRESHOLDS:
         if settled is not None and settled.reached(percent):
             tell_of_threshold(row.user_id, row.period_id, percent)
@@ -243,11 +245,11 @@ def _finish(row: Row[Any]) -> None:
 
 
 def _parked(row: Row[Any]) -> None:
-    budgets.moved(row.user_id, row.period_id, Move(row.id, row.moves, None), *_heir(row))
+    budgets.moved(row.user_id, row.period_id, Move(row.id, row.moves, None), *_successor(row))
 
 
-def _heir(row: Row[Any]) -> tuple[Move, ...]:
-    return () if row.heir is None else (Move(row.heir, row.heir_moves, row.heir_place),)
+def _successor(row: Row[Any]) -> tuple[Move, ...]:
+    return () if row.successor is None else (Move(row.successor, row.successor_moves, row.successor_place),)
 
 
 _END = _How(sql.END_AND_TAKE, sql.END, sql.ENDED_BY, _finish)
@@ -281,7 +283,7 @@ def tell_of_threshold(user_id: UUID, period_id: UUID, percent: int) -> None:
         _told.clear()
     _told.add((period_id, percent))
     if first:
-        messages.ring(messages.DELIVER)
+        messages.notify(messages.DELIVER)
 
 
 def _first_to_tell(session: Session, period_id: UUID, percent: int) -> bool:
@@ -301,13 +303,13 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
     """
     mine = {"id": invocation_id, "user_id": caller.user_id}
     for _ in range(CANCEL_TRIES):  # it may start, or go back to the queue, between the two questions
-        rows = db.once(sql.END_QUEUED, {**_ending(invocation_id, End("canceled")), **mine})
+        rows = db.execute(sql.END_QUEUED, {**_ending(invocation_id, End("canceled")), **mine})
         if rows:
             _finish(rows[0])
             return True
-        if db.once(sql.REQUEST_CANCEL, mine):
+        if db.execute(sql.REQUEST_CANCEL, mine):
             return False
-        found = db.once(sql.GET, mine)
+        found = db.execute(sql.GET, mine)
         if not found:
             raise NotFound("There is no such invocation.")
         if found[0].stored != "open":
@@ -317,25 +319,27 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
 
 def in_hand(worker: UUID) -> list[Row[Any]]:
     """The rows that this worker process holds: `token`, `cancel_at`."""
-    return db.once(sql.IN_HAND, {"worker": worker})
+    return db.execute(sql.IN_HAND, {"worker": worker})
 
 
 # -- the pulse of worker processes -----------------------------------------------------------------------------
 
 
-def pulse(worker: UUID, *, name: str, progress: bool, stopping: bool) -> None:
-    """I am alive. A process that stops saying so loses its rows in two steps (`sweeping.bury_the_dead`)."""
-    db.count(sql.PULSE, {"id": worker, "kind": "worker", "name": name, "progress": progress, "stopping": stopping})
+def heartbeat(worker: UUID, *, name: str, progress: bool, stopping: bool) -> None:
+    """I am alive. A process that stops saying so loses its rows in two steps (`sweeping.reap_dead_processes`)."""
+    db.rowcount(
+        sql.HEARTBEAT, {"id": worker, "kind": "worker", "name": name, "progress": progress, "stopping": stopping}
+    )
 
 
 def leave(worker: UUID) -> None:
     """A process that ends in order: what it still held is lost work at once."""
-    db.count(sql.LEAVE, {"id": worker})
+    db.rowcount(sql.LEAVE, {"id": worker})
 
 
 def take_over(worker: UUID, tokens: Collection[UUID]) -> int:
     """End or requeue rows that a process has, by the books, and works on in no thread. Returns how many."""
-    return requeue_or_fail(db.once(sql.TAKE_OVER_OWN, {"worker": worker, "tokens": list(tokens)}))
+    return requeue_or_fail(db.execute(sql.TAKE_OVER_OWN, {"worker": worker, "tokens": list(tokens)}))
 
 
 def requeue_or_fail(rows: Iterable[Row[Any]]) -> int:
@@ -346,7 +350,7 @@ def requeue_or_fail(rows: Iterable[Row[Any]]) -> int:
 def _requeue_or_fail(row: Row[Any]) -> int:
     version = tools.version(row.tool_version_id)
     task = _lost_task(row)
-    quiet = Appetite(worker=uuid7(), hungry=False)
+    quiet = ClaimOptions(worker=uuid7(), take_next=False)
     unsafe = row.sent and not version.idempotent
     exhausted = row.attempts >= version.max_attempts or row.losses + 1 >= MAX_LOSSES
     if unsafe or exhausted or row.cancel_at is not None:

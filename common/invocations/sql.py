@@ -209,13 +209,13 @@ ev as (
 de as (""" + _DELIVERIES + ")"  # fmt: skip
 
 #: The place that becomes free goes to the account's oldest parked row that is due; with nothing else ready, and a
-#: worker that wants more, that heir is taken at once (it could not be seen as ready by this very statement).
+#: worker that wants more, that successor is taken at once (it could not be seen as ready by this very statement).
 #: The account is compared with one value, not joined: only then is its oldest row read from the index, and no other.
 #:
 #: Its turn comes after one of each row that the account has in a place (`width`, as far as the worker knows it; 0: it
 #: does not): so an account with a hundred places has as many turns as one with two. (By its place alone, the first
 #: places would come round so quickly that an account of N places has 1 + 1/2 + … + 1/N turns of one with one.)
-_HEIR = """
+_SUCCESSOR = """
 h as (
   select q.id from queue q
    where q.period_id = (select d.period_id from d where d.place is not null) and q.place is null
@@ -224,12 +224,12 @@ h as (
 
 _TURN = """greatest((select last_value from vt) + 1,
                   d.rank + coalesce(nullif(cast(:width as integer), 0), d.place))"""
-_HEIR_PLACED = f"""
+_SUCCESSOR_PLACED = f"""
 hu as (
   update queue q set place = d.place, rank = {_TURN}, moves = q.moves + 1
     from h, d where q.id = h.id returning q.id, q.place, q.moves)"""
 
-_HEIR_TAKEN = f"""
+_SUCCESSOR_TAKEN = f"""
 hu as (
   update queue q set place = d.place, rank = {_TURN}, moves = q.moves + 1,
          token = case when x.taken then cast(:next_token as uuid) end,
@@ -244,15 +244,15 @@ hu as (
 _NEXT = f"""
 n as ({_READY.format(low="(select rank from d)")}),
 nu as (update queue q set {_TAKEN} from n where q.id = n.id returning {_TASK}),
-{_HEIR},
-{_HEIR_TAKEN},
+{_SUCCESSOR},
+{_SUCCESSOR_TAKEN},
 t as (select * from nu union all select * from hu where hu.token is not null),
 st as ({_STARTED}),
 sd as ({_STARTED_DELIVERIES})"""
 
 #: Who got the free place, for the gate.
-_HEIR_TOLD = "hu.id as heir, hu.place as heir_place, hu.moves as heir_moves"
-_ENDED = f"""f.id, f.status, f.charged, f.user_id, f.period_id, f.tool_id, f.place, f.moves, {_HEIR_TOLD},
+_SUCCESSOR_TOLD = "hu.id as successor, hu.place as successor_place, hu.moves as successor_moves"
+_ENDED = f"""f.id, f.status, f.charged, f.user_id, f.period_id, f.tool_id, f.place, f.moves, {_SUCCESSOR_TOLD},
        (select count(*) from de) as told"""
 
 
@@ -264,7 +264,7 @@ select {_ENDED}, (select count(*) from sd) as next_told, {_TASK_COLUMNS}
   from f left join hu on true left join t on true left join invocations ti on ti.id = t.id
 """)
     return text(f"""
-with d as materialized ({which}), {_FACTS}, {_HEIR}, {_HEIR_PLACED}
+with d as materialized ({which}), {_FACTS}, {_SUCCESSOR}, {_SUCCESSOR_PLACED}
 select {_ENDED} from f left join hu on true
 """)
 
@@ -277,7 +277,7 @@ END_OVERDUE: Final = _end(_BY_DEADLINE, take=False)
 #: Was it our end that committed, when its answer was lost? (Its place, and who got it, are lost with it.)
 ENDED_BY: Final = text("""
 select i.id, i.status, i.charged, i.user_id, i.period_id, i.tool_id, null::integer as place, 0 as moves,
-       null::uuid as heir, 1 as told
+       null::uuid as successor, 1 as told
   from attempts a join invocations i on i.id = a.invocation_id
  where a.token = :token and i.status <> 'open'
 """)
@@ -301,16 +301,16 @@ a as (
                         operator_detail)
   select d.id, d.attempts, d.token, d.worker, d.taken_at, greatest(now(), d.taken_at), cast(:outcome as text),
          cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text) from d)"""
-_RETRIED = f"d.id, d.user_id, d.period_id, d.moves, {_HEIR_TOLD}"
+_RETRIED = f"d.id, d.user_id, d.period_id, d.moves, {_SUCCESSOR_TOLD}"
 
 RETRY_AND_TAKE: Final = text(f"""
 with {_PARKED}, {_NEXT}
 select {_RETRIED}, (select count(*) from sd) as next_told, {_TASK_COLUMNS}
   from d left join hu on true left join t on true left join invocations ti on ti.id = t.id
 """)
-RETRY: Final = text(f"with {_PARKED}, {_HEIR}, {_HEIR_PLACED} select {_RETRIED} from d left join hu on true")
+RETRY: Final = text(f"with {_PARKED}, {_SUCCESSOR}, {_SUCCESSOR_PLACED} select {_RETRIED} from d left join hu on true")
 RETRIED_BY: Final = text("""
-select q.id, q.user_id, q.period_id, q.moves, null::uuid as heir
+select q.id, q.user_id, q.period_id, q.moves, null::uuid as successor
   from attempts a join queue q on q.id = a.invocation_id where a.token = :token
 """)
 
@@ -453,7 +453,7 @@ with old as (select user_id, key from idempotency_keys where created_at <= now()
 delete from idempotency_keys k using old where k.user_id = old.user_id and k.key = old.key
 """)
 
-PULSE: Final = text("""
+HEARTBEAT: Final = text("""
 insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :stopping)
 on conflict (id) do update set pulse_at = now(), suspect_at = null, stopping = excluded.stopping,
    progress_at = case when :progress then now() else processes.progress_at end
@@ -461,7 +461,7 @@ on conflict (id) do update set pulse_at = now(), suspect_at = null, stopping = e
 SUSPECT: Final = text("""
 update processes set suspect_at = now() where suspect_at is null and pulse_at <= now() - make_interval(secs => :after)
 """)
-BURY: Final = text("""
+REAP: Final = text("""
 delete from processes where suspect_at <= now() - make_interval(secs => :after) returning id, name
 """)
 LEAVE: Final = text("delete from processes where id = :id")

@@ -48,7 +48,7 @@ def refuse_if_full(user_id: UUID, most: int | None, value: Any) -> None:
         return
     good_until, stored = _known.get(user_id, (0.0, 0))
     if clock.monotonic() >= good_until:
-        stored = int(db.once(_STORED, {"user_id": user_id})[0].bytes)
+        stored = int(db.execute(_STORED, {"user_id": user_id})[0].bytes)
         good_until = clock.monotonic() + (LONG if 2 * stored < most else SHORT)
     if len(_known) >= REMEMBER_MOST:
         _known.clear()

@@ -51,11 +51,11 @@ def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> Row
 
 
 def _write(row: dict[str, Any]) -> Row[Any] | None:
-    written = db.once(sql.SUBMIT, row)
+    written = db.execute(sql.SUBMIT, row)
     if not written:
         return None
     if written[0].deliveries:
-        messages.ring(messages.DELIVER)
+        messages.notify(messages.DELIVER)
     return written[0]
 
 
@@ -73,10 +73,10 @@ def _find_out(row: dict[str, Any], account: budgets.Account) -> Row[Any] | None:
 
 def _fenced_look(row: dict[str, Any], account: budgets.Account) -> Row[Any] | None:
     """Whether the row is there, once it cannot come any more."""
-    if written := db.once(sql.EXISTS, {"id": row["id"]}):
+    if written := db.execute(sql.EXISTS, {"id": row["id"]}):
         return _found(written[0])
-    moved = db.count(sql.MOVE_EPOCH, {"period_id": row["period_id"], "epoch": row["epoch"]})
-    written = db.once(sql.EXISTS, {"id": row["id"]})
+    moved = db.rowcount(sql.MOVE_EPOCH, {"period_id": row["period_id"], "epoch": row["epoch"]})
+    written = db.execute(sql.EXISTS, {"id": row["id"]})
     if moved:
         budgets.tell(account.user_id, account.period_id)
     return _found(written[0]) if written else None
@@ -84,7 +84,7 @@ def _fenced_look(row: dict[str, Any], account: budgets.Account) -> Row[Any] | No
 
 def _found(row: Row[Any]) -> Row[Any]:
     """The answer of the INSERT was lost, and with it whether anybody is to be notified."""
-    messages.ring(messages.DELIVER)
+    messages.notify(messages.DELIVER)
     return row
 
 

@@ -52,7 +52,7 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     accepted = _accept(caller, tool_ref, order, fingerprint)
     if not accepted.replayed:
         failpoints.at("web.after_commit")
-        messages.ring(messages.RUN_INVOCATION, accepted.id)
+        messages.notify(messages.RUN_INVOCATION, accepted.id)
         failpoints.at("web.after_publish")
     return accepted
 
@@ -84,7 +84,7 @@ def check(tool: Version, value: Any, max_tokens: int | None) -> int:
     return amount
 
 
-def account(caller: Caller, terms: PeriodTerms) -> budgets.Account:
+def account_of(caller: Caller, terms: PeriodTerms) -> budgets.Account:
     return budgets.Account(caller.user_id, terms.period_id, terms.max_concurrency, terms.rate_limit_per_minute)
 
 
@@ -101,11 +101,11 @@ def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     if order.idempotency_key is None:
         return None
     key = {"user_id": caller.user_id, "key": order.idempotency_key}
-    rows = db.once(sql.KEY, key)
+    rows = db.execute(sql.KEY, key)
     if not rows:
         return None
     if rows[0].old:
-        db.count(sql.FORGET_KEY, key)
+        db.rowcount(sql.FORGET_KEY, key)
         return None
     if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
         raise IdempotencyKeyReused
@@ -130,10 +130,10 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
     invocation_id, key = uuid7(), order.idempotency_key
     for _ in range(TRIES):
         terms = subscriptions.for_submit(caller.user_id)
-        purse = account(caller, terms)
-        _let_failing_tools_rest(purse, tool.current)
+        account = account_of(caller, terms)
+        _let_failing_tools_rest(account, tool.current)
         storage.refuse_if_full(caller.user_id, terms.max_payload_bytes, order.input)
-        hold = _hold(purse, terms, invocation_id, amount, key)
+        hold = _hold(account, terms, invocation_id, amount, key)
         if isinstance(hold, budgets.SameKey):
             if twin := _await_twin(caller, tool_ref, order, fingerprint):
                 return twin
@@ -146,33 +146,33 @@ def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprin
             "request_hash": fingerprint,
         }
         failpoints.at("web.before_commit")
-        if times := storing.store(row, purse, key):
+        if times := storing.store(row, account, key):
             return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
         if replay := _replay(caller, tool_ref, order, fingerprint):
             return replay
         if not tools.is_current(tool):
             raise NotFound
-        _catch_up(purse, hold)
+        _catch_up(account, hold)
     raise DependencyUnavailable("The budget kept changing underneath; nothing was done.", retry_after=1)
 
 
 def _hold(
-    purse: budgets.Account, terms: PeriodTerms, invocation_id: UUID, amount: int, key: str | None
+    account: budgets.Account, terms: PeriodTerms, invocation_id: UUID, amount: int, key: str | None
 ) -> budgets.Hold | budgets.SameKey:
     try:
-        return budgets.hold(purse, invocation_id, amount, key=key)
+        return budgets.hold(account, invocation_id, amount, key=key)
     except BudgetExhausted as refusal:
         allowing = subscriptions.plans_that_allow(refusal.members["required"], terms)
         raise BudgetExhausted(resets_at=terms.ends_at, plans=allowing, **refusal.members) from None
 
 
-def _let_failing_tools_rest(purse: budgets.Account, tool: Version) -> None:
+def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
     """Breaker open: 503, unless the rate limit (which is checked first) refuses too."""
     seconds = breakers.retry_after(tool.tool_id)
     if not seconds:
         return
-    if wait := budgets.rate_limited(purse):
-        raise RateLimited(retry_after=wait, submits=purse.rate_limit_per_minute)
+    if wait := budgets.rate_limited(account):
+        raise RateLimited(retry_after=wait, submits=account.rate_limit_per_minute)
     raise ToolUnavailable(retry_after=seconds)
 
 
@@ -229,11 +229,11 @@ def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: Row[
     )
 
 
-def _catch_up(purse: budgets.Account, hold: budgets.Hold) -> None:
+def _catch_up(account: budgets.Account, hold: budgets.Hold) -> None:
     """The row was refused: the epoch moved or PostgreSQL is another (rebuild the gate), or the period ended (look it up
     afresh).
     """
-    subscriptions.forget_terms(purse.user_id)
-    state = db.once(sql.PERIOD_STATE, {"id": purse.period_id})
+    subscriptions.forget_terms(account.user_id)
+    state = db.execute(sql.PERIOD_STATE, {"id": account.period_id})
     if state and state[0].open and (state[0].epoch, state[0].server) != (hold.epoch, hold.server):
-        budgets.catch_up(purse.user_id, purse.period_id, state[0].epoch, state[0].server)
+        budgets.catch_up(account.user_id, account.period_id, state[0].epoch, state[0].server)

@@ -21,7 +21,7 @@ from common.queueing import messages
 logger = log.get(__name__)
 
 SUSPECT_AFTER = 20.0
-BURY_AFTER = 10.0
+REAP_AFTER = 10.0
 BATCH = 500
 #: Parked rows are given this long to be found by an ending neighbour before the sweep places them.
 BEHIND = 1.0
@@ -38,12 +38,12 @@ class Depth:
     oldest: float
 
 
-def bury_the_dead() -> int:
+def reap_dead_processes() -> int:
     """Processes without a pulse become suspect, then dead, and their rows are taken back. Returns how many rows."""
-    db.count(sql.SUSPECT, {"after": SUSPECT_AFTER})
-    for dead in db.once(sql.BURY, {"after": BURY_AFTER}):
+    db.rowcount(sql.SUSPECT, {"after": SUSPECT_AFTER})
+    for dead in db.execute(sql.REAP, {"after": REAP_AFTER}):
         logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
-    rows = db.once(sql.TAKE_OVER_LOST, {"limit": BATCH})
+    rows = db.execute(sql.TAKE_OVER_LOST, {"limit": BATCH})
     if rows:
         failpoints.at("reaper.after_select")
     return requeue_or_fail(rows)
@@ -51,14 +51,14 @@ def bury_the_dead() -> int:
 
 def expire() -> int:
     """End what did not start before its deadline (`expired`) or ran out of time between retries (`failed`)."""
-    rows = db.once(sql.OVERDUE, {"limit": BATCH})
+    rows = db.execute(sql.OVERDUE, {"limit": BATCH})
     return apart.total("expire", rows, _expire, _id)
 
 
 def _expire(row: Row[Any]) -> int:
     last = row.last_error or {"code": "worker_lost", "detail": "Time ran out."}
     late = End("failed", error_code=last["code"], error_detail=last["detail"]) if row.started else End("expired")
-    for ended in db.once(sql.END_OVERDUE, _ending(row.id, late)):
+    for ended in db.execute(sql.END_OVERDUE, _ending(row.id, late)):
         _finish(ended)
     return 1
 
@@ -74,9 +74,9 @@ class _Round:
 
 
 def place_waiting(paused: Sequence[UUID]) -> int:
-    """Give parked rows that are due the places that are free (an end that found no heir may have missed them)."""
+    """Give parked rows that are due the places that are free (an end that found no successor may have missed them)."""
     where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
-    accounts = db.once(sql.WAITING, {**where, "after": _Round.after})
+    accounts = db.execute(sql.WAITING, {**where, "after": _Round.after})
     _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
     rows = [waiting for waiting in accounts if waiting.id is not None]
     return apart.total("place", rows, lambda waiting: _place_all(waiting, where), lambda row: row.period_id)
@@ -97,7 +97,7 @@ def _place_all(waiting: Row[Any], where: dict[str, Any]) -> int:
 def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
     """The account has room: place its other rows as long as it has."""
     placed = 0
-    for row in db.once(sql.WAITING_OF, {**where, "period_id": account.period_id}):
+    for row in db.execute(sql.WAITING_OF, {**where, "period_id": account.period_id}):
         if not _place(account, row):
             break
         placed += 1
@@ -115,10 +115,10 @@ def _place(account: budgets.Account, row: Row[Any]) -> bool:
         return False
     number, epoch, server = free
     where = {"id": row.id, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "server": server}
-    if placed := db.once(sql.PLACE, {**where, "place": number}):
+    if placed := db.execute(sql.PLACE, {**where, "place": number}):
         budgets.moved(account.user_id, account.period_id, budgets.Move(row.id, placed[0].moves, number))
         return True
-    ruling = db.once(sql.PERIOD_STATE, {"id": account.period_id})[0]
+    ruling = db.execute(sql.PERIOD_STATE, {"id": account.period_id})[0]
     if (ruling.epoch, ruling.server) != (epoch, server):
         budgets.catch_up(account.user_id, account.period_id, ruling.epoch, ruling.server)
     return False
@@ -128,7 +128,7 @@ def park_paused(paused: Sequence[UUID]) -> int:
     """Take the places from rows whose tool is resting, so that others of their account can run."""
     if not paused:
         return 0
-    rows = db.once(sql.PARK_PAUSED, {"paused": list(paused), "limit": BATCH})
+    rows = db.execute(sql.PARK_PAUSED, {"paused": list(paused), "limit": BATCH})
     return apart.total("park", rows, _parked, _id)
 
 
@@ -144,7 +144,7 @@ def tell_of_thresholds() -> int:
 
 def _tell_of(reached: tuple[UUID, UUID, int]) -> int:
     user_id, period_id, percent = reached
-    if db.once(sql.THRESHOLD, {"period_id": period_id, "percent": percent}):
+    if db.execute(sql.THRESHOLD, {"period_id": period_id, "percent": percent}):
         return 0
     tell_of_threshold(user_id, period_id, percent)
     return 1
@@ -152,22 +152,22 @@ def _tell_of(reached: tuple[UUID, UUID, int]) -> int:
 
 def lift_stragglers() -> int:
     """Raise ranks that the virtual clock has left behind, so that takes need not look there."""
-    return db.count(sql.LIFT, {"limit": BATCH})
+    return db.rowcount(sql.LIFT, {"limit": BATCH})
 
 
-def ring_for_ready(threads: int) -> int:
+def notify_for_ready(threads: int) -> int:
     """Ring as often as there is ready work and nobody has heard yet; at most once for each worker thread."""
-    ready = int(db.once(sql.READY, {"limit": threads})[0][0])
+    ready = int(db.execute(sql.READY, {"limit": threads})[0][0])
     if ready:
         failpoints.at("reaper.after_select")
-    return messages.ring_times(messages.RUN_INVOCATION, ready) if ready else 0
+    return messages.notify_times(messages.RUN_INVOCATION, ready) if ready else 0
 
 
 def forget_old_keys(*, seconds: float = KEY_SECONDS) -> int:
     """Drop idempotency keys that are out of their 24 hours: all of them, or for about so long."""
     give_up, total = clock.monotonic() + seconds, 0
     while True:
-        forgotten = db.count(sql.FORGET_KEYS, {"limit": BATCH})
+        forgotten = db.rowcount(sql.FORGET_KEYS, {"limit": BATCH})
         total += forgotten
         if forgotten < BATCH or clock.monotonic() > give_up:
             return total
@@ -175,19 +175,19 @@ def forget_old_keys(*, seconds: float = KEY_SECONDS) -> int:
 
 def unheard(seconds: float) -> bool:
     """Whether work could begin, and no worker process has heard a bell or ended a call for so long."""
-    return bool(db.once(sql.UNHEARD, {"seconds": seconds})[0].unheard)
+    return bool(db.execute(sql.UNHEARD, {"seconds": seconds})[0].unheard)
 
 
 def depth() -> Depth:
-    row = db.once(sql.DEPTH, {})[0]
+    row = db.execute(sql.DEPTH, {})[0]
     return Depth(row.depth, row.running, float(row.oldest))
 
 
 def lately(name: str, seconds: float) -> bool:
     """Whether a periodic piece of work was done so short a time ago, by the database's clock."""
-    return bool(db.once(sql.LATELY, {"name": name, "seconds": seconds}))
+    return bool(db.execute(sql.LATELY, {"name": name, "seconds": seconds}))
 
 
 def note(name: str, milliseconds: int, *, failed: bool) -> None:
     """Write down that a periodic piece of work was done, for `doctor` and the alerts."""
-    db.count(sql.SWEPT, {"name": name, "milliseconds": milliseconds, "failed": int(failed)})
+    db.rowcount(sql.SWEPT, {"name": name, "milliseconds": milliseconds, "failed": int(failed)})

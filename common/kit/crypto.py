@@ -1,7 +1,7 @@
 """Secrets at rest: every purpose has keys of its own, derived by HKDF (RFC 5869) from `SECRETS_KEYS`.
 
 Encryption is Fernet with rotation: the first key encrypts, all decrypt. Fernet has no associated data, so the
-owner is sealed inside the plaintext and checked on the way out: a ciphertext moved to another row is refused.
+owner is encrypted inside the plaintext and checked on the way out: a ciphertext moved to another row is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class Undecryptable(Exception):
-    """The key that sealed this is not among ours any more, or the ciphertext belongs to another owner."""
+    """The key that encrypted this is not among ours any more, or the ciphertext belongs to another owner."""
 
 
 class _State:
@@ -48,25 +48,25 @@ def _box(purpose: str) -> MultiFernet:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
 
 
-def seal(purpose: str, owner: str, secret: str) -> str:
+def encrypt(purpose: str, owner: str, secret: str) -> str:
     """Encrypt `secret` for `owner` (an id) under the newest key of `purpose`."""
     return _box(purpose).encrypt(f"{owner}\n{secret}".encode()).decode()
 
 
-def unseal(purpose: str, owner: str, sealed: str) -> str:
-    """The secret that `seal` hid. Raises `Undecryptable`."""
+def decrypt(purpose: str, owner: str, encrypted: str) -> str:
+    """The secret that `encrypt` hid. Raises `Undecryptable`."""
     try:
-        found, _, secret = _box(purpose).decrypt(sealed.encode()).decode().partition("\n")
+        found, _, secret = _box(purpose).decrypt(encrypted.encode()).decode().partition("\n")
     except InvalidToken as error:
         raise Undecryptable("no key in SECRETS_KEYS opens this secret") from error
     if not hmac.compare_digest(found, owner):
-        raise Undecryptable("this secret was sealed for another owner")
+        raise Undecryptable("this secret was encrypted for another owner")
     return secret
 
 
-def reseal(purpose: str, owner: str, sealed: str) -> str:
+def reencrypt(purpose: str, owner: str, encrypted: str) -> str:
     """The same secret under the newest key, for rotation. Raises `Undecryptable`."""
-    return seal(purpose, owner, unseal(purpose, owner, sealed))
+    return encrypt(purpose, owner, decrypt(purpose, owner, encrypted))
 
 
 def digest(token: str) -> str:

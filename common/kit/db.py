@@ -110,7 +110,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         pool_use_lifo=True,
-        # As `once` needs them; a transaction asks for its own isolation (below) and gives it back.
+        # As `execute` needs them; a transaction asks for its own isolation (below) and gives it back.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         hide_parameters=True,
@@ -217,7 +217,7 @@ def transaction() -> Iterator[Session]:
         _close(session)
 
 
-def once(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]:
+def execute(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]:
     """Run one statement that is its own transaction: one round trip, committed when this returns.
 
     This is the way of the hot statements, so it goes past most of SQLAlchemy: its pool, then the driver. The rows are
@@ -232,8 +232,8 @@ def once(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]
         return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
-def count(statement: TextClause, parameters: Mapping[str, Any]) -> int:
-    """As `once`, for a statement that returns no rows: how many it changed."""
+def rowcount(statement: TextClause, parameters: Mapping[str, Any]) -> int:
+    """As `execute`, for a statement that returns no rows: how many it changed."""
     with _executed(statement, parameters) as cursor:
         return cursor.rowcount
 
@@ -278,7 +278,7 @@ def _positional(statement: TextClause) -> tuple[bytes, tuple[str, ...]]:
 
 
 @contextmanager
-def glance() -> Iterator[Session]:
+def read_only() -> Iterator[Session]:
     """To read with one statement: no transaction around it, so one round trip instead of three."""
     session = Session(engine().execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False)
     try:
@@ -323,7 +323,7 @@ def _translated() -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _translate(error) from error
-    except psycopg.Error as error:  # a new connection of `once` could not be made
+    except psycopg.Error as error:  # a new connection of `execute` could not be made
         raise _translate(_wrapped(error)) from error
     except exc.TimeoutError as error:
         raise _counted(Unreachable("no free database connection")) from error

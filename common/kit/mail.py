@@ -1,4 +1,4 @@
-"""The one door for mail: an SMTP server, or without one `.eml` files in a directory, for development.
+"""The outbound client for mail: an SMTP server, or without one `.eml` files in a directory, for development.
 
 `SMTP_URL` is `smtp://[user:password@]host[:port]` (elsewhere than on this machine: STARTTLS when the server offers
 it, and no password in the clear) or `smtps://…` (TLS from the start).

@@ -1,6 +1,6 @@
 """Who may come in: accounts, API keys, sessions, one-time links, attempts, mail to send, and who changed what.
 
-Nothing here opens a door by being read: passwords are Argon2id, tokens and key secrets only their SHA-256.
+Nothing here opens an outbound client by being read: passwords are Argon2id, tokens and key secrets only their SHA-256.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class User(Base):
     role: Mapped[Word] = mapped_column(default="user", server_default=text("'user'"))
     is_active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
     email_verified_at: Mapped[Instant | None]
-    #: Sealed; signs the webhooks of per-call URLs.
+    #: Encrypted; signs the webhooks of per-call URLs.
     default_webhook_secret: Mapped[Word | None]
     created_at: Mapped[Created]
 

@@ -39,7 +39,7 @@ class Tool(Base):
 
 
 class ToolVersion(Base):
-    """One immutable way to call a tool. `auth` holds what may be shown; the secret is sealed beside it."""
+    """One immutable way to call a tool. `auth` holds what may be shown; the secret is encrypted beside it."""
 
     __tablename__ = "tool_versions"
 
@@ -83,7 +83,7 @@ class ToolVersion(Base):
         return (self.as_sent or {}).get(name, getattr(self, name))
 
 
-#: A version that was accepted with may be running now: it is never rewritten. (Its secret may be re-sealed.)
+#: A version that was accepted with may be running now: it is never rewritten. (Its secret may be re-encrypted.)
 VERSION_IS_IMMUTABLE_UP = """
 create function tool_versions_immutable() returns trigger language plpgsql as $$
 begin

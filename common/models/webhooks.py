@@ -65,7 +65,7 @@ class Xid8(UserDefinedType[int]):
 
 
 class WebhookEndpoint(Base):
-    """A receiver. Secrets are sealed for its id; the previous one signs along until `previous_until`."""
+    """A receiver. Secrets are encrypted for its id; the previous one signs along until `previous_until`."""
 
     __tablename__ = "webhook_endpoints"
 
@@ -94,7 +94,7 @@ class WebhookEndpoint(Base):
 
 
 class WebhookDefaultSecret(Base):
-    """The account's secret for URLs given per call; made when first needed. Sealed for the account's id."""
+    """The account's secret for URLs given per call; made when first needed. Encrypted for the account's id."""
 
     __tablename__ = "webhook_default_secrets"
 

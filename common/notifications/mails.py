@@ -31,7 +31,7 @@ _log = log.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailContent:
     """A mail as text and HTML are made of it: paragraphs, and perhaps the one link that it is about."""
 
     recipient: str
@@ -47,9 +47,9 @@ def record(session: Session, template: str, recipient: str, **data: Any) -> None
     session.execute(insert(Mail).values(id=clock.uuid7(), template=template, recipient=recipient, data=data))
 
 
-def ring() -> None:
+def notify() -> None:
     """Tell a sender that there is work. Best effort: the sweep looks anyway."""
-    messages.ring(messages.SEND_MAILS)
+    messages.notify(messages.SEND_MAILS)
 
 
 def send_due(public_url: str, *, limit: int = 50, seconds: float = 30.0) -> int:
@@ -92,11 +92,11 @@ def _deal_with(due: Mail, public_url: str) -> None:
         return
     try:
         with db.transaction() as session:
-            letter = _COMPOSERS[due.template](session, due, public_url)
-        if letter is None:
+            content = _COMPOSERS[due.template](session, due, public_url)
+        if content is None:
             _done(due, "nobody")
             return
-        mail.send(letter.recipient, letter.subject, as_text(letter), as_html(letter))
+        mail.send(content.recipient, content.subject, as_text(content), as_html(content))
         _done(due, "sent")
     except TooManyAttempts:
         _done(due, "throttled")
@@ -126,12 +126,12 @@ def _retry_later(due: Mail, reason: str) -> None:
 # -- what they say -------------------------------------------------------------------------------------------
 
 
-def _password_reset(session: Session, due: Mail, public_url: str) -> Letter | None:
+def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent | None:
     user = _somebody(session, due)
     if user is None:
         return None
     _count(session, rate_limits.RESETS_PER_ACCOUNT, user.email_key, due)
-    return Letter(
+    return MailContent(
         user.email,
         "Reset your password",
         (
@@ -144,12 +144,12 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> Letter | No
     )
 
 
-def _verify_email(session: Session, due: Mail, public_url: str) -> Letter | None:
+def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent | None:
     user = _somebody(session, due)
     if user is None or user.email_verified_at is not None:
         return None
     _count(session, rate_limits.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
-    return Letter(
+    return MailContent(
         user.email,
         "Confirm your address",
         (
@@ -161,7 +161,7 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> Letter | None
     )
 
 
-def _password_changed(session: Session, due: Mail, _public_url: str) -> Letter:
+def _password_changed(session: Session, due: Mail, _public_url: str) -> MailContent:
     rest = "API keys still work."
     if due.data.get("claimed"):
         rest = (
@@ -172,17 +172,17 @@ def _password_changed(session: Session, due: Mail, _public_url: str) -> Letter:
     return _notice(session, due, "Your password was changed", sentence)
 
 
-def _key_created(session: Session, due: Mail, _public_url: str) -> Letter:
+def _key_created(session: Session, due: Mail, _public_url: str) -> MailContent:
     sentence = f"an API key{_quoted(session, due, 'key')} was created in your account."
     return _notice(session, due, "An API key was created", sentence)
 
 
-def _key_rotated(session: Session, due: Mail, _public_url: str) -> Letter:
+def _key_rotated(session: Session, due: Mail, _public_url: str) -> MailContent:
     sentence = f"an API key{_quoted(session, due, 'key')} of your account has a new secret."
     return _notice(session, due, "An API key was rotated", sentence)
 
 
-def _endpoint_disabled(session: Session, due: Mail, _public_url: str) -> Letter:
+def _endpoint_disabled(session: Session, due: Mail, _public_url: str) -> MailContent:
     sentence = f"a webhook endpoint{_quoted(session, due, 'url')} was disabled: {due.data['reason']}."
     return _notice(session, due, "A webhook endpoint was disabled", sentence, wary=False)
 
@@ -194,7 +194,7 @@ def _quoted(session: Session, due: Mail, what: str) -> str:
     return f" “{due.data[what]}”" if proved else ""
 
 
-def _notice(session: Session, due: Mail, subject: str, sentence: str, *, wary: bool = True) -> Letter:
+def _notice(session: Session, due: Mail, subject: str, sentence: str, *, wary: bool = True) -> MailContent:
     # Each kind by itself: a thief must not hide one behind many of another.
     _count(session, rate_limits.NOTICES_PER_ACCOUNT, f"{due.template} {email_addresses.key(due.recipient)}", due)
     where = f"It happened at {due.created_at:%Y-%m-%d %H:%M} UTC" + (
@@ -202,7 +202,7 @@ def _notice(session: Session, due: Mail, subject: str, sentence: str, *, wary: b
     )
     advice = "If it was not you, reset your password now and look at your API keys."
     paragraphs = ("Hello,", sentence, where, *([advice] if wary else []))
-    return Letter(due.recipient, subject, paragraphs)
+    return MailContent(due.recipient, subject, paragraphs)
 
 
 def _somebody(session: Session, due: Mail) -> User | None:
@@ -219,7 +219,7 @@ def _count(session: Session, limit: rate_limits.Limit, subject: str, due: Mail) 
         rate_limits.count(session, rate_limits.per_account(limit, subject))
 
 
-_COMPOSERS: dict[str, Callable[[Session, Mail, str], Letter | None]] = {
+_COMPOSERS: dict[str, Callable[[Session, Mail, str], MailContent | None]] = {
     "password_reset": _password_reset,
     "verify_email": _verify_email,
     "password_changed": _password_changed,
@@ -229,15 +229,15 @@ _COMPOSERS: dict[str, Callable[[Session, Mail, str], Letter | None]] = {
 }
 
 
-def as_text(letter: Letter) -> str:
+def as_text(content: MailContent) -> str:
     """The plain text: the link stands on a line of its own, before the last paragraph."""
-    *first, last = letter.paragraphs
-    return "\n\n".join([*first, *([letter.link] if letter.link else []), last]) + "\n"
+    *first, last = content.paragraphs
+    return "\n\n".join([*first, *([content.link] if content.link else []), last]) + "\n"
 
 
-def as_html(letter: Letter) -> str:
+def as_html(content: MailContent) -> str:
     """The same, escaped. Nothing is loaded from anywhere."""
-    *first, last = (f"<p>{escape(paragraph)}</p>" for paragraph in letter.paragraphs)
-    link = [f"<p><code>{escape(letter.link)}</code></p>"] if letter.link else []
+    *first, last = (f"<p>{escape(paragraph)}</p>" for paragraph in content.paragraphs)
+    link = [f"<p><code>{escape(content.link)}</code></p>"] if content.link else []
     body = "\n".join([*first, *link, last])
     return f'<!doctype html>\n<html lang="en"><body style="font-family: sans-serif">\n{body}\n</body></html>\n'

@@ -66,7 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "workers": _workers,
         "beat": _beat,
         "queue": _queue,
-        "bells": _bells,
+        "workers consume": _unconsumed_queues,
         "secrets": lambda: _secrets(settings),
         "mail": lambda: _mail(settings),
     }
@@ -119,7 +119,7 @@ def _visibility() -> str:
     if messages.on_rabbitmq():
         return "RabbitMQ has none"
     allowed = int(messages.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
-    longest = int(db.once(_LONGEST_CALL, {})[0][0])
+    longest = int(db.execute(_LONGEST_CALL, {})[0][0])
     seen = f"{allowed} s, the longest call may take {longest} s"
     if longest >= allowed:
         raise Unwell(f"{seen}: raise visibility_timeout in celeryconfig.py above it.")
@@ -138,7 +138,7 @@ def _skew(what: str, read: Callable[[], float]) -> str:
 
 
 def _postgresql_time() -> float:
-    return float(db.once(_NOW, {})[0][0])
+    return float(db.execute(_NOW, {})[0][0])
 
 
 def _redis_time() -> float:
@@ -148,7 +148,7 @@ def _redis_time() -> float:
 
 
 def _workers() -> str:
-    found = {row.kind: row.several for row in db.once(_WORKERS, {})}
+    found = {row.kind: row.several for row in db.execute(_WORKERS, {})}
     missing = [kind for kind in ("invocations", "webhooks", "sweeps") if not found.get(kind)]
     if missing:
         raise Unwell(f"No worker listens to: {', '.join(missing)}.")
@@ -156,7 +156,7 @@ def _workers() -> str:
 
 
 def _beat() -> str:
-    seconds = db.once(_SILENT, {})[0].seconds
+    seconds = db.execute(_SILENT, {})[0].seconds
     if seconds is None or seconds > MAX_SILENT_SECONDS:
         since = "ever" if seconds is None else f"for {seconds:.0f} s"
         raise Unwell(f"No periodic work was done {since}: is beat running, and a worker for the queue sweeps?")
@@ -171,13 +171,15 @@ def _queue() -> str:
     return seen
 
 
-def _bells() -> str:
-    """Bells that wait while nobody of their queue has heard one or ended a call for long: deaf workers, or none."""
-    deaf = [
-        row.kind for row in db.once(_PROGRESS, {}) if row.silent > MAX_SILENT_SECONDS and messages.waiting(row.kind)
+def _unconsumed_queues() -> str:
+    """Messages wait, and no worker of their queue has consumed one or completed a call for long."""
+    unresponsive = [
+        row.kind for row in db.execute(_PROGRESS, {}) if row.silent > MAX_SILENT_SECONDS and messages.waiting(row.kind)
     ]
-    if deaf:
-        raise Unwell(f"Nobody hears the bells of: {', '.join(deaf)}. Look into these workers' logs, start them again.")
+    if unresponsive:
+        raise Unwell(
+            f"No worker is consuming: {', '.join(unresponsive)}. Read the logs of these workers and restart them."
+        )
     return "heard"
 
 

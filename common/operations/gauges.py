@@ -113,7 +113,7 @@ def _from_tables() -> list[Metric]:
 
 
 def _queue() -> Iterator[Metric]:
-    row = db.once(_QUEUE, {})[0]
+    row = db.execute(_QUEUE, {})[0]
     depth = _family("queue_invocations", "Open invocations: waiting for a place, ready, running (in flight)", ["state"])
     for state in ("waiting", "ready", "running"):
         depth.add_metric([state], getattr(row, state))
@@ -124,7 +124,7 @@ def _queue() -> Iterator[Metric]:
 
 
 def _deliveries() -> Iterator[Metric]:
-    row = db.once(_DELIVERIES, {})[0]
+    row = db.execute(_DELIVERIES, {})[0]
     depth = _family("webhook_deliveries", "Pending deliveries: waiting, parked (receiver busy), running", ["state"])
     for state in ("waiting", "parked", "running"):
         depth.add_metric([state], getattr(row, state))
@@ -134,7 +134,7 @@ def _deliveries() -> Iterator[Metric]:
 
 def _sweeps() -> Metric:
     family = _family("sweep_last_run_timestamp_seconds", "When each periodic piece of work was last done", ["sweep"])
-    for row in db.once(_SWEEPS, {}):
+    for row in db.execute(_SWEEPS, {}):
         family.add_metric([row.name], float(row.at))
     return family
 
@@ -142,7 +142,7 @@ def _sweeps() -> Metric:
 def _workers() -> Iterator[Metric]:
     several = _family("worker_processes", "Worker processes with a pulse", ["kind"])
     progress = _family("worker_last_progress_timestamp_seconds", "When one of a kind last ended something", ["kind"])
-    found = {row.kind: row for row in db.once(_WORKERS, {})}
+    found = {row.kind: row for row in db.execute(_WORKERS, {})}
     for kind in sorted({*messages.QUEUES.values(), *found}):
         several.add_metric([kind], found[kind].several if kind in found else 0)
         if kind in found:
@@ -153,7 +153,7 @@ def _workers() -> Iterator[Metric]:
 
 def _breakers() -> Metric:
     family = _family("breaker_state", "Circuit breaker of a tool: 0 closed, 0.5 due for a try, 1 open", ["tool"])
-    for row in db.once(_TOOLS, {}):
+    for row in db.execute(_TOOLS, {}):
         family.add_metric([row.slug], BREAKER[breakers.state(row.id).state])
     return family
 
@@ -161,7 +161,7 @@ def _breakers() -> Metric:
 def _from_redis() -> list[Metric]:
     with redis.reachable():
         redis.client().ping()
-    family = _family("doorbells_waiting", "Doorbells in the broker that nobody has heard yet", ["queue"])
+    family = _family("queue_messages_waiting", "Doorbells in the broker that nobody has heard yet", ["queue"])
     for queue in sorted(set(messages.QUEUES.values())):
         family.add_metric([queue], messages.waiting(queue))
     return [

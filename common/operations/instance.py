@@ -54,9 +54,9 @@ _memory = _Memory()
 
 def name() -> str | None:
     """What this database is called; None as long as we cannot read it there. Raises `db.Unreachable`."""
-    if not db.once(_READABLE, {})[0].yes:
+    if not db.execute(_READABLE, {})[0].yes:
         return None
-    _memory.ours = str(db.once(_NAME, {})[0].name)
+    _memory.ours = str(db.execute(_NAME, {})[0].name)
     return _memory.ours
 
 
@@ -146,7 +146,7 @@ def take_over() -> list[str]:
 
 def renew() -> str | None:
     """Give this database a new id: it is a copy, and what it was copied from goes on. Returns its name."""
-    db.count(_RENEW, {})
+    db.rowcount(_RENEW, {})
     forget()
     return name()
 

@@ -1,4 +1,4 @@
-"""Everything that is stored sealed, put under the newest of `SECRETS_KEYS`: afterwards the older ones can go."""
+"""Everything that is stored encrypted, put under the newest of `SECRETS_KEYS`: afterwards the older ones can go."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A column of sealed values: its row's key, and the owner (with `purpose`) that they are sealed for."""
+    """A column of encrypted values: its row's key, and the owner (with `purpose`) that they are encrypted for."""
 
     column: InstrumentedAttribute[Any]
     key: InstrumentedAttribute[UUID]
@@ -40,22 +40,22 @@ PLACES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Resealed:
-    """What became of one sealed value; not `readable`: none of our keys opens it, and it was left as it is."""
+class Reencrypted:
+    """What became of one encrypted value; not `readable`: none of our keys opens it, and it was left as it is."""
 
     place: Place
     key: UUID
     readable: bool
 
 
-def rotate() -> Iterator[Resealed]:
+def rotate() -> Iterator[Reencrypted]:
     """Seal every stored secret anew, in short transactions; harmless when repeated, and beside a running platform."""
     for place in PLACES:
         after = UUID(int=0)
         while True:
             with db.transaction() as session:
                 rows = _locked(session, place, after)
-                done = [Resealed(place, row.key, _reseal(session, place, row)) for row in rows]
+                done = [Reencrypted(place, row.key, _reencrypt(session, place, row)) for row in rows]
             yield from done
             if len(done) < BATCH:
                 break
@@ -63,14 +63,14 @@ def rotate() -> Iterator[Resealed]:
 
 
 def _locked(session: Session, place: Place, after: UUID) -> list[Row[Any]]:
-    columns = (place.key.label("key"), place.owner.label("owner"), place.column.label("sealed"))
+    columns = (place.key.label("key"), place.owner.label("owner"), place.column.label("encrypted"))
     query = select(*columns).where(place.column.is_not(None), place.key > after).order_by(place.key).limit(BATCH)
     return list(session.execute(query.with_for_update(key_share=True)))
 
 
-def _reseal(session: Session, place: Place, row: Row[Any]) -> bool:
+def _reencrypt(session: Session, place: Place, row: Row[Any]) -> bool:
     try:
-        fresh = crypto.reseal(place.purpose, str(row.owner), row.sealed)
+        fresh = crypto.reencrypt(place.purpose, str(row.owner), row.encrypted)
     except crypto.Undecryptable:
         return False
     session.execute(update(place.key.class_).where(place.key == row.key).values({place.column: fresh}))

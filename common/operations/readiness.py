@@ -21,8 +21,8 @@ from common.settings import Settings
 PATIENCE = 2.5
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 #: A process says each second that it lives.
-PULSE_SECONDS = 15
-_PULSES = """
+HEARTBEAT_SECONDS = 15
+_HEARTBEATS = """
 select count(*) from processes
  where split_part(split_part(name, '@', 2), ':', 1) = :host and pulse_at > now() - make_interval(secs => :seconds)
 """
@@ -70,7 +70,7 @@ def redis_server() -> None:
 def worker(host: str) -> None:
     """A worker process of this host has a pulse. Raises `NotReady`."""
     with db.transaction() as session:
-        if not session.scalar(text(_PULSES), {"host": host, "seconds": PULSE_SECONDS}):
+        if not session.scalar(text(_HEARTBEATS), {"host": host, "seconds": HEARTBEAT_SECONDS}):
             raise NotReady("no worker of this host has a pulse in the books")
 
 

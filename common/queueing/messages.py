@@ -28,27 +28,27 @@ QUEUES: Final = {RUN_INVOCATION: "invocations", DELIVER: "webhooks", SWEEP: "swe
 QUIET_SECONDS = 2.0
 #: Threads that may ring at once: fewer than Celery's pool has connections, because that one is waited for without end.
 AT_ONCE: Final = 8
-BELLS = metrics.Counter(
-    "joyfull_doorbells", "Doorbells rung; the sweep finds what the failed ones were for", ["queue", "outcome"]
+MESSAGES = metrics.Counter(
+    "joyfull_queue_messages", "Doorbells rung; the sweep finds what the failed ones were for", ["queue", "outcome"]
 )
 _ringing = threading.BoundedSemaphore(AT_ONCE)
 
 
 class _State:
     broker_url = ""
-    doorbells_max = 0
+    queue_messages_max = 0
     quiet_until = 0.0
 
 
-def configure(broker_url: str, doorbells_max: int) -> None:
+def configure(broker_url: str, queue_messages_max: int) -> None:
     """Where to ring, and how many unheard bells are enough (the number of all worker threads)."""
     if broker_url != _State.broker_url:
         app.cache_clear()
         _broker.cache_clear()
         _wire.cache_clear()
-        _letter.cache_clear()
+        _template.cache_clear()
     _State.broker_url = broker_url
-    _State.doorbells_max = doorbells_max
+    _State.queue_messages_max = queue_messages_max
     _State.quiet_until = 0.0
 
 
@@ -65,7 +65,7 @@ def app() -> Celery:
     return celery
 
 
-def ring(task: str, subject: UUID | None = None) -> bool:
+def notify(task: str, subject: UUID | None = None) -> bool:
     """Ring once for `subject`, unless enough bells wait unheard. After the commit, never before it.
 
     Returns whether a message was sent. Never raises for a broker in trouble.
@@ -74,17 +74,17 @@ def ring(task: str, subject: UUID | None = None) -> bool:
     if _quiet():
         return False
     try:
-        return _send(task, queue, subject, _State.doorbells_max)
+        return _send(task, queue, subject, _State.queue_messages_max)
     except _TROUBLES as error:
         _leave_alone(queue, error)
         return False
 
 
-def ring_times(task: str, wanted: int) -> int:
+def notify_times(task: str, wanted: int) -> int:
     """Ring so often that `wanted` bells wait in all, at most the limit. For the sweep; returns how many were sent."""
     queue, sent = QUEUES[task], 0
     try:
-        enough = min(wanted, _State.doorbells_max)
+        enough = min(wanted, _State.queue_messages_max)
         while sent < enough and _send(task, queue, None, enough):
             sent += 1
     except _TROUBLES as error:
@@ -126,22 +126,22 @@ def _quiet() -> bool:
 
 def _leave_alone(queue: str, error: Exception) -> None:
     _State.quiet_until = clock.monotonic() + QUIET_SECONDS
-    BELLS.labels(queue, "failed").inc()
-    logger.warning("doorbell not rung: the sweep will", queue=queue, reason=type(error).__name__)
+    MESSAGES.labels(queue, "failed").inc()
+    logger.warning("message not published; the sweep will notify", queue=queue, reason=type(error).__name__)
 
 
 def _send(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
     """False: so many wait already, or others ring and the broker does not answer them."""
     sent = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough)
     if sent:
-        BELLS.labels(queue, "sent").inc()
+        MESSAGES.labels(queue, "sent").inc()
     return sent
 
 
 def _push(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
     """Onto the list in Redis: one round trip, together with the look at how many wait."""
-    message = _letter(task).write(str(subject) if subject else None)
-    return bool(redis.run("ring", [queue], [enough, message], _broker()))
+    message = _template(task).write(str(subject) if subject else None)
+    return bool(redis.run("notify", [queue], [enough, message], _broker()))
 
 
 def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
@@ -164,14 +164,14 @@ def _send_task(task: str, args: list[str], producer: Any) -> None:
 
 def _count(queue: str) -> int:
     if on_rabbitmq():
-        return _wire().waiting(queue, _State.doorbells_max)
+        return _wire().waiting(queue, _State.queue_messages_max)
     with redis.reachable():
         return int(_broker().llen(queue))
 
 
 @cache
-def _letter(task: str) -> templates.Letter:
-    return templates.Letter(partial(_send_task, task), QUEUES[task])
+def _template(task: str) -> templates.MessageTemplate:
+    return templates.MessageTemplate(partial(_send_task, task), QUEUES[task])
 
 
 @cache

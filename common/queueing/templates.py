@@ -20,7 +20,7 @@ _SUBJECT: Final = "11111111-1111-4111-8111-111111111111"
 Send = Callable[[list[str], Producer], object]
 
 
-class Letter:
+class MessageTemplate:
     """A message that starts one task, to be sent many times. `send` is used twice, on a broker in memory."""
 
     def __init__(self, send: Send, queue: str) -> None:

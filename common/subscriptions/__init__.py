@@ -122,7 +122,7 @@ _OVERDUE = text("select 1 from periods where user_id = :user and closed_at is nu
 
 def current(user_id: UUID) -> Current:
     """The subscription, its period and the period's tokens, all of one moment. Raises `NotFound`: never had one."""
-    if db.once(_OVERDUE, {"user": user_id}):
+    if db.execute(_OVERDUE, {"user": user_id}):
         renewal.renew(user_id)
     with db.snapshot() as session:
         subscription = periods.latest(session, user_id)
@@ -153,9 +153,9 @@ select starts_at, ends_at from periods where user_id = :user order by starts_at 
 
 def period_bounds(user_id: UUID) -> tuple[datetime, datetime] | None:
     """When the current period (or the last one) begins and ends; None for an account that never had one."""
-    if db.once(_OVERDUE, {"user": user_id}):
+    if db.execute(_OVERDUE, {"user": user_id}):
         renewal.renew(user_id)
-    rows = db.once(_BOUNDS, {"user": user_id})
+    rows = db.execute(_BOUNDS, {"user": user_id})
     return (rows[0].starts_at, rows[0].ends_at) if rows else None
 
 

@@ -26,7 +26,7 @@ def renew_due(limit: int = 500) -> int:
     An account that is locked or whose rows are refused is left for the next beat; it must not hold up the others.
     """
     renewed = 0
-    for row in db.once(_DUE, {"limit": limit}):
+    for row in db.execute(_DUE, {"limit": limit}):
         try:
             renew(row.user_id)
             renewed += 1

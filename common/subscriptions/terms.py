@@ -81,10 +81,10 @@ def limits(user_id: UUID) -> PeriodTerms | None:
 
 
 def _look_up(user_id: UUID) -> PeriodTerms:
-    rows = db.once(_TERMS, {"user": user_id})
+    rows = db.execute(_TERMS, {"user": user_id})
     if rows and not rows[0].running:
         renewal.renew(user_id)
-        rows = db.once(_TERMS, {"user": user_id})
+        rows = db.execute(_TERMS, {"user": user_id})
     if not rows or not rows[0].accessible or not rows[0].running:
         raise SubscriptionRequired
     period = rows[0]

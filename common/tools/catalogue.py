@@ -70,7 +70,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable way to call a tool, as workers and submits use it. The secret stays sealed."""
+    """One immutable way to call a tool, as workers and submits use it. The secret stays encrypted."""
 
     id: UUID
     tool_id: UUID
@@ -81,7 +81,7 @@ class Version:
     endpoint_url: str
     headers: Mapping[str, str]
     auth: Mapping[str, Any]
-    sealed_secret: str | None
+    encrypted_secret: str | None
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
@@ -93,7 +93,9 @@ class Version:
 
     def secret(self) -> str | None:
         """The credential in clear, at the moment of the call only. Raises `crypto.Undecryptable`."""
-        return None if self.sealed_secret is None else crypto.unseal("tool", str(self.tool_id), self.sealed_secret)
+        return (
+            None if self.encrypted_secret is None else crypto.decrypt("tool", str(self.tool_id), self.encrypted_secret)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ _LIVE = and_(Tool.is_active, Tool.archived_at.is_(None))
 
 def find(ref: str) -> Listed:
     """An active tool by id or slug. Raises `NotFound`."""
-    with db.glance() as session:
+    with db.read_only() as session:
         row = session.execute(_with_version().where(_LIVE, _named(ref))).one_or_none()
     if row is None:
         raise NotFound("There is no such tool.")
@@ -139,7 +141,7 @@ def remembered(ref: str) -> Listed:
 
 def is_current(tool: Listed) -> bool:
     """Whether this is how the active tool still is: every change makes a new version. If not, it is forgotten."""
-    current = bool(db.once(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
+    current = bool(db.execute(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
     if not current:
         for ref in [ref for ref, known in list(_known.items()) if known.id == tool.id]:
             _known.pop(ref, None)
@@ -152,7 +154,7 @@ _IS_CURRENT = text("select 1 from tools where id = :id and version = :version an
 
 def get(tool_id: UUID) -> Listed:
     """Any tool, inactive and archived ones too. Raises `NotFound`."""
-    with db.glance() as session:
+    with db.read_only() as session:
         row = session.execute(_with_version().where(Tool.id == tool_id)).one_or_none()
     if row is None:
         raise NotFound("There is no such tool.")
@@ -198,7 +200,7 @@ def _page(query: Select[Tool, ToolVersion], window: Window, q: str | None, categ
         query = query.where(Tool.category == category)
     if window.after is not None:
         query = query.where(Tool.id < window.after[0])
-    with db.glance() as session:
+    with db.read_only() as session:
         rows = [listed(*row) for row in session.execute(query.order_by(Tool.id.desc()).limit(window.limit + 1))]
     return Page.cut(rows, window, lambda tool: (tool.id,))
 
@@ -233,7 +235,7 @@ def _frozen(slug: str, row: ToolVersion) -> Version:
         endpoint_url=row.endpoint_url,
         headers=row.headers,
         auth=row.auth,
-        sealed_secret=row.auth_secret,
+        encrypted_secret=row.auth_secret,
         timeout_seconds=row.timeout_seconds,
         max_attempts=row.max_attempts,
         idempotent=row.idempotent,
@@ -248,7 +250,7 @@ def _frozen(slug: str, row: ToolVersion) -> Version:
 @lru_cache(maxsize=REMEMBERED)
 def version(version_id: UUID) -> Version:
     """The version an invocation was accepted with, archived or not. Versions never change: cached for good."""
-    with db.glance() as session:
+    with db.read_only() as session:
         query = select(Tool.slug, ToolVersion).join(Tool, Tool.id == ToolVersion.tool_id)
         slug, row = session.execute(query.where(ToolVersion.id == version_id)).one()
     return _frozen(slug, row)

@@ -58,7 +58,7 @@ SAME = (
 )
 #: JSON of their own making.
 DOCUMENTS = ("input_schema", "output_schema", "example_input")
-#: The fields of `auth` that may be shown, by its type; the secret beside them is sealed.
+#: The fields of `auth` that may be shown, by its type; the secret beside them is encrypted.
 SHOWN = {"none": (), "bearer": (), "header": ("header_name",), "basic": ("username",)}
 MAX_SCHEMA_CHARS = 200_000
 
@@ -138,7 +138,7 @@ class Draft:
             yield FieldError("/auth/username", "Must not contain a colon (RFC 7617).")
 
     def _header_faults(self) -> Iterable[FieldError]:
-        """Nothing may be stored that the door would refuse to send."""
+        """Nothing may be stored that the outbound client would refuse to send."""
         for name, value in self.headers.items():
             at = f"/headers/{name.replace('~', '~0').replace('/', '~1')}"
             if fault := _header_fault(name, value):
@@ -203,7 +203,7 @@ def create(actor: Actor, draft: Draft) -> Listed:
         tool = Tool(id=tool_id, version=1, **_name(draft))
         session.add(tool)
         session.flush()
-        made = _version(session, tool, draft, _sealed(tool_id, draft))
+        made = _version(session, tool, draft, _encrypted(tool_id, draft))
         audit.record(session, actor, "tool.create", "tool", tool_id, after=shown(draft))
     return listed(tool, made)
 
@@ -238,7 +238,7 @@ def change(actor: Actor, tool_id: UUID, changes: Mapping[str, Any]) -> Listed:
         for name, value in _name(draft).items():
             setattr(tool, name, value)
         tool.version += 1
-        made = _version(session, tool, draft, current.auth_secret if kept else _sealed(tool_id, draft))
+        made = _version(session, tool, draft, current.auth_secret if kept else _encrypted(tool_id, draft))
         was, is_now = {**was, "version": current.version}, {**is_now, "version": made.version}
         if not kept and draft.auth.get("secret"):
             is_now["secret_replaced"] = True
@@ -327,15 +327,15 @@ def _name(draft: Draft) -> dict[str, Any]:
     return {**names, "description": draft.description or ""}
 
 
-def _sealed(tool_id: UUID, draft: Draft) -> str | None:
+def _encrypted(tool_id: UUID, draft: Draft) -> str | None:
     secret = draft.auth.get("secret")
-    return None if secret is None else crypto.seal("tool", str(tool_id), secret)
+    return None if secret is None else crypto.encrypt("tool", str(tool_id), secret)
 
 
-def _version(session: Session, tool: Tool, draft: Draft, sealed: str | None) -> ToolVersion:
+def _version(session: Session, tool: Tool, draft: Draft, encrypted: str | None) -> ToolVersion:
     columns = draft.version_fields()
     as_sent = {name: columns[name] for name in DOCUMENTS if jsonb.as_sent(columns[name]) is not None}
-    made = ToolVersion(tool_id=tool.id, version=tool.version, auth_secret=sealed, as_sent=as_sent or None, **columns)
+    made = ToolVersion(tool_id=tool.id, version=tool.version, auth_secret=encrypted, as_sent=as_sent or None, **columns)
     session.add(made)
     session.flush()
     return made

@@ -1,4 +1,4 @@
-"""JSON Schema at the tool's door: inputs before they are accepted, outputs before they are believed.
+"""JSON Schema at the tool's outbound: inputs before they are accepted, outputs before they are believed.
 
 What is surely checked in a moment is checked here, with validators that are compiled once for each version and process.
 What may take long (a schema that expands to much or refers to itself, a large value) is checked in a child process with

@@ -43,7 +43,7 @@ _RETIRE = text("select usage_logs_retire_month(:month)")
 
 def add_months(ahead: int = 3) -> int:
     """For the beat: make this month's partition and those `ahead`. Returns how many were missing."""
-    months: list[datetime] = [row.month for row in db.once(_WANTED, {"ahead": ahead})]
+    months: list[datetime] = [row.month for row in db.execute(_WANTED, {"ahead": ahead})]
     return sum(_add(month) for month in months)
 
 
@@ -59,7 +59,7 @@ def retire_months(keep: int) -> list[str]:
     The rollups stay, so that summaries and balances do not change; only the history of single invocations ends there.
     A month with rows that are not rolled up yet, or that somebody reads for long, is left for the next time.
     """
-    return [row.name for row in db.once(_OLD, {"keep": keep}) if _retire(row.name, row.month)]
+    return [row.name for row in db.execute(_OLD, {"keep": keep}) if _retire(row.name, row.month)]
 
 
 def _retire(name: str, month: datetime) -> bool:

@@ -72,7 +72,7 @@ def summary(
     for one of more than 1,000 buckets.
     """
     check_range(since, until, bucket)
-    seen = db.once(_COMPLETE, {})[0]  # before the snapshot: what has ended by now is in it
+    seen = db.execute(_COMPLETE, {})[0]  # before the snapshot: what has ended by now is in it
     with db.snapshot() as session:
         found = parts.read(session, Wanted(user_id, since, until, bucket, group_by))
         names = _slugs(session) if group_by == "tool" else {}

@@ -3,7 +3,7 @@
     endpoints   receivers and their secrets, made and changed by their owners
     outbox      `record` a fact inside your transaction; the feed reads facts in order
     queue       take · delivered · retry_later · give_up, and the sweeps: the life of a delivery
-    sending     one signed POST through the door (signing: Standard Webhooks; schedule: when again)
+    sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: when again)
     history     the log of deliveries, resend, replay, test, retention
 
 The loop that takes, sends and ends is `worker/delivery.py`. Why it is built so: docs/decisions/outbox.md.
@@ -22,7 +22,7 @@ from common.webhooks.endpoints import (
     rotate_secret,
 )
 from common.webhooks.history import Replay, Told, deliveries, prune, replay, resend, test
-from common.webhooks.model import Attempt, Claim, Event, Sealed
+from common.webhooks.model import Attempt, Claim, Encrypted, Event
 from common.webhooks.outbox import feed, record, repair_feed
 from common.webhooks.queue import (
     BATCH,
@@ -32,10 +32,10 @@ from common.webhooks.queue import (
     expire_leases,
     give_back,
     give_up,
+    notify_due,
     park,
     postpone,
     retry_later,
-    ring_due,
     take,
     unpark,
 )
@@ -48,10 +48,10 @@ __all__ = [
     "Attempt",
     "Claim",
     "Created",
+    "Encrypted",
     "Event",
     "Replay",
     "Room",
-    "Sealed",
     "Told",
     "change",
     "check_url",
@@ -68,6 +68,7 @@ __all__ = [
     "give_back",
     "give_up",
     "new_secret",
+    "notify_due",
     "park",
     "postpone",
     "prune",
@@ -77,7 +78,6 @@ __all__ = [
     "replay",
     "resend",
     "retry_later",
-    "ring_due",
     "rotate_default_secret",
     "rotate_secret",
     "send",

@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from common.errors import Conflict, FieldError, NotFound, UrlRefused
 from common.kit import clock, crypto, db
-from common.kit.outbound import Door, Refused
+from common.kit.outbound import OutboundClient, Refused
 from common.kit.paging import Page, Window
 from common.models.accounts import User
 from common.models.webhooks import COMPLETED, WebhookDefaultSecret, WebhookEndpoint
 from common.webhooks import signing
-from common.webhooks.model import Sealed
+from common.webhooks.model import Encrypted
 
 MAX_ENDPOINTS: Final = 20
 #: After a rotation the old secret signs along for so long.
@@ -34,10 +34,10 @@ class Created:
     secret: str
 
 
-def check_url(door: Door, url: str, pointer: str = "/url", *, operator: bool = False) -> None:
+def check_url(outbound: OutboundClient, url: str, pointer: str = "/url", *, operator: bool = False) -> None:
     """Whether this may be called, by its form; what a name leads to is judged when connecting. Raises `UrlRefused`."""
     try:
-        door.check_url(url, operator=operator)
+        outbound.check_url(url, operator=operator)
     except Refused as error:
         raise UrlRefused(error.message, errors=[FieldError(pointer, error.message)]) from error
 
@@ -46,13 +46,18 @@ def check_url(door: Door, url: str, pointer: str = "/url", *, operator: bool = F
 
 
 def create(
-    user_id: UUID, door: Door, *, url: str, events: Sequence[str] = (COMPLETED,), description: str | None = None
+    user_id: UUID,
+    outbound: OutboundClient,
+    *,
+    url: str,
+    events: Sequence[str] = (COMPLETED,),
+    description: str | None = None,
 ) -> Created:
     """A new endpoint. Raises `UrlRefused`, `Conflict` (there are 20)."""
-    check_url(door, url)
+    check_url(outbound, url)
     secret = signing.new_secret()
     row = WebhookEndpoint(id=clock.uuid7(), user_id=user_id, url=url, events=_distinct(events), description=description)
-    row.secret = _seal(row.id, secret)
+    row.secret = _encrypt(row.id, secret)
     with db.transaction() as session:
         _refuse_too_many(session, user_id)
         session.add(row)
@@ -94,13 +99,13 @@ def own(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
     return row
 
 
-def change(user_id: UUID, endpoint_id: UUID, door: Door, **changes: Any) -> WebhookEndpoint:
+def change(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient, **changes: Any) -> WebhookEndpoint:
     """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, forgets earlier failures.
 
     Raises `NotFound`, `UrlRefused`.
     """
     if "url" in changes:
-        check_url(door, changes["url"])
+        check_url(outbound, changes["url"])
     if "events" in changes:
         changes["events"] = _distinct(changes["events"])
     if changes.get("status") == "disabled":
@@ -144,30 +149,30 @@ def _distinct(events: Sequence[str]) -> list[str]:
 # -- secrets ---------------------------------------------------------------------------------------------------
 
 
-def _seal(owner: UUID, secret: str) -> str:
-    return crypto.seal("webhook", str(owner), secret)
+def _encrypt(owner: UUID, secret: str) -> str:
+    return crypto.encrypt("webhook", str(owner), secret)
 
 
 def _rotated(model: type[WebhookEndpoint] | type[WebhookDefaultSecret], owner: UUID, secret: str) -> dict[str, Any]:
     return {
-        "secret": _seal(owner, secret),
+        "secret": _encrypt(owner, secret),
         "previous_secret": model.secret,
         "previous_until": func.now() + OVERLAP,
         "updated_at": func.now(),
     }
 
 
-def default_secret(user_id: UUID) -> Sealed:
+def default_secret(user_id: UUID) -> Encrypted:
     """What signs the webhooks to URLs given per call; made when first asked for."""
     with db.transaction() as session:
         return _default_secret(session, user_id)
 
 
-def _default_secret(session: Session, user_id: UUID) -> Sealed:
-    made = insert(WebhookDefaultSecret).values(user_id=user_id, secret=_seal(user_id, signing.new_secret()))
+def _default_secret(session: Session, user_id: UUID) -> Encrypted:
+    made = insert(WebhookDefaultSecret).values(user_id=user_id, secret=_encrypt(user_id, signing.new_secret()))
     session.execute(made.on_conflict_do_nothing())
     query = select(WebhookDefaultSecret.secret).where(WebhookDefaultSecret.user_id == user_id)
-    return Sealed(user_id, session.scalars(query).one())
+    return Encrypted(user_id, session.scalars(query).one())
 
 
 def rotate_default_secret(user_id: UUID) -> str:

@@ -16,13 +16,13 @@ from sqlalchemy.orm import Session
 from common.errors import Conflict, NotFound
 from common.identity import rate_limits
 from common.kit import clock, db
-from common.kit.outbound import Door, authority_of
+from common.kit.outbound import OutboundClient, authority_of
 from common.kit.paging import Page, Window
 from common.models.webhooks import Delivery, DeliveryAttempt, Event, WebhookEndpoint
 from common.queueing import messages
 from common.webhooks import model, queue, sending
 from common.webhooks.endpoints import own
-from common.webhooks.model import Attempt, Claim, Sealed
+from common.webhooks.model import Attempt, Claim, Encrypted
 from common.webhooks.outbox import RETENTION_DAYS
 
 #: So many deliveries are sent again by one replay; calling once more goes on.
@@ -109,7 +109,7 @@ def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
         if found is None:
             raise NotFound("There is no such delivery.")
         told = _told(found[0], found[1], _attempts(session, [delivery_id]).get(delivery_id, []))
-    messages.ring(messages.DELIVER)
+    messages.notify(messages.DELIVER)
     return told
 
 
@@ -130,7 +130,7 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
         _by_hand(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
         statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
         count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
-    messages.ring(messages.DELIVER)
+    messages.notify(messages.DELIVER)
     return Replay(count, count == MAX_REPLAY)
 
 
@@ -163,7 +163,7 @@ returning lane, created_at
 """)
 
 
-def test(user_id: UUID, endpoint_id: UUID, door: Door) -> Attempt:
+def test(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient) -> Attempt:
     """Send a `webhook.test` now and once, also to a disabled endpoint; its health is not judged by it.
 
     Raises `NotFound`, `RateLimited` (ten a minute are enough).
@@ -173,7 +173,7 @@ def test(user_id: UUID, endpoint_id: UUID, door: Door) -> Attempt:
         endpoint = own(session, user_id, endpoint_id)
         _by_hand(session, rate_limits.WEBHOOK_TESTS, endpoint)
         claim = _claim_test(session, endpoint, data)
-    attempt = sending.send(door, claim.url or "", claim.secrets, claim.event, data)
+    attempt = sending.send(outbound, claim.url or "", claim.secrets, claim.event, data)
     queue.close(claim, attempt)
     return attempt
 
@@ -188,11 +188,11 @@ def _claim_test(session: Session, endpoint: WebhookEndpoint, data: Mapping[str, 
     return Claim(delivery_id, token, row.lane, 1, endpoint.url, _secrets(endpoint, row.created_at), event)
 
 
-def _secrets(endpoint: WebhookEndpoint, now: datetime) -> list[Sealed]:
-    sealed = [endpoint.secret]
+def _secrets(endpoint: WebhookEndpoint, now: datetime) -> list[Encrypted]:
+    encrypted = [endpoint.secret]
     if endpoint.previous_secret and endpoint.previous_until and endpoint.previous_until > now:
-        sealed.append(endpoint.previous_secret)
-    return [Sealed(endpoint.id, secret) for secret in sealed]
+        encrypted.append(endpoint.previous_secret)
+    return [Encrypted(endpoint.id, secret) for secret in encrypted]
 
 
 # -- forgetting ----------------------------------------------------------------------------------------------------
@@ -212,13 +212,13 @@ delete from events where id in (
 
 def prune() -> int:
     """Forget events and ended deliveries after 30 days, in small batches. → how many rows."""
-    now = db.once(text("select now() as now"), {})[0].now
+    now = db.execute(text("select now() as now"), {})[0].now
     floor = clock.uuid7_floor(now - timedelta(days=RETENTION_DAYS))
     return sum(_in_batches(batch, floor) for batch in (_OLD_DELIVERIES, _OLD_EVENTS))
 
 
 def _in_batches(batch: TextClause, floor: UUID) -> int:
     total = 0
-    while count := db.count(batch, {"floor": floor}):
+    while count := db.rowcount(batch, {"floor": floor}):
         total += count
     return total

@@ -29,7 +29,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class Encrypted:
     """A signing secret at rest, and whose it is: an endpoint's, or an account's."""
 
     owner: UUID
@@ -37,7 +37,7 @@ class Sealed:
 
     def open(self) -> str:
         """The secret in clear, at the moment of signing only. Raises `crypto.Undecryptable`."""
-        return crypto.unseal("webhook", str(self.owner), self.ciphertext)
+        return crypto.decrypt("webhook", str(self.owner), self.ciphertext)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Claim:
     lane: int
     tries: int
     url: str | None
-    secrets: Sequence[Sealed]
+    secrets: Sequence[Encrypted]
     event: Event
     failing: bool = False
     more: bool = False

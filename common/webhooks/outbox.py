@@ -74,7 +74,7 @@ def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[Event]
     """
     era, xid, event_id = window.after or _START
     values = {"user_id": user_id, "era": era, "xid": str(xid), "id": event_id, "limit": window.limit + 1}
-    rows = db.once(_FEED, values)
+    rows = db.execute(_FEED, values)
     fitting = [row for row in rows[1:] if not payloads or row.bytes <= MAX_PAYLOAD_BYTES]
     shown = [*rows[:1], *fitting][: window.limit]
     return Page.of(shown, window, _position, more=len(rows) > len(shown), feed=True).map(_event)

@@ -24,7 +24,7 @@ from sqlalchemy import Row, TextClause, text
 
 from common.kit import db, log
 from common.queueing import messages
-from common.webhooks.model import Attempt, Claim, Event, Sealed
+from common.webhooks.model import Attempt, Claim, Encrypted, Event
 from common.webhooks.schedule import MAX_TRIES
 
 logger = log.get(__name__)
@@ -41,12 +41,12 @@ UNPARK: Final = 8
 class Room:
     """What this process may take now: no lane in `full`; when `only` is given, no lane outside it either.
 
-    `heir`: whether the lane of the delivery that ends may have its next one at once.
+    `successor`: whether the lane of the delivery that ends may have its next one at once.
     """
 
     full: Sequence[int] = ()
     only: Sequence[int] | None = None
-    heir: bool = True
+    successor: bool = True
 
 
 # -- statements ------------------------------------------------------------------------------------------------
@@ -124,14 +124,14 @@ w as (
 {_MAIL}
 """
 
-_HEIR = """
+_SUCCESSOR = """
   select id from deliveries
    where parked and lane = (select lane from d) {condition} order by due_at limit 1 for update skip locked
 """
 
 _END_ONLY: Final = text(f"""
 with {_END},
-h as ({_HEIR.format(condition="")}),
+h as ({_SUCCESSOR.format(condition="")}),
 t as (update deliveries x set parked = false from h where x.id = h.id)
 select true as ended from d
 """)
@@ -140,7 +140,7 @@ select true as ended from d
 _END_AND_TAKE: Final = text(f"""
 with {_END},
 n as ({_NEXT} and exists (select 1 from d) order by due_at limit 1 for update skip locked),
-h as ({_HEIR.format(condition="and cast(:heir as boolean)")}),
+h as ({_SUCCESSOR.format(condition="and cast(:successor as boolean)")}),
 y as (select id, true as taken from n union all select id, not exists (select 1 from n) from h),
 t as (
   update deliveries x
@@ -225,17 +225,17 @@ _COUNT_DUE: Final = text(f"select count(*) as due from (select 1 from deliveries
 
 def take(room: Room = Room()) -> Claim | None:
     """The delivery that is due first where there is room, claimed; None: nothing is."""
-    return _claimed(db.once(_TAKE, {"next_token": uuid4(), **_limits(room)}))
+    return _claimed(db.execute(_TAKE, {"next_token": uuid4(), **_limits(room)}))
 
 
 def give_back(claim: Claim) -> None:
     """Not begun: the lane has filled up meanwhile. The try does not count; the row waits parked."""
-    db.count(_GIVE_BACK, {"id": claim.id, "token": claim.token})
+    db.rowcount(_GIVE_BACK, {"id": claim.id, "token": claim.token})
 
 
 def postpone(claim: Claim, delay: float) -> None:
     """Not begun, nor to be for `delay` seconds: its receiver has failed too often lately. The try does not count."""
-    db.count(_POSTPONE, {"id": claim.id, "token": claim.token, "delay": delay})
+    db.rowcount(_POSTPONE, {"id": claim.id, "token": claim.token, "delay": delay})
 
 
 def _limits(room: Room) -> dict[str, Any]:
@@ -253,7 +253,7 @@ def _claimed(rows: Sequence[Row[Any]]) -> Claim | None:
         lane=row.lane,
         tries=row.tries,
         url=row.url,
-        secrets=tuple(Sealed(owner, sealed) for sealed in (row.secret, row.previous_secret) if sealed),
+        secrets=tuple(Encrypted(owner, encrypted) for encrypted in (row.secret, row.previous_secret) if encrypted),
         event=Event(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at),
         failing=row.failing,
         more=getattr(row, "more", False),
@@ -305,9 +305,11 @@ def _end(
         "response_excerpt": attempt and attempt.response_excerpt,
     }
     if room is None:
-        db.once(_END_ONLY, parameters)
+        db.execute(_END_ONLY, parameters)
         return None
-    return _claimed(db.once(_END_AND_TAKE, {**parameters, "next_token": uuid4(), "heir": room.heir, **_limits(room)}))
+    return _claimed(
+        db.execute(_END_AND_TAKE, {**parameters, "next_token": uuid4(), "successor": room.successor, **_limits(room)})
+    )
 
 
 # -- sweeping --------------------------------------------------------------------------------------------------
@@ -315,12 +317,12 @@ def _end(
 
 def park(full: Sequence[int]) -> int:
     """Take the due rows of full lanes out of everybody's way; → how many, `BATCH` at most."""
-    return db.count(_PARK, {"full": list(full)})
+    return db.rowcount(_PARK, {"full": list(full)})
 
 
 def unpark(lanes: Sequence[int] | None = None) -> int:
     """Bring back the oldest parked rows of these lanes, or of each: nobody may be left whose end would do it."""
-    return db.count(_UNPARK, {}) if lanes is None else db.count(_UNPARK_LANES, {"lanes": list(lanes)})
+    return db.rowcount(_UNPARK, {}) if lanes is None else db.rowcount(_UNPARK_LANES, {"lanes": list(lanes)})
 
 
 def expire_leases() -> int:
@@ -330,21 +332,21 @@ def expire_leases() -> int:
 
 def disable_failing() -> int:
     """Disable endpoints that took nothing for five days and are still being tried; mail their owners. → how many."""
-    disabled = db.once(_DISABLE_FAILING, {})
+    disabled = db.execute(_DISABLE_FAILING, {})
     for row in disabled:
         logger.warning("webhook endpoint disabled", endpoint_id=str(row.id), user_id=str(row.user_id))
     return len(disabled)
 
 
-def ring_due() -> int:
+def notify_due() -> int:
     """Ring for what is due now (retries whose time has come, lost doorbells). → how many bells were rung."""
-    return messages.ring_times(messages.DELIVER, db.once(_COUNT_DUE, {})[0].due)
+    return messages.notify_times(messages.DELIVER, db.execute(_COUNT_DUE, {})[0].due)
 
 
 def _until_done(batch: TextClause) -> int:
     total = 0
     while True:
-        count = db.count(batch, {})
+        count = db.rowcount(batch, {})
         total += count
         if count < BATCH:
             return total

@@ -1,4 +1,4 @@
-"""One POST to one receiver: sign, send through the door, say what came of it. No database here."""
+"""One POST to one receiver: sign, send through the outbound client, say what came of it. No database here."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from common.kit import clock, crypto, tracing
-from common.kit.outbound import Answer, Door, OutboundError
+from common.kit.outbound import Answer, OutboundClient, OutboundError
 from common.webhooks import schedule, signing
-from common.webhooks.model import BUSY, Attempt, Event, Sealed
+from common.webhooks.model import BUSY, Attempt, Encrypted, Event
 
 #: Seconds for the whole exchange, slow answers included.
 TIMEOUT = 15.0
@@ -48,12 +48,14 @@ def _serialised(message: Mapping[str, Any]) -> bytes:
         return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def send(door: Door, url: str, keys: Sequence[Sealed], event: Event, data: Mapping[str, Any]) -> Attempt:
+def send(
+    outbound: OutboundClient, url: str, keys: Sequence[Encrypted], event: Event, data: Mapping[str, Any]
+) -> Attempt:
     """POST the event to `url`. Never raises for what a receiver, or a lost key, can do."""
     began, started = clock.now(), clock.monotonic()
     try:
         headers, payload = _request(keys, event, data, began)
-        answer = door.request(
+        answer = outbound.request(
             "POST",
             url,
             headers=headers,
@@ -71,7 +73,7 @@ def send(door: Door, url: str, keys: Sequence[Sealed], event: Event, data: Mappi
 
 
 def _request(
-    keys: Sequence[Sealed], event: Event, data: Mapping[str, Any], at: datetime
+    keys: Sequence[Encrypted], event: Event, data: Mapping[str, Any], at: datetime
 ) -> tuple[dict[str, str], bytes]:
     payload = body(event, data)
     headers = {"Content-Type": "application/json", **tracing.headers()}

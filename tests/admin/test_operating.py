@@ -46,11 +46,11 @@ def test_after_a_rotation_the_old_key_can_go(keys: Settings) -> None:
     auth = {"type": "bearer", "secret": "sk-1"}
     tool = editing.create(OPERATOR, editing.Draft.of({**entry, "price": price, "auth": auth}))
     user = account()
-    webhooks.create(user, boot.door(), url="http://127.0.0.1:1/")
+    webhooks.create(user, boot.outbound(), url="http://127.0.0.1:1/")
     default = webhooks.default_secret(user).open()
 
     done = flask(replace(keys, secrets_keys=(NEW, OLD)), "secrets", "rotate")
-    assert (done.exit_code, done.output) == (0, "3 secrets sealed under the newest key, 0 unreadable.\n")
+    assert (done.exit_code, done.output) == (0, "3 secrets encrypted under the newest key, 0 unreadable.\n")
     create_app(replace(keys, secrets_keys=(NEW,)))
     assert tools.get(tool.id).current.secret() == "sk-1"
     assert webhooks.default_secret(user).open() == default
@@ -83,7 +83,7 @@ def test_the_doctor_finds_what_is_wrong(hub: Platform, keys: Settings) -> None:
         assert wrong(well) == ["redis eviction"]
     finally:
         redis.client().config_set("maxmemory-policy", "noeviction")
-    db.once(text("update sweep_runs set ran_at = now() - interval '61 seconds'"), {})
+    db.execute(text("update sweep_runs set ran_at = now() - interval '61 seconds'"), {})
     assert wrong(well) == ["beat"]
 
 

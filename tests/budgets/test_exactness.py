@@ -65,7 +65,7 @@ def begin(children: list[Process]) -> None:
 
 
 def results(children: list[Process]) -> Counter[str]:
-    """What became of all submits. None of the processes may have stumbled over one."""
+    """What became of all submits. None of the processes may have failed over one."""
     total: Counter[str] = Counter()
     for child in children:
         said, complaints = child.communicate(timeout=300)

@@ -75,7 +75,7 @@ def test_ends_that_are_gone_are_not_spent_again(primary: Primary) -> None:
     made = [customer.submit(tool) for _ in range(4)]
     primary.copy()
     for _ in made:
-        invocations.end(factories.taken(worker), factories.GOOD, replace(worker, hungry=False))
+        invocations.end(factories.taken(worker), factories.GOOD, replace(worker, take_next=False))
     primary.go_back()
     with pytest.raises(BudgetExhausted) as refusal:
         customer.submit(tool)
@@ -101,7 +101,7 @@ def test_a_grant_that_is_gone_is_not_spent(primary: Primary) -> None:
 def test_places_that_ends_gave_back_are_not_given_again(primary: Primary) -> None:
     """Nobody has more at work than their plan allows, also when a sweep is the first to ask."""
     customer, tool = factories.customer(at_once=1), factories.tool()
-    worker = replace(factories.worker(), hungry=False)
+    worker = replace(factories.worker(), take_next=False)
     again = customer.submit(tool)
     invocations.retry_later(factories.taken(worker), factories.BAD, 3600.0, worker)
     customer.submit(tool)

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from common import budgets, invocations, subscriptions
 from common.budgets import truth, watching
 from common.errors import BudgetExhausted, RateLimited
-from common.invocations import Appetite, Task, sweeping
+from common.invocations import ClaimOptions, Task, sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
 from common.operations import ledger
@@ -42,8 +42,8 @@ def gate(customer: Customer) -> dict[str, int]:
     return {name: int(fields[name]) for name in ("granted", "charged", "held", "active")}
 
 
-def quiet(worker: Appetite) -> Appetite:
-    return replace(worker, hungry=False)
+def quiet(worker: ClaimOptions) -> ClaimOptions:
+    return replace(worker, take_next=False)
 
 
 def placed() -> int:
@@ -68,7 +68,7 @@ def meanwhile(
         yield
 
 
-def put_back(customer: Customer, tool: Listed, worker: Appetite) -> tuple[Task, UUID]:
+def put_back(customer: Customer, tool: Listed, worker: ClaimOptions) -> tuple[Task, UUID]:
     """Two places, one running, and one that was in the other and waits for its second try, which is due."""
     _, again = customer.submit(tool), customer.submit(tool)
     running, failed = factories.taken(worker), factories.taken(worker)
@@ -111,7 +111,7 @@ def test_a_lost_word_does_not_free_a_place_twice(db: None, office: world.Post) -
 
 
 def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
-    """The sweep asks for a place for E; before it can write it down, A ends and E is its heir."""
+    """The sweep asks for a place for E; before it can write it down, A ends and E is its successor."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     _, _, e = (customer.submit(tool) for _ in range(3))
     a, b = factories.taken(worker), factories.taken(worker)
@@ -366,7 +366,7 @@ def thresholds() -> list[tuple[int, int]]:
     query = text("""
         select cast(data ->> 'percent' as integer) as percent, count(*) as n from events
          where type = 'budget.threshold' group by 1""")
-    return sorted((row.percent, row.n) for row in db.once(query, {}))
+    return sorted((row.percent, row.n) for row in db.execute(query, {}))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 
 from common import budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound
-from common.invocations import Appetite, Task, sql, submitting, sweeping
+from common.invocations import ClaimOptions, Task, sql, submitting, sweeping
 from common.kit import db
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
@@ -159,14 +159,14 @@ class Story(RuleBasedStateMachine):
         customer = self.customers[account]
         row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
         amount = tool.current.price.max_tokens
-        if db.once(sql.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}):
+        if db.execute(sql.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}):
             self._accepted(account, tool, made)
         else:
             budgets.release(replace(customer.account(), period_id=customer.period_id), made)
 
     # -- work ------------------------------------------------------------------------------------------------------
 
-    def _took(self, task: Task | None, worker: Appetite) -> None:
+    def _took(self, task: Task | None, worker: ClaimOptions) -> None:
         if task is None:
             return
         row = self.open[task.id]
@@ -181,8 +181,8 @@ class Story(RuleBasedStateMachine):
         self.spent.append(task)
         return task
 
-    def _worker(self, number: int, *, hungry: bool = True) -> Appetite:
-        return replace(self.workers[number % 2], hungry=hungry)
+    def _worker(self, number: int, *, take_next: bool = True) -> ClaimOptions:
+        return replace(self.workers[number % 2], take_next=take_next)
 
     def _ends(self, task_id: UUID, status: str, charged: int) -> None:
         row = self.open.pop(task_id)
@@ -197,10 +197,10 @@ class Story(RuleBasedStateMachine):
         worker = self._worker(number)
         self._took(invocations.claim(worker), worker)
 
-    @rule(number=numbers, cost=st.integers(0, 60), good=st.booleans(), hungry=st.booleans(), how=posts)
+    @rule(number=numbers, cost=st.integers(0, 60), good=st.booleans(), take_next=st.booleans(), how=posts)
     @only_with("tasks")
-    def end(self, number: int, cost: int, good: bool, hungry: bool, how: str) -> None:
-        task, worker = self._task(number), self._worker(number, hungry=hungry)
+    def end(self, number: int, cost: int, good: bool, take_next: bool, how: str) -> None:
+        task, worker = self._task(number), self._worker(number, take_next=take_next)
         row = self.open[task.id]
         if good:
             self._ends(task.id, "succeeded", min(cost, row.held))
@@ -210,11 +210,11 @@ class Story(RuleBasedStateMachine):
         with self.post.sending(how):
             self._took(invocations.end(task, end, worker), worker)
 
-    @rule(number=numbers, more=st.integers(1, 60), hungry=st.booleans(), how=posts)
+    @rule(number=numbers, more=st.integers(1, 60), take_next=st.booleans(), how=posts)
     @only_with("tasks")
-    def end_above_the_cap(self, number: int, more: int, hungry: bool, how: str) -> None:
+    def end_above_the_cap(self, number: int, more: int, take_next: bool, how: str) -> None:
         """The tool did the work, and it cost more than was allowed: the hold is charged, canceled or not."""
-        task, worker = self._task(number), self._worker(number, hungry=hungry)
+        task, worker = self._task(number), self._worker(number, take_next=take_next)
         held = self.open[task.id].held
         self._ends(task.id, "failed", held)
         end = replace(factories.TOO_DEAR, cost=held + more)
@@ -229,10 +229,10 @@ class Story(RuleBasedStateMachine):
         assert invocations.end(task, factories.GOOD, self._worker(number)) is None
         assert invocations.retry_later(task, factories.BAD, 0.0, self._worker(number)) is None
 
-    @rule(number=numbers, delay=st.sampled_from([0.0, 0.0, 30.0]), hungry=st.booleans(), how=posts)
+    @rule(number=numbers, delay=st.sampled_from([0.0, 0.0, 30.0]), take_next=st.booleans(), how=posts)
     @only_with("tasks")
-    def retry_later(self, number: int, delay: float, hungry: bool, how: str) -> None:
-        task, worker = self._task(number), self._worker(number, hungry=hungry)
+    def retry_later(self, number: int, delay: float, take_next: bool, how: str) -> None:
+        task, worker = self._task(number), self._worker(number, take_next=take_next)
         if self.open[task.id].canceled:
             self._ends(task.id, "canceled", 0)
         else:
@@ -301,7 +301,7 @@ class Story(RuleBasedStateMachine):
         self.workers[number % 2] = factories.worker()
         invocations.leave(lost.worker)
         with self.post.sending(how):
-            sweeping.bury_the_dead()
+            sweeping.reap_dead_processes()
         for task_id, row in list(self.open.items()):
             if row.worker == lost.worker:
                 self._lost(task_id, row)
@@ -405,9 +405,9 @@ class Story(RuleBasedStateMachine):
             if name == "install":
                 patch.undo()
                 if good:
-                    self.end(number=number, cost=9, good=True, hungry=True, how="at once")
+                    self.end(number=number, cost=9, good=True, take_next=True, how="at once")
                 else:
-                    self.retry_later(number=number, delay=0.0, hungry=True, how="at once")
+                    self.retry_later(number=number, delay=0.0, take_next=True, how="at once")
             return real(name, keys, args)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -485,7 +485,7 @@ class Story(RuleBasedStateMachine):
             sweeping.place_waiting([])
             self.claim(0)
             while self.tasks:
-                self.end(number=0, cost=5, good=True, hungry=True, how="at once")
+                self.end(number=0, cost=5, good=True, take_next=True, how="at once")
         assert not self.open, "left over"
         self.quiet()
         assert world.open_rows() == {}

@@ -66,8 +66,8 @@ update processes set pulse_at = pulse_at - interval '1 hour', suspect_at = suspe
 def an_hour_later() -> None:
     """Whoever died is missed: suspected first, buried then, and its rows are taken back."""
     for _ in range(2):
-        db.count(_OLD, {})
-        sweeping.bury_the_dead()
+        db.rowcount(_OLD, {})
+        sweeping.reap_dead_processes()
     world.shift("due_at", list(world.open_rows()), -60)
     sweeping.place_waiting([])
 
@@ -76,7 +76,7 @@ def charges(customer: Customer) -> dict[UUID, list[int]]:
     """What each invocation has been charged, by its usage rows."""
     query = text("""select invocation_id as id, array_agg(tokens_used) as tokens
                       from usage_logs where user_id = :user group by 1""")
-    return {row.id: row.tokens for row in db.once(query, {"user": customer.user_id})}
+    return {row.id: row.tokens for row in db.execute(query, {"user": customer.user_id})}
 
 
 @dataclass(frozen=True, slots=True)

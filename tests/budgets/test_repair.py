@@ -259,7 +259,7 @@ def test_a_large_account_is_rebuilt_while_submits_knock(
 
 
 def _epoch(customer: Customer) -> int:
-    rows = database.once(text("select epoch from periods where id = :id"), {"id": customer.period_id})
+    rows = database.execute(text("select epoch from periods where id = :id"), {"id": customer.period_id})
     return int(rows[0].epoch)
 
 

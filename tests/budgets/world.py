@@ -109,25 +109,25 @@ class Books:
 
 
 def open_rows() -> dict[UUID, tuple[UUID | None, int, int]]:
-    return {row.id: (row.token, row.held, row.attempts) for row in db.once(_OPEN, {})}
+    return {row.id: (row.token, row.held, row.attempts) for row in db.execute(_OPEN, {})}
 
 
 def ended_rows() -> dict[UUID, Ended]:
-    return {row.id: Ended(row.status, row.charged, row.attempts) for row in db.once(_ENDED, {})}
+    return {row.id: Ended(row.status, row.charged, row.attempts) for row in db.execute(_ENDED, {})}
 
 
 def books() -> dict[UUID, Books]:
-    return {row.id: Books(int(row.granted), int(row.charged), int(row.held)) for row in db.once(_OVERDRAWN, {})}
+    return {row.id: Books(int(row.granted), int(row.charged), int(row.held)) for row in db.execute(_OVERDRAWN, {})}
 
 
 def busy() -> dict[UUID, tuple[int, int]]:
-    return {row.period_id: (row.placed, row.running) for row in db.once(_BUSY, {})}
+    return {row.period_id: (row.placed, row.running) for row in db.execute(_BUSY, {})}
 
 
 def shift(column: str, ids: list[UUID], seconds: float) -> None:
     """Move a moment of these queue rows: backwards if `seconds` is negative."""
     query = text(f"update queue set {column} = {column} + make_interval(secs => :by) where id = any(:ids)")
-    db.count(query, {"by": seconds, "ids": ids})
+    db.rowcount(query, {"by": seconds, "ids": ids})
 
 
 # -- an old dump -------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from common.kit import redis as redis_kit
-from dev import nursery, platform
+from dev import forkserver, platform
 from dev.servers import Redis
 from dev.supervisor import FIRST_DELAY, Part, Supervisor
 from tests.conftest import ROOT, free_port
@@ -147,9 +147,9 @@ def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
     assert not steady.is_up
 
 
-@pytest.mark.skipif(not nursery.POSSIBLE, reason="forking from the nursery needs Linux and pidfds")
+@pytest.mark.skipif(not forkserver.POSSIBLE, reason="forking from the forkserver needs Linux and pidfds")
 def test_a_process_out_of_the_nursery_is_like_any_other(tmp_path: Path) -> None:
-    """Its own environment, arguments, log and exit status; killed it comes back, also when the nursery died."""
+    """Its own environment, arguments, log and exit status; killed it comes back, also when the forkserver died."""
     said: list[str] = []
     supervisor = Supervisor({**os.environ, "ANIMAL": "swan"}, tmp_path, ROOT, said.append)
     show = [sys.executable, "-m", "tests.dev.duckling"]
@@ -166,8 +166,8 @@ def test_a_process_out_of_the_nursery_is_like_any_other(tmp_path: Path) -> None:
         parent = int(Path(f"/proc/{steady.pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
         before = steady.pid
         os.kill(parent, signal.SIGKILL)
-        supervisor.wait_for(lambda: steady.is_up and steady.pid != before, "a new nursery", timeout=120)
-        until(lambda: not runs(before), "it died with its nursery", GONE_SECONDS)
+        supervisor.wait_for(lambda: steady.is_up and steady.pid != before, "a new forkserver", timeout=120)
+        until(lambda: not runs(before), "it died with its forkserver", GONE_SECONDS)
     finally:
         supervisor.stop()
     assert not steady.is_up

@@ -29,7 +29,7 @@ class Receiver:
 
     @classmethod
     def make(cls, user_id: UUID) -> Receiver:
-        made = webhooks.create(user_id, boot.door(), url="http://127.0.0.1:9/hook", events=["completed"])
+        made = webhooks.create(user_id, boot.outbound(), url="http://127.0.0.1:9/hook", events=["completed"])
         return cls(user_id, made.endpoint.id)
 
     def again(self) -> Receiver:

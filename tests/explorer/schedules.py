@@ -157,7 +157,7 @@ def _faults(step: Step, near: list[str], others: list[str]) -> Iterator[tuple[st
         yield "freeze", near
         return
     yield "cut", few
-    if not step.changes or step.what == "ring":
+    if not step.changes or step.what == "notify":
         return
     yield "freeze", near
     yield "lost", others

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.generators import execute as _execute  # noqa: F401 - the C or Python one, whichever is installed
 
 from common import budgets, invocations
-from common.invocations import Appetite, sweeping
+from common.invocations import ClaimOptions, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
 from tests.explorer import director as stage
@@ -270,15 +270,15 @@ class Run:
             self.keeper.connection.execute(
                 "update queue set due_at = now() - interval '5 s' where due_at > now() - interval '5 s'"
             )
-            sweeping.bury_the_dead()
+            sweeping.reap_dead_processes()
             sweeping.expire()
             sweeping.place_waiting([])
             sweeping.lift_stragglers()
             budgets.free_orphans(older_than=-1)
-            invocations.pulse(worker, name="last", progress=True, stopping=False)
-            appetite = Appetite(worker, hungry=False)
-            while task := invocations.claim(appetite):
-                runner.run(self.world.me, task, partial(Appetite, worker, hungry=False))
+            invocations.heartbeat(worker, name="last", progress=True, stopping=False)
+            claim_options = ClaimOptions(worker, take_next=False)
+            while task := invocations.claim(claim_options):
+                runner.run(self.world.me, task, partial(ClaimOptions, worker, take_next=False))
             if not self.keeper.connection.execute("select 1 from queue").fetchone():
                 break
         budgets.free_orphans(older_than=-1)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from common import budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired
 from common.identity.audit import OPERATOR
-from common.invocations import Appetite, sweeping
+from common.invocations import ClaimOptions, sweeping
 from common.kit import db, redis
 from common.kit.clock import uuid7
 from common.subscriptions import plans
@@ -49,21 +49,21 @@ def batch(world: World, name: str) -> None:
 def claim_and_complete(world: World, _name: str) -> None:
     """A worker that is new to the books takes whatever is due, and runs it."""
     worker = uuid7()
-    invocations.pulse(worker, name="new", progress=True, stopping=False)
-    task = invocations.claim(Appetite(worker))
+    invocations.heartbeat(worker, name="new", progress=True, stopping=False)
+    task = invocations.claim(ClaimOptions(worker))
     if task is not None:
-        runner.run(world.me, task, lambda: Appetite(worker, hungry=False))
+        runner.run(world.me, task, lambda: ClaimOptions(worker, take_next=False))
 
 
 def wake(world: World, _name: str) -> None:
     """The worker that has a task goes on with it."""
     if world.task is not None:
-        runner.run(world.me, world.task, lambda: Appetite(world.me.id, hungry=False))
+        runner.run(world.me, world.task, lambda: ClaimOptions(world.me.id, take_next=False))
 
 
 def retry(world: World, _name: str) -> None:
     if world.task is not None:
-        invocations.retry_later(world.task, factories.BAD, 0.0, Appetite(world.me.id, hungry=False))
+        invocations.retry_later(world.task, factories.BAD, 0.0, ClaimOptions(world.me.id, take_next=False))
 
 
 def give_back(world: World, _name: str) -> None:
@@ -144,7 +144,7 @@ def free_orphans(_world: World, _name: str) -> None:
 
 
 def take_back_lost(_world: World, _name: str) -> None:
-    sweeping.bury_the_dead()
+    sweeping.reap_dead_processes()
 
 
 def place(_world: World, _name: str) -> None:

@@ -103,7 +103,7 @@ def _base(name: str, *, tokens: int, at_once: int | None = None, idempotent: boo
     bigger, smaller = factories.plan(tokens + 20, at_once=at_once, price=9), factories.plan(5, at_once=at_once)
     me = Process()
     world = World(name, customer, other, tool, factories.admin(), me, bigger, smaller)
-    invocations.pulse(me.id, name="worker", progress=True, stopping=False)
+    invocations.heartbeat(me.id, name="worker", progress=True, stopping=False)
     me._known.set()
     return world
 
@@ -121,7 +121,7 @@ def in_hand() -> World:
     world = _base("in-hand", tokens=4 * HELD, at_once=1)
     for number in range(2):
         world.submit(f"before-{number}")
-    world.task = factories.taken(invocations.Appetite(world.me.id))
+    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
     return world
 
 
@@ -129,7 +129,7 @@ def once() -> World:
     """A tool that must not be repeated: its worker has a task, and is dead to the books."""
     world = _base("once", tokens=4 * HELD, idempotent=False)
     world.submit("before-0")
-    world.task = factories.taken(invocations.Appetite(world.me.id))
+    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
     invocations.leave(world.me.id)
     return world
 
@@ -139,7 +139,7 @@ def once_in_hand() -> World:
     world = _base("once-in-hand", tokens=4 * HELD, idempotent=False)
     for number in range(2):
         world.submit(f"before-{number}")
-    world.task = factories.taken(invocations.Appetite(world.me.id))
+    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
     return world
 
 
@@ -180,9 +180,11 @@ def hooks() -> World:
     world.receiver = Receiver.make(world.customer.user_id)
     for number in range(2):
         world.submit(f"before-{number}")
-        task = factories.taken(invocations.Appetite(world.me.id))
+        task = factories.taken(invocations.ClaimOptions(world.me.id))
         world.seen.calls[task.id] += 1
-        invocations.end(task, replace(factories.GOOD, cost=COST), invocations.Appetite(world.me.id, hungry=False))
+        invocations.end(
+            task, replace(factories.GOOD, cost=COST), invocations.ClaimOptions(world.me.id, take_next=False)
+        )
     return world
 
 

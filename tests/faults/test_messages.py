@@ -1,4 +1,4 @@
-"""Found by the fault run: a letter in the queue that was no message ended the worker process that read it."""
+"""Found by the fault run: a message in the queue that was no message ended the worker process that read it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.client import Client, eventually
 PICKLE = "gASVBQAAAAAAAACMAWGULg=="
 
 
-def _letter(**changes: object) -> str:
+def _template(**changes: object) -> str:
     """What Celery would write, with something changed."""
-    letter = {
+    message = {
         "body": "W1tdLCB7fSwge31d",
         "content-encoding": "utf-8",
         "content-type": "application/json",
@@ -30,7 +30,7 @@ def _letter(**changes: object) -> str:
             "body_encoding": "base64",
         },
     }
-    return json.dumps({**letter, **changes})
+    return json.dumps({**message, **changes})
 
 
 LETTERS = [
@@ -40,11 +40,11 @@ LETTERS = [
     "[1, 2]",
     '{"body": "bm8=", "headers": {}}',
     '{"__type__": "datetime", "__value__": 5}',
-    _letter(properties={}),
-    _letter(body="***"),
-    _letter(body=PICKLE, **{"content-type": "application/x-python-serialize"}),
-    _letter(headers={"task": "os.system", "id": "x"}),
-    _letter(headers={}),
+    _template(properties={}),
+    _template(body="***"),
+    _template(body=PICKLE, **{"content-type": "application/x-python-serialize"}),
+    _template(headers={"task": "os.system", "id": "x"}),
+    _template(headers={}),
     "x" * 1_000_000,
 ]
 

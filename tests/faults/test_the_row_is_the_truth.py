@@ -107,7 +107,7 @@ def test_messages_lost_doubled_and_forged_change_nothing(
             redis_kit.client().delete("invocations")  # every bell that waits is lost
         else:
             for _ in range(3):
-                messages.ring(messages.RUN_INVOCATION, UUID(ids[0]))  # doubled, late, and for what has ended
+                messages.notify(messages.RUN_INVOCATION, UUID(ids[0]))  # doubled, late, and for what has ended
     redis_kit.client().lpush("invocations", "not a message", '{"body": "bm8=", "headers": {}}')
 
     ended = [client.ended(each, within=60) for each in ids]

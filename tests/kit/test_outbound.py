@@ -1,4 +1,4 @@
-"""The door against real peers that misbehave: deadlines, aborting, caps, framing, connections, what is sent along."""
+"""The outbound client against real peers that misbehave: deadlines, aborting, caps, framing, connections, what is sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from common.kit.outbound import (
     Answer,
     Broken,
     Call,
-    Door,
+    OutboundClient,
     OutboundError,
     Refused,
     TimedOut,
@@ -47,34 +47,34 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    door = Door(LOOPBACK, user_agent="joyfull-test/1")
-    yield door
-    door.close()
+def outbound() -> Iterator[OutboundClient]:
+    outbound = OutboundClient(LOOPBACK, user_agent="joyfull-test/1")
+    yield outbound
+    outbound.close()
 
 
-def send(door: Door, url: str, method: str = "POST", **options: Any) -> Answer:
+def send(outbound: OutboundClient, url: str, method: str = "POST", **options: Any) -> Answer:
     given: dict[str, Any] = {"headers": {}, "body": b"{}", "timeout": 10, "max_bytes": CAP, **options}
-    return door.request(method, url, **given)
+    return outbound.request(method, url, **given)
 
 
 # -- deadlines and aborting, in every phase ----------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _silent_name() -> Iterator[tuple[Door, str]]:
+def _silent_name() -> Iterator[tuple[OutboundClient, str]]:
     over = threading.Event()
 
     def resolve(host: str, port: int) -> Sequence[str]:
         over.wait(60)
         return []
 
-    yield Door(LOOPBACK, user_agent="test", resolve=resolve), "http://silent.example/"
+    yield OutboundClient(LOOPBACK, user_agent="test", resolve=resolve), "http://silent.example/"
     over.set()
 
 
 @contextlib.contextmanager
-def _unaccepting() -> Iterator[tuple[Door, str]]:
+def _unaccepting() -> Iterator[tuple[OutboundClient, str]]:
     """A full backlog: the kernel drops the SYN, as a black hole does."""
     with socket.socket() as listener, contextlib.ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
@@ -83,13 +83,13 @@ def _unaccepting() -> Iterator[tuple[Door, str]]:
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
-        yield Door(LOOPBACK, user_agent="test"), f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        yield OutboundClient(LOOPBACK, user_agent="test"), f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
 
 @contextlib.contextmanager
-def _peer(script: peers.Script, scheme: str = "http") -> Iterator[tuple[Door, str]]:
+def _peer(script: peers.Script, scheme: str = "http") -> Iterator[tuple[OutboundClient, str]]:
     with running(script) as peer:
-        yield Door(LOOPBACK, user_agent="test"), peer.url(scheme=scheme)
+        yield OutboundClient(LOOPBACK, user_agent="test"), peer.url(scheme=scheme)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -112,11 +112,11 @@ PHASES: dict[str, tuple[Any, bool]] = {
 def test_the_deadline_holds_over_the_whole_exchange(phase: str) -> None:
     peer, sent = PHASES[phase]
     body = b"x" * 30_000_000 if phase == "sending" else b"{}"
-    with peer() as (door, url):
+    with peer() as (outbound, url):
         for timeout in (0.4, 2.0, 8.0):  # a busy machine may not come as far as this phase at first
             began = time.monotonic()
             with pytest.raises(TimedOut) as caught:
-                send(door, url, body=body, timeout=timeout)
+                send(outbound, url, body=body, timeout=timeout)
             took = time.monotonic() - began
             assert timeout - 0.05 < took < timeout + LATE
             if caught.value.sent is sent:
@@ -129,16 +129,16 @@ def test_another_thread_aborts_at_once(phase: str) -> None:
     peer, sent = PHASES[phase]
     body = b"x" * 30_000_000 if phase == "sending" else b"{}"
     call = Call()
-    with peer() as (door, url), aborting(call, sent):
+    with peer() as (outbound, url), aborting(call, sent):
         began = time.monotonic()
         with pytest.raises(Aborted) as caught:
-            send(door, url, body=body, timeout=30, call=call)
+            send(outbound, url, body=body, timeout=30, call=call)
         took = time.monotonic() - began
     assert took < 15, "long before its deadline"
     assert caught.value.sent is sent
 
 
-def test_the_deadline_and_aborting_hold_on_a_connection_used_before(door: Door) -> None:
+def test_the_deadline_and_aborting_hold_on_a_connection_used_before(outbound: OutboundClient) -> None:
     def answers_then_drips(peer: Peer, conn: socket.socket) -> None:
         peer.read(conn)
         conn.sendall(OK)
@@ -146,26 +146,26 @@ def test_the_deadline_and_aborting_hold_on_a_connection_used_before(door: Door) 
 
     for error, timeout in ((TimedOut, 1.0), (Aborted, 30)):
         with running(answers_then_drips) as peer, contextlib.ExitStack() as stack:
-            send(door, peer.url())
+            send(outbound, peer.url())
             call, began = Call(), time.monotonic()
             if error is Aborted:
                 stack.enter_context(aborting(call))
             with pytest.raises(error):
-                send(door, peer.url(), timeout=timeout, call=call)
+                send(outbound, peer.url(), timeout=timeout, call=call)
             assert time.monotonic() - began < 15
             assert peer.connections == 1
 
 
-def test_a_call_aborted_before_it_begins_does_not_begin(door: Door) -> None:
+def test_a_call_aborted_before_it_begins_does_not_begin(outbound: OutboundClient) -> None:
     call = Call()
     call.abort()
     with running(peers.answers(OK)) as peer, pytest.raises(Aborted) as caught:
-        send(door, peer.url(), call=call)
+        send(outbound, peer.url(), call=call)
     assert peer.connections == 0
     assert caught.value.sent is False
 
 
-def test_an_abort_that_comes_late_does_not_hurt_the_next_user_of_the_connection(door: Door) -> None:
+def test_an_abort_that_comes_late_does_not_hurt_the_next_user_of_the_connection(outbound: OutboundClient) -> None:
     """Not even in the moment when the connection is back in its pool, but the exchange not quite over."""
 
     class AbortedAtLast(Call):
@@ -176,15 +176,15 @@ def test_an_abort_that_comes_late_does_not_hurt_the_next_user_of_the_connection(
 
     with running(peers.answers(OK)) as peer:
         for late in (Call(), AbortedAtLast()):
-            assert send(door, peer.url(), call=late).status == 200
+            assert send(outbound, peer.url(), call=late).status == 200
             late.abort()
-        assert send(door, peer.url()).status == 200
+        assert send(outbound, peer.url()).status == 200
         assert peer.connections == 1
 
 
-def test_no_time_left_sends_nothing(door: Door) -> None:
+def test_no_time_left_sends_nothing(outbound: OutboundClient) -> None:
     with running(peers.answers(OK)) as peer, pytest.raises(TimedOut) as caught:
-        send(door, peer.url(), timeout=0)
+        send(outbound, peer.url(), timeout=0)
     assert (peer.connections, caught.value.sent) == (0, False)
 
 
@@ -230,41 +230,41 @@ GZIP, CHUNKED = b"Content-Encoding: gzip\r\n", b"Transfer-Encoding: chunked\r\n"
         "chunk of -1",
     ],
 )
-def test_a_body_over_the_cap_is_refused_however_it_comes(door: Door, script: peers.Script) -> None:
+def test_a_body_over_the_cap_is_refused_however_it_comes(outbound: OutboundClient, script: peers.Script) -> None:
     with running(script) as peer, pytest.raises(TooLarge) as caught:
-        send(door, peer.url())
+        send(outbound, peer.url())
     assert (caught.value.sent, caught.value.status) == (True, 200)
 
 
-def test_a_body_of_exactly_the_cap_is_read(door: Door) -> None:
+def test_a_body_of_exactly_the_cap_is_read(outbound: OutboundClient) -> None:
     for reply in (_with_length(bytes(CAP)), _with_length(gzip.compress(bytes(CAP)), GZIP)):
         with running(peers.answers(reply)) as peer:
-            answer = send(door, peer.url())
+            answer = send(outbound, peer.url())
         assert (len(answer.body), answer.truncated) == (CAP, False)
 
 
-def test_a_body_may_be_cut_off_instead(door: Door) -> None:
+def test_a_body_may_be_cut_off_instead(outbound: OutboundClient) -> None:
     with running(peers.pours(_replied(b""), b"x" * 4096)) as peer:
-        answer = send(door, peer.url(), max_bytes=10, truncate=True)
+        answer = send(outbound, peer.url(), max_bytes=10, truncate=True)
         assert (answer.status, answer.body, answer.truncated) == (200, b"x" * 10, True)
-        send(door, peer.url(), max_bytes=10, truncate=True)
+        send(outbound, peer.url(), max_bytes=10, truncate=True)
         assert peer.connections == 2
 
 
 @pytest.mark.parametrize(
     "length", [b"-5", b"+2", b"0x2", b"2, 3", b"2\r\nContent-Length: 3", b"", b"2 2", "²".encode()]
 )
-def test_a_length_that_is_none_is_refused(door: Door, length: bytes) -> None:
+def test_a_length_that_is_none_is_refused(outbound: OutboundClient, length: bytes) -> None:
     with (
         running(peers.answers(b"HTTP/1.1 200 X\r\nContent-Length: " + length + b"\r\n\r\n{}")) as peer,
         pytest.raises(Broken),
     ):
-        send(door, peer.url())
+        send(outbound, peer.url())
 
 
-def test_a_length_said_twice_is_one(door: Door) -> None:
+def test_a_length_said_twice_is_one(outbound: OutboundClient) -> None:
     with running(peers.answers(b"HTTP/1.1 200 X\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\n{}")) as peer:
-        assert send(door, peer.url()).body == b"{}"
+        assert send(outbound, peer.url()).body == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -280,9 +280,9 @@ def test_a_length_said_twice_is_one(door: Door) -> None:
     ],
     ids=["line", "two lines", "5000 lines", "endless", "endless 100", "endless 103", "endless trailer"],
 )
-def test_a_head_without_measure_is_refused(door: Door, script: peers.Script) -> None:
+def test_a_head_without_measure_is_refused(outbound: OutboundClient, script: peers.Script) -> None:
     with running(script) as peer, pytest.raises(Broken):
-        send(door, peer.url())
+        send(outbound, peer.url())
 
 
 # -- broken peers ------------------------------------------------------------------------------------------------
@@ -308,9 +308,11 @@ def test_a_head_without_measure_is_refused(door: Door, script: peers.Script) -> 
         peers.resets_after(_replied(b"Content-Length: 100\r\n", b"part")),
     ],
 )
-def test_what_is_no_proper_answer_is_broken_and_may_have_been_executed(door: Door, script: peers.Script) -> None:
+def test_what_is_no_proper_answer_is_broken_and_may_have_been_executed(
+    outbound: OutboundClient, script: peers.Script
+) -> None:
     with running(script) as peer, pytest.raises(Broken) as caught:
-        send(door, peer.url())
+        send(outbound, peer.url())
     assert caught.value.sent is True
     assert len(peer.requests) == 1
 
@@ -329,14 +331,14 @@ def test_what_is_no_proper_answer_is_broken_and_may_have_been_executed(door: Doo
         (b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno", 500, b"no"),
     ],
 )
-def test_proper_answers_of_every_kind(door: Door, reply: bytes, status: int, body: bytes) -> None:
+def test_proper_answers_of_every_kind(outbound: OutboundClient, reply: bytes, status: int, body: bytes) -> None:
     with running(peers.answers_and_closes(reply)) as peer:
-        answer = send(door, peer.url())
+        answer = send(outbound, peer.url())
     assert (answer.status, answer.body) == (status, body)
     assert 0 <= answer.duration_ms < 20_000
 
 
-def test_an_answer_that_comes_before_the_body_was_taken_is_heard(door: Door) -> None:
+def test_an_answer_that_comes_before_the_body_was_taken_is_heard(outbound: OutboundClient) -> None:
     def refuses(peer: Peer, conn: socket.socket) -> None:
         conn.recv(1000)
         conn.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -344,17 +346,17 @@ def test_an_answer_that_comes_before_the_body_was_taken_is_heard(door: Door) -> 
         peer.wait()
 
     with running(refuses) as peer:
-        assert send(door, peer.url(), body=bytes(200_000)).status == 413
+        assert send(outbound, peer.url(), body=bytes(200_000)).status == 413
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", ["", "http://169.254.169.254/", "file:///etc/passwd", "//127.0.0.1:1/"])
-def test_redirects_are_answers_like_any_other(door: Door, status: int, location: str) -> None:
+def test_redirects_are_answers_like_any_other(outbound: OutboundClient, status: int, location: str) -> None:
     with running(peers.answers(OK)) as elsewhere:
         location = location or elsewhere.url()
         reply = f"HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
         with running(peers.answers(reply)) as peer:
-            answer = send(door, peer.url(), headers={"Authorization": "Bearer secret"})
+            answer = send(outbound, peer.url(), headers={"Authorization": "Bearer secret"})
     assert (answer.status, answer.headers["location"]) == (status, location)
     assert elsewhere.connections == 0
 
@@ -369,11 +371,11 @@ def test_what_cannot_be_reached_says_nothing_about_why() -> None:
 
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        door, port = Door(LOOPBACK, user_agent="test", resolve=resolve), closed.getsockname()[1]
+        outbound, port = OutboundClient(LOOPBACK, user_agent="test", resolve=resolve), closed.getsockname()[1]
         seen = set()
         for host in ("closed.example", "missing.example", "empty.example", "127.0.0.1"):
             with pytest.raises(Unreachable) as caught:
-                send(door, f"http://{host}:{port}/")
+                send(outbound, f"http://{host}:{port}/")
             seen.add((caught.value.message, caught.value.sent))
     assert seen == {("The peer could not be reached.", False)}
 
@@ -381,57 +383,57 @@ def test_what_cannot_be_reached_says_nothing_about_why() -> None:
 # -- names -------------------------------------------------------------------------------------------------------
 
 
-def _door(*answers: Sequence[str], allow: Any = LOOPBACK) -> tuple[Door, list[str]]:
-    """A door whose resolver gives one answer after the other, and a log of what it was asked."""
+def _door(*answers: Sequence[str], allow: Any = LOOPBACK) -> tuple[OutboundClient, list[str]]:
+    """A outbound whose resolver gives one answer after the other, and a log of what it was asked."""
     left, asked = itertools.chain(answers, itertools.repeat(answers[-1])), []
 
     def resolve(host: str, port: int) -> Sequence[str]:
         asked.append(host)
         return next(left)
 
-    return Door(allow, user_agent="test", resolve=resolve), asked
+    return OutboundClient(allow, user_agent="test", resolve=resolve), asked
 
 
 def test_rebinding_between_creation_and_connecting_is_refused() -> None:
     with running(peers.answers(OK)) as peer:
-        door, _ = _door(["127.0.0.1"], allow=())
+        outbound, _ = _door(["127.0.0.1"], allow=())
         url = peer.url(host="rebind.example", scheme="https").replace(f":{peer.port}", "")
-        assert door.check_url(url)
+        assert outbound.check_url(url)
         with pytest.raises(Refused):
-            send(door, url)
+            send(outbound, url)
     assert peer.connections == 0
 
 
 def test_what_was_checked_is_what_is_connected_to() -> None:
     """One question per connection: there is no second answer that could differ from the first."""
     with running(peers.answers(OK)) as peer:
-        door, asked = _door(["127.0.0.1"], ["169.254.169.254"])
+        outbound, asked = _door(["127.0.0.1"], ["169.254.169.254"])
         url = peer.url(host="tool.example")
-        assert send(door, url).status == 200
-        assert send(door, url).status == 200  # the same connection: the peer that was checked
+        assert send(outbound, url).status == 200
+        assert send(outbound, url).status == 200  # the same connection: the peer that was checked
         assert (peer.connections, asked) == (1, ["tool.example"])
         assert peers.headers(peer.requests[0])["host"] == f"tool.example:{peer.port}"
-        door._adapter.poolmanager.clear()
+        outbound._adapter.poolmanager.clear()
         with pytest.raises(Refused):
-            send(door, url)
+            send(outbound, url)
 
 
 @pytest.mark.parametrize("answers", [["127.0.0.1", "10.0.0.1"], ["10.0.0.1", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
 def test_mixed_answers_are_refused_at_connecting(answers: list[str]) -> None:
     with running(peers.answers(OK)) as peer:
-        door, _ = _door(answers)
+        outbound, _ = _door(answers)
         with pytest.raises(Refused):
-            send(door, peer.url(host="mixed.example"))
+            send(outbound, peer.url(host="mixed.example"))
     assert peer.connections == 0
 
 
 def test_the_next_address_is_tried_but_not_three_hundred() -> None:
     dead = [f"127.0.1.{n}" for n in range(1, 250)]
     with running(peers.answers(OK)) as peer:
-        door, _ = _door([*dead[:2], "127.0.0.1"], [*dead, "127.0.0.1"])
-        assert send(door, peer.url(host="some.example")).status == 200
+        outbound, _ = _door([*dead[:2], "127.0.0.1"], [*dead, "127.0.0.1"])
+        assert send(outbound, peer.url(host="some.example")).status == 200
         with pytest.raises(Unreachable):
-            send(door, peer.url(host="many.example"))
+            send(outbound, peer.url(host="many.example"))
 
 
 def test_ipv6_only() -> None:
@@ -440,9 +442,9 @@ def test_ipv6_only() -> None:
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     with running(peers.answers(OK), host="::1") as peer:
-        door, _ = _door(["::1"])
-        assert send(door, peer.url(host="six.example")).status == 200
-        assert send(door, peer.url(host="[::1]")).status == 200
+        outbound, _ = _door(["::1"])
+        assert send(outbound, peer.url(host="six.example")).status == 200
+        assert send(outbound, peer.url(host="[::1]")).status == 200
         assert peers.headers(peer.requests[1])["host"] == f"[::1]:{peer.port}"
 
 
@@ -454,10 +456,10 @@ def test_a_name_that_hangs_costs_one_thread_and_delays_no_other() -> None:
             over.wait(30)
         return ["127.0.0.1"]
 
-    door = Door(LOOPBACK, user_agent="test", resolve=resolve)
+    outbound = OutboundClient(LOOPBACK, user_agent="test", resolve=resolve)
     with running(peers.answers(OK)) as peer, ThreadPoolExecutor(8) as pool:
-        stuck = [pool.submit(send, door, "http://silent.example/", timeout=1) for _ in range(8)]
-        assert send(door, peer.url(host="quick.example")).status == 200
+        stuck = [pool.submit(send, outbound, "http://silent.example/", timeout=1) for _ in range(8)]
+        assert send(outbound, peer.url(host="quick.example")).status == 200
         assert all(isinstance(f.exception(), TimedOut) for f in stuck)
         assert eventually(lambda: len(_threads()) == 1)
     over.set()
@@ -466,7 +468,7 @@ def test_a_name_that_hangs_costs_one_thread_and_delays_no_other() -> None:
 # -- connections -------------------------------------------------------------------------------------------------
 
 
-def test_connections_are_kept_alive_and_shared_by_threads(door: Door) -> None:
+def test_connections_are_kept_alive_and_shared_by_threads(outbound: OutboundClient) -> None:
     """Nobody gets another's answer, and no more connections are made than calls at once."""
 
     def echoes(peer: Peer, conn: socket.socket) -> None:
@@ -476,7 +478,7 @@ def test_connections_are_kept_alive_and_shared_by_threads(door: Door) -> None:
 
     def calls(n: int) -> bool:
         bodies = [f"{n}-{i}".encode() for i in range(20)]
-        return all(send(door, peer.url(), body=body).body == body for body in bodies)
+        return all(send(outbound, peer.url(), body=body).body == body for body in bodies)
 
     with running(echoes) as peer, ThreadPoolExecutor(8) as pool:
         assert all(pool.map(calls, range(8)))
@@ -484,56 +486,56 @@ def test_connections_are_kept_alive_and_shared_by_threads(door: Door) -> None:
         assert peer.connections <= 8
 
 
-def test_a_connection_that_the_peer_has_closed_is_not_used_again(door: Door) -> None:
+def test_a_connection_that_the_peer_has_closed_is_not_used_again(outbound: OutboundClient) -> None:
     with running(peers.answers_and_closes(OK)) as peer:
         for _ in range(3):
-            assert send(door, peer.url()).status == 200
+            assert send(outbound, peer.url()).status == 200
             peer.threads[-1].join(10)  # it has closed
         assert (peer.connections, len(peer.requests)) == (3, 3)
 
 
-def test_idle_connections_are_dropped(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connections_are_dropped(outbound: OutboundClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(peers.answers(OK)) as peer:
-        send(door, peer.url())
+        send(outbound, peer.url())
         monkeypatch.setattr(pools, "MAX_IDLE", 0.0)
-        send(door, peer.url())
+        send(outbound, peer.url())
         assert peer.connections == 2
         assert _sockets_to([peer.url()]) == 1
-        door._adapter.close_stale()
+        outbound._adapter.close_stale()
         assert _sockets_to([peer.url()]) == 0
 
 
-def test_a_dead_connection_that_took_nothing_is_replaced(door: Door) -> None:
+def test_a_dead_connection_that_took_nothing_is_replaced(outbound: OutboundClient) -> None:
     with running(peers.answers(OK)) as peer:
-        send(door, peer.url())
-        _make_unwritable(door)
-        assert send(door, peer.url()).status == 200
+        send(outbound, peer.url())
+        _make_unwritable(outbound)
+        assert send(outbound, peer.url()).status == 200
         assert (peer.connections, len(peer.requests)) == (2, 2)
 
 
-def _make_unwritable(door: Door) -> None:
-    """The idle connection of this door looks alive, but takes not one byte."""
+def _make_unwritable(outbound: OutboundClient) -> None:
+    """The idle connection of this outbound looks alive, but takes not one byte."""
 
     class Dead(socket.socket):
         def send(self, *_: Any) -> int:
             raise BrokenPipeError
 
-    pool_by_host = door._adapter.poolmanager.pools
+    pool_by_host = outbound._adapter.poolmanager.pools
     (pool,) = (pool_by_host.get(host) for host in pool_by_host.keys())  # noqa: SIM118
     (connection,) = pool.pool._connections
     connection.sock = Dead(fileno=connection.sock.detach())
 
 
-def test_a_request_that_may_have_been_executed_is_not_repeated(door: Door) -> None:
+def test_a_request_that_may_have_been_executed_is_not_repeated(outbound: OutboundClient) -> None:
     def answers_once(peer: Peer, conn: socket.socket) -> None:
         peer.read(conn)
         conn.sendall(OK)
         peer.read(conn)
 
     with running(answers_once) as peer:
-        send(door, peer.url())
+        send(outbound, peer.url())
         with pytest.raises(Broken) as caught:
-            send(door, peer.url())
+            send(outbound, peer.url())
         assert caught.value.sent is True
         assert (peer.connections, len(peer.requests)) == (1, 2)
 
@@ -552,15 +554,15 @@ def test_nothing_is_left_behind() -> None:
         urls = [stack.enter_context(running(script)).url() for script in scripts]
         hanging = {urls[1], "https" + urls[1][4:]}
         urls += ["https" + urls[1][4:], "http://127.0.0.1:1/"]
-        door = Door(LOOPBACK, user_agent="test")
+        outbound = OutboundClient(LOOPBACK, user_agent="test")
         open_after_each_round = []
         for _ in range(4):
             for url in urls:
                 with contextlib.suppress(OutboundError):
-                    send(door, url, timeout=0.15 if url in hanging else 10, max_bytes=10)
+                    send(outbound, url, timeout=0.15 if url in hanging else 10, max_bytes=10)
             open_after_each_round.append(_sockets_to(urls))
         assert set(open_after_each_round[1:]) == {2}  # kept alive: the one proper peer, and the one that closed later
-        door.close()
+        outbound.close()
         assert _sockets_to(urls) == 0
     assert eventually(lambda: not _threads())
 
@@ -591,11 +593,11 @@ def _far_port(fd: int) -> int | None:
 # -- what is sent along ------------------------------------------------------------------------------------------
 
 
-def test_what_a_peer_sees(door: Door) -> None:
+def test_what_a_peer_sees(outbound: OutboundClient) -> None:
     with running(peers.answers(OK)) as peer:
-        send(door, peer.url("/a?b=1"), headers={"Content-Type": "application/json"}, body=b'{"a":1}')
-        send(door, peer.url("/q?x=1"), "GET", body=None, params=[("t", "ä&b=c"), ("t", "2")], headers={"X-A": "é"})
-        send(door, peer.url("/d"), "DELETE", body=None)
+        send(outbound, peer.url("/a?b=1"), headers={"Content-Type": "application/json"}, body=b'{"a":1}')
+        send(outbound, peer.url("/q?x=1"), "GET", body=None, params=[("t", "ä&b=c"), ("t", "2")], headers={"X-A": "é"})
+        send(outbound, peer.url("/d"), "DELETE", body=None)
     post, get, delete = peer.requests
     assert post.startswith(b"POST /a?b=1 HTTP/1.1\r\n")
     assert post.endswith(b'\r\n\r\n{"a":1}')
@@ -635,29 +637,31 @@ def test_what_a_peer_sees(door: Door) -> None:
         ("Proxy-Authorization", "x"),
     ],
 )
-def test_headers_that_would_say_something_else_are_refused(door: Door, name: str, value: str) -> None:
+def test_headers_that_would_say_something_else_are_refused(outbound: OutboundClient, name: str, value: str) -> None:
     with running(peers.answers(OK)) as peer, pytest.raises(Refused):
-        send(door, peer.url(), headers={name: value})
+        send(outbound, peer.url(), headers={name: value})
     assert peer.connections == 0
 
 
-def test_nothing_comes_from_the_environment(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_comes_from_the_environment(
+    outbound: OutboundClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login canary password canary\ndefault login canary password x\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with running(peers.answers(OK)) as proxy, running(peers.answers(OK)) as peer:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, proxy.url())
-        send(door, peer.url())
+        send(outbound, peer.url())
         with pytest.raises(Unreachable):
-            send(door, "https://127.0.0.1:1/")
+            send(outbound, "https://127.0.0.1:1/")
     assert proxy.connections == 0
     assert "authorization" not in peers.headers(peer.requests[0])
 
 
-def test_cookies_are_forgotten(door: Door) -> None:
+def test_cookies_are_forgotten(outbound: OutboundClient) -> None:
     reply = OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: canary=1; Path=/\r\n\r\n")
     with running(peers.answers(reply)) as peer:
-        assert send(door, peer.url()).headers["set-cookie"] == "canary=1; Path=/"
-        send(door, peer.url())
+        assert send(outbound, peer.url()).headers["set-cookie"] == "canary=1; Path=/"
+        send(outbound, peer.url())
     assert all("cookie" not in peers.headers(request) for request in peer.requests)

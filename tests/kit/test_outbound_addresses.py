@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from common.kit.outbound import Door, Refused, own_services
+from common.kit.outbound import OutboundClient, Refused, own_services
 from common.kit.outbound.addresses import Policy, parse
 
 PUBLIC = "93.184.216.34"
@@ -57,15 +57,15 @@ def test_public_addresses(address: str) -> None:
     Policy().check(parse("https://tool.example/"), [ip_address(address)])
 
 
-def refused_when_connecting(door: Door, url: str) -> None:
+def refused_when_connecting(outbound: OutboundClient, url: str) -> None:
     with pytest.raises(Refused) as caught:
-        door.request("GET", url, headers={}, timeout=5, max_bytes=1)
+        outbound.request("GET", url, headers={}, timeout=5, max_bytes=1)
     assert caught.value.sent is False
 
 
-def _door(*addresses: str, allow: str = "", **options: object) -> Door:
+def _door(*addresses: str, allow: str = "", **options: object) -> OutboundClient:
     networks = tuple(map(ip_network, allow.split()))
-    return Door(networks, user_agent="test", resolve=lambda _host, _port: list(addresses), **options)  # type: ignore[arg-type]
+    return OutboundClient(networks, user_agent="test", resolve=lambda _host, _port: list(addresses), **options)  # type: ignore[arg-type]
 
 
 REFUSED_URLS = [
@@ -191,10 +191,10 @@ REFUSED_URLS = [
 @pytest.mark.parametrize("url", REFUSED_URLS)
 def test_refused_urls(url: str) -> None:
     """At creation and at connect time, whatever a resolver would say."""
-    door = _door(PUBLIC)
+    outbound = _door(PUBLIC)
     with pytest.raises(Refused):
-        door.check_url(url)
-    refused_when_connecting(door, url)
+        outbound.check_url(url)
+    refused_when_connecting(outbound, url)
 
 
 @pytest.mark.parametrize(
@@ -232,11 +232,11 @@ def test_at_creation_a_name_is_judged_by_its_form_and_nobody_is_asked() -> None:
         asked.append(host)
         return ["10.0.0.1"]
 
-    door = Door(user_agent="test", resolve=notes)
-    assert door.check_url("https://later.example/") == "https://later.example/"
+    outbound = OutboundClient(user_agent="test", resolve=notes)
+    assert outbound.check_url("https://later.example/") == "https://later.example/"
     for url in ("http://later.example/", "https://later.example:8443/", "https://metadata.google.internal/"):
         with pytest.raises(Refused):
-            door.check_url(url)
+            outbound.check_url(url)
     assert asked == []
 
 
@@ -254,19 +254,19 @@ def test_at_creation_a_name_is_judged_by_its_form_and_nobody_is_asked() -> None:
     ],
 )
 def test_allowed_networks_may_be_private_on_any_port_over_plain_http(url: str) -> None:
-    door = _door("10.1.2.3", allow="10.0.0.0/8")
-    assert door.check_url(url, operator=True)
-    door._policy.check(parse(url), [ip_address("10.1.2.3")])
+    outbound = _door("10.1.2.3", allow="10.0.0.0/8")
+    assert outbound.check_url(url, operator=True)
+    outbound._policy.check(parse(url), [ip_address("10.1.2.3")])
 
 
 def test_users_name_hosts_of_allowed_networks_by_names_that_only_those_have() -> None:
     """What looks public has to be reached as the public is: it may well lead there."""
-    door = _door("10.1.2.3", allow="10.0.0.0/8")
-    assert door.check_url("http://tool:9000/")
-    assert door.check_url("http://tool.internal/")
+    outbound = _door("10.1.2.3", allow="10.0.0.0/8")
+    assert outbound.check_url("http://tool:9000/")
+    assert outbound.check_url("http://tool.internal/")
     for url in ("http://tool.example/", "https://tool.example:9000/", "http://metadata.google.internal/"):
         with pytest.raises(Refused):
-            door.check_url(url)
+            outbound.check_url(url)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_metadata_is_never_allowed(address: str) -> None:
 
 def test_our_own_services_are_refused_even_where_allowed() -> None:
     forbid = own_services("http://localhost:8000", "redis://10.0.0.5/0", "postgresql+psycopg://u:p@db.example/x", None)
-    door = _door("10.0.0.5", allow="127.0.0.0/8 10.0.0.0/8", forbid=forbid)
+    outbound = _door("10.0.0.5", allow="127.0.0.0/8 10.0.0.0/8", forbid=forbid)
     for url in (
         "http://localhost:8000/",
         "http://127.0.0.1:8000/x",
@@ -323,9 +323,9 @@ def test_our_own_services_are_refused_even_where_allowed() -> None:
         "http://alias.example:5432/",
         "http://[::ffff:10.0.0.9]:6379/",
     ):
-        refused_when_connecting(door, url)
+        refused_when_connecting(outbound, url)
     for url in ("http://localhost:8000/", "http://10.0.0.5:6379/", "http://db.example:5432/"):
         with pytest.raises(Refused):
-            door.check_url(url, operator=True)
-    assert door.check_url("http://127.0.0.1:8001/")
-    assert door.check_url("http://10.0.0.5:8000/")
+            outbound.check_url(url, operator=True)
+    assert outbound.check_url("http://127.0.0.1:8001/")
+    assert outbound.check_url("http://10.0.0.5:8000/")

@@ -14,14 +14,14 @@ import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 import gevent
-from common.kit.outbound import Aborted, Call, Door, TimedOut
+from common.kit.outbound import Aborted, Call, OutboundClient, TimedOut
 from tests.kit import peers
 from tests.kit.peers import OK, running
 
-door = Door((ip_network("127.0.0.0/8"),), user_agent="test", resolve=lambda h, p: ["127.0.0.1"])
+outbound = OutboundClient((ip_network("127.0.0.0/8"),), user_agent="test", resolve=lambda h, p: ["127.0.0.1"])
 
 def send(url, **options):
-    return door.request("POST", url, **{"headers": {}, "body": b"{}", "timeout": 20, "max_bytes": 1000, **options})
+    return outbound.request("POST", url, **{"headers": {}, "body": b"{}", "timeout": 20, "max_bytes": 1000, **options})
 
 def slow(peer, conn):
     while peer.read(conn):

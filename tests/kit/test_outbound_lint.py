@@ -1,4 +1,4 @@
-"""There is one door outwards: `make check` breaks where anybody makes another."""
+"""There is outbound client: `make check` breaks where anybody makes another."""
 
 from __future__ import annotations
 

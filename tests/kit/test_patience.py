@@ -31,19 +31,19 @@ def _soon(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_statement_without_an_answer_is_unknown() -> None:
-    pid = db.once(PID, {})[0].pid
+    pid = db.execute(PID, {})[0].pid
     with _frozen(pid):
         began = time.monotonic()
         with pytest.raises(db.CommitUnknown):
-            db.once(PID, {})
+            db.execute(PID, {})
         assert time.monotonic() - began >= 1
-        assert db.once(PID, {})[0].pid != pid, "the next one takes another connection"
+        assert db.execute(PID, {})[0].pid != pid, "the next one takes another connection"
 
 
 def test_a_transaction_without_an_answer_is_given_up() -> None:
     with pytest.raises(db.Unreachable), db.transaction() as session, _frozen(session.execute(PID).scalar_one()):
         session.execute(PID)
-    assert db.once(PID, {})
+    assert db.execute(PID, {})
 
 
 def test_whoever_asks_for_it_is_waited_for_and_only_then() -> None:

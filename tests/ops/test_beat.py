@@ -57,10 +57,12 @@ def test_bells_that_have_piled_up_are_one_by_the_databases_clock(db: None) -> No
     def rung() -> int:
         for _ in range(3):
             sweeper.run_in_turn(name)
-        return int(database.once(text("select runs from sweep_runs where name = :name"), {"name": name})[0].runs)
+        return int(database.execute(text("select runs from sweep_runs where name = :name"), {"name": name})[0].runs)
 
     assert rung() == 1
-    database.count(text("update sweep_runs set ran_at = ran_at - interval '31 s' where name = :name"), {"name": name})
+    database.rowcount(
+        text("update sweep_runs set ran_at = ran_at - interval '31 s' where name = :name"), {"name": name}
+    )
     assert rung() == 2
     for entry in sweeper.beat_schedule().values():
         options = entry["options"]

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from common import invocations
-from common.invocations import Appetite, End, counting
+from common.invocations import ClaimOptions, End, counting
 from common.queueing import messages
 from common.tools import breakers
 from dev.platform import Platform
@@ -55,7 +55,7 @@ def test_a_call_is_counted_from_submit_to_webhook(
     assert after.value("joyfull_tokens_charged_total", tool=bad) == 0
     assert grown(after, "joyfull_invocation_wait_seconds_count") == 4
     assert grown(after, "joyfull_webhook_attempt_seconds_count") >= 3
-    assert grown(after, "joyfull_doorbells_total", queue="invocations", outcome="sent") >= 1
+    assert grown(after, "joyfull_queue_messages_total", queue="invocations", outcome="sent") >= 1
     route = {"method": "POST", "route": "/api/v1/tools/<tool>/invoke"}
     assert grown(after, "joyfull_http_requests_total", status="202", **route) == 4
     assert grown(after, "joyfull_http_request_seconds_count", **route) == 4
@@ -77,7 +77,7 @@ def test_open_work_holds_and_breakers_are_asked(client: Client, offer: Offer, hu
     seen = until(hub.url, in_flight, "a running invocation")
     assert (seen.value("joyfull_holds"), seen.value("joyfull_held_tokens")) == (1, 50)
     assert seen.value("joyfull_worker_processes", kind="invocations") == 2
-    assert seen.series("joyfull_doorbells_waiting").keys() == {("invocations",), ("webhooks",), ("sweeps",)}
+    assert seen.series("joyfull_queue_messages_waiting").keys() == {("invocations",), ("webhooks",), ("sweeps",)}
     assert seen.value("joyfull_breaker_state", tool=resting) == 0
 
     resting_id = UUID(client.data("GET", f"/tools/{resting}")["id"])
@@ -178,12 +178,12 @@ def test_a_late_result_is_counted_as_stale(client: Client, offer: Offer, hub: Pl
     try:
         before = counting.STALE._value.get()
         submitted = client.invoke(offer(), {"text": "x"})
-        task = invocations.claim(Appetite(uuid4()))
+        task = invocations.claim(ClaimOptions(uuid4()))
         assert task is not None
         assert str(task.id) == submitted["id"]
-        invocations.end(task, End("succeeded", {}, 1), Appetite(uuid4(), hungry=False))
+        invocations.end(task, End("succeeded", {}, 1), ClaimOptions(uuid4(), take_next=False))
         assert counting.STALE._value.get() == before
-        invocations.end(task, End("succeeded", {}, 1), Appetite(uuid4(), hungry=False))
+        invocations.end(task, End("succeeded", {}, 1), ClaimOptions(uuid4(), take_next=False))
         assert counting.STALE._value.get() == before + 1
     finally:
         for number in (1, 2):

@@ -79,7 +79,7 @@ class Installation:
 
     @property
     def urls(self) -> tuple[str, str]:
-        """Two instances of web: what one has signed or sealed, the other must be able to read."""
+        """Two instances of web: what one has signed or encrypted, the other must be able to read."""
         host = self.settings.host
         return parts.local_url(host, self.settings.port), parts.local_url(host, int(self.second_port))
 
@@ -299,7 +299,7 @@ def test_every_secret_is_changed_under_load(installation: Installation, tool: To
 
 
 def offer(installation: Installation, tool: Tool) -> str:
-    """A tool with a credential, so that workers must be able to open what was sealed."""
+    """A tool with a credential, so that workers must be able to open what was encrypted."""
     entry = {
         "slug": "rotating",
         "name": "A tool",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from common import invocations
-from common.invocations import Appetite, Task
+from common.invocations import ClaimOptions, Task
 from common.tools import Listed
 from tests import factories
 from tests.factories import GOOD, Customer
@@ -21,7 +21,7 @@ class Hands:
     """A worker with a few threads that go round: each ends its task and takes the next."""
 
     def __init__(self) -> None:
-        self.me: Appetite = factories.worker()
+        self.me: ClaimOptions = factories.worker()
         self.tasks: list[Task] = [factories.taken(self.me) for _ in range(THREADS)]
         self.turns = 0
 
@@ -81,7 +81,7 @@ def test_a_flood_is_bounded_by_its_plan(tool: Listed) -> None:
     assert invocations.claim(me) is None
     made = other.submit(tool)
     assert factories.taken(me).id == made
-    heir = invocations.end(taken[0], GOOD, replace(me, hungry=True))
-    assert heir is not None
-    assert heir.user_id == greedy.user_id
+    successor = invocations.end(taken[0], GOOD, replace(me, take_next=True))
+    assert successor is not None
+    assert successor.user_id == greedy.user_id
     assert invocations.claim(me) is None

@@ -96,7 +96,7 @@ def test_a_refused_submit_leaves_its_key_free(db: None) -> None:
 def test_a_key_is_free_again_after_a_day(db: None) -> None:
     customer, tool = factories.customer(), factories.tool()
     first = customer.submit(tool, idempotency_key=KEY)
-    database.count(text("update idempotency_keys set created_at = created_at - interval '24 hours'"), {})
+    database.rowcount(text("update idempotency_keys set created_at = created_at - interval '24 hours'"), {})
     redis_kit.client().flushall()
     assert customer.submit(tool, idempotency_key=KEY) != first
 
@@ -106,10 +106,10 @@ def test_all_old_keys_are_forgotten_however_many_a_minute_brought(db: None, monk
     customer, tool = factories.customer(), factories.tool()
     for n in range(5):
         customer.submit(tool, idempotency_key=f"{KEY}-{n}")
-    database.count(text("update idempotency_keys set created_at = created_at - interval '26 hours'"), {})
+    database.rowcount(text("update idempotency_keys set created_at = created_at - interval '26 hours'"), {})
     customer.submit(tool, idempotency_key=KEY)
     assert sweeping.forget_old_keys() == 5
-    assert [row.key for row in database.once(text("select key from idempotency_keys"), {})] == [KEY]
+    assert [row.key for row in database.execute(text("select key from idempotency_keys"), {})] == [KEY]
 
 
 def test_the_maker_of_a_key_died_before_its_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

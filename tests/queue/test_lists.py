@@ -28,7 +28,7 @@ class Lives:
     def __init__(self) -> None:
         self.customers = [factories.customer(at_once=3) for _ in range(2)]
         self.tools = [factories.tool() for _ in range(2)]
-        self.worker = replace(factories.worker(), hungry=False)
+        self.worker = replace(factories.worker(), take_next=False)
         for customer in self.customers:
             for tool in self.tools:
                 self._live(customer, tool.slug)
@@ -48,7 +48,7 @@ class Lives:
 
     @staticmethod
     def _ids() -> list[UUID]:
-        return [row.id for row in database.once(text("select id from invocations"), {})]
+        return [row.id for row in database.execute(text("select id from invocations"), {})]
 
     def _spread(self) -> None:
         """`created_at` is what `from` and `to` are about; the database's clock may differ from that of the ids."""

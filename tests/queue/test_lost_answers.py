@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
-from common.invocations import Appetite, sql, sweeping
+from common.invocations import ClaimOptions, sql, sweeping
 from common.invocations import running as story
 from common.kit import db
 from common.kit.outbound import Aborted
@@ -37,7 +37,7 @@ database = db
 
 
 def status(made: object) -> str:
-    return str(database.once(text("select status from invocations where id = :id"), {"id": made})[0].status)
+    return str(database.execute(text("select status from invocations where id = :id"), {"id": made})[0].status)
 
 
 def all_is_right() -> None:
@@ -101,7 +101,7 @@ def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
     customer, worker = factories.customer(), factories.worker()
     made = customer.submit(factories.tool())
     task = factories.taken(worker)
-    once, busy = database.once, [True]
+    once, busy = database.execute, [True]
 
     def refused_once(statement: object, parameters: object) -> object:
         if statement in (sql.END_AND_TAKE, sql.RETRY_AND_TAKE) and busy:
@@ -109,7 +109,7 @@ def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
             raise database.Busy("40P01")
         return once(statement, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(database, "once", refused_once)
+    monkeypatch.setattr(database, "execute", refused_once)
     if good:
         invocations.end(task, GOOD, worker)
     else:
@@ -143,7 +143,7 @@ def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypat
     """Between any two questions the row is taken or put back: never is an open one called finished."""
     customer, worker = factories.customer(), factories.worker()
     made = customer.submit(factories.tool())
-    once, flips = database.once, [6]
+    once, flips = database.execute, [6]
     task = None
 
     def flipping(statement: object, parameters: object) -> object:
@@ -156,7 +156,7 @@ def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypat
                 invocations.give_back(task)
         return once(statement, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(database, "once", flipping)
+    monkeypatch.setattr(database, "execute", flipping)
     assert invocations.cancel(customer.caller, made) is True
     flips[0] = 0
     with pytest.raises(AlreadyFinished):
@@ -183,7 +183,7 @@ def me(monkeypatch: pytest.MonkeyPatch, db: None) -> heartbeat.Process:
 def test_a_row_that_no_thread_works_on_is_picked_up(me: heartbeat.Process) -> None:
     customer = factories.customer()
     made = customer.submit(factories.tool())
-    task = factories.taken(Appetite(me.id))
+    task = factories.taken(ClaimOptions(me.id))
     running = me.enter(task)
     me._beat()
     assert world.open_rows()[made][0] == task.token, "it is being worked on"
@@ -192,13 +192,13 @@ def test_a_row_that_no_thread_works_on_is_picked_up(me: heartbeat.Process) -> No
     assert world.open_rows()[made] == (None, 10, 1)
     world.shift("due_at", [made], -5)
     sweeping.place_waiting([])
-    assert factories.taken(Appetite(me.id)).attempt == 2
+    assert factories.taken(ClaimOptions(me.id)).attempt == 2
 
 
 def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: heartbeat.Process) -> None:
     customer, tool = factories.customer(), factories.tool()
     made = [customer.submit(tool) for _ in range(3)]
-    running = [me.enter(factories.taken(Appetite(me.id))) for _ in made]
+    running = [me.enter(factories.taken(ClaimOptions(me.id))) for _ in made]
     invocations.cancel(customer.caller, running[0].task.id)
     invocations.take_over(me.id, [running[1].task.token])
     me._beat()
@@ -212,8 +212,8 @@ def test_an_appetite_without_hunger_takes_nothing(db: None) -> None:
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     for _ in range(2):
         customer.submit(tool)
-    assert invocations.end(factories.taken(worker), GOOD, replace(worker, hungry=False)) is None
-    assert world.busy()[customer.period_id] == (1, 0), "the heir is ready, nobody runs it"
+    assert invocations.end(factories.taken(worker), GOOD, replace(worker, take_next=False)) is None
+    assert world.busy()[customer.period_id] == (1, 0), "the successor is ready, nobody runs it"
 
 
 # -- a worker that wakes while its row is being taken back ------------------------------------------------------------
@@ -228,10 +228,10 @@ def test_a_call_that_must_not_be_repeated_is_made_once(db: None, calls_first: bo
     invocations.leave(worker.worker)
     if calls_first:
         assert invocations.sending(task)
-        sweeping.bury_the_dead()
+        sweeping.reap_dead_processes()
         assert world.ended_rows()[made].status == "failed"
         return
-    taken_over = database.once(sql.TAKE_OVER_LOST, {"limit": 10})
+    taken_over = database.execute(sql.TAKE_OVER_LOST, {"limit": 10})
     assert not invocations.sending(task), "it is too late for a call"
     story.requeue_or_fail(taken_over)
     assert world.open_rows()[made] == (None, 10, 1)
@@ -242,6 +242,6 @@ def test_a_sweep_that_dies_after_it_took_rows_over_is_followed_by_another(db: No
     made = customer.submit(factories.tool())
     factories.taken(worker)
     invocations.leave(worker.worker)
-    assert len(database.once(sql.TAKE_OVER_LOST, {"limit": 10})) == 1
-    assert sweeping.bury_the_dead() == 1
+    assert len(database.execute(sql.TAKE_OVER_LOST, {"limit": 10})) == 1
+    assert sweeping.reap_dead_processes() == 1
     assert world.open_rows()[made] == (None, 10, 1)

@@ -48,18 +48,18 @@ class Many:
         self.first, self.last = (self._owner(order) for order in ("asc", "desc"))
         self.busy = self._row("token is not null")
         self.parked = self._row("place is null")
-        self.middle = database.once(
+        self.middle = database.execute(
             text("select id from invocations order by id offset :n limit 1"), {"n": CALLS // 2}
         )[0].id
 
     def _owner(self, order: str) -> Any:
-        return database.once(
+        return database.execute(
             text(f"select user_id, period_id, count(*) as n from usage_logs group by 1, 2 order by n {order} limit 1"),
             {},
         )[0]
 
     def _row(self, condition: str) -> Any:
-        return database.once(text(f"select * from queue where {condition} limit 1"), {})[0]
+        return database.execute(text(f"select * from queue where {condition} limit 1"), {})[0]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def _list(many: Many, **changes: Any) -> tuple[TextClause, dict[str, Any]]:
 
     filters = {"owner": many.last.user_id, "window": Window(20, None), **changes}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "once", ask)
+        patch.setattr(database, "execute", ask)
         reading.listing(filters.pop("owner"), filters.pop("window"), **filters)
     return asked[0], asked[1]
 

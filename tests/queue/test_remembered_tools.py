@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("db")
 
 
 def held(invocation_id: Any) -> int:
-    row = db.once(text("select held from invocations where id = :id"), {"id": invocation_id})[0]
+    row = db.execute(text("select held from invocations where id = :id"), {"id": invocation_id})[0]
     return int(row.held)
 
 

@@ -91,7 +91,7 @@ def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trip
     made = submit()
     assert len(trips.statements) == 1, trips.statements
     assert "insert into invocations" in trips.statements[0]
-    assert trips.commands == ["auth_read", "hold", "ring"], trips.commands
+    assert trips.commands == ["auth_read", "hold", "notify"], trips.commands
     trips.clear()
     read(made)
     assert len(trips.statements) == 1, trips.statements

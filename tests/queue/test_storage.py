@@ -72,15 +72,15 @@ def test_a_submit_beyond_the_quota_is_refused_and_leaves_no_trace(customer: Cust
     status, problem = submit()
     assert (status, problem["code"], problem["limit"]) == (402, "storage_exhausted", 100_000)
     assert problem["stored"] == 120_004
-    held = db.once(text("select count(*) as n from queue"), {})[0].n
+    held = db.execute(text("select count(*) as n from queue"), {})[0].n
     batch = {"items": [{"tool": tool, "input": 1}]}
     [item] = client.post("/api/v1/invocations/batch", json=batch, headers=headers).json["data"]  # type: ignore[index]
     assert (item["status"], item["problem"]["code"]) == (402, "storage_exhausted")
-    assert db.once(text("select count(*) as n from queue"), {})[0].n == held == 2
+    assert db.execute(text("select count(*) as n from queue"), {})[0].n == held == 2
 
 
 def test_outputs_count_and_other_processes_submits_too(customer: Customer, time: Passing) -> None:
-    tool, me = factories.tool(input_schema={}).slug, replace(factories.worker(), hungry=False)
+    tool, me = factories.tool(input_schema={}).slug, replace(factories.worker(), take_next=False)
     customer.submit(tool, input="x")
     invocations.end(factories.taken(me), End("succeeded", "y" * 200_000, 1, http_status=200, duration_ms=1), me)
     time.later += storage.LONG
@@ -95,7 +95,7 @@ def test_what_is_dropped_makes_room(customer: Customer, time: Passing) -> None:
     sweeper.run("measure-payloads")
     time.later += storage.LONG
     assert full(customer, tool)
-    db.once(text("update invocations set input = null, input_bytes = null where id = :id returning 1"), {"id": made})
+    db.execute(text("update invocations set input = null, input_bytes = null where id = :id returning 1"), {"id": made})
     sweeper.run("measure-payloads")
     time.later += storage.SHORT
     assert not full(customer, tool)
@@ -110,7 +110,7 @@ def test_what_was_measured_is_not_counted_twice(customer: Customer, time: Passin
     customer.submit(tool, input="x" * 60_000)
     time.later += storage.LONG
     assert not full(customer, tool)
-    assert int(db.once(storage._STORED, {"user_id": customer.user_id})[0].bytes) < 120_100
+    assert int(db.execute(storage._STORED, {"user_id": customer.user_id})[0].bytes) < 120_100
 
 
 def test_no_quota(customer: Customer) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import AlreadyFinished, BudgetExhausted, DependencyUnavailable
-from common.invocations import Appetite, Task, sweeping
+from common.invocations import ClaimOptions, Task, sweeping
 from common.kit import db as database
 from common.kit import redis as redis_kit
 from common.operations import ledger
@@ -79,8 +79,8 @@ class Chaos:
             else:
                 task = self._turn(rng, me, task)
 
-    def _turn(self, rng: random.Random, me: Appetite, task: Task) -> Task | None:
-        mine = replace(me, hungry=rng.random() < 0.8)
+    def _turn(self, rng: random.Random, me: ClaimOptions, task: Task) -> Task | None:
+        mine = replace(me, take_next=rng.random() < 0.8)
         luck = rng.random()
         if luck < 0.15 and not self.stop.is_set():
             self.counts["retried"] += 1
@@ -95,7 +95,7 @@ class Chaos:
     def sweep(self) -> None:
         """Two keepers at once, with nothing to keep them apart."""
         while not self.drain.is_set():
-            sweeping.bury_the_dead()
+            sweeping.reap_dead_processes()
             sweeping.place_waiting([])
             sweeping.lift_stragglers()
             sweeping.expire()
@@ -108,14 +108,14 @@ class Chaos:
 
     def watch(self) -> None:
         while not self.drain.is_set():
-            for row in database.once(_BUSY, {}):
+            for row in database.execute(_BUSY, {}):
                 if row.cap is not None and row.placed > row.cap:
                     self.exceeded.append(f"{row.placed} of {row.cap}")
             time.sleep(0.01)
 
 
 def _deadlocks() -> int:
-    return int(database.once(_DEADLOCKS, {})[0][0])
+    return int(database.execute(_DEADLOCKS, {})[0][0])
 
 
 @pytest.mark.parametrize("wiping", [False, True])

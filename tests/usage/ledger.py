@@ -86,7 +86,7 @@ def rolled_up(limit: int = 5_000, within: float = 60.0) -> list[int]:
     on this PostgreSQL too (the databases of other test processes, autoanalyze).
     """
     give_up, taken = time.monotonic() + within, []
-    while db.once(_BEHIND, {})[0][0]:
+    while db.execute(_BEHIND, {})[0][0]:
         assert time.monotonic() < give_up, "a transaction stays open"
         if rows := usage.rollup(limit):
             taken.append(rows)

@@ -1,4 +1,4 @@
-"""What is thrown at the door, and what it gets: every row over real HTTP against real gunicorn.
+"""What is thrown at the outbound client, and what it gets: every row over real HTTP against real gunicorn.
 
 The numbers are those of the project's catalogue of bad inputs (E1–E79, E98–E103).
 """

@@ -51,7 +51,7 @@ def alice(hub: Service, db: None) -> Client:
 
 def finish(*outputs: Any) -> None:
     """Everything that is due succeeds, each with its output, oldest first."""
-    me = replace(factories.worker(), hungry=False)
+    me = replace(factories.worker(), take_next=False)
     for output in outputs:
         task = factories.taken(me)
         invocations.end(task, End("succeeded", output, 1, http_status=200, duration_ms=1), me)
@@ -107,7 +107,7 @@ def test_what_compresses_well_counts_as_it_is_sent(alice: Client, echo: str) -> 
 def test_rows_from_before_are_measured(alice: Client, echo: str) -> None:
     for _ in range(4):
         alice.invoke(echo, THIRD)
-    database.count(text("update invocations set input_bytes = null"), {})
+    database.rowcount(text("update invocations set input_bytes = null"), {})
     assert [len(page) for page in pages(alice, "/invocations")] == [3, 1]
 
 
@@ -162,11 +162,11 @@ def test_repeats_in_a_batch_show_no_more_than_a_page_would(alice: Client, echo: 
 @pytest.fixture
 def read(db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many bytes of text and JSON PostgreSQL has handed to this process since it was last asked."""
-    once = database.once
+    execute = database.execute
     taken: list[int] = []
 
     def noting(*args: Any) -> Any:
-        rows = once(*args)
+        rows = execute(*args)
         taken.append(len(json.dumps([list(row) for row in rows], default=str)))
         return rows
 
@@ -175,7 +175,7 @@ def read(db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         taken.clear()
         return found
 
-    monkeypatch.setattr(database, "once", noting)
+    monkeypatch.setattr(database, "execute", noting)
     return total
 
 

@@ -131,7 +131,7 @@ def holds() -> int:
 
 
 def charges() -> list[tuple[UUID, int]]:
-    return [(row.id, row.tokens) for row in database.once(_CHARGES, {})]
+    return [(row.id, row.tokens) for row in database.execute(_CHARGES, {})]
 
 
 _CHARGES = text("select invocation_id as id, tokens_used as tokens from usage_logs")

@@ -42,14 +42,14 @@ def endpoint(user_id: UUID, receiver: Receiver) -> Endpoint:
 
     def make(path: str = "/hook", **options: Any) -> webhooks.Created:
         options.setdefault("events", ["budget.threshold"])
-        return webhooks.create(user_id, boot.door(), url=f"{receiver.url}{path}", **options)
+        return webhooks.create(user_id, boot.outbound(), url=f"{receiver.url}{path}", **options)
 
     return make
 
 
 @pytest.fixture
 def sender(db: None) -> Sender:
-    return Sender(boot.door(), threads=20)
+    return Sender(boot.outbound(), threads=20)
 
 
 class Api:
@@ -100,7 +100,7 @@ def happen(user_id: UUID, **data: Any) -> UUID:
 
 def sql(statement: str, **values: Any) -> list[Any]:
     """What only the owner of the database may do, such as moving time."""
-    return db.once(text(statement), values)
+    return db.execute(text(statement), values)
 
 
 def pass_time(interval: str) -> None:

@@ -16,7 +16,7 @@ THREADS = 8
 
 def main() -> None:
     boot.connect(load(), process="webhooks", pool_size=THREADS)
-    sender = Sender(boot.door(), THREADS)
+    sender = Sender(boot.outbound(), THREADS)
     for _ in range(THREADS):
         threading.Thread(target=_loop, args=(sender,), daemon=True).start()
     print("ready", flush=True)

@@ -134,7 +134,7 @@ def test_a_host_that_does_not_want_it_is_left_alone(
     assert [(row.tries, row.later) for row in waiting] == [(0, True)] * (80 - MOST), "put off, and no try is lost"
 
     neighbour = make_user()
-    webhooks.create(neighbour, boot.door(), url=f"{receiver.url}/neighbour", events=["budget.threshold"])
+    webhooks.create(neighbour, boot.outbound(), url=f"{receiver.url}/neighbour", events=["budget.threshold"])
     happen(neighbour)
     sender.run()
     assert len(receiver.requests("/neighbour")) == 1

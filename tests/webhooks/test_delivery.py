@@ -56,7 +56,7 @@ def test_only_endpoints_that_asked_for_it_and_are_enabled_hear_of_it(
     endpoint("/wants", events=["webhook.test", "budget.threshold"])
     endpoint("/other", events=["completed"])
     off = endpoint("/off")
-    webhooks.change(user_id, off.endpoint.id, boot.door(), status="disabled")
+    webhooks.change(user_id, off.endpoint.id, boot.outbound(), status="disabled")
     happen(user_id)
     sender.run()
     assert [request.path for request in receiver.requests()] == ["/wants"]
@@ -218,7 +218,7 @@ def test_five_days_of_failing_disable_it_and_enabling_begins_anew(
     happen(user_id)
     assert len(statuses()) == 1, "nothing is recorded for a disabled endpoint"
 
-    row = webhooks.change(user_id, made.endpoint.id, boot.door(), status="enabled")
+    row = webhooks.change(user_id, made.endpoint.id, boot.outbound(), status="enabled")
     assert (row.status, row.disabled_reason, row.failing_since) == ("enabled", None, None)
     receiver.always("/hook", 200)
     sender.run()
@@ -363,7 +363,7 @@ def test_a_secret_that_cannot_be_read_fails_the_attempt_not_the_worker(
 def test_a_test_is_sent_now_and_once(user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender) -> None:
     made = endpoint()
     receiver.script("/hook", Reply(500, body=b"oops"))
-    attempt = webhooks.test(user_id, made.endpoint.id, boot.door())
+    attempt = webhooks.test(user_id, made.endpoint.id, boot.outbound())
     assert (attempt.http_status, attempt.response_excerpt) == (500, "oops")
     body: dict[str, Any] = json.loads(receiver.requests()[0].body)
     assert body["type"] == "webhook.test"
@@ -381,7 +381,7 @@ def test_two_senders_and_many_rings_deliver_each_once(
     endpoint("/a")
     endpoint("/b")
     events = {str(happen(user_id, n=n)) for n in range(30)}
-    other = Sender(boot.door(), threads=20)
+    other = Sender(boot.outbound(), threads=20)
     with ThreadPoolExecutor(8) as pool:
         for ran in [pool.submit(each.run) for each in (sender, other) * 4]:
             ran.result()

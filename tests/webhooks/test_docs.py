@@ -59,7 +59,7 @@ def test_receivers_verify_and_recognise(name: str, user_id: UUID, sender: Sender
     if shutil.which(PROGRAMS[name]) is None:
         pytest.skip(f"{PROGRAMS[name]} is not installed")
     port = free_port()
-    made = webhooks.create(user_id, boot.door(), url=f"http://127.0.0.1:{port}/", events=["budget.threshold"])
+    made = webhooks.create(user_id, boot.outbound(), url=f"http://127.0.0.1:{port}/", events=["budget.threshold"])
     with running(example(name, tmp_path), port, made.secret) as child:
         first = happen(user_id, city="Kraków")
         sender.run()

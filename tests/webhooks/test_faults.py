@@ -207,8 +207,8 @@ def test_an_end_is_written_although_full_lanes_could_not_be_parked(
 
 def test_a_lost_doorbell_is_rung_again_for_what_is_due(user_id: UUID, endpoint: Endpoint) -> None:
     endpoint()
-    assert webhooks.ring_due() == 0
+    assert webhooks.notify_due() == 0
     happen(user_id)
     happen(user_id)
-    assert webhooks.ring_due() == 2
-    assert webhooks.ring_due() == 0, "they have been rung for, and nobody has come yet"
+    assert webhooks.notify_due() == 2
+    assert webhooks.notify_due() == 0, "they have been rung for, and nobody has come yet"

@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from common import boot, invocations, webhooks
-from common.invocations import Appetite
+from common.invocations import ClaimOptions
 from tests import factories
 from tests.factories import BAD, GOOD, Customer
 from tests.outside.receiver import Receiver
@@ -27,12 +27,12 @@ def customer(db: None) -> Customer:
 
 
 @pytest.fixture
-def appetite(db: None) -> Appetite:
+def claim_options(db: None) -> ClaimOptions:
     return factories.worker()
 
 
 def hear(customer: Customer, receiver: Receiver, path: str, events: list[str]) -> webhooks.Created:
-    return webhooks.create(customer.user_id, boot.door(), url=f"{receiver.url}{path}", events=events)
+    return webhooks.create(customer.user_id, boot.outbound(), url=f"{receiver.url}{path}", events=events)
 
 
 def told(requests: list[Request]) -> list[dict[str, Any]]:
@@ -40,11 +40,11 @@ def told(requests: list[Request]) -> list[dict[str, Any]]:
 
 
 def test_each_change_is_told_as_it_was(
-    customer: Customer, appetite: Appetite, receiver: Receiver, sender: Sender
+    customer: Customer, claim_options: ClaimOptions, receiver: Receiver, sender: Sender
 ) -> None:
     hear(customer, receiver, "/all", EVERYTHING)
     invocation_id = customer.submit(factories.tool(), input={"text": "Grüße"}, request_id="req-7")
-    invocations.end(factories.taken(appetite), GOOD, Appetite(appetite.worker, hungry=False))
+    invocations.end(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()  # all is over by now: the events say how it was
 
     requests = receiver.requests("/all")
@@ -65,7 +65,7 @@ def test_each_change_is_told_as_it_was(
 
 
 def test_n_matching_endpoints_are_n_deliveries(
-    customer: Customer, appetite: Appetite, receiver: Receiver, sender: Sender
+    customer: Customer, claim_options: ClaimOptions, receiver: Receiver, sender: Sender
 ) -> None:
     wants = {
         "/completed": ["completed"],
@@ -77,10 +77,10 @@ def test_n_matching_endpoints_are_n_deliveries(
     for path, events in wants.items():
         hear(customer, receiver, path, events)
     off = hear(customer, receiver, "/off", ["completed"])
-    webhooks.change(customer.user_id, off.endpoint.id, boot.door(), status="disabled")
+    webhooks.change(customer.user_id, off.endpoint.id, boot.outbound(), status="disabled")
     hear(factories.customer(), receiver, "/stranger", EVERYTHING)
     customer.submit(factories.tool(), webhook_url=f"{receiver.url}/call")
-    invocations.end(factories.taken(appetite), GOOD, Appetite(appetite.worker, hungry=False))
+    invocations.end(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()
     assert sorted((request.path, body["type"]) for request, body in zip(
         receiver.requests(), told(receiver.requests()), strict=True
@@ -94,11 +94,11 @@ def test_n_matching_endpoints_are_n_deliveries(
 
 
 def test_a_url_of_the_call_hears_what_it_asked_for(
-    customer: Customer, appetite: Appetite, receiver: Receiver, sender: Sender
+    customer: Customer, claim_options: ClaimOptions, receiver: Receiver, sender: Sender
 ) -> None:
     asked = ("invocation.running", "invocation.failed")
     customer.submit(factories.tool(), webhook_url=f"{receiver.url}/call", webhook_events=asked)
-    invocations.end(factories.taken(appetite), BAD, Appetite(appetite.worker, hungry=False))
+    invocations.end(factories.taken(claim_options), BAD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()
     requests = receiver.requests("/call")
     assert sorted(body["type"] for body in told(requests)) == ["invocation.failed", "invocation.running"]
@@ -121,11 +121,11 @@ def test_a_canceled_one_is_told(customer: Customer, receiver: Receiver, sender: 
 
 
 def test_the_feed_tells_the_same_in_the_order_in_which_it_happened(
-    customer: Customer, appetite: Appetite, receiver: Receiver, sender: Sender, _web: str
+    customer: Customer, claim_options: ClaimOptions, receiver: Receiver, sender: Sender, _web: str
 ) -> None:
     hear(customer, receiver, "/all", EVERYTHING)
     customer.submit(factories.tool())
-    invocations.end(factories.taken(appetite), GOOD, Appetite(appetite.worker, hungry=False))
+    invocations.end(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()
     settled()
     feed = api_of(_web, customer.user_id)("GET", "/events", 200)["data"]
@@ -139,12 +139,14 @@ def test_the_feed_tells_the_same_in_the_order_in_which_it_happened(
     assert {event.pop("id"): event for event in feed} == pushed
 
 
-def test_an_end_that_is_rolled_back_is_not_told(customer: Customer, appetite: Appetite, receiver: Receiver) -> None:
+def test_an_end_that_is_rolled_back_is_not_told(
+    customer: Customer, claim_options: ClaimOptions, receiver: Receiver
+) -> None:
     hear(customer, receiver, "/hook", ["completed"])
     customer.submit(factories.tool())
-    task = factories.taken(appetite)
+    task = factories.taken(claim_options)
     sql("update queue set token = uuid7()")
-    invocations.end(task, GOOD, Appetite(appetite.worker, hungry=False))
+    invocations.end(task, GOOD, ClaimOptions(claim_options.worker, take_next=False))
     assert sql("select 1 from deliveries") == []
     types: list[UUID] = [row.type for row in sql("select type from events order by id")]
     assert types == ["invocation.queued", "invocation.running"]

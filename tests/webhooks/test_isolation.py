@@ -67,7 +67,7 @@ def test_a_receiver_is_what_it_did_last() -> None:
     lanes.leave(0, good=False)
     assert lanes.room().full == [0], "two under way are enough for one that failed"
     lanes.leave(0, good=True)
-    assert lanes.room(ending=0) == Room([], None, heir=True)
+    assert lanes.room(ending=0) == Room([], None, successor=True)
 
 
 def test_a_process_with_one_thread_delivers_all_the_same() -> None:
@@ -118,7 +118,7 @@ def test_half_of_the_receivers_hang_and_the_others_do_not_notice(
     crowd: Sender, user_id: UUID, black_hole: str, endpoint: Endpoint, receiver: Receiver
 ) -> None:
     for name in range(8):
-        webhooks.create(user_id, boot.door(), url=f"{black_hole}/{name}", events=["budget.threshold"])
+        webhooks.create(user_id, boot.outbound(), url=f"{black_hole}/{name}", events=["budget.threshold"])
         endpoint(f"/live{name}")
     for n in range(10):
         happen(user_id, n=n)
@@ -135,8 +135,8 @@ def test_a_flood_for_one_receiver_is_parked_and_passes_in_order(
     flooded, other = endpoint("/flooded"), endpoint("/other", events=["webhook.test"])
     for n in range(30):
         happen(user_id, n=n)
-    webhooks.change(user_id, other.endpoint.id, boot.door(), events=["budget.threshold"])
-    webhooks.change(user_id, flooded.endpoint.id, boot.door(), status="disabled")
+    webhooks.change(user_id, other.endpoint.id, boot.outbound(), events=["budget.threshold"])
+    webhooks.change(user_id, flooded.endpoint.id, boot.outbound(), status="disabled")
     happen(user_id, n="other")
     first = webhooks.take()
     assert first is not None
@@ -149,12 +149,12 @@ def test_a_flood_for_one_receiver_is_parked_and_passes_in_order(
     assert webhooks.take() is None, "all else is parked"
 
     done = Attempt(first.event.created_at, 1, 200)
-    heirs = []
+    successors = []
     claim: webhooks.Claim | None = first
     while claim is not None:
-        heirs.append(claim.event.data["n"] if claim.event.data else None)
+        successors.append(claim.event.data["n"] if claim.event.data else None)
         claim = webhooks.delivered(claim, done, Room())
-    assert heirs == list(range(30)), "what ends brings its lane's next one back"
+    assert successors == list(range(30)), "what ends brings its lane's next one back"
 
 
 def test_parked_rows_come_back_without_anybody_who_ends(user_id: UUID, endpoint: Endpoint) -> None:

@@ -72,7 +72,7 @@ class Machine(RuleBasedStateMachine):
         self.now = 0
         self.user_id = make_user()
         url = "http://127.0.0.1:9/"
-        made = [webhooks.create(self.user_id, boot.door(), url=url, events=["budget.threshold"]) for _ in range(2)]
+        made = [webhooks.create(self.user_id, boot.outbound(), url=url, events=["budget.threshold"]) for _ in range(2)]
         self.receivers = [Receiver(each.endpoint.id) for each in made]
 
     # -- what happens ----------------------------------------------------------------------------------------------
@@ -112,17 +112,17 @@ class Machine(RuleBasedStateMachine):
         room = Room(self.lanes(full), None if only is None else self.lanes(only))
         self.taken(webhooks.take(room), self.waiting(room))
 
-    @rule(number=recent, hungry=mostly, heir=mostly, how=ways)
-    def end(self, number: int, hungry: bool, heir: bool, how: str) -> None:
+    @rule(number=recent, take_next=mostly, successor=mostly, how=ways)
+    def end(self, number: int, take_next: bool, successor: bool, how: str) -> None:
         """The end by whoever holds it, or by whoever was thought dead."""
         claim = self.claimed(number)
         if claim is None:
             return
-        row, room = self.rows[claim.id], Room(heir=heir) if hungry else None
+        row, room = self.rows[claim.id], Room(successor=successor) if take_next else None
         held = row.token == claim.token
         waiting = self.waiting(Room()) if held else []
         following = self.say(claim, how, room)
-        brought = self.ended(row, how, heir=heir or not hungry) if held else None
+        brought = self.ended(row, how, successor=successor or not take_next) if held else None
         if room is None:
             assert following is None
         elif how == "gone":  # a statement of its own takes, and sees everything
@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
             return webhooks.give_up(claim, Attempt(at, 5, 410, "gone"), room)
         return webhooks.give_up(claim, None if how == "none" else Attempt(at, 5, 500, "no"), room)
 
-    def ended(self, row: Row, how: str, *, heir: bool) -> Row | None:
+    def ended(self, row: Row, how: str, *, successor: bool) -> Row | None:
         """What follows from an end; → the parked row that it brought back."""
         row.status = {"ok": "delivered", "later": "pending"}.get(how, "failed")
         row.token = row.lease = None
@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
         row.due = self.now + 5 * 60 + HALF if how == "later" else row.due
         self.judge(row, how)
         parked = [each for each in self.rows.values() if each.parked and each.lane == row.lane]
-        if not parked or not (heir or how == "gone"):
+        if not parked or not (successor or how == "gone"):
             return None
         found = self.oldest(parked)
         found.parked = False
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
     def switch(self, which: int, enabled: bool) -> None:
         receiver = self.receivers[which]
         status = "enabled" if enabled else "disabled"
-        webhooks.change(self.user_id, receiver.id, boot.door(), status=status)
+        webhooks.change(self.user_id, receiver.id, boot.outbound(), status=status)
         receiver.enabled = enabled
         receiver.failing_since = None if enabled else receiver.failing_since
 

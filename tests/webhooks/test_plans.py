@@ -29,9 +29,9 @@ select uuid7(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now() +
 
 @pytest.fixture
 def many(db: None) -> None:
-    database.count(_FILL[0], {"count": DELIVERED})
-    database.count(_FILL[1], {})
-    database.count(text("analyze deliveries"), {})
+    database.rowcount(_FILL[0], {"count": DELIVERED})
+    database.rowcount(_FILL[1], {})
+    database.rowcount(text("analyze deliveries"), {})
 
 
 def read_whole(statement: TextClause) -> list[str]:
@@ -44,7 +44,7 @@ def read_whole(statement: TextClause) -> list[str]:
         for child in node.get("Plans", ()):
             walk(child)
 
-    walk(database.once(text(f"explain (format json) {statement.text}"), {})[0][0][0]["Plan"])
+    walk(database.execute(text(f"explain (format json) {statement.text}"), {})[0][0][0]["Plan"])
     return found
 
 
@@ -54,6 +54,6 @@ def test_no_look_at_the_open_ones_reads_those_that_have_arrived(many: None) -> N
 
 
 def test_what_is_shown_of_them(many: None) -> None:
-    row = database.once(gauges._DELIVERIES, {})[0]
+    row = database.execute(gauges._DELIVERIES, {})[0]
     assert (row.running, row.parked, row.waiting) == (1, 1, 2)
     assert 59 < row.oldest < 90

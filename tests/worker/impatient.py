@@ -7,6 +7,6 @@ from celery.__main__ import main
 from worker import watchdog
 
 if __name__ == "__main__":
-    for name, value in {"DEAF_LOOKS": 3, "STUCK_SECONDS": 1.0, "WARM_SECONDS": 2.0}.items():
+    for name, value in {"UNRESPONSIVE_CHECKS": 3, "STUCK_SECONDS": 1.0, "WARM_SECONDS": 2.0}.items():
         setattr(watchdog, name, value)
     main()

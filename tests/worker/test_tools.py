@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from common.kit.outbound import Aborted, Call, Door
+from common.kit.outbound import Aborted, Call, OutboundClient
 from common.tools import Price, Version
 from common.tools import adapters as tools
 from common.tools.adapters import ADAPTERS, Ids, ToolFailure, ToolResult, chat_completion
@@ -25,10 +25,10 @@ SECRET = "sk-canary-7a93"
 
 
 @pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    door = Door((ip_network("127.0.0.0/8"),), user_agent="test")
-    yield door
-    door.close()
+def outbound() -> Iterator[OutboundClient]:
+    outbound = OutboundClient((ip_network("127.0.0.0/8"),), user_agent="test")
+    yield outbound
+    outbound.close()
 
 
 def version(url: str, **changes: Any) -> Version:
@@ -42,7 +42,7 @@ def version(url: str, **changes: Any) -> Version:
         endpoint_url=url,
         headers={},
         auth={"type": "none"},
-        sealed_secret=None,
+        encrypted_secret=None,
         timeout_seconds=20,
         max_attempts=3,
         idempotent=True,
@@ -64,24 +64,30 @@ def reply(body: Any, status: int = 200, **headers: str) -> bytes:
 
 
 def call(
-    door: Door, peer: Peer, value: Any = None, *, secret: str | None = None, call: Call | None = None, **changes: Any
+    outbound: OutboundClient,
+    peer: Peer,
+    value: Any = None,
+    *,
+    secret: str | None = None,
+    call: Call | None = None,
+    **changes: Any,
 ) -> ToolResult:
     value = {} if value is None else value
-    return tools.call(door, version(peer.url("/tool"), **changes), value, secret=secret, ids=IDS, call=call)
+    return tools.call(outbound, version(peer.url("/tool"), **changes), value, secret=secret, ids=IDS, call=call)
 
 
-def failure(door: Door, script: peers.Script, value: Any = None, **options: Any) -> ToolFailure:
+def failure(outbound: OutboundClient, script: peers.Script, value: Any = None, **options: Any) -> ToolFailure:
     with running(script) as peer, pytest.raises(ToolFailure) as caught:
-        call(door, peer, value, **options)
+        call(outbound, peer, value, **options)
     return caught.value
 
 
 # -- what a tool gets ----------------------------------------------------------------------------------------------
 
 
-def test_the_input_itself_is_the_body_and_the_ids_go_along(door: Door) -> None:
+def test_the_input_itself_is_the_body_and_the_ids_go_along(outbound: OutboundClient) -> None:
     with running(peers.answers(reply({}))) as peer:
-        call(door, peer, {"text": "grün", "n": 10**30}, headers={"X-Tool": "1", "idempotency-key": "forged"})
+        call(outbound, peer, {"text": "grün", "n": 10**30}, headers={"X-Tool": "1", "idempotency-key": "forged"})
     request = peer.requests[0]
     headers = peers.headers(request)
     assert request.startswith(b"POST /tool HTTP/1.1\r\n")
@@ -92,16 +98,16 @@ def test_the_input_itself_is_the_body_and_the_ids_go_along(door: Door) -> None:
     assert request.lower().count(b"idempotency-key") == 1
 
 
-def test_get_sends_the_input_as_query(door: Door) -> None:
+def test_get_sends_the_input_as_query(outbound: OutboundClient) -> None:
     value = {"q": "a&b=ä", "n": 1.5, "yes": True, "none": None, "many": [1, "x"], "deep": {"a": [1]}}
     with running(peers.answers(reply({}))) as peer:
-        call(door, peer, value, method="GET")
+        call(outbound, peer, value, method="GET")
     head = peer.requests[0].decode("latin-1")
     assert head.startswith(
         "GET /tool?q=a%26b%3D%C3%A4&n=1.5&yes=true&many=1&many=x&deep=%7B%22a%22%3A%5B1%5D%7D HTTP/1.1\r\n"
     )
     assert "content-type" not in peers.headers(peer.requests[0])
-    refused = failure(door, peers.answers(reply({})), ["no object"], method="GET")
+    refused = failure(outbound, peers.answers(reply({})), ["no object"], method="GET")
     assert (refused.code, refused.sent) == ("tool_error", False)
 
 
@@ -117,12 +123,12 @@ def test_get_sends_the_input_as_query(door: Door) -> None:
         ),
     ],
 )
-def test_credentials_and_their_echo(door: Door, auth: dict[str, str], header: str, value: str) -> None:
+def test_credentials_and_their_echo(outbound: OutboundClient, auth: dict[str, str], header: str, value: str) -> None:
     """The credential is sent as the version says, wins over the tool's own headers, and never comes back."""
     for body, status in (({"echo": [value]}, 200), ({"error": {"message": f"bad key {value}"}}, 401)):
         with running(peers.answers(reply(body, status))) as peer:
             try:
-                seen = str(call(door, peer, auth=auth, secret=SECRET, headers={header: "own"}))
+                seen = str(call(outbound, peer, auth=auth, secret=SECRET, headers={header: "own"}))
             except ToolFailure as error:
                 assert error.detail == "The tool refused the platform's credential."
                 seen = error.operator_detail or ""
@@ -132,9 +138,9 @@ def test_credentials_and_their_echo(door: Door, auth: dict[str, str], header: st
         assert value not in seen
 
 
-def test_a_credential_that_is_gone_is_not_replaced_by_nothing(door: Door) -> None:
+def test_a_credential_that_is_gone_is_not_replaced_by_nothing(outbound: OutboundClient) -> None:
     with running(peers.answers(reply({}))) as peer, pytest.raises(ToolFailure) as caught:
-        call(door, peer, auth={"type": "bearer"}, secret=None)
+        call(outbound, peer, auth={"type": "bearer"}, secret=None)
     assert (caught.value.code, caught.value.sent, peer.connections) == ("credential_unavailable", False, 0)
 
 
@@ -149,9 +155,11 @@ def test_a_credential_that_is_gone_is_not_replaced_by_nothing(door: Door) -> Non
         ("/usage/n", {"pointer": "/data/0/x", "tokens": 3, "unit": "u"}, 2.5, 1),
     ],
 )
-def test_output_and_units(door: Door, pointer: str | None, per_unit: Any, output: Any, units: float | None) -> None:
+def test_output_and_units(
+    outbound: OutboundClient, pointer: str | None, per_unit: Any, output: Any, units: float | None
+) -> None:
     with running(peers.answers(reply({"data": [{"x": 1}], "usage": {"n": 2.5}}))) as peer:
-        result = call(door, peer, result_pointer=pointer, price=Price(1, per_unit, 100))
+        result = call(outbound, peer, result_pointer=pointer, price=Price(1, per_unit, 100))
     assert (result.output, result.units, result.http_status) == (output, units, 200)
 
 
@@ -185,10 +193,13 @@ MISSING = {"result_pointer": "/nope"}
     ],
 )
 def test_failures_have_codes(
-    door: Door, script: peers.Script, options: dict[str, Any], expected: tuple[str, int | None, bool, bool]
+    outbound: OutboundClient,
+    script: peers.Script,
+    options: dict[str, Any],
+    expected: tuple[str, int | None, bool, bool],
 ) -> None:
     """The code, the HTTP status, whether another attempt may help, and whether the breaker counts it."""
-    failed = failure(door, script, **options)
+    failed = failure(outbound, script, **options)
     assert (failed.code, failed.http_status, failed.transient, failed.counts_against_tool) == expected
     assert failed.sent is True
     assert failed.detail
@@ -198,18 +209,18 @@ def test_failures_have_codes(
 @pytest.mark.parametrize(
     ("url", "transient"), [("http://127.0.0.1:1/", True), ("http://10.0.0.1/", False), ("https://2130706433/", False)]
 )
-def test_what_was_never_sent(door: Door, url: str, transient: bool) -> None:
+def test_what_was_never_sent(outbound: OutboundClient, url: str, transient: bool) -> None:
     with pytest.raises(ToolFailure) as caught:
-        tools.call(door, version(url), {}, secret=None, ids=IDS)
+        tools.call(outbound, version(url), {}, secret=None, ids=IDS)
     failed = caught.value
     assert (failed.code, failed.sent, failed.transient) == ("tool_unreachable", False, transient)
 
 
-def test_aborting_goes_through(door: Door) -> None:
+def test_aborting_goes_through(outbound: OutboundClient) -> None:
     handle = Call()
     threading.Timer(0.2, handle.abort).start()
     with running(peers.hangs) as peer, pytest.raises(Aborted):
-        call(door, peer, call=handle)
+        call(outbound, peer, call=handle)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +235,8 @@ def test_aborting_goes_through(door: Door) -> None:
         (500, "5", None),
     ],
 )
-def test_retry_after(door: Door, status: int, header: str, seconds: float | None) -> None:
-    assert failure(door, peers.answers(reply({}, status, Retry_After=header))).retry_after == seconds
+def test_retry_after(outbound: OutboundClient, status: int, header: str, seconds: float | None) -> None:
+    assert failure(outbound, peers.answers(reply({}, status, Retry_After=header))).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -240,8 +251,10 @@ def test_retry_after(door: Door, status: int, header: str, seconds: float | None
         (b"not JSON", "The tool answered 400."),
     ],
 )
-def test_what_a_tool_says_about_its_refusal_is_passed_on_clean_and_short(door: Door, body: Any, detail: str) -> None:
-    assert failure(door, peers.answers(reply(body, 400))).detail == detail
+def test_what_a_tool_says_about_its_refusal_is_passed_on_clean_and_short(
+    outbound: OutboundClient, body: Any, detail: str
+) -> None:
+    assert failure(outbound, peers.answers(reply(body, 400))).detail == detail
 
 
 # -- chat completion -----------------------------------------------------------------------------------------------
@@ -260,10 +273,10 @@ CHAT: dict[str, Any] = {
 }
 
 
-def test_a_chat_completion_is_priced_by_the_tokens_really_used(door: Door) -> None:
+def test_a_chat_completion_is_priced_by_the_tokens_really_used(outbound: OutboundClient) -> None:
     messages = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
     with running(peers.answers(reply(COMPLETION))) as peer:
-        result = call(door, peer, messages, result_pointer="/choices/0/message/content", **CHAT)
+        result = call(outbound, peer, messages, result_pointer="/choices/0/message/content", **CHAT)
     request = peer.requests[0]
     assert (result.output, result.units) == ("Hello", 21)
     assert request.startswith(b"POST /tool/chat/completions HTTP/1.1\r\n")
@@ -271,10 +284,10 @@ def test_a_chat_completion_is_priced_by_the_tokens_really_used(door: Door) -> No
     assert peers.headers(request)["authorization"] == f"Bearer {SECRET}"
 
 
-def test_a_total_that_a_server_leaves_out_is_added_up(door: Door) -> None:
+def test_a_total_that_a_server_leaves_out_is_added_up(outbound: OutboundClient) -> None:
     body = {**COMPLETION, "usage": {"prompt_tokens": 9, "completion_tokens": 12}}
     with running(peers.answers(reply(body))) as peer:
-        assert call(door, peer, **CHAT).units == 21
+        assert call(outbound, peer, **CHAT).units == 21
 
 
 @pytest.mark.parametrize(
@@ -291,8 +304,8 @@ def test_a_total_that_a_server_leaves_out_is_added_up(door: Door) -> None:
         "Hello",
     ],
 )
-def test_what_is_no_completion_or_cannot_be_priced_is_a_bad_response(door: Door, body: Any) -> None:
-    failed = failure(door, peers.answers(reply(body)), **CHAT)
+def test_what_is_no_completion_or_cannot_be_priced_is_a_bad_response(outbound: OutboundClient, body: Any) -> None:
+    failed = failure(outbound, peers.answers(reply(body)), **CHAT)
     assert (failed.code, failed.http_status) == ("tool_bad_response", 200)
     assert "model overloaded" in failed.detail or "overloaded" not in str(body)
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
-from worker.concurrency import LONG, STALLED, WIDER, Turnstile
+from worker.concurrency import LONG, STALLED, WIDER, ConcurrencyLimiter
 
 PATIENCE = 30
 
@@ -35,10 +35,10 @@ class Crowd:
 
 
 def test_never_more_than_the_width_work_at_once() -> None:
-    turnstile, crowd = Turnstile(3), Crowd()
+    limiter, crowd = ConcurrencyLimiter(3), Crowd()
 
     def job(_: int) -> None:
-        with turnstile.inside():
+        with limiter.inside():
             crowd.change(+1)
             time.sleep(0.002)
             crowd.change(-1)
@@ -49,10 +49,10 @@ def test_never_more_than_the_width_work_at_once() -> None:
 
 
 def test_slow_calls_let_others_in_the_first_time_too() -> None:
-    turnstile, crowd, answered, tool = Turnstile(2), Crowd(), threading.Event(), uuid4()
+    limiter, crowd, answered, tool = ConcurrencyLimiter(2), Crowd(), threading.Event(), uuid4()
 
     def job() -> None:
-        with turnstile.inside(), turnstile.waiting(tool):
+        with limiter.inside(), limiter.waiting(tool):
             crowd.change(+1)
             answered.wait(PATIENCE)
 
@@ -63,16 +63,16 @@ def test_slow_calls_let_others_in_the_first_time_too() -> None:
     answered.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert turnstile._inside == {}
+    assert limiter._inside == {}
 
 
 def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
-    turnstile, tool, answered = Turnstile(1), uuid4(), threading.Event()
+    limiter, tool, answered = ConcurrencyLimiter(1), uuid4(), threading.Event()
     crowd, out, order = Crowd(), Crowd(), list[str]()
 
     def call() -> None:
-        with turnstile.inside():
-            with turnstile.waiting(tool):
+        with limiter.inside():
+            with limiter.waiting(tool):
                 out.change(+1)
                 answered.wait(PATIENCE)
             crowd.change(+1)
@@ -81,55 +81,55 @@ def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
             crowd.change(-1)
 
     def later() -> None:
-        with turnstile.inside():
+        with limiter.inside():
             order.append("new")
 
     threads = [threading.Thread(target=call) for _ in range(12)]
     for thread in threads:
         thread.start()
     assert until(lambda: out.now == 12)
-    with turnstile.inside():
+    with limiter.inside():
         threads.append(threading.Thread(target=later))
         threads[-1].start()
         answered.set()
-        assert until(lambda: turnstile._coming_back > 0)
+        assert until(lambda: limiter._coming_back > 0)
     for thread in threads:
         thread.join(PATIENCE)
     assert order == ["answer"] * 12 + ["new"]
     assert crowd.most <= WIDER
-    assert (turnstile._inside, turnstile._coming_back) == ({}, 0)
+    assert (limiter._inside, limiter._coming_back) == ({}, 0)
 
 
 def test_no_new_job_goes_in_while_somebody_comes_back() -> None:
     """Although there is room: between two answers it would otherwise slip in."""
-    turnstile, entered = Turnstile(1), threading.Event()
+    limiter, entered = ConcurrencyLimiter(1), threading.Event()
 
     def job() -> None:
-        with turnstile.inside():
+        with limiter.inside():
             entered.set()
 
-    turnstile._coming_back = 1
+    limiter._coming_back = 1
     thread = threading.Thread(target=job)
     thread.start()
     assert not entered.wait(0.1)
-    turnstile._coming_back = 0
+    limiter._coming_back = 0
     assert entered.wait(PATIENCE)
     thread.join(PATIENCE)
 
 
 def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
-    turnstile, tool = Turnstile(1), uuid4()
+    limiter, tool = ConcurrencyLimiter(1), uuid4()
 
     def call(seconds: float) -> None:
-        with turnstile.inside(), turnstile.waiting(tool):
+        with limiter.inside(), limiter.waiting(tool):
             time.sleep(seconds)
 
     def counts() -> int:
-        with turnstile.inside(), turnstile.waiting(tool):
-            return len(turnstile._inside)
+        with limiter.inside(), limiter.waiting(tool):
+            return len(limiter._inside)
 
     call(0.0)
-    turnstile._usual[tool] = 0.0  # however busy this machine is
+    limiter._usual[tool] = 0.0  # however busy this machine is
     call(4 * LONG)
     assert counts() == 1, "what is quick as a rule is waited for inside"
     for _ in range(12):
@@ -138,15 +138,15 @@ def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
 
 
 def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
-    turnstile, tool, on = Turnstile(1), uuid4(), threading.Event()
+    limiter, tool, on = ConcurrencyLimiter(1), uuid4(), threading.Event()
     done = list[str]()
 
     def hang() -> None:
-        with turnstile.inside():
+        with limiter.inside():
             on.wait(PATIENCE)
 
     def call() -> None:
-        with turnstile.inside(), turnstile.waiting(tool):
+        with limiter.inside(), limiter.waiting(tool):
             time.sleep(2 * STALLED)  # so that it has to come back
         done.append("call")
 
@@ -157,13 +157,13 @@ def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
     on.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert (turnstile._inside, turnstile._coming_back) == ({}, 0)
+    assert (limiter._inside, limiter._coming_back) == ({}, 0)
 
 
 def test_what_fails_inside_or_during_a_call_gives_its_place_back() -> None:
-    turnstile, tool = Turnstile(1), uuid4()
+    limiter, tool = ConcurrencyLimiter(1), uuid4()
     for _ in range(3):
-        with suppress(ConnectionError), turnstile.inside(), turnstile.waiting(tool):
+        with suppress(ConnectionError), limiter.inside(), limiter.waiting(tool):
             time.sleep(2 * STALLED)
             raise ConnectionError
-    assert turnstile._inside == {}
+    assert limiter._inside == {}

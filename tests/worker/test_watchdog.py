@@ -1,4 +1,4 @@
-"""A worker that is alive and does nothing is started afresh: deaf, stuck, frozen. With real processes."""
+"""A worker that is alive and does nothing is started afresh: unresponsive, stuck, frozen. With real processes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_thread_that_never_comes_back(db: None, start: Start, tool: Tool, tmp_
     supervisor.wait_for(lambda: worker.log.exists() and "worker ready" in worker.log.read_text(), "the worker")
     pid, made = worker.pid, customer.submit(one)
     supervisor.wait_for(lambda: len(tool.calls(str(made))) == 1, "the call")
-    database.count(text("update queue set give_up_at = now()"), {})
+    database.rowcount(text("update queue set give_up_at = now()"), {})
     supervisor.wait_for(lambda: ended(made) and worker.is_up and worker.pid != pid, "its end", timeout=90)
     assert invocations.get(made, None).status == "succeeded"
 
@@ -130,7 +130,7 @@ def sent() -> list[signal.Signals]:
 
 @pytest.fixture
 def dog(db: None, sent: list[signal.Signals], monkeypatch: pytest.MonkeyPatch) -> Watchdog:
-    monkeypatch.setattr(watchdog, "DEAF_LOOKS", 3)
+    monkeypatch.setattr(watchdog, "UNRESPONSIVE_CHECKS", 3)
     monkeypatch.setattr(watchdog, "WARM_SECONDS", 0.0)
     me = Process()
     me.threads = 2
@@ -148,7 +148,7 @@ def test_silence_is_no_deafness(dog: Watchdog, sent: list[signal.Signals]) -> No
 
 
 def test_whoever_hears_or_has_no_thread_free_is_not_deaf(dog: Watchdog, sent: list[signal.Signals]) -> None:
-    assert messages.ring(messages.RUN_INVOCATION)
+    assert messages.notify(messages.RUN_INVOCATION)
     for _ in range(5):
         dog.look()
         dog.me.hear()
@@ -167,7 +167,7 @@ def test_it_is_killed_once_nothing_would_be_lost(dog: Watchdog, sent: list[signa
     customer, once = factories.customer(), factories.tool(idempotent=False)
     customer.submit(once)
     running = dog.me.enter(factories.taken(factories.worker()))
-    assert messages.ring(messages.RUN_INVOCATION) or messages.waiting("invocations")
+    assert messages.notify(messages.RUN_INVOCATION) or messages.waiting("invocations")
     looks(dog)
     assert sent == [signal.SIGTERM]
     dog.me.leave(running)
@@ -176,7 +176,7 @@ def test_it_is_killed_once_nothing_would_be_lost(dog: Watchdog, sent: list[signa
 
 
 def test_a_process_that_stops_anyway_is_left_alone(dog: Watchdog, sent: list[signal.Signals]) -> None:
-    messages.ring(messages.RUN_INVOCATION)
+    messages.notify(messages.RUN_INVOCATION)
     dog.me.stop_taking()
     looks(dog)
     assert sent == []
@@ -186,9 +186,9 @@ def test_the_doctor_hears_that_nobody_does(db: None, settings: Settings) -> None
     def bells() -> doctor.Finding:
         return next(finding for finding in doctor.examine(settings) if finding.name == "bells")
 
-    invocations.pulse(uuid7(), name="invocations@here:1", progress=True, stopping=False)
-    database.count(text("update processes set progress_at = now() - interval '2 minutes'"), {})
+    invocations.heartbeat(uuid7(), name="invocations@here:1", progress=True, stopping=False)
+    database.rowcount(text("update processes set progress_at = now() - interval '2 minutes'"), {})
     assert bells().well
-    assert messages.ring(messages.RUN_INVOCATION)
+    assert messages.notify(messages.RUN_INVOCATION)
     assert bells().detail.startswith("Nobody hears the bells of: invocations.")
-    database.count(text("delete from processes"), {})
+    database.rowcount(text("delete from processes"), {})

@@ -58,7 +58,7 @@ def receivers(ground: Ground) -> None:
     for account in ground.accounts[:ACCOUNTS]:
         for path in ("/tool/20", "/hang"):
             for _ in range(EACH):
-                webhooks.create(account.user_id, boot.door(), url=ground.tool_url(path), events=[TYPE])
+                webhooks.create(account.user_id, boot.outbound(), url=ground.tool_url(path), events=[TYPE])
 
 
 def _round(ground: Ground, *, hanging: bool) -> float:
@@ -86,7 +86,7 @@ def _happen(ground: Ground) -> int:
             sleep(max(0.0, begun + (n + m / ACCOUNTS) / EVENTS_PER_SECOND - monotonic()))
             with db.transaction() as session:
                 webhooks.record(session, account.user_id, TYPE, {"filler": "x" * 800})
-            messages.ring(messages.DELIVER)
+            messages.notify(messages.DELIVER)
     return count
 
 

@@ -37,7 +37,7 @@ def main() -> None:
         account = ground.accounts[0]
         backlog.ours(ground, [ground.tools["quick"]], EVENTS, [account], 1)
         for n in range(RECEIVERS):
-            webhooks.create(account.user_id, boot.door(), url=f"{ground.tool_url()}/{n}/0", events=["completed"])
+            webhooks.create(account.user_id, boot.outbound(), url=f"{ground.tool_url()}/{n}/0", events=["completed"])
         ground.start(platform.worker("webhooks", platform.WEBHOOK_THREADS))
         _ours(ground)  # connections are made, receivers are known
         spent: list[float] = []
@@ -54,7 +54,7 @@ def _ours(ground: Ground, spent: list[float] | None = None) -> float:
     with cpu(ground.pids("webhooks-1")[:1]) as worker:
         ground.sql(_FILL)
         begun = perf_counter()
-        messages.ring_times(messages.DELIVER, platform.WEBHOOK_THREADS)
+        messages.notify_times(messages.DELIVER, platform.WEBHOOK_THREADS)
         while ground.answered() < count:
             sleep(0.02)
         taken = perf_counter() - begun

@@ -81,6 +81,6 @@ def join(number: int, hook_url: str, plan_slug: str = PLAN) -> Account:
     subscriptions.subscribe(user.id, plan_slug)
     _, key = keys.create(user.id, "faults", actor=audit.PLATFORM)
     path = f"{hook_url}/{user.id}"
-    created = webhooks.create(user.id, boot.door(), url=path, events=[COMPLETED])
+    created = webhooks.create(user.id, boot.outbound(), url=path, events=[COMPLETED])
     period = subscriptions.for_submit(user.id).period_id
     return Account(user.id, period, user.email, key, UUID(str(created.endpoint.id)), created.secret, f"/hook/{user.id}")

@@ -153,7 +153,7 @@ def poison(world: World) -> str:
 @row("F12", "messages that are none: garbage, a pickle, an unknown task, a megabyte", strangers_ring=True)
 def poison_messages(world: World) -> str:
     before = {name: world.pid(name) for name in WORKERS}
-    box = world.bell_box()
+    box = world.broker_client()
     envelope = (
         '{"body": "%s", "content-encoding": "utf-8", "content-type": "%s", "headers": {"task": "%s", "id": "x"}, '
         '"properties": {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": "invocations"}, '
@@ -241,7 +241,7 @@ def doubled_bells(world: World) -> str:
 
 
 @row("F19", "a worker that is connected to the broker and hears nothing")
-def deaf(world: World) -> str:
+def unresponsive(world: World) -> str:
     with world.broker_proxy() as proxy:
         old = world.replace("invocations-1", {"BROKER_URL": world.proxied_broker})
         world.wait_until("pulse", world.all_alive, 180)
@@ -260,7 +260,7 @@ def deaf(world: World) -> str:
 
 @row("F20", "broker and gate out of memory")
 def out_of_memory(world: World) -> str:
-    for box in (world.bell_box(), world.gate()):
+    for box in (world.broker_client(), world.gate()):
         box.config_set("maxmemory", 1)
         world.sleep(10)
         box.config_set("maxmemory", 0)

@@ -105,7 +105,7 @@ def _counting_bells(world: World, row: Row) -> Iterator[None]:
     over = threading.Event()
 
     def look() -> None:
-        box = world.bell_box()
+        box = world.broker_client()
         while not over.wait(0.5):
             with contextlib.suppress(Exception):
                 world.bells = max(world.bells, int(box.llen("invocations")))

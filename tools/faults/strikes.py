@@ -31,7 +31,7 @@ def choices(world: World, nemesis: Random) -> list[Strike]:
         *((f"SIGKILL {name}", world.children[name].kill) for name in ("webhooks-1", "sweeps-1")),
         ("SIGKILL a web process", lambda: _kill_web(world, nemesis)),
         ("FLUSHALL gate", lambda: world.gate().flushall()),
-        ("FLUSHALL broker", lambda: world.bell_box().flushall()),
+        ("FLUSHALL broker", lambda: world.broker_client().flushall()),
         ("restart the gate empty", lambda: world.restart(world.redis)),
         ("restart the broker empty", lambda: world.restart(world.broker)),
         ("SIGKILL at rebuild.after_read", lambda: (world.arm("rebuild.after_read"), world.gate().flushall())),

@@ -371,7 +371,7 @@ class World:
     def gate(self) -> redis_kit.Client:
         return redis_kit.make_client(self.redis.url(), socket_timeout=30)
 
-    def bell_box(self) -> redis_kit.Client:
+    def broker_client(self) -> redis_kit.Client:
         return redis_kit.make_client(self.broker.url(), socket_timeout=30)
 
     def control(self, what: str, status: int) -> None:

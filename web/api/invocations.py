@@ -316,7 +316,7 @@ def _require_verified() -> None:
 
 def _order(body: dict[str, Any], key: str | None) -> Order:
     if body.get("webhook_url") is not None:
-        webhooks.check_url(boot.door(), body["webhook_url"], "/webhook_url")
+        webhooks.check_url(boot.outbound(), body["webhook_url"], "/webhook_url")
     chosen = body.get("webhook_events")
     return Order(
         input=body["input"],

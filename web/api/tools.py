@@ -171,7 +171,7 @@ def _affordable(tool: tools.Version, amount: int) -> tuple[int | None, str | Non
     """What the caller has (None: no limit), and the code that a submit would be refused with."""
     try:
         terms = subscriptions.for_submit(auth.caller().user_id)
-        account = invocations.account(auth.caller(), terms)
+        account = invocations.account_of(auth.caller(), terms)
         balance = budgets.now(terms.period_id)
     except errors.SubscriptionRequired as refusal:
         return 0, refusal.code

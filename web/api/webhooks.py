@@ -128,7 +128,7 @@ def create(body: dict[str, Any]) -> Response:
     redirects are failures and not followed. 429 and 503 put it off by their `Retry-After`; 410, or 5 days of failures,
     disables the endpoint.
     """
-    made = webhooks.create(auth.caller().user_id, boot.door(), **body)
+    made = webhooks.create(auth.caller().user_id, boot.outbound(), **body)
     return answer(_with_secret(made), 201, located("webhooks.show", endpoint_id=made.endpoint.id))
 
 
@@ -147,7 +147,7 @@ def show(endpoint_id: UUID) -> Any:
 @blp.raises(errors.UrlRefused)
 def edit(body: dict[str, Any], endpoint_id: UUID) -> Any:
     """Change, disable or enable an endpoint"""
-    return webhooks.change(auth.caller().user_id, endpoint_id, boot.door(), **body)
+    return webhooks.change(auth.caller().user_id, endpoint_id, boot.outbound(), **body)
 
 
 @blp.delete("/<uuid:endpoint_id>")
@@ -201,7 +201,7 @@ def test(endpoint_id: UUID) -> Any:
 
     The answer comes when the receiver's has, after 15 seconds at most. An endpoint takes 10 a minute.
     """
-    return webhooks.test(auth.caller().user_id, endpoint_id, boot.door())
+    return webhooks.test(auth.caller().user_id, endpoint_id, boot.outbound())
 
 
 @blp.get("/<uuid:endpoint_id>/deliveries")

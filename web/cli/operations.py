@@ -13,7 +13,7 @@ from common.operations import doctor as practice
 from common.operations import instance as platform_instance
 from common.operations import key_rotation
 
-secrets = AppGroup("secrets", help="Manage what is stored sealed.")
+secrets = AppGroup("secrets", help="Manage what is stored encrypted.")
 roles = AppGroup("roles", help="Manage who may do what in the database.")
 instance = AppGroup("instance", help="Manage which platform the database, Redis and the broker belong to.")
 
@@ -21,14 +21,14 @@ instance = AppGroup("instance", help="Manage which platform the database, Redis 
 @secrets.command()
 def rotate() -> None:
     """Put every stored secret under the newest of SECRETS_KEYS; when this exits with 0, the older ones can go."""
-    resealed = unreadable = 0
+    reencrypted = unreadable = 0
     for each in key_rotation.rotate():
         if each.readable:
-            resealed += 1
+            reencrypted += 1
         else:
             unreadable += 1
             click.echo(f"UNREADABLE  {each.place} of {each.key}: no key in SECRETS_KEYS opens it")
-    click.echo(f"{resealed} secrets sealed under the newest key, {unreadable} unreadable.")
+    click.echo(f"{reencrypted} secrets encrypted under the newest key, {unreadable} unreadable.")
     if unreadable:
         sys.exit(1)
 

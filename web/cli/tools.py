@@ -46,7 +46,7 @@ def _checked(entries: Any) -> list[dict[str, Any]]:
 def _faults(index: int, entry: Any) -> Iterator[FieldError]:
     try:
         draft = catalogue.editing.Draft.of(problems.loaded(ToolIn(), entry))
-        webhooks.check_url(boot.door(), draft.endpoint_url, "/endpoint_url", operator=True)
+        webhooks.check_url(boot.outbound(), draft.endpoint_url, "/endpoint_url", operator=True)
     except Invalid as refusal:
         for fault in refusal.errors or (FieldError("", refusal.detail),):
             yield FieldError(f"/{index}{fault.pointer}", fault.detail)

@@ -128,7 +128,7 @@ class WaitingRoom:
             logger.warning("waiting clients not looked after", reason=type(error).__name__)
         except Exception:
             # The process edge of this thread: whatever went wrong, the next look is another try.
-            logger.exception("waiting room stumbled")
+            logger.exception("waiting room failed")
 
     def _look_again(self) -> None:
         with self._lock:

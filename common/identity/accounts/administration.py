@@ -48,7 +48,7 @@ def set_password(user_id: UUID, password: str, *, actor: audit.Actor) -> None:
         if not replace_password(session, user, password_hash, actor=actor, how="by an operator"):
             raise Conflict("The password was changed meanwhile.")
         rate_limits.forget_logins(session, user.id, user.email_key)
-    mails.ring()
+    mails.notify()
 
 
 def purge() -> int:

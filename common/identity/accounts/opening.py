@@ -34,7 +34,7 @@ def register(email: str, password: str, name: str, *, ip: str) -> User:
     with _unique(), db.transaction() as session:
         _insert(session, user)
         mails.record(session, "verify_email", user.email)
-    mails.ring()
+    mails.notify()
     _log.info("account opened", user_id=str(user.id))
     return user
 

@@ -57,7 +57,7 @@ def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor
         if not replace_password(session, user, password_hash, actor=actor, how="by its owner"):
             raise Conflict("The password was changed meanwhile.")
         user = updated(session, user_id, **({} if name is None else {"name": name}))
-    mails.ring()
+    mails.notify()
     return user
 
 

@@ -47,7 +47,7 @@ def reset_password(token: str, password: str, *, actor: audit.Actor) -> None:
         if claimed:
             _clear(session, user.id, actor)
         rate_limits.remember_place(session, user.id, rate_limits.place(actor.ip or ""))
-    mails.ring()
+    mails.notify()
 
 
 def request_verification(email: str, *, ip: str) -> None:
@@ -94,4 +94,4 @@ def _owe(template: str, email: str, limit: rate_limits.Limit, ip: str) -> None:
     with db.transaction() as session:
         rate_limits.count(session, rate_limits.per_ip(limit, ip))
         mails.record(session, template, address.text, ip=ip)
-    mails.ring()
+    mails.notify()

@@ -1,13 +1,13 @@
-"""The one door to the network, for tools and webhooks: nothing else in this code base opens a connection outwards.
+"""The outbound client, for tools and webhooks: nothing else in this code base opens a connection outwards.
 
-    door = Door(settings.outbound_allow, user_agent="joyfull-hub/1")
-    answer = door.request("POST", url, headers={…}, body=b"{}", timeout=30, max_bytes=5 << 20)
+    outbound = OutboundClient(settings.outbound_allow, user_agent="joyfull-hub/1")
+    answer = outbound.request("POST", url, headers={…}, body=b"{}", timeout=30, max_bytes=5 << 20)
 
-What it promises is in `door.Door`; what may be reached in `addresses`; what goes wrong in `errors`.
+What it promises is in `client.OutboundClient`; what may be reached in `addresses`; what goes wrong in `errors`.
 """
 
 from common.kit.outbound.addresses import Network, authority_of, own_services
-from common.kit.outbound.door import Answer, Door, check_headers
+from common.kit.outbound.client import Answer, OutboundClient, check_headers
 from common.kit.outbound.errors import Aborted, Broken, OutboundError, Refused, TimedOut, TooLarge, Unreachable
 from common.kit.outbound.names import Resolver
 from common.kit.outbound.resolving import SystemResolver
@@ -18,8 +18,8 @@ __all__ = [
     "Answer",
     "Broken",
     "Call",
-    "Door",
     "Network",
+    "OutboundClient",
     "OutboundError",
     "Refused",
     "Resolver",

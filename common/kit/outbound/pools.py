@@ -132,5 +132,5 @@ class Adapter(HTTPAdapter):
 
 
 def _pool_key(context: Mapping[str, Any]) -> Any:
-    """Whatever else makes a connection differ is the same for all of this door's."""
+    """Whatever else makes a connection differ is the same for all of this outbound client's."""
     return context["scheme"], context["host"], context["port"]

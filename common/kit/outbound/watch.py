@@ -1,6 +1,7 @@
 """One mechanism for deadlines and for aborting: a call's socket is shut down, and whoever waits on it wakes up.
 
-Timeouts of sockets are per read: a peer that drips one byte a second holds a thread for ever. So one thread per door
+Timeouts of sockets are per read: a peer that drips one byte a second holds a thread for ever. So one thread per
+outbound
 looks ten times a second at the calls under way and cuts off those that are over time. A call costs an entry in a set.
 """
 

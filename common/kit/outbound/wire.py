@@ -1,7 +1,7 @@
 """A connection, held to our rules: where it connects, when it counts as sent, how much of a head it reads.
 
-The exchange under way is a context variable, because between the door and a connection lie requests and urllib3, which
-have no place to pass it.
+The exchange under way is a context variable, because between the outbound client and a connection lie requests and
+urllib3, which have no place to pass it.
 """
 
 from __future__ import annotations

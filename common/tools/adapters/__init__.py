@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from common.kit import jsonb, seam
-from common.kit.outbound import Call, Door
+from common.kit.outbound import Call, OutboundClient
 from common.tools import Version
 from common.tools.adapters import chat_completion, http_json, trial
 from common.tools.adapters.exchange import Ids, Reply, ToolFailure, ToolResult
@@ -29,7 +29,7 @@ class Adapter(Protocol):
 
     def __call__(
         self,
-        door: Door,
+        outbound: OutboundClient,
         version: Version,
         text: str,
         *,
@@ -44,7 +44,7 @@ ADAPTERS: Mapping[str, Adapter] = {"http_json": http_json.ask, "chat_completion"
 
 
 def ask(
-    door: Door,
+    outbound: OutboundClient,
     version: Version,
     text: str,
     *,
@@ -55,13 +55,13 @@ def ask(
 ) -> Reply:
     """Ask a tool once, through the adapter of its version. `text` is the input as JSON. Raises as `Adapter` says."""
     send = partial(
-        ADAPTERS[version.adapter], door, version, text, secret=secret, ids=ids, call=call, max_units=max_units
+        ADAPTERS[version.adapter], outbound, version, text, secret=secret, ids=ids, call=call, max_units=max_units
     )
     return seam.passing("tool", ids, version, send)
 
 
 def call(
-    door: Door,
+    outbound: OutboundClient,
     version: Version,
     value: Any,
     *,
@@ -72,9 +72,9 @@ def call(
 ) -> ToolResult:
     """`ask`, and read what it said."""
     text = jsonb.dumps(value)
-    return ask(door, version, text, secret=secret, ids=ids, call=call, max_units=max_units).read()
+    return ask(outbound, version, text, secret=secret, ids=ids, call=call, max_units=max_units).read()
 
 
-def try_out(door: Door, version: Version, value: Any, *, request_id: str) -> Trial:
+def try_out(outbound: OutboundClient, version: Version, value: Any, *, request_id: str) -> Trial:
     """Call a tool once for an admin; charges nobody. Raises `ToolInputRejected`."""
-    return trial.run(partial(call, door), version, value, request_id)
+    return trial.run(partial(call, outbound), version, value, request_id)

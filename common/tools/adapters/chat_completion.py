@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.kit import jsonb
-from common.kit.outbound import Answer, Call, Door
+from common.kit.outbound import Answer, Call, OutboundClient
 from common.tools import Version
 from common.tools.adapters import exchange
 from common.tools.adapters.exchange import Ids, Outgoing, Reply, ToolResult
@@ -22,7 +22,7 @@ LIMITED = ("/usage/total_tokens", "/usage/completion_tokens")
 
 
 def ask(
-    door: Door,
+    outbound: OutboundClient,
     version: Version,
     text: str,
     *,
@@ -39,7 +39,7 @@ def ask(
         jsonb.dumps(_limited(version, _unstreamed(json.loads(text)), max_units)).encode(),
         secrets=exchange.secrets_of(version, secret),
     )
-    answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
+    answer = exchange.send(outbound, outgoing, seconds=version.timeout_seconds, call=call)
     return Reply(len(answer.body), lambda: _read(version, answer, outgoing.secrets))
 
 

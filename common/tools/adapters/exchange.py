@@ -10,7 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from common.kit import clock, log, tracing
-from common.kit.outbound import Aborted, Answer, Broken, Call, Door, OutboundError, Refused, TimedOut, TooLarge
+from common.kit.outbound import (
+    Aborted,
+    Answer,
+    Broken,
+    Call,
+    OutboundClient,
+    OutboundError,
+    Refused,
+    TimedOut,
+    TooLarge,
+)
 from common.tools import Version
 from common.tools.adapters import reading, redaction
 from common.webhooks.schedule import retry_after
@@ -145,11 +155,11 @@ def secrets_of(version: Version, secret: str | None) -> tuple[str, ...]:
     return tuple(form for form in forms if len(form) >= MIN_SECRET)
 
 
-def send(door: Door, outgoing: Outgoing, *, seconds: float, call: Call | None) -> Answer:
+def send(outbound: OutboundClient, outgoing: Outgoing, *, seconds: float, call: Call | None) -> Answer:
     """The tool's answer, of whatever status below 300. Raises `ToolFailure`, or `Aborted`."""
     began = clock.monotonic()
     try:
-        answer = door.request(
+        answer = outbound.request(
             outgoing.method,
             outgoing.url,
             headers=outgoing.headers,

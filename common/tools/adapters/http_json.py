@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.kit import jsonb
-from common.kit.outbound import Call, Door
+from common.kit.outbound import Call, OutboundClient
 from common.tools import Version
 from common.tools.adapters import exchange
 from common.tools.adapters.exchange import Ids, Outgoing, Reply, ToolFailure
 
 
 def ask(
-    door: Door,
+    outbound: OutboundClient,
     version: Version,
     text: str,
     *,
@@ -33,7 +33,7 @@ def ask(
         tuple(_query(json.loads(text))) if get else (),
         exchange.secrets_of(version, secret),
     )
-    answer = exchange.send(door, outgoing, seconds=version.timeout_seconds, call=call)
+    answer = exchange.send(outbound, outgoing, seconds=version.timeout_seconds, call=call)
     return Reply(len(answer.body), lambda: exchange.result(version, answer, exchange.read(answer, outgoing.secrets)))
 
 

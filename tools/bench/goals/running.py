@@ -60,7 +60,7 @@ def ours(ground: Ground, tools: Sequence[str], calls: int, spent: list[float]) -
     def fill() -> None:
         accounts = ground.accounts[:8]
         backlog.ours(ground, [ground.tools[name] for name in tools], calls // 8, accounts, 1_000)
-        messages.ring_times(messages.RUN_INVOCATION, 1_000)
+        messages.notify_times(messages.RUN_INVOCATION, 1_000)
 
     rate = _drained(ground, "invocations-", calls, fill, spent)
     while ground.sql("select count(*) from queue")[0][0]:

@@ -34,7 +34,7 @@ def p12(ground: Ground) -> dict[str, Found]:
     servers = sum(pairs.resident(server.pid) for server in ground.servers)
     idle = sum(children.values()) + servers - children["tools"]
     backlog.ours(ground, [ground.tools["slow"], ground.tools["slow-too"]], 300, ground.accounts[:8], 1_000)
-    messages.ring_times(messages.RUN_INVOCATION, 800)
+    messages.notify_times(messages.RUN_INVOCATION, 800)
     most = 0.0
     while ground.sql("select count(*) from queue")[0][0]:
         most = max(most, pairs.resident(ground.supervisor.children["invocations-1"].pid))

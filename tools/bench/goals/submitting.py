@@ -22,7 +22,7 @@ SECONDS = 4.0
 CLIENTS = 16
 WAITING = 2_000
 #: More bells than are ever rung here: each submit publishes its own, as one does while workers are idle.
-EVERY_BELL = {"DOORBELLS_MAX": "1000000"}
+EVERY_BELL = {"QUEUE_MESSAGES_MAX": "1000000"}
 
 
 def p1(ground: Ground) -> dict[str, Found]:

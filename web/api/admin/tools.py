@@ -225,7 +225,7 @@ def test(body: dict[str, Any], tool_id: UUID) -> Any:
     value = body.get("input", version.example_input)
     if value is None and "input" not in body:
         raise errors.Invalid(errors=[errors.FieldError("/input", "Missing, and the tool has no example_input.")])
-    tried = adapters.try_out(boot.door(), version, value, request_id=g.request_id)
+    tried = adapters.try_out(boot.outbound(), version, value, request_id=g.request_id)
     return _outcome(tried, version.version)
 
 
@@ -247,7 +247,7 @@ def reset_breaker(tool_id: UUID) -> breakers.State:
 
 def _check_url(body: dict[str, Any]) -> None:
     if "endpoint_url" in body:
-        webhooks.check_url(boot.door(), body["endpoint_url"], "/endpoint_url", operator=True)
+        webhooks.check_url(boot.outbound(), body["endpoint_url"], "/endpoint_url", operator=True)
 
 
 def _shown(tool: Listed) -> dict[str, Any]:

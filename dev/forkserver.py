@@ -3,7 +3,7 @@
 Six of them import the same hundred megabytes in a second and a half of CPU time each, or once. Only for the platform on
 one machine (`make run`, the demo, tests): elsewhere a process is started as docs/operations.md says.
 
-The nursery has one thread and is a child of the supervisor; what it forks is a process of the supervisor's like any
+The forkserver has one thread and is a child of the supervisor; what it forks is a process of the supervisor's like any
 other: it has a process group of its own, is watched and signalled through a pidfd, and dies with its parents.
 """
 
@@ -56,12 +56,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Forked:
-    """A process out of the nursery, with what is used of `subprocess.Popen`."""
+    """A process out of the forkserver, with what is used of `subprocess.Popen`."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
+    def __init__(self, forkserver: Forkserver, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._nursery, self._pidfd = nursery, os.pidfd_open(pid)
+        self._forkserver, self._pidfd = forkserver, os.pidfd_open(pid)
 
     def poll(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
@@ -88,11 +88,11 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def _ended(self) -> None:
-        self.returncode = self._nursery.status(self.pid)
+        self.returncode = self._forkserver.status(self.pid)
         os.close(self._pidfd)
 
 
-class Nursery:
+class Forkserver:
     """The supervisor's end. The process behind it starts with the first `spawn`, and again when it has died."""
 
     def __init__(self, environ: Mapping[str, str], cwd: Path, log: Path) -> None:
@@ -108,7 +108,7 @@ class Nursery:
                 self._socket.close()
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs, self._log.open("ab") as log:
-                command = [sys.executable, "-m", "dev.nursery"]
+                command = [sys.executable, "-m", "dev.forkserver"]
                 self._process = process.spawn(
                     command, env=self._environ, cwd=self._cwd, log=log.fileno(), stdin=theirs.fileno()
                 )
@@ -122,10 +122,10 @@ class Nursery:
         while (said := self._hear()) is not None:
             if "started" in said:
                 return Forked(self, said["started"])
-        raise ChildProcessError(f"the nursery died; see {self._log}")
+        raise ChildProcessError(f"the forkserver died; see {self._log}")
 
     def status(self, pid: int) -> int:
-        """How that process ended; killed, when the nursery is not there to tell."""
+        """How that process ended; killed, when the forkserver is not there to tell."""
         deadline = time.monotonic() + 5
         while pid not in self._statuses and time.monotonic() < deadline:
             if self._hear() is None:
@@ -152,7 +152,7 @@ class Nursery:
         return said
 
 
-# -- the process itself: `python -m dev.nursery`, its standard input is the socket -------------------------------
+# -- the process itself: `python -m dev.forkserver`, its standard input is the socket -------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class _Life:
 
 
 def _serve(caller: socket.socket) -> _Life | None:
-    """Fork whatever is asked for. Returns in each child, with its life, and in the nursery when the caller is gone."""
+    """Fork whatever is asked for. Returns in each child, with its life, and here when the caller is gone."""
     awake, wake = socket.socketpair()
     for end in (awake, wake):
         end.setblocking(False)

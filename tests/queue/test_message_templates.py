@@ -23,7 +23,7 @@ def patient(settings: Settings) -> Any:
     """However many wait, ring."""
     messages.configure(settings.broker_url, 1_000)
     yield
-    messages.configure(settings.broker_url, settings.doorbells_max)
+    messages.configure(settings.broker_url, settings.queue_messages_max)
 
 
 def popped(queue: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_a_pushed_doorbell_is_what_celery_sends(task: str, subject: UUID | None)
     args = [str(subject)] if subject else []
     messages.app().send_task(task, args=args, queue=queue, retry=False, ignore_result=True, delivery_mode=1)
     theirs = popped(queue)
-    assert messages.ring(task, subject)
+    assert messages.notify(task, subject)
     ours = popped(queue)
     assert shape(ours) == shape(theirs)
 
@@ -55,7 +55,7 @@ def test_a_pushed_doorbell_is_what_celery_sends(task: str, subject: UUID | None)
 @pytest.mark.usefixtures("patient")
 def test_every_doorbell_has_an_id_of_its_own() -> None:
     for _ in range(3):
-        messages.ring(messages.RUN_INVOCATION)
+        messages.notify(messages.RUN_INVOCATION)
     rung = [popped("invocations") for _ in range(3)]
     ids = {message["headers"]["id"] for message in rung}
     assert len(ids) == 3
@@ -65,9 +65,9 @@ def test_every_doorbell_has_an_id_of_its_own() -> None:
 def test_enough_bells_are_enough(settings: Settings) -> None:
     messages.configure(settings.broker_url, 2)
     try:
-        assert [messages.ring(messages.RUN_INVOCATION) for _ in range(4)] == [True, True, False, False]
-        assert messages.ring_times(messages.RUN_INVOCATION, 9) == 0
+        assert [messages.notify(messages.RUN_INVOCATION) for _ in range(4)] == [True, True, False, False]
+        assert messages.notify_times(messages.RUN_INVOCATION, 9) == 0
         popped("invocations")
-        assert messages.ring_times(messages.RUN_INVOCATION, 9) == 1
+        assert messages.notify_times(messages.RUN_INVOCATION, 9) == 1
     finally:
-        messages.configure(settings.broker_url, settings.doorbells_max)
+        messages.configure(settings.broker_url, settings.queue_messages_max)

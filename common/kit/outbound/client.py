@@ -1,4 +1,4 @@
-"""`Door`: one exchange at a time through every rule there is."""
+"""`OutboundClient`: one exchange at a time through every rule there is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHUNK = 64 * 1024
 _Reader = Callable[[Any], tuple[bytes, bool]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
-#: Framing and routing are the door's business (RFC 9110 §7.6.1, RFC 9112 §6).
+#: Framing and routing are the outbound client's business (RFC 9110 §7.6.1, RFC 9112 §6).
 _OURS = re.compile(
     r"accept-encoding|connection|content-length|expect|host|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade",
     re.IGNORECASE,
@@ -54,7 +54,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise Refused(f"The header {name} has a value that is not allowed.")
 
 
-class Door:
+class OutboundClient:
     """Thread-safe, one per process, made after forking. Keeps connections to peers alive.
 
     Every exchange: the URL parsed once, resolved once per connection, each of its addresses checked, connected to a
