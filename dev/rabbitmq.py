@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 from dev import process
+from dev.ports import free_ports
 from dev.servers import Server, ServerError
 
 #: Debian keeps the scripts here; the one on its PATH changes the user and the environment first.
@@ -34,7 +35,7 @@ class RabbitMQ(Server):
         super().__init__(directory / "rabbitmq")
         self.binaries = _binaries()
         self.epmd = _program("epmd")
-        self.port, self._dist_port, self._epmd_port = _free_ports(3)
+        self.port, self._dist_port, self._epmd_port = free_ports(3)
         self._mapper: subprocess.Popen[bytes] | None = None
 
     def url(self) -> str:
@@ -128,13 +129,3 @@ def _program(name: str) -> str:
     if found is None:
         raise ServerError(f"no RabbitMQ here: `{name}` of Erlang is not on PATH")
     return found
-
-
-def _free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody uses at this moment, each another."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [int(listener.getsockname()[1]) for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()

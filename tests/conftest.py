@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from common.settings import Settings, load
 from common.tools import editing
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.servers import Postgres, Redis
 from dev.supervisor import Supervisor
 from tests.client import Client
@@ -312,12 +312,6 @@ def _pulses(url: str) -> int:
     with psycopg.connect(url) as connection:
         row = connection.execute("select count(*) from processes where pulse_at > now() - interval '5 s'").fetchone()
     return row[0] if row else 0
-
-
-def free_port() -> int:
-    """A loopback port that nobody uses at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.hookimpl(wrapper=True)

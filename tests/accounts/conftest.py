@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -20,6 +19,7 @@ from aiosmtpd.controller import Controller
 from common.kit import mail
 from common.notifications import mails
 from common.settings import Settings
+from dev.ports import free_port
 from tests.accounts.people import Api
 from tests.web.conftest import Service, serving
 
@@ -111,8 +111,7 @@ class Mailbox:
 @pytest.fixture
 def mailbox(db: None, settings: Settings) -> Iterator[Mailbox]:
     box = Mailbox()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     controller = Controller(box, hostname="127.0.0.1", port=port, enable_SMTPUTF8=True)
     controller.start()
     mail.configure(f"smtp://127.0.0.1:{port}", settings.mail_from, settings.data_dir / "mail")

@@ -18,9 +18,10 @@ import pytest
 
 from common.kit import redis as redis_kit
 from dev import forkserver, platform
+from dev.ports import free_port
 from dev.servers import Redis
 from dev.supervisor import FIRST_DELAY, Part, Supervisor
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 
 UP_SECONDS = 120.0
 GONE_SECONDS = 30.0

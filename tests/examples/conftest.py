@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import free_port
+from dev.ports import free_port
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from dev.demo import __main__ as demo
 from dev.demo.receiver import Receiver
 from dev.demo.screen import Screen
 from dev.platform import Platform
-from tests.conftest import ROOT, free_port
+from dev.ports import free_port
+from tests.conftest import ROOT
 
 SECONDS = 300
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -1,4 +1,4 @@
-"""The outbound client against real peers that misbehave: deadlines, aborting, caps, framing, connections, what is sent."""
+"""The outbound client against peers that misbehave: deadlines, aborts, caps, framing, connections, what is sent."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ import requests
 from common.settings import load
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.supervisor import Supervisor
 from tests.client import Client
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 
 USER, PASSWORD = "ops", "a password of its own"
 

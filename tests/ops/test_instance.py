@@ -15,9 +15,10 @@ from common.kit import redis as redis_kit
 from common.operations import doctor, gauges, instance
 from common.settings import Settings, load
 from dev import platform as parts
+from dev.ports import free_port
 from dev.servers import Redis
 from dev.supervisor import Supervisor
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 from web.app import create_app
 
 ANOTHERS = "00000000-0000-4000-8000-000000000000@1"

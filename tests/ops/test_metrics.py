@@ -19,8 +19,9 @@ from common.invocations import ClaimOptions, End, counting
 from common.queueing import messages
 from common.tools import breakers
 from dev.platform import Platform
+from dev.ports import free_port
 from tests.client import Client, eventually
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 from tests.ops.scrape import Scrape, until
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool

@@ -25,9 +25,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from common.settings import load
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.supervisor import Supervisor
 from tests.client import Client
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 
 Offer = Callable[..., str]
 PATIENCE = 60

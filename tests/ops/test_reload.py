@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from dev import platform as parts
-from tests.conftest import ROOT, free_port
+from dev.ports import free_port
+from tests.conftest import ROOT
 
 
 @pytest.fixture

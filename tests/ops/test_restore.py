@@ -13,10 +13,11 @@ import pytest
 from common.settings import load
 from dev import platform as parts
 from dev import servers
+from dev.ports import free_port
 from dev.servers import Postgres, Redis
 from dev.supervisor import Supervisor
 from tests.client import PASSWORD, Client
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 
 Offer = Callable[..., str]
 

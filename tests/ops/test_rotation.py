@@ -29,10 +29,11 @@ from redis import Redis as RedisClient
 
 from common.settings import Settings, load
 from dev import platform as parts
+from dev.ports import free_port
 from dev.servers import Postgres, Redis
 from dev.supervisor import Supervisor
 from tests.client import PASSWORD, Client
-from tests.conftest import ROOT, free_port, migrate
+from tests.conftest import ROOT, migrate
 from tests.outside.tool import Tool
 
 CLIENTS = 2

@@ -12,9 +12,10 @@ import pytest
 from common.kit import tracing
 from common.settings import load
 from dev import platform as parts
+from dev.ports import free_port
 from dev.supervisor import Supervisor
 from tests.client import Client
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 from tests.ops.collector import Collector
 from tests.outside.receiver import Receiver, Reply
 

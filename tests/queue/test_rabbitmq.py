@@ -16,11 +16,12 @@ from common.kit import rabbit
 from common.settings import load
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.rabbitmq import RabbitMQ
 from dev.servers import ServerError
 from dev.supervisor import Supervisor
 from tests.client import ENDS, Client, Json
-from tests.conftest import ROOT, free_port
+from tests.conftest import ROOT
 from tests.outside.receiver import Receiver
 
 Offer = Callable[..., str]

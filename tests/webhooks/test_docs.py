@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from common import boot, webhooks
-from tests.conftest import free_port
+from dev.ports import free_port
 from tests.webhooks.conftest import Api, happen, settled, sql, statuses
 from worker.delivery import Sender
 

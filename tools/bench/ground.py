@@ -34,6 +34,7 @@ from common.settings import Settings, load
 from common.tools import Listed, editing
 from dev import platform, servers
 from dev.platform import ROOT, local_url
+from dev.ports import free_port
 from dev.supervisor import Part, Supervisor
 from tools.bench.load import request
 from web.app import create_app
@@ -301,11 +302,6 @@ def bare_headers() -> dict[str, str]:
 
 def python(module: str) -> list[str]:
     return [sys.executable, "-m", module]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def listening(port: int) -> bool:

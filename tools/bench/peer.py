@@ -15,10 +15,11 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+from dev.ports import free_port
 from dev.supervisor import Part
 from tools.bench import load, pairs
 from tools.bench.goals import Found, answering
-from tools.bench.ground import Ground, free_port, listening
+from tools.bench.ground import Ground, listening
 
 PACKAGE = "litellm[proxy]"
 CLIENTS = 16

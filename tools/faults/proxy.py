@@ -33,6 +33,7 @@ class Proxy:
         self._flow: asyncio.Event | None = None
         self._traps: list[_Trap] = []
         self._left = 0
+        self._armed = False
         self._started = threading.Event()
         self.sprung = 0
 
@@ -60,13 +61,13 @@ class Proxy:
         self._traps.append(_Trap(marker.encode(), times, seconds))
 
     def lose_at(self, number: int) -> None:
-        """Lose the answer to the message that comes as the `number`-th from now."""
-        self._left = number
+        """Lose the answer to the `number`-th message from now, or of the next where that one has none."""
+        self._left, self._armed = number, True
 
     def relent(self) -> None:
         """No more traps."""
         self._traps.clear()
-        self._left = 0
+        self._left, self._armed = 0, False
 
     def _switch(self, turn: Callable[[asyncio.Event], None]) -> None:
         if self._flow is not None:
@@ -100,6 +101,8 @@ class Proxy:
         finally:
             up.cancel()
             down.cancel()
+            if doom and self._armed:  # a message that nobody answers: the end of a connection
+                self._left = 1
             writer.close()
             back_writer.close()
 
@@ -114,6 +117,7 @@ class Proxy:
             elif doom:
                 seconds = doom.pop()
                 self.sprung += 1
+                self._armed = False
                 await asyncio.sleep(0.05 if seconds is None else seconds)
                 if seconds is None:
                     return

@@ -19,13 +19,14 @@ import requests
 from common.settings import load
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.servers import create_database
 from dev.supervisor import Supervisor
 from tools.faults.load import Order, order_for
 from tools.faults.people import PASSWORD, join, plan
 from tools.faults.rows import row
 from tools.faults.rows_workers import client, ended, expect
-from tools.faults.world import ROOT, World, free_port
+from tools.faults.world import ROOT, World
 
 FROZEN_SECONDS = 45
 FROZEN_AT = ("worker.after_claim", "worker.before_send", "worker.after_commit")

@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from common.kit import redis as redis_kit
 from common.settings import load
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.servers import Postgres, Redis, Server, create_database
 from dev.supervisor import Child, Part, Supervisor
 from tools.faults.load import Account, Feed, History, Load
@@ -452,11 +452,6 @@ def is_gone(file: Path) -> bool:
 def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

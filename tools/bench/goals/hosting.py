@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 
 from common.operations import ledger
 from dev import platform
+from dev.ports import free_port
 from dev.rabbitmq import RabbitMQ
 from dev.servers import ServerError
 from dev.supervisor import Part
 from tools.bench import load
 from tools.bench.goals import Found
 from tools.bench.goals.answering import good
-from tools.bench.ground import Ground, free_port, prepared
+from tools.bench.ground import Ground, prepared
 
 CALLS = 400
 

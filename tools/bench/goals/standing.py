@@ -15,10 +15,11 @@ from statistics import median
 from common.queueing import messages
 from dev import platform, process
 from dev.platform import KEY_FILE, ROOT
+from dev.ports import free_port
 from tools.bench import backlog, pairs
 from tools.bench.goals import Found
 from tools.bench.goals.answering import stop
-from tools.bench.ground import Ground, free_port, python
+from tools.bench.ground import Ground, python
 
 IDLE_SECONDS = 5.0
 STARTS = 5
