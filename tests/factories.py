@@ -14,7 +14,7 @@ from common import budgets, invocations, subscriptions
 from common.identity import accounts, email_addresses
 from common.identity.audit import OPERATOR, Actor
 from common.identity.authorization import Caller
-from common.invocations import ClaimOptions, End, Order, Task
+from common.invocations import ClaimOptions, Completion, Order, Task
 from common.kit import db
 from common.kit.clock import uuid7
 from common.models.subscriptions import Plan
@@ -23,9 +23,9 @@ from common.tools import Listed, editing
 PASSWORD = "correct horse battery staple"
 _numbers = count(1)
 
-GOOD = End("succeeded", output={"ok": True}, cost=1, http_status=200, duration_ms=3)
-BAD = End("failed", error_code="tool_failed", error_detail="500", http_status=500, duration_ms=3)
-TOO_DEAR = End("failed", None, 1_000_000, "cost_exceeded", "It cost more.", http_status=200, duration_ms=3)
+GOOD = Completion("succeeded", output={"ok": True}, cost=1, http_status=200, duration_ms=3)
+BAD = Completion("failed", error_code="tool_failed", error_detail="500", http_status=500, duration_ms=3)
+TOO_DEAR = Completion("failed", None, 1_000_000, "cost_exceeded", "It cost more.", http_status=200, duration_ms=3)
 
 
 def user(*, role: str = "user") -> Caller:

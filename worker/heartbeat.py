@@ -192,7 +192,7 @@ class Process:
         invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
         self._known.set()
         running = self.running()
-        in_hand = {row.token: row for row in invocations.in_hand(self.id)}
+        in_hand = {row.token: row for row in invocations.held_by(self.id)}
         for each in running:
             row = in_hand.get(each.task.token)
             if row is None or row.cancel_at is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from common import boot, invocations, tools
 from common.errors import ToolUnavailable
-from common.invocations import COST_EXCEEDED, ClaimOptions, End, Task, counting
+from common.invocations import COST_EXCEEDED, ClaimOptions, Completion, Task, counting
 from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
@@ -53,7 +53,7 @@ def work(me: Process) -> None:
 def run(me: Process, task: Task, claim_options: Callable[[], ClaimOptions]) -> Task | None:
     """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
     running = me.enter(task)
-    counting.begun(task)
+    counting.started(task)
     room = ExitStack()
     try:
         failpoints.at("worker.after_claim")
@@ -83,18 +83,18 @@ def _traced(task: Task) -> AbstractContextManager[None]:
     return tracing.span("invocations.run", "consumer", task.traceparent, attempt=task.attempt, **ids)
 
 
-def _end(task: Task, end: End, claim_options: ClaimOptions) -> Task | None:
+def _end(task: Task, end: Completion, claim_options: ClaimOptions) -> Task | None:
     _called(task, end)
     tracing.note({"outcome": end.outcome}, failed=end.error_code)
-    return invocations.end(task, end, claim_options)
+    return invocations.complete(task, end, claim_options)
 
 
-def _called(task: Task, end: End) -> None:
+def _called(task: Task, end: Completion) -> None:
     counting.called(task, end)
     task_events.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
 
 
-def _call(me: Process, running: Running, room: ExitStack) -> End:
+def _call(me: Process, running: Running, room: ExitStack) -> Completion:
     """Call the tool through the outbound client and judge its answer; a large one in its `room`, which is left when
     it is written.
 
@@ -107,7 +107,7 @@ def _call(me: Process, running: Running, room: ExitStack) -> End:
         secret = version.secret()
     except crypto.Undecryptable as error:
         raise ToolFailure("credential_unavailable", "The tool's credential cannot be read.", sent=False) from error
-    if not version.idempotent and not invocations.sending(task):
+    if not version.idempotent and not invocations.mark_dispatched(task):
         raise Aborted
     span = tracing.span(f"call {version.slug}", "client", tool=version.slug, version=version.version)
     with breakers.calling(version.tool_id, version.timeout_seconds), span:
@@ -131,19 +131,19 @@ def _call(me: Process, running: Running, room: ExitStack) -> End:
     return _answered(version, result, task.held)
 
 
-def _answered(version: Version, result: ToolResult, held: int) -> End:
+def _answered(version: Version, result: ToolResult, held: int) -> Completion:
     """A good answer: charged by the price, and withheld when it cost more than its caller allowed."""
     cost = version.price.cost(result.units)
     met: dict[str, Any] = {"http_status": result.http_status, "duration_ms": result.duration_ms}
     if not version.price.exceeds(cost, held):
-        return End("succeeded", result.output, cost, **met)
+        return Completion("succeeded", result.output, cost, **met)
     told = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."
-    return End("failed", None, cost, COST_EXCEEDED, told, **met)
+    return Completion("failed", None, cost, COST_EXCEEDED, told, **met)
 
 
 def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:
     version = tools.version(task.tool_version_id)
-    end = End(
+    end = Completion(
         "failed",
         error_code=failure.code,
         error_detail=failure.detail,
@@ -158,5 +158,5 @@ def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Ta
     return invocations.retry_later(task, end, delay, claim_options)
 
 
-def _lost(detail: str) -> End:
-    return End("failed", error_code="worker_lost", error_detail=detail)
+def _lost(detail: str) -> Completion:
+    return Completion("failed", error_code="worker_lost", error_detail=detail)

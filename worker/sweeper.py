@@ -64,9 +64,9 @@ def every_second(threads: int) -> None:
         for step in (
             sweep.reap_dead_processes,
             sweep.expire,
-            lambda: sweep.park_paused(paused),
+            lambda: sweep.unplace_paused(paused),
             lambda: sweep.place_waiting(paused),
-            sweep.lift_stragglers,
+            sweep.raise_start_tags,
             lambda: sweep.notify_for_ready(threads),
             webhooks.expire_leases,
             webhooks.unpark,
@@ -103,7 +103,7 @@ def _try(step: Callable[[], object]) -> None:
 PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "roll-up-usage": (10.0, usage.catch_up),
     "free-orphaned-holds": (15.0, budgets.free_orphans),
-    "tell-of-thresholds": (60.0, invocations.sweeping.tell_of_thresholds),
+    "tell-of-thresholds": (60.0, invocations.sweeping.record_missed_thresholds),
     "renew-periods": (60.0, subscriptions.renew_due),
     "forget-old-keys": (60.0, lambda: invocations.sweeping.forget_old_keys() + idempotency.forget_old()),
     "add-usage-months": (3600.0, usage.add_months),

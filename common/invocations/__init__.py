@@ -1,23 +1,26 @@
-"""The story of an invocation, in life order.
+"""An invocation, stage by stage, in the order of its life. Each stage has its SQL beside it.
 
-    submit       accept it: every check, the hold, the row, the message           submitting.py, storing.py
-    claim        a worker takes whatever is due first                             running.py
-    sending      … notes that a call goes out that must not be repeated
-    end          … writes how it ended, settles, and takes the next
-    retry_later  … or puts it back for a while
-    give_back    … or hands it back unbegun
-    cancel       the owner changes their mind
-    get, listing, event_data, wire, etag                                          reading.py, wire.py
-    counting     all of it, for Prometheus                                        counting.py
-    sweeping     what died, waits too long, or was never heard of                 sweeping.py
-    drop_payloads                                                                 retention.py
+    submit            accept it: every check, the hold, the row, the message          submitting.py, storing.py
+    claim             a worker gets the row that is due first                         claiming.py
+    mark_dispatched   … records that a call goes out that must not be repeated
+    complete          … records how it ended, settles, and claims the next            completing.py
+    retry_later       … or puts it back to wait                                       retrying.py
+    give_back         … or hands it back unbegun
+    cancel            the owner changes their mind                                    canceling.py
+    take_over         rows of dead processes are requeued or completed                reclaiming.py
+    sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
+    get, listing, …   reading, and how an invocation looks in JSON                    reading.py, wire.py
+    drop_payloads     retention                                                       retention.py
 
-The row is the truth. `open` work has a row in `queue`; the statement that ends an invocation deletes it there and
-writes everything else that follows from the end (`sql.py`).
+The row is the truth. Open work has a row in `queue`; the statement that completes an invocation deletes it there and
+writes everything else that follows (SQL that several stages share: fragments.py).
 """
 
 from common.invocations import counting, storage, sweeping
-from common.invocations.model import COST_EXCEEDED, ENDS, End, Invocation, Order, Submitted, Task
+from common.invocations.canceling import cancel, held_by
+from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
+from common.invocations.completing import complete
+from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
 from common.invocations.reading import (
     event_data,
     events_data,
@@ -29,20 +32,9 @@ from common.invocations.reading import (
     states,
     traceparent,
 )
+from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.retention import drop_payloads, drop_unused_payloads
-from common.invocations.running import (
-    ClaimOptions,
-    cancel,
-    claim,
-    end,
-    give_back,
-    heartbeat,
-    in_hand,
-    leave,
-    retry_later,
-    sending,
-    take_over,
-)
+from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import account_of, check, submit
 from common.invocations.wire import etag, poll_after_ms, wire
 
@@ -50,7 +42,7 @@ __all__ = [
     "COST_EXCEEDED",
     "ENDS",
     "ClaimOptions",
-    "End",
+    "Completion",
     "Invocation",
     "Order",
     "Submitted",
@@ -59,10 +51,10 @@ __all__ = [
     "cancel",
     "check",
     "claim",
+    "complete",
     "counting",
     "drop_payloads",
     "drop_unused_payloads",
-    "end",
     "etag",
     "event_data",
     "events_data",
@@ -71,13 +63,13 @@ __all__ = [
     "get_within",
     "give_back",
     "heartbeat",
-    "in_hand",
+    "held_by",
     "leave",
     "listing",
+    "mark_dispatched",
     "operator_details",
     "poll_after_ms",
     "retry_later",
-    "sending",
     "states",
     "storage",
     "submit",

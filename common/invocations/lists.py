@@ -12,12 +12,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
-
-from sqlalchemy import TextClause, text
+from typing import Final, NamedTuple
 
 from common.invocations.model import ENDS
-from common.invocations.sql import PAYLOAD_BYTES, view
+from common.invocations.views import PAYLOAD_BYTES, ViewRow, view
+from common.kit.query import Query
+
+
+class Found(NamedTuple):
+    """How many rows there are, with the one more that is not shown."""
+
+    found: int
+
 
 TROUBLE: Final = tuple(status for status in ENDS if status != "succeeded")
 
@@ -37,7 +43,7 @@ class Kind:
 
 def statement(
     *, owner: object, tool: object, start: object, end: object, after: object, payloads: bool, statuses: Collection[str]
-) -> TextClause:
+) -> Query[tuple[ViewRow, Found]]:
     """The statement of a list with these restrictions (None: none): one constant text for each kind of list.
 
     Parameters: `user_id`, `tool`, `from`, `to`, `low` and `below` (ids: inclusive, exclusive), `troubles` (statuses),
@@ -57,15 +63,19 @@ def statement(
 
 
 @cache
-def _statement(kind: Kind) -> TextClause:
+def _statement(kind: Kind) -> Query[tuple[ViewRow, Found]]:
     branches = [_BRANCHES[status](kind) for status in sorted(kind.statuses or ("any",))]
     newest = f"select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit"
     shown = _FITTING if kind.payloads else "select id from newest order by id desc limit :limit - 1"
-    return text(f"""
+    return Query.pair(
+        f"""
 with newest as materialized ({newest}), sized as ({_SIZED})
 select v.*, (select count(*) from newest) as found
   from ({view("true" if kind.payloads else "false")} where i.id = any(array({shown}))) v order by v.id desc
-""")
+""",
+        ViewRow,
+        Found,
+    )
 
 
 _SIZED = f"""

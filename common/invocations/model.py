@@ -1,4 +1,4 @@
-"""The frozen values that the story passes around."""
+"""The frozen values that the stages pass on."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class Task:
     input: str
     held: int
     attempt: int
-    losses: int
+    crash_count: int
     request_id: str
     seconds_left: float
     traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Completion:
     """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged): 0 for all but
     success and `COST_EXCEEDED`.
 

@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause
-
 from common.errors import NotFound
-from common.invocations import lists, sql
+from common.invocations import lists, views
 from common.invocations.model import Invocation
+from common.invocations.views import StateRow, ViewRow
 from common.invocations.wire import at_event, wire
 from common.kit import db
 from common.kit.clock import uuid7_floor
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
+from common.kit.query import Query
 
 #: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
 CLOCK_SKEW = timedelta(hours=1)
@@ -23,20 +23,20 @@ CLOCK_SKEW = timedelta(hours=1)
 
 def get(invocation_id: UUID, owner: UUID | None) -> Invocation:
     """One invocation of `owner` (None: anybody's, for admins). Raises `NotFound`, also for someone else's."""
-    return _one(sql.GET, {"id": invocation_id, "user_id": owner})
+    return _one(views.GET, {"id": invocation_id, "user_id": owner})
 
 
 def get_ended(invocation_id: UUID, owner: UUID) -> Invocation:
     """As `get`; but of one that has not ended neither input nor output is read."""
-    return _one(sql.GET_ENDED, {"id": invocation_id, "user_id": owner})
+    return _one(views.GET_ENDED, {"id": invocation_id, "user_id": owner})
 
 
 def get_within(invocation_id: UUID, owner: UUID, most: int) -> Invocation:
     """As `get`; but input and output are read only where they have `most` bytes at most, together."""
-    return _one(sql.GET_WITHIN, {"id": invocation_id, "user_id": owner, "most": most})
+    return _one(views.GET_WITHIN, {"id": invocation_id, "user_id": owner, "most": most})
 
 
-def _one(statement: TextClause, parameters: dict[str, Any]) -> Invocation:
+def _one(statement: Query[ViewRow], parameters: dict[str, Any]) -> Invocation:
     rows = db.execute(statement, parameters)
     if not rows:
         raise NotFound("There is no such invocation.")
@@ -45,18 +45,18 @@ def _one(statement: TextClause, parameters: dict[str, Any]) -> Invocation:
 
 def states(ids: Collection[UUID]) -> dict[UUID, tuple[str, int]]:
     """Status and attempts of several, whoever owns them (for waiters, who were checked when they came)."""
-    rows = db.execute(sql.STATES, {"ids": list(ids)}) if ids else []
+    rows = db.execute(views.STATES, {"ids": list(ids)}) if ids else []
     return {row.id: (_status(row), row.attempts) for row in rows}
 
 
 def _many(ids: Collection[UUID], *, payloads: bool) -> dict[UUID, Invocation]:
-    rows = db.execute(sql.GET_MANY, {"ids": list(ids), "payloads": payloads}) if ids else []
+    rows = db.execute(views.GET_MANY, {"ids": list(ids), "payloads": payloads}) if ids else []
     return {row.id: _invocation(row) for row in rows}
 
 
 def operator_details(ids: Collection[UUID]) -> dict[UUID, str | None]:
     """What was said of the last attempt of each that its owner is not told (for admins)."""
-    rows = db.execute(sql.OPERATOR_DETAILS, {"ids": list(ids)}) if ids else []
+    rows = db.execute(views.OPERATOR_DETAILS, {"ids": list(ids)}) if ids else []
     return {row.invocation_id: row.operator_detail for row in rows}
 
 
@@ -92,8 +92,8 @@ def listing(
             "most": MAX_PAYLOAD_BYTES,
         },
     )
-    more = bool(rows) and rows[0].found > len(rows)
-    return Page.of([_invocation(row) for row in rows], window, lambda invocation: (invocation.id,), more=more)
+    more = bool(rows) and rows[0][1].found > len(rows)
+    return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 
 
 def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str,
 
 def traceparent(invocation_id: UUID) -> str | None:
     """The trace of the request that made it; asked only where something is traced."""
-    rows = db.execute(sql.TRACEPARENT, {"id": invocation_id})
+    rows = db.execute(views.TRACEPARENT, {"id": invocation_id})
     return rows[0].traceparent if rows else None
 
 
@@ -116,7 +116,7 @@ def events_data(events: Collection[tuple[str, UUID, int]], *, payloads: bool = T
     ]
 
 
-def _invocation(row: Row[Any]) -> Invocation:
+def _invocation(row: ViewRow) -> Invocation:
     return Invocation(
         id=row.id,
         user_id=row.user_id,
@@ -144,5 +144,5 @@ def _invocation(row: Row[Any]) -> Invocation:
     )
 
 
-def _status(row: Row[Any]) -> str:
-    return str(row.stored) if row.stored != "open" else "running" if row.running else "queued"
+def _status(row: ViewRow | StateRow) -> str:
+    return row.stored if row.stored != "open" else "running" if row.running else "queued"

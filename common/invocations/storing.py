@@ -1,3 +1,4 @@
+# ruff: noqa: S608  (the statement is put together from constants)
 """Write an accepted invocation down, exactly once, although the answer of a commit may be lost.
 
 While the outcome of an INSERT is unknown, nothing that follows is a proof that its row is not there: a repetition may
@@ -9,15 +10,70 @@ will look at its epoch again); then look for the row.
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from common import budgets
-from common.invocations import sql
+from common.budgets import SERVER
+from common.invocations import fragments
 from common.kit import clock, db
+from common.kit.query import Query
 from common.queueing import messages
+
+
+class StoredRow(NamedTuple):
+    """An accepted invocation as it was written. `deliveries`: how many webhook deliveries are due."""
+
+    id: UUID
+    created_at: datetime
+    expires_at: datetime
+    deliveries: int
+
+
+#: The row, its key, its entry in the queue and its event, under the epoch and by the run of PostgreSQL that the hold is
+#: for, and with the version that the tool has: or nothing.
+SUBMIT: Final = Query(
+    f"""
+with p as materialized (
+  select id from periods
+   where id = :period_id and epoch = :epoch and closed_at is null and access_ended_at is null and ends_at > now()
+     and {SERVER} = :server
+     and exists (select 1 from tools t where t.id = :tool_id and t.version = :tool_version and t.is_active
+                    and t.archived_at is null)
+     for share),
+k as (
+  insert into idempotency_keys (user_id, key, request_hash, invocation_id)
+  select :user_id, cast(:key as text), :request_hash, :id from p where cast(:key as text) is not null),
+f as (
+  insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
+                           input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
+                           traceparent, expires_at)
+  select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
+         octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
+         cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
+         :request_id, cast(:traceparent as text), now() + make_interval(secs => :expires_in)
+    from p
+  returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
+q as (
+  insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, place, rank, expires_at)
+  select f.id, f.user_id, :period_id, :tool_id, :tool_version_id, :held, :timeout_seconds, cast(:place as integer),
+         (select last_value from vt) + cast(:place as integer), f.expires_at
+    from f),
+ev as (
+  insert into events (id, user_id, type, invocation_id)
+  select cast(:event_id as uuid), f.user_id, 'invocation.queued', f.id from f),
+de as ({fragments.DELIVERIES})
+select f.id, f.created_at, f.expires_at, (select count(*) from de) as deliveries from f
+""",
+    StoredRow,
+)
+STORED: Final = Query("select id, created_at, expires_at, 1 as deliveries from invocations where id = :id", StoredRow)
+#: After it, nothing that was to commit under that epoch can: it commits before this, or not at all.
+MOVE_EPOCH: Final = text("update periods set epoch = epoch + 1 where id = :period_id and epoch = :epoch")
 
 #: How long an unknown outcome is asked after before the client is told that it is unknown.
 UNKNOWN_SECONDS = 6.0
@@ -25,7 +81,7 @@ UNKNOWN_SECONDS = 6.0
 PAUSE_SECONDS = 0.1
 
 
-def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> Row[Any] | None:
+def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> StoredRow | None:
     """Write the row under its hold's epoch; returns its `id`, `created_at` and `expires_at`.
 
     None: it is not written and never will be, because the epoch has moved, the period or the access has ended, the
@@ -50,16 +106,12 @@ def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> Row
     return written
 
 
-def _write(row: dict[str, Any]) -> Row[Any] | None:
-    written = db.execute(sql.SUBMIT, row)
-    if not written:
-        return None
-    if written[0].deliveries:
-        messages.notify(messages.DELIVER)
-    return written[0]
+def _write(row: dict[str, Any]) -> StoredRow | None:
+    written = db.execute(SUBMIT, row)
+    return _notified(written[0]) if written else None
 
 
-def _find_out(row: dict[str, Any], account: budgets.Account) -> Row[Any] | None:
+def _find_out(row: dict[str, Any], account: budgets.Account) -> StoredRow | None:
     """Ask until somebody answers whether the row was written; if it was not, it cannot be any more."""
     give_up = clock.monotonic() + UNKNOWN_SECONDS
     while True:
@@ -71,20 +123,21 @@ def _find_out(row: dict[str, Any], account: budgets.Account) -> Row[Any] | None:
                 raise db.CommitUnknown("whether the invocation was stored is unknown") from error
 
 
-def _fenced_look(row: dict[str, Any], account: budgets.Account) -> Row[Any] | None:
+def _fenced_look(row: dict[str, Any], account: budgets.Account) -> StoredRow | None:
     """Whether the row is there, once it cannot come any more."""
-    if written := db.execute(sql.EXISTS, {"id": row["id"]}):
-        return _found(written[0])
-    moved = db.rowcount(sql.MOVE_EPOCH, {"period_id": row["period_id"], "epoch": row["epoch"]})
-    written = db.execute(sql.EXISTS, {"id": row["id"]})
+    if written := db.execute(STORED, {"id": row["id"]}):
+        return _notified(written[0])
+    moved = db.rowcount(MOVE_EPOCH, {"period_id": row["period_id"], "epoch": row["epoch"]})
+    written = db.execute(STORED, {"id": row["id"]})
     if moved:
         budgets.tell(account.user_id, account.period_id)
-    return _found(written[0]) if written else None
+    return _notified(written[0]) if written else None
 
 
-def _found(row: Row[Any]) -> Row[Any]:
-    """The answer of the INSERT was lost, and with it whether anybody is to be notified."""
-    messages.notify(messages.DELIVER)
+def _notified(row: StoredRow) -> StoredRow:
+    """The row, once deliverers are notified. (Where the INSERT's answer was lost, they are notified in any case.)"""
+    if row.deliveries:
+        messages.notify(messages.DELIVER)
     return row
 
 

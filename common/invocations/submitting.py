@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import text
 
 from common import budgets, subscriptions, tools
 from common.errors import (
@@ -21,15 +21,40 @@ from common.errors import (
     ToolUnavailable,
 )
 from common.identity.authorization import Caller
-from common.invocations import sql, storage, storing
+from common.invocations import placing, storage, storing
 from common.invocations.model import Invocation, Order, Submitted
 from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
+from common.kit.query import Query
 from common.queueing import messages
 from common.subscriptions import PeriodTerms
 from common.tools import Listed, Version, breakers
 
 logger = log.get(__name__)
+
+
+class KeyRow(NamedTuple):
+    """Which invocation an Idempotency-Key stands for. `old`: its 24 hours are over."""
+
+    request_hash: str
+    invocation_id: UUID
+    old: bool
+    tool_id: UUID
+    slug: str
+
+
+KEY: Final = Query(
+    """
+select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, i.tool_id, t.slug
+  from idempotency_keys k join invocations i on i.id = k.invocation_id join tools t on t.id = i.tool_id
+ where k.user_id = :user_id and k.key = :key
+""",
+    KeyRow,
+)
+FORGET_KEY: Final = text("""
+delete from idempotency_keys
+ where user_id = :user_id and key = :key and created_at <= now() - interval '24 hours'
+""")
 
 TRIES = 3
 #: How long a request waits for another one that is just making an invocation under the same Idempotency-Key.
@@ -101,11 +126,11 @@ def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     if order.idempotency_key is None:
         return None
     key = {"user_id": caller.user_id, "key": order.idempotency_key}
-    rows = db.execute(sql.KEY, key)
+    rows = db.execute(KEY, key)
     if not rows:
         return None
     if rows[0].old:
-        db.rowcount(sql.FORGET_KEY, key)
+        db.rowcount(FORGET_KEY, key)
         return None
     if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
         raise IdempotencyKeyReused
@@ -202,7 +227,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
     }
 
 
-def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: Row[Any]) -> Invocation:
+def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: storing.StoredRow) -> Invocation:
     """What was just stored, without reading it again."""
     return Invocation(
         id=times.id,
@@ -234,6 +259,4 @@ def _catch_up(account: budgets.Account, hold: budgets.Hold) -> None:
     afresh).
     """
     subscriptions.forget_terms(account.user_id)
-    state = db.execute(sql.PERIOD_STATE, {"id": account.period_id})
-    if state and state[0].open and (state[0].epoch, state[0].server) != (hold.epoch, hold.server):
-        budgets.catch_up(account.user_id, account.period_id, state[0].epoch, state[0].server)
+    placing.catch_up(account, hold.epoch, hold.server, only_open=True)

@@ -1,193 +1,179 @@
-"""What the sweep does every second: bounded, harmless when done twice or by two at once, not in the workers' queue."""
+"""What the sweep does every second: bounded, harmless when done twice or by two processes at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import text
 
-from common import budgets
-from common.errors import DependencyUnavailable
-from common.invocations import sql
-from common.invocations.model import End
-from common.invocations.running import _ending, _finish, requeue_or_fail, tell_of_threshold
-from common.kit import apart, clock, db, failpoints, log
-from common.models.budgets import THRESHOLDS
+from common.invocations import fragments
+from common.invocations.completing import after_commit, completion_of, completion_parameters
+from common.invocations.model import Completion
+from common.invocations.placing import place_waiting, raise_start_tags, unplace_paused
+from common.invocations.reclaiming import reap_dead_processes
+from common.invocations.thresholds import record_missed as record_missed_thresholds
+from common.kit import apart, clock, db, failpoints
+from common.kit.query import Query
 from common.queueing import messages
 
-logger = log.get(__name__)
+__all__ = [
+    "Depth",
+    "depth",
+    "expire",
+    "forget_old_keys",
+    "lately",
+    "note",
+    "notify_for_ready",
+    "place_waiting",
+    "raise_start_tags",
+    "reap_dead_processes",
+    "record_missed_thresholds",
+    "unheard",
+    "unplace_paused",
+]
 
-SUSPECT_AFTER = 20.0
-REAP_AFTER = 10.0
 BATCH = 500
-#: Parked rows are given this long to be found by an ending neighbour before the sweep places them.
-BEHIND = 1.0
-#: How long old keys are dropped at a time: more of them than a busy minute brings.
+#: Seconds for which old keys are dropped at a time: more of them than a busy minute brings.
 KEY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """The queue at a glance; `oldest` is the age in seconds of the longest due row."""
+class OverdueRow(NamedTuple):
+    """A row past its deadline. `last_error`: code and detail of its last attempt."""
+
+    id: UUID
+    started: bool
+    last_error: dict[str, Any] | None
+
+
+OVERDUE: Final = Query(
+    """
+select id, started_at is not null as started, last_error from queue
+ where token is null and expires_at <= now() order by expires_at limit :limit
+""",
+    OverdueRow,
+)
+COMPLETE_OVERDUE: Final = completion_of(
+    f"delete from queue where id = :id and token is null and expires_at <= now() returning {fragments.DELETED}"  # noqa: S608
+)
+
+
+class _Ready(NamedTuple):
+    ready: int
+
+
+READY: Final = Query(
+    """
+select count(*) as ready from (select 1 from queue where token is null and place is not null limit :limit) x
+""",
+    _Ready,
+)
+
+
+class _Unheard(NamedTuple):
+    unheard: bool
+
+
+#: Work could begin now, and no process has consumed a message or completed a call for so long.
+UNHEARD: Final = Query(
+    """
+select exists (select 1 from queue where token is null and place is not null and expires_at > now())
+       and not exists (select 1 from processes where 'invocations' = any(string_to_array(split_part(name, '@', 1), ','))
+                          and progress_at > now() - make_interval(secs => :seconds)) as unheard
+""",
+    _Unheard,
+)
+
+
+class Depth(NamedTuple):
+    """Open rows in the queue, how many of them run, and the age in seconds of the oldest row that is due."""
 
     depth: int
     running: int
     oldest: float
 
 
-def reap_dead_processes() -> int:
-    """Processes without a pulse become suspect, then dead, and their rows are taken back. Returns how many rows."""
-    db.rowcount(sql.SUSPECT, {"after": SUSPECT_AFTER})
-    for dead in db.execute(sql.REAP, {"after": REAP_AFTER}):
-        logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
-    rows = db.execute(sql.TAKE_OVER_LOST, {"limit": BATCH})
-    if rows:
-        failpoints.at("reaper.after_select")
-    return requeue_or_fail(rows)
+DEPTH: Final = Query(
+    """
+select count(*) as depth, count(*) filter (where token is not null) as running,
+       coalesce(extract(epoch from now() - min(due_at) filter (where token is null and due_at <= now())), 0)::float8
+         as oldest
+  from queue
+""",
+    Depth,
+)
+FORGET_KEYS: Final = text("""
+with old as (select user_id, key from idempotency_keys where created_at <= now() - interval '25 hours' limit :limit)
+delete from idempotency_keys k using old where k.user_id = old.user_id and k.key = old.key
+""")
+
+
+class _Lately(NamedTuple):
+    lately: bool
+
+
+LATELY: Final = Query(
+    """
+select exists (select 1 from sweep_runs
+                where name = :name and ran_at > now() - make_interval(secs => :seconds)) as lately
+""",
+    _Lately,
+)
+RAN: Final = text("""
+insert into sweep_runs as s (name, milliseconds, failures) values (:name, :milliseconds, :failed)
+on conflict (name) do update set ran_at = now(), milliseconds = excluded.milliseconds,
+   runs = s.runs + 1, failures = s.failures + excluded.failures
+""")
 
 
 def expire() -> int:
-    """End what did not start before its deadline (`expired`) or ran out of time between retries (`failed`)."""
-    rows = db.execute(sql.OVERDUE, {"limit": BATCH})
-    return apart.total("expire", rows, _expire, _id)
+    """Complete rows past their deadline: `expired` if they never started, otherwise `failed`. Returns how many."""
+    rows = db.execute(OVERDUE, {"limit": BATCH})
+    return apart.total("expire", rows, _expire, lambda row: row.id)
 
 
-def _expire(row: Row[Any]) -> int:
-    last = row.last_error or {"code": "worker_lost", "detail": "Time ran out."}
-    late = End("failed", error_code=last["code"], error_detail=last["detail"]) if row.started else End("expired")
-    for ended in db.execute(sql.END_OVERDUE, _ending(row.id, late)):
-        _finish(ended)
+def _expire(row: OverdueRow) -> int:
+    last = row.last_error or {"code": "worker_lost", "detail": "The deadline passed."}
+    failed = Completion("failed", error_code=last["code"], error_detail=last["detail"])
+    late = failed if row.started else Completion("expired")
+    for completed in db.execute(COMPLETE_OVERDUE, completion_parameters(row.id, late)):
+        after_commit(completed)
     return 1
-
-
-def _id(row: Row[Any]) -> object:
-    return row.id
-
-
-class _Round:
-    """Where this process's walk over the accounts with waiting rows goes on."""
-
-    after = UUID(int=0)
-
-
-def place_waiting(paused: Sequence[UUID]) -> int:
-    """Give parked rows that are due the places that are free (an end that found no successor may have missed them)."""
-    where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
-    accounts = db.execute(sql.WAITING, {**where, "after": _Round.after})
-    _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
-    rows = [waiting for waiting in accounts if waiting.id is not None]
-    return apart.total("place", rows, lambda waiting: _place_all(waiting, where), lambda row: row.period_id)
-
-
-def _place_all(waiting: Row[Any], where: dict[str, Any]) -> int:
-    """Place an account's oldest row, and then its others as long as there is room."""
-    account = budgets.Account(
-        waiting.user_id, waiting.period_id, waiting.max_concurrency, waiting.rate_limit_per_minute
-    )
-    try:
-        return 1 + _place_more(account, where) if _place(account, waiting) else 0
-    except DependencyUnavailable:
-        logger.warning("rows not placed", period_id=str(account.period_id))
-        return 0
-
-
-def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
-    """The account has room: place its other rows as long as it has."""
-    placed = 0
-    for row in db.execute(sql.WAITING_OF, {**where, "period_id": account.period_id}):
-        if not _place(account, row):
-            break
-        placed += 1
-    return placed
-
-
-def _place(account: budgets.Account, row: Row[Any]) -> bool:
-    """One row, one place.
-
-    If an ending neighbour was quicker, its own word settles what the gate has counted here; if the epoch has moved
-    on, a rebuild does.
-    """
-    free = budgets.place(account, budgets.Move(row.id, row.moves, None))
-    if free is None:
-        return False
-    number, epoch, server = free
-    where = {"id": row.id, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "server": server}
-    if placed := db.execute(sql.PLACE, {**where, "place": number}):
-        budgets.moved(account.user_id, account.period_id, budgets.Move(row.id, placed[0].moves, number))
-        return True
-    ruling = db.execute(sql.PERIOD_STATE, {"id": account.period_id})[0]
-    if (ruling.epoch, ruling.server) != (epoch, server):
-        budgets.catch_up(account.user_id, account.period_id, ruling.epoch, ruling.server)
-    return False
-
-
-def park_paused(paused: Sequence[UUID]) -> int:
-    """Take the places from rows whose tool is resting, so that others of their account can run."""
-    if not paused:
-        return 0
-    rows = db.execute(sql.PARK_PAUSED, {"paused": list(paused), "limit": BATCH})
-    return apart.total("park", rows, _parked, _id)
-
-
-def _parked(row: Row[Any]) -> int:
-    budgets.moved(row.user_id, row.period_id, budgets.Move(row.id, row.moves, None))
-    return 1
-
-
-def tell_of_thresholds() -> int:
-    """Tell of the thresholds that were reached when nobody could tell. Returns how many."""
-    return apart.total("tell-of-thresholds", budgets.spent(THRESHOLDS), _tell_of, lambda reached: reached[1])
-
-
-def _tell_of(reached: tuple[UUID, UUID, int]) -> int:
-    user_id, period_id, percent = reached
-    if db.execute(sql.THRESHOLD, {"period_id": period_id, "percent": percent}):
-        return 0
-    tell_of_threshold(user_id, period_id, percent)
-    return 1
-
-
-def lift_stragglers() -> int:
-    """Raise ranks that the virtual clock has left behind, so that takes need not look there."""
-    return db.rowcount(sql.LIFT, {"limit": BATCH})
 
 
 def notify_for_ready(threads: int) -> int:
-    """Ring as often as there is ready work and nobody has heard yet; at most once for each worker thread."""
-    ready = int(db.execute(sql.READY, {"limit": threads})[0][0])
+    """Publish a message for each ready row that none waits for in the queue; at most one for each worker thread."""
+    ready = db.execute(READY, {"limit": threads})[0].ready
     if ready:
         failpoints.at("reaper.after_select")
     return messages.notify_times(messages.RUN_INVOCATION, ready) if ready else 0
 
 
 def forget_old_keys(*, seconds: float = KEY_SECONDS) -> int:
-    """Drop idempotency keys that are out of their 24 hours: all of them, or for about so long."""
+    """Drop idempotency keys that are older than their 24 hours: all of them, or for about so many seconds."""
     give_up, total = clock.monotonic() + seconds, 0
     while True:
-        forgotten = db.rowcount(sql.FORGET_KEYS, {"limit": BATCH})
+        forgotten = db.rowcount(FORGET_KEYS, {"limit": BATCH})
         total += forgotten
         if forgotten < BATCH or clock.monotonic() > give_up:
             return total
 
 
 def unheard(seconds: float) -> bool:
-    """Whether work could begin, and no worker process has heard a bell or ended a call for so long."""
-    return bool(db.execute(sql.UNHEARD, {"seconds": seconds})[0].unheard)
+    """Whether work could begin, and no worker process has consumed a message or completed a call for so long."""
+    return db.execute(UNHEARD, {"seconds": seconds})[0].unheard
 
 
 def depth() -> Depth:
-    row = db.execute(sql.DEPTH, {})[0]
-    return Depth(row.depth, row.running, float(row.oldest))
+    """The queue now."""
+    return db.execute(DEPTH, {})[0]
 
 
 def lately(name: str, seconds: float) -> bool:
-    """Whether a periodic piece of work was done so short a time ago, by the database's clock."""
-    return bool(db.execute(sql.LATELY, {"name": name, "seconds": seconds}))
+    """Whether a periodic job ran within the last so many seconds, by the database's clock."""
+    return db.execute(LATELY, {"name": name, "seconds": seconds})[0].lately
 
 
 def note(name: str, milliseconds: int, *, failed: bool) -> None:
-    """Write down that a periodic piece of work was done, for `doctor` and the alerts."""
-    db.rowcount(sql.SWEPT, {"name": name, "milliseconds": milliseconds, "failed": int(failed)})
+    """Record that a periodic job ran, for `doctor` and the alerts."""
+    db.rowcount(RAN, {"name": name, "milliseconds": milliseconds, "failed": int(failed)})

@@ -12,10 +12,10 @@ import errno
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast, overload
 
 import psycopg
 from psycopg.rows import namedtuple_row
@@ -26,6 +26,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from common.kit import metrics, patience
 from common.kit.patience import Patient
+from common.kit.query import Query
+
+R = TypeVar("R")
 
 CONNECT_TIMEOUT = 3
 POOL_TIMEOUT = 3
@@ -217,11 +220,15 @@ def transaction() -> Iterator[Session]:
         _close(session)
 
 
-def execute(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]:
+@overload
+def execute(statement: Query[R], parameters: Mapping[str, Any]) -> list[R]: ...
+@overload
+def execute(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]: ...
+def execute(statement: Query[R] | TextClause, parameters: Mapping[str, Any]) -> list[R] | list[Row[Any]]:
     """Run one statement that is its own transaction: one round trip, committed when this returns.
 
     This is the way of the hot statements, so it goes past most of SQLAlchemy: its pool, then the driver. The rows are
-    named tuples.
+    named tuples: those that a `Query` declares, or for a text those of its columns.
 
     Raises:
         Unreachable: no connection could be had; nothing was sent.
@@ -239,13 +246,14 @@ def rowcount(statement: TextClause, parameters: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def _executed(statement: TextClause, parameters: Mapping[str, Any]) -> Iterator[psycopg.RawCursor[Any]]:
+def _executed(statement: Query[Any] | TextClause, parameters: Mapping[str, Any]) -> Iterator[psycopg.RawCursor[Any]]:
     query, names = _positional(statement)
+    rows = _row_factory(statement) if isinstance(statement, Query) else namedtuple_row
     with _translated():
         pooled = engine().raw_connection()
     driver: Any = pooled.driver_connection
     try:
-        cursor = psycopg.RawCursor(driver, row_factory=namedtuple_row)
+        cursor = psycopg.RawCursor(driver, row_factory=rows)
         yield cursor.execute(query, [parameters[name] for name in names])
     except psycopg.Error as error:
         wrapped = _wrapped(error)
@@ -258,6 +266,15 @@ def _executed(statement: TextClause, parameters: Mapping[str, Any]) -> Iterator[
         pooled.close()
 
 
+def _row_factory(query: Query[R]) -> Callable[[psycopg.Cursor[Any]], Callable[[Sequence[Any]], R]]:
+    def factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], R]:
+        if not query.is_checked:
+            query.check([column.name for column in cursor.description or ()])
+        return query.make
+
+    return factory
+
+
 def _wrapped(error: psycopg.Error) -> exc.DBAPIError:
     """An error of the driver as SQLAlchemy would have raised it."""
     return cast("exc.DBAPIError", exc.DBAPIError.instance(None, None, error, psycopg.Error, hide_parameters=True))
@@ -267,7 +284,7 @@ _PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
 
 
 @lru_cache(maxsize=1_000)
-def _positional(statement: TextClause) -> tuple[bytes, tuple[str, ...]]:
+def _positional(statement: Query[Any] | TextClause) -> tuple[bytes, tuple[str, ...]]:
     """A statement as the server takes it ($1, $2, …), and the names of its parameters in that order.
 
     The same bytes every time: the driver neither parses nor hashes them again, and knows them as prepared.

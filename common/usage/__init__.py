@@ -1,6 +1,6 @@
 """What was used: the history row by row, the same in sums, and what keeps the sums quick.
 
-A row is written where an invocation ends (`common/invocations/sql`), in the same statement. Here it is only read, and
+A row is written by the statement that completes an invocation (`common/invocations/completing`). Here it is read and
 rolled up: `summary` adds what is rolled up to the live tail behind the watermark, in one snapshot, so that it equals
 the sum of the history to the token at every moment. docs/decisions/rollups.md tells why that holds.
 """

@@ -75,7 +75,7 @@ def test_ends_that_are_gone_are_not_spent_again(primary: Primary) -> None:
     made = [customer.submit(tool) for _ in range(4)]
     primary.copy()
     for _ in made:
-        invocations.end(factories.taken(worker), factories.GOOD, replace(worker, take_next=False))
+        invocations.complete(factories.taken(worker), factories.GOOD, replace(worker, take_next=False))
     primary.go_back()
     with pytest.raises(BudgetExhausted) as refusal:
         customer.submit(tool)
@@ -106,7 +106,7 @@ def test_places_that_ends_gave_back_are_not_given_again(primary: Primary) -> Non
     invocations.retry_later(factories.taken(worker), factories.BAD, 3600.0, worker)
     customer.submit(tool)
     primary.copy()
-    invocations.end(factories.taken(worker), factories.GOOD, worker)
+    invocations.complete(factories.taken(worker), factories.GOOD, worker)
     primary.go_back()
     world.shift("due_at", [again], -7200)
     invocations.sweeping.place_waiting([])

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from common import budgets, invocations, subscriptions
 from common.budgets import truth, watching
 from common.errors import BudgetExhausted, RateLimited
-from common.invocations import ClaimOptions, Task, sweeping
+from common.invocations import ClaimOptions, Task, placing, sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
 from common.operations import ledger
@@ -86,13 +86,13 @@ def test_words_in_the_wrong_order_leave_no_place_behind(db: None, office: world.
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     _, b, c = (customer.submit(tool) for _ in range(3))
     with office.sending("late"):
-        second = invocations.end(factories.taken(worker), GOOD, worker)
+        second = invocations.complete(factories.taken(worker), GOOD, worker)
         assert second is not None and second.id == b
         third = invocations.retry_later(second, BAD, 30.0, worker)
         assert third is not None and third.id == c
     for word in reversed(office.late):
         word()
-    invocations.end(third, GOOD, worker)
+    invocations.complete(third, GOOD, worker)
     assert gate(customer)["active"] == 0
     assert ledger.verify().differences == ()
 
@@ -116,9 +116,9 @@ def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
     _, _, e = (customer.submit(tool) for _ in range(3))
     a, b = factories.taken(worker), factories.taken(worker)
     world.shift("due_at", [e], 60)
-    invocations.end(b, GOOD, quiet(worker))
+    invocations.complete(b, GOOD, quiet(worker))
     world.shift("due_at", [e], -120)
-    with meanwhile(after=lambda: invocations.end(a, GOOD, quiet(worker))):
+    with meanwhile(after=lambda: invocations.complete(a, GOOD, quiet(worker))):
         sweeping.place_waiting([])
     assert gate(customer)["active"] == placed() == 1
 
@@ -129,7 +129,7 @@ def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: No
     running, again = put_back(customer, tool, worker)
 
     def overtake() -> None:
-        second = invocations.end(running, GOOD, worker)
+        second = invocations.complete(running, GOOD, worker)
         assert second is not None and second.id == again
         invocations.retry_later(second, BAD, 0.0, quiet(worker))
         customer.submit(tool), customer.submit(tool)
@@ -181,7 +181,7 @@ def test_a_parked_row_is_placed_although_a_rebuild_died(db: None) -> None:
 
 
 def test_one_accounts_backlog_does_not_hide_anothers_waiting_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "BATCH", 3)
+    monkeypatch.setattr(placing, "BATCH", 3)
     tool, worker = factories.tool(), factories.worker()
     for _ in range(4):
         flood = factories.customer(at_once=1)
@@ -200,7 +200,7 @@ def test_one_accounts_backlog_does_not_hide_anothers_waiting_row(db: None, monke
 def test_free_places_are_filled_at_once(db: None) -> None:
     customer, tool = factories.customer(at_once=5), factories.tool()
     made = [customer.submit(tool) for _ in range(8)]
-    assert sweeping.park_paused([tool.id]) == 5
+    assert sweeping.unplace_paused([tool.id]) == 5
     assert gate(customer)["active"] == 0
     world.shift("due_at", made, -5)
     assert sweeping.place_waiting([]) == 5
@@ -260,12 +260,12 @@ def test_what_happens_between_the_snapshot_and_the_install_counts(
     def run(name: str, keys: list[str], args: list[str | int]) -> object:
         if name == "install":
             monkeypatch.setattr(redis_kit, "run", real)
-            second = invocations.end(task, replace(GOOD, cost=4), worker)
+            second = invocations.complete(task, replace(GOOD, cost=4), worker)
             assert second is not None
             if put_back:
                 invocations.retry_later(second, BAD, 30.0, worker)
             else:
-                invocations.end(second, replace(GOOD, cost=5), worker)
+                invocations.complete(second, replace(GOOD, cost=5), worker)
         return real(name, keys, args)
 
     monkeypatch.setattr(redis_kit, "run", run)
@@ -377,10 +377,10 @@ def spend(db: None) -> Callable[..., Customer]:
         customer, worker = factories.customer(100), factories.worker()
         tool = factories.tool(price={"base_tokens": 0, "per_unit": None, "max_tokens": 100})
         customer.submit(tool, max_tokens=first)
-        invocations.end(factories.taken(worker), replace(GOOD, cost=first), worker)
+        invocations.complete(factories.taken(worker), replace(GOOD, cost=first), worker)
         with office.sending(how):
             customer.submit(tool, max_tokens=100 - first)
-            invocations.end(factories.taken(worker), replace(GOOD, cost=100 - first), worker)
+            invocations.complete(factories.taken(worker), replace(GOOD, cost=100 - first), worker)
         return customer
 
     return spend
@@ -389,7 +389,7 @@ def spend(db: None) -> Callable[..., Customer]:
 @pytest.mark.parametrize("first", [50, 80, 85])
 def test_each_threshold_is_told_of_once(spend: Callable[..., Customer], office: world.Post, first: int) -> None:
     spend(office, first=first, how="at once")
-    assert sweeping.tell_of_thresholds() == 0
+    assert sweeping.record_missed_thresholds() == 0
     assert thresholds() == [(80, 1), (100, 1)]
 
 
@@ -397,7 +397,7 @@ def test_a_threshold_whose_settlement_was_lost(spend: Callable[..., Customer], o
     customer = spend(office, first=50, how="never")
     assert thresholds() == []
     budgets.rebuild(customer.user_id, customer.period_id)
-    assert sweeping.tell_of_thresholds() == 2
+    assert sweeping.record_missed_thresholds() == 2
     assert thresholds() == [(80, 1), (100, 1)]
 
 
@@ -405,5 +405,5 @@ def test_a_gate_that_is_wrong_tells_of_nothing(db: None, redis: redis_kit.Client
     customer, worker = factories.customer(100), factories.worker()
     customer.submit(factories.tool())
     redis.hset(budgets.budget_key(customer.user_id, customer.period_id), "charged", 99)
-    invocations.end(factories.taken(worker), GOOD, worker)
+    invocations.complete(factories.taken(worker), GOOD, worker)
     assert thresholds() == []

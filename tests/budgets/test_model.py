@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 
 from common import budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound
-from common.invocations import ClaimOptions, Task, sql, submitting, sweeping
+from common.invocations import ClaimOptions, Task, storing, submitting, sweeping
 from common.kit import db
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
@@ -159,7 +159,7 @@ class Story(RuleBasedStateMachine):
         customer = self.customers[account]
         row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
         amount = tool.current.price.max_tokens
-        if db.execute(sql.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}):
+        if db.execute(storing.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}):
             self._accepted(account, tool, made)
         else:
             budgets.release(replace(customer.account(), period_id=customer.period_id), made)
@@ -208,7 +208,7 @@ class Story(RuleBasedStateMachine):
             self._ends(task.id, "canceled" if row.canceled else "failed", 0)
         end = replace(factories.GOOD, cost=cost) if good else factories.BAD
         with self.post.sending(how):
-            self._took(invocations.end(task, end, worker), worker)
+            self._took(invocations.complete(task, end, worker), worker)
 
     @rule(number=numbers, more=st.integers(1, 60), take_next=st.booleans(), how=posts)
     @only_with("tasks")
@@ -219,14 +219,14 @@ class Story(RuleBasedStateMachine):
         self._ends(task.id, "failed", held)
         end = replace(factories.TOO_DEAR, cost=held + more)
         with self.post.sending(how):
-            self._took(invocations.end(task, end, worker), worker)
+            self._took(invocations.complete(task, end, worker), worker)
 
     @rule(number=numbers)
     @only_with("spent")
     def end_again(self, number: int) -> None:
         """A worker that lost its row, or a repeated write: nothing changes, and nothing is taken."""
         task = self.spent[number % len(self.spent)]
-        assert invocations.end(task, factories.GOOD, self._worker(number)) is None
+        assert invocations.complete(task, factories.GOOD, self._worker(number)) is None
         assert invocations.retry_later(task, factories.BAD, 0.0, self._worker(number)) is None
 
     @rule(number=numbers, delay=st.sampled_from([0.0, 0.0, 30.0]), take_next=st.booleans(), how=posts)
@@ -257,7 +257,7 @@ class Story(RuleBasedStateMachine):
         task = list(self.tasks.values())[number % len(self.tasks)]
         row = self.open[task.id]
         may = not row.canceled and not row.sent
-        assert invocations.sending(task) is may
+        assert invocations.mark_dispatched(task) is may
         row.sent = row.sent or may
 
     @rule(number=numbers, how=posts)
@@ -432,9 +432,9 @@ class Story(RuleBasedStateMachine):
             sweeping.place_waiting([])
 
     @rule(number=numbers, how=posts)
-    def park_paused(self, number: int, how: str) -> None:
+    def unplace_paused(self, number: int, how: str) -> None:
         with self.post.sending(how):
-            sweeping.park_paused([self.tools[number % 3].id])
+            sweeping.unplace_paused([self.tools[number % 3].id])
 
     @rule()
     def free_orphans(self) -> None:
@@ -442,7 +442,7 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def lift(self) -> None:
-        sweeping.lift_stragglers()
+        sweeping.raise_start_tags()
 
     # -- what must hold ----------------------------------------------------------------------------------------------
 

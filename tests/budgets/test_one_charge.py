@@ -139,9 +139,9 @@ def test_whoever_ends_first_wins_and_the_others_change_nothing(db: None) -> None
         assert task.id == made
         start = Barrier(4)
 
-        def end(outcome: invocations.End, task: invocations.Task = task, start: Barrier = start) -> None:
+        def end(outcome: invocations.Completion, task: invocations.Task = task, start: Barrier = start) -> None:
             start.wait(10)
-            invocations.end(task, outcome, worker)
+            invocations.complete(task, outcome, worker)
 
         def cancel(made: UUID = made, start: Barrier = start) -> None:
             start.wait(10)

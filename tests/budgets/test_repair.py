@@ -81,10 +81,10 @@ def test_a_foreign_gate_that_is_spent_keeps_nobody_from_being_told(db: None) -> 
     customer, worker = factories.customer(10), factories.worker()
     customer.submit(factories.tool())
     with foreign_gate(customer, charged="10", granted="10", held="0"):
-        invocations.end(factories.taken(worker), factories.BAD, worker)
+        invocations.complete(factories.taken(worker), factories.BAD, worker)
         redis_kit.client().hset(key(customer), "charged", 10)
         for _ in range(3):
-            sweeping.tell_of_thresholds()
+            sweeping.record_missed_thresholds()
         assert repaired() == 2
 
 
@@ -115,7 +115,7 @@ def test_each_figure_is_compared(db: None, figure: str, value: int) -> None:
     customer, tool, worker = factories.customer(100), factories.tool(), factories.worker()
     for _ in range(2):
         customer.submit(tool)
-    invocations.end(factories.taken(worker), GOOD, factories.worker())
+    invocations.complete(factories.taken(worker), GOOD, factories.worker())
     for _ in range(2):
         budgets.rebuild(customer.user_id, customer.period_id)  # so that 1 is no epoch of it
     assert repaired() == 0
@@ -142,7 +142,7 @@ def test_what_is_only_on_its_way_is_no_difference(db: None, monkeypatch: pytest.
     settle, words = budgets.settle, []
     with monkeypatch.context() as patch:
         patch.setattr(budgets, "settle", lambda *args, **named: words.append((args, named)))
-        invocations.end(task, GOOD, worker)
+        invocations.complete(task, GOOD, worker)
     compare = comparing.differences
 
     def and_then_it_arrives(gate: str, older_than: float) -> frozenset[str]:
@@ -274,7 +274,7 @@ def test_words_that_arrive_during_a_rebuild_count(db: None, monkeypatch: pytest.
     def and_an_end_before(name: str, *args: object) -> object:
         if name == "install":
             monkeypatch.setattr(redis_kit, "run", run)
-            invocations.end(task, GOOD, worker)
+            invocations.complete(task, GOOD, worker)
         return run(name, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(redis_kit, "run", and_an_end_before)

@@ -20,7 +20,7 @@ import redis as redis_py
 from greenlet import getcurrent, greenlet
 from psycopg.pq import TransactionStatus
 
-from common.invocations import running, sweeping
+from common.invocations import claiming, placing, thresholds
 from common.kit import clock, redis, seam
 from common.queueing import messages
 from common.subscriptions import terms
@@ -75,18 +75,18 @@ def memories() -> dict[str, Any]:
         "terms": terms._terms,
         "tools": catalogue._known,
         "widths": gate._widths,
-        "told": running._told,
-        "back": running._Looked.back,
-        "after": sweeping._Round.after,
+        "told": thresholds._recorded,
+        "back": claiming._Looked.back,
+        "after": placing._Round.after,
         "quiet": messages._State.quiet_until,
     }
 
 
 def remember(what: dict[str, Any]) -> None:
     terms._terms, catalogue._known, gate._widths = what["terms"], what["tools"], what["widths"]
-    running._told, running._Looked.back = what["told"], what["back"]
+    thresholds._recorded, claiming._Looked.back = what["told"], what["back"]
     if what["after"] is not None:
-        sweeping._Round.after = what["after"]
+        placing._Round.after = what["after"]
     messages._State.quiet_until = what["quiet"]
     breakers._view.forget()
 

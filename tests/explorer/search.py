@@ -273,7 +273,7 @@ class Run:
             sweeping.reap_dead_processes()
             sweeping.expire()
             sweeping.place_waiting([])
-            sweeping.lift_stragglers()
+            sweeping.raise_start_tags()
             budgets.free_orphans(older_than=-1)
             invocations.heartbeat(worker, name="last", progress=True, stopping=False)
             claim_options = ClaimOptions(worker, take_next=False)

@@ -80,7 +80,7 @@ def cancel(world: World, _name: str) -> None:
 
 def take_over(world: World, _name: str) -> None:
     """A process picks up what it has by the books and works on in no thread."""
-    invocations.take_over(world.me.id, [row.token for row in invocations.in_hand(world.me.id)])
+    invocations.take_over(world.me.id, [row.token for row in invocations.held_by(world.me.id)])
 
 
 def grant(world: World, _name: str) -> None:
@@ -152,11 +152,11 @@ def place(_world: World, _name: str) -> None:
 
 
 def park(world: World, _name: str) -> None:
-    sweeping.park_paused([world.tool.id])
+    sweeping.unplace_paused([world.tool.id])
 
 
 def thresholds(_world: World, _name: str) -> None:
-    sweeping.tell_of_thresholds()
+    sweeping.record_missed_thresholds()
 
 
 def period_end(world: World, _name: str) -> None:

@@ -182,7 +182,7 @@ def hooks() -> World:
         world.submit(f"before-{number}")
         task = factories.taken(invocations.ClaimOptions(world.me.id))
         world.seen.calls[task.id] += 1
-        invocations.end(
+        invocations.complete(
             task, replace(factories.GOOD, cost=COST), invocations.ClaimOptions(world.me.id, take_next=False)
         )
     return world

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from common import invocations
-from common.invocations import ClaimOptions, End, counting
+from common.invocations import ClaimOptions, Completion, counting
 from common.queueing import messages
 from common.tools import breakers
 from dev.platform import Platform
@@ -177,15 +177,15 @@ def test_a_late_result_is_counted_as_stale(client: Client, offer: Offer, hub: Pl
     hub.supervisor.children["invocations-1"].signal(signal.SIGSTOP)
     hub.supervisor.children["invocations-2"].signal(signal.SIGSTOP)
     try:
-        before = counting.STALE._value.get()
+        before = counting.REJECTED._value.get()
         submitted = client.invoke(offer(), {"text": "x"})
         task = invocations.claim(ClaimOptions(uuid4()))
         assert task is not None
         assert str(task.id) == submitted["id"]
-        invocations.end(task, End("succeeded", {}, 1), ClaimOptions(uuid4(), take_next=False))
-        assert counting.STALE._value.get() == before
-        invocations.end(task, End("succeeded", {}, 1), ClaimOptions(uuid4(), take_next=False))
-        assert counting.STALE._value.get() == before + 1
+        invocations.complete(task, Completion("succeeded", {}, 1), ClaimOptions(uuid4(), take_next=False))
+        assert counting.REJECTED._value.get() == before
+        invocations.complete(task, Completion("succeeded", {}, 1), ClaimOptions(uuid4(), take_next=False))
+        assert counting.REJECTED._value.get() == before + 1
     finally:
         for number in (1, 2):
             hub.supervisor.children[f"invocations-{number}"].signal(signal.SIGCONT)

@@ -28,7 +28,7 @@ class Hands:
     def turn(self) -> Task:
         """One thread ends its task and takes the next; which is that?"""
         at = self.turns % THREADS
-        following = invocations.end(self.tasks[at], GOOD, self.me)
+        following = invocations.complete(self.tasks[at], GOOD, self.me)
         assert following is not None
         self.tasks[at], self.turns = following, self.turns + 1
         return following
@@ -81,7 +81,7 @@ def test_a_flood_is_bounded_by_its_plan(tool: Listed) -> None:
     assert invocations.claim(me) is None
     made = other.submit(tool)
     assert factories.taken(me).id == made
-    successor = invocations.end(taken[0], GOOD, replace(me, take_next=True))
+    successor = invocations.complete(taken[0], GOOD, replace(me, take_next=True))
     assert successor is not None
     assert successor.user_id == greedy.user_id
     assert invocations.claim(me) is None

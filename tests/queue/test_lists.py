@@ -38,7 +38,7 @@ class Lives:
     def _live(self, customer: Customer, tool: str) -> None:
         for end in (GOOD, BAD, GOOD):
             customer.submit(tool)
-            invocations.end(factories.taken(self.worker), end, self.worker)
+            invocations.complete(factories.taken(self.worker), end, self.worker)
         invocations.cancel(customer.caller, customer.submit(tool))
         world.shift("expires_at", [customer.submit(tool)], -90_000)
         sweeping.expire()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
-from common.invocations import ClaimOptions, sql, sweeping
-from common.invocations import running as story
+from common.invocations import ClaimOptions, canceling, completing, reclaiming, retrying, sweeping
 from common.kit import db
 from common.kit.outbound import Aborted
 from common.operations import ledger
@@ -46,7 +46,12 @@ def all_is_right() -> None:
 
 
 #: A piece of each statement that no other has.
-SUBMIT, END_AND_TAKE, RETRY_AND_TAKE, TAKE = "insert into idempotency_keys", "as next_told", "w.taken_at", "from t join"
+SUBMIT, END_AND_TAKE, RETRY_AND_TAKE, TAKE = (
+    "insert into idempotency_keys",
+    "from f left join hu on true left join t",
+    "w.taken_at",
+    "from t join",
+)
 
 
 def test_a_submit_whose_answer_is_lost_is_stored_once(proxy: Proxy) -> None:
@@ -65,7 +70,7 @@ def test_an_end_whose_answer_is_lost_keeps_what_it_took(proxy: Proxy) -> None:
     first, second, _ = (customer.submit(tool) for _ in range(3))
     task = factories.taken(worker)
     proxy.lose_next(END_AND_TAKE)
-    following = invocations.end(task, GOOD, worker)
+    following = invocations.complete(task, GOOD, worker)
     assert proxy.lost == 1
     assert following is not None and following.id == second
     assert status(first) == "succeeded"
@@ -103,15 +108,15 @@ def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
     task = factories.taken(worker)
     once, busy = database.execute, [True]
 
-    def refused_once(statement: object, parameters: object) -> object:
-        if statement in (sql.END_AND_TAKE, sql.RETRY_AND_TAKE) and busy:
+    def refused_once(statement: Any, parameters: Any) -> Any:
+        if statement in (completing.COMPLETE_AND_CLAIM, retrying.RETRY_AND_CLAIM) and busy:
             busy.clear()
             raise database.Busy("40P01")
-        return once(statement, parameters)  # type: ignore[arg-type]
+        return once(statement, parameters)
 
     monkeypatch.setattr(database, "execute", refused_once)
     if good:
-        invocations.end(task, GOOD, worker)
+        invocations.complete(task, GOOD, worker)
     else:
         invocations.retry_later(task, BAD, 30.0, worker)
     assert status(made) == ("succeeded" if good else "open")
@@ -135,7 +140,7 @@ def test_a_task_that_is_given_back_has_not_been_tried(db: None) -> None:
     invocations.give_back(factories.taken(worker))
     again = factories.taken(worker)
     assert again.attempt == 1
-    invocations.end(again, GOOD, worker)
+    invocations.complete(again, GOOD, worker)
     assert ledger.verify().differences == ()
 
 
@@ -146,15 +151,15 @@ def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypat
     once, flips = database.execute, [6]
     task = None
 
-    def flipping(statement: object, parameters: object) -> object:
+    def flipping(statement: Any, parameters: Any) -> Any:
         nonlocal task
-        if statement in (sql.END_QUEUED, sql.REQUEST_CANCEL) and flips[0]:
+        if statement in (canceling.COMPLETE_QUEUED, canceling.REQUEST_CANCEL) and flips[0]:
             flips[0] -= 1
-            if statement is sql.END_QUEUED:
+            if statement is canceling.COMPLETE_QUEUED:
                 task = factories.taken(worker)
             elif task is not None:
                 invocations.give_back(task)
-        return once(statement, parameters)  # type: ignore[arg-type]
+        return once(statement, parameters)
 
     monkeypatch.setattr(database, "execute", flipping)
     assert invocations.cancel(customer.caller, made) is True
@@ -212,7 +217,7 @@ def test_an_appetite_without_hunger_takes_nothing(db: None) -> None:
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     for _ in range(2):
         customer.submit(tool)
-    assert invocations.end(factories.taken(worker), GOOD, replace(worker, take_next=False)) is None
+    assert invocations.complete(factories.taken(worker), GOOD, replace(worker, take_next=False)) is None
     assert world.busy()[customer.period_id] == (1, 0), "the successor is ready, nobody runs it"
 
 
@@ -227,13 +232,13 @@ def test_a_call_that_must_not_be_repeated_is_made_once(db: None, calls_first: bo
     task = factories.taken(worker)
     invocations.leave(worker.worker)
     if calls_first:
-        assert invocations.sending(task)
+        assert invocations.mark_dispatched(task)
         sweeping.reap_dead_processes()
         assert world.ended_rows()[made].status == "failed"
         return
-    taken_over = database.execute(sql.TAKE_OVER_LOST, {"limit": 10})
-    assert not invocations.sending(task), "it is too late for a call"
-    story.requeue_or_fail(taken_over)
+    taken_over = database.execute(reclaiming.TAKE_OVER_LOST, {"limit": 10})
+    assert not invocations.mark_dispatched(task), "it is too late for a call"
+    reclaiming.requeue_or_fail(taken_over)
     assert world.open_rows()[made] == (None, 10, 1)
 
 
@@ -242,6 +247,6 @@ def test_a_sweep_that_dies_after_it_took_rows_over_is_followed_by_another(db: No
     made = customer.submit(factories.tool())
     factories.taken(worker)
     invocations.leave(worker.worker)
-    assert len(database.execute(sql.TAKE_OVER_LOST, {"limit": 10})) == 1
+    assert len(database.execute(reclaiming.TAKE_OVER_LOST, {"limit": 10})) == 1
     assert sweeping.reap_dead_processes() == 1
     assert world.open_rows()[made] == (None, 10, 1)

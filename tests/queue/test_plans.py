@@ -18,7 +18,21 @@ from sqlalchemy import TextClause, text
 from common import budgets
 from common.budgets import truth
 from common.identity.authorization import Caller
-from common.invocations import End, Order, reading, running, sql, submitting
+from common.invocations import (
+    Completion,
+    Order,
+    canceling,
+    claiming,
+    completing,
+    placing,
+    reading,
+    reclaiming,
+    retrying,
+    storing,
+    submitting,
+    sweeping,
+    views,
+)
 from common.kit import clock
 from common.kit import db as database
 from common.kit.paging import Window
@@ -98,12 +112,17 @@ def _taking(many: Many) -> dict[str, Any]:
     return {"next_token": clock.uuid7(), "worker": many.worker, "paused": [], "width": 7}
 
 
-GOOD = End("succeeded", {"a": 1}, 3, http_status=200, duration_ms=3)
+GOOD = Completion("succeeded", {"a": 1}, 3, http_status=200, duration_ms=3)
 
 
-def _ending(many: Many, row: Any = None, end: End = GOOD) -> dict[str, Any]:
+def _ending(many: Many, row: Any = None, end: Completion = GOOD) -> dict[str, Any]:
     row = row or many.busy
-    return {**running._ending(row.id, end), "user_id": row.user_id, "token": row.token, **_taking(many)}
+    return {
+        **completing.completion_parameters(row.id, end),
+        "user_id": row.user_id,
+        "token": row.token,
+        **_taking(many),
+    }
 
 
 def _retrying(many: Many) -> dict[str, Any]:
@@ -119,40 +138,40 @@ def _of(row: Any) -> dict[str, Any]:
 WAITING: dict[str, Any] = {"behind": 1, "paused": [], "limit": 500, "after": UUID(int=0)}
 
 HOT: dict[str, Any] = {
-    "submit": (sql.SUBMIT, _submit),
-    "key": (sql.KEY, lambda many: {"user_id": many.first.user_id, "key": "k"}),
+    "submit": (storing.SUBMIT, _submit),
+    "key": (submitting.KEY, lambda many: {"user_id": many.first.user_id, "key": "k"}),
     "terms": (terms._TERMS, lambda many: {"user": many.first.user_id}),
-    "take": (sql.TAKE, _taking),
-    "take from the start": (sql.TAKE_FROM_THE_START, _taking),
-    "end and take": (sql.END_AND_TAKE, _ending),
-    "end": (sql.END, _ending),
-    "end queued": (sql.END_QUEUED, lambda many: _ending(many, many.parked, End("canceled"))),
-    "retry and take": (sql.RETRY_AND_TAKE, _retrying),
-    "sending": (sql.SENDING, lambda many: {"id": many.busy.id, "token": many.busy.token}),
-    "give back": (sql.GIVE_BACK, lambda many: {"id": many.busy.id, "token": many.busy.token}),
-    "taken under": (sql.TAKEN_UNDER, lambda many: {"token": many.busy.token, "worker": many.worker}),
-    "ended by": (sql.ENDED_BY, lambda _: {"token": clock.uuid7()}),
-    "retried by": (sql.RETRIED_BY, lambda _: {"token": clock.uuid7()}),
-    "cancel": (sql.REQUEST_CANCEL, lambda many: _of(many.busy)),
-    "in hand": (sql.IN_HAND, lambda many: {"worker": many.worker}),
-    "get": (sql.GET, lambda many: {"id": many.middle, "user_id": many.first.user_id}),
-    "get many": (sql.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id], "payloads": True}),
-    "get within": (sql.GET_WITHIN, lambda many: {"id": many.middle, "user_id": many.first.user_id, "most": 0}),
-    "states": (sql.STATES, lambda many: {"ids": [many.middle, many.busy.id]}),
+    "take": (claiming.CLAIM, _taking),
+    "take from the start": (claiming.CLAIM_FROM_THE_START, _taking),
+    "end and take": (completing.COMPLETE_AND_CLAIM, _ending),
+    "end": (completing.COMPLETE, _ending),
+    "end queued": (canceling.COMPLETE_QUEUED, lambda many: _ending(many, many.parked, Completion("canceled"))),
+    "retry and take": (retrying.RETRY_AND_CLAIM, _retrying),
+    "sending": (claiming.DISPATCHED, lambda many: {"id": many.busy.id, "token": many.busy.token}),
+    "give back": (retrying.GIVE_BACK, lambda many: {"id": many.busy.id, "token": many.busy.token}),
+    "taken under": (claiming.CLAIMED_UNDER, lambda many: {"token": many.busy.token, "worker": many.worker}),
+    "ended by": (completing.COMPLETED_BY, lambda _: {"token": clock.uuid7()}),
+    "retried by": (retrying.RETRIED_BY, lambda _: {"token": clock.uuid7()}),
+    "cancel": (canceling.REQUEST_CANCEL, lambda many: _of(many.busy)),
+    "in hand": (canceling.HELD, lambda many: {"worker": many.worker}),
+    "get": (views.GET, lambda many: {"id": many.middle, "user_id": many.first.user_id}),
+    "get many": (views.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id], "payloads": True}),
+    "get within": (views.GET_WITHIN, lambda many: {"id": many.middle, "user_id": many.first.user_id, "most": 0}),
+    "states": (views.STATES, lambda many: {"ids": [many.middle, many.busy.id]}),
     "balance, many calls": (truth._BALANCE, lambda many: {"period": many.last.period_id}),
     "balance, few calls": (truth._BALANCE, lambda many: {"period": many.first.period_id}),
-    "waiting": (sql.WAITING, lambda _: WAITING),
+    "waiting": (placing.WAITING_ACCOUNTS, lambda _: WAITING),
     "waiting of": (
-        sql.WAITING_OF,
+        placing.WAITING_ROWS,
         lambda many: {"behind": 1, "paused": [], "limit": 500, "period_id": many.last.period_id},
     ),
-    "take over lost": (sql.TAKE_OVER_LOST, lambda _: {"limit": 500}),
-    "take over own": (sql.TAKE_OVER_OWN, lambda many: {"worker": many.worker, "tokens": [many.busy.token]}),
-    "overdue": (sql.OVERDUE, lambda _: {"limit": 500}),
-    "ready": (sql.READY, lambda _: {"limit": 100}),
-    "lift": (sql.LIFT, lambda _: {"limit": 500}),
-    "park paused": (sql.PARK_PAUSED, lambda many: {"limit": 500, "paused": [many.tools[1].id]}),
-    "forget keys": (sql.FORGET_KEYS, lambda _: {"limit": 500}),
+    "take over lost": (reclaiming.TAKE_OVER_LOST, lambda _: {"limit": 500}),
+    "take over own": (reclaiming.TAKE_OVER_OWN, lambda many: {"worker": many.worker, "tokens": [many.busy.token]}),
+    "overdue": (sweeping.OVERDUE, lambda _: {"limit": 500}),
+    "ready": (sweeping.READY, lambda _: {"limit": 100}),
+    "lift": (placing.LIFT, lambda _: {"limit": 500}),
+    "park paused": (placing.UNPLACE_PAUSED, lambda many: {"limit": 500, "paused": [many.tools[1].id]}),
+    "forget keys": (sweeping.FORGET_KEYS, lambda _: {"limit": 500}),
 }
 
 #: Of somebody with a quarter of all calls and most of the queue, unless it says otherwise.

@@ -13,7 +13,7 @@ from common import invocations, subscriptions
 from common.errors import StorageExhausted
 from common.identity import keys
 from common.identity.audit import OPERATOR
-from common.invocations import End, storage
+from common.invocations import Completion, storage
 from common.kit import clock, db
 from common.settings import Settings
 from common.subscriptions import plans
@@ -82,7 +82,9 @@ def test_a_submit_beyond_the_quota_is_refused_and_leaves_no_trace(customer: Cust
 def test_outputs_count_and_other_processes_submits_too(customer: Customer, time: Passing) -> None:
     tool, me = factories.tool(input_schema={}).slug, replace(factories.worker(), take_next=False)
     customer.submit(tool, input="x")
-    invocations.end(factories.taken(me), End("succeeded", "y" * 200_000, 1, http_status=200, duration_ms=1), me)
+    invocations.complete(
+        factories.taken(me), Completion("succeeded", "y" * 200_000, 1, http_status=200, duration_ms=1), me
+    )
     time.later += storage.LONG
     assert full(customer, tool)
     assert not full(factories.customer(), tool), "without a quota of its own a plan has the settings'"

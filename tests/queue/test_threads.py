@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import AlreadyFinished, BudgetExhausted, DependencyUnavailable
-from common.invocations import ClaimOptions, Task, sweeping
+from common.invocations import ClaimOptions, Task, placing, sweeping
 from common.kit import db as database
 from common.kit import redis as redis_kit
 from common.operations import ledger
@@ -90,14 +90,14 @@ class Chaos:
             invocations.give_back(task)
             return None
         self.counts["ended"] += 1
-        return invocations.end(task, replace(GOOD, cost=rng.randrange(20)) if luck < 0.9 else BAD, mine)
+        return invocations.complete(task, replace(GOOD, cost=rng.randrange(20)) if luck < 0.9 else BAD, mine)
 
     def sweep(self) -> None:
         """Two keepers at once, with nothing to keep them apart."""
         while not self.drain.is_set():
             sweeping.reap_dead_processes()
             sweeping.place_waiting([])
-            sweeping.lift_stragglers()
+            sweeping.raise_start_tags()
             sweeping.expire()
             time.sleep(0.02)
 
@@ -120,7 +120,7 @@ def _deadlocks() -> int:
 
 @pytest.mark.parametrize("wiping", [False, True])
 def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.MonkeyPatch, wiping: bool) -> None:
-    monkeypatch.setattr(sweeping, "BEHIND", 0.0)
+    monkeypatch.setattr(placing, "BEHIND", 0.0)
     monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.05)
     chaos = Chaos(
         [factories.customer(at_once=cap) for cap in CAPS], [factories.tool(), factories.tool(idempotent=False)]

@@ -154,7 +154,7 @@ def test_what_was_accepted_before_a_years_end_settles_in_its_period(db: None) ->
     customer.submit(factories.tool())
     began(customer.user_id, last_31st())
     assert subscriptions.for_submit(customer.user_id).period_id != customer.period_id
-    invocations.end(factories.taken(worker), GOOD, worker)
+    invocations.complete(factories.taken(worker), GOOD, worker)
     with kit.snapshot() as session:
         assert budgets.balance(session, customer.period_id) == budgets.Balance(100, 1, 0)
     assert subscriptions.current(customer.user_id).tokens == budgets.Balance(100, 0, 0)

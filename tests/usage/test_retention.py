@@ -108,7 +108,7 @@ def test_months_are_made_ahead_and_across_a_years_end(db: None) -> None:
 def ended(customer: Customer) -> UUID:
     made = customer.submit(factories.tool(), input={"text": "hello"})
     worker = factories.worker()
-    invocations.end(factories.taken(worker), GOOD, worker)
+    invocations.complete(factories.taken(worker), GOOD, worker)
     return made
 
 
@@ -172,7 +172,7 @@ def test_payloads_of_open_invocations_are_kept_and_those_behind_them_wait(db: No
     task = factories.taken(worker)
     assert task.id == waiting
     assert payloads(waiting) == [({"text": "hello"}, None)]
-    invocations.end(task, GOOD, worker)
+    invocations.complete(task, GOOD, worker)
     behind = ended(customer)
     assert invocations.drop_payloads(39) == 2
     assert payloads(first, waiting, behind) == [(None, None)] * 3

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from common import invocations
 from common.errors import RateLimited
-from common.invocations import End
+from common.invocations import Completion
 from common.kit import db as database
 from common.kit.paging import MAX_PAYLOAD_BYTES, Window
 from tests import factories
@@ -54,7 +54,7 @@ def finish(*outputs: Any) -> None:
     me = replace(factories.worker(), take_next=False)
     for output in outputs:
         task = factories.taken(me)
-        invocations.end(task, End("succeeded", output, 1, http_status=200, duration_ms=1), me)
+        invocations.complete(task, Completion("succeeded", output, 1, http_status=200, duration_ms=1), me)
 
 
 def pages(client: Client, path: str, **params: Any) -> list[list[Json]]:

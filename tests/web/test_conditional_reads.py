@@ -34,6 +34,6 @@ def test_a_tag_stands_until_something_changes(db: None, settings: Settings) -> N
     changed()
     task = factories.taken(factories.worker())
     changed()
-    invocations.end(task, factories.GOOD, factories.worker())
+    invocations.complete(task, factories.GOOD, factories.worker())
     changed()
     assert len(set(tags)) == 3

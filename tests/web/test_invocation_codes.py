@@ -158,10 +158,10 @@ def _running(product: Service) -> list[Answer]:
     made = caller("POST", "/tools/echo/invoke", json=ORDER).json()["data"]["id"]
     task = factories.taken(worker)
     while str(task.id) != made:  # what the stories before have left
-        invocations.end(task, GOOD, worker)
+        invocations.complete(task, GOOD, worker)
         task = factories.taken(worker)
     answers = [seen(caller("POST", f"/invocations/{made}/cancel")) for _ in range(2)]
-    invocations.end(task, GOOD, worker)
+    invocations.complete(task, GOOD, worker)
     answers.append(seen(caller("POST", f"/invocations/{made}/cancel")))
     assert answers == [(202, ""), (202, ""), (409, "already_finished")]
     return answers

@@ -80,7 +80,7 @@ def test_the_same_beside_the_api(product: Service, path: str, accept: str, sent:
 def ended(caller: Caller) -> dict[str, Any]:
     tool, worker = factories.tool(), factories.worker()
     made: dict[str, Any] = caller("POST", f"/tools/{tool.slug}/invoke", json={"input": {}}).json()["data"]
-    invocations.end(factories.taken(worker), GOOD, worker)
+    invocations.complete(factories.taken(worker), GOOD, worker)
     return made
 
 

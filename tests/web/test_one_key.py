@@ -195,7 +195,7 @@ def test_a_process_is_killed_and_whoever_asks_again_gets_the_one(
     assert list(world.open_rows()) == [UUID(made)]
     assert holds() == 1
     worker = factories.worker()
-    invocations.end(factories.taken(worker), GOOD, worker)
+    invocations.complete(factories.taken(worker), GOOD, worker)
     ended = caller("POST", f"/tools/{tool}/invoke", json=ORDER, headers=KEY)
     assert (ended.status_code, ended.json()["data"]["id"]) == (200, made)
     assert charges() == [(UUID(made), 1)]

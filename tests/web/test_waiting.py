@@ -95,11 +95,11 @@ def test_a_hundred_share_a_subscription_and_each_is_woken_by_its_own_end(db: Non
         tasks = [factories.taken(worker) for _ in range(WAITERS)]
         ending, staying = tasks[: WAITERS // 2], tasks[WAITERS // 2 :]
         for task in ending:
-            invocations.end(task, GOOD, worker)
+            invocations.complete(task, GOOD, worker)
         assert {waiting[task.id].result(60) for task in ending} == {"succeeded"}
         assert not any(waiting[task.id].done() for task in staying), "somebody was told of another's end"
         for task in staying:
-            invocations.end(task, GOOD, worker)
+            invocations.complete(task, GOOD, worker)
         assert {waiting[task.id].result(60) for task in staying} == {"succeeded"}
     assert subscriptions() - others == 1
 
@@ -112,7 +112,7 @@ def test_nobody_waits_longer_because_the_subscription_broke(db: None, product: S
         redis_kit.client().client_kill_filter(_type="pubsub")
         redis_kit.client().flushall()
         for task in [factories.taken(worker) for _ in waiting]:
-            invocations.end(task, GOOD, worker)
+            invocations.complete(task, GOOD, worker)
         assert {each.result(60) for each in waiting.values()} == {"succeeded"}
     eventually("it has subscribed again", 60, subscriptions)
 
@@ -159,7 +159,7 @@ def test_a_heartbeat_is_an_event_for_nobody(db: None, product: Service, tool: st
         for piece in on.iter_bytes():
             raw += piece
             if b"\n:" in raw and not ended:
-                invocations.end(factories.taken(worker), GOOD, worker)
+                invocations.complete(factories.taken(worker), GOOD, worker)
                 ended = True
         kept = httpx.Response(200, headers=on.headers, content=raw)
     assert ended

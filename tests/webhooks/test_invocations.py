@@ -44,7 +44,7 @@ def test_each_change_is_told_as_it_was(
 ) -> None:
     hear(customer, receiver, "/all", EVERYTHING)
     invocation_id = customer.submit(factories.tool(), input={"text": "Grüße"}, request_id="req-7")
-    invocations.end(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
+    invocations.complete(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()  # all is over by now: the events say how it was
 
     requests = receiver.requests("/all")
@@ -80,7 +80,7 @@ def test_n_matching_endpoints_are_n_deliveries(
     webhooks.change(customer.user_id, off.endpoint.id, boot.outbound(), status="disabled")
     hear(factories.customer(), receiver, "/stranger", EVERYTHING)
     customer.submit(factories.tool(), webhook_url=f"{receiver.url}/call")
-    invocations.end(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
+    invocations.complete(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()
     assert sorted((request.path, body["type"]) for request, body in zip(
         receiver.requests(), told(receiver.requests()), strict=True
@@ -98,7 +98,7 @@ def test_a_url_of_the_call_hears_what_it_asked_for(
 ) -> None:
     asked = ("invocation.running", "invocation.failed")
     customer.submit(factories.tool(), webhook_url=f"{receiver.url}/call", webhook_events=asked)
-    invocations.end(factories.taken(claim_options), BAD, ClaimOptions(claim_options.worker, take_next=False))
+    invocations.complete(factories.taken(claim_options), BAD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()
     requests = receiver.requests("/call")
     assert sorted(body["type"] for body in told(requests)) == ["invocation.failed", "invocation.running"]
@@ -125,7 +125,7 @@ def test_the_feed_tells_the_same_in_the_order_in_which_it_happened(
 ) -> None:
     hear(customer, receiver, "/all", EVERYTHING)
     customer.submit(factories.tool())
-    invocations.end(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
+    invocations.complete(factories.taken(claim_options), GOOD, ClaimOptions(claim_options.worker, take_next=False))
     sender.run()
     settled()
     feed = api_of(_web, customer.user_id)("GET", "/events", 200)["data"]
@@ -146,7 +146,7 @@ def test_an_end_that_is_rolled_back_is_not_told(
     customer.submit(factories.tool())
     task = factories.taken(claim_options)
     sql("update queue set token = uuid7()")
-    invocations.end(task, GOOD, ClaimOptions(claim_options.worker, take_next=False))
+    invocations.complete(task, GOOD, ClaimOptions(claim_options.worker, take_next=False))
     assert sql("select 1 from deliveries") == []
     types: list[UUID] = [row.type for row in sql("select type from events order by id")]
     assert types == ["invocation.queued", "invocation.running"]

@@ -165,7 +165,7 @@ def test_opened_elsewhere_between_asking_and_calling(monkeypatch: pytest.MonkeyP
 CHILD = """
 import sys
 from uuid import UUID
-from common import breakers
+from common.tools import breakers
 from common.errors import ToolUnavailable
 from common.kit import redis
 redis.connect(sys.argv[1])

@@ -105,7 +105,7 @@ def test_a_thread_that_holds_the_interpreter() -> None:
     program = """
 import time
 from worker import watchdog
-from worker.process import me
+from worker.heartbeat import me
 watchdog.FROZEN_SECONDS, watchdog.LOOK_SECONDS = 1.0, 0.1
 me.stopping.set()
 watchdog.Watchdog(me).start()
@@ -184,11 +184,11 @@ def test_a_process_that_stops_anyway_is_left_alone(dog: Watchdog, sent: list[sig
 
 def test_the_doctor_hears_that_nobody_does(db: None, settings: Settings) -> None:
     def bells() -> doctor.Finding:
-        return next(finding for finding in doctor.examine(settings) if finding.name == "bells")
+        return next(finding for finding in doctor.examine(settings) if finding.name == "workers consume")
 
     invocations.heartbeat(uuid7(), name="invocations@here:1", progress=True, stopping=False)
     database.rowcount(text("update processes set progress_at = now() - interval '2 minutes'"), {})
     assert bells().well
     assert messages.notify(messages.RUN_INVOCATION)
-    assert bells().detail.startswith("Nobody hears the bells of: invocations.")
+    assert bells().detail.startswith("No worker is consuming: invocations.")
     database.rowcount(text("delete from processes"), {})

@@ -1,0 +1,151 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""claim: a worker gets the row that is due first in fair order, under a fresh fencing token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common.invocations import fragments
+from common.invocations.model import Task
+from common.kit import clock, db
+from common.kit.clock import uuid7
+from common.kit.query import Query
+from common.queueing import messages
+
+#: Seconds between two looks of a process at rows that the virtual clock has left behind: there are hardly any, and the
+#: sweep raises their start tags every second.
+LOOK_BACK_SECONDS = 0.1
+
+
+class ClaimedRow(NamedTuple):
+    """A claimed row. `next_id` is None, and everything else with it, when there was none to claim.
+
+    `vt`: the virtual clock, where this claim has moved it. `deliveries`: how many webhook deliveries it made due.
+    """
+
+    next_id: UUID | None
+    next_user_id: UUID
+    next_period_id: UUID
+    next_tool_id: UUID
+    next_tool_version_id: UUID
+    next_held: int
+    next_attempts: int
+    next_losses: int
+    next_token: UUID
+    next_input: str
+    next_request_id: str
+    next_traceparent: str | None
+    next_seconds_left: Decimal
+    vt: int | None
+    deliveries: int
+
+
+def _claim(low: str) -> Query[ClaimedRow]:
+    return Query(
+        f"""
+with n as ({fragments.READY.format(low=low)}),
+t as (update queue q set {fragments.CLAIM} from n where q.id = n.id returning {fragments.TASK}),
+st as ({fragments.STARTED}),
+sd as ({fragments.STARTED_DELIVERIES})
+select {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as deliveries from t join invocations ti on ti.id = t.id
+""",
+        ClaimedRow,
+    )
+
+
+CLAIM: Final = _claim("(select last_value from vt)")
+CLAIM_FROM_THE_START: Final = _claim(str(fragments.SLACK))
+
+_MOVED_CLOCK = "case when t.rank > (select last_value from vt) then setval('vt', t.rank) end"
+#: After a lost answer: did the statement that carried this new token claim a row?
+CLAIMED_UNDER: Final = Query(
+    f"""
+select {fragments.CLAIMED_COLUMNS.replace(_MOVED_CLOCK, "0")},
+       1 as deliveries
+  from queue t join invocations ti on ti.id = t.id where t.token = :token and t.give_up_at is not null
+""",
+    ClaimedRow,
+)
+
+DISPATCHED: Final = text("""
+update queue set sent_at = now() where id = :id and token = :token and sent_at is null and cancel_at is null
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimOptions:
+    """Which worker process claims, and the tools that it must not take now: paused, or at their own limit."""
+
+    worker: UUID
+    paused: tuple[UUID, ...] = ()
+    take_next: bool = True
+
+
+class _Looked:
+    """When this process last looked at rows that the virtual clock has left behind."""
+
+    back = 0.0
+
+
+def claim(options: ClaimOptions) -> Task | None:
+    """Claim the row that is due first in fair order; None when no row is ready."""
+    rows = _claimed(CLAIM, options)
+    if not rows and clock.monotonic() - _Looked.back > LOOK_BACK_SECONDS:
+        _Looked.back = clock.monotonic()
+        rows = _claimed(CLAIM_FROM_THE_START, options)
+    if not rows:
+        return None
+    if rows[0].deliveries:
+        messages.notify(messages.DELIVER)
+    return task(rows[0])
+
+
+def _claimed(statement: Query[ClaimedRow], options: ClaimOptions) -> list[ClaimedRow]:
+    token = uuid7()
+    try:
+        return db.execute(statement, parameters(options, token))
+    except db.CommitUnknown:
+        return claimed_under(token)
+
+
+def claimed_under(token: UUID) -> list[ClaimedRow]:
+    """What a statement whose answer was lost has claimed under its new token."""
+    return db.execute(CLAIMED_UNDER, {"token": token})
+
+
+def parameters(options: ClaimOptions, token: UUID) -> dict[str, Any]:
+    """The parameters of every statement that claims."""
+    return {"next_token": token, "worker": options.worker, "paused": list(options.paused)}
+
+
+def task(row: ClaimedRow) -> Task | None:
+    """A claimed row as the worker holds it."""
+    if row.next_id is None:
+        return None
+    return Task(
+        id=row.next_id,
+        token=row.next_token,
+        user_id=row.next_user_id,
+        period_id=row.next_period_id,
+        tool_id=row.next_tool_id,
+        tool_version_id=row.next_tool_version_id,
+        input=row.next_input,
+        held=row.next_held,
+        attempt=row.next_attempts,
+        crash_count=row.next_losses,
+        request_id=row.next_request_id,
+        traceparent=row.next_traceparent,
+        seconds_left=float(row.next_seconds_left),
+    )
+
+
+def mark_dispatched(task: Task) -> bool:
+    """Record, before a call that must not be repeated, that it goes out now. False: the row has another owner, or was
+    canceled: do not call.
+    """
+    return db.rowcount(DISPATCHED, {"id": task.id, "token": task.token}) == 1

@@ -1,0 +1,219 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""Slots: waiting rows get the ones that are free; rows of paused tools lose theirs; start tags are kept current."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple, Protocol
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common import budgets
+from common.budgets import SERVER
+from common.errors import DependencyUnavailable
+from common.invocations import fragments
+from common.kit import apart, db, log
+from common.kit.query import Query
+
+logger = log.get(__name__)
+
+BATCH = 500
+#: Seconds that a waiting row is left to a completing neighbour before the sweep gives it a slot.
+BEHIND = 1.0
+
+
+class WaitingAccount(NamedTuple):
+    """An account with waiting rows, and the oldest of them that is due (None: none is)."""
+
+    period_id: UUID
+    user_id: UUID
+    max_concurrency: int | None
+    rate_limit_per_minute: int | None
+    id: UUID | None
+    moves: int
+
+
+class WaitingRow(NamedTuple):
+    id: UUID
+    moves: int
+
+
+_DUE = """
+     where q.place is null and q.period_id = {period} and q.due_at <= now() - make_interval(secs => :behind)
+       and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
+     order by q.due_at"""
+
+#: Account by account (a loose scan of the index on period and due time), so that the backlog of one account does not
+#: hide the others.
+WAITING_ACCOUNTS: Final = Query(
+    f"""
+with recursive account as (
+  (select q.period_id from queue q where q.place is null and q.period_id > :after order by q.period_id limit 1)
+  union all
+  select (select q.period_id from queue q where q.place is null and q.period_id > a.period_id
+           order by q.period_id limit 1)
+    from account a where a.period_id is not null),
+few as (select period_id from account where period_id is not null limit :limit)
+select a.period_id, p.user_id, pl.max_concurrency, pl.rate_limit_per_minute, q.id, q.moves
+  from few a join periods p on p.id = a.period_id join plans pl on pl.id = p.plan_id
+  left join lateral (select q.id, q.moves from queue q {_DUE.format(period="a.period_id")} limit 1) q on true
+ order by a.period_id
+""",
+    WaitingAccount,
+)
+WAITING_ROWS: Final = Query(
+    f"select q.id, q.moves from queue q {_DUE.format(period=':period_id')} limit :limit", WaitingRow
+)
+
+
+class _Placed(NamedTuple):
+    moves: int
+
+
+#: For the row as it was when the gate was asked (`moves`): one that has had a slot since gave back what was counted.
+PLACE: Final = Query(
+    f"""
+with p as materialized (
+  select id from periods where id = :period_id and epoch = :epoch and {SERVER} = :server for share)
+update queue q set place = :place, rank = (select last_value from vt) + :place, moves = q.moves + 1
+  from p where q.id = :id and q.moves = :moves and q.place is null and q.token is null
+returning q.moves
+""",
+    _Placed,
+)
+
+
+class PeriodState(NamedTuple):
+    """What an open period's gate must agree with."""
+
+    epoch: int
+    server: int
+    open: bool
+
+
+PERIOD_STATE: Final = Query(
+    f"""
+select epoch, {SERVER} as server, closed_at is null and access_ended_at is null and ends_at > now() as open
+  from periods where id = :id
+""",
+    PeriodState,
+)
+
+
+class UnplacedRow(NamedTuple):
+    """A row whose slot was taken away."""
+
+    id: UUID
+    user_id: UUID
+    period_id: UUID
+    moves: int
+
+
+UNPLACE_PAUSED: Final = Query(
+    """
+with n as (
+  select id from queue where token is null and place is not null and tool_id = any(cast(:paused as uuid[]))
+   order by rank limit :limit for update skip locked)
+update queue q set place = null, rank = null, due_at = now() + interval '1 second', moves = q.moves + 1
+  from n where q.id = n.id
+returning q.id, q.user_id, q.period_id, q.moves
+""",
+    UnplacedRow,
+)
+LIFT: Final = text(f"""
+with n as (
+  select id from queue
+   where token is null and place is not null and rank < (select last_value from vt) - {fragments.SLACK}
+   order by rank limit :limit for update skip locked)
+update queue q set rank = (select last_value from vt) + 1 from n where q.id = n.id
+""")
+
+
+class _Round:
+    """Where this process's walk over the accounts with waiting rows goes on."""
+
+    after = UUID(int=0)
+
+
+def place_waiting(paused: Sequence[UUID]) -> int:
+    """Give due waiting rows the free slots (a completion that found no successor may have missed them)."""
+    where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
+    accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _Round.after})
+    _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
+    due = [account for account in accounts if account.id is not None]
+    return apart.total("place", due, lambda account: _place_all(account, where), lambda account: account.period_id)
+
+
+def _place_all(waiting: WaitingAccount, where: dict[str, Any]) -> int:
+    """Place an account's oldest row, and then its others while it has free slots."""
+    limits = waiting.max_concurrency, waiting.rate_limit_per_minute
+    account = budgets.Account(waiting.user_id, waiting.period_id, *limits)
+    try:
+        return 1 + _place_more(account, where) if _place(account, waiting) else 0
+    except DependencyUnavailable:
+        logger.warning("waiting rows not placed", period_id=str(account.period_id))
+        return 0
+
+
+def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
+    placed = 0
+    for row in db.execute(WAITING_ROWS, {**where, "period_id": account.period_id}):
+        if not _place(account, row):
+            break
+        placed += 1
+    return placed
+
+
+class _Waiting(Protocol):
+    @property
+    def id(self) -> UUID | None: ...
+    @property
+    def moves(self) -> int: ...
+
+
+def _place(account: budgets.Account, row: _Waiting) -> bool:
+    """Give one row one slot.
+
+    If a completing neighbour was quicker, its own message to the gate settles what was counted here; if the epoch has
+    moved on, a rebuild does.
+    """
+    id_ = row.id or UUID(int=0)
+    free = budgets.place(account, budgets.Move(id_, row.moves, None))
+    if free is None:
+        return False
+    number, epoch, server = free
+    where = {"id": id_, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "server": server}
+    if placed := db.execute(PLACE, {**where, "place": number}):
+        budgets.moved(account.user_id, account.period_id, budgets.Move(id_, placed[0].moves, number))
+        return True
+    catch_up(account, epoch, server)
+    return False
+
+
+def catch_up(account: budgets.Account, epoch: int, server: int, *, only_open: bool = False) -> None:
+    """A row was refused under this epoch: rebuild the gate if the period has another now, or PostgreSQL is another.
+
+    `only_open`: not if the period is over.
+    """
+    for state in db.execute(PERIOD_STATE, {"id": account.period_id}):
+        if (state.epoch, state.server) != (epoch, server) and (state.open or not only_open):
+            budgets.catch_up(account.user_id, account.period_id, state.epoch, state.server)
+
+
+def unplace_paused(paused: Sequence[UUID]) -> int:
+    """Take the slots from rows whose tool is paused, so that other rows of their account can run. Returns how many."""
+    if not paused:
+        return 0
+    rows = db.execute(UNPLACE_PAUSED, {"paused": list(paused), "limit": BATCH})
+    return apart.total("park", rows, _unplaced, lambda row: row.id)
+
+
+def _unplaced(row: UnplacedRow) -> int:
+    budgets.moved(row.user_id, row.period_id, budgets.Move(row.id, row.moves, None))
+    return 1
+
+
+def raise_start_tags() -> int:
+    """Raise the start tags that the virtual clock has left behind, so that claims need not look there."""
+    return db.rowcount(LIFT, {"limit": BATCH})

@@ -1,0 +1,145 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""Worker processes and their heartbeat; the rows of those that died are requeued, or completed as `worker_lost`.
+
+A process without a heartbeat is suspect after `SUSPECT_AFTER` seconds and dead `REAP_AFTER` seconds later. Its rows,
+and those whose lease has ended, are first taken over under a fencing token of their own, so that what was read about
+them (was the call dispatched?) stays true until it is acted upon, whichever process wakes up in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common import tools
+from common.invocations.claiming import ClaimOptions
+from common.invocations.completing import WORKER_LOST, complete
+from common.invocations.model import Task
+from common.invocations.retrying import retry_later
+from common.kit import apart, db, failpoints, log
+from common.kit.clock import uuid7
+from common.kit.query import Query
+
+logger = log.get(__name__)
+
+SUSPECT_AFTER = 20.0
+REAP_AFTER = 10.0
+BATCH = 500
+#: A payload that crashed so many workers is not given to another.
+CRASHES_MOST = 3
+
+HEARTBEAT: Final = text("""
+insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :stopping)
+on conflict (id) do update set pulse_at = now(), suspect_at = null, stopping = excluded.stopping,
+   progress_at = case when :progress then now() else processes.progress_at end
+""")
+SUSPECT: Final = text("""
+update processes set suspect_at = now() where suspect_at is null and pulse_at <= now() - make_interval(secs => :after)
+""")
+
+
+class ReapedRow(NamedTuple):
+    """A worker process that is dead now."""
+
+    id: UUID
+    name: str
+
+
+REAP: Final = Query(
+    "delete from processes where suspect_at <= now() - make_interval(secs => :after) returning id, name", ReapedRow
+)
+LEAVE: Final = text("delete from processes where id = :id")
+
+
+class OrphanedRow(NamedTuple):
+    """A row that was taken over. `sent`: its call was dispatched."""
+
+    id: UUID
+    token: UUID
+    tool_version_id: UUID
+    attempts: int
+    losses: int
+    sent: bool
+    cancel_at: datetime | None
+
+
+_ORPHANED = "q.id, q.token, q.tool_version_id, q.attempts, q.losses, q.sent_at is not null as sent, q.cancel_at"
+#: (`taken_at < now()`: a process that has claimed a lost row meanwhile may be one that this snapshot does not know.)
+TAKE_OVER_LOST: Final = Query(
+    f"""
+with lost as materialized (
+  select q.id from queue q
+   where q.give_up_at is not null and q.taken_at < now()
+     and (q.give_up_at <= now() or not exists (select 1 from processes p where p.id = q.worker))
+   order by q.give_up_at limit :limit for update of q skip locked)
+update queue q set token = uuid7() from lost where q.id = lost.id
+returning {_ORPHANED}
+""",
+    OrphanedRow,
+)
+#: Rows that a process holds in the database but that none of its threads works on.
+TAKE_OVER_OWN: Final = Query(
+    f"""
+update queue q set token = uuid7()
+ where q.worker = :worker and q.token = any(cast(:tokens as uuid[])) and q.give_up_at is not null
+returning {_ORPHANED}
+""",
+    OrphanedRow,
+)
+
+
+def heartbeat(worker: UUID, *, name: str, progress: bool, stopping: bool) -> None:
+    """Record that a worker process lives. Without this, it loses its rows in two steps (`reap_dead_processes`).
+
+    `progress`: since the last heartbeat it has consumed a message or completed a call.
+    """
+    beat = {"id": worker, "kind": "worker", "name": name, "progress": progress, "stopping": stopping}
+    db.rowcount(HEARTBEAT, beat)
+
+
+def leave(worker: UUID) -> None:
+    """A process shuts down in order: rows that it still holds are orphaned at once."""
+    db.rowcount(LEAVE, {"id": worker})
+
+
+def reap_dead_processes() -> int:
+    """Declare processes without a heartbeat suspect, then dead, and reclaim orphaned rows. Returns how many rows."""
+    db.rowcount(SUSPECT, {"after": SUSPECT_AFTER})
+    for dead in db.execute(REAP, {"after": REAP_AFTER}):
+        logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
+    rows = db.execute(TAKE_OVER_LOST, {"limit": BATCH})
+    if rows:
+        failpoints.at("reaper.after_select")
+    return requeue_or_fail(rows)
+
+
+def take_over(worker: UUID, tokens: Collection[UUID]) -> int:
+    """Reclaim rows that a process holds in the database but that none of its threads works on. Returns how many."""
+    return requeue_or_fail(db.execute(TAKE_OVER_OWN, {"worker": worker, "tokens": list(tokens)}))
+
+
+def requeue_or_fail(rows: Iterable[OrphanedRow]) -> int:
+    """Requeue rows that were taken over from a worker, or complete them, each under its new token. Returns how many."""
+    return apart.total("take-back", rows, _requeue_or_fail, lambda row: row.id)
+
+
+def _requeue_or_fail(row: OrphanedRow) -> int:
+    version = tools.version(row.tool_version_id)
+    task = _task(row)
+    options = ClaimOptions(worker=uuid7(), take_next=False)
+    unsafe = row.sent and not version.idempotent
+    exhausted = row.attempts >= version.max_attempts or row.losses + 1 >= CRASHES_MOST
+    if unsafe or exhausted or row.cancel_at is not None:
+        complete(task, WORKER_LOST, options)
+    else:
+        retry_later(task, WORKER_LOST, 0.0, options, lost=True)
+    return 1
+
+
+def _task(row: OrphanedRow) -> Task:
+    nil = UUID(int=0)
+    return Task(row.id, row.token, nil, nil, nil, row.tool_version_id, "null", 0, row.attempts, row.losses, "", 0.0)

@@ -1,0 +1,117 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""retry_later: a row goes back to wait for its next attempt. give_back: a row goes back unbegun."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common import budgets
+from common.budgets import Move
+from common.invocations import fragments
+from common.invocations.claiming import ClaimedRow, ClaimOptions
+from common.invocations.completing import WORKER_LOST, Write, complete, successor, write
+from common.invocations.model import Completion, Task
+from common.kit import db, jsonb
+from common.kit.query import Query
+
+
+class RetriedRow(NamedTuple):
+    """A row that waits again, and the row that got its slot."""
+
+    id: UUID
+    user_id: UUID
+    period_id: UUID
+    moves: int
+    successor: UUID | None
+    successor_place: int
+    successor_moves: int
+
+
+_WAITING = """
+w as (
+  select id, place, rank, token, worker, taken_at from queue
+   where id = :id and token = cast(:token as uuid) and cancel_at is null
+     and now() + make_interval(secs => :delay) < expires_at for update),
+d as (
+  update queue q
+     set token = null, worker = null, taken_at = null, give_up_at = null, sent_at = null, place = null, rank = null,
+         due_at = now() + make_interval(secs => :delay), last_error = cast(:last_error as jsonb),
+         losses = q.losses + :loss, moves = q.moves + 1
+    from w where q.id = w.id
+  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, w.place, w.rank, w.token, w.worker, w.taken_at),
+a as (
+  insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
+                        operator_detail)
+  select d.id, d.attempts, d.token, d.worker, d.taken_at, greatest(now(), d.taken_at), cast(:outcome as text),
+         cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text) from d)"""
+_RETRIED = f"d.id, d.user_id, d.period_id, d.moves, {fragments.SUCCESSOR_COLUMNS}"
+
+RETRY: Final = Query(
+    f"""
+with {_WAITING}, {fragments.SUCCESSOR}, {fragments.SUCCESSOR_PLACED}
+select {_RETRIED} from d left join hu on true
+""",
+    RetriedRow,
+)
+RETRY_AND_CLAIM: Final = Query.pair(
+    f"""
+with {_WAITING}, {fragments.CLAIM_NEXT}
+select {_RETRIED}, {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as deliveries
+  from d left join hu on true left join t on true left join invocations ti on ti.id = t.id
+""",
+    RetriedRow,
+    ClaimedRow,
+)
+RETRIED_BY: Final = Query(
+    """
+select q.id, q.user_id, q.period_id, q.moves, null::uuid as successor, 0 as successor_place, 0 as successor_moves
+  from attempts a join queue q on q.id = a.invocation_id where a.token = :token
+""",
+    RetriedRow,
+)
+#: Nothing was tried, so the attempt does not count.
+GIVE_BACK: Final = text("""
+update queue set token = null, worker = null, taken_at = null, give_up_at = null, sent_at = null,
+       attempts = attempts - 1, started_at = case when attempts = 1 then null else started_at end,
+       rank = (select last_value from vt) + place
+ where id = :id and token = :token and cancel_at is null
+""")
+
+
+def retry_later(
+    task: Task, failure: Completion, delay: float, options: ClaimOptions, *, lost: bool = False
+) -> Task | None:
+    """Put the row back for `delay` seconds and claim the next; completes it instead when it was canceled or time is up.
+
+    `lost`: its worker died, which counts against the payload.
+    """
+    parameters = {
+        "id": task.id,
+        "token": task.token,
+        "delay": delay,
+        "outcome": failure.outcome,
+        "error_detail": failure.error_detail,
+        "operator_detail": failure.operator_detail,
+        "http_status": failure.http_status,
+        "last_error": jsonb.dumps({"code": failure.error_code, "detail": failure.error_detail}),
+        "loss": int(lost),
+        "width": 0,
+    }
+    waits, following = write(_RETRY, task, parameters, options)
+    return following if waits else complete(task, failure, options)
+
+
+def _after_commit(row: RetriedRow) -> None:
+    budgets.moved(row.user_id, row.period_id, Move(row.id, row.moves, None), *successor(row))
+
+
+_RETRY: Final = Write(RETRY_AND_CLAIM, RETRY, RETRIED_BY, _after_commit)
+
+
+def give_back(task: Task) -> None:
+    """Hand back a task whose call was not begun; it does not count as an attempt. A canceled one is completed."""
+    if not db.rowcount(GIVE_BACK, {"id": task.id, "token": task.token}):
+        complete(task, WORKER_LOST, ClaimOptions(task.token, take_next=False))

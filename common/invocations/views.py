@@ -1,0 +1,103 @@
+# ruff: noqa: S608  (the statements are put together from constants)
+"""The statements that read invocations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from common.kit.query import Query
+
+
+class ViewRow(NamedTuple):
+    """An invocation as it is shown. `stored`: the status in the table, which is `open` until the completion."""
+
+    id: UUID
+    user_id: UUID
+    stored: str
+    running: bool
+    tool_id: UUID
+    slug: str
+    name: str
+    version: int
+    input: Any  # JSON
+    output: Any  # JSON
+    payloads: bool
+    payload_bytes: int
+    error_code: str | None
+    error_detail: str | None
+    metadata: Mapping[str, str]
+    attempts: int
+    held: int
+    charged: int | None
+    request_id: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    cancel_requested_at: datetime | None
+
+
+class StateRow(NamedTuple):
+    id: UUID
+    stored: str
+    running: bool
+    attempts: int
+
+
+class TraceRow(NamedTuple):
+    traceparent: str | None
+
+
+class DetailRow(NamedTuple):
+    invocation_id: UUID
+    operator_detail: str | None
+
+
+#: How large input and output are together, without reading them but where nobody has noted it.
+PAYLOAD_BYTES: Final = """coalesce(i.input_bytes, octet_length(i.input::text), 0)
+         + coalesce(i.output_bytes, octet_length(i.output::text), 0)"""
+
+
+def view(payloads: str) -> str:
+    """Invocations as they are shown; input and output are read where the condition `payloads` holds."""
+    return f"""
+select i.id, i.user_id, i.status as stored, q.token is not null as running, i.tool_id, tl.slug, tl.name, tv.version,
+       case when {payloads} then coalesce(i.input_as_sent, cast(i.input as json)) end as input,
+       case when {payloads} then coalesce(i.output_as_sent, cast(i.output as json)) end as output,
+       {payloads} as payloads, {PAYLOAD_BYTES} as payload_bytes, i.error_code, i.error_detail,
+       coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata,
+       coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
+       coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
+       coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at
+  from invocations i
+  join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
+  left join queue q on q.id = i.id
+"""
+
+
+_ONE = " where i.id = :id and (cast(:user_id as uuid) is null or i.user_id = :user_id)"
+GET: Final = Query(view("true") + _ONE, ViewRow)
+#: For those who wait for the end: until then they need no more than to see that it has not come.
+GET_ENDED: Final = Query(view("i.status <> 'open'") + _ONE, ViewRow)
+GET_WITHIN: Final = Query(view(f"{PAYLOAD_BYTES} <= cast(:most as bigint)") + _ONE, ViewRow)
+GET_MANY: Final = Query(view("cast(:payloads as boolean)") + " where i.id = any(cast(:ids as uuid[]))", ViewRow)
+#: What has changed since? Of many, for those who wait.
+STATES: Final = Query(
+    """
+select i.id, i.status as stored, q.token is not null as running, coalesce(q.attempts, i.attempts) as attempts
+  from invocations i left join queue q on q.id = i.id where i.id = any(cast(:ids as uuid[]))
+""",
+    StateRow,
+)
+TRACEPARENT: Final = Query("select traceparent from invocations where id = :id", TraceRow)
+#: What the last attempt of each was told that its owner was not.
+OPERATOR_DETAILS: Final = Query(
+    """
+select distinct on (invocation_id) invocation_id, operator_detail
+  from attempts where invocation_id = any(cast(:ids as uuid[])) order by invocation_id, n desc
+""",
+    DetailRow,
+)

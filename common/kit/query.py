@@ -1,0 +1,55 @@
+"""A SQL statement together with the type of its rows, for `db.execute`.
+
+    class Stored(NamedTuple):
+        id: UUID
+        created_at: datetime
+
+    STORED: Final = Query("select id, created_at from invocations where id = :id", Stored)
+
+    for row in db.execute(STORED, {"id": id_}):   # row: Stored
+        ...
+
+The columns must have the names of the fields, in their order. That is checked when a statement runs for the first time;
+from there on a renamed or missing column is a type error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+R = TypeVar("R")
+A = TypeVar("A", bound=tuple[Any, ...])
+B = TypeVar("B", bound=tuple[Any, ...])
+
+
+class Query(Generic[R]):
+    """One constant statement with named parameters (`:name`) whose rows are the NamedTuple `row`."""
+
+    def __init__(self, text: str, row: type[R]) -> None:
+        self.text = text
+        self._columns: tuple[str, ...] = _fields(row)
+        self.make: Callable[[Sequence[Any]], R] = row._make  # type: ignore[attr-defined]  # every NamedTuple has it
+        self.is_checked = False
+
+    @classmethod
+    def pair(cls, text: str, first: type[A], second: type[B]) -> Query[tuple[A, B]]:
+        """A statement whose rows are two NamedTuples side by side."""
+        query: Query[tuple[A, B]] = Query.__new__(Query)
+        width = len(_fields(first))
+        query.text = text
+        query._columns = (*_fields(first), *_fields(second))
+        query.make = lambda values: (first(*values[:width]), second(*values[width:]))
+        query.is_checked = False
+        return query
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Raises `TypeError` when the columns of an answer are not the declared ones."""
+        if tuple(columns) != self._columns:
+            raise TypeError(f"the statement has the columns {tuple(columns)}, its type {self._columns}")
+        self.is_checked = True
+
+
+def _fields(row: Any) -> tuple[str, ...]:
+    fields: tuple[str, ...] = row._fields
+    return fields
