@@ -95,7 +95,10 @@ def _configure(app: Flask, settings: Settings) -> None:
         API_TITLE="Joyfull Hub",
         API_VERSION="1.0.0",
         OPENAPI_VERSION="3.1.0",
-        API_SPEC_OPTIONS={"info": {"description": DESCRIPTION}, "servers": [{"url": settings.public_url}]},
+        API_SPEC_OPTIONS={
+            "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
+            "servers": [{"url": settings.public_url}],
+        },
         PROPAGATE_EXCEPTIONS=False,
     )
     app.url_map.converters["uuid"] = CanonicalUuid
