@@ -1,4 +1,4 @@
-"""What the project says of itself in several places is the same everywhere: its licence."""
+"""What the project says of itself in several places is the same everywhere: its licence, and how it is checked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from common.settings import Settings
 from web.api.openapi import document
@@ -28,3 +30,33 @@ def test_the_licence_is_the_same_everywhere(settings: Settings) -> None:
     assert info["license"] == {"name": PROJECT["license"], "identifier": PROJECT["license"]}
     assert image_labels()["licenses"] == PROJECT["license"]
     assert image_labels()["description"] == PROJECT["description"]
+
+
+def read_yaml(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_the_workflow_runs_what_everybody_runs() -> None:
+    jobs = read_yaml(".github/workflows/ci.yml")["jobs"]
+
+    assert [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step] == [".ci/run"]
+
+
+def test_hooks_before_a_commit_are_the_tools_of_the_gate() -> None:
+    [local] = read_yaml(".pre-commit-config.yaml")["repos"]
+    commands = [Path(hook["entry"].split()[0]) for hook in local["hooks"]]
+    gate = (ROOT / "dev/check.py").read_text(encoding="utf-8")
+
+    assert local["repo"] == "local"
+    assert {str(command.parent) for command in commands} == {".venv/bin"}
+    assert {command.name for command in commands} >= {"ruff", "mypy"}
+    assert [command for command in commands if f'tool("{command.name}"' not in gate] == []
+
+
+def test_forms_for_issues_have_what_the_forge_asks_for() -> None:
+    for form in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        said = read_yaml(str(form.relative_to(ROOT)))
+        if form.stem != "config":
+            assert {"name", "description", "body"} <= said.keys(), form
+            ids = [field["id"] for field in said["body"] if field["type"] != "markdown"]
+            assert len(set(ids)) == len(ids) > 0, form
