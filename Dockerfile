@@ -13,7 +13,8 @@ RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-bina
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="Joyfull Hub" \
       org.opencontainers.image.description="An open-source hub for AI tools as billed, durable jobs" \
-      org.opencontainers.image.licenses="MIT"
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="1.0.0"
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin joyfull \
     && install --directory --owner joyfull --mode 0700 /data
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ENV=production HOST=0.0.0.0 DATA_DIR=/data

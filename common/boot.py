@@ -8,8 +8,9 @@ from common.kit.outbound import OutboundClient, SystemResolver, own_services
 from common.operations import instance
 from common.queueing import messages
 from common.settings import Settings
+from common.version import VERSION
 
-USER_AGENT = "joyfull-hub/0.1"
+USER_AGENT = f"joyfull-hub/{VERSION}"
 
 
 class _State:

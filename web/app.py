@@ -16,6 +16,7 @@ from werkzeug.routing import UUIDConverter
 from common import boot
 from common.kit import tracing
 from common.settings import Settings
+from common.version import VERSION
 from web import cli
 from web.api import rest
 from web.api.blueprint import Blueprint
@@ -93,7 +94,7 @@ def _configure(app: Flask, settings: Settings) -> None:
         PUBLIC_URL=settings.public_url,
         SETTINGS=settings,
         API_TITLE="Joyfull Hub",
-        API_VERSION="1.0.0",
+        API_VERSION=VERSION,
         OPENAPI_VERSION="3.1.0",
         API_SPEC_OPTIONS={
             "info": {"description": DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},

@@ -1,7 +1,8 @@
-"""What the project says of itself in several places is the same everywhere: its licence, and how it is checked."""
+"""What the project says of itself in several places is the same everywhere: licence, version, and how it is checked."""
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from common import boot
 from common.settings import Settings
+from common.version import VERSION
 from web.api.openapi import document
 from web.app import create_app
 
@@ -30,6 +33,25 @@ def test_the_licence_is_the_same_everywhere(settings: Settings) -> None:
     assert info["license"] == {"name": PROJECT["license"], "identifier": PROJECT["license"]}
     assert image_labels()["licenses"] == PROJECT["license"]
     assert image_labels()["description"] == PROJECT["description"]
+
+
+def test_the_version_is_the_same_everywhere(settings: Settings) -> None:
+    app = create_app(settings)
+    latest = re.search(r"^## (\S+) \(", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    kept = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?", VERSION)
+    assert {
+        "pyproject": PROJECT["version"],
+        "CHANGELOG": latest and latest[1],
+        "image": image_labels()["version"],
+        "User-Agent": boot.USER_AGENT.removeprefix("joyfull-hub/"),
+        "document": document.of(app)["info"]["version"],
+        "kept document": kept["info"]["version"],
+        "/health": app.test_client().get("/health").get_json()["data"]["version"],
+    } == dict.fromkeys(
+        ("pyproject", "CHANGELOG", "image", "User-Agent", "document", "kept document", "/health"), VERSION
+    )
 
 
 def read_yaml(path: str) -> Any:

@@ -147,7 +147,7 @@ def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
 
 def test_what_is_answered_is_required_and_what_is_asked_is_closed(document: dict[str, Any]) -> None:
     health = document["components"]["schemas"]["Health"]
-    assert health["required"] == ["status"]
+    assert health["required"] == ["status", "version"]
     assert "additionalProperties" not in health
     assert document["components"]["schemas"]["SubmitIn"]["additionalProperties"] is False
 

@@ -9,9 +9,10 @@ from flask import Response, current_app
 from common import errors
 from common.kit import metrics
 from common.operations import gauges, readiness
+from common.version import VERSION
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.schemas import Resource, Word
+from web.http.schemas import Resource, Text, Word
 
 metrics.at_scrape(gauges.Platform())
 blp = Blueprint("operations", __name__, description="Health, readiness and metrics")
@@ -19,6 +20,7 @@ blp = Blueprint("operations", __name__, description="Health, readiness and metri
 
 class Health(Resource):
     status = Word("ok", required=True)
+    version = Text(required=True, metadata={"description": "The version that this process runs."})
 
 
 class Readiness(Resource):
@@ -33,7 +35,7 @@ def health() -> Any:
 
     Touches nothing: restart the process when this does not answer.
     """
-    return {"status": "ok"}
+    return {"status": "ok", "version": VERSION}
 
 
 @blp.get("/ready")

@@ -1,6 +1,6 @@
 """The outbound client, for tools and webhooks: nothing else in this code base opens a connection outwards.
 
-    outbound = OutboundClient(settings.outbound_allow, user_agent="joyfull-hub/1")
+    outbound = OutboundClient(settings.outbound_allow, user_agent="joyfull-hub/1.0.0")
     answer = outbound.request("POST", url, headers={…}, body=b"{}", timeout=30, max_bytes=5 << 20)
 
 What it promises is in `client.OutboundClient`; what may be reached in `addresses`; what goes wrong in `errors`.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from common.version import VERSION
+
 _EMAIL, _PASSWORD = "ada@example.com", "a quiet green river"
 _TEXT = {"text": "What a joy!"}
 _PRICE = {"base_tokens": 1, "per_unit": {"pointer": "/units", "tokens": 0.1, "unit": "character"}, "max_tokens": 500}
@@ -66,6 +68,7 @@ ASKED: dict[str, Any] = {
 #: By name of a field, or by schema and field where that is not enough.
 SHOWN: dict[str, Any] = {
     "Health.status": "ok",
+    "Health.version": VERSION,
     "Readiness.status": "ready",
     "InvocationLinks.self": "/api/v1/invocations/0190abcd-0000-7000-8000-000000000001",
     "InvocationLinks.cancel": "/api/v1/invocations/0190abcd-0000-7000-8000-000000000001/cancel",
