@@ -11,7 +11,7 @@ from common.settings import Settings
 from web.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/README.md"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/README.md"]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)\s]+)\)")
 NAMED_PAGE = re.compile(r"docs/[a-z/-]+\.md")
