@@ -6,6 +6,7 @@ with platform.running(os.environ) as hub:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -226,15 +227,16 @@ def local_url(host: str, port: int) -> str:
 
 
 def require_free(host: str, port: int, name: str, named: Sequence[str] = ()) -> None:
-    """Raises `ServerError` when something listens there already, or two settings (`named`) name the same port."""
+    """Raises `ServerError` when nobody can listen there, or two settings (`named`) name the same port."""
     if len(named) > 1:
         raise ServerError(f"{' and '.join(named)} are both {port}: set one of them to another port")
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        raise ServerError(
-            f"port {port} is taken ({os.strerror(error.errno or 0)}): set {name} to another, or stop what uses it"
-        ) from None
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        if error.errno == errno.EADDRINUSE:
+            raise ServerError(f"port {port} is taken ({why}): set {name} to another, or stop what uses it") from None
+        raise ServerError(f"{host}:{port} cannot be listened on ({why}): set HOST or {name} to another") from None
 
 
 def serving(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""`.env.example` and `common/settings.py` say the same."""
+"""`.env.example` says the same as `common/settings.py`, and as the example tools that `make run` starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from common import settings
 from common.kit.dotenv import read_dotenv
+from examples.tools import chat
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
@@ -21,12 +22,14 @@ class Recorder(dict[str, str]):
 
     def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
         self.asked.add(key)
-        return default
+        return super().get(key, default)
 
 
 def test_each_setting_is_explained_and_nothing_else() -> None:
     environ = Recorder()
     settings._Reader(environ).settings()
+    environ.update({"OPENAI_BASE_URL": "http://localhost/v1", "OPENAI_MODEL": "tiny"})
+    chat.entry(environ)
     asked = {name for name in environ.asked if not name.endswith("_FILE")}
 
     assert set(re.findall(r"^#?([A-Z_]+)=", EXAMPLE, re.MULTILINE)) == asked

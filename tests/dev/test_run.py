@@ -19,7 +19,7 @@ import pytest
 from common.kit import redis as redis_kit
 from dev import forkserver, platform
 from dev.ports import free_port
-from dev.servers import Redis
+from dev.servers import Redis, ServerError
 from dev.supervisor import FIRST_DELAY, Part, Supervisor
 from tests.conftest import ROOT
 
@@ -123,6 +123,11 @@ def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path, taken: s
     if taken == "PORT":
         done = run(env=twice, timeout=UP_SECONDS, check=False)
         assert f"PORT and FLOWER_PORT are both {ports['FLOWER_PORT']}" in done.stdout + done.stderr
+
+
+def test_an_address_of_somebody_else_is_not_called_a_taken_port() -> None:
+    with pytest.raises(ServerError, match=r"192\.0\.2\.1:8100 cannot be listened on .*: set HOST or TOOLS_PORT to"):
+        platform.require_free("192.0.2.1", 8100, "TOOLS_PORT")
 
 
 def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
