@@ -81,6 +81,13 @@ def test_pages_that_the_code_names_exist() -> None:
     assert [name for name in sorted(named) if not (ROOT / name[0]).exists()] == []
 
 
+def test_docs_are_for_readers() -> None:
+    """What programs write for themselves stands beside them; the API document is one of the pages."""
+    generated = {str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.json")}
+
+    assert generated == {"docs/openapi.json"}
+
+
 def test_every_decision_is_listed() -> None:
     pages = {page.name for page in (ROOT / "docs/decisions").glob("*.md")} - {"README.md"}
     listed = set(LINK.findall(text_of(ROOT / "docs/decisions/README.md")))

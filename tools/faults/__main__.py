@@ -33,6 +33,7 @@ from tools.faults.shown import SHOWN
 from tools.faults.world import ROOT, World, disks
 
 PAGE = ROOT / "docs" / "faults.md"
+RESULTS = Path(__file__).parent / "results.json"
 PICTURE = ROOT / "docs" / "faults.svg"
 ACCOUNTS = 6
 #: Importing them fills the matrix, in this order.
@@ -45,7 +46,7 @@ def main() -> int:
     seed = arguments.seed if arguments.seed is not None else secrets.randbelow(1_000_000)
     if arguments.what == "suite":
         passed, said = run.tests(list(SHOWN), _tell)
-        report.write(PAGE, [], said, _known())
+        report.write(PAGE, RESULTS, [], said, _known())
         return 0 if passed else 1
     print(f"seed {seed}", flush=True)
     with _world(seed, arguments.keep) as (world, has_disks):
@@ -108,7 +109,7 @@ def _faults(world: World, has_disks: bool, wanted: set[str], arguments: argparse
     secret = soak.secrets_in_logs(world)
     suite_passed, suite = run.tests(shown, _tell)
     if not wanted or arguments.write:
-        report.write(PAGE, results, suite if len(shown) == len(SHOWN) else None, _known())
+        report.write(PAGE, RESULTS, results, suite if len(shown) == len(SHOWN) else None, _known())
     if (not wanted and part == 1) or arguments.draw:
         report.draw(PICTURE, world.history.accepted, _ends(world), world.spans)
     failed = [result for result in results if not result.passed]

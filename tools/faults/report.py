@@ -22,13 +22,12 @@ BIN = 5.0
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1200, 300, 45, 40, 60
 
 
-def write(page: Path, results: Sequence[Result], suite: str | None, known: Collection[str]) -> None:
-    """Put these rows into the page's figures (a JSON file beside it), and the table of all figures into the page.
+def write(page: Path, figures: Path, results: Sequence[Result], suite: str | None, known: Collection[str]) -> None:
+    """Put these rows into the figures (a JSON file), and the table of all figures into the page.
 
     `known`: the rows that there are; figures of others, which were renamed or removed, go. `suite`: the last line of
     the tests that show the rest, None when they were not all run.
     """
-    figures = page.with_suffix(".json")
     with page.open("rb") as alone:  # other parts of the matrix may be writing theirs
         fcntl.flock(alone, fcntl.LOCK_EX)
         kept: dict[str, Any] = {"rows": {}, "suite": ""}
