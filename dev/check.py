@@ -25,6 +25,7 @@ def main() -> int:
         "migrations": migrations,
         "layers": lambda: tool("lint-imports", "--no-logo"),
         "dead code": dead_code,
+        "proportions": lambda: tool("python", "-m", "tools.proportions", "--check"),
         "dependencies": lambda: tool("deptry", "."),
         "format": lambda: tool("ruff", "format", "--check", "--output-format=concise", "."),
         "lint": lambda: tool("ruff", "check", "--output-format=concise", "."),
