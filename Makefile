@@ -10,7 +10,7 @@ DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test faults explore soak check bench format lock audit openapi lint-openapi
+.PHONY: help install demo run test faults explore soak check bench format docs lock audit openapi lint-openapi
 
 help:  ## what there is to do
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev  ## how fast it is beside the least that could do it, in hal
 format: $(VENV)/.dev  ## put the code into its one form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev  ## the documentation site, into var/site; broken links and pages that no menu shows fail
+	@$(BIN)/properdocs build --quiet --strict && echo 'open var/site/index.html'
 
 openapi: $(VENV)/.run  ## write docs/openapi.json anew, after a change to the API
 	@ENV=development PUBLIC_URL=http://localhost:8000 $(BIN)/flask --app wsgi openapi write docs/openapi.json

@@ -23,6 +23,7 @@ def main() -> int:
     checks: dict[str, Callable[[], Outcome]] = {
         "types": lambda: tool("mypy"),
         "migrations": migrations,
+        "documentation": documentation,
         "layers": lambda: tool("lint-imports", "--no-logo"),
         "dead code": dead_code,
         "proportions": lambda: tool("python", "-m", "tools.proportions", "--check"),
@@ -67,6 +68,12 @@ def dead_code() -> Outcome:
     _, said = tool("vulture")
     found = [line for line in said.splitlines() if "unused attribute" not in line and "unused variable" not in line]
     return len(found), "\n".join(found)
+
+
+def documentation() -> Outcome:
+    """The site can be built: links lead somewhere, every page is in a menu, every docstring can be shown."""
+    with tempfile.TemporaryDirectory(prefix="joyfull-site-") as directory:
+        return tool("properdocs", "build", "--quiet", "--strict", "--site-dir", directory)
 
 
 def migrations() -> Outcome:
