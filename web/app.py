@@ -21,7 +21,7 @@ from web import cli
 from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.openapi.operations import DESCRIPTION
-from web.http import auth, problems, request_hooks, streams
+from web.http import access_tokens, problems, request_hooks, streams
 from web.http.tracing import traced
 
 POOL_SIZE = 16
@@ -76,7 +76,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     _configure(app, settings)
     request_hooks.register(app)
     problems.register(app)
-    auth.init(app, settings)
+    access_tokens.init(app, settings)
     rest.register(app, settings, resources)
     _refuse_undecided(app)
     cli.register(app, settings)

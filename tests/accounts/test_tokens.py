@@ -18,7 +18,7 @@ from common.settings import DEVELOPMENT_SECRETS, Settings
 from tests.accounts.conftest import PUBLIC_URL
 from tests.accounts.people import PASSWORD, Api, Session, code
 from web.app import create_app
-from web.http import auth
+from web.http import access_tokens
 
 KEY = DEVELOPMENT_SECRETS["JWT_SECRET_KEY"]
 Forge = Callable[[dict[str, Any], dict[str, Any]], str]
@@ -181,4 +181,4 @@ def test_signing_keys_rotate_without_signing_anybody_out(db: None, settings: Set
     assert read(old_token)[0]["kid"] != read(new_token)[0]["kid"]
     assert [me(before, old_token), me(during, old_token), me(after, old_token)] == [200, 200, 401]
     assert [me(before, new_token), me(during, new_token), me(after, new_token)] == [401, 200, 200]
-    assert KEY not in auth._kid(KEY)
+    assert KEY not in access_tokens._kid(KEY)

@@ -14,7 +14,8 @@ from tests.web.conftest import Service
 from web.api.blueprint import Blueprint
 from web.app import create_app
 from web.http import auth, problems
-from web.http.schemas import Many, Resource, Text, Word
+from web.http.fields import Many, Text, Word
+from web.http.schemas import Resource
 
 PARAMETER = re.compile("<(?:[^:>]+:)?")
 METHODS = {"get", "post", "patch", "put", "delete"}

@@ -25,23 +25,9 @@ from web.app import create_app
 from web.http import auth, connections, limits
 from web.http.answers import answer, located
 from web.http.auth import Policy
+from web.http.fields import Flag, Id, Instant, JsonObject, Many, Metadata, OneOrMore, Secret, Text, Tokens, Whole, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import (
-    Body,
-    Flag,
-    Id,
-    Instant,
-    JsonObject,
-    Many,
-    Metadata,
-    OneOrMore,
-    Resource,
-    Secret,
-    Text,
-    Tokens,
-    Whole,
-    Word,
-)
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("things", __name__, url_prefix="/things", description="Things")
 TOTAL = 45

@@ -39,7 +39,7 @@ from dev.supervisor import Part, Supervisor
 from tools.bench.load import request
 from web.app import create_app
 from web.cli import MIGRATIONS
-from web.http import auth
+from web.http import access_tokens
 
 SECRET = "a secret of the benchmark, for its tokens alone"
 PLAN = "bench"
@@ -168,7 +168,7 @@ class Ground:
             with self.app.app_context():
                 for each in self.accounts:
                     each.pair = sessions.refresh(each.pair.refresh_token)
-                self._tokens = [auth.access_token(each.pair) for each in self.accounts]
+                self._tokens = [access_tokens.sign(each.pair) for each in self.accounts]
             self._renewed = monotonic()
         return self._tokens
 

@@ -7,9 +7,10 @@ from typing import Any
 from common import errors
 from common.identity import accounts, passwords, sessions
 from web.api.blueprint import Blueprint
-from web.http import auth
+from web.http import access_tokens, auth
 from web.http.answers import absolute
-from web.http.schemas import Body, Flag, Id, Instant, Resource, Secret, Text, Whole, Word
+from web.http.fields import Flag, Id, Instant, Secret, Text, Whole, Word
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("auth", __name__, url_prefix="/auth", description="Registration, login and what follows")
 
@@ -23,28 +24,28 @@ class NewPassword(Secret):
         super().__init__(metadata={**metadata, "description": f"{rule} {description}".strip()}, **kwargs)
 
 
-class Address(Body):
+class EmailAddressSchema(Body):
     email = Text(required=True, max=320, metadata={"format": "email"})
 
 
-class Registration(Address):
+class RegistrationSchema(EmailAddressSchema):
     password = NewPassword(required=True)
     name = Text(required=True, max=200, line=True, nfc=True)
 
 
-class Credentials(Address):
+class CredentialsSchema(EmailAddressSchema):
     password = Secret(required=True)
 
 
-class RefreshToken(Body):
+class RefreshTokenSchema(Body):
     refresh_token = Secret(required=True)
 
 
-class PasswordChoice(Body):
+class NewPasswordSchema(Body):
     password = NewPassword(required=True)
 
 
-class User(Resource):
+class UserSchema(Resource):
     id = Id(required=True)
     email = Text(required=True)
     name = Text(required=True)
@@ -54,7 +55,7 @@ class User(Resource):
     created_at = Instant(required=True)
 
 
-class Tokens(Resource):
+class TokenPairSchema(Resource):
     access_token = Text(required=True)
     refresh_token = Text(required=True)
     token_type = Word("Bearer", required=True)
@@ -63,8 +64,8 @@ class Tokens(Resource):
 
 @blp.post("/register")
 @auth.public
-@blp.arguments(Registration)
-@blp.response(201, User, headers=["Location"])
+@blp.arguments(RegistrationSchema)
+@blp.response(201, UserSchema, headers=["Location"])
 @blp.raises(errors.EmailTaken, errors.WeakPassword, errors.TooManyAttempts)
 def register(body: dict[str, Any]) -> Any:
     """Open an account
@@ -78,8 +79,8 @@ def register(body: dict[str, Any]) -> Any:
 
 @blp.post("/login")
 @auth.public
-@blp.arguments(Credentials)
-@blp.response(200, Tokens)
+@blp.arguments(CredentialsSchema)
+@blp.response(200, TokenPairSchema)
 @blp.raises(errors.InvalidCredentials, errors.AccountDisabled, errors.TooManyAttempts)
 def login(body: dict[str, Any]) -> Any:
     """Start a session
@@ -92,8 +93,8 @@ def login(body: dict[str, Any]) -> Any:
 
 @blp.post("/refresh")
 @auth.public
-@blp.arguments(RefreshToken)
-@blp.response(200, Tokens)
+@blp.arguments(RefreshTokenSchema)
+@blp.response(200, TokenPairSchema)
 @blp.raises(errors.Unauthenticated, errors.TokenExpired, errors.TokenRevoked)
 def refresh(body: dict[str, Any]) -> Any:
     """Trade a refresh token for a new pair
@@ -105,7 +106,7 @@ def refresh(body: dict[str, Any]) -> Any:
 
 @blp.post("/logout")
 @auth.public
-@blp.arguments(RefreshToken)
+@blp.arguments(RefreshTokenSchema)
 @blp.response(204)
 def logout(body: dict[str, Any]) -> None:
     """End the session of this refresh token, and its access tokens with it, at once"""
@@ -114,7 +115,7 @@ def logout(body: dict[str, Any]) -> None:
 
 @blp.post("/password-reset")
 @auth.public
-@blp.arguments(Address)
+@blp.arguments(EmailAddressSchema)
 @blp.response(202)
 @blp.raises(errors.TooManyAttempts)
 def request_reset(body: dict[str, Any]) -> Any:
@@ -128,7 +129,7 @@ def request_reset(body: dict[str, Any]) -> Any:
 
 @blp.post("/password-reset/<token>")
 @auth.public
-@blp.arguments(PasswordChoice)
+@blp.arguments(NewPasswordSchema)
 @blp.response(204)
 @blp.raises(errors.InvalidLink, errors.WeakPassword)
 def reset_password(body: dict[str, Any], token: str) -> None:
@@ -142,7 +143,7 @@ def reset_password(body: dict[str, Any], token: str) -> None:
 
 @blp.post("/verify-email")
 @auth.public
-@blp.arguments(Address)
+@blp.arguments(EmailAddressSchema)
 @blp.response(202)
 @blp.raises(errors.TooManyAttempts)
 def request_verification(body: dict[str, Any]) -> Any:
@@ -162,7 +163,7 @@ def verify_email(token: str) -> None:
 
 def _tokens(pair: sessions.Pair) -> dict[str, Any]:
     return {
-        "access_token": auth.access_token(pair),
+        "access_token": access_tokens.sign(pair),
         "refresh_token": pair.refresh_token,
         "token_type": "Bearer",
         "expires_in": sessions.ACCESS_SECONDS,

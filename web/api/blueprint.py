@@ -18,7 +18,7 @@ from common import errors
 from common.errors import PlatformError
 from web.api.openapi import operations
 from web.http import answers, auth, body, limits, pagination, problems, turns
-from web.http.schemas import OneOrMore, Secret
+from web.http.fields import OneOrMore, Secret
 
 View = Callable[..., Any]
 Decorator = Callable[[View], View]

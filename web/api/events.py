@@ -10,13 +10,14 @@ from common.kit.paging import Page
 from common.models.webhooks import EVENT_TYPES
 from web.api.blueprint import Blueprint
 from web.http import auth
+from web.http.fields import Flag, Id, Instant, JsonObject, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import Flag, Id, Instant, JsonObject, Resource, Word
+from web.http.schemas import Resource
 
 blp = Blueprint("events", __name__, url_prefix="/events", description="The same events, pulled by cursor")
 
 
-class Event(Resource):
+class EventSchema(Resource):
     id = Id(required=True, metadata={"description": "The `webhook-id` under which webhooks tell it."})
     type = Word(*EVENT_TYPES, required=True)
     timestamp = Instant(required=True)
@@ -30,7 +31,7 @@ class EventQuery(ListQuery):
 @blp.get("")
 @auth.needs("webhooks:manage")
 @blp.arguments(EventQuery, location="query")
-@blp.page(Event)
+@blp.page(EventSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
     """The account's events of 30 days, oldest first
 

@@ -12,24 +12,25 @@ from common.operations import gauges, readiness
 from common.version import VERSION
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.schemas import Resource, Text, Word
+from web.http.fields import Text, Word
+from web.http.schemas import Resource
 
 metrics.at_scrape(gauges.Platform())
 blp = Blueprint("operations", __name__, description="Health, readiness and metrics")
 
 
-class Health(Resource):
+class HealthSchema(Resource):
     status = Word("ok", required=True)
     version = Text(required=True, metadata={"description": "The version that this process runs."})
 
 
-class Readiness(Resource):
+class ReadinessSchema(Resource):
     status = Word("ready", required=True)
 
 
 @blp.get("/health")
 @auth.public
-@blp.response(200, Health)
+@blp.response(200, HealthSchema)
 def health() -> Any:
     """Whether the process is up
 
@@ -40,7 +41,7 @@ def health() -> Any:
 
 @blp.get("/ready")
 @auth.public
-@blp.response(200, Readiness)
+@blp.response(200, ReadinessSchema)
 def ready() -> Any:
     """Whether the process can serve
 

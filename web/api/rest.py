@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from common.settings import Settings
 from web.api import admin, auth, events, invocations, operations, subscriptions, tools, usage, users, webhooks
 from web.api.blueprint import Blueprint
-from web.api.openapi import components, docs, document
+from web.api.openapi import components, docs, problem_components
 from web.http import problems
 
 BASE = "/api/v1"
@@ -63,7 +63,8 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
 def register(app: Flask, settings: Settings, resources: Sequence[Blueprint] = RESOURCES) -> None:
     """Add the routes of `/api/v1`, the health routes and the documentation to the application."""
-    api = Api(app, spec_kwargs={"marshmallow_plugin": document.plugin()})
+    api = Api(app)
+    problem_components.define(api.spec)
     components.define(api.spec)
     api.register_blueprint(operations.blp)
     for blp in resources:

@@ -13,8 +13,9 @@ from common.subscriptions import Current
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.answers import located
+from web.http.fields import Flag, Instant, Text, Tokens, Whole, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import Body, Flag, Instant, Resource, Text, Tokens, Whole, Word
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's own")
 
@@ -22,7 +23,7 @@ blp = Blueprint("subscriptions", __name__, url_prefix="/subscriptions", descript
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-class PlanOut(Resource):
+class PlanSchema(Resource):
     slug = Text(required=True)
     name = Text(required=True)
     description = Text(required=True)
@@ -45,7 +46,7 @@ class PlanOut(Resource):
     )
 
 
-class Balance(Resource):
+class BalanceSchema(Resource):
     """`granted = charged + held + available`, always; without a limit both are null."""
 
     granted = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
@@ -55,21 +56,21 @@ class Balance(Resource):
     resets_at = Instant(required=True)
 
 
-class SubscriptionOut(Resource):
+class SubscriptionSchema(Resource):
     plan = Text(required=True, metadata={"description": "Its slug."})
     status = Word(*SUBSCRIPTION_STATUSES, required=True)
     current_period_start = Instant(required=True)
     current_period_end = Instant(required=True)
     cancel_at_period_end = Flag(required=True)
     pending_plan = Text(required=True, allow_none=True, metadata={"description": "From the next period on."})
-    tokens = ma.fields.Nested(Balance, required=True)
+    tokens = ma.fields.Nested(BalanceSchema, required=True)
 
 
-class SubscribeIn(Body):
+class SubscribeInSchema(Body):
     plan = Text(required=True, max=63, metadata={"description": "The slug of a plan."})
 
 
-class CancelIn(Body):
+class CancelInSchema(Body):
     at_period_end = Flag(load_default=True)
 
 
@@ -79,7 +80,7 @@ class CancelIn(Body):
 @blp.get("/plans")
 @auth.public
 @blp.arguments(ListQuery, location="query")
-@blp.page(PlanOut)
+@blp.page(PlanSchema)
 def plans(query: dict[str, Any]) -> Page[Plan]:
     """What can be subscribed to"""
     return subscriptions.plans.offered(**query)
@@ -87,7 +88,7 @@ def plans(query: dict[str, Any]) -> Page[Plan]:
 
 @blp.get("/current")
 @auth.needs("subscriptions:read")
-@blp.response(200, SubscriptionOut)
+@blp.response(200, SubscriptionSchema)
 @blp.raises(errors.NotFound)
 def current() -> Any:
     """The caller's subscription and the tokens of its period; 404 when there never was one"""
@@ -96,9 +97,9 @@ def current() -> Any:
 
 @blp.post("/subscribe")
 @auth.session_only
-@blp.arguments(SubscribeIn)
-@blp.response(201, SubscriptionOut, headers=["Location"], description="It begins with this.")
-@blp.alt_response(200, schema=SubscriptionOut, description="The plan was changed, or a pending change taken back.")
+@blp.arguments(SubscribeInSchema)
+@blp.response(201, SubscriptionSchema, headers=["Location"], description="It begins with this.")
+@blp.alt_response(200, schema=SubscriptionSchema, description="The plan was changed, or a pending change taken back.")
 @blp.raises(errors.Conflict)
 def subscribe(body: dict[str, Any]) -> Any:
     """Subscribe, or change plans
@@ -113,8 +114,8 @@ def subscribe(body: dict[str, Any]) -> Any:
 
 @blp.post("/cancel")
 @auth.session_only
-@blp.arguments(CancelIn, required=False)
-@blp.response(200, SubscriptionOut)
+@blp.arguments(CancelInSchema, required=False)
+@blp.response(200, SubscriptionSchema)
 @blp.raises(errors.Conflict, errors.NotFound)
 def cancel(body: dict[str, Any]) -> Any:
     """End the subscription with its period, or its access at once

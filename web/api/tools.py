@@ -12,10 +12,12 @@ from common.errors import PlatformError
 from common.kit.paging import Page
 from common.tools import Listed, breakers
 from web.api.blueprint import Blueprint
-from web.api.invocations import Rendered, SubmitIn, submit
+from web.api.invocation_schemas import InvocationSchema, SubmitInSchema
+from web.api.submissions import submit
 from web.http import auth, limits
+from web.http.fields import Flag, Id, JsonObject, Text, Tokens, Whole
 from web.http.pagination import ListQuery
-from web.http.schemas import Body, Flag, Id, JsonObject, Resource, Text, Tokens, Whole
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
 
@@ -23,29 +25,29 @@ blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tool
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-class PerUnit(Resource):
+class PerUnitSchema(Resource):
     pointer = Text(required=True, metadata={"description": "RFC 6901, into the tool's whole answer."})
     tokens = ma.fields.Float(required=True)
     unit = Text(required=True)
 
 
-class PriceOut(Resource):
+class PriceSchema(Resource):
     base_tokens = Tokens(required=True)
-    per_unit = ma.fields.Nested(PerUnit, required=True, allow_none=True)
+    per_unit = ma.fields.Nested(PerUnitSchema, required=True, allow_none=True)
     max_tokens = Tokens(required=True)
 
 
-class ToolSummary(Resource):
+class ToolSummarySchema(Resource):
     id = Id(required=True)
     slug = Text(required=True)
     name = Text(required=True)
     description = Text(required=True, allow_none=True)
     category = Text(required=True, allow_none=True)
-    price = ma.fields.Nested(PriceOut, required=True, attribute="current.price")
+    price = ma.fields.Nested(PriceSchema, required=True, attribute="current.price")
     is_available = Flag(required=True)
 
 
-class ToolOut(ToolSummary):
+class ToolSchema(ToolSummarySchema):
     input_schema = JsonObject(required=True, attribute="current.input_schema")
     output_schema = JsonObject(required=True, allow_none=True, attribute="current.output_schema")
     timeout_seconds = Whole(required=True, attribute="current.timeout_seconds")
@@ -60,12 +62,12 @@ class ToolQuery(ListQuery):
     category = Text(max=100)
 
 
-class QuoteIn(Body):
+class QuoteInSchema(Body):
     input = ma.fields.Raw(required=True, allow_none=True)
     max_tokens = Tokens()
 
 
-class Quote(Resource):
+class QuoteSchema(Resource):
     max_tokens = Tokens(required=True, metadata={"description": "What would be held."})
     max_units = ma.fields.Integer(
         required=True,
@@ -87,7 +89,7 @@ class Quote(Resource):
 @blp.get("")
 @auth.needs("tools:read")
 @blp.arguments(ToolQuery, location="query")
-@blp.page(ToolSummary)
+@blp.page(ToolSummarySchema)
 def index(query: dict[str, Any]) -> Page[Any]:
     """What can be invoked"""
     found = tools.catalogue(query["window"], q=query.get("q"), category=query.get("category"))
@@ -96,7 +98,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 
 @blp.get("/<tool>")
 @auth.needs("tools:read")
-@blp.response(200, ToolOut)
+@blp.response(200, ToolSchema)
 def show(tool: str) -> Any:
     """One tool, by id or slug, with the schema of its input"""
     return _with_availability(tools.find(tool))
@@ -106,16 +108,16 @@ def show(tool: str) -> Any:
 @auth.needs("invocations:write")
 @limits.submits
 @blp.headers("Idempotency-Key", "Prefer")
-@blp.arguments(SubmitIn)
+@blp.arguments(SubmitInSchema)
 @blp.response(
     202,
-    Rendered,
+    InvocationSchema,
     headers=["Location", "Retry-After", "Idempotent-Replayed"],
     description="Accepted: the row is committed, the hold is taken, an end will come.",
 )
 @blp.alt_response(
     200,
-    schema=Rendered,
+    schema=InvocationSchema,
     headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
     description="It has ended already.",
 )
@@ -148,8 +150,8 @@ def invoke(body: dict[str, Any], tool: str) -> Response:
 
 @blp.post("/<tool>/quote")
 @auth.needs("tools:read")
-@blp.arguments(QuoteIn)
-@blp.response(200, Quote)
+@blp.arguments(QuoteInSchema)
+@blp.response(200, QuoteSchema)
 @blp.raises(errors.ToolInputRejected)
 def quote(body: dict[str, Any], tool: str) -> Any:
     """What a call would hold, whether it would be allowed now, and how long it would wait; charges nothing"""

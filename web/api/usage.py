@@ -20,9 +20,10 @@ from common.models.usage import USAGE_STATUSES
 from common.usage import Entry, Figures, Filter, ranges
 from web.api.blueprint import Blueprint
 from web.http import auth, turns
+from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
 from web.http.negotiation import preferred
 from web.http.pagination import ListQuery
-from web.http.schemas import Id, Instant, OneOrMore, Query, Resource, Text, Tokens, Whole, Word
+from web.http.schemas import Query, Resource
 
 blp = Blueprint("usage", __name__, url_prefix="/usage", description="What was used, exact to the token")
 
@@ -30,7 +31,7 @@ blp = Blueprint("usage", __name__, url_prefix="/usage", description="What was us
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-class Range(Query):
+class RangeQuery(Query):
     since = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
     until = Instant(data_key="to", metadata={"description": "Exclusive."})
 
@@ -40,34 +41,34 @@ class Range(Query):
             raise ma.ValidationError("Must not be after `to`.", "from")
 
 
-class Filters(Range):
+class FilterQuery(RangeQuery):
     tool = Text(max=64, metadata={"description": "Id or slug."})
     status = OneOrMore(Word(*USAGE_STATUSES), max=len(USAGE_STATUSES))
 
 
-class UsageQuery(ListQuery, Filters):
+class UsageQuery(ListQuery, FilterQuery):
     pass
 
 
-class SummaryQuery(Range):
+class SummaryQuery(RangeQuery):
     bucket = Word(*reversed(ranges.GRAINS), load_default="day")
     group_by = Word("tool", "status", "api_key")
 
 
-class ExportQuery(Filters):
+class ExportQuery(FilterQuery):
     format = Word("csv", "ndjson", metadata={"description": "Default: what `Accept` prefers, else `csv`."})
 
 
-class ToolName(Resource):
+class ToolNameSchema(Resource):
     id = Id(required=True)
     slug = Text(required=True)
     name = Text(required=True)
 
 
-class EntryOut(Resource):
+class UsageEntrySchema(Resource):
     id = Id(required=True)
     invocation_id = Id(required=True)
-    tool = ma.fields.Nested(ToolName, required=True)
+    tool = ma.fields.Nested(ToolNameSchema, required=True)
     status = Word(*USAGE_STATUSES, required=True)
     tokens_used = Tokens(required=True)
     latency_ms = Whole(required=True, allow_none=True)
@@ -76,7 +77,7 @@ class EntryOut(Resource):
     created_at = Instant(required=True, metadata={"description": "When the invocation ended."})
 
 
-class FiguresOut(Resource):
+class UsageFiguresSchema(Resource):
     invocations = Whole(required=True)
     succeeded = Whole(required=True)
     failed = Whole(required=True, metadata={"description": "Errors and timeouts."})
@@ -85,7 +86,7 @@ class FiguresOut(Resource):
     latency_p95_ms = Whole(required=True, allow_none=True, metadata={"description": "Within 2 %."})
 
 
-class GroupOut(FiguresOut):
+class UsageGroupSchema(UsageFiguresSchema):
     key = Text(
         required=True,
         allow_none=True,
@@ -93,18 +94,18 @@ class GroupOut(FiguresOut):
     )
 
 
-class PointOut(FiguresOut):
+class UsagePointSchema(UsageFiguresSchema):
     start = Instant(required=True)
 
 
-class SummaryOut(Resource):
+class UsageSummarySchema(Resource):
     since = Instant(data_key="from", required=True)
     until = Instant(data_key="to", required=True)
     bucket = Word(*reversed(ranges.GRAINS), required=True)
     group_by = Word("tool", "status", "api_key", required=True, allow_none=True)
-    totals = ma.fields.Nested(FiguresOut, required=True)
-    groups = ma.fields.List(ma.fields.Nested(GroupOut), required=True)
-    series = ma.fields.List(ma.fields.Nested(PointOut), required=True)
+    totals = ma.fields.Nested(UsageFiguresSchema, required=True)
+    groups = ma.fields.List(ma.fields.Nested(UsageGroupSchema), required=True)
+    series = ma.fields.List(ma.fields.Nested(UsagePointSchema), required=True)
     complete_through = Instant(
         required=True, metadata={"description": "Nothing can be added any more that was created before this."}
     )
@@ -116,7 +117,7 @@ class SummaryOut(Resource):
 @blp.get("")
 @auth.needs("usage:read")
 @blp.arguments(UsageQuery, location="query")
-@blp.page(EntryOut)
+@blp.page(UsageEntrySchema)
 def index(query: dict[str, Any]) -> Page[Entry]:
     """One entry per ended invocation, newest first"""
     return usage.history(auth.caller().user_id, query["window"], _filter(query))
@@ -125,7 +126,7 @@ def index(query: dict[str, Any]) -> Page[Entry]:
 @blp.get("/summary")
 @auth.needs("usage:read")
 @blp.arguments(SummaryQuery, location="query")
-@blp.response(200, SummaryOut)
+@blp.response(200, UsageSummarySchema)
 def summary(query: dict[str, Any]) -> Any:
     """Sums, equal to the token with the sum of the history
 
@@ -212,7 +213,7 @@ COLUMNS = (
     "created_at",
 )
 _FORMATS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
-_entry = EntryOut()
+_entry = UsageEntrySchema()
 
 
 def _ndjson(entries: Iterable[Entry]) -> Iterator[bytes]:

@@ -13,12 +13,13 @@ from common.identity import accounts, keys
 from common.kit import clock
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey
-from web.api.auth import NewPassword, User
+from web.api.auth import NewPassword, UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.answers import absolute
+from web.http.fields import Id, Instant, Many, Secret, Text, Whole, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import Body, Id, Instant, Many, Resource, Secret, Text, Whole, Word
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("users", __name__, url_prefix="/users/me", description="The caller's profile and API keys")
 
@@ -26,7 +27,7 @@ blp = Blueprint("users", __name__, url_prefix="/users/me", description="The call
 # -- profile -------------------------------------------------------------------------------------------------
 
 
-class Changes(Body):
+class ProfileChangesSchema(Body):
     name = Text(max=200, line=True, nfc=True)
     password = NewPassword(description="Needs `current_password`. Every session ends.")
     current_password = Secret(metadata={"description": "Only together with `password`."})
@@ -40,7 +41,7 @@ class Changes(Body):
 
 @blp.get("")
 @auth.signed_in
-@blp.response(200, User)
+@blp.response(200, UserSchema)
 def show() -> Any:
     """The caller's account"""
     return accounts.get(auth.caller().user_id)
@@ -48,8 +49,8 @@ def show() -> Any:
 
 @blp.patch("")
 @auth.session_only
-@blp.arguments(Changes)
-@blp.response(200, User)
+@blp.arguments(ProfileChangesSchema)
+@blp.response(200, UserSchema)
 @blp.raises(errors.WeakPassword, errors.TooManyAttempts, errors.Conflict)
 def edit(body: dict[str, Any]) -> Any:
     """Change the name or the password
@@ -66,7 +67,7 @@ def edit(body: dict[str, Any]) -> Any:
 # -- API keys ------------------------------------------------------------------------------------------------
 
 
-class Key(Resource):
+class ApiKeySchema(Resource):
     id = Id(required=True)
     name = Text(required=True)
     prefix = Text(required=True)
@@ -77,7 +78,7 @@ class Key(Resource):
     last_used_at = Instant(required=True, allow_none=True, metadata={"description": "To about a minute."})
 
 
-class NewKey(Key):
+class ApiKeyWithTextSchema(ApiKeySchema):
     key = Text(required=True, metadata={"description": "The key itself, shown this once."})
 
 
@@ -86,20 +87,20 @@ def _to_come(moment: datetime) -> None:
         raise ma.ValidationError("Must be in the future.")
 
 
-class KeyIn(Body):
+class ApiKeyInSchema(Body):
     name = Text(required=True, max=200, line=True, nfc=True)
     scopes = Many(Word(*SCOPES), min=1, unique=True, metadata={"description": "Default: all but `admin`."})
     expires_at = Instant(allow_none=True, validate=_to_come)
 
 
-class Rotation(Body):
+class ApiKeyRotationSchema(Body):
     overlap_seconds = Whole(0, 86_400, load_default=1800)
 
 
 @blp.get("/api-keys")
 @auth.session_only
 @blp.arguments(ListQuery, location="query")
-@blp.page(Key)
+@blp.page(ApiKeySchema)
 def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
     """The caller's API keys"""
     return keys.owned(auth.caller().user_id, **query)
@@ -107,8 +108,8 @@ def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
 
 @blp.post("/api-keys")
 @auth.session_only
-@blp.arguments(KeyIn)
-@blp.response(201, NewKey, headers=["Location"])
+@blp.arguments(ApiKeyInSchema)
+@blp.response(201, ApiKeyWithTextSchema, headers=["Location"])
 @blp.raises(errors.Conflict)
 def create_key(body: dict[str, Any]) -> Any:
     """Create an API key; the answer is the only place that ever shows it"""
@@ -119,8 +120,8 @@ def create_key(body: dict[str, Any]) -> Any:
 
 @blp.post("/api-keys/<uuid:key_id>/rotate")
 @auth.session_only
-@blp.arguments(Rotation, required=False)
-@blp.response(200, NewKey)
+@blp.arguments(ApiKeyRotationSchema, required=False)
+@blp.response(200, ApiKeyWithTextSchema)
 @blp.raises(errors.Conflict)
 def rotate_key(body: dict[str, Any], key_id: UUID) -> Any:
     """Give an API key a new secret; the old one works until exactly the end of the overlap"""

@@ -14,8 +14,9 @@ from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FIL
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.answers import answer, located
+from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Text, Whole, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import Body, Flag, Id, Instant, Many, OneOrMore, Resource, Text, Whole, Word
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Being told, by Standard Webhooks 1.0.0")
 
@@ -38,20 +39,20 @@ def _description(**options: Any) -> Text:
     return Text(max=500, blank=True, allow_none=True, **options)
 
 
-class EndpointIn(Body):
+class WebhookEndpointInSchema(Body):
     url = _url(required=True)
     events = _events(load_default=[COMPLETED])
     description = _description(load_default=None)
 
 
-class EndpointChanges(Body):
+class WebhookEndpointChangesSchema(Body):
     url = _url()
     events = _events()
     description = _description()
     status = Word("enabled", "disabled", metadata={"description": "Enabling forgets earlier failures."})
 
 
-class Endpoint(Resource):
+class WebhookEndpointSchema(Resource):
     id = Id(required=True)
     url = Text(required=True)
     events = Many(Word(*FILTERS), required=True)
@@ -61,15 +62,15 @@ class Endpoint(Resource):
     created_at = Instant(required=True)
 
 
-class Secret(Resource):
+class WebhookSecretSchema(Resource):
     secret = Text(required=True, metadata={"description": "`whsec_` and base64; what signatures are made with."})
 
 
-class EndpointWithSecret(Endpoint, Secret):
+class WebhookEndpointWithSecretSchema(WebhookEndpointSchema, WebhookSecretSchema):
     pass
 
 
-class Attempt(Resource):
+class DeliveryAttemptSchema(Resource):
     at = Instant(required=True)
     http_status = Whole(required=True, allow_none=True)
     duration_ms = Whole(required=True)
@@ -77,25 +78,25 @@ class Attempt(Resource):
     response_excerpt = Text(required=True, allow_none=True, metadata={"description": "The first 2 kB of the answer."})
 
 
-class Delivery(Resource):
+class DeliverySchema(Resource):
     id = Id(required=True)
     event_id = Id(required=True, metadata={"description": "The `webhook-id` of every attempt."})
     event_type = Word(*EVENT_TYPES, required=True)
     status = Word(*STATUSES, required=True)
     created_at = Instant(required=True)
     next_attempt_at = Instant(required=True, allow_none=True)
-    attempts = Many(ma.fields.Nested(Attempt), required=True)
+    attempts = Many(ma.fields.Nested(DeliveryAttemptSchema), required=True)
 
 
 class DeliveryQuery(ListQuery):
     status = OneOrMore(Word(*STATUSES), max=len(STATUSES))
 
 
-class ReplayIn(Body):
+class ReplayInSchema(Body):
     since = Instant(required=True, metadata={"description": "Inclusive, on the `created_at` of the deliveries."})
 
 
-class Replay(Resource):
+class ReplaySchema(Resource):
     replayed = Whole(required=True, metadata={"description": "So many deliveries are on their way again."})
     has_more = Flag(required=True, metadata={"description": "The limit of one call was reached; call again."})
 
@@ -106,7 +107,7 @@ class Replay(Resource):
 @blp.get("")
 @auth.needs("webhooks:manage")
 @blp.arguments(ListQuery, location="query")
-@blp.page(Endpoint)
+@blp.page(WebhookEndpointSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
     """The account's endpoints"""
     return webhooks.endpoints(auth.caller().user_id, **query)
@@ -114,8 +115,8 @@ def index(query: dict[str, Any]) -> Page[Any]:
 
 @blp.post("")
 @auth.needs("webhooks:manage")
-@blp.arguments(EndpointIn)
-@blp.response(201, EndpointWithSecret, headers=["Location"])
+@blp.arguments(WebhookEndpointInSchema)
+@blp.response(201, WebhookEndpointWithSecretSchema, headers=["Location"])
 @blp.raises(errors.UrlRefused, errors.Conflict)
 def create(body: dict[str, Any]) -> Response:
     """Add an endpoint
@@ -134,7 +135,7 @@ def create(body: dict[str, Any]) -> Response:
 
 @blp.get("/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
-@blp.response(200, Endpoint)
+@blp.response(200, WebhookEndpointSchema)
 def show(endpoint_id: UUID) -> Any:
     """One endpoint"""
     return webhooks.endpoint(auth.caller().user_id, endpoint_id)
@@ -142,8 +143,8 @@ def show(endpoint_id: UUID) -> Any:
 
 @blp.patch("/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
-@blp.arguments(EndpointChanges)
-@blp.response(200, Endpoint)
+@blp.arguments(WebhookEndpointChangesSchema)
+@blp.response(200, WebhookEndpointSchema)
 @blp.raises(errors.UrlRefused)
 def edit(body: dict[str, Any], endpoint_id: UUID) -> Any:
     """Change, disable or enable an endpoint"""
@@ -163,7 +164,7 @@ def remove(endpoint_id: UUID) -> None:
 
 @blp.post("/<uuid:endpoint_id>/rotate-secret")
 @auth.needs("webhooks:manage")
-@blp.response(200, EndpointWithSecret)
+@blp.response(200, WebhookEndpointWithSecretSchema)
 def rotate_secret(endpoint_id: UUID) -> Response:
     """Replace the secret; for 24 hours the old one signs along"""
     return answer(_with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id)))
@@ -171,7 +172,7 @@ def rotate_secret(endpoint_id: UUID) -> Response:
 
 @blp.get("/default-secret")
 @auth.needs("webhooks:manage")
-@blp.response(200, Secret)
+@blp.response(200, WebhookSecretSchema)
 def default_secret() -> Any:
     """What signs the webhooks to a `webhook_url` given with a call"""
     return {"secret": webhooks.default_secret(auth.caller().user_id).open()}
@@ -179,14 +180,14 @@ def default_secret() -> Any:
 
 @blp.post("/default-secret/rotate")
 @auth.needs("webhooks:manage")
-@blp.response(200, Secret)
+@blp.response(200, WebhookSecretSchema)
 def rotate_default_secret() -> Any:
     """Replace the default secret; for 24 hours the old one signs along"""
     return {"secret": webhooks.rotate_default_secret(auth.caller().user_id)}
 
 
 def _with_secret(made: webhooks.Created) -> dict[str, Any]:
-    return {**Endpoint().dump(made.endpoint), "secret": made.secret}
+    return {**WebhookEndpointSchema().dump(made.endpoint), "secret": made.secret}
 
 
 # -- deliveries --------------------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def _with_secret(made: webhooks.Created) -> dict[str, Any]:
 
 @blp.post("/<uuid:endpoint_id>/test")
 @auth.needs("webhooks:manage")
-@blp.response(200, Attempt)
+@blp.response(200, DeliveryAttemptSchema)
 @blp.raises(errors.RateLimited)
 def test(endpoint_id: UUID) -> Any:
     """Send a `webhook.test` now, once, and see what came of it
@@ -207,7 +208,7 @@ def test(endpoint_id: UUID) -> Any:
 @blp.get("/<uuid:endpoint_id>/deliveries")
 @auth.needs("webhooks:manage")
 @blp.arguments(DeliveryQuery, location="query")
-@blp.page(Delivery)
+@blp.page(DeliverySchema)
 def deliveries(query: dict[str, Any], endpoint_id: UUID) -> Page[Any]:
     """What was and will be sent to an endpoint, with every attempt"""
     statuses = query.pop("status", ())
@@ -216,7 +217,7 @@ def deliveries(query: dict[str, Any], endpoint_id: UUID) -> Page[Any]:
 
 @blp.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/resend")
 @auth.needs("webhooks:manage")
-@blp.response(200, Delivery)
+@blp.response(200, DeliverySchema)
 @blp.raises(errors.Conflict)
 def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
     """Send one delivery again, under the same `webhook-id`, with the whole schedule before it
@@ -228,8 +229,8 @@ def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
 
 @blp.post("/<uuid:endpoint_id>/replay")
 @auth.needs("webhooks:manage")
-@blp.arguments(ReplayIn)
-@blp.response(200, Replay)
+@blp.arguments(ReplayInSchema)
+@blp.response(200, ReplaySchema)
 @blp.raises(errors.Conflict)
 def replay(body: dict[str, Any], endpoint_id: UUID) -> Any:
     """Send again everything that failed since a time, oldest first

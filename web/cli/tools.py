@@ -12,7 +12,7 @@ from common import boot, webhooks
 from common import tools as catalogue
 from common.errors import FieldError, Invalid, PlatformError
 from common.identity import audit
-from web.api.admin.tools import ToolIn
+from web.api.admin.tool_schemas import ToolInSchema
 from web.http import body, problems
 
 tools = AppGroup("tools", help="Manage the catalogue of tools.")
@@ -40,12 +40,12 @@ def _checked(entries: Any) -> list[dict[str, Any]]:
     faults = [fault for index, entry in enumerate(entries) for fault in _faults(index, entry)]
     if faults:
         raise Invalid("The list of tools is not valid; nothing was changed.", errors=faults)
-    return [problems.loaded(ToolIn(), entry) for entry in entries]
+    return [problems.loaded(ToolInSchema(), entry) for entry in entries]
 
 
 def _faults(index: int, entry: Any) -> Iterator[FieldError]:
     try:
-        draft = catalogue.editing.Draft.of(problems.loaded(ToolIn(), entry))
+        draft = catalogue.editing.Draft.of(problems.loaded(ToolInSchema(), entry))
         webhooks.check_url(boot.outbound(), draft.endpoint_url, "/endpoint_url", operator=True)
     except Invalid as refusal:
         for fault in refusal.errors or (FieldError("", refusal.detail),):

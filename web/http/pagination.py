@@ -33,7 +33,8 @@ from common import errors
 from common.kit import crypto
 from common.kit.paging import Page, Position, Window
 from web.http.answers import Enveloped, absolute
-from web.http.schemas import Query, Whole
+from web.http.fields import Whole
+from web.http.schemas import Query
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100

@@ -8,22 +8,23 @@ from common.identity import audit
 from common.kit.paging import Page
 from common.models.accounts import ACTOR_KINDS, AuditEntry
 from web.api.blueprint import Blueprint
-from web.api.usage import Range
+from web.api.usage import RangeQuery
 from web.http import auth
+from web.http.fields import Id, Instant, JsonObject, Text, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import Id, Instant, JsonObject, Resource, Text, Word
+from web.http.schemas import Resource
 
 blp = Blueprint("admin_audit", __name__, url_prefix="/admin/audit", description="Who changed what, append-only")
 
 
-class AuditQuery(ListQuery, Range):
+class AuditQuery(ListQuery, RangeQuery):
     actor = Id(metadata={"description": "The account that did it."})
     action = Text(max=100)
     target_type = Text(max=100)
     target = Text(max=100, metadata={"description": "The id of what was changed (a plan's slug)."})
 
 
-class AuditEntryOut(Resource):
+class AuditEntrySchema(Resource):
     id = Id(required=True)
     created_at = Instant(required=True, attribute="at")
     actor_kind = Word(*ACTOR_KINDS, required=True)
@@ -40,7 +41,7 @@ class AuditEntryOut(Resource):
 @blp.get("")
 @auth.admin
 @blp.arguments(AuditQuery, location="query")
-@blp.page(AuditEntryOut)
+@blp.page(AuditEntrySchema)
 def index(query: dict[str, Any]) -> Page[AuditEntry]:
     """Every change, newest first"""
     return audit.entries(**query)

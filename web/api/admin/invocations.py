@@ -8,14 +8,14 @@ from common import invocations
 from common.invocations import Invocation
 from common.kit.paging import Page
 from web.api.blueprint import Blueprint
-from web.api.invocations import InvocationQuery, Listed
+from web.api.invocation_schemas import InvocationQuery, ListedSchema
 from web.http import auth
-from web.http.schemas import Id, Text
+from web.http.fields import Id, Text
 
 blp = Blueprint("admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations, for admins")
 
 
-class AdminInvocation(Listed):
+class AdminInvocationSchema(ListedSchema):
     user_id = Id(required=True)
     operator_detail = Text(
         required=True,
@@ -31,7 +31,7 @@ class AdminInvocationQuery(InvocationQuery):
 @blp.get("")
 @auth.admin
 @blp.arguments(AdminInvocationQuery, location="query")
-@blp.page(AdminInvocation)
+@blp.page(AdminInvocationSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
     """Any account's invocations, newest first
 

@@ -11,11 +11,12 @@ from common.kit.paging import Page
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan
 from common.subscriptions import plans
 from web.api.blueprint import Blueprint
-from web.api.subscriptions import PlanOut
+from web.api.subscriptions import PlanSchema
 from web.http import auth
 from web.http.answers import located
+from web.http.fields import Flag, Id, Instant, Text, Tokens, Whole
 from web.http.pagination import ListQuery
-from web.http.schemas import Body, Flag, Id, Instant, Text, Tokens, Whole
+from web.http.schemas import Body
 
 blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Plans, for admins")
 
@@ -23,14 +24,14 @@ blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Plans
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-class AdminPlan(PlanOut):
+class AdminPlanSchema(PlanSchema):
     id = Id(required=True)
     is_active = Flag(required=True, metadata={"description": "Whether it can be subscribed to."})
     position = Whole(required=True, metadata={"description": "The order in which plans are listed."})
     created_at = Instant(required=True)
 
 
-class PlanChanges(Body):
+class PlanChangesSchema(Body):
     name = Text(max=100, line=True, nfc=True)
     description = Text(max=2_000, blank=True, nfc=True)
     monthly_tokens = Tokens(0, UNLIMITED_TOKENS - 1, allow_none=True, metadata={"description": "Null: unlimited."})
@@ -44,7 +45,7 @@ class PlanChanges(Body):
     position = Whole()
 
 
-class PlanIn(PlanChanges):
+class PlanInSchema(PlanChangesSchema):
     slug = Text(required=True, max=63, validate=validate.Regexp(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z"))
     name = Text(required=True, max=100, line=True, nfc=True)
     monthly_tokens = Tokens(0, UNLIMITED_TOKENS - 1, required=True, allow_none=True)
@@ -56,7 +57,7 @@ class PlanIn(PlanChanges):
 @blp.get("")
 @auth.admin
 @blp.arguments(ListQuery, location="query")
-@blp.page(AdminPlan)
+@blp.page(AdminPlanSchema)
 def index(query: dict[str, Any]) -> Page[Plan]:
     """All plans, retired ones too"""
     return plans.everything(**query)
@@ -64,8 +65,8 @@ def index(query: dict[str, Any]) -> Page[Plan]:
 
 @blp.post("")
 @auth.admin
-@blp.arguments(PlanIn)
-@blp.response(201, AdminPlan, headers=["Location"])
+@blp.arguments(PlanInSchema)
+@blp.response(201, AdminPlanSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken)
 def create(body: dict[str, Any]) -> Any:
     """Add a plan"""
@@ -75,7 +76,7 @@ def create(body: dict[str, Any]) -> Any:
 
 @blp.get("/<slug>")
 @auth.admin
-@blp.response(200, AdminPlan)
+@blp.response(200, AdminPlanSchema)
 def show(slug: str) -> Plan:
     """One plan"""
     return plans.get(slug)
@@ -83,8 +84,8 @@ def show(slug: str) -> Plan:
 
 @blp.patch("/<slug>")
 @auth.admin
-@blp.arguments(PlanChanges)
-@blp.response(200, AdminPlan)
+@blp.arguments(PlanChangesSchema)
+@blp.response(200, AdminPlanSchema)
 def edit(body: dict[str, Any], slug: str) -> Plan:
     """Change a plan
 

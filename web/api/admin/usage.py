@@ -12,51 +12,52 @@ from common import invocations, usage
 from common.kit import clock
 from common.usage import Stats, ranges
 from web.api.blueprint import Blueprint
-from web.api.usage import FiguresOut, PointOut, Range
+from web.api.usage import RangeQuery, UsageFiguresSchema, UsagePointSchema
 from web.http import auth
-from web.http.schemas import Id, Instant, Resource, Text, Tokens, Whole, Word
+from web.http.fields import Id, Instant, Text, Tokens, Whole, Word
+from web.http.schemas import Resource
 
 blp = Blueprint("admin_usage", __name__, url_prefix="/admin/usage", description="The platform's usage, for admins")
 
 DEFAULT_RANGE = timedelta(days=30)
 
 
-class StatsQuery(Range):
+class StatsQuery(RangeQuery):
     bucket = Word(*reversed(ranges.GRAINS), load_default="day")
 
 
-class Used(Resource):
+class UsedSchema(Resource):
     id = Id(required=True)
     invocations = Whole(required=True)
     failed = Whole(required=True)
     tokens_used = Tokens(required=True)
 
 
-class TopTool(Used):
+class TopToolSchema(UsedSchema):
     slug = Text(required=True, attribute="name")
 
 
-class TopUser(Used):
+class TopUserSchema(UsedSchema):
     email = Text(required=True, attribute="name")
 
 
-class Latencies(Resource):
+class PlatformLatenciesSchema(Resource):
     p50 = Whole(required=True, allow_none=True)
     p95 = Whole(required=True, allow_none=True)
     p99 = Whole(required=True, allow_none=True)
 
 
-class StatsOut(Resource):
+class PlatformStatsSchema(Resource):
     since = Instant(data_key="from", required=True)
     until = Instant(data_key="to", required=True)
     bucket = Word(*reversed(ranges.GRAINS), required=True)
-    totals = ma.fields.Nested(FiguresOut, required=True)
-    series = ma.fields.List(ma.fields.Nested(PointOut), required=True)
-    top_tools = ma.fields.List(ma.fields.Nested(TopTool), required=True)
-    top_users = ma.fields.List(ma.fields.Nested(TopUser), required=True)
+    totals = ma.fields.Nested(UsageFiguresSchema, required=True)
+    series = ma.fields.List(ma.fields.Nested(UsagePointSchema), required=True)
+    top_tools = ma.fields.List(ma.fields.Nested(TopToolSchema), required=True)
+    top_users = ma.fields.List(ma.fields.Nested(TopUserSchema), required=True)
     active_users = Whole(required=True, metadata={"description": "Accounts of which an invocation ended."})
     error_rate = ma.fields.Float(required=True, metadata={"description": "`failed / invocations`; 0 without any."})
-    latency_ms = ma.fields.Nested(Latencies, required=True, metadata={"description": "Within 2 %."})
+    latency_ms = ma.fields.Nested(PlatformLatenciesSchema, required=True, metadata={"description": "Within 2 %."})
     queue_depth = Whole(required=True, metadata={"description": "Invocations that wait now."})
     oldest_queued_seconds = Whole(required=True, metadata={"description": "How long the oldest due one has waited."})
 
@@ -64,7 +65,7 @@ class StatsOut(Resource):
 @blp.get("/stats")
 @auth.admin
 @blp.arguments(StatsQuery, location="query")
-@blp.response(200, StatsOut)
+@blp.response(200, PlatformStatsSchema)
 def stats(query: dict[str, Any]) -> Any:
     """What all accounts used, and how the queue stands now
 

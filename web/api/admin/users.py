@@ -14,12 +14,13 @@ from common.kit.paging import Page
 from common.models.accounts import ROLES
 from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant
-from web.api.auth import User
+from web.api.auth import UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth, idempotency
 from web.http.answers import located
+from web.http.fields import Flag, Id, Instant, Text, Tokens, Word
 from web.http.pagination import ListQuery
-from web.http.schemas import Body, Flag, Id, Instant, Resource, Text, Tokens, Word
+from web.http.schemas import Body, Resource
 
 blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description="Accounts, for admins")
 
@@ -27,7 +28,7 @@ blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description=
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-class AdminUser(User):
+class AdminUserSchema(UserSchema):
     plan = Text(required=True, allow_none=True, metadata={"description": "Of the active subscription, its slug."})
 
 
@@ -38,19 +39,19 @@ class UserQuery(ListQuery):
     plan = Text(max=63, metadata={"description": "The slug of a plan."})
 
 
-class UserChanges(Body):
+class UserChangesSchema(Body):
     role = Word(*ROLES)
     is_active = Flag()
 
 
-class GrantIn(Body):
+class GrantInSchema(Body):
     tokens = Tokens(
         -MAX_TOKENS, required=True, validate=validate.NoneOf([0]), metadata={"description": "Negative: taken back."}
     )
     reason = Text(required=True, max=500, nfc=True)
 
 
-class GrantOut(Resource):
+class GrantSchema(Resource):
     id = Id(required=True)
     user_id = Id(required=True)
     tokens = Tokens(-MAX_TOKENS, required=True)
@@ -65,7 +66,7 @@ class GrantOut(Resource):
 @blp.get("")
 @auth.admin
 @blp.arguments(UserQuery, location="query")
-@blp.page(AdminUser)
+@blp.page(AdminUserSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
     """All accounts, newest first"""
     return accounts.listing(**query).map(_shown)
@@ -73,7 +74,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 
 @blp.get("/<uuid:user_id>")
 @auth.admin
-@blp.response(200, AdminUser)
+@blp.response(200, AdminUserSchema)
 def show(user_id: UUID) -> Any:
     """One account"""
     return _shown(accounts.listed(user_id))
@@ -81,8 +82,8 @@ def show(user_id: UUID) -> Any:
 
 @blp.patch("/<uuid:user_id>")
 @auth.admin
-@blp.arguments(UserChanges)
-@blp.response(200, AdminUser)
+@blp.arguments(UserChangesSchema)
+@blp.response(200, AdminUserSchema)
 @blp.raises(errors.Conflict)
 def edit(body: dict[str, Any], user_id: UUID) -> Any:
     """Change what an account may do, from its next request on
@@ -96,8 +97,8 @@ def edit(body: dict[str, Any], user_id: UUID) -> Any:
 @blp.post("/<uuid:user_id>/grants")
 @auth.admin
 @blp.headers("Idempotency-Key")
-@blp.arguments(GrantIn)
-@blp.response(201, GrantOut, headers=["Location", "Idempotent-Replayed"])
+@blp.arguments(GrantInSchema)
+@blp.response(201, GrantSchema, headers=["Location", "Idempotent-Replayed"])
 @blp.raises(errors.Conflict, errors.IdempotencyKeyReused)
 def grant(body: dict[str, Any], user_id: UUID) -> Any:
     """Grant tokens in the running period, or take some back that are neither charged nor held
@@ -112,7 +113,7 @@ def grant(body: dict[str, Any], user_id: UUID) -> Any:
 
 @blp.get("/<uuid:user_id>/grants/<uuid:grant_id>")
 @auth.admin
-@blp.response(200, GrantOut)
+@blp.response(200, GrantSchema)
 def show_grant(user_id: UUID, grant_id: UUID) -> Grant:
     """One grant"""
     return subscriptions.granted(user_id, grant_id)

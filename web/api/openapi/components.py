@@ -1,12 +1,8 @@
-"""What the operations of the OpenAPI document share: security schemes, headers, parameters, problems."""
+"""What the operations of the OpenAPI document share: security schemes, headers, parameters, page metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
-
-from common.errors import PlatformError, Temporary
-from web.http import problems
 
 SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
     "accessToken": {
@@ -126,41 +122,6 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
-PROBLEM = "#/components/schemas/Problem"
-_PROBLEM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "description": "RFC 9457 problem details. Some codes carry members of their own.",
-    "additionalProperties": True,
-    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri", "description": "Resolves to the section of the docs on this code."},
-        "title": {"type": "string"},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string"},
-        "instance": {
-            "type": "string",
-            "description": "The path that was asked for; a `urn:uuid:` of the request when it could not be read.",
-        },
-        "code": {"type": "string", "description": "A stable word."},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "description": "What is wrong in the request, at most 100 faults.",
-            "items": {
-                "type": "object",
-                "title": "ProblemFault",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": {
-                        "type": "string",
-                        "description": "A JSON Pointer (RFC 6901) into the body, or into the query read as an object.",
-                    },
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-    },
-}
 _PAGE_META_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["limit", "has_more", "next_cursor"],
@@ -170,40 +131,6 @@ _PAGE_META_SCHEMA: dict[str, Any] = {
         "next_cursor": {"type": ["string", "null"]},
     },
 }
-#: Members that only the problems of some codes have, with their types.
-_MEMBERS: dict[str, dict[str, Any]] = {
-    "budget_exhausted": {
-        "required": {"type": "integer", "description": "Tokens that this would have held."},
-        "available": {"type": "integer", "description": "Tokens that the period has left."},
-        "shortfall": {"type": "integer"},
-        "resets_at": {"type": "string", "format": "date-time"},
-        "plans": {"type": "array", "items": {"type": "string"}, "description": "Slugs of plans that would allow it."},
-    },
-    "scope_missing": {"scope": {"type": "string", "description": "The scope that the key lacks."}},
-    "dependency_unavailable": {
-        "not_ready": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "description": "Only of `/ready`: what is not, and why.",
-        }
-    },
-}
-_MEMBER_EXAMPLES: dict[str, dict[str, Any]] = {
-    "budget_exhausted": {
-        "required": 500,
-        "available": 120,
-        "shortfall": 380,
-        "resets_at": "2027-02-01T00:00:00Z",
-        "plans": ["pro"],
-    },
-    "scope_missing": {"scope": "invocations:write"},
-    "validation_failed": {"errors": [{"pointer": "/max_tokens", "detail": "Not a valid integer."}]},
-    "tool_input_rejected": {"errors": [{"pointer": "/input/text", "detail": '4 is not of type "string"'}]},
-    "url_refused": {"errors": [{"pointer": "/url", "detail": "127.0.0.1 is not a public address."}]},
-}
-_HEADERS_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
-#: Refused before anybody looks at credentials, so without the caller's limits.
-_BEFORE_CREDENTIALS = {401, 406, 414, 431}
 
 
 def define(spec: Any) -> None:
@@ -218,59 +145,8 @@ def define(spec: Any) -> None:
     for name, parameter in PARAMETERS.items():
         where, rest = parameter["in"], {k: v for k, v in parameter.items() if k != "in"}
         spec.components.parameter(name, where, rest)
-    spec.components.schema("Problem", _PROBLEM_SCHEMA)
     spec.components.schema("PageMeta", _PAGE_META_SCHEMA)
 
 
 def header_ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/headers/{name}"}
-
-
-def problem_ref(spec: Any, status: int, kinds: Iterable[type[PlatformError]], *, public: bool) -> str:
-    """The name of the shared response for these codes; made when first needed."""
-    leaves = sorted(set(kinds), key=lambda kind: kind.code)
-    codes = "".join(word.capitalize() for kind in leaves for word in kind.code.split("_"))
-    name = f"Problem{status}{codes}{'Public' if public else ''}"
-    if name not in spec.components.responses:
-        spec.components.response(name, _problem_response(status, leaves, public))
-    return name
-
-
-def _problem_response(status: int, kinds: list[type[PlatformError]], public: bool) -> dict[str, Any]:
-    codes = [kind.code for kind in kinds]
-    members = {name: schema for code in codes for name, schema in _MEMBERS.get(code, {}).items()}
-    schema = {"$ref": PROBLEM, "properties": {"code": {"enum": codes}, **members}}
-    return {
-        "description": f"{problems.title_of(status)}: {', '.join(f'`{code}`' for code in codes)}",
-        "headers": _problem_headers(status, public),
-        "content": {
-            problems.MEDIA_TYPE: {
-                "schema": schema,
-                "examples": {kind.code: {"value": _example(kind, status)} for kind in kinds},
-            },
-        },
-    }
-
-
-def _problem_headers(status: int, public: bool) -> dict[str, Any]:
-    headers = {"X-Request-ID": header_ref("X-Request-ID")}
-    if status in _HEADERS_OF_STATUS:
-        name = _HEADERS_OF_STATUS[status]
-        headers[name] = header_ref("Retry-After-Always" if name == "Retry-After" else name)
-    if not public and status not in _BEFORE_CREDENTIALS:
-        headers |= {name: header_ref(f"{name}-Known") for name in ("RateLimit-Policy", "RateLimit")}
-    return headers
-
-
-def _example(kind: type[PlatformError], status: int) -> dict[str, Any]:
-    error = kind(retry_after=7) if issubclass(kind, Temporary) else kind()
-    return {
-        "type": f"https://hub.example/docs/errors#{kind.code}",
-        "title": error.title,
-        "status": status,
-        "detail": error.detail,
-        "instance": "/api/v1/…",
-        "code": kind.code,
-        "request_id": "0190abcd00007000800000000000000a",
-        **_MEMBER_EXAMPLES.get(kind.code, {}),
-    }

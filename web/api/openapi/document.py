@@ -12,49 +12,9 @@ from copy import deepcopy
 from typing import Any
 
 import flask
-from apispec.ext.marshmallow import MarshmallowPlugin, resolver
 
 from web.api.openapi import examples
 
-#: Classes whose names are right beside their views, and would say too little beside all others.
-_NAMES = {
-    "Rendered": "Invocation",
-    "InvocationOut": "InvocationOut",
-    "Fault": "InvocationError",
-    "ToolRef": "InvokedTool",
-    "Links": "InvocationLinks",
-    "Tokens": "TokenPair",
-    "Address": "EmailAddress",
-    "Changes": "ProfileChanges",
-    "PasswordChoice": "NewPassword",
-    "Key": "ApiKey",
-    "KeyIn": "ApiKeyIn",
-    "NewKey": "ApiKeyWithText",
-    "Rotation": "ApiKeyRotation",
-    "PriceOut": "Price",
-    "ToolOut": "Tool",
-    "Endpoint": "WebhookEndpoint",
-    "EndpointIn": "WebhookEndpointIn",
-    "EndpointChanges": "WebhookEndpointChanges",
-    "EndpointWithSecret": "WebhookEndpointWithSecret",
-    "Secret": "WebhookSecret",
-    "Attempt": "DeliveryAttempt",
-    "EntryOut": "UsageEntry",
-    "FiguresOut": "UsageFigures",
-    "GroupOut": "UsageGroup",
-    "PointOut": "UsagePoint",
-    "SummaryOut": "UsageSummary",
-    "PlanOut": "Plan",
-    "SubscriptionOut": "Subscription",
-    "GrantOut": "Grant",
-    "AuthOut": "ToolAuth",
-    "AuthIn": "ToolAuthIn",
-    "TrialOut": "Trial",
-    "BreakerOut": "Breaker",
-    "StatsOut": "PlatformStats",
-    "Latencies": "PlatformLatencies",
-    "AuditEntryOut": "AuditEntry",
-}
 #: Fields that are sent together or not at all, by schema.
 _TOGETHER = {"ProfileChanges": ("password", "current_password")}
 #: The groups of the page, by blueprint, in the order in which a reader needs them.
@@ -77,16 +37,6 @@ _GROUPS = {
 }
 _METHODS = ("get", "post", "patch", "put", "delete")
 _SCHEMAS = "#/components/schemas/"
-
-
-def plugin() -> MarshmallowPlugin:
-    """How flask-smorest is to name our schemas."""
-    return MarshmallowPlugin(schema_name_resolver=_name)
-
-
-def _name(schema: Any) -> str:
-    name = str(resolver(schema))
-    return _NAMES.get(name, name)
 
 
 def of(app: flask.Flask) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import marshmallow as ma
 
 from common import errors
 from common.errors import PlatformError
-from web.api.openapi import components
+from web.api.openapi import components, problem_components
 from web.http import problems
 from web.http.auth import Policy
 
@@ -171,7 +171,7 @@ def _problems(spec: Any, doc: dict[str, Any], noted: dict[str, Any], method: str
     for kind in kinds:
         by_status.setdefault(problems.status_of(kind), []).append(kind)
     return {
-        str(status): components.problem_ref(spec, status, by_status[status], public=public)
+        str(status): problem_components.response_name(spec, status, by_status[status], public=public)
         for status in sorted(by_status)
     }
 

@@ -1,0 +1,150 @@
+"""What clients send to submit and find invocations, and how an invocation is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+
+from common import invocations
+from common.models.webhooks import INVOCATION_FILTERS
+from web.http.fields import Flag, Id, Instant, JsonObject, Many, Metadata, OneOrMore, Text, Tokens, Unread, Whole, Word
+from web.http.pagination import ListQuery
+from web.http.schemas import Body, Query, Resource
+
+MAX_WAIT = 60
+DEFAULT_EXPIRY = 86_400
+MAX_EXPIRY = 604_800
+MAX_BATCH = 100
+
+
+class SubmitInSchema(Body):
+    input = ma.fields.Raw(
+        required=True, allow_none=True, metadata={"description": "What the tool gets: see its input_schema."}
+    )
+    max_tokens = Tokens(metadata={"description": "Hold and charge at most so much; below the tool's price maximum."})
+    expires_in = Whole(1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds to the deadline."})
+    metadata = Metadata(load_default=dict)
+    webhook_url = Text(max=2048)
+    webhook_events = Many(
+        Word(*INVOCATION_FILTERS),
+        min=1,
+        max=len(INVOCATION_FILTERS),
+        unique=True,
+        metadata={"description": "What `webhook_url` is told of; default: `completed`, the four ends."},
+    )
+
+    @ma.validates_schema
+    def somebody_to_tell(self, data: dict[str, Any], **_: Any) -> None:
+        if "webhook_events" in data and "webhook_url" not in data:
+            raise ma.ValidationError("Only together with webhook_url.", "webhook_events")
+
+
+class BatchItemSchema(SubmitInSchema):
+    tool = Text(required=True, max=64, metadata={"description": "Id or slug."})
+    idempotency_key = Text(max=255, validate=validate.Regexp(r"^[\x20-\x7e]+\Z"))
+
+
+class BatchInSchema(Body):
+    items = Many(Unread(BatchItemSchema), required=True, min=1, max=MAX_BATCH)
+
+
+class InvokedToolSchema(Resource):
+    id = Id(required=True)
+    slug = Text(required=True)
+    name = Text(required=True)
+    version = Whole(required=True)
+
+
+class InvocationErrorSchema(Resource):
+    code = Text(
+        required=True,
+        metadata={
+            "description": "`tool_error` (4xx), `tool_failed` (5xx), `tool_timeout`, `tool_unreachable`, "
+            "`tool_bad_response`, `output_too_large`, `output_rejected` (by `output_schema`), "
+            "`credential_unavailable`, `worker_lost` (outcome unknown and not repeatable), or `cost_exceeded` (it cost "
+            "more than your `max_tokens`: the output is withheld, what was held is charged)."
+        },
+    )
+    detail = Text(required=True)
+
+
+class BillingSchema(Resource):
+    held = Tokens(required=True, metadata={"description": "What was held at submit; it stays."})
+    charged = Tokens(required=True)
+    outcome = Word("pending", "charged", "free", required=True)
+    reason = Text(
+        required=True, allow_none=True, metadata={"description": "An error code, `canceled`, `expired`, or null."}
+    )
+
+
+class InvocationLinksSchema(Resource):
+    self = Text(required=True)
+    cancel = Text(required=True)
+    events = Text(required=True)
+
+
+class InvocationSchema(Resource):
+    """An invocation as `invocations.wire` has rendered it: the fields document it, and `dump` passes it on."""
+
+    id = Id(required=True)
+    status = Word("queued", "running", *invocations.ENDS, required=True)
+    tool = ma.fields.Nested(InvokedToolSchema, required=True)
+    input = ma.fields.Raw(required=True, allow_none=True)
+    output = ma.fields.Raw(required=True, allow_none=True)
+    error = ma.fields.Nested(InvocationErrorSchema, required=True, allow_none=True)
+    metadata = Metadata(required=True)
+    attempts = Whole(required=True, metadata={"description": "Calls begun."})
+    billing = ma.fields.Nested(BillingSchema, required=True)
+    request_id = Text(required=True)
+    created_at = Instant(required=True)
+    started_at = Instant(required=True, allow_none=True)
+    finished_at = Instant(required=True, allow_none=True)
+    expires_at = Instant(required=True)
+    cancel_requested_at = Instant(required=True, allow_none=True)
+    poll_after_ms = Whole(required=True, allow_none=True)
+    links = ma.fields.Nested(InvocationLinksSchema, required=True)
+
+    def dump(self, obj: Any, *, many: bool | None = None) -> Any:  # noqa: ARG002
+        return obj
+
+
+class ListedSchema(InvocationSchema):
+    """On lists input and output may be left out."""
+
+    input = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
+    output = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        super().on_bind_field(field_name, field_obj)
+        field_obj.required = field_name not in ("input", "output")
+
+
+class BatchAnswerSchema(Resource):
+    """What a submit of its own would have answered: the `invocation`, or the `problem`."""
+
+    status = Whole(required=True, metadata={"description": "200 or 202, or that of the problem."})
+    invocation = ma.fields.Nested(ListedSchema)
+    problem = JsonObject(metadata={"allOf": [{"$ref": "#/components/schemas/Problem"}]})
+
+    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+        super().on_bind_field(field_name, field_obj)
+        field_obj.required = field_name == "status"
+
+
+class InvocationQuery(ListQuery):
+    status = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6)
+    tool = Text(max=64, metadata={"description": "Id or slug."})
+    start = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
+    end = Instant(data_key="to", metadata={"description": "Exclusive."})
+    payloads = Flag(load_default=True, metadata={"description": "False: without `input` and `output`."})
+
+    @ma.validates_schema
+    def in_order(self, data: dict[str, Any], **_: Any) -> None:
+        if "start" in data and "end" in data and data["start"] >= data["end"]:
+            raise ma.ValidationError("Must be before `to`.", "from")
+
+
+class WaitQuery(Query):
+    wait = Whole(1, MAX_WAIT, metadata={"description": "Long-poll: seconds to wait for the end."})

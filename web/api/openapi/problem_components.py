@@ -1,0 +1,135 @@
+"""Errors in the OpenAPI document: the problem schema, and one shared response per status and set of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from common.errors import PlatformError, Temporary
+from web.api.openapi.components import header_ref
+from web.http import problems
+
+PROBLEM = "#/components/schemas/Problem"
+_PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457 problem details. Some codes carry members of their own.",
+    "additionalProperties": True,
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "Resolves to the section of the docs on this code."},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "instance": {
+            "type": "string",
+            "description": "The path that was asked for; a `urn:uuid:` of the request when it could not be read.",
+        },
+        "code": {"type": "string", "description": "A stable word."},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong in the request, at most 100 faults.",
+            "items": {
+                "type": "object",
+                "title": "ProblemFault",
+                "required": ["pointer", "detail"],
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "A JSON Pointer (RFC 6901) into the body, or into the query read as an object.",
+                    },
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+#: Members that only the problems of some codes have, with their types.
+_MEMBERS: dict[str, dict[str, Any]] = {
+    "budget_exhausted": {
+        "required": {"type": "integer", "description": "Tokens that this would have held."},
+        "available": {"type": "integer", "description": "Tokens that the period has left."},
+        "shortfall": {"type": "integer"},
+        "resets_at": {"type": "string", "format": "date-time"},
+        "plans": {"type": "array", "items": {"type": "string"}, "description": "Slugs of plans that would allow it."},
+    },
+    "scope_missing": {"scope": {"type": "string", "description": "The scope that the key lacks."}},
+    "dependency_unavailable": {
+        "not_ready": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "Only of `/ready`: what is not, and why.",
+        }
+    },
+}
+_MEMBER_EXAMPLES: dict[str, dict[str, Any]] = {
+    "budget_exhausted": {
+        "required": 500,
+        "available": 120,
+        "shortfall": 380,
+        "resets_at": "2027-02-01T00:00:00Z",
+        "plans": ["pro"],
+    },
+    "scope_missing": {"scope": "invocations:write"},
+    "validation_failed": {"errors": [{"pointer": "/max_tokens", "detail": "Not a valid integer."}]},
+    "tool_input_rejected": {"errors": [{"pointer": "/input/text", "detail": '4 is not of type "string"'}]},
+    "url_refused": {"errors": [{"pointer": "/url", "detail": "127.0.0.1 is not a public address."}]},
+}
+_HEADERS_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+#: Refused before anybody looks at credentials, so without the caller's limits.
+_BEFORE_CREDENTIALS = {401, 406, 414, 431}
+
+
+def define(spec: Any) -> None:
+    """Add the problem schema to the document."""
+    spec.components.schema("Problem", _PROBLEM_SCHEMA)
+
+
+def response_name(spec: Any, status: int, kinds: Iterable[type[PlatformError]], *, public: bool) -> str:
+    """The name of the shared response for these codes; made when first needed."""
+    leaves = sorted(set(kinds), key=lambda kind: kind.code)
+    codes = "".join(word.capitalize() for kind in leaves for word in kind.code.split("_"))
+    name = f"Problem{status}{codes}{'Public' if public else ''}"
+    if name not in spec.components.responses:
+        spec.components.response(name, _problem_response(status, leaves, public))
+    return name
+
+
+def _problem_response(status: int, kinds: list[type[PlatformError]], public: bool) -> dict[str, Any]:
+    codes = [kind.code for kind in kinds]
+    members = {name: schema for code in codes for name, schema in _MEMBERS.get(code, {}).items()}
+    schema = {"$ref": PROBLEM, "properties": {"code": {"enum": codes}, **members}}
+    return {
+        "description": f"{problems.title_of(status)}: {', '.join(f'`{code}`' for code in codes)}",
+        "headers": _problem_headers(status, public),
+        "content": {
+            problems.MEDIA_TYPE: {
+                "schema": schema,
+                "examples": {kind.code: {"value": _example(kind, status)} for kind in kinds},
+            },
+        },
+    }
+
+
+def _problem_headers(status: int, public: bool) -> dict[str, Any]:
+    headers = {"X-Request-ID": header_ref("X-Request-ID")}
+    if status in _HEADERS_OF_STATUS:
+        name = _HEADERS_OF_STATUS[status]
+        headers[name] = header_ref("Retry-After-Always" if name == "Retry-After" else name)
+    if not public and status not in _BEFORE_CREDENTIALS:
+        headers |= {name: header_ref(f"{name}-Known") for name in ("RateLimit-Policy", "RateLimit")}
+    return headers
+
+
+def _example(kind: type[PlatformError], status: int) -> dict[str, Any]:
+    error = kind(retry_after=7) if issubclass(kind, Temporary) else kind()
+    return {
+        "type": f"https://hub.example/docs/errors#{kind.code}",
+        "title": error.title,
+        "status": status,
+        "detail": error.detail,
+        "instance": "/api/v1/…",
+        "code": kind.code,
+        "request_id": "0190abcd00007000800000000000000a",
+        **_MEMBER_EXAMPLES.get(kind.code, {}),
+    }

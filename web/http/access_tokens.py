@@ -1,0 +1,118 @@
+"""Access tokens: short-lived JWTs, signed by the newest of `JWT_SECRET_KEYS` and verified by any of them."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import jwt
+from flask import Flask, current_app
+from flask_jwt_extended import JWTManager, create_access_token, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+
+from common.errors import TokenExpired, Unauthenticated
+from common.identity import sessions
+from common.kit import clock
+from common.settings import Settings
+
+ALGORITHM = "HS256"
+#: Clocks of two of our hosts may differ by this much in `iat` and `nbf`; `exp` is taken exactly.
+SKEW_SECONDS = 5
+MAX_TOKEN_CHARS = 4096
+REMEMBERED_TOKENS = 4_000
+
+
+def init(app: Flask, settings: Settings) -> None:
+    """Teach this app to sign and verify access tokens. The first key signs, all verify, `kid` tells which."""
+    ring = {_kid(key): key for key in settings.jwt_secret_keys}
+    newest = settings.jwt_secret_keys[0]
+    app.config.update(
+        JWT_ALGORITHM=ALGORITHM,
+        JWT_DECODE_ALGORITHMS=[ALGORITHM],
+        JWT_TOKEN_LOCATION=["headers"],
+        JWT_COOKIE_CSRF_PROTECT=False,  # no cookies; and its random claim would tell racing refreshes apart
+        JWT_ENCODE_ISSUER=settings.public_url,
+        JWT_DECODE_ISSUER=settings.public_url,
+        JWT_ENCODE_AUDIENCE="joyfull-hub",
+        JWT_DECODE_AUDIENCE="joyfull-hub",
+        JWT_DECODE_LEEWAY=SKEW_SECONDS,
+    )
+    manager = JWTManager(app)
+    app.extensions["access_tokens"] = {}
+
+    @manager.encode_key_loader
+    def signing_key(_identity: Any) -> str:
+        return newest
+
+    @manager.decode_key_loader
+    def verifying_key(header: dict[str, Any], _claims: dict[str, Any]) -> str:
+        key = ring.get(str(header.get("kid")))
+        if key is None:
+            raise jwt.InvalidTokenError("signed by no key of ours")
+        return key
+
+    @manager.additional_headers_loader
+    def name_the_key(_identity: Any) -> dict[str, str]:
+        return {"kid": _kid(newest)}
+
+
+def sign(pair: sessions.Pair) -> str:
+    """The access token of a pair: the same pair makes the same token, so that racing refreshes agree."""
+    claims = {
+        "iat": pair.issued_at,
+        "nbf": pair.issued_at,
+        "exp": pair.access_expires_at,
+        "jti": str(pair.token_id),
+        "family": str(pair.family_id),
+    }
+    lifetime = timedelta(seconds=sessions.ACCESS_SECONDS)
+    token: str = create_access_token(str(pair.user_id), additional_claims=claims, expires_delta=lifetime)
+    return token
+
+
+class _Claims(NamedTuple):
+    """What an access token that verified says: of whom, and until when (epoch seconds)."""
+
+    user_id: UUID
+    family_id: UUID
+    expires: float
+
+
+def verify(token: str) -> tuple[UUID, UUID]:
+    """The account and session of an access token. Raises `TokenExpired`, or `Unauthenticated` for any other fault.
+
+    A signature is verified once and remembered; whether the token's time is over, and whether its session still
+    stands (`sessions.authenticate`), is asked every time.
+    """
+    known: dict[str, _Claims] = current_app.extensions["access_tokens"]
+    says = known.get(token)
+    if says is None:
+        says = _decoded(token)
+        if len(known) >= REMEMBERED_TOKENS:
+            known.clear()
+        known[token] = says
+    if says.expires <= clock.now().timestamp():
+        known.pop(token, None)
+        raise TokenExpired
+    return says.user_id, says.family_id
+
+
+def _decoded(token: str) -> _Claims:
+    if len(token) > MAX_TOKEN_CHARS:
+        raise Unauthenticated
+    try:
+        claims = decode_token(token)
+        if claims["type"] != "access" or not claims["jti"]:
+            raise Unauthenticated
+        return _Claims(UUID(claims["sub"]), UUID(claims["family"]), claims["exp"])
+    except jwt.ExpiredSignatureError as error:
+        raise TokenExpired from error
+    except (jwt.PyJWTError, JWTExtendedException, ValueError, KeyError, TypeError) as error:
+        raise Unauthenticated from error
+
+
+def _kid(key: str) -> str:
+    """A name for a signing key that tells nothing about it."""
+    return hashlib.sha256(b"joyfull-hub/kid/" + key.encode()).hexdigest()[:16]

@@ -1,0 +1,239 @@
+"""Field types for schemas: strict, with the same meaning in a body and in a query string."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+from marshmallow import fields, validate
+from marshmallow.types import ErrorMessages
+
+from common.kit import clock
+from common.models.base import MAX_TOKENS
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
+)
+#: Spaces, controls and formats (zero-width characters, marks of direction): a text of these alone shows nothing.
+_INVISIBLE = frozenset(["Zs", "Zl", "Zp", "Cc", "Cf"])
+#: The same, roughly, for readers of the document: at least one character that is seen.
+_TEXT_PATTERN = r"[^\s\x00-\x1f\x7f-\x9f]"
+_LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MESSAGES: ErrorMessages = {
+    "blank": "Must not be blank.",
+    "control": "Must not contain control characters or line breaks.",
+    "repeated": "Must not contain the same item twice.",
+    "too_many": "Must not have more than {max} items.",
+}
+_NOT_A_MOMENT: ErrorMessages = {"invalid": "Not an RFC 3339 date-time with a zone, such as 2027-01-31T12:00:00Z."}
+INT4_MAX = 2**31 - 1
+
+
+class Text(fields.String):
+    """Text of `min`–`max` characters that is not blank (spaces and invisible characters alone do not count).
+
+    `line` refuses control characters and line breaks (for what ends up in mails and headers), `nfc` composes
+    (Unicode normal form C) before anything is compared, `blank` allows the empty string.
+    """
+
+    default_error_messages = _MESSAGES
+
+    def __init__(
+        self,
+        *,
+        min: int = 1,
+        max: int = 10_000,
+        line: bool = False,
+        nfc: bool = False,
+        blank: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.line, self.nfc, self.blank = line, nfc, blank
+        if not blank and "validate" not in kwargs:
+            kwargs["metadata"] = {"pattern": _LINE_PATTERN if line else _TEXT_PATTERN, **kwargs.get("metadata", {})}
+        kwargs["validate"] = [validate.Length(0 if blank else min, max), *_listed(kwargs.get("validate"))]
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *rest, **kwargs)
+        if self.nfc:
+            text = unicodedata.normalize("NFC", text)
+        if self.line and _CONTROL.search(text):
+            raise self.make_error("control")
+        if not self.blank and all(unicodedata.category(char) in _INVISIBLE for char in text):
+            raise self.make_error("blank")
+        return text
+
+
+class Secret(fields.String):
+    """A password or token: kept exactly as sent, every character significant, never shown."""
+
+    def __init__(self, *, min: int = 1, max: int = 4096, **kwargs: Any) -> None:
+        kwargs["validate"] = [validate.Length(min, max), *_listed(kwargs.get("validate"))]
+        super().__init__(load_only=True, **kwargs)
+
+
+class Whole(fields.Integer):
+    """A whole number from `low` to `high`; never a boolean, a fraction or (in a body) text."""
+
+    def __init__(self, low: int = 0, high: int = INT4_MAX, **kwargs: Any) -> None:
+        kwargs["validate"] = [validate.Range(low, high), *_listed(kwargs.get("validate"))]
+        super().__init__(strict=True, **kwargs)
+
+    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> Any:
+        if _is_text(self) and isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
+        return super()._deserialize(value, *rest, **kwargs)
+
+
+class Tokens(Whole):
+    """An amount of tokens: 0 … 2^53−1, what every JSON reader holds exactly."""
+
+    def __init__(self, low: int = 0, high: int = MAX_TOKENS, **kwargs: Any) -> None:
+        super().__init__(low, high, **kwargs)
+
+
+class Number(fields.Float):
+    """A finite number from `low` to `high`; never a boolean or text."""
+
+    def __init__(self, low: float = 0, high: float = MAX_TOKENS, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(low, high), **kwargs)
+
+    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, *rest, **kwargs)
+
+
+class Flag(fields.Boolean):
+    """true or false and nothing that merely resembles them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if isinstance(value, bool):
+            return value
+        if _is_text(self) and value in ("true", "false"):
+            return value == "true"
+        raise self.make_error("invalid", input=value)
+
+
+class Id(fields.UUID):
+    """A UUID in its canonical form: 36 characters, lower case."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> UUID:
+        if not isinstance(value, str) or not _UUID.fullmatch(value):
+            raise self.make_error("invalid_uuid")
+        return UUID(value)
+
+
+class Instant(fields.AwareDateTime):
+    """A moment: RFC 3339 with a zone. Loaded as UTC, shown with `Z`."""
+
+    default_error_messages = _NOT_A_MOMENT
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from error
+
+    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+        return None if value is None else clock.rfc3339(value)
+
+
+class Word(fields.String):
+    """One of a few words."""
+
+    def __init__(self, *words: str, **kwargs: Any) -> None:
+        super().__init__(validate=validate.OneOf(words), **kwargs)
+
+
+class Many(fields.List[Any]):
+    """An array of at most `max` items; `unique` refuses repeated ones."""
+
+    default_error_messages = _MESSAGES
+
+    def __init__(self, inner: Any, *, min: int = 0, max: int = 100, unique: bool = False, **kwargs: Any) -> None:
+        self.unique, self.most = unique, max
+        kwargs["validate"] = [validate.Length(min, max), *_listed(kwargs.get("validate"))]
+        kwargs["metadata"] = {**({"uniqueItems": True} if unique else {}), **kwargs.get("metadata", {})}
+        super().__init__(inner, **kwargs)
+
+    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        if len(value) > self.most:
+            raise self.make_error("too_many", max=self.most)
+        items = super()._deserialize(value, *rest, **kwargs)
+        if self.unique and any(item in items[:index] for index, item in enumerate(items)):
+            raise self.make_error("repeated")
+        return items
+
+
+class Unread(fields.Nested):
+    """Documented as its schema, and left as it is: for items that are each answered on their own."""
+
+    def deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        return value
+
+
+class OneOrMore(Many):
+    """A query parameter that may be repeated (`status=queued&status=running`)."""
+
+
+class JsonObject(fields.Dict):
+    """Any JSON object, kept as it is."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        return value
+
+
+class Pairs(fields.Dict):
+    """An object of texts by name. A fault points at its pair; marshmallow would have it in a `key` or `value` below."""
+
+    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            pairs: dict[str, Any] = super()._deserialize(value, *rest, **kwargs)  # type: ignore[no-untyped-call]
+        except ma.ValidationError as error:
+            if isinstance(error.messages, dict):
+                raise ma.ValidationError({name: _of_both(halves) for name, halves in error.messages.items()}) from None
+            raise
+        return pairs
+
+
+class Metadata(Pairs):
+    """A caller's own labels: at most `pairs` pairs of text."""
+
+    def __init__(self, *, pairs: int = 16, **kwargs: Any) -> None:
+        super().__init__(
+            keys=fields.String(validate=validate.Length(1, 64)),
+            values=fields.String(validate=validate.Length(0, 512)),
+            validate=validate.Length(max=pairs),
+            **kwargs,
+        )
+
+
+def _of_both(halves: dict[str, list[str]]) -> list[str]:
+    return [message for messages in halves.values() for message in messages]
+
+
+def _listed(validators: Any) -> list[Any]:
+    if validators is None:
+        return []
+    return list(validators) if isinstance(validators, Iterable) else [validators]
+
+
+def _is_text(field: fields.Field[Any]) -> bool:
+    return bool(getattr(field.root, "from_text", False))
