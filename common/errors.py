@@ -1,7 +1,7 @@
-"""Everything that can go wrong, named once.
+"""Every error of the platform, defined once.
 
-A kind says what sort of trouble it is (`web/http/problems.py` turns kinds into HTTP statuses, nobody else does);
-a leaf is one stable `code` of the wire contract, and its docstring is the message that people read.
+Base classes group errors by kind; only `web/http/problems.py` maps kinds to HTTP statuses. Each subclass is one stable
+`code` of the API, and its docstring is the default message (`detail`) that clients see.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One fault in a request body: `pointer` is an RFC 6901 JSON Pointer into it."""
+    """One invalid field of a request body; `pointer` is an RFC 6901 JSON Pointer."""
 
     pointer: str
     detail: str
 
 
 class PlatformError(Exception):
-    """Something that the caller is told, with a stable code; `members` are extra fields of the problem."""
+    """An error that is reported to the caller, with a stable `code`; `members` are extra fields of the problem."""
 
     code: ClassVar[str] = "internal_error"
 
@@ -33,12 +33,12 @@ class PlatformError(Exception):
 
     @property
     def title(self) -> str:
-        """The code in words: `budget_exhausted` reads `Budget exhausted`."""
+        """The code as a phrase: `Budget exhausted` for `budget_exhausted`."""
         return self.code.replace("_", " ").capitalize()
 
 
 class Temporary(PlatformError):
-    """Trouble that passes: `retry_after` (whole seconds) says when to come back."""
+    """A temporary failure; retry after `retry_after` whole seconds."""
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1, **members: Any) -> None:
         super().__init__(detail, **members)
@@ -49,13 +49,13 @@ class Temporary(PlatformError):
 
 
 class Malformed(PlatformError):
-    """The request cannot be read."""
+    """The request is malformed."""
 
     code = "malformed_request"
 
 
 class Unauthenticated(PlatformError):
-    """Credentials are missing or cannot be read."""
+    """Credentials are missing or not valid."""
 
     code = "unauthenticated"
 
@@ -65,41 +65,41 @@ class PaymentRequired(PlatformError):
 
 
 class Forbidden(PlatformError):
-    """You may not do this."""
+    """You do not have permission to do this."""
 
     code = "forbidden"
 
 
 class NotFound(PlatformError):
-    """There is nothing here by that name."""
+    """Not found."""
 
     code = "not_found"
 
 
 class Conflict(PlatformError):
-    """This does not fit the present state."""
+    """The request conflicts with the current state of the resource. Nothing was changed."""
 
     code = "conflict"
 
 
 class TooLarge(PlatformError):
-    """The request body is larger than allowed."""
+    """The request body is too large."""
 
     code = "payload_too_large"
 
 
 class Invalid(PlatformError):
-    """The request is readable but wrong."""
+    """The request is not valid."""
 
     code = "validation_failed"
 
 
 class TooMany(Temporary):
-    """Too many requests; slow down."""
+    """Too many requests. Retry later."""
 
 
 class Unavailable(Temporary):
-    """A part that this needs is not available; nothing was done."""
+    """A required service is unavailable. Nothing was done; retry later."""
 
     code = "dependency_unavailable"
 
@@ -108,19 +108,19 @@ class Unavailable(Temporary):
 
 
 class MalformedJson(Malformed):
-    """The body is not valid JSON in UTF-8."""
+    """The body is not valid JSON, encoded in UTF-8."""
 
     code = "malformed_json"
 
 
 class BodyRequired(Malformed):
-    """This request needs a JSON body."""
+    """A JSON body is required."""
 
     code = "body_required"
 
 
 class DuplicateKey(Malformed):
-    """An object in the body has the same key twice."""
+    """An object in the body has a duplicate key."""
 
     code = "duplicate_key"
 
@@ -132,19 +132,19 @@ class TooDeep(Malformed):
 
 
 class InvalidCursor(Malformed):
-    """The cursor is not one that this list gave out."""
+    """The cursor is not valid for this list."""
 
     code = "invalid_cursor"
 
 
 class InvalidHeader(Malformed):
-    """A header has a value that is not allowed."""
+    """A request header has an invalid value."""
 
     code = "invalid_header"
 
 
 class InvalidLink(Malformed):
-    """This link is wrong, used or expired. Ask for a new one."""
+    """The link is not valid, was used already, or has expired. Request a new one."""
 
     code = "invalid_link"
 
@@ -165,7 +165,7 @@ class TokenRevoked(Unauthenticated):
 
 
 class InvalidCredentials(Unauthenticated):
-    """The address or the password is wrong."""
+    """The e-mail address or the password is wrong."""
 
     code = "invalid_credentials"
 
@@ -174,25 +174,25 @@ class InvalidCredentials(Unauthenticated):
 
 
 class BudgetExhausted(PaymentRequired):
-    """The token budget of this period does not cover the hold."""
+    """The remaining token budget of this period does not cover the hold. No invocation was created."""
 
     code = "budget_exhausted"
 
 
 class StorageExhausted(PaymentRequired):
-    """As much input and output is stored as the plan allows."""
+    """The storage for input and output that the plan allows is used up. No invocation was created."""
 
     code = "storage_exhausted"
 
 
 class ScopeMissing(Forbidden):
-    """The API key does not have the scope that this needs."""
+    """The API key does not have the required scope."""
 
     code = "scope_missing"
 
 
 class SubscriptionRequired(Forbidden):
-    """Invoking tools needs an active subscription."""
+    """Invoking tools requires an active subscription."""
 
     code = "subscription_required"
 
@@ -204,7 +204,7 @@ class AccountDisabled(Forbidden):
 
 
 class EmailNotVerified(Forbidden):
-    """The address of this account has not been verified."""
+    """The e-mail address of this account is not verified. Follow the link in the verification mail."""
 
     code = "email_not_verified"
 
@@ -213,19 +213,19 @@ class EmailNotVerified(Forbidden):
 
 
 class EmailTaken(Conflict):
-    """An account with this address exists already."""
+    """An account with this e-mail address already exists."""
 
     code = "email_taken"
 
 
 class SlugTaken(Conflict):
-    """That slug is in use already."""
+    """The slug is already in use."""
 
     code = "slug_taken"
 
 
 class AlreadyFinished(Conflict):
-    """The invocation has ended already."""
+    """The invocation has already ended."""
 
     code = "already_finished"
 
@@ -234,13 +234,13 @@ class AlreadyFinished(Conflict):
 
 
 class ToolInputRejected(Invalid):
-    """The input does not fit the tool's schema."""
+    """The input does not match the tool's input schema. No invocation was created."""
 
     code = "tool_input_rejected"
 
 
 class IdempotencyKeyReused(Invalid):
-    """This Idempotency-Key was used with another request."""
+    """This Idempotency-Key was used with a different request. Use a new key."""
 
     code = "idempotency_key_reused"
 
@@ -261,27 +261,27 @@ class WeakPassword(Invalid):
 
 
 class RateLimited(TooMany):
-    """The rate limit is reached; retry later."""
+    """The rate limit was exceeded. Retry later."""
 
     code = "rate_limited"
 
     def __init__(self, detail: str | None = None, *, submits: int | None = None, **more: Any) -> None:
-        """`submits`: how many a minute the plan allows, when it is those that were too many."""
+        """`submits`: the plan's submits per minute, if that is the limit which was exceeded."""
         super().__init__(detail, **more)
         self.submits = submits
 
 
 class TooManyAttempts(TooMany):
-    """Too many attempts; retry later."""
+    """Too many attempts. Retry later."""
 
     code = "too_many_attempts"
 
 
 class ToolUnavailable(Unavailable):
-    """The tool is failing at the moment and is being left alone."""
+    """The tool is failing; its circuit breaker is open. Retry later."""
 
     code = "tool_unavailable"
 
 
 class DependencyUnavailable(Unavailable):
-    """A part that this needs is not available; nothing was done."""
+    """A required service is unavailable. Nothing was done; retry later."""

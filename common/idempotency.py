@@ -1,8 +1,8 @@
-"""Requests that are made again under one Idempotency-Key: the second gets what the first has made, and makes nothing.
+"""`Idempotency-Key` for POSTs that create a resource in one transaction: a repeat returns the first resource.
 
-For POSTs that create something with an id, in one transaction. (Submitting has keys of its own, bound to the hold.)
+    claim(session, request, id)     in the creating transaction: None, or the id that an earlier request created
 
-    claim(session, request, id)     in the transaction that makes it: None, or the id that was made before
+Submitting invocations has its own keys, which are bound to the hold.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who asks for what under which key. `fingerprint` is the same for the same method, path and JSON value."""
+    """A request with its key. `fingerprint`: a hash of its method, path and JSON value."""
 
     user_id: UUID
     key: str
@@ -35,7 +35,7 @@ class Request:
         return cls(user_id, key, hashlib.sha256(jsonb.canonical([method, path, body])).hexdigest())
 
 
-#: Waits for whoever is just making it under the same key; a key that is out of its 24 hours is new.
+#: Waits for a concurrent request with the same key. A key older than 24 hours counts as new.
 _CLAIM = text("""
 insert into idempotent_requests as r (user_id, key, request_hash, made)
 values (:user_id, :key, :request_hash, :made)
@@ -57,9 +57,9 @@ delete from idempotent_requests r using old where r.user_id = old.user_id and r.
 
 
 def claim(session: Session, request: Request | None, made: UUID) -> UUID | None:
-    """Note in this transaction that the request makes `made`. Returns what it has made before instead, if it has.
+    """Record that the request creates `made`, or return the id that an earlier request with its key created.
 
-    Raises `IdempotencyKeyReused`: the key stands for another request.
+    Raises `IdempotencyKeyReused`: the key was used for a different request.
     """
     if request is None:
         return None
@@ -76,7 +76,7 @@ def claim(session: Session, request: Request | None, made: UUID) -> UUID | None:
 
 
 def forget_old(*, seconds: float = SECONDS) -> int:
-    """Drop keys that are out of their 24 hours: all of them, or for about so long. Returns how many."""
+    """Delete expired keys in batches, for about `seconds`. Returns the number of keys deleted."""
     give_up, total = clock.monotonic() + seconds, 0
     while True:
         forgotten = db.rowcount(_FORGET, {"limit": BATCH})

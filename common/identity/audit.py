@@ -1,4 +1,4 @@
-"""Who changed what, when, from where. Written in the transaction of the change itself, so neither exists alone."""
+"""The audit log: who changed what, when and from where. Written in the transaction of the change itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.models.accounts import AuditEntry
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does it: `kind` is session, api_key, link (a mailed one), operator (the command line) or platform."""
+    """Who makes a change. `kind`: session, api_key, link (mailed), operator (command line) or platform."""
 
     kind: str
     id: UUID | None = None
@@ -39,15 +39,15 @@ def record(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> None:
-    """Join the transaction of a change: `record(session, actor, "user.disable", "user", id, before=…, after=…)`.
+    """Add an entry in the transaction of the change: `record(session, actor, "user.update", "user", id, after=…)`.
 
-    Name fields of the wire in `before` and `after`, never a secret.
+    `before` and `after` use the API's field names and never hold secrets.
     """
     values = {"actor_id": actor.id, "actor_kind": actor.kind, "request_id": actor.request_id, "ip": actor.ip}
     values |= {"action": action, "target_type": target_type, "target_id": str(target_id)}
-    told = {"before": before, "after": after}
-    as_sent = {name: value for name, value in told.items() if jsonb.as_sent(value) is not None}
-    session.execute(insert(AuditEntry).values(**values, **told, as_sent=as_sent or None))
+    values_shown = {"before": before, "after": after}
+    as_sent = {name: value for name, value in values_shown.items() if jsonb.as_sent(value) is not None}
+    session.execute(insert(AuditEntry).values(**values, **values_shown, as_sent=as_sent or None))
 
 
 def entries(
@@ -60,7 +60,7 @@ def entries(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Page[AuditEntry]:
-    """Newest first: what somebody did, what was done to something; `since` is inclusive, `until` exclusive."""
+    """Entries that match all given filters, newest first; `since` is inclusive, `until` exclusive."""
     given = {
         AuditEntry.actor_id: actor,
         AuditEntry.action: action,

@@ -1,7 +1,7 @@
-"""E-mail addresses: syntax only (RFC 5321, 6531), nobody asks the DNS; compared in NFC without regard to case.
+"""E-mail addresses: syntax only (RFC 5321, 6531), without DNS look-ups; compared in NFC and lower case.
 
-In lower case, that is, not case-folded: that would make one person of `straße@` and `strasse@`, and whoever comes first
-would keep the other out for ever.
+Lower case, not case folding: folding would make `straße@` and `strasse@` the same address, so that the first to
+register would lock the other out.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import email_validator
 
 from common.errors import FieldError, Invalid
 
-# Reserved names (`.test`, `.local`, …) are fine inside a company and on a developer's machine.
+# Reserved names (`.test`, `.local`, …) are allowed: they are used inside companies and on developers' machines.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`text` as it was given (NFC), `key` as it is compared."""
+    """`text` as it was given (in NFC), and `key`, the form for comparison."""
 
     text: str
     key: str
 
 
 def parse(text: str, pointer: str = "/email") -> Address:
-    """The address. Raises `Invalid`, pointing at the field it came in."""
+    """Parse an address. Raises `Invalid` for the field at `pointer`."""
     try:
         normal = _validated(text)
     except email_validator.EmailNotValidError as error:
-        raise Invalid("The address is not valid.", errors=[FieldError(pointer, str(error))]) from error
+        raise Invalid("The e-mail address is not valid.", errors=[FieldError(pointer, str(error))]) from error
     return Address(unicodedata.normalize("NFC", text), _folded(normal))
 
 
 def key(text: str) -> str:
-    """How an address that somebody types is looked up: text that is none simply matches nobody."""
+    """The comparison key of user input; for text that is not an address, a key that matches no account."""
     try:
         return _folded(_validated(text))
     except email_validator.EmailNotValidError:
@@ -43,7 +43,7 @@ def key(text: str) -> str:
 
 
 def _validated(text: str) -> str:
-    """The address with its domain in lower case and in Unicode, whichever way it was written."""
+    """The address, its domain normalised to lower case and Unicode."""
     found = email_validator.validate_email(
         text, strict=True, check_deliverability=False, globally_deliverable=not text.lower().endswith("@localhost")
     )

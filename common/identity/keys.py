@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from common.identity import audit, authorization
+from common.identity import audit, authorization, authorization_cache
 from common.kit import clock, crypto, db
 from common.kit.paging import Page, Window
 from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
@@ -22,9 +22,9 @@ from common.notifications import mails
 
 DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
 MAX_KEYS = 100
-#: Secrets of one key that were rotated away and still work.
+#: Rotated secrets of one key that still work.
 MAX_OVERLAPPING = 10
-#: How long an ended secret is still recognised as one that has ended.
+#: How long an expired secret is still answered with `token_revoked`.
 REMEMBER_SECRETS = timedelta(days=1)
 PREFIX = "jh_"
 LOOKUP_CHARS = 12
@@ -39,11 +39,11 @@ _SHAPE = re.compile(
 
 
 def authenticate(key: str) -> authorization.Caller:
-    """The caller that this key speaks for. A typo is refused by the checksum, without asking anybody.
+    """The caller of an API key. The checksum rejects typos without a query.
 
     Raises:
-        Unauthenticated: not a key, or not one of ours.
-        TokenRevoked: revoked, expired, rotated away, or the account is disabled.
+        Unauthenticated: not a key, or an unknown one.
+        TokenRevoked: revoked, expired, rotated, or the account is disabled.
     """
     shape = _SHAPE.fullmatch(key)
     if shape is None or _checksum(key[:-CHECKSUM_CHARS]) != shape[3]:
@@ -60,14 +60,14 @@ def create(
     expires_at: datetime | None = None,
     family_id: UUID | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and, this once, its text. Without `scopes` it may do all but administer.
+    """Create a key and return it with its text, which cannot be read again. Default `scopes`: all but `admin`.
 
-    `family_id`: the session that asks; a key outlives it, so it must not have ended by the time the key is there.
+    `family_id`: the calling session. A key outlives it, so it must still be active when the key is committed.
 
     Raises:
         TokenRevoked: that session has ended.
-        Forbidden: the scope `admin`, for somebody who is none.
-        Conflict: the account has `MAX_KEYS`.
+        Forbidden: the scope `admin`, and the account is not an admin.
+        Conflict: the account has `MAX_KEYS` keys.
     """
     lookup = _random(LOOKUP_CHARS)
     text, secret_hash = _make(lookup)
@@ -77,20 +77,20 @@ def create(
     with db.transaction() as session:
         owner = _owner(session, user_id, family_id)
         if "admin" in granted and owner.role != "admin":
-            raise Forbidden("Only admins may have keys with the scope admin.")
-        living = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        if (session.scalar(living) or 0) >= MAX_KEYS:
-            raise Conflict(f"An account has at most {MAX_KEYS} keys: revoke one first.")
+            raise Forbidden("Only admins can have keys with the scope admin. No key was created.")
+        active = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        if (session.scalar(active) or 0) >= MAX_KEYS:
+            raise Conflict(f"An account can have {MAX_KEYS} keys. Revoke one and retry.")
         session.add(key)
         session.flush()
         session.add(ApiKeySecret(api_key_id=key.id, secret_hash=secret_hash))
-        _tell(session, owner, actor, key, "create")
+        _record(session, owner, actor, key, "create")
     mails.notify()
     return key, text
 
 
 def owned(user_id: UUID, window: Window) -> Page[ApiKey]:
-    """The keys of an account that were not revoked, newest first."""
+    """The account's keys, without revoked ones, newest first."""
     query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
     if window.after:
         query = query.where(ApiKey.id < window.after[0])
@@ -102,30 +102,30 @@ def owned(user_id: UUID, window: Window) -> Page[ApiKey]:
 def rotate(
     user_id: UUID, key_id: UUID, overlap_seconds: int, *, actor: audit.Actor, family_id: UUID | None = None
 ) -> tuple[ApiKey, str]:
-    """A new secret for the key; the old ones work until the deadline, or until their own if that is earlier.
+    """Give the key a new secret. Older ones work until the end of the overlap, or until their own end if earlier.
 
     Raises:
-        TokenRevoked: the session that asks, `family_id`, has ended.
-        NotFound: not a key of this account.
-        Conflict: it has expired, or too many of its secrets overlap.
+        TokenRevoked: the calling session, `family_id`, has ended.
+        NotFound: the account has no such key.
+        Conflict: the key has expired, or too many of its secrets overlap.
     """
-    with authorization.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id), db.transaction() as session:
         owner = _owner(session, user_id, family_id)
         key = _owned(session, user_id, key_id)
         if key.expires_at is not None and key.expires_at <= clock.now():
-            raise Conflict("This key has expired: create a new one.")
+            raise Conflict("This key has expired. Create a new one.")
         text, secret_hash = _make(key.lookup)
         _retire_secrets(session, key_id, timedelta(seconds=overlap_seconds))
         session.add(ApiKeySecret(api_key_id=key_id, secret_hash=secret_hash))
         key.last4 = text[-4:]
-        _tell(session, owner, actor, key, "rotate")
+        _record(session, owner, actor, key, "rotate")
     mails.notify()
     return key, text
 
 
 def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
-    """End a key, from the next request on. Raises `NotFound`."""
-    with authorization.changing(user_id), db.transaction() as session:
+    """Revoke a key, effective with the next request. Raises `NotFound`."""
+    with authorization_cache.changing(user_id), db.transaction() as session:
         key = _owned(session, user_id, key_id)
         session.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=func.now()))
         audit.record(session, actor, "api_key.revoke", "api_key", key_id, before={"name": key.name})
@@ -135,7 +135,7 @@ def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
 
 
 def _owner(session: Session, user_id: UUID, family_id: UUID | None) -> User:
-    """The account, locked: its keys are added and rotated one after the other, and not while its sessions are ended."""
+    """The account, locked: serialises changes to its keys with each other and with ending its sessions."""
     owner = session.get_one(User, user_id, with_for_update={"key_share": True})
     if family_id is not None:
         authorization.confirm(session, family_id)
@@ -151,25 +151,27 @@ def _owned(session: Session, user_id: UUID, key_id: UUID) -> ApiKey:
 
 
 def _retire_secrets(session: Session, key_id: UUID, overlap: timedelta) -> None:
-    """Give every secret of the key that has no nearer end the deadline, and forget those that ended long ago."""
+    """Let every secret end after `overlap`, unless it ends earlier, and delete those that ended long ago."""
     mine = ApiKeySecret.api_key_id == key_id
     session.execute(delete(ApiKeySecret).where(mine, ApiKeySecret.expires_at < func.now() - REMEMBER_SECRETS))
     deadline = func.now() + overlap
     later = ApiKeySecret.expires_at.is_(None) | (ApiKeySecret.expires_at > deadline)
     session.execute(update(ApiKeySecret).where(mine, later).values(expires_at=deadline))
-    living = select(func.count()).where(mine, ApiKeySecret.expires_at > func.now())
-    if (session.scalar(living) or 0) > MAX_OVERLAPPING:
-        raise Conflict("Too many rotated secrets of this key still work: use overlap_seconds 0, or wait.")
+    active = select(func.count()).where(mine, ApiKeySecret.expires_at > func.now())
+    if (session.scalar(active) or 0) > MAX_OVERLAPPING:
+        raise Conflict(
+            "Too many rotated secrets of this key still work. Use overlap_seconds 0, or wait until they expire."
+        )
 
 
-def _tell(session: Session, owner: User, actor: audit.Actor, key: ApiKey, what: str) -> None:
-    """Write down that a key can be used which could not be before, and mail the owner."""
+def _record(session: Session, owner: User, actor: audit.Actor, key: ApiKey, what: str) -> None:
+    """Record a new secret in the audit log, and mail the owner."""
     mails.record(session, f"key_{what}d", owner.email, key=key.name, ip=actor.ip)
     audit.record(session, actor, f"api_key.{what}", "api_key", key.id, after={"name": key.name, "scopes": key.scopes})
 
 
 def _make(lookup: str) -> tuple[str, str]:
-    """A new key with that lookup part, and the hash of its secret."""
+    """A new key text with that lookup part, and the hash of its secret."""
     secret = _random(SECRET_CHARS)
     body = f"{PREFIX}{lookup}_{secret}"
     return body + _checksum(body), crypto.digest(secret)
@@ -180,7 +182,7 @@ def _random(length: int) -> str:
 
 
 def _checksum(text: str) -> str:
-    """CRC-32 in base 62, as GitHub's tokens carry it: finds typos and lets scanners recognise a leaked key."""
+    """CRC-32 in base 62, as in GitHub's tokens: detects typos and lets scanners recognise leaked keys."""
     number, digits = zlib.crc32(text.encode()), ""
     for _ in range(CHECKSUM_CHARS):
         number, digit = divmod(number, len(_ALPHABET))

@@ -1,4 +1,4 @@
-"""Single-use links: 256 random bits that are mailed and never stored, bound to what they may change."""
+"""Single-use links: a mailed token of 256 random bits, stored only as a hash and bound to what it may change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERIFICATION_LIFETIME = timedelta(hours=24)
 
 
 def issue_reset(session: Session, user: User) -> str:
-    """A new token for `user`, whose row is locked; an older one that was not used is void from now on."""
+    """A new token for `user`, whose row must be locked; invalidates older unused ones."""
     session.execute(delete(PasswordReset).where(PasswordReset.user_id == user.id, PasswordReset.used_at.is_(None)))
     token = crypto.token()
     values = {"id": clock.uuid7(), "user_id": user.id, "token_hash": crypto.digest(token)}
@@ -27,7 +27,7 @@ def issue_reset(session: Session, user: User) -> str:
 
 
 def read_reset(session: Session, token: str) -> User:
-    """Whose password the link may replace, without using it. Raises `InvalidLink`."""
+    """The account whose password the link may replace; does not use the link. Raises `InvalidLink`."""
     user = session.scalar(
         select(User)
         .join(PasswordReset, PasswordReset.user_id == User.id)
@@ -45,7 +45,7 @@ def read_reset(session: Session, token: str) -> User:
 
 
 def use_reset(session: Session, token: str) -> None:
-    """Use it up: of two requests at once, one passes. Raises `InvalidLink`."""
+    """Mark the link used; of two concurrent requests, one succeeds. Raises `InvalidLink`."""
     used = session.execute(
         update(PasswordReset)
         .where(
@@ -61,7 +61,7 @@ def use_reset(session: Session, token: str) -> None:
 
 
 def issue_verification(session: Session, user: User) -> str:
-    """A new token that proves `user`'s present address; older ones stay good, they prove the same."""
+    """A new token that proves `user`'s current address. Older ones stay valid: they prove the same."""
     token = crypto.token()
     values = {"id": clock.uuid7(), "user_id": user.id, "token_hash": crypto.digest(token)}
     values |= {"email_key": user.email_key, "expires_at": func.now() + VERIFICATION_LIFETIME}
@@ -70,7 +70,7 @@ def issue_verification(session: Session, user: User) -> str:
 
 
 def verification_owner(session: Session, token: str) -> UUID:
-    """Whose address the link would prove, without using it. Raises `InvalidLink`."""
+    """The account whose address the link would prove; does not use the link. Raises `InvalidLink`."""
     owner = session.scalar(
         select(EmailVerification.user_id).where(
             EmailVerification.token_hash == crypto.digest(token),
@@ -84,7 +84,7 @@ def verification_owner(session: Session, token: str) -> UUID:
 
 
 def use_verification(session: Session, token: str) -> str:
-    """Use it up; the address (`email_key`) that it proves. Raises `InvalidLink`."""
+    """Mark the link used and return the address (`email_key`) that it proves. Raises `InvalidLink`."""
     email_key: str | None = session.scalar(
         update(EmailVerification)
         .where(

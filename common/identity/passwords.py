@@ -1,4 +1,4 @@
-"""Passwords: what is good enough, and whether one is right. No composition rules (NIST SP 800-63B-4, ASVS 5.0 V6.2)."""
+"""Password policy and verification. No composition rules (NIST SP 800-63B-4, ASVS 5.0 V6.2)."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from common.kit import hashing
 
 MIN_CHARS = 10
 MAX_CHARS = 128
-#: What must remain of a password when the name before the @ is taken out of it.
-MIN_BESIDE_THE_NAME = 6
+#: Characters that a password must have beside the local part of the address.
+MIN_BESIDE_LOCAL_PART = 6
 
 
 def check(password: str, email_key: str) -> None:
-    """Raises `WeakPassword` when it is too short or long, known from leaks, or made of the address."""
+    """Raises `WeakPassword` if the password is too short or long, common, or derived from the address."""
     password = _normal(password)
     folded, email_key = password.casefold(), email_key.casefold()
-    name = email_key.rpartition("@")[0]
+    local_part = email_key.rpartition("@")[0]
     if not MIN_CHARS <= len(password) <= MAX_CHARS:
-        _refuse(f"A password has {MIN_CHARS} to {MAX_CHARS} characters.")
+        _refuse(f"A password must have {MIN_CHARS} to {MAX_CHARS} characters.")
     if is_bad_password(password) or is_bad_password(folded):
-        _refuse("This password is among the first that an attacker tries.")
-    if email_key in folded or (len(name) > 2 and len(folded.replace(name, "")) < MIN_BESIDE_THE_NAME):
-        _refuse("A password must not be made of the address.")
+        _refuse("This password is too common.")
+    if email_key in folded or (len(local_part) > 2 and len(folded.replace(local_part, "")) < MIN_BESIDE_LOCAL_PART):
+        _refuse("A password must not be derived from the e-mail address.")
 
 
 def make(password: str) -> str:
-    """The hash to store. Call it outside of transactions: it takes about 50 ms."""
+    """The hash to store. Call it outside transactions: it takes about 50 ms."""
     try:
         return hashing.make(_normal(password))
     except hashing.Overloaded as error:
@@ -37,26 +37,26 @@ def make(password: str) -> str:
 
 
 def verify(password_hash: str | None, password: str) -> bool:
-    """Whether the password is right; without a hash (nobody has that address) it takes as long and is False."""
+    """Whether the password is correct. Without a hash (no such account) it takes as long, and is False."""
     try:
-        right = hashing.matches(password_hash or hashing.decoy(), _normal(password))
+        correct = hashing.matches(password_hash or hashing.decoy(), _normal(password))
     except hashing.Overloaded as error:
         raise DependencyUnavailable from error
-    return right and password_hash is not None
+    return correct and password_hash is not None
 
 
 def rehash(password_hash: str, password: str) -> str | None:
-    """A new hash of a password that was right, when the parameters have changed since and there is time for it."""
+    """A new hash of a correct password if the hashing parameters have changed; None if not, or if overloaded."""
     if not hashing.outdated(password_hash):
         return None
     try:
         return hashing.make(_normal(password))
-    except hashing.Overloaded:  # a right password lets in; the next login renews
+    except hashing.Overloaded:  # the login still succeeds; the next one rehashes
         return None
 
 
 def _normal(password: str) -> str:
-    """NFC, so that two keyboards type the same password; nothing is trimmed, folded or cut."""
+    """NFC, so that different keyboards produce the same password; nothing is trimmed, folded or truncated."""
     return unicodedata.normalize("NFC", password)
 
 

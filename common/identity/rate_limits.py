@@ -1,9 +1,9 @@
-"""Attempts, counted in PostgreSQL: a wiped Redis does not reopen guessing.
+"""Rate limits on attempts, counted in PostgreSQL so that a Redis wipe does not reset them.
 
-An attempt is counted before it is looked at, so that a hundred at once are a hundred; a login that succeeds gives its
-count back. Windows do not move: whoever is refused knows when it ends. The account's own window is shared by all
-networks it has never been logged into from; a network where its owner has been before has one of its own. So a
-stranger can use up the strangers' attempts, over and over, and never the owner's.
+An attempt is counted before it is examined, so a hundred concurrent attempts count as a hundred; a successful login
+gives its count back. Windows are fixed, so a refused client knows when to come back. All client networks from which an
+account has never logged in share one window; a network from which its owner has logged in has a window of its own. An
+attacker can exhaust the shared window, but not the owner's.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from common.models.accounts import KnownPlace, Throttle
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """So many attempts in a window; what comes after them is refused in these words."""
+class AttemptLimit:
+    """At most `attempts` per `window`; further ones raise `refusal`."""
 
     name: str
     attempts: int
@@ -34,63 +34,63 @@ class Limit:
     refusal: type[TooMany] = TooManyAttempts
 
 
-LOGINS_PER_ACCOUNT = Limit("login-account", 10, timedelta(minutes=15))
-LOGINS_PER_IP = Limit("login-ip", 100, timedelta(minutes=15))
-REGISTRATIONS_PER_IP = Limit("register-ip", 100, timedelta(hours=1))
-RESETS_PER_IP = Limit("reset-ip", 20, timedelta(hours=1))
-VERIFICATIONS_PER_IP = Limit("verify-ip", 20, timedelta(hours=1))
-#: Links that a stranger can have mailed to somebody. As long as a link lives: the last one stays good that long.
-RESETS_PER_ACCOUNT = Limit("reset-account", 5, timedelta(minutes=30))
-VERIFICATIONS_PER_ACCOUNT = Limit("verify-account", 5, timedelta(minutes=30))
-#: Mails of one kind about what was done in an account: its address may be that of somebody who never opened it.
-NOTICES_PER_ACCOUNT = Limit("notice-account", 20, timedelta(hours=1))
-#: Webhooks sent because somebody asked for it, not because something happened. Those to a host, and all of an account:
-#: endpoints can be deleted and made anew.
-WEBHOOK_TESTS = Limit("webhook-test", 10, timedelta(minutes=1), RateLimited)
-WEBHOOK_RESENDS = Limit("webhook-resend", 60, timedelta(minutes=1), RateLimited)
-WEBHOOK_REPLAYS = Limit("webhook-replay", 10, timedelta(minutes=1), RateLimited)
-WEBHOOKS_TO_A_HOST = Limit("webhook-host", 60, timedelta(minutes=1), RateLimited)
-WEBHOOKS_BY_HAND = Limit("webhook-account", 120, timedelta(minutes=1), RateLimited)
+LOGINS_PER_ACCOUNT = AttemptLimit("login-account", 10, timedelta(minutes=15))
+LOGINS_PER_IP = AttemptLimit("login-ip", 100, timedelta(minutes=15))
+REGISTRATIONS_PER_IP = AttemptLimit("register-ip", 100, timedelta(hours=1))
+RESETS_PER_IP = AttemptLimit("reset-ip", 20, timedelta(hours=1))
+VERIFICATIONS_PER_IP = AttemptLimit("verify-ip", 20, timedelta(hours=1))
+#: Links that a stranger can have mailed to an address. The window is a reset link's lifetime.
+RESETS_PER_ACCOUNT = AttemptLimit("reset-account", 5, timedelta(minutes=30))
+VERIFICATIONS_PER_ACCOUNT = AttemptLimit("verify-account", 5, timedelta(minutes=30))
+#: Notices of one kind to an account: its address may belong to a person who never opened it.
+NOTICES_PER_ACCOUNT = AttemptLimit("notice-account", 20, timedelta(hours=1))
+#: Webhooks sent on request (tests, resends, replays). Also limited per host and per account, because endpoints can be
+#: deleted and created again.
+WEBHOOK_TESTS = AttemptLimit("webhook-test", 10, timedelta(minutes=1), RateLimited)
+WEBHOOK_RESENDS = AttemptLimit("webhook-resend", 60, timedelta(minutes=1), RateLimited)
+WEBHOOK_REPLAYS = AttemptLimit("webhook-replay", 10, timedelta(minutes=1), RateLimited)
+WEBHOOKS_PER_HOST = AttemptLimit("webhook-host", 60, timedelta(minutes=1), RateLimited)
+MANUAL_WEBHOOKS = AttemptLimit("webhook-account", 120, timedelta(minutes=1), RateLimited)
 
-Counter = tuple[Limit, str]
+Counter = tuple[AttemptLimit, str]
 _WITH_PORT = re.compile(r"([0-9.]+):\d+|\[([0-9A-Fa-f:.]+)\](?::\d+)?")
 _log = log.get(__name__)
 
 
 def login(email_key: str, ip: str, *, known: bool) -> tuple[Counter, ...]:
-    """What a login counts against; `known` when the account has been logged into from this network."""
-    account = _at(email_key, place(ip)) if known else email_key
+    """The counters of a login; `known` if the account has logged in from this network before."""
+    account = _at_network(email_key, client_network(ip)) if known else email_key
     return per_account(LOGINS_PER_ACCOUNT, account), per_ip(LOGINS_PER_IP, ip)
 
 
-def _at(email_key: str, place: str) -> str:
-    """The account, as it is attempted from a network that its owner has been in."""
-    return f"{email_key} {place}"
+def _at_network(email_key: str, network: str) -> str:
+    """Names the account's own window for a network from which its owner has logged in."""
+    return f"{email_key} {network}"
 
 
-def per_ip(limit: Limit, ip: str) -> Counter:
+def per_ip(limit: AttemptLimit, ip: str) -> Counter:
     """The counter of one client network."""
-    return limit, bucket(limit.name, place(ip))
+    return limit, bucket(limit.name, client_network(ip))
 
 
-def per_account(limit: Limit, email_key: str) -> Counter:
-    """The counter of one address, whether or not anybody has it."""
+def per_account(limit: AttemptLimit, email_key: str) -> Counter:
+    """The counter of one e-mail address, whether or not an account has it."""
     return limit, bucket(limit.name, email_key)
 
 
-def per(limit: Limit, *subject: object) -> Counter:
-    """The counter of something of our own."""
+def per(limit: AttemptLimit, *subject: object) -> Counter:
+    """The counter of any other subject."""
     return limit, bucket(limit.name, " ".join(map(str, subject)))
 
 
 def attempt(*counters: Counter) -> None:
-    """Count an attempt. Raises the limit's refusal until the window ends; a refused attempt is not counted."""
+    """Count an attempt. Raises the limit's `refusal` until the window ends; a refused attempt is not counted."""
     with db.transaction() as session:
         count(session, *counters)
 
 
 def count(session: Session, *counters: Counter) -> None:
-    """`attempt` inside your transaction, whose rollback takes it back."""
+    """Like `attempt`, in your transaction: a rollback undoes the count."""
     for limit, name in counters:
         attempts, left = _add(session, limit, name)
         if attempts > limit.attempts:
@@ -99,7 +99,7 @@ def count(session: Session, *counters: Counter) -> None:
 
 
 def give_back(session: Session, *counters: Counter) -> None:
-    """Take one attempt off each: it was no failure. In the order of `count`, so that the two cannot deadlock."""
+    """Undo one attempt on each counter: it was not a failure. Locks in the order of `count`, to avoid deadlocks."""
     for _, name in counters:
         session.execute(
             update(Throttle)
@@ -109,21 +109,21 @@ def give_back(session: Session, *counters: Counter) -> None:
 
 
 def forget_logins(session: Session, user_id: UUID, email_key: str) -> None:
-    """Start over, wherever the failures were: the owner has proved that the mailbox is his."""
+    """Reset the login counters of all networks: the owner has proved that the mailbox is theirs."""
     known = session.scalars(select(KnownPlace.place).where(KnownPlace.user_id == user_id))
-    subjects = (email_key, *(_at(email_key, place) for place in known))
+    subjects = (email_key, *(_at_network(email_key, network) for network in known))
     names = [bucket(LOGINS_PER_ACCOUNT.name, subject) for subject in subjects]
     session.execute(delete(Throttle).where(Throttle.bucket.in_(names)))
 
 
-def remember_place(session: Session, user_id: UUID, place: str) -> None:
-    """This account's owner was here."""
-    statement = insert(KnownPlace).values(user_id=user_id, place=place)
+def remember_network(session: Session, user_id: UUID, network: str) -> None:
+    """Record that the account's owner has logged in from this network."""
+    statement = insert(KnownPlace).values(user_id=user_id, place=network)
     session.execute(statement.on_conflict_do_update(constraint="pk_known_places", set_={"seen_at": func.now()}))
 
 
-def place(ip: str) -> str:
-    """A client network, unrecognisable: one IPv4 address, or the /64 that one IPv6 customer has."""
+def client_network(ip: str) -> str:
+    """A client network as a MAC, not readable: one IPv4 address, or the /64 of one IPv6 customer."""
     try:
         address = ip_address(_without_port(ip))
     except ValueError:
@@ -135,18 +135,18 @@ def place(ip: str) -> str:
 
 
 def _without_port(ip: str) -> str:
-    """Some proxies name the client's port as well: each connection would be a network of its own."""
+    """Strip the client's port, which some proxies add: each connection would count as a network of its own."""
     found = _WITH_PORT.fullmatch(ip)
     return (found[1] or found[2]) if found else ip
 
 
 def bucket(kind: str, subject: str) -> str:
-    """A name for what is counted that tells nothing about it."""
+    """The key of a counter: a MAC that reveals nothing about its subject."""
     return crypto.macs("throttles", f"{kind} {subject}")[0]
 
 
-def _add(session: Session, limit: Limit, name: str) -> tuple[int, float]:
-    """Attempts in the present window with this one, and the seconds that it has left."""
+def _add(session: Session, limit: AttemptLimit, name: str) -> tuple[int, float]:
+    """Attempts in the current window including this one, and the seconds until it ends."""
     statement = insert(Throttle).values(bucket=name, attempts=1, ends_at=func.now() + limit.window)
     ended = Throttle.ends_at <= func.now()
     statement = statement.on_conflict_do_update(

@@ -1,8 +1,8 @@
-"""Sessions: a login starts a family of refresh tokens; each is spent once and names its only successor.
+"""Sessions: a login starts a family of refresh tokens; each can be used once and has exactly one successor.
 
-The successor is not stored but derived (HMAC) from the spent token and the successor's random id, so that requests
-which race with one token within `GRACE_SECONDS` all get the same pair, while the table knows hashes only. A spent
-token that comes back later is a stolen one, whoever holds it: that family ends, and no other.
+The successor is not stored. It is derived (HMAC) from the used token and the successor's random id, so concurrent
+refreshes with one token within `GRACE_SECONDS` all get the same pair, while the table holds hashes only. A used token
+that is presented later counts as stolen: its family, and no other, is revoked.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from common.errors import (
     TokenRevoked,
     Unauthenticated,
 )
-from common.identity import authorization, email_addresses, passwords, rate_limits
+from common.identity import authorization, authorization_cache, email_addresses, passwords, rate_limits
 from common.kit import clock, crypto, db, failpoints, log
 from common.models.accounts import KnownPlace, RefreshFamily, RefreshToken, User
 
 ACCESS_SECONDS = 15 * 60
 GRACE_SECONDS = 10
-#: A session ends this long after its login, however much it is used …
+#: Maximum lifetime of a session, counted from its login.
 ABSOLUTE = timedelta(days=30)
-#: … and after this long without a refresh.
+#: Maximum time between two refreshes.
 IDLE = timedelta(days=14)
 PREFIX = "jhr_"
 
@@ -41,8 +41,8 @@ authenticate = authorization.of_session
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A refresh token and what the access token beside it says. The same pair is always signed the same."""
+class TokenPair:
+    """A refresh token and the claims of its access token. Signing the same pair twice gives the same access token."""
 
     user_id: UUID
     family_id: UUID
@@ -58,47 +58,47 @@ class Pair:
 # -- login ---------------------------------------------------------------------------------------------------
 
 
-def login(email: str, password: str, *, ip: str) -> Pair:
-    """Start a session. An unknown address takes the same way, and the same time, as a wrong password.
+def login(email: str, password: str, *, ip: str) -> TokenPair:
+    """Start a session. An unknown address takes the same code path, and the same time, as a wrong password.
 
     Raises:
-        TooManyAttempts: for this account or this network, until the window ends.
+        TooManyAttempts: for this account or this client network, until the window ends.
         InvalidCredentials: the address or the password is wrong.
         AccountDisabled: both are right, but the account is disabled.
     """
     key = email_addresses.key(email)
     with db.transaction() as session:
-        user = session.execute(_account(key, rate_limits.place(ip))).one_or_none()
+        user = session.execute(_account(key, rate_limits.client_network(ip))).one_or_none()
         counters = rate_limits.login(key, ip, known=bool(user and user.known))
         rate_limits.count(session, *counters)
-    if not _right(user, password, counters) or user is None:
+    if not _password_matches(user, password, counters) or user is None:
         _log.warning("login failed", account=rate_limits.bucket("log", key), ip=ip)
         raise InvalidCredentials
     rehashed = passwords.rehash(user.password_hash, password)
-    with db.transaction() as session:  # the account before the counters, as a reset does: no deadlock
-        pair = _start(session, user, rehashed, rate_limits.place(ip))
+    with db.transaction() as session:  # locks the account before the counters, as a reset does: no deadlock
+        pair = _start(session, user, rehashed, rate_limits.client_network(ip))
         rate_limits.give_back(session, *counters)
     _log.info("login", user_id=str(user.id), family_id=str(pair.family_id), ip=ip)
     return pair
 
 
-def _right(user: Row[Any] | None, password: str, counters: tuple[rate_limits.Counter, ...]) -> bool:
+def _password_matches(user: Row[Any] | None, password: str, counters: tuple[rate_limits.Counter, ...]) -> bool:
     try:
         return passwords.verify(user.password_hash if user else None, password)
-    except DependencyUnavailable:  # too many at once: nobody has guessed anything
+    except DependencyUnavailable:  # too many hashes at once: no password was tried
         with db.transaction() as session:
             rate_limits.give_back(session, *counters)
         raise
 
 
-def _account(key: str, place: str) -> Any:
-    """The account with that address, and whether it has been logged into from that place."""
-    known = select(KnownPlace.user_id).where(KnownPlace.user_id == User.id, KnownPlace.place == place).exists()
+def _account(key: str, network: str) -> Any:
+    """The account with that address, and whether it has logged in from that network before."""
+    known = select(KnownPlace.user_id).where(KnownPlace.user_id == User.id, KnownPlace.place == network).exists()
     return select(User.id, User.password_hash, User.password_version, known.label("known")).where(User.email_key == key)
 
 
-def _start(session: Session, user: Row[Any], rehashed: str | None, place: str) -> Pair:
-    """A new family, if the password that was checked still holds: the row is locked against a change of it."""
+def _start(session: Session, user: Row[Any], rehashed: str | None, network: str) -> TokenPair:
+    """A new family, provided the password has not changed since it was checked. Locks the account's row."""
     found = session.execute(
         select(User.password_version, User.is_active).where(User.id == user.id).with_for_update(key_share=True)
     ).one()
@@ -108,7 +108,7 @@ def _start(session: Session, user: Row[Any], rehashed: str | None, place: str) -
         raise AccountDisabled
     if rehashed:
         session.execute(update(User).where(User.id == user.id).values(password_hash=rehashed))
-    rate_limits.remember_place(session, user.id, place)
+    rate_limits.remember_network(session, user.id, network)
     family_id, refresh_token = clock.uuid7(), PREFIX + crypto.token()
     issued_at = session.execute(
         insert(RefreshFamily)
@@ -116,7 +116,7 @@ def _start(session: Session, user: Row[Any], rehashed: str | None, place: str) -
         .returning(RefreshFamily.created_at)
     ).scalar_one()
     token_id = _add(session, family_id, refresh_token)
-    return Pair(user.id, family_id, token_id, refresh_token, issued_at)
+    return TokenPair(user.id, family_id, token_id, refresh_token, issued_at)
 
 
 def _add(session: Session, family_id: UUID, refresh_token: str, token_id: UUID | None = None) -> UUID:
@@ -129,27 +129,27 @@ def _add(session: Session, family_id: UUID, refresh_token: str, token_id: UUID |
 # -- refresh -------------------------------------------------------------------------------------------------
 
 
-def refresh(refresh_token: str) -> Pair:
-    """Spend a refresh token for a new pair.
+def refresh(refresh_token: str) -> TokenPair:
+    """Exchange a refresh token for a new pair.
 
     Raises:
         Unauthenticated: not a refresh token of ours.
-        TokenExpired: the session is over (30 days, or 14 days unused).
-        TokenRevoked: logged out, or reused: then the whole family ends now.
+        TokenExpired: the session has expired (30 days, or 14 days without a refresh).
+        TokenRevoked: logged out, or reused; reuse revokes the whole family.
     """
     with db.transaction() as session:
-        pair = _spend(session, refresh_token) or _again(session, refresh_token)
+        pair = _use(session, refresh_token) or _repeated(session, refresh_token)
     failpoints.at("refresh.after_consume")
     if pair is not None:
         return pair
-    _reused(refresh_token)
+    _revoke_reused(refresh_token)
     raise TokenRevoked
 
 
-def _spend(session: Session, refresh_token: str) -> Pair | None:
-    """The one UPDATE that only one request can win."""
+def _use(session: Session, refresh_token: str) -> TokenPair | None:
+    """Mark the token used, in an UPDATE that only one request can win; None if it did not."""
     successor_id = clock.uuid7()
-    spent = session.execute(
+    used = session.execute(
         update(RefreshToken)
         .where(
             RefreshToken.token_hash == crypto.digest(refresh_token),
@@ -164,27 +164,27 @@ def _spend(session: Session, refresh_token: str) -> Pair | None:
         .values(used_at=func.now(), successor_id=successor_id)
         .returning(RefreshToken.family_id, RefreshToken.used_at, RefreshFamily.user_id)
     ).one_or_none()
-    if spent is None:
+    if used is None:
         return None
     successor = _successors(refresh_token, successor_id)[0]
-    _add(session, spent.family_id, successor, successor_id)
-    return Pair(spent.user_id, spent.family_id, successor_id, successor, spent.used_at)
+    _add(session, used.family_id, successor, successor_id)
+    return TokenPair(used.user_id, used.family_id, successor_id, successor, used.used_at)
 
 
-def _again(session: Session, refresh_token: str) -> Pair | None:
-    """The pair that a racing request was given; None when the token was spent longer ago. Raises like `refresh`."""
+def _repeated(session: Session, refresh_token: str) -> TokenPair | None:
+    """The pair that a concurrent request got; None if the token was used longer ago. Raises like `refresh`."""
     found = session.execute(_token(refresh_token)).one_or_none()
     if found is None:
         raise Unauthenticated
     if found.revoked_at is not None or not found.is_active:
         raise TokenRevoked
-    if found.over:
+    if found.expired:
         raise TokenExpired
     if not found.racing:
         return None
     for successor in _successors(refresh_token, found.successor_id):
         if crypto.digest(successor) == found.successor_hash:
-            return Pair(found.user_id, found.family_id, found.successor_id, successor, found.used_at)
+            return TokenPair(found.user_id, found.family_id, found.successor_id, successor, found.used_at)
     raise TokenRevoked
 
 
@@ -202,7 +202,7 @@ def _token(refresh_token: str) -> Any:
             User.is_active,
             successor.c.token_hash.label("successor_hash"),
             racing.label("racing"),
-            (unused_too_long | (RefreshFamily.expires_at <= func.now())).label("over"),
+            (unused_too_long | (RefreshFamily.expires_at <= func.now())).label("expired"),
         )
         .join(RefreshFamily, RefreshFamily.id == RefreshToken.family_id)
         .join(User, User.id == RefreshFamily.user_id)
@@ -211,22 +211,22 @@ def _token(refresh_token: str) -> Any:
     )
 
 
-def _successors(spent: str, successor_id: UUID) -> list[str]:
-    """The token that follows `spent`, under each key of ours: the first is the one to hand out."""
-    return [PREFIX + mac for mac in crypto.macs("refresh-successor", f"{spent}.{successor_id}")]
+def _successors(used: str, successor_id: UUID) -> list[str]:
+    """The successor of the token `used`, under each of our keys, newest first: the first is the one to issue."""
+    return [PREFIX + mac for mac in crypto.macs("refresh-successor", f"{used}.{successor_id}")]
 
 
-# -- the end -------------------------------------------------------------------------------------------------
+# -- logout --------------------------------------------------------------------------------------------------
 
 
 def logout(refresh_token: str) -> None:
-    """End the session of this refresh token, spent or not. One that is unknown or over is no error (RFC 7009 §2.2)."""
+    """End the session of this refresh token, used or not. Unknown or expired tokens are no error (RFC 7009 §2.2)."""
     _end(refresh_token, "logout")
 
 
-def _reused(refresh_token: str) -> None:
+def _revoke_reused(refresh_token: str) -> None:
     family_id = _end(refresh_token, "reuse", regardless=True)
-    _log.warning("refresh token reused: session ended", family_id=str(family_id))
+    _log.warning("refresh token reused: session revoked", family_id=str(family_id))
 
 
 def _end(refresh_token: str, reason: str, *, regardless: bool = False) -> UUID | None:
@@ -234,6 +234,6 @@ def _end(refresh_token: str, reason: str, *, regardless: bool = False) -> UUID |
         found = session.execute(_token(refresh_token)).one_or_none()
     if found is None or found.revoked_at is not None:
         return None
-    with authorization.changing(found.user_id, regardless=regardless), db.transaction() as session:
+    with authorization_cache.changing(found.user_id, regardless=regardless), db.transaction() as session:
         authorization.end_sessions(session, found.user_id, reason, family_id=found.family_id)
     return UUID(str(found.family_id))

@@ -1,7 +1,8 @@
-"""Mail that the platform owes somebody: recorded with the change that causes it, sent by whoever sweeps.
+"""Outgoing mail: recorded in the transaction that causes it, sent by the sweep.
 
-A row says what the mail is about and to which address; the link in it is made when it goes out and is in no table. So
-asking for a reset costs the same whether or not anybody has that address: nobody looks before the answer is given.
+A row holds the template and the address. The link in a mail is created when it is sent and is stored only as a hash.
+Requesting a password reset therefore takes the same time whether or not an account has the address: the account is
+looked up when the mail is sent, not before the answer.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from common.kit import clock, db, log, mail
 from common.models.accounts import Mail, User
 from common.queueing import messages
 
-#: After the n-th failed try; then it is given up.
+#: Delay after the n-th failed try; after the last one the mail is given up.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200))
-#: While a sender has it. Longer than an SMTP exchange can take.
+#: How long a claimed mail belongs to its sender; longer than an SMTP exchange can take.
 LEASE = timedelta(seconds=120)
 KEEP = timedelta(days=30)
 
@@ -32,7 +33,7 @@ _log = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MailContent:
-    """A mail as text and HTML are made of it: paragraphs, and perhaps the one link that it is about."""
+    """The content of a mail, rendered as plain text and HTML: paragraphs and at most one link."""
 
     recipient: str
     subject: str
@@ -41,32 +42,32 @@ class MailContent:
 
 
 def record(session: Session, template: str, recipient: str, **data: Any) -> None:
-    """Owe somebody a mail, inside your transaction; `ring` after the commit. `data` holds no secret."""
-    if template not in _COMPOSERS:
-        raise ValueError(f"no such mail: {template}")
+    """Queue a mail in your transaction; call `notify` after the commit. `data` must not hold secrets."""
+    if template not in _TEMPLATES:
+        raise ValueError(f"no such mail template: {template}")
     session.execute(insert(Mail).values(id=clock.uuid7(), template=template, recipient=recipient, data=data))
 
 
 def notify() -> None:
-    """Tell a sender that there is work. Best effort: the sweep looks anyway."""
+    """Notify a worker that mail is due. Best effort: the sweep sends it anyway."""
     messages.notify(messages.SEND_MAILS)
 
 
 def send_due(public_url: str, *, limit: int = 50, seconds: float = 30.0) -> int:
-    """Send what is due, oldest first, for so long at most. Returns how many were dealt with."""
+    """Send due mails, oldest first, at most `limit` or for about `seconds`. Returns the number processed."""
     deadline = clock.monotonic() + seconds
     done = 0
     while done < limit and clock.monotonic() < deadline:
         due = _claim()
         if due is None:
             break
-        _deal_with(due, public_url)
+        _process(due, public_url)
         done += 1
     return done
 
 
 def purge() -> int:
-    """Forget what was sent or given up long ago."""
+    """Delete mails that were sent or given up more than `KEEP` ago. Returns the number deleted."""
     with db.transaction() as session:
         gone = session.execute(delete(Mail).where(Mail.done_at < func.now() - KEEP).returning(Mail.id))
         return len(gone.all())
@@ -86,13 +87,13 @@ def _claim() -> Mail | None:
         ).one_or_none()
 
 
-def _deal_with(due: Mail, public_url: str) -> None:
-    if due.tries > len(RETRY_AFTER) + 1:  # whoever had it before died of it, or was killed with it, time and again
+def _process(due: Mail, public_url: str) -> None:
+    if due.tries > len(RETRY_AFTER) + 1:  # every sender before crashed or was killed
         _done(due, "given up")
         return
     try:
         with db.transaction() as session:
-            content = _COMPOSERS[due.template](session, due, public_url)
+            content = _TEMPLATES[due.template](session, due, public_url)
         if content is None:
             _done(due, "nobody")
             return
@@ -123,11 +124,11 @@ def _retry_later(due: Mail, reason: str) -> None:
         session.execute(update(Mail).where(Mail.id == due.id).values(due_at=func.now() + delay))
 
 
-# -- what they say -------------------------------------------------------------------------------------------
+# -- templates -----------------------------------------------------------------------------------------------
 
 
 def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent | None:
-    user = _somebody(session, due)
+    user = _recipient(session, due)
     if user is None:
         return None
     _count(session, rate_limits.RESETS_PER_ACCOUNT, user.email_key, due)
@@ -136,39 +137,39 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent
         "Reset your password",
         (
             f"Hello {user.name}," if user.email_verified else "Hello,",
-            "somebody, hopefully you, asked to reset the password of your account. "
-            "Send the new one within 30 minutes, as the field `password` of a POST to:",
-            "If it was not you, there is nothing to do: your password still holds.",
+            "we received a request to reset the password of your account. "
+            "To set a new one, send it within 30 minutes as the field `password` of a POST to:",
+            "If this was not you, ignore this mail: your password has not changed.",
         ),
         f"{public_url}/api/v1/auth/password-reset/{one_time_links.issue_reset(session, user)}",
     )
 
 
 def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent | None:
-    user = _somebody(session, due)
+    user = _recipient(session, due)
     if user is None or user.email_verified_at is not None:
         return None
     _count(session, rate_limits.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
     return MailContent(
         user.email,
-        "Confirm your address",
+        "Confirm your e-mail address",
         (
             "Hello,",
-            "confirm within 24 hours that this address is yours, with a POST to:",
-            "If you did not open an account, there is nothing to do.",
+            "to confirm that this e-mail address is yours, send a POST within 24 hours to:",
+            "If you did not create an account, ignore this mail.",
         ),
         f"{public_url}/api/v1/auth/verify-email/{one_time_links.issue_verification(session, user)}",
     )
 
 
 def _password_changed(session: Session, due: Mail, _public_url: str) -> MailContent:
-    rest = "API keys still work."
+    rest = "Your API keys still work."
     if due.data.get("claimed"):
         rest = (
-            "As nobody had confirmed this address before, API keys that were there have been revoked and "
-            "webhook endpoints disabled: somebody else may have made them."
+            "This e-mail address had not been confirmed before, so existing API keys were revoked and "
+            "webhook endpoints disabled: another person may have created them."
         )
-    sentence = f"the password of your account was changed {due.data['how']}. Every session has ended. {rest}"
+    sentence = f"the password of your account was changed {due.data['how']}. All sessions have ended. {rest}"
     return _notice(session, due, "Your password was changed", sentence)
 
 
@@ -178,48 +179,48 @@ def _key_created(session: Session, due: Mail, _public_url: str) -> MailContent:
 
 
 def _key_rotated(session: Session, due: Mail, _public_url: str) -> MailContent:
-    sentence = f"an API key{_quoted(session, due, 'key')} of your account has a new secret."
+    sentence = f"an API key{_quoted(session, due, 'key')} of your account was given a new secret."
     return _notice(session, due, "An API key was rotated", sentence)
 
 
 def _endpoint_disabled(session: Session, due: Mail, _public_url: str) -> MailContent:
-    sentence = f"a webhook endpoint{_quoted(session, due, 'url')} was disabled: {due.data['reason']}."
-    return _notice(session, due, "A webhook endpoint was disabled", sentence, wary=False)
+    sentence = f"a webhook endpoint{_quoted(session, due, 'url')} of your account was disabled: {due.data['reason']}."
+    return _notice(session, due, "A webhook endpoint was disabled", sentence, security=False)
 
 
 def _quoted(session: Session, due: Mail, what: str) -> str:
-    """What the account calls it, to a proved address only: nobody has us send words of his choice to a stranger."""
+    """User-supplied text, for verified addresses only: nobody can use us to send their words to a stranger."""
     key = email_addresses.key(due.recipient)
-    proved = session.scalar(select(User.email_verified_at.is_not(None)).where(User.email_key == key))
-    return f" “{due.data[what]}”" if proved else ""
+    verified = session.scalar(select(User.email_verified_at.is_not(None)).where(User.email_key == key))
+    return f" “{due.data[what]}”" if verified else ""
 
 
-def _notice(session: Session, due: Mail, subject: str, sentence: str, *, wary: bool = True) -> MailContent:
-    # Each kind by itself: a thief must not hide one behind many of another.
+def _notice(session: Session, due: Mail, subject: str, sentence: str, *, security: bool = True) -> MailContent:
+    # Limited per template, so that an attacker cannot suppress one notice by causing many of another.
     _count(session, rate_limits.NOTICES_PER_ACCOUNT, f"{due.template} {email_addresses.key(due.recipient)}", due)
-    where = f"It happened at {due.created_at:%Y-%m-%d %H:%M} UTC" + (
+    where = f"This happened at {due.created_at:%Y-%m-%d %H:%M} UTC" + (
         f" from {ip}." if (ip := due.data.get("ip")) else "."
     )
-    advice = "If it was not you, reset your password now and look at your API keys."
-    paragraphs = ("Hello,", sentence, where, *([advice] if wary else []))
+    advice = "If this was not you, reset your password now and check your API keys."
+    paragraphs = ("Hello,", sentence, where, *([advice] if security else []))
     return MailContent(due.recipient, subject, paragraphs)
 
 
-def _somebody(session: Session, due: Mail) -> User | None:
-    """Whose address that is, locked: two senders make links for one account one after the other."""
+def _recipient(session: Session, due: Mail) -> User | None:
+    """The active account with the mail's address, locked to serialise the creation of links."""
     key = email_addresses.key(due.recipient)
     return session.scalars(
         select(User).where(User.email_key == key, User.is_active).with_for_update(key_share=True)
     ).one_or_none()
 
 
-def _count(session: Session, limit: rate_limits.Limit, subject: str, due: Mail) -> None:
-    """Each mail that somebody causes counts against the account's mailbox once, however often it has to be tried."""
+def _count(session: Session, limit: rate_limits.AttemptLimit, subject: str, due: Mail) -> None:
+    """Count the mail against the limit of its mailbox, once, however often it is retried."""
     if due.tries == 1:
         rate_limits.count(session, rate_limits.per_account(limit, subject))
 
 
-_COMPOSERS: dict[str, Callable[[Session, Mail, str], MailContent | None]] = {
+_TEMPLATES: dict[str, Callable[[Session, Mail, str], MailContent | None]] = {
     "password_reset": _password_reset,
     "verify_email": _verify_email,
     "password_changed": _password_changed,
@@ -230,13 +231,13 @@ _COMPOSERS: dict[str, Callable[[Session, Mail, str], MailContent | None]] = {
 
 
 def as_text(content: MailContent) -> str:
-    """The plain text: the link stands on a line of its own, before the last paragraph."""
+    """The mail as plain text, with the link on a line of its own before the last paragraph."""
     *first, last = content.paragraphs
     return "\n\n".join([*first, *([content.link] if content.link else []), last]) + "\n"
 
 
 def as_html(content: MailContent) -> str:
-    """The same, escaped. Nothing is loaded from anywhere."""
+    """The mail as HTML, escaped, without external resources."""
     *first, last = (f"<p>{escape(paragraph)}</p>" for paragraph in content.paragraphs)
     link = [f"<p><code>{escape(content.link)}</code></p>"] if content.link else []
     body = "\n".join([*first, *link, last])

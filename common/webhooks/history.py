@@ -134,13 +134,13 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
     return Replay(count, count == MAX_REPLAY)
 
 
-def _by_hand(session: Session, limit: rate_limits.Limit, endpoint: WebhookEndpoint) -> None:
+def _by_hand(session: Session, limit: rate_limits.AttemptLimit, endpoint: WebhookEndpoint) -> None:
     """Count what is sent because its owner asks for it. Raises `RateLimited`."""
     rate_limits.count(
         session,
         rate_limits.per(limit, endpoint.id),
-        rate_limits.per(rate_limits.WEBHOOKS_TO_A_HOST, endpoint.user_id, authority_of(endpoint.url)),
-        rate_limits.per(rate_limits.WEBHOOKS_BY_HAND, endpoint.user_id),
+        rate_limits.per(rate_limits.WEBHOOKS_PER_HOST, endpoint.user_id, authority_of(endpoint.url)),
+        rate_limits.per(rate_limits.MANUAL_WEBHOOKS, endpoint.user_id),
     )
 
 

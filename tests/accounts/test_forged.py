@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from common.identity import accounts, authorization
+from common.identity import accounts, authorization_cache
 from common.identity.audit import OPERATOR
 from common.kit import clock, crypto
 from common.kit.redis import Client
@@ -91,7 +91,7 @@ def test_what_was_true_is_not_brought_back_later(api: Api, redis: Client) -> Non
     key, field, value = remembered(redis, person.id)
     assert session.logout().status_code == 204
     text = json.loads(value[value.index("{") :])
-    assert text["until"] <= clock.now().timestamp() + authorization.REMEMBER_SECONDS
+    assert text["until"] <= clock.now().timestamp() + authorization_cache.CACHE_SECONDS
     past = json.dumps({**text, "until": clock.now().timestamp() - 1})
     redis.hset(key, field, crypto.sign("standing", f"{person.id} {field}", past))
     assert code(api("GET", "/users/me", session.access)) == (401, "token_revoked")

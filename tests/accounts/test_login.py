@@ -182,7 +182,7 @@ def test_a_network_fails_a_hundred_times(api: Api, sql: psycopg.Connection[Any])
     ],
 )
 def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two: str, same: bool) -> None:
-    assert (rate_limits.place(one) == rate_limits.place(two)) is same
+    assert (rate_limits.client_network(one) == rate_limits.client_network(two)) is same
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def test_an_operators_day(api: Api, settings: Settings, sql: Sql) -> None:
     [
         (("create", "no address"), PASSWORD, "address"),
         (("create", "ops@example.com"), "qwertyuiop", "attacker"),
-        (("promote", "nobody@example.com"), "", "nothing here"),
-        (("reset-password", "nobody@example.com"), PASSWORD, "nothing here"),
+        (("promote", "nobody@example.com"), "", "Not found"),
+        (("reset-password", "nobody@example.com"), PASSWORD, "Not found"),
     ],
 )
 def test_operators_are_told_what_is_wrong(

@@ -274,7 +274,7 @@ def test_a_reset_ends_what_somebody_else_may_have_left(api: Api, other: Api, mai
     assert api("GET", f"/webhooks/{hook['id']}", owner.access).json()["data"]["status"] == "disabled"
     assert api("GET", "/webhooks/default-secret", owner.access).json()["data"]["secret"] != secret
     (notice,) = mailbox.deliver()
-    assert "API keys that were there have been revoked" in text_of(notice)
+    assert "existing API keys were revoked" in text_of(notice)
     written = sql.execute("select action, after from audit_log where action = 'user.claim'").fetchall()
     assert written == [("user.claim", {"api_keys_revoked": 1, "webhooks_disabled": 1})]
 

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from common.errors import DependencyUnavailable, TokenRevoked
-from common.identity import accounts, authorization, keys
+from common.identity import accounts, authorization, authorization_cache, keys
 from common.identity.audit import OPERATOR
 from common.kit import db as db_kit
 from common.kit import redis as redis_kit
@@ -249,9 +249,9 @@ def test_a_known_session_costs_one_redis_round_trip_and_no_statement(api: Api, r
 
 def test_who_looked_before_a_change_cannot_remember_after_it(api: Api) -> None:
     who = ids(api.person().login())
-    _, generation = authorization._remembered(who[0], "session")
+    _, generation = authorization_cache._cached(who[0], "session")
     accounts.administer(who[0], actor=OPERATOR, is_active=False)
-    authorization._install(who[0], f"session:{who[1]}", generation, {"active": True, "expires_at": None})
+    authorization_cache._install(who[0], f"session:{who[1]}", generation, {"active": True, "expires_at": None})
     with pytest.raises(TokenRevoked):
         authorization.of_session(*who)
 
@@ -260,7 +260,7 @@ def test_nobody_remembers_while_a_change_is_on_its_way(api: Api, redis: Client) 
     """Not even when Redis is wiped in the middle of it, so that the sign is gone."""
     who = ids(api.person().login())
     for wiped in (False, True):
-        with authorization.changing(who[0]):
+        with authorization_cache.changing(who[0]):
             if wiped:
                 redis.flushall()
             authorization.of_session(*who)
@@ -270,7 +270,7 @@ def test_nobody_remembers_while_a_change_is_on_its_way(api: Api, redis: Client) 
 
 def test_a_change_that_may_have_happened_leaves_the_sign_up(api: Api, redis: Client) -> None:
     who = ids(api.person().login())
-    with pytest.raises(db_kit.CommitUnknown), authorization.changing(who[0]):
+    with pytest.raises(db_kit.CommitUnknown), authorization_cache.changing(who[0]):
         raise db_kit.CommitUnknown
     assert redis.exists(f"auth:{{{who[0]}}}:changing")
     assert authorization.of_session(*who).user_id == who[0]
@@ -292,7 +292,7 @@ def test_a_thief_is_shut_out_while_redis_is_away(api: Api, redis: Client, redis_
     finally:
         redis_server.start()
         redis_server.wait()
-        authorization._Rest.until = 0.0
+        authorization_cache._Backoff.until = 0.0
     with redis_kit.reachable():
         assert redis.ping()
 
@@ -316,6 +316,6 @@ def test_without_redis_people_come_in_and_changes_are_refused(
     finally:
         redis_server.start()
         redis_server.wait()
-        authorization._Rest.until = 0.0
+        authorization_cache._Backoff.until = 0.0
     with redis_kit.reachable():
         assert redis.ping()

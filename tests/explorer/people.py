@@ -10,7 +10,7 @@ from uuid import UUID
 from common.errors import PlatformError, TokenRevoked, Unauthenticated
 from common.identity import keys, sessions
 from common.identity.audit import Actor
-from common.identity.sessions import Pair
+from common.identity.sessions import TokenPair
 
 IP = "192.0.2.1"
 
@@ -20,10 +20,10 @@ class Person:
     """Somebody with a session and a key, and what they were told of both."""
 
     user_id: UUID
-    pair: Pair
+    pair: TokenPair
     key_id: UUID
     key: str
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[TokenPair] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 

@@ -59,7 +59,7 @@ class Account:
 
     user_id: UUID
     period_id: UUID
-    pair: sessions.Pair
+    pair: sessions.TokenPair
 
 
 @dataclass(slots=True)

@@ -161,7 +161,7 @@ def verify_email(token: str) -> None:
     accounts.verify_email(token)
 
 
-def _tokens(pair: sessions.Pair) -> dict[str, Any]:
+def _tokens(pair: sessions.TokenPair) -> dict[str, Any]:
     return {
         "access_token": access_tokens.sign(pair),
         "refresh_token": pair.refresh_token,

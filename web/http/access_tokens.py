@@ -58,7 +58,7 @@ def init(app: Flask, settings: Settings) -> None:
         return {"kid": _kid(newest)}
 
 
-def sign(pair: sessions.Pair) -> str:
+def sign(pair: sessions.TokenPair) -> str:
     """The access token of a pair: the same pair makes the same token, so that racing refreshes agree."""
     claims = {
         "iat": pair.issued_at,

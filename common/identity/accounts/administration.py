@@ -1,4 +1,4 @@
-"""What admins and operators do to accounts, and what time does to what they leave behind."""
+"""Changes to accounts by admins and operators, and the deletion of expired account data."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from common.errors import Conflict, NotFound
-from common.identity import audit, authorization, passwords, rate_limits
+from common.identity import audit, authorization, authorization_cache, passwords, rate_limits
 from common.identity.accounts.profile import get, replace_password, updated
 from common.kit import db
 from common.models.accounts import EmailVerification, KnownPlace, PasswordReset, RefreshFamily, Throttle, User
 from common.notifications import mails
 
 KEEP = timedelta(days=7)
-KEEP_PLACES = timedelta(days=90)
+KEEP_NETWORKS = timedelta(days=90)
 
 
 def administer(user_id: UUID, *, actor: audit.Actor, role: str | None = None, is_active: bool | None = None) -> User:
-    """Change what an account may do, from the next request on. Disabling ends its sessions; keys sleep with it.
+    """Change the role or status of an account, effective with its next request.
+
+    Disabling ends its sessions; its API keys are refused until it is enabled again.
 
     Raises:
         NotFound: no such account.
         Conflict: it is the last active admin.
-        DependencyUnavailable: Redis cannot be told; nothing was changed.
+        DependencyUnavailable: Redis is unreachable; nothing was changed.
     """
     changes = {k: v for k, v in {"role": role, "is_active": is_active}.items() if v is not None}
-    with authorization.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id), db.transaction() as session:
         user = _locked(session, user_id, changes)
         before = {field: getattr(user, field) for field in changes}
         if is_active is False:
@@ -40,43 +42,48 @@ def administer(user_id: UUID, *, actor: audit.Actor, role: str | None = None, is
 
 
 def set_password(user_id: UUID, password: str, *, actor: audit.Actor) -> None:
-    """An operator's reset: no link, no old password. Every session ends. Raises `WeakPassword`, `Conflict`."""
+    """Set a password as an operator, without a link or the old password. Ends every session.
+
+    Raises:
+        WeakPassword: the password does not meet the policy.
+        Conflict: the password was changed concurrently.
+    """
     user = get(user_id)
     passwords.check(password, user.email_key)
     password_hash = passwords.make(password)
-    with authorization.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id), db.transaction() as session:
         if not replace_password(session, user, password_hash, actor=actor, how="by an operator"):
-            raise Conflict("The password was changed meanwhile.")
+            raise Conflict("The password was changed concurrently. Nothing was done; retry.")
         rate_limits.forget_logins(session, user.id, user.email_key)
     mails.notify()
 
 
 def purge() -> int:
-    """Forget attempts whose window is over, and what else ended a while ago. Returns how many rows went."""
+    """Delete ended rate limit windows and other expired rows. Returns the number of rows deleted."""
     long_ago = func.now() - KEEP
-    over = (
+    expired = (
         delete(Throttle).where(Throttle.ends_at < func.now()),
-        delete(KnownPlace).where(KnownPlace.seen_at < func.now() - KEEP_PLACES),
+        delete(KnownPlace).where(KnownPlace.seen_at < func.now() - KEEP_NETWORKS),
         delete(PasswordReset).where(PasswordReset.expires_at < long_ago),
         delete(EmailVerification).where(EmailVerification.expires_at < long_ago),
         delete(RefreshFamily).where(RefreshFamily.expires_at < long_ago),
     )
-    gone = 0
-    for statement in over:
+    deleted = 0
+    for statement in expired:
         with db.transaction() as session:
-            gone += len(session.execute(statement.returning(func.now())).all())
-    return gone
+            deleted += len(session.execute(statement.returning(func.now())).all())
+    return deleted
 
 
 def _locked(session: Session, user_id: UUID, changes: dict[str, Any]) -> User:
-    """The account, locked after all active admins, so that the last two cannot demote each other at once."""
+    """The account, locked after all active admins, so that the last two cannot demote each other concurrently."""
     admins = set(session.scalars(_active_admins().with_for_update(key_share=True)))
     user = session.get(User, user_id, with_for_update={"key_share": True})
     if user is None:
         raise NotFound
     stays = changes.get("role", user.role) == "admin" and changes.get("is_active", user.is_active)
     if admins == {user_id} and not stays:
-        raise Conflict("This is the last active admin.")
+        raise Conflict("This is the last active admin. It cannot be demoted or disabled.")
     return user
 
 

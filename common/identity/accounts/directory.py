@@ -1,4 +1,4 @@
-"""All accounts, for admins: found by text, role, standing and plan."""
+"""All accounts, for admins: filtered by text, role, status and plan."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from common.models.subscriptions import Plan, Subscription
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """An account as admins see it. `plan`: the slug of its active subscription."""
+class ListedAccount:
+    """An account as admins see it. `plan`: the slug of its active subscription's plan."""
 
     user: User
     plan: str | None
@@ -29,8 +29,8 @@ def listing(
     role: str | None = None,
     is_active: bool | None = None,
     plan: str | None = None,
-) -> Page[Listed]:
-    """Newest first; `q` is matched literally in address and name, whatever the case."""
+) -> Page[ListedAccount]:
+    """Accounts, newest first; `q` is a literal, case-insensitive substring of address or name."""
     query = _accounts()
     if q:
         wanted = func.lower(q)
@@ -41,16 +41,16 @@ def listing(
         query = query.where(User.id < window.after[0])
     with db.snapshot() as session:
         rows = session.execute(query.order_by(User.id.desc()).limit(window.limit + 1))
-        return Page.cut([Listed(*row) for row in rows], window, lambda listed: (listed.user.id,))
+        return Page.cut([ListedAccount(*row) for row in rows], window, lambda listed: (listed.user.id,))
 
 
-def listed(user_id: UUID) -> Listed:
-    """One account. Raises `NotFound`."""
+def listed(user_id: UUID) -> ListedAccount:
+    """One account as admins see it. Raises `NotFound`."""
     with db.snapshot() as session:
         row = session.execute(_accounts().where(User.id == user_id)).one_or_none()
     if row is None:
-        raise NotFound("There is no such account.")
-    return Listed(*row)
+        raise NotFound("Account not found.")
+    return ListedAccount(*row)
 
 
 def _accounts() -> Select[User, str]:

@@ -1,4 +1,4 @@
-"""How an account begins: by registering, by an operator's hand, or as the first admin."""
+"""Creating accounts: by registration, by an operator, or as the first admin."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ _log = log.get(__name__)
 
 
 def register(email: str, password: str, name: str, *, ip: str) -> User:
-    """Open an account and owe it the mail that verifies its address.
+    """Register an account and queue the mail that verifies its address.
 
     Raises:
-        Invalid, WeakPassword: what was sent is not usable.
-        EmailTaken: somebody has that address, however it is written.
-        TooManyAttempts: from this network.
+        Invalid: the address is not valid.
+        WeakPassword: the password does not meet the policy.
+        EmailTaken: an account has that address, in any spelling.
+        TooManyAttempts: from this client network.
     """
     address = email_addresses.parse(email)
     passwords.check(password, address.key)
@@ -35,14 +36,14 @@ def register(email: str, password: str, name: str, *, ip: str) -> User:
         _insert(session, user)
         mails.record(session, "verify_email", user.email)
     mails.notify()
-    _log.info("account opened", user_id=str(user.id))
+    _log.info("account created", user_id=str(user.id))
     return user
 
 
 def create(
     address: email_addresses.Address, password: str, name: str, *, role: str = "user", verified: bool = True
 ) -> User:
-    """An account by an operator, who vouches for the address. Raises `EmailTaken`, `WeakPassword`."""
+    """Create an account as an operator, who vouches for the address. Raises `EmailTaken`, `WeakPassword`."""
     passwords.check(password, address.key)
     user = _new(address, password, name, role=role, verified=verified)
     with _unique(), db.transaction() as session:
@@ -52,10 +53,10 @@ def create(
 
 
 def ensure_admin(email: str, password: str) -> User | None:
-    """The first admin, from the settings: made once, by one of the processes that try, and never while there is one.
+    """Create the first admin from the settings, unless there is an active admin; safe to call concurrently.
 
-    Returns the account if it was made now. Raises `EmailTaken` when an ordinary account has that address: whoever
-    opened it is not made an admin behind the operator's back.
+    Returns the account if it was created now. Raises `EmailTaken` if an ordinary account has that address: its owner
+    must not become an admin without the operator's knowledge.
     """
     user = _new(email_addresses.parse(email, "ADMIN_EMAIL"), password, "Administrator", role="admin", verified=True)
     admins = select(User.id).where(User.role == "admin", User.is_active)
@@ -89,7 +90,7 @@ def _insert(session: Session, user: User) -> None:
 
 @contextmanager
 def _unique() -> Iterator[None]:
-    """The constraint decides who has an address, so two at once cannot both win. Raises `EmailTaken`."""
+    """Translate a violation of the unique address constraint, which decides races. Raises `EmailTaken`."""
     try:
         yield
     except exc.IntegrityError as error:

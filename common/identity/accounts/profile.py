@@ -1,4 +1,4 @@
-"""What an account says of itself, and the password that its owner replaces."""
+"""Reading an account, and changes that its owner makes: display name and password."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from common.errors import Conflict, EmailNotVerified, Forbidden, NotFound
-from common.identity import audit, authorization, email_addresses, passwords, rate_limits
+from common.identity import audit, authorization, authorization_cache, email_addresses, passwords, rate_limits
 from common.kit import db, log
 from common.models.accounts import User
 from common.notifications import mails
 
-PASSWORD_CHANGES = rate_limits.Limit("password-change", 10, rate_limits.LOGINS_PER_ACCOUNT.window)
+PASSWORD_CHANGES = rate_limits.AttemptLimit("password-change", 10, rate_limits.LOGINS_PER_ACCOUNT.window)
 
 _log = log.get(__name__)
 
@@ -25,53 +25,53 @@ def get(user_id: UUID) -> User:
 
 
 def by_email(email: str) -> User:
-    """The account with that address, however it is written. Raises `NotFound`."""
+    """The account with that address, in any spelling. Raises `NotFound`."""
     return _only(User.email_key == email_addresses.key(email))
 
 
 def rename(user_id: UUID, name: str) -> User:
-    """Change the display name."""
+    """Change the display name. Raises `NotFound`."""
     with db.transaction() as session:
         return updated(session, user_id, name=name)
 
 
 def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor, name: str | None = None) -> User:
-    """Replace the password (and the name with it, if given). Every session ends, this one too.
+    """Replace the password, and the name if given. Ends every session, including the calling one.
 
     Raises:
         Forbidden: `current` is wrong.
         TooManyAttempts: it was wrong too often.
-        WeakPassword: `new` is.
-        Conflict: the password was changed meanwhile.
+        WeakPassword: `new` does not meet the policy.
+        Conflict: the password was changed concurrently.
     """
     counter = rate_limits.per_account(PASSWORD_CHANGES, str(user_id))
     rate_limits.attempt(counter)
     user = get(user_id)
     if not passwords.verify(user.password_hash, current):
         _log.warning("password change refused", user_id=str(user_id))
-        raise Forbidden("The current password is wrong.")
+        raise Forbidden("The current password is wrong. Nothing was changed.")
     passwords.check(new, user.email_key)
     password_hash = passwords.make(new)
-    with authorization.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id), db.transaction() as session:
         rate_limits.give_back(session, counter)
         if not replace_password(session, user, password_hash, actor=actor, how="by its owner"):
-            raise Conflict("The password was changed meanwhile.")
+            raise Conflict("The password was changed concurrently. Nothing was done; retry.")
         user = updated(session, user_id, **({} if name is None else {"name": name}))
     mails.notify()
     return user
 
 
 def require_verified(caller: authorization.Caller) -> None:
-    """Raises `EmailNotVerified` for an account whose address nobody has proved."""
+    """Raises `EmailNotVerified` for an account whose address is not verified."""
     if not caller.email_verified:
         raise EmailNotVerified
 
 
-# -- for the neighbours in this package ------------------------------------------------------------------------
+# -- for the other modules of this package ---------------------------------------------------------------------
 
 
 def updated(session: Session, user_id: UUID, **values: Any) -> User:
-    """Change columns of the account; the account as it is then. Raises `NotFound`."""
+    """Set columns of the account and return it. Raises `NotFound`."""
     if values:
         session.execute(update(User).where(User.id == user_id).values(**values))
     user = session.get(User, user_id, populate_existing=True)
@@ -83,10 +83,10 @@ def updated(session: Session, user_id: UUID, **values: Any) -> User:
 def replace_password(
     session: Session, seen: User, password_hash: str, *, actor: audit.Actor, how: str, claimed: bool = False
 ) -> bool:
-    """Put a new hash in place of the password that `seen` had, end every session, tell the owner.
+    """Replace the password that `seen` had, end every session and queue a mail to the owner.
 
-    `claimed`: API keys and webhooks end with it, and the owner is told so.
-    False, and nothing done, when that is not the password any more.
+    `how`: by whom, for the mail. `claimed`: the mail also says that API keys and webhook endpoints were disabled.
+    Returns False, and changes nothing, if the password was changed concurrently.
     """
     written = session.execute(
         update(User)

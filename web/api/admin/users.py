@@ -9,7 +9,7 @@ from marshmallow import validate
 
 from common import errors, subscriptions
 from common.identity import accounts
-from common.identity.accounts import Listed
+from common.identity.accounts import ListedAccount
 from common.kit.paging import Page
 from common.models.accounts import ROLES
 from common.models.base import MAX_TOKENS
@@ -119,6 +119,6 @@ def show_grant(user_id: UUID, grant_id: UUID) -> Grant:
     return subscriptions.granted(user_id, grant_id)
 
 
-def _shown(listed: Listed) -> dict[str, Any]:
+def _shown(listed: ListedAccount) -> dict[str, Any]:
     names = ("id", "email", "name", "role", "is_active", "email_verified", "created_at")
     return {**{name: getattr(listed.user, name) for name in names}, "plan": listed.plan}

@@ -1,0 +1,138 @@
+"""The authorization cache: what PostgreSQL says about a credential, kept in Redis for at most a minute.
+
+Entries are kept per account under a generation (a random nonce). Every transaction that changes an account, a session
+or a key runs inside `changing`:
+
+    before the commit   delete the account's entries and set a marker: "a change is in progress"
+    during the change   every reader goes to PostgreSQL, and none may write to the cache
+    after the commit    delete the entries again and remove the marker
+
+A reader that read before the change holds an old generation, so its write is rejected. After a Redis wipe the state is
+*unknown* and PostgreSQL is read; the second delete covers a wipe that removed the marker. If a process dies during a
+change, the marker stays until it expires: reads are slower but never wrong. While Redis is unreachable, readers use
+PostgreSQL and changes are refused (503), because a Redis that comes back could still hold what they undid.
+
+Entries are signed for one credential and expire. An entry with a wrong signature counts as missing, so someone who can
+write to Redis cannot make anybody an admin; at most they can restore an entry that was true within the last minute.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+from common.errors import DependencyUnavailable, PlatformError
+from common.kit import clock, crypto, log, redis
+
+CACHE_SECONDS = 60
+#: Longer than any transaction can last: PostgreSQL ends statements after 15 s and idle transactions after 30 s.
+CHANGING_SECONDS = 120
+#: How long a process reads PostgreSQL directly after Redis failed to answer.
+BACKOFF_SECONDS = 1.0
+
+Facts = dict[str, Any]
+_log = log.get(__name__)
+
+
+@contextmanager
+def changing(user_id: UUID, *, regardless: bool = False) -> Iterator[None]:
+    """Wrap a transaction that changes what callers of this account may do: `with changing(id), transaction() as …`.
+
+    `regardless`: make the change even while Redis is unreachable (for revoking what a thief holds). A Redis that comes
+    back may then serve the old state for up to `CACHE_SECONDS`.
+
+    Raises:
+        DependencyUnavailable: Redis is unreachable; nothing was changed.
+    """
+    nonce = crypto.token(12)
+    try:
+        _begin_change(user_id, nonce)
+    except redis.Unreachable as error:
+        if not regardless:
+            raise DependencyUnavailable from error
+        _log.warning("account changed while redis was unreachable", user_id=str(user_id))
+    try:
+        yield
+    except PlatformError:
+        _finish_change(user_id, nonce)
+        raise
+    # After any other exception the commit may have happened: the marker stays until it expires.
+    _finish_change(user_id, nonce)
+
+
+def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Facts, bool]:
+    """What is known of a credential, and whether `read` was just called. No facts: the credential does not exist."""
+    entry, generation = _cached(user_id, field)
+    if entry is not None and (facts := _verified(user_id, field, entry)):
+        return facts, False
+    facts = read()
+    if generation:
+        _install(user_id, field, generation, facts)
+    return facts, True
+
+
+# -- Redis ---------------------------------------------------------------------------------------------------
+
+
+class _Backoff:
+    until = 0.0
+
+
+def _keys(user_id: UUID) -> tuple[str, str]:
+    """The hash of cached facts, and the set of changes in progress."""
+    return f"auth:{{{user_id}}}", f"auth:{{{user_id}}}:changing"
+
+
+def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:
+    if clock.monotonic() < _Backoff.until:
+        return None, ""
+    try:
+        value, generation = redis.run("auth_read", _keys(user_id), [field, crypto.token(12), CACHE_SECONDS])
+    except redis.Unreachable:
+        _Backoff.until = clock.monotonic() + BACKOFF_SECONDS
+        return None, ""
+    return value, generation
+
+
+def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
+    text = json.dumps({**facts, "until": clock.now().timestamp() + CACHE_SECONDS})
+    signed = crypto.sign("standing", f"{user_id} {field}", text)
+    try:
+        redis.run("auth_install", _keys(user_id)[:1], [generation, field, signed])
+    except redis.Unreachable:
+        _Backoff.until = clock.monotonic() + BACKOFF_SECONDS
+
+
+def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:
+    """The facts of an entry that is signed by us, for this credential, and not expired; otherwise None."""
+    text = crypto.verified("standing", f"{user_id} {field}", entry)
+    facts: Facts | None = None if text is None else json.loads(text)
+    if facts is not None and clock.now().timestamp() < facts["until"]:
+        return facts
+    _log.warning("authorization cache entry rejected: bad signature or expired", user_id=str(user_id))
+    with suppress(redis.Unreachable), redis.reachable():
+        redis.client().hdel(_keys(user_id)[0], field)
+    return None
+
+
+def _begin_change(user_id: UUID, nonce: str) -> None:
+    facts, changes = _keys(user_id)
+    with redis.reachable(), redis.client().pipeline(transaction=True) as pipe:
+        pipe.delete(facts)
+        pipe.sadd(changes, nonce)
+        pipe.expire(changes, CHANGING_SECONDS)
+        pipe.execute()
+
+
+def _finish_change(user_id: UUID, nonce: str) -> None:
+    facts, changes = _keys(user_id)
+    try:
+        with redis.reachable(), redis.client().pipeline(transaction=True) as pipe:
+            pipe.delete(facts)
+            pipe.srem(changes, nonce)
+            pipe.execute()
+    except redis.Unreachable:
+        _log.warning("account change marker left to expire", user_id=str(user_id))
