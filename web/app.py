@@ -1,4 +1,4 @@
-"""`create_app(settings)`: the web room, and the table of contents of the API."""
+"""`create_app(settings)`: the web application, assembled from its parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POOL_SIZE = 16
 
 
 class CanonicalUuid(UUIDConverter):
-    """Ids have one form, lower case; any other is nobody's (404)."""
+    """Ids have one form, lower case; any other is not found (404)."""
 
     regex = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -37,7 +37,7 @@ class CanonicalUuid(UUIDConverter):
 
 
 class Json(JSONProvider):
-    """orjson, and the standard library for the rare integer that it cannot write."""
+    """orjson, with the standard library as a fallback for integers beyond 64 bits."""
 
     def dumps(self, obj: Any, *, indent: int | None = None, **_: Any) -> str:
         return orjson.dumps(obj, option=orjson.OPT_INDENT_2).decode() if indent else _encode(obj).decode()
@@ -60,8 +60,8 @@ class Application(Flask):
     json_provider_class = Json
 
     def dispatch_request(self) -> Response:
-        """What the view answers; of an answer that is made while it is sent, the first value is made here."""
-        return streams.begun(self.make_response(super().dispatch_request()))
+        """Call the view; for a streamed response, also produce its first value."""
+        return streams.started(self.make_response(super().dispatch_request()))
 
     def make_default_options_response(self) -> Response:
         response = super().make_default_options_response()
@@ -70,7 +70,7 @@ class Application(Flask):
 
 
 def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURCES) -> Flask:
-    """The WSGI application, connected. Call it in the process that serves: after forking, never before."""
+    """The WSGI application, with its connections. Call it in the serving process: after forking, never before."""
     boot.connect(settings, process="web", pool_size=POOL_SIZE)
     app = Application(__name__, static_folder=None)
     _configure(app, settings)
@@ -78,7 +78,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     problems.register(app)
     access_tokens.init(app, settings)
     rest.register(app, settings, resources)
-    _refuse_undecided(app)
+    _require_policies(app)
     cli.register(app, settings)
     if tracing.enabled():
         app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign]
@@ -106,8 +106,8 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.url_map.merge_slashes = False
 
 
-def _refuse_undecided(app: Flask) -> None:
-    """Deny by default: a route that states no policy keeps the whole app from starting (S02)."""
-    undecided = sorted(name for name, view in app.view_functions.items() if not hasattr(view, "policy"))
-    if undecided:
-        raise RuntimeError(f"these views state no policy (web/http/auth.py): {', '.join(undecided)}")
+def _require_policies(app: Flask) -> None:
+    """Deny by default: refuse to start if a view has no access policy."""
+    unprotected = sorted(name for name, view in app.view_functions.items() if not hasattr(view, "policy"))
+    if unprotected:
+        raise RuntimeError(f"these views have no access policy (web/http/auth.py): {', '.join(unprotected)}")

@@ -1,8 +1,8 @@
-"""How gunicorn serves the web room, everywhere: `gunicorn --config web/gunicorn.conf.py wsgi:app`.
+"""gunicorn configuration for all environments: `gunicorn --config web/gunicorn.conf.py wsgi:app`.
 
-gevent (in `web/server.py`), because thousands of clients wait in long-polls and event streams, and psycopg and redis-py
-cooperate with it. The application is made in each worker process after the fork (`preload_app` off): connections do not
-survive a fork.
+It uses gevent (`web/server.py`), because thousands of clients wait in long-polls and event streams; psycopg and
+redis-py cooperate with it. Each worker process creates the application after the fork (`preload_app` off), because
+connections do not survive a fork.
 """
 
 import os
@@ -21,38 +21,38 @@ backlog = 2048
 preload_app = False
 proc_name = "joyfull-web"
 
-#: A worker whose event loop stands still for so long is killed. Waiting requests do not count: they yield.
+#: A worker whose event loop is blocked for this long (seconds) is killed. Waiting requests do not block it.
 timeout = 30
-#: After SIGTERM: no new connections, and so long for the open ones (a long-poll may be longer; its client comes back).
+#: Seconds for open requests after SIGTERM. A long-poll may take longer; its client reconnects.
 graceful_timeout = 10
-#: Longer than the idle time-out of common load balancers (60 s), so that the proxy closes first and never races us.
+#: Longer than the idle timeout of common load balancers (60 s), so that the proxy closes the connection first.
 keepalive = 75
 
-# Bounds on what is read before the application sees anything.
+# Limits on the request head, enforced before the application is called.
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16384
 
-# No request is logged here: the application's own log line knows the user, the route and the request id.
+# No access log: the application's own log line has the user, the route and the request id.
 accesslog = None
 errorlog = "-"
 loglevel = _settings.log_level.lower()
 
-# No socket that takes commands, least of all in somebody's home directory.
+# No control socket: it would be created in the user's home directory.
 control_socket_disable = True
-# X-Forwarded-* is believed by the application alone, which is told how many proxies to trust.
+# Only the application evaluates X-Forwarded-*: it knows the number of trusted proxies.
 forwarded_allow_ips = ""
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """A web process has ended: its gauges must not count on."""
+    """Remove the gauges of a web process that has ended."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        from prometheus_client import multiprocess  # late: gevent has yet to patch what a worker imports
+        from prometheus_client import multiprocess  # imported late: gevent must patch first
 
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
-# What stays imported here is what every later process begins with: after SIGHUP that would be code of the old release
-# beside new one.
+# Modules that stay imported here are inherited by every later worker process; after a reload (SIGHUP) that would mix
+# code of the old and the new release.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "common"]:
     del sys.modules[_name]

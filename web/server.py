@@ -1,12 +1,11 @@
-"""gunicorn's gevent worker, held to the contract where the application cannot see: `worker_class = web.server.Worker`.
+"""gunicorn's gevent worker with the API's behaviour below the application: `worker_class = web.server.Worker`.
 
-- What gunicorn refuses by itself (a request line too long, bad framing, …) is answered with a problem, never with HTML.
-- A body has `BODY_SECONDS` to arrive, however slowly it drips.
-- Heads, answers and the connections of one network have bounds of their own (`web/http/connections.py`).
-- After 408 and 413, and when the application says so, the connection is closed instead of reading what is left of the
-  body.
+- Requests that gunicorn itself refuses (request line too long, invalid framing, …) get a problem document, not HTML.
+- A body must arrive within `BODY_SECONDS`.
+- Request heads, responses and connections per client network are limited as well (`web/http/connections.py`).
+- After 408 and 413, and if the application asks for it, the connection is closed; the rest of the body is not read.
 
-gunicorn loads this module before monkey-patching: import nothing of ours at the top.
+gunicorn loads this module before monkey-patching: do not import our own modules at the top, except `connections`.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from gunicorn import util
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from web.http.connections import Client, Networks
+from web.http.connections import ClientSocket, ConnectionCounter
 
 BODY_SECONDS = 30.0
-#: Of the greenlet at hand: the connection that it serves.
+#: The connection that the current greenlet serves.
 _connection = local()
 _CLOSING = ("408", "413")
 Environ = dict[str, Any]
@@ -37,55 +36,55 @@ WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """One web process: thousands of greenlets, one thread."""
+    """A web process: one thread with thousands of greenlets."""
 
     def load_wsgi(self) -> None:
-        """Load the application in the patched worker process, and put ourselves around it."""
+        """Load the application in the worker process, after monkey-patching, and wrap it."""
         super().load_wsgi()
         app: Any = self.wsgi
         util.write_error = partial(_write_problem, app.config["PUBLIC_URL"])
-        self.wsgi: WsgiApp = polite(app)
+        self.wsgi: WsgiApp = with_body_deadline(app)
         settings = app.config["SETTINGS"]
         self._public_url = app.config["PUBLIC_URL"]
-        # Behind a proxy each connection is the proxy's, and which clients have too many is for the proxy to say.
-        self._networks = Networks(0 if settings.trusted_proxies else settings.max_connections_per_address)
+        # Behind a proxy every connection is the proxy's, so the proxy has to limit connections per client.
+        self._connections = ConnectionCounter(0 if settings.trusted_proxies else settings.max_connections_per_address)
         lines = logging.getLogger("gunicorn.error")
         lines.handlers.clear()
-        lines.propagate = True  # from here on through the application's formatter, with its context
+        lines.propagate = True  # use the application's log formatter
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection, in a greenlet of its own."""
-        network = self._networks.enter(addr)
+        network = self._connections.enter(addr)
         if network is None:
             _refuse_connection(self._public_url, client)
             return
-        connection = Client(client)
+        connection = ClientSocket(client)
         _connection.client = connection
         try:
             super().handle(listener, connection, addr)
         finally:
-            self._networks.leave(network)
+            self._connections.leave(network)
 
     @contextmanager
     def timeout_ctx(self) -> Iterator[None]:
-        """Around the reading of a head, as gunicorn asks for it."""
-        client: Client = _connection.client
+        """Called by gunicorn around the reading of a request head."""
+        client: ClientSocket = _connection.client
         with client.head(self.cfg.keepalive):
             yield
-        if client.begun:  # and not finished in time
+        if client.head_begun:  # the head is incomplete: it timed out
             _write_problem(self._public_url, client, 408, "", "")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Log and answer what went wrong outside the application."""
+        """Log an error outside the application and respond to it."""
         from common.kit import log
 
         if req is None:
-            log.clear()  # what is bound belongs to the request before, on the same connection
+            log.clear()  # the log context is that of the previous request on this connection
         super().handle_error(req, client, addr, exc)
 
 
-def polite(app: WsgiApp) -> WsgiApp:
-    """`app` with a deadline on bodies, and connections closed whose next request could not be found."""
+def with_body_deadline(app: WsgiApp) -> WsgiApp:
+    """Wrap `app`: a deadline on bodies, and connections are closed if the rest of a body is not read."""
 
     def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -93,14 +92,14 @@ def polite(app: WsgiApp) -> WsgiApp:
                 start_response.__self__.force_close()  # type: ignore[attr-defined]
             return start_response(status, headers, exc_info)
 
-        environ["wsgi.input"] = Arriving(environ["wsgi.input"])
+        environ["wsgi.input"] = DeadlinedBody(environ["wsgi.input"])
         return app(environ, start)
 
     return call
 
 
-class Arriving(io.RawIOBase):
-    """A request body with a deadline over all of its reads. Raises OSError: TimeoutError when it is too slow."""
+class DeadlinedBody(io.RawIOBase):
+    """A request body with one deadline over all reads. Raises `TimeoutError`, or `OSError` on invalid framing."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -114,36 +113,40 @@ class Arriving(io.RawIOBase):
             with gevent.Timeout(max(0.001, self._deadline - time.monotonic()), TimeoutError):
                 data = self._body.read(len(buffer))
         except ParseException as error:
-            raise OSError("the body is badly framed") from error
+            raise OSError("invalid framing of the body") from error
         buffer[: len(data)] = data
         return len(data)
 
 
 def _write_problem(public_url: str, sock: Any, status: int, _reason: str, _message: str) -> None:
-    """What gunicorn says to a client without asking the application (stands in for `gunicorn.util.write_error`)."""
+    """Send an error that gunicorn reports without the application (replaces `gunicorn.util.write_error`)."""
     from web.http import problems
 
-    _tell(public_url, sock, problems.kind_of(400 if status == 501 else status)())
+    _send_problem(public_url, sock, problems.kind_of(400 if status == 501 else status)())
 
 
 def _refuse_connection(public_url: str, sock: Any) -> None:
-    """One too many: it is told so and closed, whatever it was going to ask."""
+    """Respond 429 to a connection over the limit, without reading a request, and close it."""
     from common.errors import RateLimited
 
     try:
         sock.setblocking(0)
-        _tell(public_url, sock, RateLimited("Too many connections at once come from your network."))
+        _send_problem(
+            public_url,
+            sock,
+            RateLimited("Too many concurrent connections from your network. Close some or retry later."),
+        )
     except OSError:
         pass
     finally:
         util.close(sock)
 
 
-def _tell(public_url: str, sock: Any, error: Any) -> None:
+def _send_problem(public_url: str, sock: Any, error: Any) -> None:
     from common.kit import clock, log
     from web.http import problems, request_hooks
 
-    occurrence = clock.uuid7()  # names it in the place of a path, which may be what could not be read
+    occurrence = clock.uuid7()  # identifies the occurrence in place of the path, which may be unreadable
     request_id = occurrence.hex
     body = problems.encode(problems.members(error, public_url, request_id=request_id, instance=occurrence.urn))
     headers = {
@@ -156,5 +159,5 @@ def _tell(public_url: str, sock: Any, error: Any) -> None:
     }
     first = f"HTTP/1.1 {problems.status_of(type(error))} {error.title}"
     head = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])
-    log.get(__name__).warning("refused before the application", code=error.code, request_id=request_id)
+    log.get(__name__).warning("request refused before the application", code=error.code, request_id=request_id)
     util.write_nonblock(sock, head.encode("latin-1") + body)

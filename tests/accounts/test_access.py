@@ -18,13 +18,13 @@ from common.settings import Settings
 from tests.accounts.people import Api, Person, Session, code
 from web.api.rest import BASE
 from web.app import create_app
-from web.http.auth import Policy
+from web.http.auth import AccessPolicy
 
 
 class Route(NamedTuple):
     method: str
     path: str
-    policy: Policy
+    policy: AccessPolicy
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ def test_development_makes_a_password_up_and_keeps_it(db: None, api: Api, settin
 
 def test_production_makes_nothing_up_and_wants_a_good_password(db: None, settings: Settings, sql: Sql) -> None:
     production = replace(settings, env="production")
-    assert "no admin is made" in flask(production, "admin", "ensure").output
+    assert "No admin was created" in flask(production, "admin", "ensure").output
     weak = replace(production, admin_email="root@example.com", admin_password="qwertyuiop")
     assert flask(weak, "admin", "ensure").exit_code == 1
     assert one(sql, "select count(*) from users") == 0

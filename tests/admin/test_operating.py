@@ -50,7 +50,7 @@ def test_after_a_rotation_the_old_key_can_go(keys: Settings) -> None:
     default = webhooks.default_secret(user).open()
 
     done = flask(replace(keys, secrets_keys=(NEW, OLD)), "secrets", "rotate")
-    assert (done.exit_code, done.output) == (0, "3 secrets encrypted under the newest key, 0 unreadable.\n")
+    assert (done.exit_code, done.output) == (0, "3 secrets encrypted with the newest key, 0 unreadable.\n")
     create_app(replace(keys, secrets_keys=(NEW,)))
     assert tools.get(tool.id).current.secret() == "sk-1"
     assert webhooks.default_secret(user).open() == default

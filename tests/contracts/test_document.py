@@ -15,7 +15,7 @@ import pytest
 
 from common.models.webhooks import EVENT_TYPES
 from common.settings import Settings
-from web.api.openapi import document, examples
+from web.api.openapi import document, example_values
 from web.app import create_app
 from web.cli.openapi import openapi
 
@@ -79,8 +79,8 @@ def test_every_example_belongs_to_something(spec: dict[str, Any]) -> None:
     schemas = spec["components"]["schemas"]
     fields = {f"{name}.{field}" for name, schema in schemas.items() for field in schema.get("properties", {})}
     names = {field.partition(".")[2] for field in fields}
-    assert not examples.ASKED.keys() - schemas.keys()
-    assert not examples.SHOWN.keys() - fields - names
+    assert not example_values.ASKED.keys() - schemas.keys()
+    assert not example_values.SHOWN.keys() - fields - names
 
 
 def test_every_event_that_is_sent_is_documented(spec: dict[str, Any]) -> None:
@@ -112,19 +112,19 @@ SAID = {
         "`from` is inclusive",
         "the platform's unit of budget",
         "6,000 reads a minute",
-        "never reads",
+        "and not reads",
         "1 MiB",
         "the smaller of",
         "rounded up",
-        "is free",
-        "before it ever started",
+        "are free",
+        "before it started",
     ],
-    "post /auth/register": ["100 an hour"],
-    "post /auth/login": ["10 in 15 minutes"],
-    "post /auth/password-reset": ["20 an hour"],
-    "post /tools/{tool}/invoke": ["subscription, rate, breaker, budget", "24 hours", "may be used again"],
+    "post /auth/register": ["100 registrations an hour"],
+    "post /auth/login": ["in 15 minutes, 10 per account"],
+    "post /auth/password-reset": ["20 requests an hour"],
+    "post /tools/{tool}/invoke": ["rate limit, circuit breaker, budget", "24 hours", "can be used again"],
     "post /webhooks": ["30 minutes", "410", "5 days", "Private"],
-    "post /admin/tools": ["`Idempotency-Key`", "502, 503, 504", "surely did not run", "5 MiB", "Redirects"],
+    "post /admin/tools": ["`Idempotency-Key`", "502, 503, 504", "certainly did not run", "5 MiB", "Redirects"],
     "post /subscriptions/subscribe": ["201"],
 }
 

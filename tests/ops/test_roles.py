@@ -163,4 +163,4 @@ def test_a_role_that_is_not_there(separated: Separated) -> None:
     done = flask(separated.owner, "roles", "grant", "nobody-of-this-name")
 
     assert done.returncode == 1
-    assert "There is no role nobody-of-this-name" in done.stderr
+    assert "Role nobody-of-this-name does not exist" in done.stderr

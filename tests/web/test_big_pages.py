@@ -25,8 +25,8 @@ from tests import factories
 from tests.admin.conftest import Admin
 from tests.client import Client, Json
 from tests.web.conftest import Service, serving
-from web.http import turns
-from web.http.turns import Turns
+from web.http import large_reads
+from web.http.large_reads import LargeReadLimiter
 
 MIB = MAX_PAYLOAD_BYTES
 THIRD = "x" * 300_000
@@ -205,26 +205,26 @@ def test_who_waits_reads_nothing_before_the_end(read: Callable[[], int]) -> None
 # -- how much at once ----------------------------------------------------------------------------------------------
 
 
-def test_turns_are_an_accounts_own() -> None:
-    ours, theirs, few = uuid4(), uuid4(), Turns(2)
-    few.enter(ours)
-    few.enter(ours)
+def test_the_limit_is_per_account() -> None:
+    ours, theirs, few = uuid4(), uuid4(), LargeReadLimiter(2)
+    few.acquire(ours)
+    few.acquire(ours)
     with pytest.raises(RateLimited):
-        few.enter(ours, patience=0)
-    few.enter(theirs, patience=0)
-    few.leave(ours)
-    few.enter(ours, patience=0)
+        few.acquire(ours, wait=0)
+    few.acquire(theirs, wait=0)
+    few.release(ours)
+    few.acquire(ours, wait=0)
     for account in (ours, ours, theirs):
-        few.leave(account)
-    assert few._accounts == {}, "nobody is remembered"
+        few.release(account)
+    assert few._accounts == {}, "no account is kept"
 
 
-def test_many_turns_at_once_are_taken_one_after_the_other() -> None:
-    account, few = uuid4(), Turns(3)
+def test_concurrent_reads_never_exceed_the_limit() -> None:
+    account, few = uuid4(), LargeReadLimiter(3)
     under_way: list[int] = []
 
     def read() -> None:
-        with few.of(account):
+        with few.held(account):
             under_way.append(1)
             assert len(under_way) <= 3
             under_way.pop()
@@ -250,7 +250,7 @@ def test_answers_that_nobody_takes_stop_their_own_account_only(hub: Service, ali
     made = mallory.invoke(echo, 1)["id"]
     finish("z" * 20 * MIB)
     with ExitStack() as stack:
-        for _ in range(turns.READS_AT_ONCE):
+        for _ in range(large_reads.READS_AT_ONCE):
             stack.enter_context(unread(hub, mallory, made))
         refused = mallory.call("GET", "/invocations", 429)
         assert (refused.json()["code"], refused.headers["Retry-After"]) == ("rate_limited", "1")

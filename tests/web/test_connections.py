@@ -19,7 +19,7 @@ from tests.client import Client, eventually
 from tests.web.conftest import Service, read_all, serving
 from tests.web.test_big_pages import MIB, finish, unread
 from tests.web.test_wire import GET, POST, assert_refused
-from web.http import turns
+from web.http import large_reads
 
 # -- heads ---------------------------------------------------------------------------------------------------------
 
@@ -162,6 +162,6 @@ def test_an_answer_that_nobody_takes_is_given_up(hub: Service, db: None) -> None
     made = mallory.invoke(tool, 1)["id"]
     finish("z" * 20 * MIB)
     with ExitStack() as stack:
-        for _ in range(turns.READS_AT_ONCE):
+        for _ in range(large_reads.READS_AT_ONCE):
             stack.enter_context(unread(hub, mallory, made))
         eventually("a turn", 30, lambda: mallory.http.get(f"{mallory.api}/invocations").status_code == 200)

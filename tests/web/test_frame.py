@@ -97,7 +97,7 @@ def test_times_in_a_problem_are_written_as_everywhere(service: Service) -> None:
 
 def test_a_lost_commit_is_told_apart_from_nothing_done(service: Service) -> None:
     assert "may or may not" in service("GET", f"{THINGS}/fail/commit").json()["detail"]
-    assert "nothing was done" in service("GET", f"{THINGS}/fail/database").json()["detail"]
+    assert "Nothing was done" in service("GET", f"{THINGS}/fail/database").json()["detail"]
 
 
 def test_a_mailed_token_is_not_said_again(service: Service) -> None:

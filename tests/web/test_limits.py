@@ -9,13 +9,13 @@ import requests
 
 from common.kit import redis
 from tests.web.conftest import Service
-from web.http.limits import Reads
+from web.http.limits import ReadQuota
 
 NOON = 1_800_000_000.0  # the start of a minute
 
 
 def test_one_process_serves_exactly_the_quota(db: None) -> None:
-    reads, account = Reads(quota=500), uuid4()
+    reads, account = ReadQuota(quota=500), uuid4()
     answers = [reads.take(account, NOON + 1) for _ in range(502)]
     assert [allowed for _, allowed in answers] == [True] * 500 + [False] * 2
     assert [limit.remaining for limit, _ in answers] == [*range(499, -1, -1), 0, 0]
@@ -23,13 +23,13 @@ def test_one_process_serves_exactly_the_quota(db: None) -> None:
 
 
 def test_processes_together_never_exceed_it_and_hardly_waste_any(db: None) -> None:
-    processes, account = [Reads(quota=500) for _ in range(3)], uuid4()
+    processes, account = [ReadQuota(quota=500) for _ in range(3)], uuid4()
     allowed = sum(processes[n % 3].take(account, NOON)[1] for n in range(700))
     assert 480 <= allowed <= 500
 
 
 def test_a_new_minute_and_another_account_start_afresh(db: None) -> None:
-    reads, account = Reads(quota=1), uuid4()
+    reads, account = ReadQuota(quota=1), uuid4()
     assert reads.take(account, NOON)[1]
     assert not reads.take(account, NOON + 59)[1]
     assert reads.take(account, NOON + 60)[1]
@@ -37,7 +37,7 @@ def test_a_new_minute_and_another_account_start_afresh(db: None) -> None:
 
 
 def test_a_read_rarely_asks_redis(db: None) -> None:
-    reads, account = Reads(), uuid4()
+    reads, account = ReadQuota(), uuid4()
     before = redis.client().info("stats")["total_commands_processed"]
     for _ in range(1000):
         reads.take(account, NOON)
@@ -45,7 +45,7 @@ def test_a_read_rarely_asks_redis(db: None) -> None:
 
 
 def test_without_redis_a_process_counts_alone(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads, account = Reads(quota=100), uuid4()
+    reads, account = ReadQuota(quota=100), uuid4()
     dead = redis.make_client("redis://127.0.0.1:1/0")
     monkeypatch.setattr(redis, "client", lambda: dead)
     assert sum(reads.take(account, NOON)[1] for _ in range(120)) == 100

@@ -23,10 +23,10 @@ from web import server
 from web.api.blueprint import Blueprint
 from web.app import create_app
 from web.http import auth, connections, limits
-from web.http.answers import answer, located
-from web.http.auth import Policy
+from web.http.auth import AccessPolicy
 from web.http.fields import Flag, Id, Instant, JsonObject, Many, Metadata, OneOrMore, Secret, Text, Tokens, Whole, Word
 from web.http.pagination import ListQuery
+from web.http.responses import enveloped, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("things", __name__, url_prefix="/things", description="Things")
@@ -72,13 +72,13 @@ def account(view: Callable[..., Any]) -> Callable[..., Any]:
         log.bind(user_id=request.headers["X-Account"])
         return view(*args, **kwargs)
 
-    wrapper.policy = Policy("signed_in")  # type: ignore[attr-defined]
+    wrapper.policy = AccessPolicy("signed_in")  # type: ignore[attr-defined]
     return wrapper
 
 
 def known(view: Callable[..., Any]) -> Callable[..., Any]:
     """Takes bodies as large as those of views that ask for credentials, without asking for any."""
-    view.policy = Policy("signed_in")  # type: ignore[attr-defined]
+    view.policy = AccessPolicy("signed_in")  # type: ignore[attr-defined]
     return view
 
 
@@ -89,7 +89,7 @@ def known(view: Callable[..., Any]) -> Callable[..., Any]:
 @blp.raises(errors.SlugTaken, errors.UrlRefused)
 def create(body: dict[str, Any]) -> Any:
     body = {name: value if name != "at" else value.isoformat() for name, value in body.items()}
-    return answer(body, 201, located("things.show", thing_id=UUID(int=1)))
+    return enveloped(body, 201, location("things.show", thing_id=UUID(int=1)))
 
 
 @blp.get("/<uuid:thing_id>")
@@ -161,7 +161,7 @@ def mine() -> Any:
 @limits.submits
 @blp.response(202)
 def submit() -> Any:
-    limits.show(limits.Limit("submits", 300, 60, 299, 60))
+    limits.show(limits.RateLimit("submits", 300, 60, 299, 60))
     return "accepted"
 
 

@@ -1,4 +1,4 @@
-"""`/auth`: registration, login, refresh, logout, password reset, verification of the address."""
+"""`/auth`: registration, login, refresh, logout, password reset, e-mail verification."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from common import errors
 from common.identity import accounts, passwords, sessions
 from web.api.blueprint import Blueprint
 from web.http import access_tokens, auth
-from web.http.answers import absolute
 from web.http.fields import Flag, Id, Instant, Secret, Text, Whole, Word
+from web.http.responses import absolute_url
 from web.http.schemas import Body, Resource
 
-blp = Blueprint("auth", __name__, url_prefix="/auth", description="Registration, login and what follows")
+blp = Blueprint(
+    "auth", __name__, url_prefix="/auth", description="Registration, login, password reset and e-mail verification"
+)
 
 
 class NewPassword(Secret):
-    """A password that is being chosen. Its length is documented here and judged by `identity.passwords`, in NFC."""
+    """A new password. Its length is documented here, and checked in NFC by `identity.passwords`."""
 
     def __init__(self, *, description: str = "", **kwargs: Any) -> None:
-        rule = f"{passwords.MIN_CHARS}-{passwords.MAX_CHARS} characters, none of the common ones."
+        rule = f"{passwords.MIN_CHARS}-{passwords.MAX_CHARS} characters; common passwords are refused."
         metadata = {"minLength": passwords.MIN_CHARS, "maxLength": passwords.MAX_CHARS}
         super().__init__(metadata={**metadata, "description": f"{rule} {description}".strip()}, **kwargs)
 
@@ -59,7 +61,7 @@ class TokenPairSchema(Resource):
     access_token = Text(required=True)
     refresh_token = Text(required=True)
     token_type = Word("Bearer", required=True)
-    expires_in = Whole(required=True, metadata={"description": "Seconds that the access token lives."})
+    expires_in = Whole(required=True, metadata={"description": "Lifetime of the access token in seconds."})
 
 
 @blp.post("/register")
@@ -68,13 +70,13 @@ class TokenPairSchema(Resource):
 @blp.response(201, UserSchema, headers=["Location"])
 @blp.raises(errors.EmailTaken, errors.WeakPassword, errors.TooManyAttempts)
 def register(body: dict[str, Any]) -> Any:
-    """Open an account
+    """Register an account
 
-    The address is checked for its syntax only and compared without case. A mail asks to verify it. From one network
-    address 100 an hour are taken.
+    Only the syntax of the address is checked; addresses are compared case-insensitively. A mail with a verification
+    link is sent. At most 100 registrations an hour from one network address.
     """
     user = accounts.register(**body, ip=auth.client_ip())
-    return user, {"Location": absolute("/api/v1/users/me")}
+    return user, {"Location": absolute_url("/api/v1/users/me")}
 
 
 @blp.post("/login")
@@ -85,8 +87,8 @@ def register(body: dict[str, Any]) -> Any:
 def login(body: dict[str, Any]) -> Any:
     """Start a session
 
-    A wrong address and a wrong password are answered alike. Failures are throttled: 10 in 15 minutes of an account,
-    100 from a network address.
+    A wrong address and a wrong password get the same error. Failed attempts are limited: in 15 minutes, 10 per account
+    and 100 per network address.
     """
     return _tokens(sessions.login(**body, ip=auth.client_ip()))
 
@@ -97,9 +99,10 @@ def login(body: dict[str, Any]) -> Any:
 @blp.response(200, TokenPairSchema)
 @blp.raises(errors.Unauthenticated, errors.TokenExpired, errors.TokenRevoked)
 def refresh(body: dict[str, Any]) -> Any:
-    """Trade a refresh token for a new pair
+    """Exchange a refresh token for a new pair
 
-    The old one is spent. Requests that race with it within 10 seconds get the same pair; a later one ends the session.
+    A refresh token can be used once. Concurrent requests within 10 seconds get the same pair; later reuse revokes the
+    session.
     """
     return _tokens(sessions.refresh(**body))
 
@@ -109,7 +112,7 @@ def refresh(body: dict[str, Any]) -> Any:
 @blp.arguments(RefreshTokenSchema)
 @blp.response(204)
 def logout(body: dict[str, Any]) -> None:
-    """End the session of this refresh token, and its access tokens with it, at once"""
+    """End the session of a refresh token; its access tokens are refused immediately"""
     sessions.logout(**body)
 
 
@@ -119,9 +122,10 @@ def logout(body: dict[str, Any]) -> None:
 @blp.response(202)
 @blp.raises(errors.TooManyAttempts)
 def request_reset(body: dict[str, Any]) -> Any:
-    """Ask for a link to reset the password
+    """Request a password reset link
 
-    Answers the same whether or not anybody has that address. From one network address 20 an hour are taken.
+    The response is the same whether or not an account has the address. At most 20 requests an hour from one network
+    address.
     """
     accounts.request_reset(**body, ip=auth.client_ip())
     return {}
@@ -133,10 +137,10 @@ def request_reset(body: dict[str, Any]) -> Any:
 @blp.response(204)
 @blp.raises(errors.InvalidLink, errors.WeakPassword)
 def reset_password(body: dict[str, Any], token: str) -> None:
-    """Set a new password by a mailed link
+    """Set a new password with a mailed link
 
-    The link works once, for 30 minutes. Every session of the account ends. If nobody had proved the address before,
-    API keys are revoked and webhook endpoints disabled too: somebody else may have opened the account.
+    The link works once, within 30 minutes. All sessions of the account end. If the address was not verified before,
+    API keys are revoked and webhook endpoints disabled too, because another person may have opened the account.
     """
     accounts.reset_password(token, **body, actor=auth.actor())
 
@@ -147,7 +151,7 @@ def reset_password(body: dict[str, Any], token: str) -> None:
 @blp.response(202)
 @blp.raises(errors.TooManyAttempts)
 def request_verification(body: dict[str, Any]) -> Any:
-    """Ask for another mail that verifies the address"""
+    """Request another verification mail"""
     accounts.request_verification(**body, ip=auth.client_ip())
     return {}
 
@@ -157,7 +161,7 @@ def request_verification(body: dict[str, Any]) -> Any:
 @blp.response(204)
 @blp.raises(errors.InvalidLink)
 def verify_email(token: str) -> None:
-    """Verify the address by a mailed link"""
+    """Verify the e-mail address with a mailed link"""
     accounts.verify_email(token)
 
 

@@ -1,4 +1,4 @@
-"""Submitting many invocations in one request: each item is answered as a submit of its own would be."""
+"""Submitting several invocations in one request; each item gets the result of a submit of its own."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from common.kit import db, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES
 from web.api import submissions
 from web.api.invocation_schemas import BatchItemSchema
-from web.http import auth, problems, turns
+from web.http import auth, large_reads, problems
 
 
 def submit_all(items: list[Any]) -> Iterator[dict[str, Any]]:
-    """What became of each. With a server away, those that were accepted are told of all the same; the others are not
-    tried any more: each would wait for it in vain.
+    """Yield the result of each item.
+
+    If a server becomes unreachable, the remaining items are not tried, since each would wait for a timeout; the results
+    of accepted items are still returned.
     """
-    away = False
+    unreachable = False
     for raw in items:
-        if away:
+        if unreachable:
             yield _refused(errors.DependencyUnavailable())
             continue
         try:
             yield _item(raw)
         except (db.Unreachable, redis.Unreachable) as error:
-            away = True
+            unreachable = True
             yield _refused(problems.unreachable(error))
 
 
 def _item(raw: Any) -> dict[str, Any]:
-    """One item of a batch: exactly what a submit of its own would have answered."""
+    """Submit one item; the result of a submit of its own."""
     try:
         body = problems.loaded(BatchItemSchema(), raw)
         submitted = submissions.submit_order(body["tool"], submissions.order_of(body, body.get("idempotency_key")))
@@ -45,8 +47,8 @@ def _item(raw: Any) -> dict[str, Any]:
 
 
 def _replayed(invocation_id: UUID) -> Invocation:
-    """A repeat within a batch. As on a page, input and output are shown up to a limit; beyond it they are left out."""
-    turns.begin()
+    """The invocation of a repeated item. As on a page, input and output are omitted beyond a total size."""
+    large_reads.begin()
     owner, so_far = auth.caller().user_id, g.get("replayed_bytes")
     if so_far is None:
         invocation = invocations.get(invocation_id, owner)

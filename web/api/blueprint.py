@@ -1,6 +1,6 @@
-"""The Blueprint that every resource uses: strict arguments, the envelope, and the whole contract in OpenAPI.
+"""The Blueprint of every resource: strict arguments, the response envelope, and complete OpenAPI documentation.
 
-What a decorator says is both done and documented, so that the served document cannot drift from the code.
+Each decorator both implements and documents its part, so the OpenAPI document cannot drift from the code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flask import Response, current_app, request
 from common import errors
 from common.errors import PlatformError
 from web.api.openapi import operations
-from web.http import answers, auth, body, limits, pagination, problems, turns
+from web.http import auth, body, large_reads, limits, pagination, problems, responses
 from web.http.fields import OneOrMore, Secret
 
 View = Callable[..., Any]
@@ -25,7 +25,7 @@ Decorator = Callable[[View], View]
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
-    """A flask-smorest blueprint with our reading, our envelope and our documentation."""
+    """A flask-smorest blueprint with strict parsing, the envelope and full documentation."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,7 +50,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: View) -> View:
             contract = _note(view, "contract")
-            contract["policy"] = getattr(view, "policy", auth.Policy("public"))
+            contract["policy"] = getattr(view, "policy", auth.AccessPolicy("public"))
             contract["operation_id"] = f"{self.name}_{view.__name__}"
             contract["in_path"] = "<" in rule
             view.produces = operations.media_types(view)  # type: ignore[attr-defined]
@@ -58,12 +58,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
-    # -- in ------------------------------------------------------------------------------------------------------
+    # -- arguments -----------------------------------------------------------------------------------------------
 
     def arguments(
         self, schema: type[ma.Schema] | ma.Schema, *, location: str = "json", required: bool = True, **doc: Any
     ) -> Decorator:
-        """Load the body (or `location="query"`) with `schema`, and pass it on as a positional argument (a dict)."""
+        """Load the body (or `location="query"`) with `schema` and pass it as a positional argument (a dict)."""
         loader = schema() if isinstance(schema, type) else schema
         read = _query_reader(loader) if location == "query" else _body_reader(loader, required)
         what = "query" if location == "query" else "body"
@@ -80,31 +80,31 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
-    # -- out -----------------------------------------------------------------------------------------------------
+    # -- responses -----------------------------------------------------------------------------------------------
 
     def response(self, status_code: int, schema: Any = None, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
-        """Render what the view returns with `schema` inside the envelope; a `Response` passes as it is.
+        """Render the result of the view with `schema` in the envelope; a `Response` is returned unchanged.
 
-        `headers` names shared header components (`web/api/openapi/operations.py`) that this answer carries.
+        `headers` names shared header components (`web/api/openapi/components.py`) of this response.
         """
         render: Decorator = super().response(status_code, schema, headers=_refs(headers), **doc)
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def admitted(*args: Any, **kwargs: Any) -> Any:
-                _refuse_surplus()
+            def checked(*args: Any, **kwargs: Any) -> Any:
+                _refuse_undeclared()
                 limits.count()
                 result = view(*args, **kwargs)
                 return Response(status=204) if status_code == 204 and result is None else result
 
-            rendered = render(admitted)
+            rendered = render(checked)
             _note_text(rendered, status_code, schema, doc)
             return rendered
 
         return decorate
 
     def alt_response(self, status_code: int, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
-        """Document another answer of this operation (`schema`, `description`, `content_type`)."""
+        """Document another response of this operation (`schema`, `description`, `content_type`)."""
         documented: Decorator = super().alt_response(status_code, headers=_refs(headers), **doc)
 
         def decorate(view: View) -> View:
@@ -115,13 +115,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     def page(self, schema: type[ma.Schema], **doc: Any) -> Decorator:
-        """Render the `Page` that the view returns as a list with `meta` and `Link`. See `web/http/pagination.py`."""
+        """Render the `Page` returned by the view as a list with `meta` and `Link`. See `web/http/pagination.py`."""
         items = schema(many=True)
 
         def decorate(view: View) -> View:
             @wraps(view)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                turns.begin()
+                large_reads.begin()
                 result = view(*args, **kwargs)
                 return result if isinstance(result, Response) else pagination.render(result, items)
 
@@ -131,7 +131,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     def raises(self, *kinds: type[PlatformError]) -> Decorator:
-        """Document the errors that are special to this operation (the common ones are documented everywhere)."""
+        """Document the errors that are specific to this operation; the common ones are documented everywhere."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -144,7 +144,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     def headers(self, *names: str) -> Decorator:
-        """Document request headers by the names of shared parameter components (`web/api/openapi/operations.py`)."""
+        """Document request headers by the names of parameter components (`web/api/openapi/components.py`)."""
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -159,7 +159,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     @staticmethod
     def _prepare_response_content(data: Any) -> Any:
-        return data if isinstance(data, answers.Enveloped) else {"data": data}
+        return data if isinstance(data, responses.Enveloped) else {"data": data}
 
     @staticmethod
     def _make_doc_response_schema(schema: Any) -> Any:
@@ -170,18 +170,18 @@ def _refs(headers: Iterable[str]) -> dict[str, Any] | None:
     return {name: operations.header_ref(name) for name in headers} or None
 
 
-# -- the steps -----------------------------------------------------------------------------------------------------
+# -- helpers -------------------------------------------------------------------------------------------------------
 
 
 def _note(view: Any, section: str) -> dict[str, Any]:
-    """This view's own copy of one section of what flask-smorest documents later."""
+    """This view's own copy of one section of the metadata that flask-smorest documents later."""
     view._apidoc = deepcopy(getattr(view, "_apidoc", {}))
     noted: dict[str, Any] = view._apidoc.setdefault(section, {})
     return noted
 
 
 def _note_text(view: Any, status_code: int, schema: Any, doc: dict[str, Any]) -> None:
-    """An answer of a media type and without a schema is documented as text."""
+    """Document a response with a media type but no schema as text."""
     if schema is None and "content_type" in doc:
         _note(view, "contract").setdefault("texts", {}).setdefault(status_code, []).append(doc["content_type"])
 
@@ -196,11 +196,13 @@ def _query_reader(schema: ma.Schema) -> Callable[[], Any]:
     return lambda: body.read_query(request, repeatable)
 
 
-def _refuse_surplus() -> None:
-    """A view that declares no query or no body takes none: what nobody reads is refused, not ignored."""
+def _refuse_undeclared() -> None:
+    """Refuse a query, body or `Idempotency-Key` that the view does not declare, instead of ignoring it."""
     view = current_app.view_functions[request.endpoint or ""]
     if "Idempotency-Key" in request.headers and "Idempotency-Key" not in getattr(view, "takes_headers", ()):
-        raise errors.InvalidHeader("Idempotency-Key is not supported here: the request could be done twice.")
+        raise errors.InvalidHeader(
+            "Idempotency-Key is not supported here: a repeat would run again. Send the request without it."
+        )
     takes = getattr(view, "takes", ())
     if "query" not in takes and request.query_string:
         _refuse_unknown(body.read_query(request), "query")

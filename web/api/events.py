@@ -1,4 +1,4 @@
-"""`/events`: what webhooks tell, for those who would rather ask."""
+"""`/events`: the events of webhooks, for clients that prefer polling."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from web.http.fields import Flag, Id, Instant, JsonObject, Word
 from web.http.pagination import ListQuery
 from web.http.schemas import Resource
 
-blp = Blueprint("events", __name__, url_prefix="/events", description="The same events, pulled by cursor")
+blp = Blueprint("events", __name__, url_prefix="/events", description="The events of webhooks, for polling")
 
 
 class EventSchema(Resource):
-    id = Id(required=True, metadata={"description": "The `webhook-id` under which webhooks tell it."})
+    id = Id(required=True, metadata={"description": "The `webhook-id` under which it is sent to endpoints."})
     type = Word(*EVENT_TYPES, required=True)
     timestamp = Instant(required=True)
     data = JsonObject(required=True)
 
 
 class EventQuery(ListQuery):
-    payloads = Flag(load_default=True, metadata={"description": "False: without `input` and `output`."})
+    payloads = Flag(load_default=True, metadata={"description": "`false` omits `input` and `output`."})
 
 
 @blp.get("")
@@ -33,19 +33,20 @@ class EventQuery(ListQuery):
 @blp.arguments(EventQuery, location="query")
 @blp.page(EventSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
-    """The account's events of 30 days, oldest first
+    """The account's events of the last 30 days, oldest first
 
-    Keep `next_cursor`, also of the last page, and ask again from there: each event comes exactly once. A page ends,
-    with `has_more`, before its `input` and `output` are more than 1 MiB; one event it has in any case.
-    `payloads=false` leaves both out.
+    Store `next_cursor`, which the last page has too, and continue from there: each event is returned exactly once. A
+    page ends early, with `has_more`, when its `input` and `output` reach 1 MiB in total; it has at least one event.
+    `payloads=false` omits both fields.
     """
     payloads = query["payloads"]
     page = webhooks.feed(auth.caller().user_id, query["window"], payloads=payloads)
-    told = [event for event in page.items if event.data is None and event.invocation_id is not None]
+    rendered = [event for event in page.items if event.data is None and event.invocation_id is not None]
     found = invocations.events_data(
-        [(event.type, event.invocation_id, event.attempts) for event in told if event.invocation_id], payloads=payloads
+        [(event.type, event.invocation_id, event.attempts) for event in rendered if event.invocation_id],
+        payloads=payloads,
     )
-    data = dict(zip((event.id for event in told), found, strict=True))
+    data = dict(zip((event.id for event in rendered), found, strict=True))
     return page.map(lambda event: _shown(event, data.get(event.id, event.data)))
 
 

@@ -1,4 +1,4 @@
-"""What clients send to submit and find invocations, and how an invocation is shown."""
+"""Schemas for submitting and listing invocations, and the representation of an invocation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ MAX_BATCH = 100
 
 class SubmitInSchema(Body):
     input = ma.fields.Raw(
-        required=True, allow_none=True, metadata={"description": "What the tool gets: see its input_schema."}
+        required=True, allow_none=True, metadata={"description": "The input of the tool; see its `input_schema`."}
     )
-    max_tokens = Tokens(metadata={"description": "Hold and charge at most so much; below the tool's price maximum."})
-    expires_in = Whole(1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds to the deadline."})
+    max_tokens = Tokens(metadata={"description": "Upper limit for the hold and the charge, at most that of the price."})
+    expires_in = Whole(
+        1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds until the deadline."}
+    )
     metadata = Metadata(load_default=dict)
     webhook_url = Text(max=2048)
     webhook_events = Many(
@@ -32,13 +34,13 @@ class SubmitInSchema(Body):
         min=1,
         max=len(INVOCATION_FILTERS),
         unique=True,
-        metadata={"description": "What `webhook_url` is told of; default: `completed`, the four ends."},
+        metadata={"description": "Events sent to `webhook_url`; default: `completed`, the four final states."},
     )
 
     @ma.validates_schema
-    def somebody_to_tell(self, data: dict[str, Any], **_: Any) -> None:
+    def require_webhook_url(self, data: dict[str, Any], **_: Any) -> None:
         if "webhook_events" in data and "webhook_url" not in data:
-            raise ma.ValidationError("Only together with webhook_url.", "webhook_events")
+            raise ma.ValidationError("Allowed only together with webhook_url.", "webhook_events")
 
 
 class BatchItemSchema(SubmitInSchema):
@@ -63,15 +65,15 @@ class InvocationErrorSchema(Resource):
         metadata={
             "description": "`tool_error` (4xx), `tool_failed` (5xx), `tool_timeout`, `tool_unreachable`, "
             "`tool_bad_response`, `output_too_large`, `output_rejected` (by `output_schema`), "
-            "`credential_unavailable`, `worker_lost` (outcome unknown and not repeatable), or `cost_exceeded` (it cost "
-            "more than your `max_tokens`: the output is withheld, what was held is charged)."
+            "`credential_unavailable`, `worker_lost` (outcome unknown, not retried), or `cost_exceeded` (the call cost "
+            "more than your `max_tokens`: the output is withheld and the hold is charged)."
         },
     )
     detail = Text(required=True)
 
 
 class BillingSchema(Resource):
-    held = Tokens(required=True, metadata={"description": "What was held at submit; it stays."})
+    held = Tokens(required=True, metadata={"description": "Tokens held at submit; does not change afterwards."})
     charged = Tokens(required=True)
     outcome = Word("pending", "charged", "free", required=True)
     reason = Text(
@@ -86,7 +88,7 @@ class InvocationLinksSchema(Resource):
 
 
 class InvocationSchema(Resource):
-    """An invocation as `invocations.wire` has rendered it: the fields document it, and `dump` passes it on."""
+    """Documents an invocation that `invocations.wire` has already rendered; `dump` returns it unchanged."""
 
     id = Id(required=True)
     status = Word("queued", "running", *invocations.ENDS, required=True)
@@ -95,7 +97,7 @@ class InvocationSchema(Resource):
     output = ma.fields.Raw(required=True, allow_none=True)
     error = ma.fields.Nested(InvocationErrorSchema, required=True, allow_none=True)
     metadata = Metadata(required=True)
-    attempts = Whole(required=True, metadata={"description": "Calls begun."})
+    attempts = Whole(required=True, metadata={"description": "Number of calls started."})
     billing = ma.fields.Nested(BillingSchema, required=True)
     request_id = Text(required=True)
     created_at = Instant(required=True)
@@ -111,7 +113,7 @@ class InvocationSchema(Resource):
 
 
 class ListedSchema(InvocationSchema):
-    """On lists input and output may be left out."""
+    """An invocation in a list, where input and output may be omitted."""
 
     input = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
     output = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
@@ -122,9 +124,9 @@ class ListedSchema(InvocationSchema):
 
 
 class BatchAnswerSchema(Resource):
-    """What a submit of its own would have answered: the `invocation`, or the `problem`."""
+    """The result of one item: the `invocation` or the `problem` that a submit of its own would have returned."""
 
-    status = Whole(required=True, metadata={"description": "200 or 202, or that of the problem."})
+    status = Whole(required=True, metadata={"description": "200 or 202, or the status of the problem."})
     invocation = ma.fields.Nested(ListedSchema)
     problem = JsonObject(metadata={"allOf": [{"$ref": "#/components/schemas/Problem"}]})
 
@@ -147,4 +149,4 @@ class InvocationQuery(ListQuery):
 
 
 class WaitQuery(Query):
-    wait = Whole(1, MAX_WAIT, metadata={"description": "Long-poll: seconds to wait for the end."})
+    wait = Whole(1, MAX_WAIT, metadata={"description": "Long-poll: seconds to wait for completion."})

@@ -1,4 +1,4 @@
-"""Reading, following and canceling invocations, and submitting many at once."""
+"""`/invocations`: reading, following and canceling invocations, and submitting batches."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from web.api.invocation_schemas import (
     ListedSchema,
     WaitQuery,
 )
-from web.http import auth, limits, turns, waiting
-from web.http.answers import answer
+from web.http import auth, large_reads, limits, waiting
+from web.http.responses import enveloped
 
-blp = Blueprint("invocations", __name__, url_prefix="/invocations", description="AI tools at work, as durable jobs")
+blp = Blueprint("invocations", __name__, url_prefix="/invocations", description="Calls of AI tools as durable jobs")
 
 
 @blp.get("")
@@ -35,8 +35,8 @@ blp = Blueprint("invocations", __name__, url_prefix="/invocations", description=
 def index(query: dict[str, Any]) -> Page[Any]:
     """The caller's invocations, newest first
 
-    A page ends, with `has_more`, before its `input` and `output` are more than 1 MiB; one invocation it has in any
-    case. `payloads=false` leaves both out.
+    A page ends early, with `has_more`, when its `input` and `output` reach 1 MiB in total; it has at least one
+    invocation. `payloads=false` omits both fields.
     """
     statuses = query.pop("status", ())
     found = invocations.listing(auth.caller().user_id, statuses=statuses, **query)
@@ -48,30 +48,30 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.headers("If-None-Match")
 @blp.arguments(WaitQuery, location="query")
 @blp.response(200, InvocationSchema, headers=["ETag", "Retry-After"])
-@blp.alt_response(304, headers=["ETag", "Retry-After"], description="Unchanged since the ETag that was sent.")
+@blp.alt_response(304, headers=["ETag", "Retry-After"], description="Unchanged since the given ETag.")
 def show(query: dict[str, Any], invocation_id: UUID) -> Response:
     """One invocation
 
-    `wait` long-polls for its end; `If-None-Match` answers 304 while nothing has changed.
+    `wait` long-polls until it has ended. With `If-None-Match` the response is 304 while nothing has changed.
     """
-    return _shown(waiting.for_the_end(invocation_id, auth.caller().user_id, query.get("wait", 0)))
+    return _shown(waiting.wait_for_completion(invocation_id, auth.caller().user_id, query.get("wait", 0)))
 
 
 @blp.post("/<uuid:invocation_id>/cancel")
 @auth.needs("invocations:write")
-@blp.response(200, InvocationSchema, description="Canceled: it had not started.")
-@blp.alt_response(202, schema=InvocationSchema, description="It is running; its worker will be told within a second.")
+@blp.response(200, InvocationSchema, description="Canceled before it started.")
+@blp.alt_response(202, schema=InvocationSchema, description="It is running; its worker is notified within a second.")
 @blp.raises(errors.AlreadyFinished)
 def cancel(invocation_id: UUID) -> Response:
     """Cancel an invocation
 
-    One that has not started never will. A running one is told to stop, and costs nothing unless the tool's answer was
+    An invocation that has not started never will. A running one is stopped, and is free unless the tool's response was
     already complete.
     """
-    turns.begin()
+    large_reads.begin()
     done = invocations.cancel(auth.caller(), invocation_id)
     invocation = invocations.get(invocation_id, auth.caller().user_id)
-    return answer(invocations.wire(invocation), 200 if done else 202)
+    return enveloped(invocations.wire(invocation), 200 if done else 202)
 
 
 @blp.get("/<uuid:invocation_id>/events")
@@ -79,23 +79,23 @@ def cancel(invocation_id: UUID) -> Response:
 @blp.headers("Last-Event-ID")
 @blp.response(
     200,
-    description="Server-sent events: `snapshot`, then each change, closed after the end.",
+    description="Server-sent events: `snapshot`, then each change; closed after completion.",
     content_type="text/event-stream",
     headers=["X-Accel-Buffering"],
 )
 def events(invocation_id: UUID) -> Response:
     """Follow an invocation as server-sent events
 
-    Every event has an `id` that `Last-Event-ID` resumes after, and the invocation as `data`; a comment comes every 10
-    seconds.
+    Every event has an `id`, after which `Last-Event-ID` resumes, and the invocation as `data`. A comment is sent every
+    10 seconds as a heartbeat.
     """
     invocation = invocations.get_within(invocation_id, auth.caller().user_id, 0)
-    waiter = waiting.enter(invocation.user_id, invocation.id)
+    waiter = waiting.register(invocation.user_id, invocation.id)
     response = Response(
-        _stream(waiter, invocation, request.headers.get("Last-Event-ID", ""), auth.watch()),
+        _stream(waiter, invocation, request.headers.get("Last-Event-ID", ""), auth.authorization_check()),
         content_type="text/event-stream; charset=utf-8",
     )
-    response.call_on_close(lambda: waiting.room.leave(waiter))
+    response.call_on_close(lambda: waiting.registry.remove(waiter))
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     return response
 
@@ -104,27 +104,27 @@ def events(invocation_id: UUID) -> Response:
 @auth.needs("invocations:write")
 @limits.submits
 @blp.arguments(BatchInSchema)
-@blp.response(207, BatchAnswerSchema(many=True), description="An answer for each item, in order.")
+@blp.response(207, BatchAnswerSchema(many=True), description="The result of each item, in order.")
 @blp.raises(errors.EmailNotVerified)
 def batch(body: dict[str, Any]) -> Response:
-    """Submit up to 100 invocations, each on its own terms
+    """Submit up to 100 invocations, each independent of the others
 
-    Of repeats (`Idempotency-Key`) `input` and `output` are shown up to 1 MiB; beyond it they are left out.
+    For repeated items (`idempotency_key`), `input` and `output` are included up to 1 MiB in total and omitted beyond.
     """
     submissions.require_verified()
-    return answer(list(batches.submit_all(body["items"])), 207)
+    return enveloped(list(batches.submit_all(body["items"])), 207)
 
 
 # -- rendering ---------------------------------------------------------------------------------------------------
 
 
 def _shown(invocation: Invocation) -> Response:
-    """The representation with its validator: 304 when the client has it (RFC 9110 §13.1.2)."""
+    """The representation with its ETag, or 304 if the client has that version (RFC 9110 §13.1.2)."""
     tag = invocations.etag(invocation)
     if request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     else:
-        response = answer(invocations.wire(invocation))
+        response = enveloped(invocations.wire(invocation))
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     if not invocation.ended:
@@ -132,15 +132,17 @@ def _shown(invocation: Invocation) -> Response:
     return response
 
 
-def _stream(waiter: waiting.Waiter, invocation: Invocation, after: str, welcome: Callable[[], bool]) -> Iterator[bytes]:
-    """Events from `after` on, while the caller may come in. Runs when there is no request context any more."""
+def _stream(
+    waiter: waiting.Waiter, invocation: Invocation, after: str, authorized: Callable[[], bool]
+) -> Iterator[bytes]:
+    """Events after the id `after`, while the caller is authorized. Runs outside the request context."""
     resumed = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
     first = resumed is None
     for change in waiting.changes(waiter, invocation, resumed):
-        if not welcome():
+        if not authorized():
             return
         if change is None:
-            yield b": still here\n"  # no empty line: that would dispatch, in some decoders an event without data
+            yield b": still here\n"  # without an empty line, which some clients take for an event without data
             continue
         name = "snapshot" if first else f"invocation.{change.status}"
         first = False

@@ -1,4 +1,4 @@
-"""For those who run the platform: is the process up, can it serve, what has it counted."""
+"""Health, readiness and metrics, for operators."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ReadinessSchema(Resource):
 def health() -> Any:
     """Whether the process is up
 
-    Touches nothing: restart the process when this does not answer.
+    Checks no dependencies. Restart the process if this does not respond.
     """
     return {"status": "ok", "version": VERSION}
 
@@ -45,8 +45,8 @@ def health() -> Any:
 def ready() -> Any:
     """Whether the process can serve
 
-    PostgreSQL and Redis answer, the migrations have been run, and where the settings name a first admin, they can log
-    in; otherwise 503, with the member `not_ready` saying what is not. Answers within three seconds even when a server
+    Ready means: PostgreSQL and Redis respond, all migrations have been run, and the first admin named in the settings,
+    if any, can log in. Otherwise 503, with the reasons in `not_ready`. Responds within three seconds even if a server
     hangs.
     """
     troubles = readiness.troubles(current_app.config["SETTINGS"])
@@ -60,9 +60,9 @@ def ready() -> Any:
 @blp.response(200, content_type="text/plain", description="The Prometheus text format.")
 @blp.raises(errors.NotFound)
 def exposed() -> Response:
-    """What all processes of this host have counted, and the platform at a glance, for Prometheus
+    """Prometheus metrics of all processes on this host and of the platform as a whole
 
-    Behind the setting `EXPOSE_METRICS`.
+    Available with the setting `EXPOSE_METRICS`.
     """
     if not current_app.config["SETTINGS"].expose_metrics:
         raise errors.NotFound

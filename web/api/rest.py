@@ -1,4 +1,4 @@
-"""The REST face: its resources, its document, and the origins whose pages may call it."""
+"""The REST API: its resources, its OpenAPI document and CORS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CORS_REQUEST_HEADERS = (
     "X-Request-ID",
 )
 
-#: Every resource under `/api/v1`, in the order in which the docs show them. Add yours here.
+#: Every resource under `/api/v1`. Add new ones here.
 RESOURCES: tuple[Blueprint, ...] = (
     auth.blp,
     users.blp,
@@ -48,7 +48,7 @@ RESOURCES: tuple[Blueprint, ...] = (
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
-    """flask-smorest with our problems in place of its errors."""
+    """flask-smorest with problem documents in place of its own errors."""
 
     DEFAULT_ERROR_RESPONSE_NAME = None
 
@@ -56,7 +56,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
         return problems.handle_http_exception(error)
 
     def _register_responses(self) -> None:
-        """Our components are in `components.py`; those of flask-smorest would only be in the way."""
+        """Omit the components of flask-smorest; ours are in `web/api/openapi`."""
 
     _register_etag_headers = _register_pagination_header = _register_responses
 
@@ -74,11 +74,11 @@ def register(app: Flask, settings: Settings, resources: Sequence[Blueprint] = RE
 
 
 def _allow_origins(app: Flask, settings: Settings) -> None:
-    """CORS for exactly the origins that the settings name; without any there are no CORS headers at all."""
+    """Allow exactly the origins in the settings; without any, no CORS headers are sent."""
     if settings.cors_origins:
         CORS(
             app,
-            # Compiled by us: flask-cors takes text with a bracket or a star in it for a pattern, open at its end.
+            # Compiled here: flask-cors treats text with brackets or stars as a pattern that is not anchored at its end.
             origins=[re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) for origin in settings.cors_origins],
             methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=[*CORS_REQUEST_HEADERS],

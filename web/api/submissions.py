@@ -1,4 +1,4 @@
-"""Submitting one invocation over HTTP: the order that a body makes, `Prefer: wait`, and the rate limit headers."""
+"""Submitting an invocation over HTTP: building the order, `Prefer: wait`, rate limit headers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from common.invocations import Invocation, Order, Submitted
 from common.kit import db
 from web.api.invocation_schemas import MAX_WAIT
 from web.http import auth, idempotency, limits, waiting
-from web.http.answers import answer, located
+from web.http.responses import enveloped, location
 
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
 
 def submit(tool: str, body: dict[str, Any]) -> Response:
-    """Accept an invocation and answer 202, or 200 when it ended within `Prefer: wait` (or had ended before)."""
+    """Submit an invocation; respond 202, or 200 if it ended within `Prefer: wait` or had ended before."""
     require_verified()
     order = order_of(body, idempotency.key())
     submitted = submit_order(tool, order)
@@ -27,25 +27,27 @@ def submit(tool: str, body: dict[str, Any]) -> Response:
     invocation = submitted.invocation
     if invocation is None or seconds:
         invocation = _awaited(submitted, seconds or 0)
-    headers = located("invocations.show", invocation_id=submitted.id)
+    headers = location("invocations.show", invocation_id=submitted.id)
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
     if seconds is not None and invocation.ended:
         headers["Preference-Applied"] = f"wait={seconds}"
     if not invocation.ended:
         headers["Retry-After"] = "1"
-    return answer(invocations.wire(invocation), 200 if invocation.ended else 202, headers)
+    return enveloped(invocations.wire(invocation), 200 if invocation.ended else 202, headers)
 
 
 def _awaited(submitted: Submitted, seconds: int) -> Invocation:
-    """What has become of it. It was accepted, and an error would deny that: while PostgreSQL is away, or too much is
-    being read already, it is shown as it was stored.
+    """The invocation after waiting for it.
+
+    It was accepted, and an error would suggest that it was not: if PostgreSQL becomes unreachable, or a limit on reads
+    is exceeded, the invocation is returned as it was stored.
     """
     try:
         fresh = submitted.invocation is not None
-        return waiting.for_the_end(submitted.id, auth.caller().user_id, seconds, fresh=fresh)
+        return waiting.wait_for_completion(submitted.id, auth.caller().user_id, seconds, fresh=fresh)
     except (db.Unreachable, errors.RateLimited):
-        if submitted.invocation is None:  # a repeat, which may be repeated
+        if submitted.invocation is None:  # a repeated request: the client can repeat it again
             raise
         return submitted.invocation
 
@@ -73,13 +75,13 @@ def order_of(body: dict[str, Any], key: str | None) -> Order:
 
 
 def _preferred_wait() -> int | None:
-    """`Prefer: wait=N` (RFC 7240), clamped to 1–60; nonsense is ignored."""
+    """Seconds of `Prefer: wait=N` (RFC 7240), clamped to 1–60; None if absent or invalid."""
     match = _WAIT.search(", ".join(request.headers.getlist("Prefer")))
     return None if match is None else max(1, min(MAX_WAIT, int(match[1])))
 
 
 def submit_order(tool: str, order: Order) -> Submitted:
-    """Submit, and show how the plan's rate stands, above all when it is what refuses."""
+    """Submit, and report the state of the plan's rate limit, including when the rate limit refuses."""
     try:
         submitted = invocations.submit(auth.caller(), tool, order)
     except errors.RateLimited as refusal:
@@ -92,4 +94,4 @@ def submit_order(tool: str, order: Order) -> Submitted:
 
 
 def _show_rate(limit: int, remaining: int, reset: int) -> None:
-    limits.show(limits.Limit("submits", limit, 60, remaining, reset))
+    limits.show(limits.RateLimit("submits", limit, 60, remaining, reset))

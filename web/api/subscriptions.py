@@ -1,4 +1,4 @@
-"""Plans, and the caller's subscription."""
+"""`/subscriptions`: plans and the caller's subscription."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from common.models.subscriptions import SUBSCRIPTION_STATUSES, Plan
 from common.subscriptions import Current
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.answers import located
 from web.http.fields import Flag, Instant, Text, Tokens, Whole, Word
 from web.http.pagination import ListQuery
+from web.http.responses import location
 from web.http.schemas import Body, Resource
 
-blp = Blueprint("subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's own")
+blp = Blueprint(
+    "subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's subscription"
+)
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
@@ -30,24 +32,28 @@ class PlanSchema(Resource):
     monthly_tokens = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     price_cents = Whole(required=True)
     currency = Text(required=True)
-    rate_limit_per_minute = Whole(required=True, allow_none=True, metadata={"description": "Submits. Null: unlimited."})
-    max_concurrency = Whole(required=True, allow_none=True, metadata={"description": "At once. Null: unlimited."})
+    rate_limit_per_minute = Whole(
+        required=True, allow_none=True, metadata={"description": "Submits per minute. Null: unlimited."}
+    )
+    max_concurrency = Whole(
+        required=True, allow_none=True, metadata={"description": "Invocations that run concurrently. Null: unlimited."}
+    )
     max_streams = Whole(
         required=True,
         allow_none=True,
         metadata={
-            "description": "Event streams and long-polls at once, in a web process. Null: what the operator set."
+            "description": "Concurrent event streams and long-polls in one web process. Null: the operator's default."
         },
     )
     max_payload_bytes = Whole(
         required=True,
         allow_none=True,
-        metadata={"description": "Bytes of `input` and `output` that are kept. Null: what the operator set."},
+        metadata={"description": "Stored bytes of `input` and `output`. Null: the operator's default."},
     )
 
 
 class BalanceSchema(Resource):
-    """`granted = charged + held + available`, always; without a limit both are null."""
+    """Always `granted = charged + held + available`; without a limit, `granted` and `available` are null."""
 
     granted = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     charged = Tokens(required=True)
@@ -57,12 +63,12 @@ class BalanceSchema(Resource):
 
 
 class SubscriptionSchema(Resource):
-    plan = Text(required=True, metadata={"description": "Its slug."})
+    plan = Text(required=True, metadata={"description": "The slug of the plan."})
     status = Word(*SUBSCRIPTION_STATUSES, required=True)
     current_period_start = Instant(required=True)
     current_period_end = Instant(required=True)
     cancel_at_period_end = Flag(required=True)
-    pending_plan = Text(required=True, allow_none=True, metadata={"description": "From the next period on."})
+    pending_plan = Text(required=True, allow_none=True, metadata={"description": "The plan from the next period on."})
     tokens = ma.fields.Nested(BalanceSchema, required=True)
 
 
@@ -82,7 +88,7 @@ class CancelInSchema(Body):
 @blp.arguments(ListQuery, location="query")
 @blp.page(PlanSchema)
 def plans(query: dict[str, Any]) -> Page[Plan]:
-    """What can be subscribed to"""
+    """Plans that are open for subscription"""
     return subscriptions.plans.offered(**query)
 
 
@@ -91,25 +97,27 @@ def plans(query: dict[str, Any]) -> Page[Plan]:
 @blp.response(200, SubscriptionSchema)
 @blp.raises(errors.NotFound)
 def current() -> Any:
-    """The caller's subscription and the tokens of its period; 404 when there never was one"""
+    """The caller's subscription and the tokens of its period; 404 if there never was one"""
     return _shown(subscriptions.current(auth.caller().user_id))
 
 
 @blp.post("/subscribe")
 @auth.session_only
 @blp.arguments(SubscribeInSchema)
-@blp.response(201, SubscriptionSchema, headers=["Location"], description="It begins with this.")
-@blp.alt_response(200, schema=SubscriptionSchema, description="The plan was changed, or a pending change taken back.")
+@blp.response(201, SubscriptionSchema, headers=["Location"], description="A new subscription.")
+@blp.alt_response(
+    200, schema=SubscriptionSchema, description="The plan was changed, or a pending change was withdrawn."
+)
 @blp.raises(errors.Conflict)
 def subscribe(body: dict[str, Any]) -> Any:
     """Subscribe, or change plans
 
-    Without one it starts a period: 201. A higher plan counts at once and the difference in tokens is granted now; a
-    lower one from the next period on (`pending_plan`). The present plan takes a pending change or cancellation back;
-    with none to take back it is 409.
+    Without a subscription, a new period starts: 201. An upgrade takes effect immediately and the difference in tokens
+    is granted now; a downgrade takes effect with the next period (`pending_plan`). Choosing the current plan withdraws
+    a pending change or cancellation, and is 409 if there is none.
     """
     shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"])
-    return (_shown(shown), 201, located(".current")) if began else (_shown(shown), 200)
+    return (_shown(shown), 201, location(".current")) if began else (_shown(shown), 200)
 
 
 @blp.post("/cancel")
@@ -118,9 +126,9 @@ def subscribe(body: dict[str, Any]) -> Any:
 @blp.response(200, SubscriptionSchema)
 @blp.raises(errors.Conflict, errors.NotFound)
 def cancel(body: dict[str, Any]) -> Any:
-    """End the subscription with its period, or its access at once
+    """Cancel the subscription at the end of its period, or immediately
 
-    What was accepted runs on either way. Subscribing again before the period's end opens it again, with its charges.
+    Accepted invocations still run in both cases. Subscribing again before the period ends resumes it, with its charges.
     """
     return _shown(subscriptions.cancel(auth.caller().user_id, **body))
 

@@ -1,4 +1,4 @@
-"""The catalogue, and calling what is in it."""
+"""`/tools`: the catalogue, submitting invocations, quotes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tool
 
 
 class PerUnitSchema(Resource):
-    pointer = Text(required=True, metadata={"description": "RFC 6901, into the tool's whole answer."})
+    pointer = Text(required=True, metadata={"description": "An RFC 6901 pointer into the tool's complete response."})
     tokens = ma.fields.Float(required=True)
     unit = Text(required=True)
 
@@ -58,7 +58,7 @@ class ToolSchema(ToolSummarySchema):
 
 
 class ToolQuery(ListQuery):
-    q = Text(max=200, metadata={"description": "Found literally in slug, name or description."})
+    q = Text(max=200, metadata={"description": "A literal substring of slug, name or description."})
     category = Text(max=100)
 
 
@@ -68,18 +68,20 @@ class QuoteInSchema(Body):
 
 
 class QuoteSchema(Resource):
-    max_tokens = Tokens(required=True, metadata={"description": "What would be held."})
+    max_tokens = Tokens(required=True, metadata={"description": "Tokens that would be held."})
     max_units = ma.fields.Integer(
         required=True,
         allow_none=True,
         metadata={
-            "description": "How many units (`price.per_unit.unit`) that pays for; null when units cost nothing. A call "
-            "that takes more ends `failed` with `cost_exceeded` when `max_tokens` is below the price's."
+            "description": "Units (`price.per_unit.unit`) that `max_tokens` pays for; null if units are free. A call "
+            "that uses more ends as `failed` with `cost_exceeded` if your `max_tokens` is below the price's."
         },
     )
     available = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     allowed = Flag(required=True)
-    reason = Text(required=True, allow_none=True, metadata={"description": "A code; null when it is allowed."})
+    reason = Text(
+        required=True, allow_none=True, metadata={"description": "The error code of a refusal; null if allowed."}
+    )
     estimated_wait_seconds = Whole(required=True)
 
 
@@ -91,7 +93,7 @@ class QuoteSchema(Resource):
 @blp.arguments(ToolQuery, location="query")
 @blp.page(ToolSummarySchema)
 def index(query: dict[str, Any]) -> Page[Any]:
-    """What can be invoked"""
+    """Tools that can be invoked"""
     found = tools.catalogue(query["window"], q=query.get("q"), category=query.get("category"))
     return found.map(_with_availability)
 
@@ -100,7 +102,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @auth.needs("tools:read")
 @blp.response(200, ToolSchema)
 def show(tool: str) -> Any:
-    """One tool, by id or slug, with the schema of its input"""
+    """One tool, by id or slug, with its input schema"""
     return _with_availability(tools.find(tool))
 
 
@@ -113,13 +115,13 @@ def show(tool: str) -> Any:
     202,
     InvocationSchema,
     headers=["Location", "Retry-After", "Idempotent-Replayed"],
-    description="Accepted: the row is committed, the hold is taken, an end will come.",
+    description="Accepted: the invocation is stored and its tokens are held.",
 )
 @blp.alt_response(
     200,
     schema=InvocationSchema,
     headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
-    description="It has ended already.",
+    description="The invocation has ended.",
 )
 @blp.raises(
     errors.IdempotencyKeyReused,
@@ -135,15 +137,15 @@ def show(tool: str) -> Any:
 def invoke(body: dict[str, Any], tool: str) -> Response:
     """Submit an invocation
 
-    202 is a promise: the row is committed, the hold is taken, and the invocation will reach an end. With
-    `Prefer: wait=N` the answer is 200 when the end came in time.
+    202 guarantees that the invocation is stored, its tokens are held, and it will reach a final state. With
+    `Prefer: wait=N` the response is 200 if it ends in time.
 
-    An `Idempotency-Key` is the account's for 24 hours: repeated with the same tool and body it gives the first
-    invocation again, also while that is still being made; with another one it is refused. A refused submit leaves no
-    trace, so its key may be used again.
+    An `Idempotency-Key` is reserved per account for 24 hours. A repeat with the same tool and body returns the first
+    invocation, also while that is still being created; a repeat with a different request is refused. A refused submit
+    stores nothing, so its key can be used again.
 
-    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeated one ends here), tool, its input,
-    subscription, rate, breaker, budget.
+    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, input, subscription,
+    rate limit, circuit breaker, budget.
     """
     return submit(tool, body)
 
@@ -154,7 +156,7 @@ def invoke(body: dict[str, Any], tool: str) -> Response:
 @blp.response(200, QuoteSchema)
 @blp.raises(errors.ToolInputRejected)
 def quote(body: dict[str, Any], tool: str) -> Any:
-    """What a call would hold, whether it would be allowed now, and how long it would wait; charges nothing"""
+    """What an invocation would hold, whether it would be accepted now, and how long it would wait; free of charge"""
     found = tools.find(tool).current
     amount = invocations.check(found, body["input"], body.get("max_tokens"))
     available, reason = _affordable(found, amount)
@@ -170,7 +172,7 @@ def quote(body: dict[str, Any], tool: str) -> Any:
 
 
 def _affordable(tool: tools.Version, amount: int) -> tuple[int | None, str | None]:
-    """What the caller has (None: no limit), and the code that a submit would be refused with."""
+    """The caller's available tokens (None: unlimited), and the code with which a submit would be refused."""
     try:
         terms = subscriptions.for_submit(auth.caller().user_id)
         account = invocations.account_of(auth.caller(), terms)

@@ -1,4 +1,4 @@
-"""What the caller has used: entry by entry, in sums, and as a file."""
+"""`/usage`: the caller's usage as a history, as sums and as a file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from common.kit.paging import Page
 from common.models.usage import USAGE_STATUSES
 from common.usage import Entry, Figures, Filter, ranges
 from web.api.blueprint import Blueprint
-from web.http import auth, turns
+from web.http import auth, large_reads
 from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
 from web.http.negotiation import preferred
 from web.http.pagination import ListQuery
 from web.http.schemas import Query, Resource
 
-blp = Blueprint("usage", __name__, url_prefix="/usage", description="What was used, exact to the token")
+blp = Blueprint("usage", __name__, url_prefix="/usage", description="Usage, exact to the token")
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ class SummaryQuery(RangeQuery):
 
 
 class ExportQuery(FilterQuery):
-    format = Word("csv", "ndjson", metadata={"description": "Default: what `Accept` prefers, else `csv`."})
+    format = Word("csv", "ndjson", metadata={"description": "Default: the preference in `Accept`, otherwise `csv`."})
 
 
 class ToolNameSchema(Resource):
@@ -73,7 +73,7 @@ class UsageEntrySchema(Resource):
     tokens_used = Tokens(required=True)
     latency_ms = Whole(required=True, allow_none=True)
     http_status = Whole(required=True, allow_none=True)
-    api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: through a session."})
+    api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: submitted through a session."})
     created_at = Instant(required=True, metadata={"description": "When the invocation ended."})
 
 
@@ -90,7 +90,9 @@ class UsageGroupSchema(UsageFiguresSchema):
     key = Text(
         required=True,
         allow_none=True,
-        metadata={"description": "A tool's slug, a status, or an API key's id (null: through a session)."},
+        metadata={
+            "description": "The slug of a tool, a status, or the id of an API key (null: submitted through a session)."
+        },
     )
 
 
@@ -107,7 +109,7 @@ class UsageSummarySchema(Resource):
     groups = ma.fields.List(ma.fields.Nested(UsageGroupSchema), required=True)
     series = ma.fields.List(ma.fields.Nested(UsagePointSchema), required=True)
     complete_through = Instant(
-        required=True, metadata={"description": "Nothing can be added any more that was created before this."}
+        required=True, metadata={"description": "No more entries with an earlier `created_at` can be added."}
     )
 
 
@@ -128,11 +130,11 @@ def index(query: dict[str, Any]) -> Page[Entry]:
 @blp.arguments(SummaryQuery, location="query")
 @blp.response(200, UsageSummarySchema)
 def summary(query: dict[str, Any]) -> Any:
-    """Sums, equal to the token with the sum of the history
+    """Sums that equal the history to the token
 
-    The range defaults to the current period. The series has a point for every bucket up to now.
+    The range defaults to the current period. The series has a point for every bucket until now.
     """
-    turns.begin()
+    large_reads.begin()
     user_id, by = auth.caller().user_id, query.get("group_by")
     since, until = _period(query)
     found = usage.summary(user_id, since, until, bucket=query["bucket"], group_by=by)
@@ -168,7 +170,7 @@ def export(query: dict[str, Any]) -> Response:
 
     `format` chooses, or else `Accept`.
     """
-    turns.begin()
+    large_reads.begin()
     entries = usage.export(auth.caller().user_id, _filter(query))
     form = query.get("format") or _FORMATS[preferred(list(_FORMATS))]
     lines, media_type = (_csv(entries), "text/csv") if form == "csv" else (_ndjson(entries), "application/x-ndjson")
@@ -187,7 +189,7 @@ def _filter(query: dict[str, Any]) -> Filter:
 
 
 def _period(query: dict[str, Any]) -> tuple[datetime, datetime]:
-    """The range asked for; what was left out is the current period's, or the calendar month's without one."""
+    """The requested range; missing bounds are those of the current period, or of the month without a subscription."""
     if "since" in query and "until" in query:
         return query["since"], query["until"]
     month = ranges.floor(clock.now(), "month")
@@ -199,7 +201,7 @@ def _with(figures: Figures, **more: Any) -> dict[str, Any]:
     return {**asdict(figures), **more}
 
 
-# -- files -------------------------------------------------------------------------------------------------------
+# -- export ------------------------------------------------------------------------------------------------------
 
 COLUMNS = (
     "id",
@@ -222,9 +224,9 @@ def _ndjson(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 
 def _csv(entries: Iterable[Entry]) -> Iterator[str]:
-    """RFC 4180. No cell can be taken for a formula: each begins with a letter or digit.
+    """CSV (RFC 4180). No cell can be interpreted as a formula: each begins with a letter or digit.
 
-    The head comes with the first entry, so that the first value has asked for one.
+    The header line is yielded with the first entry, so that producing the first value has queried the database.
     """
     head = _line(COLUMNS)
     for entry in entries:

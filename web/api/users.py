@@ -1,4 +1,4 @@
-"""`/users/me`: the profile and the API keys of the caller."""
+"""`/users/me`: the caller's profile and API keys."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from common.models.accounts import SCOPES, ApiKey
 from web.api.auth import NewPassword, UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.answers import absolute
 from web.http.fields import Id, Instant, Many, Secret, Text, Whole, Word
 from web.http.pagination import ListQuery
+from web.http.responses import absolute_url
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("users", __name__, url_prefix="/users/me", description="The caller's profile and API keys")
@@ -29,8 +29,8 @@ blp = Blueprint("users", __name__, url_prefix="/users/me", description="The call
 
 class ProfileChangesSchema(Body):
     name = Text(max=200, line=True, nfc=True)
-    password = NewPassword(description="Needs `current_password`. Every session ends.")
-    current_password = Secret(metadata={"description": "Only together with `password`."})
+    password = NewPassword(description="Requires `current_password`. All sessions end.")
+    current_password = Secret(metadata={"description": "Allowed only together with `password`."})
 
     @ma.validates_schema
     def both_or_neither(self, data: dict[str, Any], **_: Any) -> None:
@@ -55,7 +55,7 @@ def show() -> Any:
 def edit(body: dict[str, Any]) -> Any:
     """Change the name or the password
 
-    A new password ends every session, the present one too; a wrong `current_password` is 403.
+    A new password ends all sessions, including the current one. A wrong `current_password` is 403.
     """
     user_id = auth.caller().user_id
     if "password" in body:
@@ -75,14 +75,14 @@ class ApiKeySchema(Resource):
     scopes = Many(Word(*SCOPES), required=True)
     created_at = Instant(required=True)
     expires_at = Instant(required=True, allow_none=True)
-    last_used_at = Instant(required=True, allow_none=True, metadata={"description": "To about a minute."})
+    last_used_at = Instant(required=True, allow_none=True, metadata={"description": "Accurate to about a minute."})
 
 
 class ApiKeyWithTextSchema(ApiKeySchema):
-    key = Text(required=True, metadata={"description": "The key itself, shown this once."})
+    key = Text(required=True, metadata={"description": "The key itself; it is not shown again."})
 
 
-def _to_come(moment: datetime) -> None:
+def _in_future(moment: datetime) -> None:
     if moment <= clock.now():
         raise ma.ValidationError("Must be in the future.")
 
@@ -90,7 +90,7 @@ def _to_come(moment: datetime) -> None:
 class ApiKeyInSchema(Body):
     name = Text(required=True, max=200, line=True, nfc=True)
     scopes = Many(Word(*SCOPES), min=1, unique=True, metadata={"description": "Default: all but `admin`."})
-    expires_at = Instant(allow_none=True, validate=_to_come)
+    expires_at = Instant(allow_none=True, validate=_in_future)
 
 
 class ApiKeyRotationSchema(Body):
@@ -112,10 +112,10 @@ def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
 @blp.response(201, ApiKeyWithTextSchema, headers=["Location"])
 @blp.raises(errors.Conflict)
 def create_key(body: dict[str, Any]) -> Any:
-    """Create an API key; the answer is the only place that ever shows it"""
+    """Create an API key; only this response contains it"""
     caller = auth.caller()
     key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, **body)
-    return _with_text(key, text), {"Location": absolute(f"/api/v1/users/me/api-keys/{key.id}")}
+    return _with_text(key, text), {"Location": absolute_url(f"/api/v1/users/me/api-keys/{key.id}")}
 
 
 @blp.post("/api-keys/<uuid:key_id>/rotate")
@@ -124,7 +124,7 @@ def create_key(body: dict[str, Any]) -> Any:
 @blp.response(200, ApiKeyWithTextSchema)
 @blp.raises(errors.Conflict)
 def rotate_key(body: dict[str, Any], key_id: UUID) -> Any:
-    """Give an API key a new secret; the old one works until exactly the end of the overlap"""
+    """Give an API key a new secret; the old one works until the end of the overlap"""
     caller = auth.caller()
     return _with_text(*keys.rotate(caller.user_id, key_id, **body, actor=auth.actor(), family_id=caller.family_id))
 
@@ -133,7 +133,7 @@ def rotate_key(body: dict[str, Any], key_id: UUID) -> Any:
 @auth.session_only
 @blp.response(204)
 def revoke_key(key_id: UUID) -> None:
-    """Revoke an API key: it is refused from the next request on"""
+    """Revoke an API key, effective with the next request"""
     keys.revoke(auth.caller().user_id, key_id, actor=auth.actor())
 
 

@@ -1,4 +1,4 @@
-"""Webhook endpoints: who is told of what, under which secret, and what became of each delivery."""
+"""`/webhooks`: endpoints, their secrets and their deliveries."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from common.kit.paging import Page
 from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.answers import answer, located
 from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Text, Whole, Word
 from web.http.pagination import ListQuery
+from web.http.responses import enveloped, location
 from web.http.schemas import Body, Resource
 
-blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Being told, by Standard Webhooks 1.0.0")
+blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Webhook endpoints (Standard Webhooks 1.0.0)")
 
 STATUSES = ("pending", "delivered", "failed")
 
@@ -31,7 +31,7 @@ def _url(**options: Any) -> Text:
 
 
 def _events(**options: Any) -> Many:
-    doc = {"description": "Event types, or `completed` for the four ends of an invocation."}
+    doc = {"description": "Event types, or `completed` for the four final states of an invocation."}
     return Many(Word(*FILTERS), min=1, max=len(FILTERS), unique=True, metadata=doc, **options)
 
 
@@ -49,7 +49,7 @@ class WebhookEndpointChangesSchema(Body):
     url = _url()
     events = _events()
     description = _description()
-    status = Word("enabled", "disabled", metadata={"description": "Enabling forgets earlier failures."})
+    status = Word("enabled", "disabled", metadata={"description": "Enabling resets the record of failures."})
 
 
 class WebhookEndpointSchema(Resource):
@@ -63,7 +63,7 @@ class WebhookEndpointSchema(Resource):
 
 
 class WebhookSecretSchema(Resource):
-    secret = Text(required=True, metadata={"description": "`whsec_` and base64; what signatures are made with."})
+    secret = Text(required=True, metadata={"description": "The signing secret: `whsec_` and base64."})
 
 
 class WebhookEndpointWithSecretSchema(WebhookEndpointSchema, WebhookSecretSchema):
@@ -74,8 +74,8 @@ class DeliveryAttemptSchema(Resource):
     at = Instant(required=True)
     http_status = Whole(required=True, allow_none=True)
     duration_ms = Whole(required=True)
-    error = Text(required=True, allow_none=True, metadata={"description": "Null after a success."})
-    response_excerpt = Text(required=True, allow_none=True, metadata={"description": "The first 2 kB of the answer."})
+    error = Text(required=True, allow_none=True, metadata={"description": "Null if the attempt succeeded."})
+    response_excerpt = Text(required=True, allow_none=True, metadata={"description": "The first 2 kB of the response."})
 
 
 class DeliverySchema(Resource):
@@ -97,8 +97,10 @@ class ReplayInSchema(Body):
 
 
 class ReplaySchema(Resource):
-    replayed = Whole(required=True, metadata={"description": "So many deliveries are on their way again."})
-    has_more = Flag(required=True, metadata={"description": "The limit of one call was reached; call again."})
+    replayed = Whole(required=True, metadata={"description": "Number of deliveries queued again."})
+    has_more = Flag(
+        required=True, metadata={"description": "The limit of one call was reached; call again for the rest."}
+    )
 
 
 # -- endpoints ---------------------------------------------------------------------------------------------------
@@ -121,16 +123,16 @@ def index(query: dict[str, Any]) -> Page[Any]:
 def create(body: dict[str, Any]) -> Response:
     """Add an endpoint
 
-    The `secret` is told this once. An account can have 20.
+    The `secret` is shown only here and after a rotation. An account can have 20 endpoints.
 
-    Private, loopback, link-local and metadata addresses, plain http and other ports than 80 and 443 are refused unless
-    the operator allows their network, now and again at every attempt; a name is looked up at every attempt only. An
-    event is sent at once, then after 5 seconds, 5 and 30 minutes, 2, 5, 10 and 10 hours, with jitter, until a 2xx;
-    redirects are failures and not followed. 429 and 503 put it off by their `Retry-After`; 410, or 5 days of failures,
-    disables the endpoint.
+    Private, loopback, link-local and metadata addresses, plain http, and ports other than 80 and 443 are refused unless
+    the operator allows their network. This is checked now and before every attempt; host names are resolved only before
+    an attempt. An event is sent immediately, then after 5 seconds, 5 and 30 minutes, 2, 5, 10 and 10 hours, with
+    jitter, until the response is 2xx. Redirects are not followed and count as failures. 429 and 503 delay the next
+    attempt by their `Retry-After`; 410, or 5 days of failures, disables the endpoint.
     """
     made = webhooks.create(auth.caller().user_id, boot.outbound(), **body)
-    return answer(_with_secret(made), 201, located("webhooks.show", endpoint_id=made.endpoint.id))
+    return enveloped(_with_secret(made), 201, location("webhooks.show", endpoint_id=made.endpoint.id))
 
 
 @blp.get("/<uuid:endpoint_id>")
@@ -155,7 +157,7 @@ def edit(body: dict[str, Any], endpoint_id: UUID) -> Any:
 @auth.needs("webhooks:manage")
 @blp.response(204)
 def remove(endpoint_id: UUID) -> None:
-    """Delete an endpoint; what was not delivered yet never will be"""
+    """Delete an endpoint; its pending deliveries are dropped"""
     webhooks.remove(auth.caller().user_id, endpoint_id)
 
 
@@ -166,15 +168,15 @@ def remove(endpoint_id: UUID) -> None:
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointWithSecretSchema)
 def rotate_secret(endpoint_id: UUID) -> Response:
-    """Replace the secret; for 24 hours the old one signs along"""
-    return answer(_with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id)))
+    """Replace the secret; for 24 hours webhooks are also signed with the old one"""
+    return enveloped(_with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id)))
 
 
 @blp.get("/default-secret")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookSecretSchema)
 def default_secret() -> Any:
-    """What signs the webhooks to a `webhook_url` given with a call"""
+    """The secret that signs webhooks to the `webhook_url` of an invocation"""
     return {"secret": webhooks.default_secret(auth.caller().user_id).open()}
 
 
@@ -182,7 +184,7 @@ def default_secret() -> Any:
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookSecretSchema)
 def rotate_default_secret() -> Any:
-    """Replace the default secret; for 24 hours the old one signs along"""
+    """Replace the default secret; for 24 hours webhooks are also signed with the old one"""
     return {"secret": webhooks.rotate_default_secret(auth.caller().user_id)}
 
 
@@ -198,9 +200,9 @@ def _with_secret(made: webhooks.Created) -> dict[str, Any]:
 @blp.response(200, DeliveryAttemptSchema)
 @blp.raises(errors.RateLimited)
 def test(endpoint_id: UUID) -> Any:
-    """Send a `webhook.test` now, once, and see what came of it
+    """Send one `webhook.test` now and return the result
 
-    The answer comes when the receiver's has, after 15 seconds at most. An endpoint takes 10 a minute.
+    The response comes when the receiver has responded, after at most 15 seconds. At most 10 a minute per endpoint.
     """
     return webhooks.test(auth.caller().user_id, endpoint_id, boot.outbound())
 
@@ -210,7 +212,7 @@ def test(endpoint_id: UUID) -> Any:
 @blp.arguments(DeliveryQuery, location="query")
 @blp.page(DeliverySchema)
 def deliveries(query: dict[str, Any], endpoint_id: UUID) -> Page[Any]:
-    """What was and will be sent to an endpoint, with every attempt"""
+    """Past and pending deliveries to an endpoint, with every attempt"""
     statuses = query.pop("status", ())
     return webhooks.deliveries(auth.caller().user_id, endpoint_id, statuses=statuses, **query)
 
@@ -220,9 +222,9 @@ def deliveries(query: dict[str, Any], endpoint_id: UUID) -> Page[Any]:
 @blp.response(200, DeliverySchema)
 @blp.raises(errors.Conflict)
 def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
-    """Send one delivery again, under the same `webhook-id`, with the whole schedule before it
+    """Send one delivery again, with the same `webhook-id` and a new retry schedule
 
-    60 a minute of an endpoint.
+    At most 60 a minute per endpoint.
     """
     return webhooks.resend(auth.caller().user_id, endpoint_id, delivery_id)
 
@@ -235,7 +237,7 @@ def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
 def replay(body: dict[str, Any], endpoint_id: UUID) -> Any:
     """Send again everything that failed since a time, oldest first
 
-    10 times a minute of an endpoint. What is done by hand (tests, resends, replays) is limited for each account too:
-    to 60 a minute for a host, 120 in all.
+    At most 10 a minute per endpoint. Tests, resends and replays together are also limited per account: to 60 a minute
+    per host and 120 a minute in total.
     """
     return webhooks.replay(auth.caller().user_id, endpoint_id, body["since"])

@@ -1,4 +1,4 @@
-"""The `flask` command: migrations here, every other group where its verbs are, listed in `GROUPS`."""
+"""The `flask` commands for operators: migrations, and the groups in `GROUPS`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from web.cli.users import admin, users
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 
-#: Commands and groups of the platform (`flask --app wsgi <group> …`). Add yours here.
+#: Commands and groups of the platform (`flask --app wsgi <group> …`). Add new ones here.
 GROUPS: list[click.Command] = [admin, books, doctor, instance, openapi, roles, secrets, tools, users]
 
 
-class Migrated:
-    """What Flask-Migrate asks for: the tables as they should be, and a way into the database that may take its time."""
+class MigrationDatabase:
+    """The interface that Flask-Migrate needs: metadata and an engine."""
 
     metadata = models.Base.metadata
 
@@ -34,14 +34,16 @@ class Migrated:
 
     @property
     def engine(self) -> Any:
-        """An engine without the time limits of serving; `migrations/env.py` sets its own."""
+        """An engine without the timeouts of the serving processes; `migrations/env.py` sets its own."""
         return db.make_engine(
             self._url, pool_size=1, application_name="joyfull-migrate", options="-c timezone=UTC -c jit=off"
         )
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Add the commands to the app."""
-    Migrate(app, Migrated(settings), directory=str(MIGRATIONS), render_as_batch=False, compare_server_default=True)
+    """Register the commands with the app."""
+    Migrate(
+        app, MigrationDatabase(settings), directory=str(MIGRATIONS), render_as_batch=False, compare_server_default=True
+    )
     for group in GROUPS:
         app.cli.add_command(group)

@@ -1,4 +1,4 @@
-"""`flask --app wsgi books verify | repair`: are the books right, and make right what is only derived."""
+"""`flask --app wsgi books verify | repair`: check the ledger, and rebuild data derived from it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from flask.cli import AppGroup
 
 from common.operations import ledger
 
-books = AppGroup("books", help="Prove that the books are right, or rebuild what is derived from them.")
+books = AppGroup("books", help="Verify the ledger, or rebuild data derived from it.")
 
 
 @books.command()
 def verify() -> None:
-    """Recompute everything from the rows. Prints what differs and then exits with 1."""
+    """Recompute all amounts from the rows. Prints every difference, and exits with 1 if there is one."""
     report = ledger.verify()
     for difference in report.differences:
         click.echo(f"DIFFERS  {difference.law}\n         {difference.where}: {difference.found}")
-    looked = f"invocations: {report.invocations}, periods: {report.periods}, budget gates in Redis: {report.gates}"
+    checked = f"invocations: {report.invocations}, periods: {report.periods}, budget gates in Redis: {report.gates}"
     if report.differences:
-        click.echo(f"The books do NOT add up: {len(report.differences)} differences ({looked}).")
+        click.echo(f"The ledger is inconsistent: {len(report.differences)} differences ({checked}).")
         sys.exit(1)
-    click.echo(f"The books are right, no difference ({looked}).")
+    click.echo(f"The ledger is consistent, no differences ({checked}).")
 
 
 @books.command()
 def repair() -> None:
-    """Rebuild what is derived from rows: rollups, the order of restored events, the budget gates in Redis."""
+    """Rebuild derived data: rollups, the order of restored events, the budget gates in Redis."""
     rebuilt = ledger.repair(click.echo)
     click.echo(f"{rebuilt} rebuilt." if rebuilt else "Nothing to rebuild.")

@@ -1,4 +1,4 @@
-"""`flask --app wsgi openapi`: the OpenAPI document, also where the settings do not let it be served."""
+"""`flask --app wsgi openapi`: print or write the OpenAPI document, even if the settings do not serve it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.api.openapi import document
 @click.group(cls=AppGroup, invoke_without_command=True)
 @click.pass_context
 def openapi(context: click.Context) -> None:
-    """Print the OpenAPI 3.1 document, or write it into a file."""
+    """Print the OpenAPI 3.1 document, or write it to a file."""
     if context.invoked_subcommand is None:
         context.invoke(show)
 
@@ -31,9 +31,9 @@ def show() -> None:
 def write(file: IO[str]) -> None:
     """Write the document to FILE."""
     file.write(f"{text()}\n")
-    click.echo(f"{file.name} is written.", err=True)
+    click.echo(f"{file.name} written.", err=True)
 
 
 def text() -> str:
-    """The document of the app at hand as people read it."""
+    """The document of the current app, indented."""
     return json.dumps(document.of(current_app), indent=2, ensure_ascii=False)

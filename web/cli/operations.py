@@ -1,4 +1,4 @@
-"""`flask --app wsgi secrets rotate`, `roles grant`, `instance …` and `doctor`: keeping an installation well."""
+"""`flask --app wsgi secrets rotate`, `roles grant`, `instance …` and `doctor`: operating an installation."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from common.operations import doctor as practice
 from common.operations import instance as platform_instance
 from common.operations import key_rotation
 
-secrets = AppGroup("secrets", help="Manage what is stored encrypted.")
-roles = AppGroup("roles", help="Manage who may do what in the database.")
-instance = AppGroup("instance", help="Manage which platform the database, Redis and the broker belong to.")
+secrets = AppGroup("secrets", help="Manage encrypted secrets in the database.")
+roles = AppGroup("roles", help="Manage the permissions of database roles.")
+instance = AppGroup("instance", help="Manage the platform id of the database, Redis and the broker.")
 
 
 @secrets.command()
 def rotate() -> None:
-    """Put every stored secret under the newest of SECRETS_KEYS; when this exits with 0, the older ones can go."""
+    """Re-encrypt every stored secret with the newest of SECRETS_KEYS. After exit code 0, remove the older keys."""
     reencrypted = unreadable = 0
     for each in key_rotation.rotate():
         if each.readable:
             reencrypted += 1
         else:
             unreadable += 1
-            click.echo(f"UNREADABLE  {each.place} of {each.key}: no key in SECRETS_KEYS opens it")
-    click.echo(f"{reencrypted} secrets encrypted under the newest key, {unreadable} unreadable.")
+            click.echo(f"UNREADABLE  {each.place} of {each.key}: no key in SECRETS_KEYS can decrypt it")
+    click.echo(f"{reencrypted} secrets encrypted with the newest key, {unreadable} unreadable.")
     if unreadable:
         sys.exit(1)
 
@@ -36,37 +36,39 @@ def rotate() -> None:
 @roles.command()
 @click.argument("role")
 def grant(role: str) -> None:
-    """Let ROLE serve: read and write rows, but neither make nor drop tables, nor change what is in the ledger.
+    """Grant ROLE what the serving processes need: no DDL, and no changes to existing ledger rows.
 
     Run it as the owner of the tables, after each `db upgrade`.
     """
     try:
         tables = permissions.grant(role)
     except permissions.NoSuchRole:
-        raise click.ClickException(f"There is no role {role}: create role {role} nologin") from None
-    click.echo(f"{role} may serve: {tables} tables.")
+        raise click.ClickException(f"Role {role} does not exist. Create it first: create role {role} nologin") from None
+    click.echo(f"Granted {role} access to {tables} tables.")
 
 
 @instance.command("take-over")
 def take_over() -> None:
-    """Make Redis and the broker this database's, whoever had them: it has taken the place of another one.
+    """Assign Redis and the broker to the platform of this database, after it has replaced another database.
 
-    Stop the other platform first.
+    Stop the processes of the other platform first.
     """
     taken = platform_instance.take_over()
-    click.echo(f"{' and '.join(taken)}: now of {platform_instance.name()}." if taken else "Run `db upgrade` first.")
+    click.echo(
+        f"{' and '.join(taken)}: assigned to {platform_instance.name()}." if taken else "Run `db upgrade` first."
+    )
 
 
 @instance.command()
 def renew() -> None:
-    """Give this database a new id: it is a copy of one that goes on elsewhere. Run it as the owner of the tables."""
+    """Give this database a new platform id, if it is a copy of one still in use. Run it as the owner of the tables."""
     click.echo(f"This database is now {platform_instance.renew()}.")
 
 
 @click.command()
 @with_appcontext
 def doctor() -> None:
-    """Look at what matters in a deployment. Exits with 1 when something is wrong."""
+    """Check the deployment. Exits with 1 if a check fails."""
     findings = list(practice.examine(current_app.config["SETTINGS"]))
     for finding in findings:
         click.echo(f"{'ok   ' if finding.well else 'WRONG'}  {finding.name}: {finding.detail}")

@@ -1,4 +1,4 @@
-"""`flask --app wsgi tools load FILE`: bring the catalogue up to a list of tools."""
+"""`flask --app wsgi tools load FILE`: create and update the tools of the catalogue from a file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from common.identity import audit
 from web.api.admin.tool_schemas import ToolInSchema
 from web.http import body, problems
 
-tools = AppGroup("tools", help="Manage the catalogue of tools.")
+tools = AppGroup("tools", help="Manage the tool catalogue.")
 
 
 @tools.command()
 @click.argument("file", type=click.File("rb"))
 def load(file: IO[bytes]) -> None:
-    """Create or change the tools that FILE names (JSON: a list of `POST /admin/tools` bodies; `-` is stdin).
+    """Create or update the tools in FILE (JSON: a list of `POST /admin/tools` bodies; `-` is stdin).
 
-    What the API would refuse is refused here, with everything that is wrong, and then nothing is changed.
+    Validates like the API and reports all errors; if there is one, nothing is changed.
     """
     try:
         created, changed = catalogue.editing.load(audit.OPERATOR, _checked(body.parse(file.read())))
@@ -34,12 +34,12 @@ def load(file: IO[bytes]) -> None:
 
 
 def _checked(entries: Any) -> list[dict[str, Any]]:
-    """The entries as the API reads them. Raises `Invalid` with a pointer into the file to every fault."""
+    """The entries as the API loads them. Raises `Invalid` with a pointer into the file for every error."""
     if not isinstance(entries, list):
-        raise Invalid("The file must hold a list of tools.")
+        raise Invalid("The file must contain a JSON list of tools. Nothing was changed.")
     faults = [fault for index, entry in enumerate(entries) for fault in _faults(index, entry)]
     if faults:
-        raise Invalid("The list of tools is not valid; nothing was changed.", errors=faults)
+        raise Invalid("The list of tools is not valid. Nothing was changed.", errors=faults)
     return [problems.loaded(ToolInSchema(), entry) for entry in entries]
 
 

@@ -17,7 +17,7 @@ from common.identity import accounts, audit, email_addresses, passwords
 from common.settings import Settings
 
 users = AppGroup("users", help="Manage accounts.")
-admin = AppGroup("admin", help="Manage the installation's own account.")
+admin = AppGroup("admin", help="Manage the first admin account.")
 
 
 def _explained(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,7 +32,7 @@ def _explained(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _password(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Asked for, or from the environment: an argument would be seen by everybody on the machine."""
+    """A password option: prompted for or read from the environment, since arguments are visible in process lists."""
     return click.option(
         "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NEW_PASSWORD", **options
     )
@@ -40,15 +40,15 @@ def _password(**options: Any) -> Callable[[Callable[..., None]], Callable[..., N
 
 @users.command()
 @click.argument("email")
-@click.option("--name", default="", help="Display name; the address without one.")
-@click.option("--admin", "is_admin", is_flag=True, help="Make it an admin.")
+@click.option("--name", default="", help="Display name; default: the address.")
+@click.option("--admin", "is_admin", is_flag=True, help="Create an admin.")
 @_password(help="Also read from NEW_PASSWORD.")
 @_explained
 def create(email: str, name: str, is_admin: bool, password: str) -> None:
-    """Open an account for EMAIL, whose address counts as verified."""
+    """Create an account for EMAIL, with the address marked as verified."""
     role = "admin" if is_admin else "user"
     user = accounts.create(email_addresses.parse(email), password, name or email, role=role)
-    click.echo(f"{user.email} is {user.id}, {role}.")
+    click.echo(f"Created {user.email} ({role}): {user.id}")
 
 
 @users.command()
@@ -63,7 +63,7 @@ def promote(email: str) -> None:
 @click.argument("email")
 @_explained
 def demote(email: str) -> None:
-    """Make EMAIL an ordinary user, from the next request on."""
+    """Make EMAIL an ordinary user, effective with the next request."""
     _administer(email, role="user")
 
 
@@ -71,7 +71,7 @@ def demote(email: str) -> None:
 @click.argument("email")
 @_explained
 def disable(email: str) -> None:
-    """End EMAIL's sessions and refuse its keys, from the next request on."""
+    """End EMAIL's sessions and refuse its API keys, effective with the next request."""
     _administer(email, is_active=False)
 
 
@@ -79,7 +79,7 @@ def disable(email: str) -> None:
 @click.argument("email")
 @_explained
 def enable(email: str) -> None:
-    """Let EMAIL in again."""
+    """Enable EMAIL's account again."""
     _administer(email, is_active=True)
 
 
@@ -91,7 +91,7 @@ def reset_password(email: str, password: str) -> None:
     """Set EMAIL's password and end its sessions."""
     user = accounts.by_email(email)
     accounts.set_password(user.id, password, actor=audit.OPERATOR)
-    click.echo(f"{user.email} has a new password; its sessions have ended.")
+    click.echo(f"The password of {user.email} was changed. All sessions have ended.")
 
 
 def _administer(email: str, **changes: Any) -> None:
@@ -105,16 +105,16 @@ def _administer(email: str, **changes: Any) -> None:
 @admin.command()
 @_explained
 def ensure() -> None:
-    """Make the first admin from ADMIN_EMAIL and ADMIN_PASSWORD, unless there is one. For every start.
+    """Create the first admin from ADMIN_EMAIL and ADMIN_PASSWORD, unless there is one. Safe to run at every start.
 
-    Development makes up what is not set, and keeps it in DATA_DIR/admin-password. Production makes up nothing.
+    In development, missing values are generated and kept in DATA_DIR/admin-password. In production they are required.
     """
     settings: Settings = current_app.config["SETTINGS"]
     email, password = settings.admin_email, settings.admin_password
     if settings.production:
         _check(email, password)
     elif not password:
-        email, password = _made_up(settings.data_dir / "admin-password", email or "admin@localhost")
+        email, password = _generated(settings.data_dir / "admin-password", email or "admin@localhost")
     if email and password:
         _ensure(email, password)
 
@@ -123,14 +123,14 @@ def _ensure(email: str, password: str) -> None:
     try:
         user = accounts.ensure_admin(email, password)
     except EmailTaken:
-        hint = f"`flask --app wsgi users promote {email}` makes it an admin, if it is yours."
-        raise click.ClickException(f"There is no admin, and {email} is an ordinary account. {hint}") from None
-    click.echo(f"The first admin is {user.email}." if user else "There is an admin already.")
+        hint = f"If it is yours, run `flask --app wsgi users promote {email}`."
+        raise click.ClickException(f"No admin was created: {email} is an ordinary account. {hint}") from None
+    click.echo(f"Created the first admin: {user.email}." if user else "An admin already exists.")
 
 
 def _check(email: str | None, password: str | None) -> None:
     if not email or not password:
-        click.echo("ADMIN_EMAIL and ADMIN_PASSWORD are not both set: no admin is made.")
+        click.echo("ADMIN_EMAIL and ADMIN_PASSWORD are not both set. No admin was created.")
         return
     try:
         passwords.check(password, email_addresses.parse(email).key)
@@ -138,12 +138,12 @@ def _check(email: str | None, password: str | None) -> None:
         raise click.ClickException(f"ADMIN_PASSWORD: {error.detail}") from None
 
 
-def _made_up(file: Path, email: str) -> tuple[str, str]:
-    """The password of this data directory's admin, made once and readable by its owner alone."""
+def _generated(file: Path, email: str) -> tuple[str, str]:
+    """Address and password of this data directory's admin, generated once in a file that only its owner can read."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(f"{email} {secrets.token_urlsafe(12)}\n", encoding="utf-8")
     kept_email, _, password = file.read_text(encoding="utf-8").strip().partition(" ")
-    click.echo(f"The admin of this installation is {kept_email} with the password {password} (kept in {file}).")
+    click.echo(f"The admin of this installation is {kept_email} with the password {password} (stored in {file}).")
     return kept_email, password

@@ -18,21 +18,21 @@ from common.kit import clock
 from common.settings import Settings
 
 ALGORITHM = "HS256"
-#: Clocks of two of our hosts may differ by this much in `iat` and `nbf`; `exp` is taken exactly.
+#: Allowed clock difference between our hosts for `iat` and `nbf`; `exp` is exact.
 SKEW_SECONDS = 5
 MAX_TOKEN_CHARS = 4096
 REMEMBERED_TOKENS = 4_000
 
 
 def init(app: Flask, settings: Settings) -> None:
-    """Teach this app to sign and verify access tokens. The first key signs, all verify, `kid` tells which."""
+    """Configure the app to sign and verify access tokens. The first key signs, all verify; `kid` names the key."""
     ring = {_kid(key): key for key in settings.jwt_secret_keys}
     newest = settings.jwt_secret_keys[0]
     app.config.update(
         JWT_ALGORITHM=ALGORITHM,
         JWT_DECODE_ALGORITHMS=[ALGORITHM],
         JWT_TOKEN_LOCATION=["headers"],
-        JWT_COOKIE_CSRF_PROTECT=False,  # no cookies; and its random claim would tell racing refreshes apart
+        JWT_COOKIE_CSRF_PROTECT=False,  # no cookies; its random claim would break the determinism of `sign`
         JWT_ENCODE_ISSUER=settings.public_url,
         JWT_DECODE_ISSUER=settings.public_url,
         JWT_ENCODE_AUDIENCE="joyfull-hub",
@@ -50,7 +50,7 @@ def init(app: Flask, settings: Settings) -> None:
     def verifying_key(header: dict[str, Any], _claims: dict[str, Any]) -> str:
         key = ring.get(str(header.get("kid")))
         if key is None:
-            raise jwt.InvalidTokenError("signed by no key of ours")
+            raise jwt.InvalidTokenError("signed with an unknown key")
         return key
 
     @manager.additional_headers_loader
@@ -59,7 +59,7 @@ def init(app: Flask, settings: Settings) -> None:
 
 
 def sign(pair: sessions.TokenPair) -> str:
-    """The access token of a pair: the same pair makes the same token, so that racing refreshes agree."""
+    """The access token of a pair. Deterministic, so that concurrent refreshes get the same token."""
     claims = {
         "iat": pair.issued_at,
         "nbf": pair.issued_at,
@@ -73,7 +73,7 @@ def sign(pair: sessions.TokenPair) -> str:
 
 
 class _Claims(NamedTuple):
-    """What an access token that verified says: of whom, and until when (epoch seconds)."""
+    """The claims of a verified access token; `expires` in seconds since 1970."""
 
     user_id: UUID
     family_id: UUID
@@ -81,22 +81,22 @@ class _Claims(NamedTuple):
 
 
 def verify(token: str) -> tuple[UUID, UUID]:
-    """The account and session of an access token. Raises `TokenExpired`, or `Unauthenticated` for any other fault.
+    """The account and session of an access token. Raises `TokenExpired`, or `Unauthenticated` if it is not valid.
 
-    A signature is verified once and remembered; whether the token's time is over, and whether its session still
-    stands (`sessions.authenticate`), is asked every time.
+    The signature is verified once and the result cached. Expiry, and the state of the session
+    (`sessions.authenticate`), are checked every time.
     """
     known: dict[str, _Claims] = current_app.extensions["access_tokens"]
-    says = known.get(token)
-    if says is None:
-        says = _decoded(token)
+    claims = known.get(token)
+    if claims is None:
+        claims = _decoded(token)
         if len(known) >= REMEMBERED_TOKENS:
             known.clear()
-        known[token] = says
-    if says.expires <= clock.now().timestamp():
+        known[token] = claims
+    if claims.expires <= clock.now().timestamp():
         known.pop(token, None)
         raise TokenExpired
-    return says.user_id, says.family_id
+    return claims.user_id, claims.family_id
 
 
 def _decoded(token: str) -> _Claims:
@@ -114,5 +114,5 @@ def _decoded(token: str) -> _Claims:
 
 
 def _kid(key: str) -> str:
-    """A name for a signing key that tells nothing about it."""
+    """The `kid` of a signing key: a hash that reveals nothing about it."""
     return hashlib.sha256(b"joyfull-hub/kid/" + key.encode()).hexdigest()[:16]

@@ -1,13 +1,13 @@
-"""Who is calling: an access token or an API key becomes a `Caller`; every view states what it needs, once.
+"""Authentication and authorization: turns an access token or an API key into a `Caller`; every view has one policy.
 
-    @auth.public                    anybody
+    @auth.public                    no credentials required
     @auth.signed_in                 any credential, whatever its scopes
     @auth.needs("usage:read")       a session, or a key with that scope
     @auth.session_only              a session; keys are refused
     @auth.admin                     an admin's session, or an admin's key with the scope `admin`
 
-The decorator stands outermost on the view (credentials are checked before the body is read) and leaves
-`view.policy`, so that a route which states nothing can be found at start-up.
+The decorator is the outermost one on the view, so credentials are checked before the body is read. It sets
+`view.policy`; the application refuses to start with a view that has none.
 """
 
 from __future__ import annotations
@@ -29,55 +29,55 @@ from web.http import access_tokens
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: What is known of a caller is good for so long in a request that is on its way.
+#: How long a request relies on one check of its caller.
 FRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What a view asks of its caller: `kind` is public, signed_in, scope, session or admin."""
+class AccessPolicy:
+    """What a view requires of its caller. `kind`: public, signed_in, scope, session or admin."""
 
     kind: str
     scope: str | None = None
 
 
-# -- what views state ----------------------------------------------------------------------------------------
+# -- policies of views ---------------------------------------------------------------------------------------
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
-    """Anybody may call this; credentials are not looked at."""
-    return _guarded(view, Policy("public"), lambda: None)
+    """No credentials required; any that are sent are ignored."""
+    return _guarded(view, AccessPolicy("public"), lambda: None)
 
 
 def signed_in(view: Callable[P, R]) -> Callable[P, R]:
     """Any valid credential."""
-    return _guarded(view, Policy("signed_in"), lambda: None, identify=True)
+    return _guarded(view, AccessPolicy("signed_in"), lambda: None, identify=True)
 
 
 def needs(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A session, or an API key with `scope`."""
     if scope not in SCOPES:
-        raise ValueError(f"no such scope: {scope}")
+        raise ValueError(f"unknown scope: {scope}")
 
     def check() -> None:
         if scope not in caller().scopes:
             raise ScopeMissing(f"The API key does not have the scope {scope}.", scope=scope)
 
-    return lambda view: _guarded(view, Policy("scope", scope), check, identify=True)
+    return lambda view: _guarded(view, AccessPolicy("scope", scope), check, identify=True)
 
 
 def session_only(view: Callable[P, R]) -> Callable[P, R]:
-    """A session: what only the person may do (keys, passwords, the subscription)."""
+    """A session, for what only the user may do: API keys, the password, the subscription."""
 
     def check() -> None:
         if caller().family_id is None:
-            raise Forbidden("API keys may not do this: log in.")
+            raise Forbidden("API keys cannot be used for this. Log in and use the access token.")
 
-    return _guarded(view, Policy("session"), check, identify=True)
+    return _guarded(view, AccessPolicy("session"), check, identify=True)
 
 
 def admin(view: Callable[P, R]) -> Callable[P, R]:
-    """An admin; through an API key only with the scope `admin`."""
+    """An admin's session, or an admin's API key with the scope `admin`."""
 
     def check() -> None:
         if not caller().is_admin:
@@ -85,14 +85,14 @@ def admin(view: Callable[P, R]) -> Callable[P, R]:
         if "admin" not in caller().scopes:
             raise ScopeMissing("The API key does not have the scope admin.", scope="admin")
 
-    return _guarded(view, Policy("admin", "admin"), check, identify=True)
+    return _guarded(view, AccessPolicy("admin", "admin"), check, identify=True)
 
 
 def caller() -> Caller:
-    """Who makes this request. Only in views that state more than `public`.
+    """The caller of this request; only in views that are not `public`.
 
-    Looked at again when that was more than `FRESH_SECONDS` ago: a body may take its time, and who begins a request must
-    not finish it after he was shut out.
+    Checked again if the last check is older than `FRESH_SECONDS`: a body may take long to arrive, and a caller whose
+    access is revoked meanwhile must not complete the request.
     """
     if clock.monotonic() - g.identified_at > FRESH_SECONDS:
         _identify()
@@ -100,22 +100,22 @@ def caller() -> Caller:
     return found
 
 
-def watch() -> Callable[[], bool]:
-    """A question for answers that outlive their request: may this caller still come in?"""
-    look: Callable[[], Caller] = g.look
+def authorization_check() -> Callable[[], bool]:
+    """A function for responses that outlive their request: whether the caller is still authorized."""
+    look_up: Callable[[], Caller] = g.look_up
 
-    def holds() -> bool:
+    def authorized() -> bool:
         try:
-            look()
+            look_up()
         except Unauthenticated:
             return False
         return True
 
-    return holds
+    return authorized
 
 
 def actor() -> audit.Actor:
-    """Who makes this request, for the audit log. Without a caller: somebody with a mailed link."""
+    """The actor of this request for the audit log; in a public view, the bearer of a mailed link."""
     known = caller() if "caller" in g else None
     origin = {"request_id": g.get("request_id"), "ip": client_ip()}
     if known is None:
@@ -124,15 +124,17 @@ def actor() -> audit.Actor:
 
 
 def client_ip() -> str:
-    """The client's address: the connection's, or what the trusted proxies say (never a header by itself)."""
+    """The client's IP address: that of the connection, or the one reported by trusted proxies."""
     return request.remote_addr or ""
 
 
-def _guarded(view: Callable[P, R], policy: Policy, check: Callable[[], None], identify: bool = False) -> Callable[P, R]:
+def _guarded(
+    view: Callable[P, R], policy: AccessPolicy, check: Callable[[], None], identify: bool = False
+) -> Callable[P, R]:
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if identify:
-            g.look, g.check = _credential(), check
+            g.look_up, g.check = _credential(), check
             _identify()
         return view(*args, **kwargs)
 
@@ -141,12 +143,12 @@ def _guarded(view: Callable[P, R], policy: Policy, check: Callable[[], None], id
 
 
 def _identify() -> None:
-    g.caller, g.identified_at = g.look(), clock.monotonic()
+    g.caller, g.identified_at = g.look_up(), clock.monotonic()
     log.bind(user_id=str(g.caller.user_id))
     try:
         g.check()
     except Forbidden as refusal:
-        log.get(__name__).warning("forbidden", code=refusal.code, method=request.method, endpoint=request.endpoint)
+        log.get(__name__).warning("access denied", code=refusal.code, method=request.method, endpoint=request.endpoint)
         raise
 
 
@@ -154,7 +156,7 @@ def _identify() -> None:
 
 
 def _credential() -> Callable[[], Caller]:
-    """How to look up the caller behind the one credential, from `Authorization` or `X-API-Key` and nowhere else."""
+    """A function that looks up the caller of the credential in `Authorization` or `X-API-Key`, and nowhere else."""
     authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
     if authorization is not None and api_key is not None:
         raise InvalidHeader("Send either Authorization or X-API-Key, not both.")

@@ -1,9 +1,9 @@
-"""Reading requests strictly: one answer for every way in which a body or a query can be wrong.
+"""Strict reading of bodies and query strings: every way in which they can be invalid has one defined error.
 
-JSON is RFC 8259 and no more, read by the standard library: no duplicate keys, no NaN, no BOM, no lone
-surrogates or NULs (PostgreSQL stores neither), no nesting beyond `MAX_DEPTH` and no more than `MAX_VALUES` values
-(both counted before anything is parsed), numbers that a float can hold.
-What is merely suspicious by its bytes is looked at twice; an ordinary body is parsed once.
+JSON is exactly RFC 8259, read by the standard library: no duplicate keys, NaN, BOM, lone surrogates or NULs
+(PostgreSQL stores neither of the last two), at most `MAX_DEPTH` levels and `MAX_VALUES` values (both counted before
+parsing), and numbers within the range of a float. Only bodies whose bytes may hold forbidden characters are searched
+for them after parsing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from web.http.problems import MAX_FAULTS, RequestTimeout, UnsupportedMediaType, 
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
-#: What anybody may send who has not said who they are: reading JSON costs more than receiving it.
+#: Maximum body size without credentials: parsing JSON costs more than receiving it.
 PUBLIC_BYTES = 16 * 1024
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
@@ -32,10 +32,10 @@ FORBIDDEN_DETAIL = "The characters U+0000 and lone surrogates are not allowed."
 
 
 def read_json(request: Request, *, required: bool = True, verbatim: frozenset[str] = frozenset()) -> Any:
-    """The JSON value of the body; `{}` when it is empty and not `required`. Members in `verbatim` may hold U+0000.
+    """The JSON value of the body; `{}` if it is empty and not `required`. Members in `verbatim` may contain U+0000.
 
     Raises:
-        UnsupportedMediaType, errors.Malformed and its leaves, errors.TooLarge, RequestTimeout, errors.Invalid.
+        UnsupportedMediaType, errors.Malformed and its subclasses, errors.TooLarge, RequestTimeout, errors.Invalid.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
@@ -50,20 +50,20 @@ def read_json(request: Request, *, required: bool = True, verbatim: frozenset[st
 
 
 def max_bytes(request: Request) -> int:
-    """How large a body may be: where nobody is asked for credentials, `PUBLIC_BYTES` at most."""
+    """Maximum body size in bytes; at most `PUBLIC_BYTES` for views without credentials."""
     limit: int = current_app.config["MAX_CONTENT_LENGTH"]
     policy = getattr(current_app.view_functions.get(request.endpoint or ""), "policy", None)
     return min(limit, PUBLIC_BYTES) if policy is not None and policy.kind == "public" else limit
 
 
 def refuse_too_large(request: Request, received: int) -> None:
-    """Raises `errors.TooLarge`, saying how much would be taken."""
+    """Raises `errors.TooLarge`, with the limit in its detail."""
     if received > (limit := max_bytes(request)):
-        raise errors.TooLarge(f"The request body may have {limit} bytes at most.")
+        raise errors.TooLarge(f"The request body is larger than {limit} bytes.")
 
 
 def _received(request: Request) -> bytes:
-    """The whole body, or a refusal: never a part of it. (Werkzeug cuts a chunked body at the limit without a word.)"""
+    """The complete body or an error, never a part. (Werkzeug silently truncates a chunked body at the limit.)"""
     length = request.content_length
     if length is None and not request.environ.get("wsgi.input_terminated"):
         return b""
@@ -73,10 +73,10 @@ def _received(request: Request) -> bytes:
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
     except OSError:
-        raise errors.Malformed("The body cannot be read: its framing is wrong.") from None
+        raise errors.Malformed("The body cannot be read: its transfer framing is invalid.") from None
     refuse_too_large(request, len(body))
     if len(body) < (length or 0):
-        raise errors.Malformed("The body ended early.")
+        raise errors.Malformed("The body is shorter than its Content-Length.")
     return body
 
 
@@ -88,7 +88,7 @@ def _read(stream: IO[bytes], wanted: int) -> bytes:
 
 
 def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
-    """One strict JSON value."""
+    """Parse one strict JSON value. Raises like `read_json`."""
     try:
         shape.check(body, depth=MAX_DEPTH)
         value = _DECODER.decode(body.decode())
@@ -97,7 +97,7 @@ def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
     except shape.TooMany:
         raise errors.Invalid(f"The body has more than {shape.MAX_VALUES:,} values.") from None
     except UnicodeDecodeError as error:
-        raise errors.MalformedJson(f"The body is not UTF-8: byte {error.start} cannot be read.") from None
+        raise errors.MalformedJson(f"The body is not valid UTF-8: invalid byte at offset {error.start}.") from None
     except json.JSONDecodeError as error:
         raise errors.MalformedJson(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
     except ValueError:
@@ -108,18 +108,18 @@ def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
 
 
 def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> dict[str, str | list[str]]:
-    """The query parameters; those named in `repeatable` are lists, any other may appear once.
+    """The query parameters. Those in `repeatable` are lists; any other may appear once.
 
     Raises:
-        errors.Malformed: not UTF-8.
-        errors.Invalid: repeated, or with forbidden characters.
+        errors.Malformed: the query is not UTF-8.
+        errors.Invalid: a parameter is repeated or contains forbidden characters.
     """
     try:
         pairs = parse_qsl(
             request.query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_KEYS
         )
     except UnicodeDecodeError:
-        raise errors.Malformed("The query is not UTF-8.") from None
+        raise errors.Malformed("The query string is not valid UTF-8.") from None
     except ValueError:
         raise errors.Invalid("The query has too many parameters.") from None
     query: dict[str, Any] = {}
@@ -130,20 +130,20 @@ def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> di
             query.setdefault(name, []).append(value)
         elif name in query:
             raise errors.Invalid(
-                "The query is not valid.", errors=[FieldError(pointer(name), "This parameter may be given once only.")]
+                "The query is not valid.", errors=[FieldError(pointer(name), "This parameter can be given only once.")]
             )
         else:
             query[name] = value
     return query
 
 
-# -- what json.loads is told -----------------------------------------------------------------------------------
+# -- hooks of the JSON decoder ---------------------------------------------------------------------------------
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise errors.DuplicateKey(f"An object has the key {_repeated(pairs)!r} twice.")
+        raise errors.DuplicateKey(f"An object has the key {_repeated(pairs)!r} more than once.")
     if len(value) > MAX_KEYS:
         raise errors.Invalid(f"An object has more than {MAX_KEYS} keys.")
     return value
@@ -155,7 +155,7 @@ def _repeated(pairs: list[tuple[str, Any]]) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise errors.MalformedJson(f"{name} is not JSON.")
+    raise errors.MalformedJson(f"{name} is not valid JSON.")
 
 
 def _finite(digits: str) -> float:
@@ -168,7 +168,7 @@ def _finite(digits: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
 
 
-# -- second looks ----------------------------------------------------------------------------------------------
+# -- forbidden characters---------------------------------------------------------------------------------------
 
 
 def _check_characters(value: Any, verbatim: frozenset[str]) -> None:
@@ -184,7 +184,7 @@ def _without_nul(value: Any) -> Any:
 
 
 def _forbidden(value: Any, *path: str | int) -> Iterator[str]:
-    """Where text is that PostgreSQL cannot store; for a key, the object that has it."""
+    """JSON Pointers to text that PostgreSQL cannot store; for an object key, to the object."""
     if isinstance(value, str):
         if _FORBIDDEN.search(value):
             yield pointer(*path)

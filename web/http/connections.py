@@ -1,10 +1,10 @@
-"""Connections that give nothing and take nothing, kept from those who do: below HTTP, in front of gunicorn's parser.
+"""Protection against slow and idle clients, below HTTP and in front of gunicorn's parser.
 
-- The head of a request has `HEAD_SECONDS` to arrive once it has begun, and so has the first one after connecting.
-- An answer goes on as long as its client takes a piece of it within `SEND_SECONDS`.
-- One network has so many connections at a time, where clients connect to us themselves.
+- A request head must arrive within `HEAD_SECONDS` of its first byte; the first head, within that time of connecting.
+- A client must accept each chunk of a response within `SEND_SECONDS`.
+- The number of connections per client network is limited, where clients connect to us directly.
 
-gunicorn loads this module before monkey-patching: import nothing of ours at the top.
+gunicorn loads this module before monkey-patching: do not import our own modules at the top.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ import gevent
 
 HEAD_SECONDS = 10.0
 SEND_SECONDS = 30.0
-#: Pieces of an answer that a client has `SEND_SECONDS` for, each.
-PIECE: Final = 64 * 1024
+#: Bytes of a response that a client must accept within `SEND_SECONDS`.
+CHUNK: Final = 64 * 1024
 
 
-class Client:
-    """A connected socket, as gunicorn sees it: its own, but for deadlines on what is received and sent."""
+class ClientSocket:
+    """A client's socket for gunicorn, with deadlines on receiving and sending."""
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
         self._timer: Any = None
         self._served = False
-        #: Whether something of a head has come that is not complete yet.
-        self.begun = False
+        #: Whether part of a head has arrived, but not all of it.
+        self.head_begun = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
     @contextmanager
     def head(self, idle: float) -> Iterator[None]:
-        """Around the reading of one head: no longer than it may take. `idle`: seconds until the next may begin.
+        """Deadline around the reading of one head. `idle`: seconds to wait for the next request on the connection.
 
-        What is late ends the block, which the caller sees by having nothing in its hands.
+        A timeout ends the block silently; the caller then has no request.
         """
-        self.begun = False
+        self.head_begun = False
         self._start(idle if self._served else HEAD_SECONDS)
         try:
             yield
-        except gevent.Timeout as late:
-            if late is not self._timer:
+        except gevent.Timeout as timeout:
+            if timeout is not self._timer:
                 raise
         else:
-            self._served, self.begun = True, False
+            self._served, self.head_begun = True, False
         finally:
             self._stop()
 
@@ -65,29 +65,29 @@ class Client:
 
     def recv(self, *arguments: Any) -> bytes:
         data: bytes = self._socket.recv(*arguments)
-        if data and self._timer is not None and not self.begun:
-            self.begun = True
+        if data and self._timer is not None and not self.head_begun:
+            self.head_begun = True
             self._stop()
             self._start(HEAD_SECONDS)
         return data
 
     def sendall(self, data: Any, *arguments: Any) -> None:
         view = memoryview(data)
-        for start in range(0, len(view), PIECE):
-            slow = ConnectionResetError(errno.ECONNRESET, "the client takes nothing of its answer")
+        for start in range(0, len(view), CHUNK):
+            slow = ConnectionResetError(errno.ECONNRESET, "the client does not accept the response")
             with gevent.Timeout(SEND_SECONDS, slow):
-                self._socket.sendall(view[start : start + PIECE], *arguments)
+                self._socket.sendall(view[start : start + CHUNK], *arguments)
 
 
-class Networks:
-    """How many connections each network has; `most` 0: nobody counts."""
+class ConnectionCounter:
+    """Counts open connections per client network. `most`: the limit per network; 0 disables counting."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._connected: Counter[str] = Counter()
 
     def enter(self, address: Any) -> str | None:
-        """Count a connection in; its network, to be counted out again. None: there are too many."""
+        """Count a new connection; returns its network, for `leave`, or None if the network has too many."""
         network = _network(address)
         if self._most and self._connected[network] >= self._most:
             return None
@@ -101,7 +101,7 @@ class Networks:
 
 
 def _network(address: Any) -> str:
-    """An IPv4 address, or the /64 that one IPv6 customer has; a local socket has no name."""
+    """The client network: an IPv4 address or an IPv6 /64; empty for a local socket."""
     try:
         found = ip_address(address[0].partition("%")[0])
     except (IndexError, TypeError, ValueError, AttributeError):

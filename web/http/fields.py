@@ -22,9 +22,9 @@ _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
     re.ASCII,
 )
-#: Spaces, controls and formats (zero-width characters, marks of direction): a text of these alone shows nothing.
+#: Spaces, control and format characters (zero-width, directional marks): text of these alone is blank.
 _INVISIBLE = frozenset(["Zs", "Zl", "Zp", "Cc", "Cf"])
-#: The same, roughly, for readers of the document: at least one character that is seen.
+#: About the same for the OpenAPI document: at least one visible character.
 _TEXT_PATTERN = r"[^\s\x00-\x1f\x7f-\x9f]"
 _LINE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -34,15 +34,17 @@ _MESSAGES: ErrorMessages = {
     "repeated": "Must not contain the same item twice.",
     "too_many": "Must not have more than {max} items.",
 }
-_NOT_A_MOMENT: ErrorMessages = {"invalid": "Not an RFC 3339 date-time with a zone, such as 2027-01-31T12:00:00Z."}
+_INVALID_INSTANT: ErrorMessages = {
+    "invalid": "Must be an RFC 3339 date-time with a time zone, such as 2027-01-31T12:00:00Z."
+}
 INT4_MAX = 2**31 - 1
 
 
 class Text(fields.String):
     """Text of `min`–`max` characters that is not blank (spaces and invisible characters alone do not count).
 
-    `line` refuses control characters and line breaks (for what ends up in mails and headers), `nfc` composes
-    (Unicode normal form C) before anything is compared, `blank` allows the empty string.
+    `line` refuses control characters and line breaks (for text used in mails and headers), `nfc` normalises to Unicode
+    NFC before comparison, `blank` allows blank text and the empty string.
     """
 
     default_error_messages = _MESSAGES
@@ -75,7 +77,7 @@ class Text(fields.String):
 
 
 class Secret(fields.String):
-    """A password or token: kept exactly as sent, every character significant, never shown."""
+    """A password or token: taken exactly as sent and never shown."""
 
     def __init__(self, *, min: int = 1, max: int = 4096, **kwargs: Any) -> None:
         kwargs["validate"] = [validate.Length(min, max), *_listed(kwargs.get("validate"))]
@@ -83,7 +85,7 @@ class Secret(fields.String):
 
 
 class Whole(fields.Integer):
-    """A whole number from `low` to `high`; never a boolean, a fraction or (in a body) text."""
+    """An integer from `low` to `high`; not a boolean, a fraction or (in a body) text."""
 
     def __init__(self, low: int = 0, high: int = INT4_MAX, **kwargs: Any) -> None:
         kwargs["validate"] = [validate.Range(low, high), *_listed(kwargs.get("validate"))]
@@ -96,14 +98,14 @@ class Whole(fields.Integer):
 
 
 class Tokens(Whole):
-    """An amount of tokens: 0 … 2^53−1, what every JSON reader holds exactly."""
+    """An amount of tokens, 0 to 2^53−1: integers that every JSON parser represents exactly."""
 
     def __init__(self, low: int = 0, high: int = MAX_TOKENS, **kwargs: Any) -> None:
         super().__init__(low, high, **kwargs)
 
 
 class Number(fields.Float):
-    """A finite number from `low` to `high`; never a boolean or text."""
+    """A finite number from `low` to `high`; not a boolean or text."""
 
     def __init__(self, low: float = 0, high: float = MAX_TOKENS, **kwargs: Any) -> None:
         super().__init__(validate=validate.Range(low, high), **kwargs)
@@ -115,7 +117,7 @@ class Number(fields.Float):
 
 
 class Flag(fields.Boolean):
-    """true or false and nothing that merely resembles them."""
+    """Exactly true or false; no equivalents."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         if isinstance(value, bool):
@@ -135,9 +137,9 @@ class Id(fields.UUID):
 
 
 class Instant(fields.AwareDateTime):
-    """A moment: RFC 3339 with a zone. Loaded as UTC, shown with `Z`."""
+    """A point in time: RFC 3339 with a time zone. Loaded as UTC, shown with `Z`."""
 
-    default_error_messages = _NOT_A_MOMENT
+    default_error_messages = _INVALID_INSTANT
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         if not isinstance(value, str) or not _RFC3339.fullmatch(value):
@@ -152,7 +154,7 @@ class Instant(fields.AwareDateTime):
 
 
 class Word(fields.String):
-    """One of a few words."""
+    """One of the given words."""
 
     def __init__(self, *words: str, **kwargs: Any) -> None:
         super().__init__(validate=validate.OneOf(words), **kwargs)
@@ -181,7 +183,7 @@ class Many(fields.List[Any]):
 
 
 class Unread(fields.Nested):
-    """Documented as its schema, and left as it is: for items that are each answered on their own."""
+    """Documented as its schema, but loaded unchanged: for items that are validated one by one."""
 
     def deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
         return value
@@ -192,7 +194,7 @@ class OneOrMore(Many):
 
 
 class JsonObject(fields.Dict):
-    """Any JSON object, kept as it is."""
+    """Any JSON object, unchanged."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -201,7 +203,7 @@ class JsonObject(fields.Dict):
 
 
 class Pairs(fields.Dict):
-    """An object of texts by name. A fault points at its pair; marshmallow would have it in a `key` or `value` below."""
+    """An object with text values. Errors point at the pair, without the `key` or `value` that marshmallow appends."""
 
     def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
         try:
@@ -214,7 +216,7 @@ class Pairs(fields.Dict):
 
 
 class Metadata(Pairs):
-    """A caller's own labels: at most `pairs` pairs of text."""
+    """The caller's labels: at most `pairs` pairs of text."""
 
     def __init__(self, *, pairs: int = 16, **kwargs: Any) -> None:
         super().__init__(

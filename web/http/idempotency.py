@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: one request made twice is made once."""
+"""The `Idempotency-Key` request header."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from common.idempotency import Request
 from web.http import auth
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
-#: What an answer to a repeat carries beside its own headers.
+#: Header of the response to a repeated request.
 REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 def key() -> str | None:
-    """RFC 8941 string or bare, the same either way; 1–255 printable ASCII. Raises `InvalidHeader`."""
+    """The key, 1–255 printable ASCII characters; an RFC 8941 string or bare. None without. Raises `InvalidHeader`."""
     values = request.headers.getlist("Idempotency-Key")
     if not values:
         return None
@@ -25,12 +25,12 @@ def key() -> str | None:
     if len(given) > 1 and given[0] == given[-1] == '"':
         given = given[1:-1]
     if len(values) > 1 or not given.strip() or not _KEY.fullmatch(given):
-        raise errors.InvalidHeader("Idempotency-Key must be 1 to 255 printable ASCII characters, given once.")
+        raise errors.InvalidHeader("Idempotency-Key must be given once and have 1 to 255 printable ASCII characters.")
     return given
 
 
-def this(body: Any) -> Request | None:
-    """This request by its key, for a function of `common` that makes something once; None without a key."""
+def current_request(body: Any) -> Request | None:
+    """The current request and its key, for `common.idempotency.claim`; None without a key."""
     given = key()
     if given is None:
         return None

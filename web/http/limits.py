@@ -1,9 +1,10 @@
-"""`RateLimit-Policy` and `RateLimit` on every authenticated answer (IETF draft-ietf-httpapi-ratelimit-headers).
+"""`RateLimit-Policy` and `RateLimit` on every authenticated response (IETF draft-ietf-httpapi-ratelimit-headers).
 
-Whoever checks a limit calls `show(Limit(…))` and the frame renders it. Here live the reads, which every request is
-that is not `@limits.submits`: one account has 6,000 of them a minute over all processes. A process takes them
-from Redis in small leases, smaller the fewer are left, so that a read rarely costs a round trip and the sum never
-exceeds the quota. While Redis is away a process counts alone: reads are not worth refusing for that.
+Code that checks a limit calls `show(RateLimit(…))`; the headers are rendered after the view. This module also enforces
+the limit on reads, which are all requests that are not marked `@limits.submits`: 6,000 per account and minute over all
+processes. A process takes reads from Redis in small allowances, smaller the fewer are left, so a read rarely costs a
+round trip and the total never exceeds the quota. While Redis is unreachable each process counts on its own: reads are
+not refused for that.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from common.kit import clock, redis
 
 READS_PER_MINUTE = 6000
 WINDOW = 60
-#: A lease is at most this share of what is left, and at most `MAX_LEASE`.
-LEASE_SHARE = 50
-MAX_LEASE = 100
-#: After a failure, leave Redis alone for so long (seconds): a hung server must not cost every read its timeout.
+#: An allowance is at most this fraction (1/n) of what is left, and at most `MAX_ALLOWANCE`.
+ALLOWANCE_SHARE = 50
+MAX_ALLOWANCE = 100
+#: Seconds without calls to Redis after a failure: a hung server must not cost every read its timeout.
 REDIS_PAUSE = 5.0
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit of the caller: `quota` per `window` seconds, of which `remaining` are left; full again in `reset` s."""
+class RateLimit:
+    """A limit of the caller: `quota` per `window` seconds, `remaining` of it left, full again in `reset` seconds."""
 
     name: str
     quota: int
@@ -40,36 +41,36 @@ class Limit:
     reset: int
 
 
-def show(limit: Limit) -> None:
-    """Tell the caller about this limit in the headers of the answer at hand."""
+def show(limit: RateLimit) -> None:
+    """Report this limit in the headers of the current response."""
     g.setdefault("limits", {})[limit.name] = limit
 
 
 def submits(view: View) -> View:
-    """Marks a view that is counted by the plan's own rate, not as a read."""
+    """Mark a view that counts against the plan's submit rate and not as a read."""
     view.counts_submits = True  # type: ignore[attr-defined]
     return view
 
 
 def count() -> None:
-    """Count the request at hand as one of the caller's reads. Raises `errors.RateLimited`."""
+    """Count the current request as a read of its caller. Raises `errors.RateLimited`."""
     if "caller" not in g or _counts_submits():
         return
-    limit, allowed = reads.take(g.caller.user_id, clock.wall())
+    limit, allowed = read_quota.take(g.caller.user_id, clock.wall())
     show(limit)
     if not allowed:
         raise errors.RateLimited(retry_after=limit.reset)
 
 
 def render(response: Response) -> None:
-    """Write the headers of an authenticated answer, also one that was refused before anything was counted.
+    """Write the headers of an authenticated response, including errors that occurred before anything was counted.
 
-    Of a submit that the plan's rate did not count (refused, replayed, unlimited) they show the reads as they stand.
+    For a submit that the plan's rate did not count (refused, replayed, unlimited) they show the reads, uncounted.
     """
     if "caller" in g and "limits" not in g:
         account, now = g.caller.user_id, clock.wall()
-        show(reads.standing(account, now) if _counts_submits() else reads.take(account, now)[0])
-    limits: dict[str, Limit] = g.get("limits", {})
+        show(read_quota.state(account, now) if _counts_submits() else read_quota.take(account, now)[0])
+    limits: dict[str, RateLimit] = g.get("limits", {})
     if limits:
         policies = (f'"{limit.name}";q={limit.quota};w={limit.window}' for limit in limits.values())
         states = (f'"{limit.name}";r={limit.remaining};t={limit.reset}' for limit in limits.values())
@@ -85,57 +86,57 @@ def _counts_submits() -> bool:
 
 
 @dataclass(slots=True)
-class _Lease:
-    """What this process may still serve one account in the present window, and what all have taken."""
+class _Allowance:
+    """`left`: reads that this process may still serve to one account; `taken`: those taken by all processes."""
 
     left: int = 0
     taken: int = 0
 
 
-class Reads:
-    """The reads of all accounts, as this process knows them in the present minute."""
+class ReadQuota:
+    """Counts the reads of all accounts in the current minute, as known to this process."""
 
     def __init__(self, quota: int = READS_PER_MINUTE) -> None:
         self.quota = quota
         self._window = 0
-        self._leases: dict[UUID, _Lease] = {}
-        self._paused_until = 0.0
+        self._allowances: dict[UUID, _Allowance] = {}
+        self._redis_paused_until = 0.0
 
-    def take(self, account: UUID, now: float) -> tuple[Limit, bool]:
-        """One read of `account` at `now` (seconds since 1970): how the limit stands, and whether it is allowed."""
-        lease = self._lease(account, now)
-        if not lease.left and lease.taken < self.quota:
-            self._extend(lease, account, self._window)
-        allowed = lease.left > 0
-        lease.left -= allowed
-        return self._limit(lease, now), allowed
+    def take(self, account: UUID, now: float) -> tuple[RateLimit, bool]:
+        """Count a read of `account` at `now` (seconds since 1970); returns the limit and whether it is allowed."""
+        allowance = self._allowance(account, now)
+        if not allowance.left and allowance.taken < self.quota:
+            self._extend(allowance, account, self._window)
+        allowed = allowance.left > 0
+        allowance.left -= allowed
+        return self._limit(allowance, now), allowed
 
-    def standing(self, account: UUID, now: float) -> Limit:
-        """How the limit of `account` stands, as far as this process knows; takes nothing."""
-        return self._limit(self._lease(account, now), now)
+    def state(self, account: UUID, now: float) -> RateLimit:
+        """The limit of `account` as known to this process; counts nothing."""
+        return self._limit(self._allowance(account, now), now)
 
-    def _lease(self, account: UUID, now: float) -> _Lease:
+    def _allowance(self, account: UUID, now: float) -> _Allowance:
         window = int(now) // WINDOW
         if window != self._window:
-            self._window, self._leases = window, {}
-        return self._leases.setdefault(account, _Lease())
+            self._window, self._allowances = window, {}
+        return self._allowances.setdefault(account, _Allowance())
 
-    def _limit(self, lease: _Lease, now: float) -> Limit:
-        remaining = max(0, self.quota - lease.taken) + lease.left
-        return Limit("reads", self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW)
+    def _limit(self, allowance: _Allowance, now: float) -> RateLimit:
+        remaining = max(0, self.quota - allowance.taken) + allowance.left
+        return RateLimit("reads", self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW)
 
-    def _extend(self, lease: _Lease, account: UUID, window: int) -> None:
-        want = max(1, min(MAX_LEASE, (self.quota - lease.taken) // LEASE_SHARE))
+    def _extend(self, allowance: _Allowance, account: UUID, window: int) -> None:
+        want = max(1, min(MAX_ALLOWANCE, (self.quota - allowance.taken) // ALLOWANCE_SHARE))
         try:
-            lease.taken = self._add(f"reads:{{{account}}}:{window}", want)
+            allowance.taken = self._add(f"reads:{{{account}}}:{window}", want)
         except redis.Unreachable:
-            self._paused_until = clock.monotonic() + REDIS_PAUSE
-            lease.taken += want
-        lease.left += max(0, want - max(0, lease.taken - self.quota))
+            self._redis_paused_until = clock.monotonic() + REDIS_PAUSE
+            allowance.taken += want
+        allowance.left += max(0, want - max(0, allowance.taken - self.quota))
 
     def _add(self, key: str, want: int) -> int:
-        if clock.monotonic() < self._paused_until:
-            raise redis.Unreachable("left alone after a failure")
+        if clock.monotonic() < self._redis_paused_until:
+            raise redis.Unreachable("not called: it failed a moment ago")
         with redis.reachable():
             steps = redis.client().pipeline(transaction=False)
             steps.incrby(key, want)
@@ -143,4 +144,4 @@ class Reads:
             return int(steps.execute()[0])
 
 
-reads = Reads()
+read_quota = ReadQuota()

@@ -1,5 +1,7 @@
-"""What a client accepts (RFC 9110 §12.5.1). Of a media range only the type counts, and how much it is wanted: its other
-parameters never make a type unacceptable, because no answer of ours comes in variants.
+"""Content negotiation by `Accept` (RFC 9110 §12.5.1).
+
+Only the type and quality of a media range count. Other parameters never make a type unacceptable, because none of our
+representations has variants.
 """
 
 from __future__ import annotations
@@ -15,19 +17,19 @@ _BARE_FRACTION = re.compile(r"(;\s*q\s*=\s*)\.", re.IGNORECASE)
 
 
 def acceptable(media_types: Sequence[str]) -> bool:
-    """Whether the client takes an answer in one of these."""
+    """Whether the client accepts one of these media types."""
     accepted = _accepted()
     return not accepted or any(accepted.quality(each) > 0 for each in media_types)
 
 
 def preferred(media_types: Sequence[str]) -> str:
-    """Which of these the client would rather have; the first, if it does not mind."""
+    """The media type that the client prefers; the first one without a preference."""
     accepted = _accepted()
     return max(media_types, key=accepted.quality) if accepted else media_types[0]
 
 
 def _accepted() -> MIMEAccept:
-    """The `Accept` header without parameters. (`*; q=.2` is what Java's own client sends.)"""
+    """The `Accept` header without parameters. Also reads `*; q=.2`, which Java's HTTP client sends."""
     wanted = []
     header = _BARE_FRACTION.sub(r"\g<1>0.", request.headers.get("Accept", ""))
     for media_range, quality in parse_accept_header(header, MIMEAccept):

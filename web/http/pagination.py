@@ -1,6 +1,6 @@
-"""Lists: keyset paging with cursors that nobody can forge or carry to another list.
+"""Keyset pagination with signed cursors.
 
-A view takes a `Window` and gives back a `Page` (both `common/kit/paging.py`)::
+A view takes a `Window` and returns a `Page` (both `common/kit/paging.py`)::
 
     class EndpointQuery(ListQuery):               # limit and cursor come with it; add the filters
         status = OneOrMore(Word("enabled", "disabled"))
@@ -12,8 +12,9 @@ A view takes a `Window` and gives back a `Page` (both `common/kit/paging.py`)::
     def index(query: dict[str, Any]) -> Page[WebhookEndpoint]:
         return webhooks.endpoints(auth.caller().user_id, **query)     # query["window"]: Window, and the filters
 
-A cursor is a MAC and the position, both base64url; the MAC also covers the path and the caller, so garbage,
-altered and foreign ones are all 400 `invalid_cursor`. The filters are not covered: a position stays right.
+A cursor is a MAC and a position, both base64url. The MAC also covers the path and the caller, so a cursor that was
+altered or belongs to another list or caller is refused: 400 `invalid_cursor`. It does not cover the filters: a position
+is valid with any of them.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from flask import g, request
 from common import errors
 from common.kit import crypto
 from common.kit.paging import Page, Position, Window
-from web.http.answers import Enveloped, absolute
 from web.http.fields import Whole
+from web.http.responses import Enveloped, absolute_url
 from web.http.schemas import Query
 
 DEFAULT_LIMIT = 20
@@ -42,10 +43,10 @@ _MAC_CHARS = 22  # 132 bits in base64url
 
 
 class ListQuery(Query):
-    """`limit` and `cursor` of every list; loads to `{"window": Window, …filters}`."""
+    """`limit` and `cursor`, the parameters of every list; loads as `{"window": Window, …filters}`."""
 
     limit = Whole(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items per page."})
-    #: Whatever we have not given out is no cursor, also nothing at all: that is for `decode` to say.
+    #: Validated by `decode`, the empty string too, so that every invalid cursor gets the same error.
     cursor = ma.fields.String(
         metadata={
             "description": "`next_cursor` of the page before.",
@@ -63,7 +64,7 @@ class ListQuery(Query):
 
 
 def render(page: Page[Any], schema: ma.Schema) -> Any:
-    """The list answer; with `Link` when there is more."""
+    """The body of a list, with a `Link` header if there are more items."""
     cursor = encode(page.next) if page.next is not None else None
     meta = {"limit": page.limit, "has_more": page.has_more, "next_cursor": cursor}
     body = Enveloped(data=schema.dump(page.items), meta=meta)
@@ -72,21 +73,21 @@ def render(page: Page[Any], schema: ma.Schema) -> Any:
 
 def _next_url(cursor: str) -> str:
     query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-    return absolute(f"{request.path}?{urlencode([*query, ('cursor', cursor)])}")
+    return absolute_url(f"{request.path}?{urlencode([*query, ('cursor', cursor)])}")
 
 
 # -- cursors -------------------------------------------------------------------------------------------------------
 
 
 def encode(position: Position) -> str:
-    """The cursor of a position in the list at hand."""
+    """The cursor of a position in the current list."""
     payload = json.dumps([_tagged(value) for value in position], separators=(",", ":")).encode()
     where = base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
     return _macs(where)[0] + where
 
 
 def decode(cursor: str) -> tuple[Any, ...]:
-    """The position that `encode` hid. Raises `errors.InvalidCursor`."""
+    """The position of a cursor. Raises `errors.InvalidCursor`."""
     mac, where = cursor[:_MAC_CHARS], cursor[_MAC_CHARS:]
     if not cursor.isascii() or not any(hmac.compare_digest(mac, ours) for ours in _macs(where)):
         raise errors.InvalidCursor
@@ -95,7 +96,7 @@ def decode(cursor: str) -> tuple[Any, ...]:
 
 
 def _macs(where: str) -> list[str]:
-    """What proves that `where` is ours, under every key (cursors outlive a rotation), newest first."""
+    """The MACs of `where` under all keys, newest first: cursors stay valid over a key rotation."""
     caller = g.get("caller")
     message = f"{request.path}\n{caller.user_id if caller else ''}\n{where}"
     return [mac[:_MAC_CHARS] for mac in crypto.macs("cursor", message)]

@@ -1,6 +1,6 @@
-"""Every error as `application/problem+json` (RFC 9457). The one place that knows HTTP statuses.
+"""Errors as `application/problem+json` (RFC 9457). The only module that maps errors to HTTP statuses.
 
-A view raises what `common.errors` names, or lets `common` raise it; nothing here is called by a view.
+Views raise the errors of `common.errors`, or let `common` raise them, and do not call this module.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from common.errors import FieldError, PlatformError, Temporary
 from common.kit import clock, db, log, redis
 
 MEDIA_TYPE = "application/problem+json"
-#: A problem lists at most so many faults.
+#: Maximum number of `errors` in a problem.
 MAX_FAULTS = 100
 logger = log.get(__name__)
 
 
-# -- what only HTTP knows --------------------------------------------------------------------------------------
+# -- errors of HTTP itself --------------------------------------------------------------------------------------
 
 
 class MethodNotAllowed(PlatformError):
-    """This resource does not know that method; `Allow` lists those it knows."""
+    """This resource does not support the method. `Allow` lists those it supports."""
 
     code = "method_not_allowed"
 
 
 class NotAcceptable(PlatformError):
-    """The answer cannot be given in any of the media types that Accept asks for."""
+    """No media type that Accept allows is available for this resource."""
 
     code = "not_acceptable"
 
@@ -67,7 +67,7 @@ class HeadersTooLarge(PlatformError):
 
 
 class InternalError(PlatformError):
-    """Something went wrong on our side. It has been logged; give the request id when you ask about it."""
+    """An internal error occurred and was logged. Quote the request id when you report it."""
 
     code = "internal_error"
 
@@ -95,19 +95,19 @@ _KINDS = {status: kind for kind, status in STATUSES.items()}
 
 
 def status_of(kind: type[PlatformError]) -> int:
-    """The HTTP status of an error class: its own or that of the kind it belongs to."""
+    """The HTTP status of an error class, from the class itself or its nearest base class."""
     return next((STATUSES[base] for base in kind.__mro__ if base in STATUSES), 500)
 
 
 def kind_of(status: int) -> type[PlatformError]:
-    """The error that stands for an HTTP status which somebody else decided on; a redirect is none of ours (404)."""
+    """The error class for a status that Werkzeug or gunicorn chose; for a redirect, which we never send, `NotFound`."""
     if status < 400:
         return errors.NotFound
     return _KINDS.get(status, errors.Malformed if status < 500 else InternalError)
 
 
 def catalogue() -> Iterator[type[PlatformError]]:
-    """Every error that has a code of its own, by status: what the docs list."""
+    """Every error with a code of its own, ordered by status, for the documentation."""
     seen: dict[str, type[PlatformError]] = {}
     for kind in STATUSES:
         for leaf in (kind, *_descendants(kind)):
@@ -122,25 +122,25 @@ def _descendants(kind: type[PlatformError]) -> Iterator[type[PlatformError]]:
         yield from _descendants(leaf)
 
 
-# -- from exception to answer ----------------------------------------------------------------------------------
+# -- from exception to response --------------------------------------------------------------------------------
 
 
 def register(app: Flask) -> None:
-    """Answer every exception of the app with a problem. (HTTPException: `handle_http_exception` of our Api.)"""
-    app.register_error_handler(PlatformError, answer)
+    """Register handlers that turn every exception into a problem. (HTTPException: see `rest.Api`.)"""
+    app.register_error_handler(PlatformError, response_to)
     app.register_error_handler(db.Unreachable, _unreachable)
     app.register_error_handler(redis.Unreachable, _unreachable)
     app.register_error_handler(Exception, _unexpected)
 
 
 def as_dict(error: PlatformError) -> dict[str, Any]:
-    """The members of the problem as they go over the wire, for the request at hand (also inside a batch answer)."""
+    """The problem of an error in the current request, as it is sent (also within the response to a batch)."""
     public_url = current_app.config["PUBLIC_URL"]
     return members(error, public_url, request_id=g.get("request_id"), instance=_instance())
 
 
 def _instance() -> str:
-    """The path that was asked for, but for a mailed token in it: nobody has to see that again."""
+    """The request path, without the mailed token that it may contain."""
     token = (request.view_args or {}).get("token")
     return quote(request.path.replace(token, "-") if token else request.path)
 
@@ -148,7 +148,7 @@ def _instance() -> str:
 def members(
     error: PlatformError, public_url: str, *, request_id: str | None, instance: str | None = None
 ) -> dict[str, Any]:
-    """RFC 9457: the standard members, then ours, then those of this error."""
+    """The members of a problem: those of RFC 9457, then ours, then those of the error."""
     own = {name: clock.rfc3339(it) if isinstance(it, datetime) else it for name, it in error.members.items()}
     problem = {
         "type": f"{public_url}/docs/errors#{error.code}",
@@ -169,15 +169,15 @@ def encode(problem: dict[str, Any]) -> bytes:
     return orjson.dumps(problem, default=str)
 
 
-def answer(error: PlatformError) -> Response:
-    """The response to an error in the request at hand."""
+def response_to(error: PlatformError) -> Response:
+    """The response to an error in the current request."""
     body = as_dict(error)
     g.problem_code = error.code
     return Response(encode(body), body["status"], headers_of(error), content_type=MEDIA_TYPE)
 
 
 def headers_of(error: PlatformError) -> dict[str, str]:
-    """The headers that the status demands."""
+    """The headers that the status of the error requires."""
     headers: dict[str, str] = {}
     if isinstance(error, Temporary):
         headers["Retry-After"] = str(error.retry_after)
@@ -191,21 +191,24 @@ _BAD_TOKENS = (errors.TokenExpired, errors.TokenRevoked)
 
 
 def handle_http_exception(error: HTTPException) -> Response:
-    """What Werkzeug raised (no route, wrong method, body too large, …) in our words."""
-    response = answer(kind_of(error.code or 500)())
+    """The problem for an exception of Werkzeug: no route, wrong method, body too large, …"""
+    response = response_to(kind_of(error.code or 500)())
     if isinstance(error, WerkzeugMethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
 
 
 def _unreachable(error: Exception) -> Response:
-    return answer(unreachable(error))
+    return response_to(unreachable(error))
 
 
 def unreachable(error: Exception) -> PlatformError:
-    """What a client is told of a server that is away; for us it is logged."""
+    """Log an unreachable server and return the error for the client."""
     if isinstance(error, db.CommitUnknown):
-        detail = "The answer of the database was lost: this may or may not have been done. Read before repeating."
+        detail = (
+            "The connection to the database was lost during the commit, so the change may or may not have been made. "
+            "Check its state before you retry."
+        )
     else:
         detail = None
     logger.warning("dependency unavailable", error=type(error).__name__, module=type(error).__module__)
@@ -214,19 +217,19 @@ def unreachable(error: Exception) -> PlatformError:
 
 def _unexpected(error: Exception) -> Response:
     logger.error("unexpected exception", exc_info=error)
-    return answer(InternalError())
+    return response_to(InternalError())
 
 
 def title_of(status: int) -> str:
-    """The phrase of a status (RFC 9110)."""
+    """The reason phrase of a status (RFC 9110)."""
     return HTTPStatus(status).phrase
 
 
-# -- faults in a body or a query -------------------------------------------------------------------------------
+# -- validation errors -----------------------------------------------------------------------------------------
 
 
 def loaded(schema: ma.Schema, value: Any, what: str = "body") -> Any:
-    """`value` as `schema` loads it. Raises `errors.Invalid` with a pointer to every fault."""
+    """Load `value` with `schema`. Raises `errors.Invalid` with a pointer to every invalid field."""
     try:
         return schema.load(value)
     except ma.ValidationError as error:
@@ -239,7 +242,7 @@ def pointer(*path: str | int) -> str:
 
 
 def _faults(messages: Any, *path: str | int) -> Iterator[FieldError]:
-    """Marshmallow's nested messages as a flat list."""
+    """Marshmallow's nested messages as a flat list of field errors."""
     if isinstance(messages, Mapping):
         for key, nested in messages.items():
             yield from _faults(nested, *path) if key == "_schema" else _faults(nested, *path, key)

@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its one log line, its headers, and what no route may be asked."""
+"""Hooks around every request: request id, general validation, response headers, access log and metrics."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from flask.typing import ResponseReturnValue
 from common import errors
 from common.kit import clock, log, metrics, tracing
 from common.operations import instance
-from web.http import body, limits, negotiation, turns
+from web.http import body, large_reads, limits, negotiation
 from web.http.problems import NotAcceptable
 
 logger = log.get("web.access")
-REQUESTS = metrics.Counter("joyfull_http_requests", "Requests answered", ["method", "route", "status"])
+REQUESTS = metrics.Counter(
+    "joyfull_http_requests", "HTTP responses by method, route and status", ["method", "route", "status"]
+)
 LATENCY = metrics.Histogram(
-    "joyfull_http_request_seconds", "Time to the answer's headers", ["method", "route"], buckets=metrics.SECONDS
+    "joyfull_http_request_seconds",
+    "Seconds until the response headers, by method and route",
+    ["method", "route"],
+    buckets=metrics.SECONDS,
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
-#: A name, an IPv4 or a bracketed IPv6 address, a port. Two headers come as one with a comma.
+#: A name, an IPv4 or a bracketed IPv6 address, a port. Two Host headers arrive as one, joined with a comma.
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
 _METHODS = frozenset(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
-#: On every answer; the docs bring a Content-Security-Policy of their own.
+#: On every response; the documentation pages set their own Content-Security-Policy.
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -34,10 +39,10 @@ SECURITY_HEADERS = {
 
 def register(app: Flask) -> None:
     app.before_request(_begin)
-    app.before_request(_refuse_impossible)
-    app.before_request(_refuse_elsewhere)
+    app.before_request(_refuse_invalid)
+    app.before_request(_refuse_foreign_servers)
     app.after_request(_finish)
-    app.teardown_request(lambda _: turns.end())  # an answer that could not even be made
+    app.teardown_request(lambda _: large_reads.end())  # in case no response was made
 
 
 def _begin() -> None:
@@ -48,11 +53,11 @@ def _begin() -> None:
     log.bind(request_id=g.request_id)
 
 
-def _refuse_impossible() -> ResponseReturnValue | None:
-    """What is wrong before any route looks at it: sizes, characters, media types."""
+def _refuse_invalid() -> ResponseReturnValue | None:
+    """Validate what all routes have in common: Host, body size, path, `Accept`."""
     if not _HOST.fullmatch(request.environ.get("HTTP_HOST", "" if _is_old() else "?")):
         request.environ["joyfull.close"] = True
-        raise errors.Malformed("HTTP/1.1 wants one valid Host (RFC 9112).")
+        raise errors.Malformed("HTTP/1.1 requires exactly one valid Host header (RFC 9112).")
     body.refuse_too_large(request, request.content_length or 0)
     if "\0" in request.path:
         raise errors.NotFound
@@ -61,8 +66,8 @@ def _refuse_impossible() -> ResponseReturnValue | None:
     return None
 
 
-def _refuse_elsewhere() -> None:
-    """Nothing is done on servers of another platform; health, readiness and metrics are told all the same."""
+def _refuse_foreign_servers() -> None:
+    """Refuse to work with servers of another platform; health, readiness and metrics are still served."""
     if request.blueprint not in (None, "operations") and instance.refusal() is not None:
         raise errors.DependencyUnavailable
 
@@ -87,12 +92,12 @@ def _finish(response: Response) -> Response:
     if response.status_code in (204, 304):
         headers.pop("Content-Type", None)
     limits.render(response)
-    turns.hand_over(response)
-    return _account(response)
+    large_reads.end_after(response)
+    return _log_and_measure(response)
 
 
-def _account(response: Response) -> Response:
-    """One log line and two metrics a request, by route: a path may hold a token, a pattern never does."""
+def _log_and_measure(response: Response) -> Response:
+    """Write one log line and two metrics per request, by route pattern: a path may contain a token."""
     seconds = perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule else "unmatched"
     method = request.method if request.method in _METHODS else "other"

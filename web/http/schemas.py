@@ -1,34 +1,36 @@
-"""The strict base schemas and field types that every resource is made of.
+"""The strict base schemas of every resource. Field types: `web/http/fields.py`.
 
-A view parses, asks one verb of `common`, renders::
+A view parses, calls one function of `common` and renders::
 
-    blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Where events are sent")
+    blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Webhook endpoints")
 
-    class EndpointIn(Body):                       # loads; unknown fields are refused
+    class EndpointInSchema(Body):                 # loads; unknown fields are refused
         url = Text(required=True, max=2048)
         description = Text(max=200, load_default="")
 
-    class Endpoint(Resource):                     # dumps; put every public field here
+    class EndpointSchema(Resource):               # dumps; lists every public field
         id = Id()
         url = Text()
         created_at = Instant()
 
     @blp.post("")
     @auth.needs("webhooks:manage")                # outermost below the route: credentials before body
-    @blp.arguments(EndpointIn)                    # → a positional argument; `required=False` if the body may be empty
-    @blp.response(201, Endpoint)                  # innermost but for `raises`; wraps in {"data": …}; 204: return None
-    @blp.raises(errors.UrlRefused, errors.Conflict)   # documents what is special to this operation
+    @blp.arguments(EndpointInSchema)              # → a positional argument; `required=False` if the body may be empty
+    @blp.response(201, EndpointSchema)            # innermost but for `raises`; wraps in {"data": …}; 204: return None
+    @blp.raises(errors.UrlRefused, errors.Conflict)   # documents the errors of this operation
     def create(body: dict[str, Any]) -> Any:
         endpoint = webhooks.create(auth.caller().user_id, **body)
-        return endpoint, located(".show", endpoint_id=endpoint.id)
+        return endpoint, location(".show", endpoint_id=endpoint.id)
 
     @blp.get("/<uuid:endpoint_id>")               # `uuid`: canonical lower case, anything else is 404
     @auth.needs("webhooks:manage")
-    @blp.response(200, Endpoint)
+    @blp.response(200, EndpointSchema)
     def show(endpoint_id: UUID) -> Any: ...
 
-Lists: see `web/http/pagination.py`. Fields are required=False by default; null is refused unless `allow_none=True`.
-Query strings use the same field types under `Query`: they then read text ("5", "true").
+Lists: see `web/http/pagination.py`. Fields are `required=False` by default; null is refused unless `allow_none=True`.
+Query strings use the same field types under `Query`; these then read text ("5", "true").
+
+The OpenAPI document names a schema by its class, without the suffix `Schema`.
 """
 
 from __future__ import annotations
@@ -40,30 +42,30 @@ from marshmallow import fields, validate
 
 
 class Body(ma.Schema):
-    """A JSON body: unknown fields are refused."""
+    """A JSON body; unknown fields are refused."""
 
     class Meta:
         unknown = ma.RAISE
 
 
 class Query(ma.Schema):
-    """Query parameters: unknown ones are refused, repeated ones too unless the field is `OneOrMore`."""
+    """Query parameters; unknown ones are refused, and repeated ones unless the field is `OneOrMore`."""
 
     class Meta:
         unknown = ma.RAISE
 
-    #: Tells the fields that their values are text.
+    #: Makes fields accept text.
     from_text = True
 
 
 class Resource(ma.Schema):
-    """What an answer shows: only for dumping. Every field is always there (null, when `allow_none` says so)."""
+    """A representation, for dumping only. Every field is always present; null if `allow_none` permits it."""
 
     class Meta:
         unknown = ma.EXCLUDE
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002
-        """Document what is shown, not what was asked of the input: limits are ours to widen, words are promised."""
+        """Document enumerations, but not the limits on input: those may be widened without breaking clients."""
         field_obj.required = True
         for field in (field_obj, getattr(field_obj, "inner", None)):
             if field is not None:

@@ -1,9 +1,8 @@
-"""Answers that are made while they are sent: event streams and files.
+"""Streamed responses: event streams and files.
 
-The first value is made before the answer is, so that what fails at once is told by a status: 503 with Retry-After when
-a server is away. Once it has begun, a stream of events that cannot go on just ends, as its client reads it: it comes
-back with `Last-Event-ID`. A file is cut off instead, without the mark of its end: half of it is never taken for the
-whole.
+The first value is produced before the response starts, so that an immediate failure gets its status: 503 with
+Retry-After while a server is unreachable. A later failure ends an event stream normally; its client reconnects with
+`Last-Event-ID`. A file is cut off by closing the connection instead, so that no client takes a part for the whole.
 """
 
 from __future__ import annotations
@@ -21,11 +20,8 @@ EVENTS = "text/event-stream"
 _EXPECTED = (db.Unreachable, redis.Unreachable, PlatformError)
 
 
-def begun(response: Response) -> Response:
-    """The response with its first value made, when it is one that is made while it is sent.
-
-    Raises whatever making it raises.
-    """
+def started(response: Response) -> Response:
+    """The response; if it is streamed, with its first value produced. Raises what producing that raises."""
     if response.is_streamed:
         values = response.response
         response.response = Stream(values, cut_off=response.mimetype != EVENTS)  # type: ignore[assignment]
@@ -33,7 +29,7 @@ def begun(response: Response) -> Response:
 
 
 class Stream:
-    """Values of which the first is there. `close` reaches whoever makes them, also when nobody has read any."""
+    """An iterator whose first value has been produced. `close` closes the source, even if nothing was read."""
 
     def __init__(self, values: Iterable[str | bytes], *, cut_off: bool) -> None:
         self._values, self._cut_off = values, cut_off
@@ -49,9 +45,9 @@ class Stream:
         try:
             return next(self._rest)
         except _EXPECTED as error:
-            logger.warning("stream ended early", reason=type(error).__name__)
+            logger.warning("stream aborted", reason=type(error).__name__)
             if self._cut_off:
-                raise ConnectionResetError(errno.ECONNRESET, "the rest of a file cannot be had") from error
+                raise ConnectionResetError(errno.ECONNRESET, "the rest of the file is not available") from error
             raise StopIteration from error
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A span around each request, as part of the caller's trace when it brings one (W3C `traceparent`)."""
+"""A span around each request, part of the caller's trace if it sends one (W3C `traceparent`)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from common.kit import tracing
 
 Environ = dict[str, Any]
 WsgiApp = Callable[..., Iterable[bytes]]
-#: Asked every few seconds, by machines.
+#: Polled every few seconds by monitoring.
 UNTRACED = frozenset(("/health", "/ready", "/metrics"))
 
 
 def traced(app: WsgiApp) -> WsgiApp:
-    """`app` in a span that ends when the answer begins: a stream may go on for minutes. `web/http/request_hooks.py`
-    names it."""
+    """Wrap `app` in a span that ends when the response starts, since a stream may last for minutes.
+
+    `web/http/request_hooks.py` names the span.
+    """
 
     def call(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] in UNTRACED:

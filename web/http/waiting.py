@@ -1,9 +1,9 @@
-"""Waiting clients: thousands of long-polls and streams on one process, with one Redis subscription between them.
+"""Long-polls and event streams: thousands of waiting clients per process, with one Redis subscription for all.
 
-A waiter first makes itself known (`wait:{user}:{id}` in Redis, and here), and only then reads the row: an end that
-comes in between is told, one that came before is read. An end publishes only where somebody is known to wait. A wiped
-Redis, a lost message or a dead connection cost two seconds, because all waiters' rows are read again that often, in
-one statement.
+A waiter registers first (`wait:{user}:{id}` in Redis, and in this process) and reads the row afterwards, so no
+completion is missed: an earlier one is read, a later one is published. Completions are published only for invocations
+with waiters. A Redis wipe, a lost message or a broken connection delays a waiter by up to two seconds, because the rows
+of all waiters are re-read at that interval, in one statement.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common import budgets, invocations, subscriptions
 from common.errors import RateLimited
 from common.invocations import Invocation
 from common.kit import clock, db, log, redis
-from web.http import turns
+from web.http import large_reads
 
 logger = log.get(__name__)
 
@@ -31,22 +31,22 @@ STREAM_SECONDS = 3_600.0
 
 
 class Waiter:
-    """One client's place in the waiting room."""
+    """A client that waits for an invocation to change."""
 
     def __init__(self, user_id: UUID, invocation_id: UUID) -> None:
         self.user_id = user_id
         self.invocation_id = invocation_id
-        self.rang = threading.Event()
+        self.changed = threading.Event()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until something may have changed. False: nothing did for so long."""
-        rang = self.rang.wait(max(0.0, seconds))
-        self.rang.clear()
-        return rang
+        """Wait until the invocation may have changed; False after `seconds` without a change."""
+        woken = self.changed.wait(max(0.0, seconds))
+        self.changed.clear()
+        return woken
 
 
-class WaitingRoom:
-    """All waiters of this process. Starts its two threads (greenlets under gevent) with the first of them."""
+class WaiterRegistry:
+    """All waiters of this process. The first one starts its two threads (greenlets under gevent)."""
 
     def __init__(self) -> None:
         self._waiters: dict[UUID, set[Waiter]] = defaultdict(set)
@@ -56,23 +56,24 @@ class WaitingRoom:
         self._subscribed = threading.Event()
         self._started = False
 
-    def enter(self, user_id: UUID, invocation_id: UUID, most: int) -> Waiter:
-        """Make a client known; what it reads after this call misses nothing. Raises `RateLimited`: the account has
-        `most` already.
-        """
+    def add(self, user_id: UUID, invocation_id: UUID, most: int) -> Waiter:
+        """Register a client: reads after this miss no change. Raises `RateLimited` for more than `most` per account."""
         waiter = Waiter(user_id, invocation_id)
         with self._lock:
             if self._accounts[user_id] >= most:
-                raise RateLimited(f"This account has {most} event streams and long-polls already.", retry_after=5)
+                raise RateLimited(
+                    f"This account already has {most} event streams and long-polls. Close one or retry later.",
+                    retry_after=5,
+                )
             self._start()
             self._accounts[user_id] += 1
             self._waiters[invocation_id].add(waiter)
-        self._raise_flags([waiter])
+        self._set_flags([waiter])
         self._subscribed.wait(0.5)
         return waiter
 
-    def leave(self, waiter: Waiter) -> None:
-        """Once or more often: a stream that is not even begun is left as well."""
+    def remove(self, waiter: Waiter) -> None:
+        """Remove a waiter; does nothing if it was removed before."""
         with self._lock:
             others = self._waiters.get(waiter.invocation_id, set())
             if waiter not in others:
@@ -105,48 +106,48 @@ class WaitingRoom:
                         if message["type"] == "subscribe":
                             self._subscribed.set()
                         elif message["type"] == "message":
-                            self._hear(message["data"])
+                            self._on_message(message["data"])
             except redis.Unreachable:
                 self._subscribed.clear()
                 clock.sleep(0.5)
 
-    def _hear(self, word: str) -> None:
+    def _on_message(self, text: str) -> None:
         try:
-            self._ring(UUID(word))
+            self._wake(UUID(text))
         except ValueError:
-            logger.warning("message dropped: it is none", channel=CHANNEL)
+            logger.warning("malformed message dropped", channel=CHANNEL)
 
     def _reread(self) -> None:
         while True:
             clock.sleep(REREAD_SECONDS)
-            self._look_after()
+            self._reread_or_log()
 
-    def _look_after(self) -> None:
+    def _reread_or_log(self) -> None:
         try:
-            self._look_again()
+            self._reread_once()
         except (db.Unreachable, redis.Unreachable) as error:
-            logger.warning("waiting clients not looked after", reason=type(error).__name__)
+            logger.warning("rows of waiting clients not re-read", reason=type(error).__name__)
         except Exception:
-            # The process edge of this thread: whatever went wrong, the next look is another try.
-            logger.exception("waiting room failed")
+            # The edge of this thread: log any error and try again after the next interval.
+            logger.exception("re-reading the rows of waiting clients failed")
 
-    def _look_again(self) -> None:
+    def _reread_once(self) -> None:
         with self._lock:
             waiting = [next(iter(waiters)) for waiters in self._waiters.values() if waiters]
         for invocation_id, state in invocations.states([waiter.invocation_id for waiter in waiting]).items():
             if self._is_news(invocation_id, state):
-                self._ring(invocation_id)
-        self._raise_flags(waiting)
+                self._wake(invocation_id)
+        self._set_flags(waiting)
 
     def _is_news(self, invocation_id: UUID, state: tuple[str, int]) -> bool:
-        """Whether it has changed since the last look. Of one whose clients have left meanwhile nothing is kept."""
+        """Whether the state has changed since the last read; records it only while the invocation has waiters."""
         with self._lock:
             if invocation_id not in self._waiters or self._seen.get(invocation_id) == state:
                 return False
             self._seen[invocation_id] = state
             return True
 
-    def _raise_flags(self, waiters: list[Waiter]) -> None:
+    def _set_flags(self, waiters: list[Waiter]) -> None:
         if not waiters:
             return
         try:
@@ -156,64 +157,64 @@ class WaitingRoom:
                     pipeline.set(budgets.waiters_key(waiter.user_id, waiter.invocation_id), "1", ex=FLAG_SECONDS)
                 pipeline.execute()
         except redis.Unreachable:
-            logger.warning("waiters not announced: redis is away")
+            logger.warning("waiters not registered in redis: unreachable")
 
-    def _ring(self, invocation_id: UUID) -> None:
+    def _wake(self, invocation_id: UUID) -> None:
         with self._lock:
             for waiter in self._waiters.get(invocation_id, ()):
-                waiter.rang.set()
+                waiter.changed.set()
 
 
-room = WaitingRoom()
+registry = WaiterRegistry()
 
 
-def enter(owner: UUID, invocation_id: UUID) -> Waiter:
-    """A place for one more client of this account: `room.leave` it. Raises `RateLimited`."""
+def register(owner: UUID, invocation_id: UUID) -> Waiter:
+    """Register a client of this account; undo with `registry.remove`. Raises `RateLimited`."""
     plan = subscriptions.limits(owner)
     most = plan.max_streams if plan and plan.max_streams else current_app.config["SETTINGS"].max_streams
-    return room.enter(owner, invocation_id, most)
+    return registry.add(owner, invocation_id, most)
 
 
-def for_the_end(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
-    """Long-poll: the invocation once it has ended, or as it is after `seconds`. Raises `NotFound`, `RateLimited`.
+def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
+    """Long-poll: the invocation once it has ended, or its state after `seconds`. Raises `NotFound`, `RateLimited`.
 
-    `fresh`: it was accepted just now, so it is not looked at before the wait for it begins.
+    `fresh`: it was accepted just now, so it is not read before the wait.
     """
     give_up = clock.monotonic() + seconds
     if not fresh or seconds <= 0:
         invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
-    waiter = enter(owner, invocation_id)
+    waiter = register(owner, invocation_id)
     try:
         while not (invocation := _read(invocation_id, owner, final=False)).ended:
             if not waiter.wait(give_up - clock.monotonic()):
                 return _read(invocation_id, owner, final=True)
         return invocation
     finally:
-        room.leave(waiter)
+        registry.remove(waiter)
 
 
 def _read(invocation_id: UUID, owner: UUID, *, final: bool) -> Invocation:
-    """In its account's turn, which lasts until the answer is sent; of one that goes on waiting, only how it stands."""
-    turns.begin()
+    """Read as a large read, unless the client goes on waiting: then without input and output."""
+    large_reads.begin()
     invocation = (invocations.get if final else invocations.get_ended)(invocation_id, owner)
     if not final and not invocation.ended:
-        turns.end()
+        large_reads.end()
     return invocation
 
 
 def changes(waiter: Waiter, invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
-    """The invocation at each change of status that is seen, the end last; None is a heartbeat, so that something is
-    said at once and every `HEARTBEAT_SECONDS`, also to who was woken for nothing.
+    """Yield the invocation at each observed change of status, completion last, and None as a heartbeat.
 
-    `waiter`: the client's place, left at the end; `after`: the sequence number a resuming client has seen already.
+    The first value comes at once, then at least one every `HEARTBEAT_SECONDS`. `waiter` is removed at the end;
+    `after`: the sequence number that a resuming client has already seen.
     """
     give_up = clock.monotonic() + STREAM_SECONDS
     seen, due = after, clock.monotonic()
     try:
         while clock.monotonic() < give_up:
-            with turns.reads.of(invocation.user_id):  # until it has been sent
+            with large_reads.limiter.held(invocation.user_id):  # until it has been sent
                 invocation = _since(seen, invocation)
                 news = invocation.sequence != seen
                 if news:
@@ -226,11 +227,11 @@ def changes(waiter: Waiter, invocation: Invocation, after: int | None) -> Iterat
                 return
             waiter.wait(due - clock.monotonic())
     finally:
-        room.leave(waiter)
+        registry.remove(waiter)
 
 
 def _since(seen: int | None, known: Invocation) -> Invocation:
-    """How it stands; input and output are read only if it has changed since."""
+    """The current invocation; input and output are read only if it has changed since."""
     invocation = invocations.get_ended(known.id, known.user_id)
     if invocation.sequence == seen or invocation.ended:
         return invocation

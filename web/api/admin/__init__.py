@@ -1,4 +1,4 @@
-"""Resources that only admins may use."""
+"""`/admin`: resources for admins only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who changed what, when, from where, before and after."""
+"""`/admin/audit`: the audit log."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from web.http.fields import Id, Instant, JsonObject, Text, Word
 from web.http.pagination import ListQuery
 from web.http.schemas import Resource
 
-blp = Blueprint("admin_audit", __name__, url_prefix="/admin/audit", description="Who changed what, append-only")
+blp = Blueprint("admin_audit", __name__, url_prefix="/admin/audit", description="The append-only audit log")
 
 
 class AuditQuery(ListQuery, RangeQuery):
-    actor = Id(metadata={"description": "The account that did it."})
+    actor = Id(metadata={"description": "The account that made the change."})
     action = Text(max=100)
     target_type = Text(max=100)
-    target = Text(max=100, metadata={"description": "The id of what was changed (a plan's slug)."})
+    target = Text(max=100, metadata={"description": "The id of the changed object; for a plan, its slug."})
 
 
 class AuditEntrySchema(Resource):
     id = Id(required=True)
     created_at = Instant(required=True, attribute="at")
     actor_kind = Word(*ACTOR_KINDS, required=True)
-    actor_id = Id(required=True, allow_none=True, metadata={"description": "Null: an operator, or the platform."})
+    actor_id = Id(required=True, allow_none=True, metadata={"description": "Null: an operator or the platform."})
     action = Text(required=True)
     target_type = Text(required=True)
     target_id = Text(required=True)
@@ -43,5 +43,5 @@ class AuditEntrySchema(Resource):
 @blp.arguments(AuditQuery, location="query")
 @blp.page(AuditEntrySchema)
 def index(query: dict[str, Any]) -> Page[AuditEntry]:
-    """Every change, newest first"""
+    """All recorded changes, newest first"""
     return audit.entries(**query)

@@ -1,4 +1,4 @@
-"""Anybody's invocations, for admins."""
+"""`/admin/invocations`: the invocations of all accounts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from web.api.invocation_schemas import InvocationQuery, ListedSchema
 from web.http import auth
 from web.http.fields import Id, Text
 
-blp = Blueprint("admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations, for admins")
+blp = Blueprint(
+    "admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations of all accounts"
+)
 
 
 class AdminInvocationSchema(ListedSchema):
@@ -20,7 +22,7 @@ class AdminInvocationSchema(ListedSchema):
     operator_detail = Text(
         required=True,
         allow_none=True,
-        metadata={"description": "What the tool said at its last attempt, where `error.detail` says less of it."},
+        metadata={"description": "The error of the last attempt in full, if `error.detail` is shortened."},
     )
 
 
@@ -33,9 +35,9 @@ class AdminInvocationQuery(InvocationQuery):
 @blp.arguments(AdminInvocationQuery, location="query")
 @blp.page(AdminInvocationSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
-    """Any account's invocations, newest first
+    """Invocations of all accounts, newest first
 
-    Pages end, and payloads are left out, as on the accounts' own list.
+    Pages and payloads are limited as in `GET /invocations`.
     """
     found = invocations.listing(query.pop("user", None), statuses=query.pop("status", ()), **query)
     details = invocations.operator_details([invocation.id for invocation in found.items])

@@ -1,4 +1,4 @@
-"""Plans for admins: see all of them, add one, change one."""
+"""`/admin/plans`: listing, creating and changing plans."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from common.subscriptions import plans
 from web.api.blueprint import Blueprint
 from web.api.subscriptions import PlanSchema
 from web.http import auth
-from web.http.answers import located
 from web.http.fields import Flag, Id, Instant, Text, Tokens, Whole
 from web.http.pagination import ListQuery
+from web.http.responses import location
 from web.http.schemas import Body
 
-blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Plans, for admins")
+blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Managing plans")
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
@@ -26,8 +26,8 @@ blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Plans
 
 class AdminPlanSchema(PlanSchema):
     id = Id(required=True)
-    is_active = Flag(required=True, metadata={"description": "Whether it can be subscribed to."})
-    position = Whole(required=True, metadata={"description": "The order in which plans are listed."})
+    is_active = Flag(required=True, metadata={"description": "Whether the plan is open for subscription."})
+    position = Whole(required=True, metadata={"description": "Position in lists of plans."})
     created_at = Instant(required=True)
 
 
@@ -59,7 +59,7 @@ class PlanInSchema(PlanChangesSchema):
 @blp.arguments(ListQuery, location="query")
 @blp.page(AdminPlanSchema)
 def index(query: dict[str, Any]) -> Page[Plan]:
-    """All plans, retired ones too"""
+    """All plans, including inactive ones"""
     return plans.everything(**query)
 
 
@@ -69,9 +69,9 @@ def index(query: dict[str, Any]) -> Page[Plan]:
 @blp.response(201, AdminPlanSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken)
 def create(body: dict[str, Any]) -> Any:
-    """Add a plan"""
+    """Create a plan"""
     plan = plans.create(body, actor=auth.actor())
-    return plan, located(".show", slug=plan.slug)
+    return plan, location(".show", slug=plan.slug)
 
 
 @blp.get("/<slug>")
@@ -89,6 +89,6 @@ def show(slug: str) -> Plan:
 def edit(body: dict[str, Any], slug: str) -> Plan:
     """Change a plan
 
-    Limits count within seconds; tokens from each subscription's next period on.
+    Limits take effect within seconds; `monthly_tokens`, with the next period of each subscription.
     """
     return plans.edit(slug, body, actor=auth.actor())

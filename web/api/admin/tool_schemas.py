@@ -1,4 +1,4 @@
-"""What admins send about a tool and what they are shown: the tool, a trial call, its circuit breaker."""
+"""Schemas for managing tools: the tool, trial calls, the circuit breaker."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class PerUnitInSchema(Body):
 class PriceInSchema(Body):
     base_tokens = Tokens(required=True)
     per_unit = ma.fields.Nested(PerUnitInSchema, allow_none=True, load_default=None)
-    max_tokens = Tokens(required=True, metadata={"description": "Held at submit; never charged more."})
+    max_tokens = Tokens(required=True, metadata={"description": "Held at submit, and the maximum charge."})
 
 
 class ToolAuthInSchema(Body):
     type = Word(*AUTH_TYPES, required=True)
-    secret = Secret(metadata={"description": "Never shown. Left out of a change: the stored one stays."})
+    secret = Secret(metadata={"description": "Never shown. If omitted from a change, the stored secret is kept."})
     header_name = Text(max=200, metadata={"description": "For `header`."})
     username = Text(max=500, line=True, metadata={"description": "For `basic`."})
 
@@ -50,7 +50,7 @@ class ToolChangesSchema(Body):
         validate=validate.Length(max=50),
     )
     auth = ma.fields.Nested(ToolAuthInSchema)
-    input_schema = JsonObject(metadata={"description": "JSON Schema; no references to other documents."})
+    input_schema = JsonObject(metadata={"description": "JSON Schema, without references to other documents."})
     output_schema = JsonObject(allow_none=True)
     example_input = ma.fields.Raw(allow_none=True)
     result_pointer = Text(max=500, blank=True, validate=_POINTER, allow_none=True)
@@ -65,12 +65,14 @@ class ToolInSchema(ToolChangesSchema):
     slug = Text(required=True, max=63, validate=_SLUG)
     name = Text(required=True, max=200, line=True, nfc=True)
     endpoint_url = Text(required=True, max=2048)
-    input_schema = JsonObject(required=True, metadata={"description": "JSON Schema; no references elsewhere."})
+    input_schema = JsonObject(
+        required=True, metadata={"description": "JSON Schema, without references to other documents."}
+    )
     price = ma.fields.Nested(PriceInSchema, required=True)
 
 
 class ToolAuthSchema(Resource):
-    """Without the secret; `header_name` and `username` where the type has them."""
+    """Without the secret; `header_name` and `username` are present if the type uses them."""
 
     type = Word(*AUTH_TYPES, required=True)
     header_name = Text()
@@ -113,7 +115,7 @@ class TrialSchema(Resource):
     status = Word("succeeded", "failed", required=True)
     output = ma.fields.Raw(required=True, allow_none=True)
     error = ma.fields.Nested(TrialFaultSchema, required=True, allow_none=True)
-    tokens = Tokens(required=True, metadata={"description": "What a caller would have been charged."})
+    tokens = Tokens(required=True, metadata={"description": "Tokens that a caller would have been charged."})
     http_status = Whole(required=True, allow_none=True)
     latency_ms = Whole(required=True, allow_none=True)
     version = Whole(required=True)
@@ -121,6 +123,6 @@ class TrialSchema(Resource):
 
 class BreakerSchema(Resource):
     state = Word("closed", "open", "half_open", required=True)
-    failures = Whole(required=True, metadata={"description": "In a row."})
+    failures = Whole(required=True, metadata={"description": "Consecutive failures."})
     opened_at = Instant(required=True, allow_none=True)
-    retry_at = Instant(required=True, allow_none=True, metadata={"description": "From then on one call may try."})
+    retry_at = Instant(required=True, allow_none=True, metadata={"description": "When the next trial call is allowed."})

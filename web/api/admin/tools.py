@@ -1,4 +1,4 @@
-"""The catalogue for admins: add a tool, change it, try it, take it out; and its circuit breaker."""
+"""`/admin/tools`: creating, changing, testing and archiving tools, and their circuit breakers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from web.api.admin.tool_schemas import (
 )
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.answers import located
+from web.http.responses import location
 
-blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="The catalogue, for admins")
+blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="Managing tools")
 
 
 @blp.get("")
@@ -32,7 +32,7 @@ blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description=
 @blp.arguments(AdminToolQuery, location="query")
 @blp.page(AdminToolSchema)
 def index(query: dict[str, Any]) -> Page[Any]:
-    """All tools, inactive and archived ones too"""
+    """All tools, including inactive and archived ones"""
     return tools.everything(**query).map(_shown)
 
 
@@ -42,28 +42,28 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.response(201, AdminToolSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken, errors.UrlRefused)
 def create(body: dict[str, Any]) -> Any:
-    """Add a tool
+    """Create a tool
 
     Defaults: adapter `http_json`, method POST, no headers, auth `{"type": "none"}`, 30 seconds, 3 attempts, not
-    idempotent, active; the rest null.
+    idempotent, active; null for everything else.
 
-    `http_json` sends `input` itself as the JSON body (GET: as query parameters), with the tool's headers and
-    credential, `Idempotency-Key` (the invocation's id, the same on every attempt) and `X-Request-ID`; `output` is the
-    whole answer, or the value at `result_pointer`. `chat_completion` speaks the OpenAI-compatible protocol; it leaves
-    out `stream` and `stream_options`. Redirects are not followed, and an answer has at most 5 MiB. It is JSON, whether
-    it is called `application/json`, `…+json` or `text/…`. Any 2xx is the result, 202 too.
+    `http_json` sends `input` as the JSON body (GET: as query parameters), with the tool's headers and credential,
+    `Idempotency-Key` (the invocation's id, the same for every attempt) and `X-Request-ID`. `output` is the complete
+    response, or the value at `result_pointer`. `chat_completion` uses the OpenAI-compatible protocol and omits `stream`
+    and `stream_options`. Redirects are not followed. A response must be JSON of at most 5 MiB, labelled
+    `application/json`, `…+json` or `text/…`. Any 2xx is the result, including 202.
 
-    It is called again after 1, 2, 4, … seconds (at most 60, with jitter; a `Retry-After` counts up to an hour) when the
-    connection failed, on 408, 425, 429, 502, 503, 504, 520–524, 529 and when it took too long, while attempts and time
-    are left. One that is not `idempotent` is only called again when it surely did not run: connection refused, or 429.
+    The call is retried after 1, 2, 4, … seconds (at most 60, with jitter; a `Retry-After` is honoured up to an hour)
+    after a failed connection, 408, 425, 429, 502, 503, 504, 520–524, 529 or a timeout, while attempts and time are
+    left. A tool that is not `idempotent` is retried only if it certainly did not run: connection refused, or 429.
 
     Patterns in the schemas run in linear time: look-around, back-references, atomic groups and conditions are not
-    supported, and one may take 1,000,000 bytes once it is compiled.
+    supported, and a compiled pattern may use at most 1,000,000 bytes.
     """
     draft = editing.Draft.of(body)
     _check_url(body)
     tool = editing.create(auth.actor(), draft)
-    return _shown(tool), located(".show", tool_id=tool.id)
+    return _shown(tool), location(".show", tool_id=tool.id)
 
 
 @blp.get("/<uuid:tool_id>")
@@ -80,9 +80,9 @@ def show(tool_id: UUID) -> Any:
 @blp.response(200, AdminToolSchema)
 @blp.raises(errors.SlugTaken, errors.UrlRefused, errors.Conflict)
 def edit(body: dict[str, Any], tool_id: UUID) -> Any:
-    """Change a tool: a new version
+    """Change a tool, which creates a new version
 
-    What was accepted before finishes on the version that it was accepted with. An archived tool cannot be changed.
+    Invocations accepted before run with the version they were accepted with. An archived tool cannot be changed.
     """
     _check_url(body)
     return _shown(editing.change(auth.actor(), tool_id, body))
@@ -92,7 +92,7 @@ def edit(body: dict[str, Any], tool_id: UUID) -> Any:
 @auth.admin
 @blp.response(204)
 def archive(tool_id: UUID) -> None:
-    """Take a tool out of the catalogue: its history stays, what was accepted finishes"""
+    """Archive a tool: its history is kept, and accepted invocations still run"""
     editing.archive(auth.actor(), tool_id)
 
 
@@ -102,14 +102,14 @@ def archive(tool_id: UUID) -> None:
 @blp.response(200, TrialSchema)
 @blp.raises(errors.ToolInputRejected)
 def test(body: dict[str, Any], tool_id: UUID) -> Any:
-    """Call a tool once, for at most 60 seconds, and charge nobody
+    """Call a tool once, for at most 60 seconds, free of charge
 
-    A breaker is neither asked nor told. A call that fails is still 200, with its `error`.
+    Neither checks nor updates the circuit breaker. A failed call is still 200, with its `error`.
     """
     version = tools.get(tool_id).current
     value = body.get("input", version.example_input)
     if value is None and "input" not in body:
-        raise errors.Invalid(errors=[errors.FieldError("/input", "Missing, and the tool has no example_input.")])
+        raise errors.Invalid(errors=[errors.FieldError("/input", "Required, because the tool has no example_input.")])
     tried = adapters.try_out(boot.outbound(), version, value, request_id=g.request_id)
     return _outcome(tried, version.version)
 
@@ -118,7 +118,7 @@ def test(body: dict[str, Any], tool_id: UUID) -> Any:
 @auth.admin
 @blp.response(200, BreakerSchema)
 def breaker(tool_id: UUID) -> breakers.State:
-    """The tool's circuit breaker, to about a second"""
+    """The state of the tool's circuit breaker, accurate to about a second"""
     return breakers.state(tools.get(tool_id).id)
 
 
@@ -126,7 +126,7 @@ def breaker(tool_id: UUID) -> breakers.State:
 @auth.admin
 @blp.response(200, BreakerSchema)
 def reset_breaker(tool_id: UUID) -> breakers.State:
-    """Close the tool's circuit breaker and forget its failures"""
+    """Close the tool's circuit breaker and reset its failures"""
     return editing.reset_breaker(auth.actor(), tool_id)
 
 

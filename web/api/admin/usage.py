@@ -1,4 +1,4 @@
-"""How the whole platform is used."""
+"""`/admin/usage`: usage of the whole platform."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from web.http import auth
 from web.http.fields import Id, Instant, Text, Tokens, Whole, Word
 from web.http.schemas import Resource
 
-blp = Blueprint("admin_usage", __name__, url_prefix="/admin/usage", description="The platform's usage, for admins")
+blp = Blueprint("admin_usage", __name__, url_prefix="/admin/usage", description="Usage of the whole platform")
 
 DEFAULT_RANGE = timedelta(days=30)
 
@@ -55,11 +55,13 @@ class PlatformStatsSchema(Resource):
     series = ma.fields.List(ma.fields.Nested(UsagePointSchema), required=True)
     top_tools = ma.fields.List(ma.fields.Nested(TopToolSchema), required=True)
     top_users = ma.fields.List(ma.fields.Nested(TopUserSchema), required=True)
-    active_users = Whole(required=True, metadata={"description": "Accounts of which an invocation ended."})
+    active_users = Whole(
+        required=True, metadata={"description": "Accounts with an invocation that ended in the range."}
+    )
     error_rate = ma.fields.Float(required=True, metadata={"description": "`failed / invocations`; 0 without any."})
     latency_ms = ma.fields.Nested(PlatformLatenciesSchema, required=True, metadata={"description": "Within 2 %."})
-    queue_depth = Whole(required=True, metadata={"description": "Invocations that wait now."})
-    oldest_queued_seconds = Whole(required=True, metadata={"description": "How long the oldest due one has waited."})
+    queue_depth = Whole(required=True, metadata={"description": "Invocations that are waiting now."})
+    oldest_queued_seconds = Whole(required=True, metadata={"description": "Age of the oldest invocation that is due."})
 
 
 @blp.get("/stats")
@@ -67,9 +69,9 @@ class PlatformStatsSchema(Resource):
 @blp.arguments(StatsQuery, location="query")
 @blp.response(200, PlatformStatsSchema)
 def stats(query: dict[str, Any]) -> Any:
-    """What all accounts used, and how the queue stands now
+    """Usage of all accounts, and the current state of the queue
 
-    The range defaults to the last 30 days, and is widened to whole hours (`from` and `to` say how far).
+    The range defaults to the last 30 days and is extended to whole hours (see `from` and `to`).
     """
     until = query.get("until", clock.now())
     since = query.get("since", until - DEFAULT_RANGE)

@@ -1,4 +1,4 @@
-"""Accounts for admins: find one, change what it may do, grant it tokens."""
+"""`/admin/users`: finding and changing accounts, and granting tokens."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from common.models.subscriptions import Grant
 from web.api.auth import UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth, idempotency
-from web.http.answers import located
 from web.http.fields import Flag, Id, Instant, Text, Tokens, Word
 from web.http.pagination import ListQuery
+from web.http.responses import location
 from web.http.schemas import Body, Resource
 
-blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description="Accounts, for admins")
+blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description="Managing accounts")
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
 class AdminUserSchema(UserSchema):
-    plan = Text(required=True, allow_none=True, metadata={"description": "Of the active subscription, its slug."})
+    plan = Text(required=True, allow_none=True, metadata={"description": "The slug of the active subscription's plan."})
 
 
 class UserQuery(ListQuery):
-    q = Text(max=320, metadata={"description": "Found literally in address or name."})
+    q = Text(max=320, metadata={"description": "A literal substring of address or name."})
     role = Word(*ROLES)
     is_active = Flag()
     plan = Text(max=63, metadata={"description": "The slug of a plan."})
@@ -46,7 +46,7 @@ class UserChangesSchema(Body):
 
 class GrantInSchema(Body):
     tokens = Tokens(
-        -MAX_TOKENS, required=True, validate=validate.NoneOf([0]), metadata={"description": "Negative: taken back."}
+        -MAX_TOKENS, required=True, validate=validate.NoneOf([0]), metadata={"description": "Negative: revoke tokens."}
     )
     reason = Text(required=True, max=500, nfc=True)
 
@@ -86,9 +86,9 @@ def show(user_id: UUID) -> Any:
 @blp.response(200, AdminUserSchema)
 @blp.raises(errors.Conflict)
 def edit(body: dict[str, Any], user_id: UUID) -> Any:
-    """Change what an account may do, from its next request on
+    """Change the role or status of an account, effective with its next request
 
-    Disabling ends its sessions, and its keys are refused. The last active admin can be neither demoted nor disabled.
+    Disabling ends its sessions; its API keys are refused. The last active admin can be neither demoted nor disabled.
     """
     accounts.administer(user_id, actor=auth.actor(), **body)
     return _shown(accounts.listed(user_id))
@@ -101,13 +101,15 @@ def edit(body: dict[str, Any], user_id: UUID) -> Any:
 @blp.response(201, GrantSchema, headers=["Location", "Idempotent-Replayed"])
 @blp.raises(errors.Conflict, errors.IdempotencyKeyReused)
 def grant(body: dict[str, Any], user_id: UUID) -> Any:
-    """Grant tokens in the running period, or take some back that are neither charged nor held
+    """Grant tokens in the current period, or revoke available ones
 
-    Repeated under the same `Idempotency-Key` within 24 hours it is the first grant again.
+    A repeat with the same `Idempotency-Key` within 24 hours returns the first grant.
     """
     accounts.get(user_id)
-    added, repeated = subscriptions.grant(user_id, **body, actor=auth.actor(), request=idempotency.this(body))
-    headers = located(".show_grant", user_id=user_id, grant_id=added.id)
+    added, repeated = subscriptions.grant(
+        user_id, **body, actor=auth.actor(), request=idempotency.current_request(body)
+    )
+    headers = location(".show_grant", user_id=user_id, grant_id=added.id)
     return added, 201, {**headers, **(idempotency.REPLAYED if repeated else {})}
 
 

@@ -1,4 +1,4 @@
-"""What the operations of the OpenAPI document share: security schemes, headers, parameters, page metadata."""
+"""Shared components of the OpenAPI document: security schemes, headers, parameters, page metadata."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "The access token of a login: 15 minutes, every right of its user.",
+        "description": "The access token of a session: valid for 15 minutes, with all permissions of its user.",
     },
     "apiKey": {
         "type": "apiKey",
         "in": "header",
         "name": "X-API-Key",
-        "description": "An API key (`jh_…`), with the scopes that it was given.",
+        "description": "An API key (`jh_…`), limited to its scopes.",
     },
     "apiKeyAsBearer": {
         "type": "http",
@@ -27,7 +27,7 @@ SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
 
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
-        "description": "The id of this request: the client's own when it sent a valid one, else a new one.",
+        "description": "The id of this request: the one sent by the client if valid, otherwise a new one.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9._-]+$"},
         "example": "0190abcd00007000800000000000000a",
     },
@@ -37,18 +37,18 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": '"reads";q=6000;w=60',
     },
     "RateLimit": {
-        "description": "What is left of them: `r` more requests, full again in `t` seconds.",
+        "description": "What is left of each limit: `r` requests, full again in `t` seconds.",
         "schema": {"type": "string"},
         "example": '"reads";r=5999;t=42',
     },
     "Link": {
-        "description": 'The next page, `<…>; rel="next"`, when there is one (RFC 8288).',
+        "description": 'The next page, `<…>; rel="next"`, if there is one (RFC 8288).',
         "schema": {"type": "string"},
         "example": '<https://hub.example/api/v1/usage?cursor=b3BhcXVl>; rel="next"',
     },
-    "Location": {"description": "Where the resource is.", "schema": {"type": "string", "format": "uri"}},
+    "Location": {"description": "The URL of the resource.", "schema": {"type": "string", "format": "uri"}},
     "Retry-After": {
-        "description": "Seconds to wait before coming back.",
+        "description": "Seconds to wait before retrying.",
         "schema": {"type": "integer", "minimum": 1},
         "example": 1,
     },
@@ -58,60 +58,60 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": 'Bearer realm="joyfull-hub"',
     },
     "Allow": {
-        "description": "The methods that this resource knows.",
+        "description": "The methods that this resource supports.",
         "schema": {"type": "string"},
         "example": "GET, HEAD, OPTIONS",
     },
-    "ETag": {"description": "The version of this representation (strong).", "schema": {"type": "string"}},
+    "ETag": {"description": "A strong validator for this representation.", "schema": {"type": "string"}},
     "Preference-Applied": {
         "description": "The `Prefer: wait` that was honoured.",
         "schema": {"type": "string"},
         "example": "wait=10",
     },
     "Idempotent-Replayed": {
-        "description": "`true` when this is the answer to an earlier request with the same Idempotency-Key.",
+        "description": "`true` if the request repeats an earlier one with the same Idempotency-Key.",
         "schema": {"type": "string", "enum": ["true"]},
     },
     "Vary": {
-        "description": "The request headers that chose this representation.",
+        "description": "The request headers that selected this representation.",
         "schema": {"type": "string"},
         "example": "Accept",
     },
     "Content-Disposition": {
-        "description": "The name of the file.",
+        "description": "The file name.",
         "schema": {"type": "string"},
         "example": 'attachment; filename="usage.csv"',
     },
-    "X-Accel-Buffering": {"description": "Tells proxies not to hold the stream back.", "schema": {"type": "string"}},
+    "X-Accel-Buffering": {"description": "Tells proxies not to buffer the stream.", "schema": {"type": "string"}},
 }
-#: Headers that an answer which documents them always has; of the others "when there is one" is true.
+#: Headers that are always present in responses that document them; the others are conditional.
 ALWAYS = frozenset(HEADERS) - {"Link", "Retry-After", "Preference-Applied", "Idempotent-Replayed"}
-#: What a browser's script may read beside the headers that it always may.
+#: Headers that CORS exposes to scripts in addition to the safelisted ones.
 EXPOSED = tuple(HEADERS)
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "Your own id for this request; it follows the work everywhere. An invalid one is replaced.",
+        "description": "Your id for this request, used in logs and passed on to the tool. An invalid id is replaced.",
         "schema": {"type": "string"},
     },
     "Idempotency-Key": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "1–255 printable ASCII characters. The same key within 24 hours gives the same answer.",
+        "description": "1–255 printable ASCII characters. A repeat within 24 hours returns the first result.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x20-\\x7e]+$"},
     },
     "Prefer": {
         "name": "Prefer",
         "in": "header",
-        "description": "`wait=N`: wait up to N seconds (1–60) for the end (RFC 7240).",
+        "description": "`wait=N`: wait up to N seconds (1–60) for completion (RFC 7240).",
         "schema": {"type": "string"},
     },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
-        "description": "An ETag; the answer is 304 while it is still current.",
+        "description": "An ETag; the response is 304 while it is current.",
         "schema": {"type": "string"},
     },
     "Last-Event-ID": {
@@ -134,7 +134,7 @@ _PAGE_META_SCHEMA: dict[str, Any] = {
 
 
 def define(spec: Any) -> None:
-    """Put everything that operations refer to into the document."""
+    """Add the components to the document."""
     for name, scheme in SECURITY_SCHEMES.items():
         spec.components.security_scheme(name, scheme)
     for name, header in HEADERS.items():

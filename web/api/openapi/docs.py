@@ -1,4 +1,4 @@
-"""The served documentation: the OpenAPI document, Swagger UI without a CDN, and a section for every error code."""
+"""The served documentation: the OpenAPI document, a bundled Swagger UI, and a page of all error codes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from web.api.openapi import document
 from web.http import auth, problems
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
-#: Swagger UI draws with inline styles and data: images; scripts come from us alone.
+#: Swagger UI uses inline styles and data: images; scripts are loaded from our own origin only.
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
-#: The interactive page and the document: behind `EXPOSE_DOCS`.
+#: The interactive page and the document: served with `EXPOSE_DOCS`.
 interactive = Blueprint("docs", __name__)
-#: The error pages, which `type` of every problem points to: always served.
+#: The error page, to which the `type` of every problem points: always served.
 always = Blueprint("errors", __name__)
 
 
 def register(app: Flask, settings: Settings, spec: Any) -> None:
-    """Serve the pages that the settings allow; `spec` is complete by now."""
+    """Register the pages that the settings allow. Call it last: `spec` must be complete."""
     app.register_blueprint(always)
     if settings.expose_docs:
         app.config["OPENAPI_DOCUMENT"] = orjson.dumps(document.complete(spec.to_dict()))
@@ -77,7 +77,7 @@ for _view in (page, asset, error_pages):
 def _error_sections() -> str:
     intro = (
         "<h1>Errors</h1><p>Every error is an <code>application/problem+json</code> document (RFC 9457). Branch on its "
-        "<code>code</code>, show its <code>detail</code>, and name its <code>request_id</code> when you ask us.</p>"
+        "<code>code</code>, show its <code>detail</code>, and quote its <code>request_id</code> in reports.</p>"
     )
     return intro + "".join(_error_section(kind) for kind in problems.catalogue())
 
@@ -93,9 +93,9 @@ def _error_section(kind: type[PlatformError]) -> str:
 
 def _advice(kind: type[PlatformError]) -> str:
     if issubclass(kind, errors.Temporary):
-        return "<p>Try again after the seconds in <code>Retry-After</code>.</p>"
+        return "<p>Retry after the number of seconds in <code>Retry-After</code>.</p>"
     if issubclass(kind, errors.Invalid):
-        return "<p><code>errors</code>, if given, points at what is wrong in the request.</p>"
+        return "<p><code>errors</code>, if present, lists the invalid parts of the request.</p>"
     return ""
 
 

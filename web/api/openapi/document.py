@@ -1,7 +1,7 @@
-"""The finished OpenAPI document: what can only be said once all operations are in it.
+"""The final OpenAPI document: what can be added only when all operations are known.
 
-`complete` takes what flask-smorest collected and gives back what is served, written by `flask --app wsgi openapi` and
-kept in `docs/openapi.json`: shapes with names of their own (so that generated clients have few and readable models),
+`complete` turns what flask-smorest collected into the document that is served, printed by `flask --app wsgi openapi`
+and committed as `docs/openapi.json`. It adds named schemas (so that generated clients have few, readable models),
 examples, groups with titles, and the webhooks that we send.
 """
 
@@ -15,9 +15,9 @@ import flask
 
 from web.api.openapi import examples
 
-#: Fields that are sent together or not at all, by schema.
+#: Pairs of fields that require each other, by schema.
 _TOGETHER = {"ProfileChanges": ("password", "current_password")}
-#: The groups of the page, by blueprint, in the order in which a reader needs them.
+#: Titles of the groups, by blueprint, in the order of the documentation page.
 _GROUPS = {
     "auth": "Authentication",
     "users": "Profile and API keys",
@@ -40,18 +40,18 @@ _SCHEMAS = "#/components/schemas/"
 
 
 def of(app: flask.Flask) -> dict[str, Any]:
-    """The document of an app, whether or not its settings let it be served."""
+    """The document of an app, whether or not its settings allow serving it."""
     return complete(app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict())
 
 
 def complete(collected: dict[str, Any]) -> dict[str, Any]:
-    """The whole document. `collected` is left as it is."""
+    """The complete document; does not modify `collected`."""
     spec = deepcopy(collected)
     schemas = spec["components"]["schemas"]
     for _, operation in operations(spec):
         operation["tags"] = [_GROUPS.get(tag, tag) for tag in operation["tags"]]
         _name_answers(operation, schemas)
-    _write_patterns_for_everybody(schemas)
+    _translate_patterns(schemas)
     for name, (one, other) in _TOGETHER.items():
         if name in schemas:
             schemas[name]["dependentRequired"] = {one: [other], other: [one]}
@@ -66,18 +66,18 @@ def complete(collected: dict[str, Any]) -> dict[str, Any]:
 
 
 def operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every operation under a name such as `GET /health`."""
+    """Every operation with a name such as `GET /health`."""
     for path, item in spec["paths"].items():
         for method in _METHODS:
             if method in item:
                 yield f"{method.upper()} {path}", item[method]
 
 
-# -- names for shapes ----------------------------------------------------------------------------------------------
+# -- named schemas -------------------------------------------------------------------------------------------------
 
 
 def _name_answers(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Envelopes become schemas with names: `InvocationAnswer`, `InvocationPage`."""
+    """Move inline envelopes to named schemas: `InvocationAnswer`, `InvocationPage`."""
     for response in operation["responses"].values():
         content = response.get("content", {}).get("application/json")
         name = _answer_name(content["schema"]) if content else None
@@ -96,20 +96,20 @@ def _answer_name(schema: dict[str, Any]) -> str | None:
     return "EmptyAnswer" if inside == {"type": "object"} else None
 
 
-def _write_patterns_for_everybody(node: Any) -> None:
-    r"""JSON Schema's patterns are ECMA-262 and unanchored; Python's `\Z` is `$` there, and `match` begins at `^`."""
+def _translate_patterns(node: Any) -> None:
+    r"""Translate Python patterns to ECMA-262 with anchors: `\Z` becomes `$`, and `match` implies `^`."""
     if isinstance(node, dict):
         pattern = node.get("pattern")
         if isinstance(pattern, str) and pattern.endswith(r"\Z"):
             node["pattern"] = f"^{pattern.removeprefix('^').removesuffix(chr(92) + 'Z')}$"
         for nested in node.values():
-            _write_patterns_for_everybody(nested)
+            _translate_patterns(nested)
     elif isinstance(node, list):
         for nested in node:
-            _write_patterns_for_everybody(nested)
+            _translate_patterns(nested)
 
 
-# -- the other direction -------------------------------------------------------------------------------------------
+# -- webhooks ------------------------------------------------------------------------------------------------------
 
 _EVENT_SCHEMAS: dict[str, Any] = {
     "BudgetThreshold": {
@@ -124,7 +124,7 @@ _EVENT_SCHEMAS: dict[str, Any] = {
     },
     "InvocationReference": {
         "type": "object",
-        "description": "All that is sent of an invocation where the body would be above 256 kB: see `links.self`.",
+        "description": "Sent in place of an invocation if the body would exceed 256 kB; fetch it from `links.self`.",
         "required": ["id", "status", "links"],
         "properties": {
             "id": {"type": "string", "format": "uuid"},
@@ -139,27 +139,30 @@ _EVENT_SCHEMAS: dict[str, Any] = {
     },
 }
 _SENT_HEADERS = {
-    "webhook-id": "The event's id, the same on every attempt: what to recognise repetitions by.",
-    "webhook-timestamp": "When this attempt was signed, in seconds since 1970.",
+    "webhook-id": "The id of the event, the same for every attempt; use it to detect duplicates.",
+    "webhook-timestamp": "When this attempt was signed, in seconds since 1970 (UTC).",
     "webhook-signature": "`v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`; several, separated by spaces.",
 }
 _ENDS = ("succeeded", "failed", "canceled", "expired")
 
 
 def _webhooks() -> dict[str, Any]:
-    """What we send (Standard Webhooks 1.0.0), by event type."""
+    """The webhooks that we send (Standard Webhooks 1.0.0), by event type."""
     states = {state: f"An invocation is {state}" for state in ("queued", "running")}
     states |= {state: f"An invocation has ended as {state}" for state in _ENDS}
     sent = {f"invocation.{state}": (text, "Invocation") for state, text in states.items()}
-    sent["budget.threshold"] = ("80 % or 100 % of a period's tokens are charged, told once each", "BudgetThreshold")
-    sent["webhook.test"] = ("Somebody asked for a test", "WebhookTest")
+    sent["budget.threshold"] = (
+        "80 % or 100 % of the tokens of a period have been charged; sent once for each",
+        "BudgetThreshold",
+    )
+    sent["webhook.test"] = ("A test that was requested through the API", "WebhookTest")
     return {name: {"post": _webhook(name, *about)} for name, about in sent.items()}
 
 
 def _webhook(event_type: str, summary: str, data: str) -> dict[str, Any]:
     forms = (data, "InvocationReference") if data == "Invocation" else (data,)
     refs = [{"$ref": f"{_SCHEMAS}{form}"} for form in forms]
-    truncated = {"type": "boolean", "const": True, "description": "Only where `data` is an `InvocationReference`."}
+    truncated = {"type": "boolean", "const": True, "description": "Present only if `data` is an `InvocationReference`."}
     schema: dict[str, Any] = {
         "type": "object",
         "title": "".join(word.capitalize() for word in event_type.split(".")) + "Event",
@@ -175,17 +178,17 @@ def _webhook(event_type: str, summary: str, data: str) -> dict[str, Any]:
     return {
         "operationId": f"receive_{event_type.replace('.', '_')}",
         "summary": summary,
-        "description": "Sent to your endpoint and signed as Standard Webhooks say. Answer within 15 seconds.",
+        "description": "Sent to your endpoint, signed according to Standard Webhooks. Respond within 15 seconds.",
         "tags": [_GROUPS["webhooks"]],
         "security": [],
         "parameters": [_sent_header(name, text) for name, text in _SENT_HEADERS.items()],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": {
             "2XX": {"description": "Received."},
-            "410": {"description": "Gone: the endpoint is disabled."},
-            "429": {"description": "Later: `Retry-After` is honoured."},
-            "503": {"description": "Later: `Retry-After` is honoured."},
-            "default": {"description": "A failure, redirects too: tried again by the schedule."},
+            "410": {"description": "Gone: disables the endpoint."},
+            "429": {"description": "Retry later; `Retry-After` is honoured."},
+            "503": {"description": "Retry later; `Retry-After` is honoured."},
+            "default": {"description": "A failure, including redirects: retried on schedule."},
         },
     }
 

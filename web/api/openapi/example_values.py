@@ -1,4 +1,4 @@
-"""The values of which the examples in the OpenAPI document are made."""
+"""The values of the examples in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from common.version import VERSION
 
 _EMAIL, _PASSWORD = "ada@example.com", "a quiet green river"
+_BUDGET_EXHAUSTED = "The remaining token budget of this period does not cover the hold. No invocation was created."
 _TEXT = {"text": "What a joy!"}
 _PRICE = {"base_tokens": 1, "per_unit": {"pointer": "/units", "tokens": 0.1, "unit": "character"}, "max_tokens": 500}
 _INPUT_SCHEMA = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
 
-#: By schema: what a caller would send, or is shown as a whole.
+#: By schema: complete request bodies, and response bodies that are not composed from fields.
 ASKED: dict[str, Any] = {
     "Registration": {"email": _EMAIL, "password": _PASSWORD, "name": "Ada"},
     "Credentials": {"email": _EMAIL, "password": _PASSWORD},
@@ -32,7 +33,7 @@ ASKED: dict[str, Any] = {
                     "type": "https://hub.example/docs/errors#budget_exhausted",
                     "title": "Budget exhausted",
                     "status": 402,
-                    "detail": "The token budget of this period does not cover the hold.",
+                    "detail": _BUDGET_EXHAUSTED,
                     "instance": "/api/v1/invocations/batch",
                     "code": "budget_exhausted",
                     "request_id": "0190abcd00007000800000000000000a",
@@ -61,7 +62,7 @@ ASKED: dict[str, Any] = {
     "PlanIn": {"slug": "team", "name": "Team", "monthly_tokens": 5_000_000, "price_cents": 9900, "currency": "EUR"},
     "PlanChanges": {"rate_limit_per_minute": 1200},
 }
-#: By name of a field, or by schema and field where that is not enough.
+#: By field name, or by schema and field where the name is ambiguous.
 SHOWN: dict[str, Any] = {
     "Health.status": "ok",
     "Health.version": VERSION,
@@ -121,7 +122,7 @@ SHOWN: dict[str, Any] = {
     "category": "text",
     "charged": 12,
     "currency": "EUR",
-    "description": "Whether a text is in good or bad spirits.",
+    "description": "Whether a text is positive or negative.",
     "duration_ms": 84,
     "email": _EMAIL,
     "endpoint_url": "https://tools.example.com/sentiment",
@@ -185,16 +186,16 @@ SHOWN: dict[str, Any] = {
     "url": "https://example.com/hooks",
     "version": 1,
 }
-#: Of what is not JSON.
+#: By media type, for bodies that are not JSON.
 TEXTS: dict[str, str] = {
     "text/event-stream": 'id: 3\nevent: snapshot\ndata: {"id": "0190abcd-0000-7000-8000-000000000001", …}\n\n',
     "text/csv": "id,invocation_id,tool,status,tokens_used,latency_ms,http_status,api_key_id,created_at\r\n",
     "application/x-ndjson": '{"id": "0190abcd-0000-7000-8000-000000000001", …}\n',
     "text/plain": "# TYPE joyfull_http_requests_total counter\n",
 }
-#: Paths are filled in with what a fresh installation has.
+#: Path parameters, with values that exist in a fresh installation.
 PARAMETERS = {"tool": "sentiment", "slug": "free"}
-#: By `format`, for fields that no name below describes.
+#: By `format`, for fields without a value above.
 FORMATS = {
     "uuid": "0190abcd-0000-7000-8000-000000000001",
     "date-time": "2027-01-31T12:00:00Z",

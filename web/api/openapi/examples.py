@@ -1,7 +1,7 @@
-"""Examples for the OpenAPI document: one value for every body that is sent or shown.
+"""Examples for the OpenAPI document: one for every request and response body.
 
-What is asked for is written out, so that it works when it is sent from the interactive page. What is shown is put
-together from the schemas: a field's value is its own (`Invocation.status`), or that of its name everywhere.
+Request bodies are given in full (`ASKED`), so that they work when sent from the interactive page. Response bodies are
+composed from the schemas: the value of a field is that of `Schema.field` in `SHOWN`, or else that of its name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from web.api.openapi.example_values import ASKED, FORMATS, PARAMETERS, SHOWN, TE
 
 
 def add(spec: dict[str, Any]) -> None:
-    """Give every JSON body, every text and the path parameters of a finished document an example."""
+    """Add an example to every JSON body, every text body and the path parameters of the document."""
     schemas = spec["components"]["schemas"]
     for path in spec["paths"].values():
         _fill_in(path.get("parameters", []))
@@ -39,7 +39,7 @@ def _exemplify(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
 
 
 def value(schema: dict[str, Any], schemas: dict[str, Any], name: str = "", field: str = "") -> Any:
-    """An example of `schema`, which is what the schema called `name` has in its `field`."""
+    """An example of `schema`, which is that of `field` in the schema called `name`."""
     if (key := f"{name}.{field}") in SHOWN:
         return SHOWN[key]
     if field in SHOWN and "$ref" not in schema and schema.get("type") != "array":

@@ -1,8 +1,8 @@
-"""What the served OpenAPI 3.1 document says about every operation, said once.
+"""The parts of the OpenAPI 3.1 document that all operations have in common.
 
-`contract` runs for each operation as flask-smorest documents it: it adds the security schemes of the view's
-policy, every problem that the operation can answer with, and the headers that every answer carries.
-What the operations share is in `components.py`, what is done to the finished document in `document.py`.
+`contract` runs for each operation while flask-smorest documents it. It adds the security schemes of the view's policy,
+every problem that the operation can return, and the headers of every response. Shared components are in
+`components.py` and `problem_components.py`; `document.py` completes the document.
 """
 
 from __future__ import annotations
@@ -15,47 +15,48 @@ from common import errors
 from common.errors import PlatformError
 from web.api.openapi import components, problem_components
 from web.http import problems
-from web.http.auth import Policy
+from web.http.auth import AccessPolicy
 
 DESCRIPTION = """\
-AI tools as billed, durable jobs: submit an invocation, follow it, get its result and its price.
+AI tools as billed, durable jobs: submit an invocation, follow its progress, get its result and its cost.
 
-**Answers** are JSON: one resource is `{"data": {…}}`, a list
-`{"data": […], "meta": {"limit", "has_more", "next_cursor"}}` with a `Link: <…>; rel="next"` while there is more.
-Times are RFC 3339 in UTC, ids UUIDs in lower case, amounts integers up to 2^53-1. Lists are newest first, but for
-`/events`; `from` is inclusive, `to` exclusive, both on `created_at`. Unknown body fields and unknown or repeated query
-parameters are refused; `status` may repeat and means any of them.
+**Responses** are JSON: one resource is `{"data": {…}}`, a list is
+`{"data": […], "meta": {"limit", "has_more", "next_cursor"}}` with a `Link: <…>; rel="next"` header if there is more.
+Times are RFC 3339 in UTC, ids are UUIDs in lower case, amounts are integers up to 2^53-1. Lists are ordered newest
+first, except `/events`; `from` is inclusive, `to` exclusive, both refer to `created_at`. Unknown body fields and
+unknown or repeated query parameters are refused; `status` can be repeated to match any of several.
 
-**Errors** are `application/problem+json` (RFC 9457). Branch on `code`; `type` leads to what it means
-([all of them](/docs/errors)).
+**Errors** are `application/problem+json` (RFC 9457). Branch on `code`; `type` links to its documentation
+([all codes](/docs/errors)).
 
-**Credentials**: an access token or an API key as `Authorization: Bearer …`, or an API key as `X-API-Key`; never both.
+**Credentials**: an access token or an API key as `Authorization: Bearer …`, or an API key as `X-API-Key`; not both.
 
-**Limits**: `RateLimit-Policy` and `RateLimit` are on every authenticated answer, `Retry-After` on every 429 and 503. A
-plan's rate counts submits, each item of a batch as one, and never reads; an account has 6,000 reads a minute. A plan's
-`max_concurrency` refuses nothing: it bounds what runs at once. A body has at most 1 MiB, if the operator left it so,
-and 200,000 values; at most 16 kB where no credentials are asked for. A page of a list ends, with `has_more`, before its
-`input` and `output` are more than 1 MiB. Of an account a few large reads run at a time; the next ones wait a while for
-their turn, and are then refused (429). An account has a plan's `max_streams` event streams and long-polls at once; one
-more is refused (429), and a submit that would have waited is answered 202.
+**Limits**: every authenticated response has `RateLimit-Policy` and `RateLimit`; every 429 and 503 has `Retry-After`.
+The rate of a plan counts submits, each item of a batch as one, and not reads; an account has 6,000 reads a minute. The
+`max_concurrency` of a plan limits how many invocations run concurrently; the others wait. A body can have 1 MiB (a
+setting of the operator) and 200,000 values; without credentials, 16 kB. A page of a list ends early, with `has_more`,
+when its `input` and `output` reach 1 MiB in total. A few large reads of an account run concurrently; further ones wait
+a few seconds and are then refused (429). An account can have `max_streams` concurrent event streams and long-polls;
+one more is refused (429), and a submit that would have waited is answered with 202.
 
 **Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
-`max_tokens`. Success costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's answer), rounded up and
-never above the price's own `max_tokens`. A `max_tokens` of yours below that is a limit: the tool is told, and a call
-that costs more all the same ends `failed` with `cost_exceeded`, its output withheld and the hold charged. What else
-failed, expired or was canceled before it ran is free; what was canceled while it ran too, unless the tool's answer was
-already complete: then it costs what success costs.
+`max_tokens`. A successful call costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's response),
+rounded up, at most the `max_tokens` of the price. If your own `max_tokens` is lower, it is a limit: it is passed to the
+tool, and a call that still costs more ends as `failed` with `cost_exceeded`; its output is withheld and the hold is
+charged. Other failures, expiry and cancellation are free, except cancellation after the tool's response was complete,
+which costs the same as success.
 
-**States**: `queued`, `running`, and one of the ends `succeeded`, `failed`, `canceled`, `expired`. While it waits for a
-retry an invocation is `queued` again. `expired` means that the deadline passed before it ever started; one that passes
-between two attempts ends as `failed`, with the last error.
+**States**: `queued`, `running`, and the final states `succeeded`, `failed`, `canceled`, `expired`. An invocation that
+waits for a retry is `queued` again. `expired` means that the deadline passed before it started; if the deadline passes
+between two attempts, it ends as `failed` with the last error.
 
-**Request ids**: send `X-Request-ID` (1-128 of `A-Za-z0-9._-`) or take ours; it follows the work everywhere.
+**Request ids**: send `X-Request-ID` (1-128 characters of `A-Za-z0-9._-`) or use the one we generate; it appears in all
+logs and is passed on to the tool.
 
-**Methods**: every GET also answers HEAD and every path OPTIONS. Every answer has `Cache-Control` (`no-store`, or
-`private, no-cache` beside an ETag), `Content-Security-Policy`, `Referrer-Policy` and `X-Content-Type-Options`.
+**Methods**: every GET also supports HEAD, and every path OPTIONS. Every response has `Cache-Control` (`no-store`, or
+`private, no-cache` with an ETag), `Content-Security-Policy`, `Referrer-Policy` and `X-Content-Type-Options`.
 
-**Try it out** on this page: register, log in, put the `access_token` into *Authorize*, subscribe to `free`, and
+**Try it out** on this page: register, log in, enter the `access_token` under *Authorize*, subscribe to `free`, and
 invoke a tool.
 """
 
@@ -63,7 +64,7 @@ header_ref = components.header_ref
 
 
 class ListOf:
-    """Marks a response schema as a list with `meta`; stands where flask-smorest expects a schema to dump with."""
+    """Marks a response schema as a list with `meta`; passed to flask-smorest in place of a schema."""
 
     def __init__(self, schema: type[ma.Schema]) -> None:
         self.schema = schema
@@ -73,7 +74,7 @@ class ListOf:
 
 
 def envelope(schema: Any) -> Any:
-    """The documented shape of an answer: `{"data": …}`, for lists with `meta`."""
+    """The documented envelope of a response: `{"data": …}`, for lists with `meta`."""
     if schema is None:
         return None
     if isinstance(schema, ListOf):
@@ -91,7 +92,7 @@ def envelope(schema: Any) -> Any:
 
 
 def media_types(view: Any) -> list[str]:
-    """What a documented view may answer with on success."""
+    """The media types of a view's successful responses."""
     answers = view._apidoc.get("response", {}).get("responses", {}).values()
     found = {answer["content_type"] for listed in answers for answer in listed if isinstance(answer, dict)}
     return sorted(media_type or "application/json" for media_type in found) or ["application/json"]
@@ -101,7 +102,7 @@ def media_types(view: Any) -> list[str]:
 
 
 def contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, spec: Any, **_: Any) -> dict[str, Any]:
-    """Complete one operation's documentation (a flask-smorest doc callback)."""
+    """Complete the documentation of one operation (a flask-smorest doc callback)."""
     noted = info.get("contract", {})
     policy = noted["policy"]
     doc["operationId"] = noted["operation_id"]
@@ -113,8 +114,8 @@ def contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, spec: An
     return doc
 
 
-def _security(policy: Policy) -> list[dict[str, list[str]]]:
-    """The schemes that are taken, keys with the scope that they need."""
+def _security(policy: AccessPolicy) -> list[dict[str, list[str]]]:
+    """The accepted security schemes; API keys with the required scope."""
     if policy.kind == "public":
         return []
     scopes = [policy.scope] if policy.scope else []
@@ -123,27 +124,27 @@ def _security(policy: Policy) -> list[dict[str, list[str]]]:
 
 
 _ACCESS = {
-    "public": "*Open to everybody.*",
-    "session": "*Needs a session*: API keys are refused.",
-    "signed_in": "*Needs any credential*, whatever its scopes.",
-    "scope": "*Needs a session or an API key with the scope* `{scope}`.",
-    "admin": "*Needs an admin*, by session or by an API key with the scope `admin`.",
+    "public": "*No credentials required.*",
+    "session": "*Requires a session*; API keys are refused.",
+    "signed_in": "*Requires any credential*, regardless of its scopes.",
+    "scope": "*Requires a session or an API key with the scope* `{scope}`.",
+    "admin": "*Requires an admin*: a session, or an API key with the scope `admin`.",
 }
 
 
-def _explain_access(info: dict[str, Any], policy: Policy) -> None:
-    said = _ACCESS[policy.kind].format(scope=policy.scope)
+def _explain_access(info: dict[str, Any], policy: AccessPolicy) -> None:
+    access = _ACCESS[policy.kind].format(scope=policy.scope)
     docstring = info["docstring"]
-    docstring["description"] = "\n\n".join(part for part in (docstring.get("description"), said) if part)
+    docstring["description"] = "\n\n".join(part for part in (docstring.get("description"), access) if part)
 
 
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
-#: Readers of streams differ in whether a schema is that of the whole or of each event: the description says it.
+#: Tools differ in whether a schema describes the whole stream or one event, so only the description does.
 _TEXT_SCHEMAS: dict[str, dict[str, Any]] = {"text/event-stream": {}}
 
 
 def _success(doc: dict[str, Any], texts: dict[int, list[str]], *, public: bool) -> None:
-    """The headers of every success, and the bodies that no schema describes."""
+    """Add the headers of successful responses, and bodies without a schema."""
     names = ["X-Request-ID"] if public else ["X-Request-ID", "RateLimit-Policy", "RateLimit"]
     for status, response in doc.get("responses", {}).items():
         response.setdefault("headers", {}).update({name: header_ref(name) for name in names})
@@ -155,8 +156,8 @@ def _success(doc: dict[str, Any], texts: dict[int, list[str]], *, public: bool) 
 
 
 def _problems(spec: Any, doc: dict[str, Any], noted: dict[str, Any], method: str) -> dict[str, str]:
-    """By status, the name of the shared response that lists its codes."""
-    policy: Policy = noted["policy"]
+    """The name of the shared response for each status."""
+    policy: AccessPolicy = noted["policy"]
     public = policy.kind == "public"
     queried = {name for parameter in doc.get("parameters", []) for name in parameter["schema"].fields}
     kinds = [

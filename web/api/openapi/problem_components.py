@@ -12,23 +12,23 @@ from web.http import problems
 PROBLEM = "#/components/schemas/Problem"
 _PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "RFC 9457 problem details. Some codes carry members of their own.",
+    "description": "RFC 9457 problem details. Some codes have additional members.",
     "additionalProperties": True,
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri", "description": "Resolves to the section of the docs on this code."},
+        "type": {"type": "string", "format": "uri", "description": "The URL of the documentation of this code."},
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
         "instance": {
             "type": "string",
-            "description": "The path that was asked for; a `urn:uuid:` of the request when it could not be read.",
+            "description": "The request path; a `urn:uuid:` if the request could not be parsed.",
         },
-        "code": {"type": "string", "description": "A stable word."},
+        "code": {"type": "string", "description": "A stable identifier of the error."},
         "request_id": {"type": "string"},
         "errors": {
             "type": "array",
-            "description": "What is wrong in the request, at most 100 faults.",
+            "description": "The invalid parts of the request, at most 100.",
             "items": {
                 "type": "object",
                 "title": "ProblemFault",
@@ -36,7 +36,7 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
                 "properties": {
                     "pointer": {
                         "type": "string",
-                        "description": "A JSON Pointer (RFC 6901) into the body, or into the query read as an object.",
+                        "description": "A JSON Pointer (RFC 6901) into the body, or into the query as an object.",
                     },
                     "detail": {"type": "string"},
                 },
@@ -44,21 +44,25 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         },
     },
 }
-#: Members that only the problems of some codes have, with their types.
+#: Additional members of the problems of some codes.
 _MEMBERS: dict[str, dict[str, Any]] = {
     "budget_exhausted": {
-        "required": {"type": "integer", "description": "Tokens that this would have held."},
-        "available": {"type": "integer", "description": "Tokens that the period has left."},
+        "required": {"type": "integer", "description": "Tokens that would have been held."},
+        "available": {"type": "integer", "description": "Tokens available in the current period."},
         "shortfall": {"type": "integer"},
         "resets_at": {"type": "string", "format": "date-time"},
-        "plans": {"type": "array", "items": {"type": "string"}, "description": "Slugs of plans that would allow it."},
+        "plans": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Slugs of plans with a sufficient budget.",
+        },
     },
-    "scope_missing": {"scope": {"type": "string", "description": "The scope that the key lacks."}},
+    "scope_missing": {"scope": {"type": "string", "description": "The missing scope."}},
     "dependency_unavailable": {
         "not_ready": {
             "type": "object",
             "additionalProperties": {"type": "string"},
-            "description": "Only of `/ready`: what is not, and why.",
+            "description": "Only for `/ready`: what is not ready, and why.",
         }
     },
 }
@@ -76,7 +80,7 @@ _MEMBER_EXAMPLES: dict[str, dict[str, Any]] = {
     "url_refused": {"errors": [{"pointer": "/url", "detail": "127.0.0.1 is not a public address."}]},
 }
 _HEADERS_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
-#: Refused before anybody looks at credentials, so without the caller's limits.
+#: Sent before credentials are checked, so without the caller's limits.
 _BEFORE_CREDENTIALS = {401, 406, 414, 431}
 
 
@@ -86,7 +90,7 @@ def define(spec: Any) -> None:
 
 
 def response_name(spec: Any, status: int, kinds: Iterable[type[PlatformError]], *, public: bool) -> str:
-    """The name of the shared response for these codes; made when first needed."""
+    """The name of the shared response for these codes, which is created when first needed."""
     leaves = sorted(set(kinds), key=lambda kind: kind.code)
     codes = "".join(word.capitalize() for kind in leaves for word in kind.code.split("_"))
     name = f"Problem{status}{codes}{'Public' if public else ''}"

@@ -10,7 +10,7 @@ import pytest
 
 from common import invocations
 from tests import factories
-from web.http.waiting import Waiter, WaitingRoom
+from web.http.waiting import Waiter, WaiterRegistry
 
 States = dict[UUID, tuple[str, int]]
 
@@ -22,46 +22,46 @@ def made(db: None) -> invocations.Invocation:
 
 
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> WaitingRoom:
+def registry(monkeypatch: pytest.MonkeyPatch) -> WaiterRegistry:
     """One without its threads: the tests do what they do."""
-    monkeypatch.setattr(WaitingRoom, "_start", lambda *_: None)
-    room = WaitingRoom()
-    room._subscribed.set()
-    return room
+    monkeypatch.setattr(WaiterRegistry, "_start", lambda *_: None)
+    registry = WaiterRegistry()
+    registry._subscribed.set()
+    return registry
 
 
 @pytest.fixture
-def waiter(room: WaitingRoom, made: invocations.Invocation) -> Waiter:
-    return room.enter(made.user_id, made.id, 1)
+def waiter(registry: WaiterRegistry, made: invocations.Invocation) -> Waiter:
+    return registry.add(made.user_id, made.id, 1)
 
 
-def test_a_message_that_is_none_does_not_deafen_the_process(room: WaitingRoom, waiter: Waiter) -> None:
-    room._hear("nonsense")
-    room._hear(str(waiter.invocation_id))
+def test_a_message_that_is_none_does_not_deafen_the_process(registry: WaiterRegistry, waiter: Waiter) -> None:
+    registry._on_message("nonsense")
+    registry._on_message(str(waiter.invocation_id))
     assert waiter.wait(0)
 
 
 def test_a_reading_that_goes_wrong_is_not_the_last(
-    room: WaitingRoom, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
+    registry: WaiterRegistry, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Collection[UUID]) -> States:
         raise ValueError("unexpected")
 
     with monkeypatch.context() as patch:
         patch.setattr(invocations, "states", fail)
-        room._look_after()
+        registry._reread_or_log()
     assert not waiter.wait(0)
-    room._look_after()
+    registry._reread_or_log()
     assert waiter.wait(0)
 
 
 def test_who_leaves_while_the_rows_are_read_leaves_nothing(
-    room: WaitingRoom, waiter: Waiter, made: invocations.Invocation, monkeypatch: pytest.MonkeyPatch
+    registry: WaiterRegistry, waiter: Waiter, made: invocations.Invocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(_: Any) -> States:
-        room.leave(waiter)
+        registry.remove(waiter)
         return {made.id: ("succeeded", 1)}
 
     monkeypatch.setattr(invocations, "states", look)
-    room._look_after()
-    assert (len(room), room._seen) == (0, {})
+    registry._reread_or_log()
+    assert (len(registry), registry._seen) == (0, {})
