@@ -1,4 +1,4 @@
-"""Two web processes on the same servers (so that nothing can hide in one), and a mail server."""
+"""Two web processes on the same servers, so that no state can be local to one, and a mail server."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def other(db: None, _servers: list[Service]) -> Api:
 
 @pytest.fixture
 def logged(_servers: list[Service]) -> Callable[[], str]:
-    """All that the two processes have written so far."""
+    """Everything that the two processes have logged so far."""
     return lambda: "".join(service.log.read_text() for service in _servers)
 
 
 @pytest.fixture
 def said(_servers: list[Service]) -> Callable[[requests.Response], set[str]]:
-    """The events that were logged while a request was answered, by whichever process did it."""
+    """The events logged for a request, by either process."""
 
     def events(answer: requests.Response) -> set[str]:
         (service,) = (s for s in _servers if answer.url.startswith(s.base))
@@ -66,7 +66,7 @@ def said(_servers: list[Service]) -> Callable[[requests.Response], set[str]]:
 
 @pytest.fixture
 def sql(db: None, database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """To look behind the curtain, and to let time pass: what happened is moved into the past."""
+    """Direct access to the database, to inspect it and to move timestamps into the past."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -80,7 +80,7 @@ def one(sql: psycopg.Connection[Any], query: LiteralString, *values: object) -> 
 
 @dataclass
 class Mailbox:
-    """An SMTP server that keeps what it is given; `replies` says otherwise for the next recipients."""
+    """An SMTP server that stores what it receives; `replies` are its replies to the next recipients."""
 
     received: list[EmailMessage] = field(default_factory=list)
     replies: list[str] = field(default_factory=list)
@@ -96,13 +96,13 @@ class Mailbox:
         return "250 OK"
 
     def deliver(self) -> list[EmailMessage]:
-        """Send what is owed, as the worker does; what arrived."""
+        """Send due mail, as the worker does; returns what arrived."""
         self.received.clear()
         mails.send_due(PUBLIC_URL)
         return list(self.received)
 
     def token(self, kind: str) -> str:
-        """Send what is owed; the token in the one mail with a link of that kind."""
+        """Send due mail; returns the token in the one mail with a link of that kind."""
         found = [t for m in self.deliver() for t in re.findall(rf"/{kind}/(\S+)", text_of(m))]
         assert len(found) == 1, found
         return str(found[0])

@@ -1,4 +1,4 @@
-"""People who use the API over real HTTP, each from a network of their own if they like."""
+"""Users of the API over real HTTP, optionally each from their own client network."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Api:
         return self._session.request(method, f"{self.base}/api/v1{path}", headers=headers, timeout=20, **kwargs)
 
     def at(self, ip: str) -> Api:
-        """The same API, called from somewhere else."""
+        """The same API, called from another address."""
         return Api(self.base, ip)
 
-    # -- what people do --------------------------------------------------------------------------------------
+    # -- what users do ---------------------------------------------------------------------------------------
 
     def person(self, email: str | None = None, password: str = PASSWORD) -> Person:
-        """Somebody who has registered."""
+        """A registered user."""
         email = email or f"person-{next(_numbers)}@example.com"
         answer = self("POST", "/auth/register", json={"email": email, "password": password, "name": "Pat"})
         assert answer.status_code == 201, answer.text
@@ -77,7 +77,7 @@ class Person:
         return Session(self.api, answer.json()["data"])
 
     def key(self, **body: Any) -> dict[str, Any]:
-        """A new API key, as the answer shows it."""
+        """A new API key, as returned."""
         answer = self.api("POST", "/users/me/api-keys", self.login().access, json={"name": "key", **body})
         assert answer.status_code == 201, answer.text
         return dict(answer.json()["data"])
@@ -110,5 +110,5 @@ class Session:
 
 
 def code(answer: requests.Response) -> tuple[int, str]:
-    """The status and the code of a refusal."""
+    """The status and the code of an error."""
     return answer.status_code, answer.json()["code"]

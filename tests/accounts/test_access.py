@@ -1,4 +1,4 @@
-"""Every route, whoever adds it: what it states (`view.policy`) is what it does, over HTTP."""
+"""Every route enforces the policy that it declares (`view.policy`), over HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Route(NamedTuple):
 
 @pytest.fixture(scope="module")
 def routes(settings: Settings) -> list[Route]:
-    """All of the API, with something for each parameter of the path."""
+    """All routes of the API, with a value for each path parameter."""
     app = create_app(settings)
 
     def found() -> Iterator[Route]:
@@ -51,7 +51,7 @@ def filled(rule: Rule) -> str:
     return path
 
 
-#: What anybody may ask. To add to it is a decision: make it here too.
+#: Public routes. Adding one is a decision that must be repeated here.
 PUBLIC = {
     ("POST", "/auth/register"),
     ("POST", "/auth/login"),
@@ -83,7 +83,7 @@ def test_every_other_route_needs_a_caller(api: Api, routes: list[Route]) -> None
 
 
 def test_every_scope_is_asked_for(api: Api, routes: list[Route]) -> None:
-    """With all scopes but the one that is needed."""
+    """With all scopes except the required one."""
     person = api.person()
     accounts.administer(person.uuid, actor=OPERATOR, role="admin")
     key_without = {scope: person.key(scopes=[s for s in SCOPES if s != scope])["key"] for scope in SCOPES}
@@ -111,18 +111,18 @@ def test_no_user_does_what_only_an_admin_may(api: Api, routes: list[Route]) -> N
     assert all(route.policy.kind == "admin" for route in routes if route.path.startswith("/admin"))
 
 
-# -- what is somebody else's, and what nobody may write ----------------------------------------------------------
+# -- other accounts' resources, and read-only fields --------------------------------------------------------------
 
-#: What a request needs besides the id to get as far as looking it up.
+#: The body that a request needs to get as far as looking up the id.
 BODIES: dict[str, dict[str, Any]] = {"replay": {"since": "2026-01-01T00:00:00Z"}}
-#: Parameters that name what everybody may see.
+#: Parameters that name public resources.
 SHARED = {"tool", "token", "slug", "name", "tool_id"}
 
 
 def test_what_is_somebody_elses_looks_like_what_is_not_there(
     api: Api, settings: Settings, offer: Callable[..., str]
 ) -> None:
-    """Every route with an id of something owned: another's id is answered as an unknown one is, and changes nothing."""
+    """On every route, the id of another account's resource is treated like an unknown id, and changes nothing."""
     owner, stranger = api.person(), api.person()
     session = owner.login()
     theirs = possessions(api, owner, session, offer())
@@ -146,7 +146,7 @@ def test_what_is_somebody_elses_looks_like_what_is_not_there(
 
 
 def possessions(api: Api, owner: Person, session: Session, tool: str) -> dict[str, str]:
-    """One of everything that an account can own, by the name of its parameter in paths."""
+    """One of every resource that an account can own, by the name of its path parameter."""
     plan = api("POST", "/subscriptions/subscribe", session.access, json={"plan": "free"})
     invocation = api("POST", f"/tools/{tool}/invoke", session.access, json={"input": {"text": "x"}})
     endpoint = api("POST", "/webhooks", session.access, json={"url": "http://127.0.0.1:9/hook"})
@@ -170,7 +170,7 @@ def with_ids(rule: Rule, ids: dict[str, str]) -> str:
 
 
 def test_nobody_writes_a_column_that_a_body_does_not_name(api: Api) -> None:
-    """Every body of the API with every column of every table that is not a field of it: each is refused by name."""
+    """Every column of every table that is not a field of a body is refused in that body, by name."""
     person = api.person()
     accounts.administer(person.uuid, actor=OPERATOR, role="admin")
     admin = person.login().access

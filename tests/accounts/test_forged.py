@@ -1,4 +1,4 @@
-"""Whoever can write to Redis cannot become anybody: what it says of a caller counts only as one of us has signed it."""
+"""Write access to Redis does not grant access: cached authorizations count only with our signature."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LATER = 10**12
 
 
 def remembered(redis: Client, user_id: str) -> tuple[str, str, str]:
-    """The key, the field and the value of what is remembered about the account's one credential."""
+    """The key, field and value of the cache entry of the account's only credential."""
     key = f"auth:{{{user_id}}}"
     fields: Any = redis.hgetall(key)
     ((field, value),) = ((field, value) for field, value in fields.items() if field != "generation")
@@ -27,7 +27,7 @@ def remembered(redis: Client, user_id: str) -> tuple[str, str, str]:
 
 
 def altered(value: str, **changes: Any) -> str:
-    """The facts changed, the signature as it was."""
+    """Changed facts with the original signature."""
     mac, _, text = value.rpartition(" {")
     return f"{mac} {json.dumps({**json.loads('{' + text), **changes})}".strip()
 
@@ -53,11 +53,11 @@ def test_a_forged_role_opens_nothing(api: Api, other: Api, redis: Client) -> Non
         for one in (api, other):
             assert code(one("GET", "/admin/users", token)) == (403, "forbidden"), forged
             assert one.me(token) == 200, forged
-    assert remembered(redis, person.id)[2] not in ("", "null"), "and what is true is remembered again"
+    assert remembered(redis, person.id)[2] not in ("", "null"), "the correct entry is cached again"
 
 
 def test_what_is_true_of_one_is_not_true_of_another(api: Api, redis: Client) -> None:
-    """An admin's own facts, rightly signed, laid under somebody else, or under another credential of theirs."""
+    """An admin's correctly signed entry, copied to another account or to another of their credentials."""
     admin, person = api.person(), api.person()
     accounts.administer(admin.uuid, actor=OPERATOR, role="admin")
     theirs = admin.login().access
@@ -84,7 +84,7 @@ def test_a_key_has_the_scopes_and_the_secrets_that_it_has(api: Api, redis: Clien
 
 
 def test_what_was_true_is_not_brought_back_later(api: Api, redis: Client) -> None:
-    """A session that has ended, with what was signed while it lived: good for its minute at most."""
+    """An ended session with an entry signed before: valid for at most a minute."""
     person = api.person()
     session = person.login()
     assert api.me(session.access) == 200

@@ -1,4 +1,4 @@
-"""API keys: shown once, good for their scopes and their time, and not a moment longer."""
+"""API keys: shown once, limited to their scopes, and refused as soon as they end."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_what_no_key_can_be(api: Api, field: str, value: object) -> None:
 
 
 def last_and_first(request: Callable[[], int]) -> tuple[datetime, datetime]:
-    """When the last request that passed was begun, and when the first that was refused had its answer."""
+    """Start of the last accepted request, and end of the first refused one."""
     passed = datetime.min.replace(tzinfo=UTC)
     give_up = time.monotonic() + 20
     while time.monotonic() < give_up:
@@ -226,7 +226,7 @@ def test_last_use_is_noted_without_a_write_per_request(api: Api, sql: Sql, redis
     before = one(sql, "select xmin::text from api_keys")
     for _ in range(5):
         assert api.me(made["key"]) == 200
-        redis.flushall()  # the worst case: PostgreSQL is asked each time
+        redis.flushall()  # the worst case: PostgreSQL is read each time
     used, once = sql.execute("select last_used_at, xmin::text from api_keys").fetchone() or (None, "")
     assert used is not None
     assert once != before

@@ -1,4 +1,4 @@
-"""Logging in: nobody learns who has an account, nobody guesses for long, and the owner is never locked out."""
+"""Login: no account enumeration, guessing is limited, and the owner is never locked out."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.Monke
 
 
 def test_the_first_unknown_address_costs_no_more_than_the_next(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decoy is made up, not computed: otherwise the first login after a start would tell."""
+    """The decoy hash is not computed: otherwise the first login after a start would take longer."""
     from common.kit import hashing
 
     monkeypatch.setattr("argon2._password_hasher.hash_secret", lambda **_: pytest.fail("computed"))
@@ -109,12 +109,12 @@ def test_guessing_ends_after_ten_and_a_wiped_redis_changes_nothing(api: Api, red
     assert code(refused) == (429, "too_many_attempts")
     assert 0 < int(refused.headers["Retry-After"]) <= 15 * 60
     redis.flushall()
-    assert api.login(person.email).status_code == 429, "the right password, from a network that nobody knows"
-    assert api.login(api.person().email).status_code == 200, "others are not concerned"
+    assert api.login(person.email).status_code == 429, "the correct password, from an unknown network"
+    assert api.login(api.person().email).status_code == 200, "others are not affected"
 
 
 def test_a_reset_lets_the_owner_into_every_new_network(api: Api, mailbox: Mailbox) -> None:
-    """Ten failures of anybody keep them out of networks where they have never been, for a quarter of an hour."""
+    """Ten failures lock an account for 15 minutes, for networks from which it has never logged in."""
     person = api.person()
     for _ in range(11):
         api.at("127.0.0.66").login(person.email, WRONG)
@@ -138,7 +138,7 @@ def test_the_window_ends_and_success_gives_its_attempt_back(api: Api, sql: psyco
 
 
 def test_a_stranger_cannot_lock_the_owner_out(api: Api) -> None:
-    """Where the owner has been before, the failures of strangers do not count; guessing from there counts by itself."""
+    """On a known network of the owner, failures from elsewhere do not count; guesses from there count separately."""
     person = api.person()
     person.login()
     stranger = api.at("127.0.0.66")
@@ -198,7 +198,7 @@ def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two:
 def test_a_client_is_where_the_trusted_proxies_say(
     settings: Settings, sql: psycopg.Connection[Any], hops: int, forwarded: str, place: str
 ) -> None:
-    """And what a client writes in front of it counts for nothing."""
+    """Addresses that the client itself adds are ignored."""
     client = create_app(replace(settings, trusted_proxies=hops)).test_client()
     body = {"email": "a@example.com", "password": WRONG}
     client.post("/api/v1/auth/login", json=body, headers={"X-Forwarded-For": forwarded})
@@ -207,7 +207,7 @@ def test_a_client_is_where_the_trusted_proxies_say(
 
 
 def test_hashing_does_not_stop_the_other_requests_of_the_process(api: Api, sql: psycopg.Connection[Any]) -> None:
-    """With a hash that takes a second and more, all of whose time a blocked loop would answer nobody."""
+    """With hashes that take more than a second, during which a blocked event loop would serve no one."""
     person = api.person()
     slow = argon2.PasswordHasher(time_cost=50, memory_cost=32 * 1024, parallelism=1).hash(PASSWORD)
     sql.execute("update users set password_hash = %s", (slow,))

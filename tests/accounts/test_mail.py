@@ -1,4 +1,4 @@
-"""Mail: every one that is owed goes out, whatever the server says at first; without a server it is a file."""
+"""Mail: every queued mail is sent, whatever the server replies at first; without a server it is written to a file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_server_that_is_down_delays_and_at_last_loses_a_mail(
 def test_a_sender_that_dies_leaves_the_mail_to_the_next(api: Api, mailbox: Mailbox, sql: Sql) -> None:
     api.person()
     assert mails._claim() is not None
-    assert mailbox.deliver() == [], "the dead sender's lease"
+    assert mailbox.deliver() == [], "the lease of the crashed sender"
     due(sql)
     assert len(mailbox.deliver()) == 1
 
@@ -75,7 +75,7 @@ def test_addresses_of_all_kinds_are_reached(api: Api, mailbox: Mailbox, address:
 
 
 def test_a_password_for_the_server_is_not_sent_in_the_clear(db: None, settings: Settings) -> None:
-    """Nowhere but to this machine: the exchange with a server elsewhere ends before the password."""
+    """Only to this machine: with a remote server, the exchange ends before the password is sent."""
     server = mail._server(urlsplit("smtp://me:secret@127.0.0.1:1"))
     with pytest.raises(OSError, match="refused"), server:
         pass
@@ -99,7 +99,7 @@ def test_without_a_server_mails_are_files_that_only_we_can_read(db: None, api: A
 
 
 def test_a_stranger_is_sent_nothing_that_somebody_else_worded(api: Api, mailbox: Mailbox) -> None:
-    """Whoever opens an account in another's name chooses its name and its keys', but not what our mails say."""
+    """A person who opens an account with another's address chooses names, but they do not appear in our mails."""
     bait = "You won! https://evil.example"
     body = {"email": "stranger@example.com", "password": PASSWORD, "name": bait}
     assert api("POST", "/auth/register", json=body).status_code == 201
@@ -111,7 +111,7 @@ def test_a_stranger_is_sent_nothing_that_somebody_else_worded(api: Api, mailbox:
 
 
 def test_a_mailbox_is_not_flooded_with_notices(api: Api, mailbox: Mailbox, sql: Sql) -> None:
-    """… and neither can a thief drown the notice that matters in others."""
+    """An attacker cannot suppress a notice by causing many others."""
     person = api.person()
     mailbox.deliver()
     person.key()

@@ -1,8 +1,8 @@
-"""Logins, refreshes, logouts, resets, keys, revocations and wipes in any order, against a model that fits on a page.
+"""Logins, refreshes, logouts, resets, keys, revocations and wipes in any order, against a simple model.
 
-The model knows for each session whether it lives, for each refresh token whether it is unspent, spent a moment ago, or
-spent long ago, and for each text of an API key whether it lives. After every step access tokens and keys are tried in
-either process: they work exactly when the model says so.
+The model knows for each session whether it is active, for each refresh token whether it is unused, used a moment ago,
+or used long ago, and for each API key text whether it works. After every step, access tokens and keys are tried in both
+processes: they work exactly when the model says so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def pick(n: int, among: list[T]) -> T:
 
 @dataclass
 class Family:
-    """One login, as the model sees it."""
+    """One login in the model."""
 
     lives: bool = True
     tokens: list[Token] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Key:
 
 
 class Sessions(RuleBasedStateMachine):
-    """Rules pick their token by a number among those that they concern, so that few steps are wasted."""
+    """Rules pick a token by a number, among those to which they apply, so that few steps are wasted."""
 
     api: Api
     other: Api
@@ -86,9 +86,9 @@ class Sessions(RuleBasedStateMachine):
         self.keys: list[Key] = []
         for n in range(2):
             self.login()
-            self.refresh(n, elsewhere=False)  # so that there is a spent token to race with, or to steal
+            self.refresh(n, elsewhere=False)  # so that there is a used token to race with, or to steal
 
-    # -- what the model knows --------------------------------------------------------------------------------
+    # -- the model -------------------------------------------------------------------------------------------
 
     def tokens(self, state: str, *, lives: bool = True) -> list[Token]:
         return [t for family in self.families if family.lives is lives for t in family.tokens if t.state == state]
@@ -102,11 +102,11 @@ class Sessions(RuleBasedStateMachine):
         return token
 
     def refreshed(self, token: Token, elsewhere: bool) -> requests.Response:
-        # However slow this machine is today: a moment is a moment.
+        # However slow the machine is.
         self.sql.execute("update refresh_tokens set used_at = now() where used_at > now() - interval '30 minutes'")
         return token.session.refresh(self.other if elsewhere else self.api)
 
-    # -- what happens ----------------------------------------------------------------------------------------
+    # -- rules -----------------------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.alive()) < 3)
     @rule()
@@ -206,7 +206,7 @@ class Sessions(RuleBasedStateMachine):
         return [key for key in self.keys if key.living]
 
     def access(self) -> str:
-        """Of a session that lives."""
+        """Of an active session."""
         return self.alive()[0].tokens[-1].session.access
 
     def reset(self) -> None:
@@ -216,11 +216,11 @@ class Sessions(RuleBasedStateMachine):
         self.password = f"pass phrase of reset number {self.resets}"
         path = f"/auth/password-reset/{self.mailbox.token('password-reset')}"
         assert self.api("POST", path, json={"password": self.password}).status_code == 204
-        if self.resets == 1:  # until now nobody had proved the address: somebody else may have made the keys
+        if self.resets == 1:  # the address was not verified before: another person may have created the keys
             for key in self.keys:
                 key.end()
 
-    # -- what must hold --------------------------------------------------------------------------------------
+    # -- invariants ------------------------------------------------------------------------------------------
 
     @invariant()
     def an_access_token_works_exactly_while_its_session_lives(self) -> None:

@@ -1,4 +1,4 @@
-"""Operators at the command line, the first admin, and what time takes away."""
+"""Operator commands, the first admin, and the deletion of expired rows."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_operators_are_told_what_is_wrong(
 
 
 def test_the_last_admin_stays(api: Api, sql: Sql, database_url: str) -> None:
-    """Of two that dethrone each other at once, one succeeds."""
+    """Of two admins who demote each other concurrently, one succeeds."""
     one_admin, other_admin = api.person(), api.person()
     for person in (one_admin, other_admin):
         accounts.administer(person.uuid, actor=OPERATOR, role="admin")
@@ -109,7 +109,7 @@ def test_the_last_admin_stays(api: Api, sql: Sql, database_url: str) -> None:
 
 
 def wait_for_blocked(sql: Sql, count: int) -> None:
-    """Until so many of our statements wait for a lock."""
+    """Wait until this many of our statements wait for a lock."""
     give_up = time.monotonic() + 10
     waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     while one(sql, waiting) < count:
@@ -168,7 +168,7 @@ def test_a_fresh_installation_has_no_default_password(api: Api, password: str) -
         assert api.login(email, password).status_code == 401
 
 
-# -- time ----------------------------------------------------------------------------------------------------
+# -- expiry --------------------------------------------------------------------------------------------------
 
 
 def test_what_is_over_is_forgotten_and_nothing_else(api: Api, sql: Sql) -> None:

@@ -1,4 +1,4 @@
-"""The mailbox is the key of last resort: a link for its owner, nothing to learn for anybody else."""
+"""Recovery by mail: a link for the owner of the mailbox, and no information for others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def use(api: Api, token: str, password: str = NEW) -> int:
 
 @pytest.fixture
 def person(api: Api, mailbox: Mailbox) -> Person:
-    """Somebody whose mail of welcome has been delivered."""
+    """A user whose verification mail has been delivered."""
     person = api.person("Owner@example.com")
     mailbox.deliver()
     return person
@@ -43,7 +43,7 @@ def person(api: Api, mailbox: Mailbox) -> Person:
 
 
 def test_the_mail(api: Api, person: Person, mailbox: Mailbox) -> None:
-    """Its link is ours whatever the request says, and it goes to the address of the account, however it was typed."""
+    """The link uses our URL whatever the request's Host, and goes to the account's address in its stored spelling."""
     assert ask(api, "OWNER@EXAMPLE.COM", headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}) == 202
     (mail,) = mailbox.deliver()
     html = mail.get_body(("html",))
@@ -61,7 +61,7 @@ def test_a_reset_sets_the_password_and_ends_every_session(
     sessions = [person.login(), person.login()]
     assert [other.me(session.access) for session in sessions] == [200, 200]
     ask(api, person.email)
-    assert [other.me(session.access) for session in sessions] == [200, 200], "asking changes nothing"
+    assert [other.me(session.access) for session in sessions] == [200, 200], "the request changes nothing"
     answer = api("POST", f"/auth/password-reset/{mailbox.token('password-reset')}", json={"password": NEW})
     assert (answer.status_code, answer.content) == (204, b"")
     assert [other.me(session.access) for session in sessions] == [401, 401]
@@ -90,7 +90,7 @@ def test_a_link_works_for_half_an_hour(api: Api, person: Person, mailbox: Mailbo
 
 
 def test_links_that_are_void(api: Api, person: Person, mailbox: Mailbox) -> None:
-    """Superseded by a newer one; outlived by the password; altered; another's; of a disabled account."""
+    """Superseded by a newer link, older than the password, altered, another account's, or of a disabled account."""
     ask(api, person.email)
     first = mailbox.token("password-reset")
     ask(api, person.email)
@@ -114,7 +114,7 @@ def test_a_weak_password_does_not_use_the_link_up(api: Api, person: Person, mail
 
 
 def test_nobody_learns_who_has_an_account(api: Api, person: Person, mailbox: Mailbox, sql: Sql) -> None:
-    """The same answer, and the same work before it: one row of mail to send, whoever it is for."""
+    """The same response after the same work: one queued mail, whoever it is for."""
     accounts.administer(UUID(api.person("disabled@example.com").id), actor=OPERATOR, is_active=False)
     mailbox.deliver()
     answers = []
@@ -144,7 +144,7 @@ def test_a_network_asks_twenty_times_an_hour(api: Api) -> None:
 def test_a_mailbox_is_not_flooded_and_its_last_link_stays_good(
     api: Api, person: Person, mailbox: Mailbox, sql: Sql
 ) -> None:
-    """Whoever asks on and on for somebody else can neither flood him nor take his link away."""
+    """Repeated requests for another's address neither flood the mailbox nor invalidate the owner's link."""
     for n in range(8):
         assert ask(api.at(f"127.0.1.{n + 1}"), person.email) == 202
     sent = mailbox.deliver()
@@ -169,7 +169,7 @@ def test_a_reset_lets_the_owner_in_past_a_stranger_who_guesses(api: Api, person:
 
 
 def test_a_reset_lets_the_owner_in_who_guessed_at_home(api: Api, person: Person, mailbox: Mailbox) -> None:
-    """What he failed with, where he has been before, is forgotten as well, wherever he opens the link."""
+    """Failures on known networks are reset as well, from wherever the link is opened."""
     person.login()
     while api.login(person.email, "was it this one?").status_code != 429:
         pass
@@ -237,7 +237,7 @@ def test_an_address_is_verified_by_its_mail(api: Api, other: Api, mailbox: Mailb
     assert verified()
     assert code(api("POST", f"/auth/verify-email/{token}")) == (400, "invalid_link")
     assert api("POST", "/auth/verify-email", json={"email": person.email}).status_code == 202
-    assert mailbox.deliver() == [], "there is nothing left to prove"
+    assert mailbox.deliver() == [], "the address is verified already"
 
 
 def test_a_lost_mail_is_sent_again_and_expires(api: Api, mailbox: Mailbox, sql: Sql) -> None:
@@ -258,7 +258,7 @@ def test_a_reset_proves_the_address_too(api: Api, person: Person, mailbox: Mailb
 
 
 def test_a_reset_ends_what_somebody_else_may_have_left(api: Api, other: Api, mailbox: Mailbox, sql: Sql) -> None:
-    """Somebody opens an account in another's name and waits: who proves the address gets it as if it were new."""
+    """A person opens an account with another's address; the owner of the address later gets it as if it were new."""
     squatter = api.person("victim@example.com")
     made, session = squatter.key(), squatter.login()
     hook = api("POST", "/webhooks", session.access, json={"url": "http://127.0.0.1:9/hook"}).json()["data"]
@@ -294,7 +294,7 @@ def test_keys_and_webhooks_outlive_a_reset_of_a_proved_address(api: Api, mailbox
 def test_invoking_waits_for_the_address_where_the_operator_wants_it(
     db: None, mailbox: Mailbox, settings: Settings
 ) -> None:
-    """What is remembered about a caller knows of the verification from the next request on."""
+    """Cached authorizations reflect the verification from the next request on."""
     client: Any = create_app(replace(settings, email_verification_required=True)).test_client()
     body = {"email": "a@example.com", "password": PASSWORD}
     client.post("/api/v1/auth/register", json={**body, "name": "A"})

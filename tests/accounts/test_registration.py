@@ -1,4 +1,4 @@
-"""Opening an account: one per address however it is written, and no password that anybody guesses."""
+"""Registration: one account per address in any spelling, and no common passwords."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_passwords(api: Api, password: str, status: int) -> None:
 
 
 def test_every_character_of_a_password_counts(api: Api) -> None:
-    """No truncation (bcrypt's 72 bytes), no folding of case, no trimming; only NFC and NFD are the same."""
+    """No truncation (bcrypt's 72 bytes), case folding or trimming; only NFC and NFD are equivalent."""
     long = "j\u00f6" * 45
     api.person("long@example.com", long)
     assert api.login("long@example.com", long[:-1] + "o").status_code == 401
@@ -141,7 +141,7 @@ def test_every_character_of_a_password_counts(api: Api) -> None:
 
 @pytest.mark.parametrize("name", ["bcrypt", "passlib"])
 def test_no_hash_that_cuts_passwords_off_is_at_hand(name: str) -> None:
-    """bcrypt reads 72 bytes; passlib is not kept up any more."""
+    """bcrypt reads 72 bytes; passlib is no longer maintained."""
     assert importlib.util.find_spec(name) is None
 
 

@@ -1,4 +1,4 @@
-"""Nothing that opens an account is written down where it does not belong; what happened to one is."""
+"""Credentials are neither logged nor stored in clear text; events of accounts are logged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_no_secret_in_logs_tables_or_redis(
 def test_what_a_watchman_wants_to_know_is_logged(
     api: Api, sql: psycopg.Connection[Any], said: Callable[[requests.Response], set[str]]
 ) -> None:
-    """Each event in the lines of the very request that caused it."""
+    """Each event is logged by the request that caused it."""
     person = api.person()
     made = person.key(scopes=["usage:read"])
     login = api.login(person.email)

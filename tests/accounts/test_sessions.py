@@ -1,4 +1,4 @@
-"""Sessions: refreshed by whoever holds the newest token, ended at once in every process, whatever Redis forgets."""
+"""Sessions: refreshed with the newest token, ended immediately in every process, whatever Redis loses."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_racing_refreshes_get_the_same_pair(api: Api, other: Api) -> None:
 
 
 def test_a_lost_answer_can_be_asked_for_again(api: Api, sql: Sql) -> None:
-    """… within ten seconds, even when the successor has been used meanwhile."""
+    """Within ten seconds, even if the successor has been used meanwhile."""
     first = api.person().login()
     second = first.next()
     second.next()
@@ -95,7 +95,7 @@ def test_tokens_are_kept_as_hashes_only(api: Api, sql: Sql) -> None:
     assert session.next().refresh_token.removeprefix("jhr_") not in rows
 
 
-# -- the end, at once ----------------------------------------------------------------------------------------
+# -- revocation ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["logout", "password", "disable"])
@@ -119,7 +119,7 @@ def test_the_end_is_at_once_in_every_process_and_survives_a_wiped_redis(
 
 
 def drip(api: Api, session: Session, method: str, path: str, body: bytes) -> socket.socket:
-    """A request whose body has yet to come."""
+    """A request whose body has not been sent yet."""
     host, port = api.base.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
     head = [
@@ -141,10 +141,10 @@ def drip(api: Api, session: Session, method: str, path: str, body: bytes) -> soc
 def test_who_is_shut_out_while_his_request_arrives_is_shut_out(
     api: Api, sql: Sql, method: str, path: str, body: bytes
 ) -> None:
-    """Credentials are looked at before the body is read, which may take half a minute: and again after it."""
+    """Credentials are checked before the body is read, which may take half a minute, and again afterwards."""
     session = api.person().login()
     with drip(api, session, method, path, body) as connection:
-        time.sleep(0.5)  # let the server look at the credentials first: otherwise this proves less, and passes
+        time.sleep(0.5)  # let the server check the credentials first: otherwise the test passes but proves less
         assert session.logout().status_code == 204
         time.sleep(auth.FRESH_SECONDS + 0.2)
         connection.sendall(body)
@@ -156,7 +156,7 @@ def test_who_is_shut_out_while_his_request_arrives_is_shut_out(
 
 
 def test_a_key_is_made_by_a_session_that_lives_until_it_is_there(api: Api) -> None:
-    """To the statement: what ends the session and what makes the key wait for each other at the account's row."""
+    """Exact to the statement: ending the session and creating the key wait for each other at the account's row."""
     person = api.person()
     session, made = person.login(), person.key()
     user_id, family_id = ids(session)
@@ -206,7 +206,7 @@ def test_a_role_is_that_of_now_and_not_of_the_token(api: Api, other: Api, sql: S
 
 
 def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql) -> None:
-    """The password is looked at for 50 ms without a lock: what was right before the change is not right after it."""
+    """The password is checked for 50 ms without a lock: one that was correct before a change is refused after it."""
     from common.errors import InvalidCredentials
     from common.identity import passwords, sessions
 
@@ -219,7 +219,7 @@ def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql)
         sessions._start(session, seen, None, "place")
 
 
-# -- what is remembered --------------------------------------------------------------------------------------
+# -- the authorization cache ---------------------------------------------------------------------------------
 
 
 def ids(session: Session) -> tuple[UUID, UUID]:
@@ -257,7 +257,7 @@ def test_who_looked_before_a_change_cannot_remember_after_it(api: Api) -> None:
 
 
 def test_nobody_remembers_while_a_change_is_on_its_way(api: Api, redis: Client) -> None:
-    """Not even when Redis is wiped in the middle of it, so that the sign is gone."""
+    """Even if Redis is wiped in the middle of it and the marker is gone."""
     who = ids(api.person().login())
     for wiped in (False, True):
         with authorization_cache.changing(who[0]):
@@ -274,11 +274,11 @@ def test_a_change_that_may_have_happened_leaves_the_sign_up(api: Api, redis: Cli
         raise db_kit.CommitUnknown
     assert redis.exists(f"auth:{{{who[0]}}}:changing")
     assert authorization.of_session(*who).user_id == who[0]
-    assert not redis.exists(f"auth:{{{who[0]}}}"), "nothing is remembered until the sign has expired"
+    assert not redis.exists(f"auth:{{{who[0]}}}"), "nothing is cached until the marker has expired"
 
 
 def test_a_thief_is_shut_out_while_redis_is_away(api: Api, redis: Client, redis_server: Redis, sql: Sql) -> None:
-    """The answer to a reused token promises nobody anything: its session ends whether or not Redis hears of it."""
+    """A session whose token is reused ends even if Redis is unreachable."""
     person = api.person()
     stolen, elsewhere = person.login(), person.login()
     newest = stolen.next()
@@ -312,7 +312,7 @@ def test_without_redis_people_come_in_and_changes_are_refused(
             accounts.administer(person.uuid, actor=OPERATOR, is_active=False)
         assert sql.execute("select count(*) from refresh_families where revoked_at is not null").fetchone() == (0,)
         sql.execute("update refresh_families set revoked_at = now(), revoke_reason = 'logout'")
-        assert api.me(session.access) == 401, "PostgreSQL is asked"
+        assert api.me(session.access) == 401, "PostgreSQL is read"
     finally:
         redis_server.start()
         redis_server.wait()

@@ -1,4 +1,4 @@
-"""Access tokens: ours, whole, for us, in time, in the one place where they belong; everything else is 401."""
+"""Access tokens: signed by us, unaltered, for our audience, not expired, in the right header; anything else is 401."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_what_a_token_says(api: Api) -> None:
 
 
 def test_signed_by_us_is_taken(api: Api) -> None:
-    """The table below forges with this key and this function: what it refuses is not refused for a typo in the test."""
+    """The table below forges with this key and function, so its tokens are refused for the intended reason."""
     header, claims = read(api.person().login().access)
     assert api.me(sign(header, {**claims, "jti": "another", "role": "admin"})) == 200
 
@@ -163,7 +163,7 @@ def test_a_refresh_token_is_no_access_token_nor_the_other_way_round(api: Api, se
 
 
 def test_signing_keys_rotate_without_signing_anybody_out(db: None, settings: Settings) -> None:
-    """The new key signs from now on; what the old one signed is good until it is taken off the list."""
+    """The new key signs from now on; tokens signed by the old one are valid until it is removed from the list."""
     new = "a key for the new year, long enough to sign"
 
     def served_with(*keys: str) -> Any:

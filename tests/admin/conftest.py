@@ -22,7 +22,7 @@ class Admin(Client):
         return self
 
     def done_to(self, target: object, **filters: str) -> list[Json]:
-        """What the audit log says was done to something, oldest first."""
+        """The audit log entries of a target, oldest first."""
         return list(reversed(self.data("GET", "/admin/audit", params={"target": str(target), **filters})))
 
 

@@ -1,4 +1,4 @@
-"""The audit log: every change that an admin makes is in it, and nothing ever leaves it."""
+"""The audit log: has every change by an admin, and is append-only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def app(db: None, settings: Settings) -> Flask:
 
 
 class Person:
-    """An account in front of the app, and its id."""
+    """A client of the app, and the id of its account."""
 
     def __init__(self, app: Flask, role: str) -> None:
         self.http: FlaskClient = app.test_client()
@@ -62,7 +62,7 @@ def user(app: Flask) -> Person:
     return person
 
 
-#: By route: what is sent, then what the log must say (action, before, after; the latter only the fields named).
+#: By route: the body, then the expected entry (action, before, after; only the fields named).
 Change = tuple[dict[str, Any] | None, str, dict[str, Any] | None, dict[str, Any]]
 CHANGES: dict[str, Change] = {
     "PATCH /admin/users/{user}": ({"is_active": False}, "user.update", {"is_active": True}, {"is_active": False}),

@@ -1,4 +1,4 @@
-"""Whatever an admin writes into a schema: it is refused, or it holds up nobody but whoever invokes that tool."""
+"""An expensive schema is refused, or slows down only invocations of its own tool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRICE = {"base_tokens": 1, "max_tokens": 1}
 
 
 def twice(keyword: str, definitions: int = 31, **last: Any) -> Json:
-    """Each definition is the next one twice."""
+    """Each definition refers to the next one twice."""
     named: Json = {f"d{n}": {keyword: [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(definitions)}
     return {"$defs": {**named, f"d{definitions}": last or {"type": "integer"}}, "$ref": "#/$defs/d0"}
 
@@ -71,7 +71,7 @@ def entry(slug: str, **fields: Any) -> Json:
 
 @pytest.fixture
 def pids(hub: Platform) -> Iterator[None]:
-    """No process of the platform dies in the test."""
+    """No process of the platform crashes in the test."""
 
     def now() -> dict[str, int]:
         return {name: child.pid for name, child in hub.supervisor.children.items()}
@@ -83,7 +83,7 @@ def pids(hub: Platform) -> Iterator[None]:
 
 
 def accepted_before(offer: Offer, **fields: Any) -> str:
-    """A tool as an older release has accepted it."""
+    """A tool as an older release could have stored it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(editing, "_schema_fault", lambda *_: None)
         return offer(**fields)
@@ -119,7 +119,7 @@ def test_a_tool_that_was_accepted_before_holds_up_nobody(client: Client, offer: 
         for _ in range(20):
             client.data("GET", "/tools")
         client.invoke(good, {"text": "x"})
-        assert not all(each.done() for each in invoked), "neighbours wait for nobody"
+        assert not all(each.done() for each in invoked), "other tools are not delayed"
         assert {each.result().json()["code"] for each in invoked} == {"tool_input_rejected"}
 
 

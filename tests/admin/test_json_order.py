@@ -1,4 +1,4 @@
-"""JSON keeps the order of its keys and the kind of its numbers, wherever it is shown or sent."""
+"""JSON keeps the order of keys and the form of numbers, wherever it is shown or sent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tool_of(admin: Admin, tool: Tool, path: str, **more: Any) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """JSON text in which order and kind of numbers are seen."""
+    """JSON text that shows the order of keys and the form of numbers."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -121,7 +121,7 @@ def test_a_repeat_is_one_whatever_the_order(admin: Admin, client: Client, tool: 
 
 
 def test_what_is_forgotten_is_forgotten_twice(admin: Admin, client: Client, tool: Tool, database_url: str) -> None:
-    """Also by code that knows nothing of the text beside the value."""
+    """Also by code that does not know about the text beside the value."""
     tool_of(admin, tool, "/echo")
     ids = [client.ended(client.invoke("ordered", {"zeta": "secret", "b": 1})["id"])["id"] for _ in range(2)]
     with psycopg.connect(database_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""What operators do to keep an installation well."""
+"""Operator commands: key rotation, doctor, loading tools."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def flask(settings: Settings, *arguments: str) -> Result:
 
 @pytest.fixture
 def keys(db: None, settings: Settings) -> Iterator[Settings]:
-    """The settings; the process has its own keys back afterwards."""
+    """The settings; restores the keys of the process afterwards."""
     yield settings
     boot.connect(settings, process="test", pool_size=20)
 

@@ -17,7 +17,7 @@ SINCE, UNTIL = START, START + 30 * HOUR
 
 
 def of_rows() -> tuple[int, int, int]:
-    """Of the whole hours around the range, by plain SQL: entries, failures and tokens."""
+    """Entries, failures and tokens of the whole hours around the range, by plain SQL."""
     query = text("""select count(*), count(*) filter (where status in ('error', 'timeout')), sum(tokens_used)::bigint
                     from usage_logs where created_at >= date_trunc('hour', cast(:since as timestamptz))
                      and created_at < date_trunc('hour', cast(:until as timestamptz)) + interval '1 hour'""")
@@ -62,7 +62,7 @@ def test_sums_over_all_accounts_are_those_of_the_rows_rolled_up_or_not(admin: Ad
     assert 0 < latency["p50"] < latency["p95"] <= 3_100 < latency["p99"]
     assert (stats["queue_depth"], stats["oldest_queued_seconds"]) == (0, 0)
     usage.rebuild()
-    assert shown(bucket="hour") == stats, "before anything is rolled up again"
+    assert shown(bucket="hour") == stats, "before the next rollup"
 
 
 def test_a_platform_at_rest_has_stats_too(admin: Admin) -> None:

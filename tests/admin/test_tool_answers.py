@@ -1,4 +1,4 @@
-"""What tools answer in the field, and what comes of it: for the user, in the webhook, in the admin's trial."""
+"""Responses of real-world tools, and the result for the user, in the webhook and in the admin's trial call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FREE = {"base_tokens": 0, "max_tokens": 0}
 
 
 class Catalogue:
-    """Tools that answer word for word what they are told to."""
+    """Tools that respond with exactly what they are given."""
 
     def __init__(self, admin: Admin, client: Client, tool: Tool) -> None:
         self._admin, self._client, self._tool = admin, client, tool
@@ -34,7 +34,7 @@ class Catalogue:
         return dict(self._admin.data("POST", "/admin/tools", 201, json={**entry, "idempotent": True, **fields}))
 
     def both(self, tool: Json, value: Any = None, **body: Any) -> tuple[Json, Json]:
-        """How an invocation ended, and how the admin's trial went."""
+        """The ended invocation, and the result of the admin's trial call."""
         accepted = self._client.invoke(tool["slug"], value, **body)
         trial = self._admin.data("POST", f"/admin/tools/{tool['id']}/test", json={"input": value})
         return self._client.ended(accepted["id"]), trial

@@ -1,4 +1,4 @@
-"""The catalogue in the hands of admins."""
+"""Managing the tool catalogue as an admin."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_change_is_a_new_version_and_what_waits_finishes_on_its_own(
     made = admin.data("POST", "/admin/tools", 201, json=minimal(tool, timeout_seconds=60))
     path = f"/admin/tools/{made['id']}"
     admin.data("PATCH", path, json={"endpoint_url": f"{tool.url}/hang?after=60000"})
-    blocked = [client.invoke("mine", {"text": "x"})["id"] for _ in range(10)]  # all that the plan runs at once
+    blocked = [client.invoke("mine", {"text": "x"})["id"] for _ in range(10)]  # as many as the plan runs concurrently
     admin.data("PATCH", path, json={"endpoint_url": f"{tool.url}/echo"})
     waiting = client.invoke("mine", {"text": "waits"})
     assert (waiting["status"], waiting["tool"]["version"]) == ("queued", 3)

@@ -1,4 +1,4 @@
-"""Accounts in the hands of admins."""
+"""Managing accounts as an admin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_accounts_are_found_by_text_role_standing_and_plan(hub: Platform, admin:
 
     assert found() == [other.email, client.email, admin.email]
     assert found(q="100%_") == [other.email]
-    assert found(q="_") == [other.email], "a wildcard of LIKE is a character like any other"
+    assert found(q="_") == [other.email], "wildcards of LIKE are matched literally"
     assert found(q=client.email.upper()) == [client.email]
     assert found(role="admin") == [admin.email]
     assert found(plan="pro") == [other.email]

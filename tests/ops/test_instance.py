@@ -135,7 +135,7 @@ def test_an_operator_takes_over_and_a_copy_gets_a_name_of_its_own(
 ) -> None:
     alone.set(instance.KEY, ANOTHERS)
     ours = instance.name()
-    assert f"now of {ours}" in flask(environ, "instance", "take-over")
+    assert f"assigned to {ours}" in flask(environ, "instance", "take-over")
     instance.check()
     renewed = flask(environ, "instance", "renew")
     instance.forget()

@@ -1,4 +1,4 @@
-"""The frame's test application behind a real gunicorn, one for each xdist worker."""
+"""The test application behind a real gunicorn, one per xdist worker."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Service:
         self._session = requests.Session()
 
     def __call__(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """One request. An answer cut off by a reset is asked for again: after 413 the server closes at once, and
-        what of the body was still on its way makes that a reset.
+        """Send one request; repeat it if the response is cut off by a connection reset.
+
+        After 413 the server closes the connection immediately, and body data that arrives afterwards causes a reset.
         """
         for _ in range(9):
             with suppress(requests.exceptions.ChunkedEncodingError):
@@ -39,13 +40,13 @@ class Service:
         return self._session.request(method, self.base + path, timeout=20, **kwargs)
 
     def raw(self, request: bytes, *, wait: float = 5.0) -> bytes:
-        """Send bytes as they are, and read until the server closes or has been silent for `wait` seconds."""
+        """Send raw bytes, and read until the server closes or has sent nothing for `wait` seconds."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as connection:
             connection.sendall(request)
             return read_all(connection)
 
     def logged(self, request_id: str) -> str:
-        """The log lines of one request, waited for: the log is written after the answer."""
+        """The log lines of one request; waits for them, since they are written after the response."""
         give_up = time.monotonic() + 5
         while time.monotonic() < give_up:
             lines = [line for line in self.log.read_text().splitlines() if request_id in line]
@@ -71,8 +72,7 @@ def serving(
 ) -> Iterator[Service]:
     """gunicorn with the project's own configuration, until the block ends.
 
-    It is handed a socket that listens already: between asking for a free port and taking it, somebody else's server
-    could have been there.
+    It inherits a listening socket, so that no other process can take the port in between.
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     port = listener.getsockname()[1]
@@ -96,7 +96,7 @@ def serving(
         _wait(service, child)
         yield service
     finally:
-        with suppress(ProcessLookupError):  # it may have died at its start: its log says why
+        with suppress(ProcessLookupError):  # it may have failed to start: see its log
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 

@@ -1,4 +1,4 @@
-"""The product's application, whose clients have a second to take a piece of their answer."""
+"""The product's application with a send deadline of one second."""
 
 from __future__ import annotations
 

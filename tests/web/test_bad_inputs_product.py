@@ -1,7 +1,7 @@
-"""What is thrown at the product's own routes, and that nothing is left of it: real HTTP, real gunicorn, real servers.
+"""Invalid requests to the product's routes: each gets its error and leaves no rows behind.
 
-The numbers are those of the project's catalogue of bad inputs; what concerns framing, JSON and fields of every kind is
-in `test_bad_inputs.py` and `test_wire.py`. Each test goes through its whole table and tells of every row that is wrong.
+Framing, JSON and field types are covered by `test_bad_inputs.py` and `test_wire.py`. Each test goes through its whole
+table and reports every row that fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOBODY = "0190abcd-0000-7000-8000-000000000000"
 
 
 class Row(NamedTuple):
-    """One entry of the catalogue: what is sent, and the one answer that it must get."""
+    """A request, and the response that it must get."""
 
     entry: str
     method: str
@@ -40,14 +40,14 @@ class Row(NamedTuple):
 
 @pytest.fixture(scope="module")
 def product(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The product without workers; it may reach nothing that is not public."""
+    """The product without workers, which may connect to public addresses only."""
     directory = tmp_path_factory.mktemp("bad-inputs")
     with serving(environ, directory, "wsgi:app", OUTBOUND_ALLOW="203.0.113.0/24") as running:
         yield running
 
 
 class Caller:
-    """An account with the free plan, and what can be asked in its name."""
+    """An account with the free plan, and a client for it."""
 
     def __init__(self, product: Service, plan: str | None = "free") -> None:
         self.product, self.email = product, f"{uuid4().hex[:12]}@example.com"
@@ -69,7 +69,7 @@ def caller(db: None, product: Service) -> Caller:
 
 @pytest.fixture
 def tool(db: None) -> str:
-    """A tool that costs up to 50 tokens and is never reached: no worker runs."""
+    """A tool that costs up to 50 tokens and is never called: no worker runs."""
     price = {"base_tokens": 1, "per_unit": {"pointer": "/units", "tokens": 1, "unit": "character"}, "max_tokens": 50}
     schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
     entry = {"slug": "echo", "name": "Echo", "endpoint_url": "https://203.0.113.1/", "input_schema": schema}
@@ -78,7 +78,7 @@ def tool(db: None) -> str:
 
 
 def wrong_of(ask: Any, rows: list[Row]) -> list[str]:
-    """Every row whose answer is not the one that it must get."""
+    """Every row whose response is not the expected one."""
     return [f"{row.entry}: {told}" for row in rows if (told := _wrong(ask(row.method, row.path, **row.sent), row))]
 
 
@@ -96,7 +96,7 @@ def _wrong(response: requests.Response, row: Row) -> str:
 
 
 def counted(database_url: str) -> dict[str, int]:
-    """How many rows the tables have that a refusal must not write to."""
+    """Number of rows in the tables that a refused request must not write to."""
     tables = ("invocations", "queue", "events", "deliveries", "webhook_endpoints", "grants", "usage_logs", "tools")
     with psycopg.connect(database_url) as connection:
         found = {name: connection.execute(f"select count(*) from {name}").fetchone() for name in tables}
@@ -112,27 +112,26 @@ def registering(entry: str, status: int, code: str, **body: Any) -> Row:
 
 
 def test_who_registers(db: None, product: Service) -> None:
-    """E37–E41"""
     assert registering_as(product, "Ada@Example.com") == 201
     invalid = "validation_failed"
     rows = [
-        registering("E37 another case", 409, "email_taken", email="ada@EXAMPLE.com"),
-        registering("E39 a header in a name", 422, invalid, name="a\r\nBcc: x@example.com"),
-        registering("E40 no dot", 422, invalid, email="a@b"),
-        registering("E40 two ats", 422, invalid, email="a@b@example.com"),
-        registering("E40 too long", 422, invalid, email=f"{'a' * 250}@example.com"),
-        registering("E40 a header", 422, invalid, email="a@example.com\r\nBcc: b@example.com"),
-        registering("E40 an address literal", 422, invalid, email="a@[127.0.0.1]"),
-        registering("E40 a space", 422, invalid, email="a b@example.com"),
-        registering("E41 nine characters", 422, "weak_password", password="q7#Vz!p2L"),
-        registering("E41 ten characters", 201, "", password="q7#Vz!p2Lx"),
-        registering("E41 64 characters", 201, "", password="q7#Vz!p2" * 8),
-        registering("E41 73 characters", 201, "", password="q7#Vz!p2" * 9 + "x"),
-        registering("E41 128 characters", 201, "", password="q7#Vz!p2" * 16),
-        registering("E41 129 characters", 422, "weak_password", password="q7#Vz!p2" * 16 + "x"),
-        registering("E41 NUL inside", 201, "", password="q7#Vz\0!p2Lx"),
-        registering("E97 1 MB", 413, "payload_too_large", password="x" * 2**20),
-        registering("E27 a role", 422, invalid, role="admin"),
+        registering("another case", 409, "email_taken", email="ada@EXAMPLE.com"),
+        registering("a header in a name", 422, invalid, name="a\r\nBcc: x@example.com"),
+        registering("no dot", 422, invalid, email="a@b"),
+        registering("two ats", 422, invalid, email="a@b@example.com"),
+        registering("too long", 422, invalid, email=f"{'a' * 250}@example.com"),
+        registering("a header", 422, invalid, email="a@example.com\r\nBcc: b@example.com"),
+        registering("an address literal", 422, invalid, email="a@[127.0.0.1]"),
+        registering("a space", 422, invalid, email="a b@example.com"),
+        registering("nine characters", 422, "weak_password", password="q7#Vz!p2L"),
+        registering("ten characters", 201, "", password="q7#Vz!p2Lx"),
+        registering("64 characters", 201, "", password="q7#Vz!p2" * 8),
+        registering("73 characters", 201, "", password="q7#Vz!p2" * 9 + "x"),
+        registering("128 characters", 201, "", password="q7#Vz!p2" * 16),
+        registering("129 characters", 422, "weak_password", password="q7#Vz!p2" * 16 + "x"),
+        registering("NUL inside", 201, "", password="q7#Vz\0!p2Lx"),
+        registering("1 MB", 413, "payload_too_large", password="x" * 2**20),
+        registering("a role", 422, invalid, role="admin"),
     ]
     assert not wrong_of(product, rows)
 
@@ -143,7 +142,6 @@ def registering_as(product: Service, email: str) -> int:
 
 
 def test_twenty_at_once_for_one_address(db: None, product: Service) -> None:
-    """E116"""
     with ThreadPoolExecutor(20) as pool:
         statuses = sorted(pool.map(lambda _: registering_as(product, "one@example.com"), range(20)))
     assert statuses == [201] + [409] * 19
@@ -154,25 +152,25 @@ def encoded(claims: dict[str, Any]) -> str:
 
 
 def test_credentials_that_are_none(caller: Caller, product: Service) -> None:
-    """E80–E93: all 401 in the one form; nothing is 422 and nothing is 500."""
+    """All are 401 in the same form, never 422 or 500."""
     token = caller.pair["access_token"]
     header, claims, signature = token.split(".")
     key = caller("POST", "/users/me/api-keys", json={"name": "k"}).json()["data"]["key"]
     altered = f"{key[:-1]}{'a' if key[-1] != 'a' else 'b'}"
     sent: dict[str, dict[str, str | bytes]] = {
-        "E80 none": {},
-        "E81 empty": {"Authorization": ""},
-        "E82 no token": {"Authorization": "Bearer"},
-        "E82 a space": {"Authorization": "Bearer "},
-        "E85 basic": {"Authorization": "Basic dXNlcjpwYXNz"},
-        "E86 no algorithm": {"Authorization": f"Bearer {encoded({'alg': 'none', 'typ': 'JWT'})}.{claims}."},
-        "E87 another signature": {"Authorization": f"Bearer {header}.{claims}.{signature[:-4]}AAAA"},
-        "E87 other claims": {"Authorization": f"Bearer {header}.{encoded({'sub': NOBODY})}.{signature}"},
-        "E89 a refresh token": {"Authorization": f"Bearer {caller.pair['refresh_token']}"},
-        "E93 another prefix": {"X-API-Key": f"sk_{key[3:]}"},
-        "E93 another checksum": {"X-API-Key": altered},
-        "E93 in lower case": {"X-API-Key": key.lower()},
-        "E93 empty": {"X-API-Key": ""},
+        "none": {},
+        "empty": {"Authorization": ""},
+        "no token": {"Authorization": "Bearer"},
+        "a space": {"Authorization": "Bearer "},
+        "basic": {"Authorization": "Basic dXNlcjpwYXNz"},
+        "no algorithm": {"Authorization": f"Bearer {encoded({'alg': 'none', 'typ': 'JWT'})}.{claims}."},
+        "another signature": {"Authorization": f"Bearer {header}.{claims}.{signature[:-4]}AAAA"},
+        "other claims": {"Authorization": f"Bearer {header}.{encoded({'sub': NOBODY})}.{signature}"},
+        "a refresh token": {"Authorization": f"Bearer {caller.pair['refresh_token']}"},
+        "another prefix": {"X-API-Key": f"sk_{key[3:]}"},
+        "another checksum": {"X-API-Key": altered},
+        "in lower case": {"X-API-Key": key.lower()},
+        "an empty key": {"X-API-Key": ""},
         "not ASCII": {"Authorization": "Bearer é".encode()},
         "8,000 characters": {"Authorization": f"Bearer {'a' * 4000}"},
     }
@@ -184,20 +182,20 @@ def test_credentials_that_are_none(caller: Caller, product: Service) -> None:
 
 
 def test_what_a_key_may_not(caller: Caller, product: Service) -> None:
-    """E94, and that a scope is not stretched by how the key is sent."""
+    """A scope means the same whichever header carries the key."""
     key = caller("POST", "/users/me/api-keys", json={"name": "k", "scopes": ["usage:read"]}).json()["data"]["key"]
     both = {"X-API-Key": key, "Authorization": f"Bearer {key}"}
     rows = [
-        Row("E94 tools", "GET", f"{API}/tools", 403, "scope_missing", {"headers": {"X-API-Key": key}}),
+        Row("tools", "GET", f"{API}/tools", 403, "scope_missing", {"headers": {"X-API-Key": key}}),
         Row(
-            "E94 as bearer",
+            "as bearer",
             "GET",
             f"{API}/tools",
             403,
             "scope_missing",
             {"headers": {"Authorization": f"Bearer {key}"}},
         ),
-        Row("E94 admin", "GET", f"{API}/admin/users", 403, "forbidden", {"headers": {"X-API-Key": key}}),
+        Row("admin", "GET", f"{API}/admin/users", 403, "forbidden", {"headers": {"X-API-Key": key}}),
         Row("keys", "GET", f"{API}/users/me/api-keys", 403, "forbidden", {"headers": {"X-API-Key": key}}),
         Row("two at once", "GET", f"{API}/usage", 400, "invalid_header", {"headers": both}),
         Row("its scope", "GET", f"{API}/usage", 200, "", {"headers": {"X-API-Key": key}}),
@@ -206,24 +204,22 @@ def test_what_a_key_may_not(caller: Caller, product: Service) -> None:
 
 
 def test_links_and_tokens_that_lead_nowhere(db: None, product: Service) -> None:
-    """E95–E97"""
     new = {"json": {"password": PASSWORD}}
     body = {"json": {"refresh_token": "nonsense"}}
     unknown = {"json": {"email": "nobody@example.com", "password": PASSWORD}}
     rows = [
-        Row("E96 unknown", "POST", f"{API}/auth/password-reset/unknown", 400, "invalid_link", new),
-        Row("E96 long", "POST", f"{API}/auth/password-reset/{'a' * 2000}", 400, "invalid_link", new),
-        Row("E96 too long for a URL", "POST", f"{API}/auth/password-reset/{'a' * 9000}", 414, "uri_too_long", new),
-        Row("E96 verification", "POST", f"{API}/auth/verify-email/unknown", 400, "invalid_link"),
-        Row("E95 no refresh token", "POST", f"{API}/auth/refresh", 401, "unauthenticated", body),
-        *[Row("E97 unknown", "POST", f"{API}/auth/login", 401, "invalid_credentials", unknown)] * 10,
-        Row("E97 once more", "POST", f"{API}/auth/login", 429, "too_many_attempts", unknown),
+        Row("unknown", "POST", f"{API}/auth/password-reset/unknown", 400, "invalid_link", new),
+        Row("long", "POST", f"{API}/auth/password-reset/{'a' * 2000}", 400, "invalid_link", new),
+        Row("too long for a URL", "POST", f"{API}/auth/password-reset/{'a' * 9000}", 414, "uri_too_long", new),
+        Row("verification", "POST", f"{API}/auth/verify-email/unknown", 400, "invalid_link"),
+        Row("no refresh token", "POST", f"{API}/auth/refresh", 401, "unauthenticated", body),
+        *[Row("unknown", "POST", f"{API}/auth/login", 401, "invalid_credentials", unknown)] * 10,
+        Row("once more", "POST", f"{API}/auth/login", 429, "too_many_attempts", unknown),
     ]
     assert not wrong_of(product, rows)
 
 
 def test_where_a_request_says_it_comes_from(caller: Caller, product: Service) -> None:
-    """E98, E99"""
     for value in ("127.0.0.1", ", ".join(["10.0.0.1"] * 100), "garbage", "::1\x01"):
         assert caller("GET", "/users/me", headers={"X-Forwarded-For": value}).status_code in (200, 400), value
     answer = caller("POST", "/users/me/api-keys", json={"name": "k"}, headers={"X-Forwarded-Host": "evil.example"})
@@ -240,50 +236,49 @@ def submit(entry: str, status: int, code: str, tool: str = "echo", **sent: Any) 
 
 
 def test_submits_that_are_refused_leave_no_trace(caller: Caller, tool: str, database_url: str) -> None:
-    """E55, E104, E107, E111–E113"""
     before = counted(database_url)
     bad, key = "validation_failed", "Idempotency-Key"
     rows = [
-        submit("E104 empty", 400, "invalid_header", headers={key: ""}),
-        submit("E104 only spaces", 400, "invalid_header", headers={key: '"  "'}),
-        submit("E104 empty quotes", 400, "invalid_header", headers={key: '""'}),
-        submit("E104 a control character", 400, "malformed_request", headers={key: "a\x7f"}),
-        submit("E104 256 characters", 400, "invalid_header", headers={key: "a" * 256}),
-        submit("E104 not ASCII", 400, "invalid_header", headers={key: "é".encode()}),
-        submit("E111 unknown tool", 404, "not_found", "nothing"),
-        submit("E111 unknown id", 404, "not_found", NOBODY),
-        submit("E112 not by the schema", 422, "tool_input_rejected", json={"input": {"text": 4}}),
-        submit("E112 nothing", 422, "tool_input_rejected", json={"input": None}),
+        submit("empty", 400, "invalid_header", headers={key: ""}),
+        submit("only spaces", 400, "invalid_header", headers={key: '"  "'}),
+        submit("empty quotes", 400, "invalid_header", headers={key: '""'}),
+        submit("a control character", 400, "malformed_request", headers={key: "a\x7f"}),
+        submit("256 characters", 400, "invalid_header", headers={key: "a" * 256}),
+        submit("not ASCII", 400, "invalid_header", headers={key: "é".encode()}),
+        submit("unknown tool", 404, "not_found", "nothing"),
+        submit("unknown id", 404, "not_found", NOBODY),
+        submit("not by the schema", 422, "tool_input_rejected", json={"input": {"text": 4}}),
+        submit("nothing", 422, "tool_input_rejected", json={"input": None}),
         submit("no input", 422, bad, json={}),
-        submit("E113 below the base", 422, bad, json={**GOOD, "max_tokens": 0}),
-        submit("E113 negative", 422, bad, json={**GOOD, "max_tokens": -1}),
-        submit("E113 2^60", 422, bad, json={**GOOD, "max_tokens": 2**60}),
-        submit("E45 a flag", 422, bad, json={**GOOD, "max_tokens": True}),
-        submit("E42 a fraction", 422, bad, json={**GOOD, "max_tokens": 1.5}),
+        submit("below the base", 422, bad, json={**GOOD, "max_tokens": 0}),
+        submit("negative", 422, bad, json={**GOOD, "max_tokens": -1}),
+        submit("2^60", 422, bad, json={**GOOD, "max_tokens": 2**60}),
+        submit("a flag", 422, bad, json={**GOOD, "max_tokens": True}),
+        submit("a fraction", 422, bad, json={**GOOD, "max_tokens": 1.5}),
         submit("deadline 0", 422, bad, json={**GOOD, "expires_in": 0}),
         submit("deadline beyond a week", 422, bad, json={**GOOD, "expires_in": 604_801}),
         submit("17 labels", 422, bad, json={**GOOD, "metadata": {str(n): "x" for n in range(17)}}),
         submit("a label of another kind", 422, bad, json={**GOOD, "metadata": {"a": 1}}),
-        submit("E30 NUL", 422, bad, data=b'{"input":{"text":"a\\u0000b"}}', headers=JSON, json=None),
-        submit("E32 half a character", 422, bad, data=b'{"input":{"text":"\\ud800"}}', headers=JSON, json=None),
-        submit("E13 NaN", 400, "malformed_json", data=b'{"input":{"text":NaN}}', headers=JSON, json=None),
-        submit("E118 webhook to ourselves", 422, "url_refused", json={**GOOD, "webhook_url": "http://127.0.0.1/"}),
-        submit("E140 unknown event", 422, bad, json={**GOOD, "webhook_events": ["nothing"]}),
-        submit("E140 no event", 422, bad, json={**GOOD, "webhook_events": []}),
+        submit("NUL", 422, bad, data=b'{"input":{"text":"a\\u0000b"}}', headers=JSON, json=None),
+        submit("half a character", 422, bad, data=b'{"input":{"text":"\\ud800"}}', headers=JSON, json=None),
+        submit("NaN", 400, "malformed_json", data=b'{"input":{"text":NaN}}', headers=JSON, json=None),
+        submit("webhook to ourselves", 422, "url_refused", json={**GOOD, "webhook_url": "http://127.0.0.1/"}),
+        submit("unknown event", 422, bad, json={**GOOD, "webhook_events": ["nothing"]}),
+        submit("no event", 422, bad, json={**GOOD, "webhook_events": []}),
         submit("events, and nobody to tell", 422, bad, json={**GOOD, "webhook_events": ["completed"]}),
         *(
             submit(f"no event of an invocation: {name}", 422, bad, json={**GOOD, **told, "webhook_events": [name]})
             for name in ("budget.threshold", "webhook.test")
             for told in ({}, {"webhook_url": "https://203.0.113.1/hook"})
         ),
-        submit("E27 unknown field", 422, bad, json={**GOOD, "price": 0}),
+        submit("unknown field", 422, bad, json={**GOOD, "price": 0}),
         Row("no items", "POST", "/invocations/batch", 422, bad, {"json": {"items": []}}),
         Row("101 items", "POST", "/invocations/batch", 422, bad, {"json": {"items": [{"tool": tool, **GOOD}] * 101}}),
-        Row("E55 swapped", "GET", "/usage?from=2027-01-02T00:00:00Z&to=2027-01-01T00:00:00Z", 422, bad),
-        Row("E55 ages by the hour", "GET", "/usage/summary?from=1927-01-01T00:00:00Z&bucket=hour", 422, bad),
-        Row("E70 unknown order", "GET", "/invocations?sort=-input", 422, bad),
-        Row("E69 somebody's cursor", "GET", "/invocations?cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAA", 400, "invalid_cursor"),
-        Row("E110 nobody's", "POST", f"/invocations/{NOBODY}/cancel", 404, "not_found"),
+        Row("swapped", "GET", "/usage?from=2027-01-02T00:00:00Z&to=2027-01-01T00:00:00Z", 422, bad),
+        Row("ages by the hour", "GET", "/usage/summary?from=1927-01-01T00:00:00Z&bucket=hour", 422, bad),
+        Row("unknown order", "GET", "/invocations?sort=-input", 422, bad),
+        Row("somebody's cursor", "GET", "/invocations?cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAA", 400, "invalid_cursor"),
+        Row("nobody's", "POST", f"/invocations/{NOBODY}/cancel", 404, "not_found"),
         Row("unknown plan", "POST", "/subscriptions/subscribe", 422, bad, {"json": {"plan": "gratis"}}),
     ]
     assert not wrong_of(caller, rows)
@@ -305,7 +300,6 @@ def test_in_a_batch_each_item_is_refused_for_itself(caller: Caller, tool: str, d
 
 
 def test_keys_of_idempotency(caller: Caller, tool: str, product: Service) -> None:
-    """E105–E107"""
     key = {"headers": {"Idempotency-Key": "k-1"}}
     refused = caller("POST", f"/tools/{tool}/invoke", json={"input": 4}, **key)
     assert refused.status_code == 422
@@ -318,8 +312,8 @@ def test_keys_of_idempotency(caller: Caller, tool: str, product: Service) -> Non
         assert len(set(pool.map(once, range(20)))) == 1
     other = {"input": {"text": "y"}}
     rows = [
-        submit("E106 another body", 422, "idempotency_key_reused", json=other, headers=key["headers"]),
-        submit("E106 in quotes", 422, "idempotency_key_reused", json=other, headers={"Idempotency-Key": '"k-1"'}),
+        submit("another body", 422, "idempotency_key_reused", json=other, headers=key["headers"]),
+        submit("in quotes", 422, "idempotency_key_reused", json=other, headers={"Idempotency-Key": '"k-1"'}),
     ]
     assert not wrong_of(caller, rows)
     somebody = Caller(product)
@@ -328,25 +322,23 @@ def test_keys_of_idempotency(caller: Caller, tool: str, product: Service) -> Non
 
 
 def test_canceling_twice_and_somebody_elses(caller: Caller, tool: str, product: Service) -> None:
-    """E110"""
     path = f"/invocations/{caller('POST', f'/tools/{tool}/invoke', json=GOOD).json()['data']['id']}"
     somebody = Caller(product, plan=None)
     theirs = [
-        Row("E110 foreign", "POST", f"{path}/cancel", 404, "not_found"),
+        Row("foreign", "POST", f"{path}/cancel", 404, "not_found"),
         Row("read", "GET", path, 404, "not_found"),
     ]
     assert not wrong_of(somebody, theirs)
     rows = [
-        Row("E110 queued", "POST", f"{path}/cancel", 200, ""),
-        Row("E110 twice", "POST", f"{path}/cancel", 409, "already_finished"),
-        Row("E72 upper case", "GET", path.upper().replace("/INVOCATIONS", "/invocations"), 404, "not_found"),
+        Row("queued", "POST", f"{path}/cancel", 200, ""),
+        Row("twice", "POST", f"{path}/cancel", 409, "already_finished"),
+        Row("upper case", "GET", path.upper().replace("/INVOCATIONS", "/invocations"), 404, "not_found"),
     ]
     assert not wrong_of(caller, rows)
     assert caller("GET", "/subscriptions/current").json()["data"]["tokens"]["available"] == 10_000
 
 
 def test_a_budget_that_is_just_enough_and_then_is_not(caller: Caller, tool: str) -> None:
-    """E111"""
     for _ in range(200):
         assert caller("POST", f"/tools/{tool}/invoke", json=GOOD).status_code == 202
     refused = caller("POST", f"/tools/{tool}/invoke", json={**GOOD, "max_tokens": 1})
@@ -358,7 +350,6 @@ def test_a_budget_that_is_just_enough_and_then_is_not(caller: Caller, tool: str)
 
 # -- addresses -----------------------------------------------------------------------------------------------------
 
-#: E118–E137
 _ADDRESSES = r"""
 http://127.0.0.1/ http://localhost/ http://[::1]/ https://127.0.0.1/ https://localhost/ https://[::1]/
 https://127.1/ https://0/ https://0x7f000001/ https://2130706433/ https://017700000001/ https://0177.0.0.1/
@@ -388,7 +379,7 @@ def test_addresses_that_are_refused_wherever_one_is_given(caller: Caller, tool: 
     ]
     rows.append(
         Row(
-            "E137 3 kB",
+            "3 kB",
             "POST",
             "/webhooks",
             422,
@@ -401,22 +392,21 @@ def test_addresses_that_are_refused_wherever_one_is_given(caller: Caller, tool: 
 
 
 def test_what_an_endpoint_may_be(caller: Caller) -> None:
-    """E138, E140"""
     url, bad = "https://8.8.8.8/hooks", "validation_failed"
 
     def made(entry: str, status: int, **body: Any) -> Row:
         return Row(entry, "POST", "/webhooks", status, "" if status == 201 else bad, {"json": {"url": url, **body}})
 
     rows = [
-        made("E138 public", 201),
-        made("E140 unknown event", 422, events=["invocation.exploded"]),
-        made("E140 none", 422, events=[]),
-        made("E140 1,000", 422, events=["completed"] * 1000),
-        made("E140 twice", 422, events=["completed", "completed"]),
-        made("E56 null", 422, url=None),
-        made("E57 array", 422, url=[url]),
+        made("public", 201),
+        made("unknown event", 422, events=["invocation.exploded"]),
+        made("none", 422, events=[]),
+        made("1,000", 422, events=["completed"] * 1000),
+        made("twice", 422, events=["completed", "completed"]),
+        made("null", 422, url=None),
+        made("array", 422, url=[url]),
     ]
     assert not wrong_of(caller, rows)
     path = f"/webhooks/{caller('GET', '/webhooks').json()['data'][0]['id']}"
     change = {"json": {"url": "https://10.0.0.1/"}}
-    assert not wrong_of(caller, [Row("E118 by a change", "PATCH", path, 422, "url_refused", change)])
+    assert not wrong_of(caller, [Row("by a change", "PATCH", path, 422, "url_refused", change)])

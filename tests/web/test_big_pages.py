@@ -1,5 +1,5 @@
-"""Lists of large inputs and outputs: a page ends at 1 MiB of them, wherever there are pages, and what is not shown is
-not read either. Nobody's reading keeps others from theirs.
+"""Lists with large inputs and outputs: every page ends at 1 MiB, what is not shown is not read, and accounts do not
+block each other.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def alice(hub: Service, db: None) -> Client:
 
 
 def finish(*outputs: Any) -> None:
-    """Everything that is due succeeds, each with its output, oldest first."""
+    """Complete everything that is due, oldest first, each with the next output."""
     me = replace(factories.worker(), take_next=False)
     for output in outputs:
         task = factories.taken(me)
@@ -58,7 +58,7 @@ def finish(*outputs: Any) -> None:
 
 
 def pages(client: Client, path: str, **params: Any) -> list[list[Json]]:
-    """Every page, by the cursors."""
+    """All pages, by following the cursors."""
     found: list[list[Json]] = []
     cursor: dict[str, str] = {}
     while True:
@@ -98,7 +98,7 @@ def test_an_output_larger_than_a_page_has_one_of_its_own(alice: Client, echo: st
 
 
 def test_what_compresses_well_counts_as_it_is_sent(alice: Client, echo: str) -> None:
-    """What PostgreSQL stores of this is a few kilobytes."""
+    """Compressible: PostgreSQL stores it in a few kilobytes."""
     for _ in range(4):
         alice.invoke(echo, [{"a": 1}] * 50_000)
     assert [len(page) for page in pages(alice, "/invocations")] == [2, 2]
@@ -161,7 +161,7 @@ def test_repeats_in_a_batch_show_no_more_than_a_page_would(alice: Client, echo: 
 
 @pytest.fixture
 def read(db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """How many bytes of text and JSON PostgreSQL has handed to this process since it was last asked."""
+    """Bytes of text and JSON that PostgreSQL has sent to this process since the last call."""
     execute = database.execute
     taken: list[int] = []
 
@@ -202,7 +202,7 @@ def test_who_waits_reads_nothing_before_the_end(read: Callable[[], int]) -> None
     assert invocations.states(made)[made[0]] == ("succeeded", 1)
 
 
-# -- how much at once ----------------------------------------------------------------------------------------------
+# -- concurrent reads ----------------------------------------------------------------------------------------------
 
 
 def test_the_limit_is_per_account() -> None:
@@ -235,7 +235,7 @@ def test_concurrent_reads_never_exceed_the_limit() -> None:
 
 
 def unread(hub: Service, client: Client, invocation_id: UUID | str) -> socket.socket:
-    """Ask for an invocation, and take nothing of the answer."""
+    """Request an invocation without reading the response."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", hub.port))

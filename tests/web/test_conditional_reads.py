@@ -1,4 +1,4 @@
-"""`If-None-Match` on an invocation: 304 for as long as nothing that is shown has changed (RFC 9110 §13.1.2)."""
+"""`If-None-Match` on an invocation: 304 while nothing in the representation has changed (RFC 9110 §13.1.2)."""
 
 from __future__ import annotations
 

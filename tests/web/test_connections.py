@@ -1,4 +1,4 @@
-"""Clients that hold connections and give nothing, or take nothing: each has its bounds, and others do not feel it."""
+"""Slow and idle clients are cut off, and others are not affected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_half_a_head_is_not_waited_for(service: Service, head: bytes) -> None:
 
 
 def test_a_head_that_drips(service: Service) -> None:
-    """The time is for the whole head, so a byte now and then does not help."""
+    """The deadline covers the whole head, so sending a byte now and then does not extend it."""
     with connected(service) as connection:
         connection.settimeout(0.1)
         connection.sendall(GET)
@@ -64,7 +64,7 @@ def test_between_requests_a_connection_may_be_idle_for_longer(service: Service) 
         for _ in range(2):
             connection.sendall(GET + b"\r\n")
             assert whole(connection).startswith(b"HTTP/1.1 200")
-            time.sleep(1.5)  # longer than a head may take
+            time.sleep(1.5)  # longer than the deadline for a head
         connection.sendall(GET)
         assert_refused(read_all(connection), 408, "request_timeout")
 
@@ -82,7 +82,7 @@ def test_requests_that_come_together_are_each_answered(service: Service) -> None
         assert read_all(connection).count(b"HTTP/1.1 200") == 4
 
 
-# -- how many ------------------------------------------------------------------------------------------------------
+# -- limits --------------------------------------------------------------------------------------------------------
 
 
 def test_so_many_connections_of_one_address(environ: dict[str, str], tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_so_many_connections_of_one_address(environ: dict[str, str], tmp_path: P
             answer = read_all(sixth)
         assert_refused(answer, 429, "rate_limited")
         assert b"Retry-After: 1" in answer
-        assert service("GET", "/health").status_code == 200, "another address is not concerned"
+        assert service("GET", "/health").status_code == 200, "other addresses are not affected"
         held.close()
         eventually("room again", 20, lambda: answered(service, "127.0.0.2"))
 
@@ -120,7 +120,7 @@ def test_behind_a_proxy_connections_are_the_proxys(environ: dict[str, str], tmp_
 
 @pytest.fixture(scope="module")
 def hub(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The product, with little room; no worker runs."""
+    """The product with low limits; no worker runs."""
     with serving(environ, tmp_path_factory.mktemp("few"), app="tests.web.hasty:app", MAX_STREAMS="3") as running:
         yield running
 
@@ -141,8 +141,8 @@ def test_so_many_streams_and_long_polls_of_one_account(hub: Service, db: None) -
             "5",
         )
     accepted = mallory.call("POST", f"/tools/{tool}/invoke", 202, json={"input": 2}, headers={"Prefer": "wait=30"})
-    assert accepted.json()["data"]["status"] == "queued", "it is accepted, and nobody waits"
-    assert mallory.get(made)["status"] == "queued", "who does not wait needs no place"
+    assert accepted.json()["data"]["status"] == "queued", "accepted without waiting"
+    assert mallory.get(made)["status"] == "queued", "a request that does not wait is not counted"
     assert stream(alice, others).status_code == 200
     streams[0].close()
     eventually("a place that was left", 30, lambda: stream(mallory, made).status_code == 200)

@@ -1,4 +1,4 @@
-"""The served documents: whole, true to the routes, and without a byte from elsewhere."""
+"""The served documentation: complete, consistent with the routes, and without external resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every answer has, whatever happened inside."""
+"""What every response has in common, whatever happens in the view."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ EVERYWHERE = [
 
 @pytest.mark.parametrize(("method", "path"), EVERYWHERE)
 def test_headers_of_every_answer(service: Service, method: str, path: str) -> None:
-    """S54"""
     headers = service(method, path).headers
     assert re.fullmatch("[0-9a-f]{32}", headers["X-Request-ID"])
     assert headers["Cache-Control"] == "no-store"
@@ -113,7 +112,7 @@ def test_a_bug_is_logged_with_the_request_id(service: Service) -> None:
 
 
 def test_every_error_has_one_status_and_its_own_code() -> None:
-    """Whoever adds a kind of error must say its status; a leaf without a code would answer `internal_error`."""
+    """Every kind of error needs a status, and every subclass a code: the default would be `internal_error`."""
     kinds = list(problems.catalogue())
     assert len({kind.code for kind in kinds}) == len(kinds)
     assert {kind.code for kind in kinds if problems.status_of(kind) >= 500} == {
@@ -166,7 +165,6 @@ def test_context_does_not_leak_to_the_next_request_on_a_connection(service: Serv
 
 
 def test_head_and_options(service: Service) -> None:
-    """E77"""
     head = service("HEAD", ONE)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Length"] == service("GET", ONE).headers["Content-Length"]
@@ -210,7 +208,6 @@ def behind_a_proxy(environ: dict[str, str], tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("origin", ["https://good.com", "https://app.good.com:8443", "http://[::1]:3000"])
 @pytest.mark.parametrize("path", [ONE, "/nothing", f"{THINGS}/fail/bug"])
 def test_listed_origins_may_read(behind_a_proxy: Service, origin: str, path: str) -> None:
-    """S55"""
     headers = behind_a_proxy("GET", path, headers={"Origin": origin}).headers
     assert headers["Access-Control-Allow-Origin"] == origin
     assert "Origin" in headers["Vary"]
@@ -231,7 +228,6 @@ def test_listed_origins_may_read(behind_a_proxy: Service, origin: str, path: str
     ],
 )
 def test_other_origins_may_not(behind_a_proxy: Service, origin: str) -> None:
-    """E102"""
     headers = behind_a_proxy("GET", ONE, headers={"Origin": origin}).headers
     assert not [name for name in headers if name.lower().startswith("access-control")]
 
@@ -259,7 +255,7 @@ def test_hsts_only_behind_tls(behind_a_proxy: Service, service: Service) -> None
 
 
 def test_docs_and_metrics_are_behind_settings(behind_a_proxy: Service) -> None:
-    """S57; the sections on errors stay: every problem points there."""
+    """The documentation of errors is still served: every problem links to it."""
     for path in ("/docs", "/metrics", "/api/v1/openapi.json"):
         assert behind_a_proxy("GET", path).status_code == 404
     assert behind_a_proxy("GET", "/docs/errors").status_code == 200
@@ -269,7 +265,6 @@ def test_docs_and_metrics_are_behind_settings(behind_a_proxy: Service) -> None:
 
 
 def test_a_route_without_a_policy_keeps_the_app_from_starting(settings: Settings) -> None:
-    """S02"""
     undecided = Blueprint("undecided", "undecided")
 
     @undecided.get("/undecided")
@@ -298,7 +293,7 @@ def test_wrong_settings_are_listed_and_nothing_else_is_printed(environ: dict[str
 
 
 def test_production_refuses_what_everybody_knows() -> None:
-    """All of it is said at once; a development secret is refused as an older key of a list too."""
+    """All errors are reported at once; a development secret is refused anywhere in a list of keys."""
     servers = {"DATABASE_URL": "postgresql:///x", "REDIS_URL": "redis://x"}
     known = {**DEVELOPMENT_SECRETS, "JWT_SECRET_KEY": f"{'k' * 32},{DEVELOPMENT_SECRETS['JWT_SECRET_KEY']}"}
     with pytest.raises(SettingsError) as told:

@@ -1,7 +1,7 @@
-"""Tools and invocations: every status and code that the document names for their routes, produced over HTTP.
+"""Tools and invocations: every documented status and code is produced over HTTP.
 
-What each table row asks is held to its one answer, and what the rows gave in all to `docs/openapi.json`: a code that is
-documented for these routes and not produced here fails, unless `ELSEWHERE` names the test that produces it.
+Each table row is compared with its response, and all of them with `docs/openapi.json`: a code that is documented for
+these routes and not produced here is an error, unless `ELSEWHERE` names the test that produces it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.web.conftest import ROOT, Service, serving
 from tests.web.test_bad_inputs_product import API, JSON, NOBODY, Caller, Row, wrong_of
 from tests.web.test_bad_inputs_product import GOOD as ORDER
 
-#: What takes a frozen server, a slow client or a bug, or ends the connection: shown in general by these files.
+#: Codes that need a hung server, a slow client or a bug, or that end the connection, and the tests that produce them.
 ELSEWHERE = {
     (401, "token_expired"): "tests/accounts/test_tokens.py",
     (402, "storage_exhausted"): "tests/queue/test_storage.py",
@@ -51,7 +51,7 @@ def listed(slug: str, most: int) -> str:
 
 @pytest.fixture
 def tools(db: None) -> None:
-    """`echo`, `dear` (more than the free plan has) and `broken` (whose breaker is open)."""
+    """Tools: `echo`, `dear` (costs more than the free plan has) and `broken` (its breaker is open)."""
     listed("echo", 10)
     listed("dear", 20_000)
     opened, _ = redis_kit.client().time()
@@ -59,7 +59,7 @@ def tools(db: None) -> None:
 
 
 def documented() -> set[Answer]:
-    """Every status, and with a refusal its code, that the kept document names for these routes."""
+    """Every status, and for errors the code, that the committed document has for these routes."""
     spec = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
     found: set[Answer] = set()
     for path, item in spec["paths"].items():
@@ -130,7 +130,7 @@ def seen(answer: Any) -> Answer:
 
 
 def _life(product: Service) -> list[Answer]:
-    """Submitted, asked again, read, changed, listed and canceled, twice."""
+    """Submit, repeat, read, list and cancel, each twice."""
     caller, key = Caller(product), {"Idempotency-Key": "k"}
     first = caller("POST", "/tools/echo/invoke", json=ORDER, headers=key)
     path = f"/invocations/{first.json()['data']['id']}"
@@ -153,11 +153,11 @@ def _life(product: Service) -> list[Answer]:
 
 
 def _running(product: Service) -> list[Answer]:
-    """Canceled while it runs, again, and after its end."""
+    """Cancel while it runs, again, and after it has ended."""
     caller, worker = Caller(product), factories.worker()
     made = caller("POST", "/tools/echo/invoke", json=ORDER).json()["data"]["id"]
     task = factories.taken(worker)
-    while str(task.id) != made:  # what the stories before have left
+    while str(task.id) != made:  # left by the requests before
         invocations.complete(task, GOOD, worker)
         task = factories.taken(worker)
     answers = [seen(caller("POST", f"/invocations/{made}/cancel")) for _ in range(2)]
@@ -188,7 +188,7 @@ def _without_a_plan(product: Service) -> list[Answer]:
 
 
 def _too_many(product: Service) -> list[Answer]:
-    """A plan of one submit a minute; the end of a minute may lie between two of them, but not between three."""
+    """A plan with one submit a minute; a minute can end between two of three submits, but not twice."""
     caller = Caller(product, factories.plan(1_000, per_minute=1))
     answers = [caller("POST", "/tools/echo/invoke", json=ORDER) for _ in range(3)]
     told = {seen(each): each for each in answers}

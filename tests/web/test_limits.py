@@ -1,4 +1,4 @@
-"""Reads: shared over processes, exact at the quota, and open while Redis is away."""
+"""The limit on reads: shared by processes, exact, and per process while Redis is unreachable."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def left(answer: requests.Response) -> int:
 
 
 def test_a_submit_is_never_a_read(service: Service) -> None:
-    """Whatever becomes of it: one that is refused leaves no trace there either."""
+    """Also if it is refused."""
     me = {"X-Account": str(uuid4())}
     before = left(service("GET", "/api/v1/things/mine", headers=me))
     told = [left(service("POST", "/api/v1/things/refused-submit", headers=me)) for _ in range(5)]
     after = left(service("GET", "/api/v1/things/mine", headers=me))
-    assert (told, after) == ([before] * 5, before - 1) or after == 5999, "a minute that begins in between is no fault"
+    assert (told, after) == ([before] * 5, before - 1) or after == 5999, "a new minute may begin in between"
 
 
 def test_a_read_too_many(service: Service, redis: redis.Client) -> None:
-    """The quota is spent by somebody else, in Redis: this process hears of it with its next lease."""
+    """Another process uses up the quota in Redis; this process learns of it with its next allowance."""
     account = str(uuid4())
     path = "/api/v1/things/mine"
     service("GET", path, headers={"X-Account": account})

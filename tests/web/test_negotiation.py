@@ -1,4 +1,4 @@
-"""`Accept`: which answer a client takes, whatever parameters it puts behind the type."""
+"""`Accept`: which media types a client accepts, whatever the parameters of the media range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Idempotency-Key is one invocation: over HTTP, across web processes, and when one of them is killed in between."""
+"""One Idempotency-Key creates one invocation: over HTTP, across web processes, and if one of them is killed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
     failpoints: Path
 
     def arm(self, point: str, action: str) -> None:
-        """Whichever process comes to this point first does it, once."""
+        """The first process that reaches this failpoint does it, once."""
         (self.failpoints / point).write_text(action)
 
 
@@ -66,17 +66,17 @@ def caller(db: None, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Caller:
 
 @pytest.fixture
 def tool(db: None) -> str:
-    """Holds 10 tokens; nobody calls it, because no worker runs."""
+    """A tool that holds 10 tokens and is never called: no worker runs."""
     price = {"base_tokens": 1, "per_unit": None, "max_tokens": 10}
     entry = {"slug": "echo", "name": "Echo", "endpoint_url": "https://203.0.113.1/", "input_schema": {}, "price": price}
     return editing.create(audit.PLATFORM, editing.Draft.of(entry)).slug
 
 
-# -- connections that are known to be with this process or that --------------------------------------------------
+# -- connections to a known process -----------------------------------------------------------------------------
 
 
 def served_by(service: Service) -> dict[int, int]:
-    """The process that serves each of our connections, by our port of it."""
+    """The process that serves each of our connections, by local port."""
     inodes = {}
     for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = row.split()
@@ -93,7 +93,7 @@ def served_by(service: Service) -> dict[int, int]:
 
 
 def lines(service: Service, each: int) -> list[http.client.HTTPConnection]:
-    """So many open connections to each of the processes."""
+    """Open this many connections to each process."""
     chosen: dict[int, list[http.client.HTTPConnection]] = defaultdict(list)
     give_up = time.monotonic() + 60
     while sum(len(kept) >= each for kept in chosen.values()) < PROCESSES:
@@ -123,7 +123,7 @@ def ask(line: http.client.HTTPConnection, caller: Caller, tool: str, order: dict
     return response.status, response.headers, json.loads(response.read())
 
 
-# -- what is left ------------------------------------------------------------------------------------------------
+# -- tests -------------------------------------------------------------------------------------------------------
 
 
 def holds() -> int:
@@ -138,7 +138,7 @@ _CHARGES = text("select invocation_id as id, tokens_used as tokens from usage_lo
 
 
 def test_twenty_at_once_over_two_processes_make_one(caller: Caller, tool: str, pair: Pair) -> None:
-    """The first of them stays before its commit until all others are there."""
+    """The first one waits before its commit until all others have arrived."""
     connections, together = lines(pair.service, 10), Barrier(20, timeout=60)
     pair.arm("web.before_commit", "sleep:1")
 
@@ -166,7 +166,7 @@ def test_twenty_at_once_over_two_processes_make_one(caller: Caller, tool: str, p
 def test_a_process_is_killed_and_whoever_asks_again_gets_the_one(
     caller: Caller, tool: str, pair: Pair, point: str
 ) -> None:
-    """Eight ask at once and, as clients do, again when the connection breaks."""
+    """Eight concurrent requests, each retried when its connection breaks."""
     broken, together = [], Barrier(8, timeout=60)
 
     def submit(_: int) -> Told:
@@ -187,7 +187,7 @@ def test_a_process_is_killed_and_whoever_asks_again_gets_the_one(
     pair.arm(point, "kill9")
     with ThreadPoolExecutor(8) as pool:
         told = set(pool.map(submit, range(8)))
-    assert broken, "nobody was killed"
+    assert broken, "no process was killed"
     assert not (pair.failpoints / point).exists()
     ((status, made, _),) = told
     assert status == 202

@@ -1,4 +1,4 @@
-"""Health, readiness and metrics, with servers that die, hang and are behind."""
+"""Health, readiness and metrics, with servers that die, hang or lack migrations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 def alone(
     environ: dict[str, str], own_postgres: Postgres, own_redis: Redis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """A web process on servers that nobody else uses."""
+    """A web process with servers of its own."""
     urls = {"DATABASE_URL": own_postgres.url("ready"), "REDIS_URL": own_redis.url(), "BROKER_URL": own_redis.url()}
     with serving(environ, tmp_path_factory.mktemp("alone"), **urls) as running:
         yield running
@@ -78,14 +78,14 @@ def test_ready_is_who_can_be_used_by_the_first_admin(
 
 
 def test_readiness_through_everything(alone: Service, own_postgres: Postgres, own_redis: Redis) -> None:
-    """One story, because each step needs the state that the step before left."""
+    """One test, because each step needs the state left by the one before."""
     assert not_ready(alone) == {"postgresql": "migrations have not been run"}
     migrate(own_postgres.url("ready"))
     assert not_ready(alone) == {}
 
     with psycopg.connect(own_postgres.url("ready"), autocommit=True) as admin:
         admin.execute("update alembic_version set version_num = 'newer-than-this-code'")
-    assert not_ready(alone) == {}, "old code survives the next migration"
+    assert not_ready(alone) == {}, "old code keeps working after the next migration"
 
     with hanging(own_redis):
         assert list(not_ready(alone)) == ["redis"]

@@ -1,4 +1,4 @@
-"""Lists: every item once, and cursors that serve only whom and where they were given."""
+"""Lists: every item exactly once, and cursors are valid only for their list and caller."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def refusal(service: Service, path: str, cursor: str, headers: dict[str, str]) -
 
 
 def test_a_cursor_serves_its_list_and_its_account_only(service: Service, cursor: str) -> None:
-    """E69"""
+    """Altered, foreign and made-up cursors."""
     assert refusal(service, LIST, cursor, ME) is None
     assert refusal(service, LIST, cursor, OTHER) == "invalid_cursor"
     assert refusal(service, f"{LIST}/elsewhere", cursor, ME) == "invalid_cursor"

@@ -1,4 +1,4 @@
-"""Where nobody is asked for credentials a body has 16 kB at most, and a larger one is refused before it is parsed."""
+"""Without credentials a body can have 16 kB; a larger one is refused before it is parsed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.web.conftest import Service, read_all, serving
 
 LIMIT = 16 * 1024
 JSON = {"Content-Type": "application/json"}
-#: Every public operation that reads a body, also those that take none.
+#: Every public operation with a method that can have a body.
 PUBLIC = (
     "/auth/register",
     "/auth/login",
@@ -33,7 +33,7 @@ def hub(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def of_size(size: int, start: bytes = b"[", piece: bytes = b"{},", end: bytes = b"{}]") -> bytes:
-    """JSON of `size` bytes, with as many values as will fit."""
+    """JSON of `size` bytes with as many values as fit."""
     body = start + piece * ((size - len(start) - len(end)) // len(piece)) + end
     return body + b" " * (size - len(body))
 
@@ -53,7 +53,7 @@ def test_too_large(hub: Service, path: str, size: int) -> None:
 
 
 def test_whoever_says_nothing_of_the_size_is_cut_off_at_it(hub: Service) -> None:
-    """Chunked: not even malformed JSON is looked at once it is too much."""
+    """Chunked and too large: refused before the JSON is found to be malformed."""
     with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as connection:
         head = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         connection.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What was accepted is told to the client, also when a server goes away before the answer is written."""
+"""An accepted invocation is reported as accepted, even if a server fails before the response is written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def away(*_: Any) -> Any:
 def test_a_submit_that_waits_while_the_database_goes_away_says_that_it_was_accepted(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """503 would be taken for "not done", and asked for, done and paid for a second time."""
+    """503 would mean "not done": the client would submit, and pay, a second time."""
     tool = factories.tool()
     monkeypatch.setattr(invocations, "get", away)
     told = http.post(f"/api/v1/tools/{tool.slug}/invoke", json={"input": {}}, headers={"Prefer": "wait=5"})
@@ -64,7 +64,7 @@ def test_a_repeat_that_cannot_be_read_is_to_be_repeated(http: FlaskClient, monke
 def test_a_batch_during_which_the_database_goes_away_tells_of_what_was_accepted(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And does not wait for it again with each item that is left."""
+    """Without waiting for the server again for each remaining item."""
     tool, commit = factories.tool(), storing.store
     asked: list[object] = []
 

@@ -1,4 +1,4 @@
-"""Somebody's name servers never answer: creating things asks nobody, and while look-ups hang others are served."""
+"""Name servers that never respond: creating resources resolves no names, and hanging look-ups block no request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture(scope="module")
 def hub(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory, names: NameServer) -> Iterator[Service]:
-    """One web process of the product, whose only name server is the silent one."""
+    """One web process of the product, whose only name server never responds."""
     with serving(environ, tmp_path_factory.mktemp("slow"), app="wsgi:app", OUTBOUND_DNS=names.setting) as running:
         yield running
 
@@ -59,5 +59,5 @@ def test_logins_go_on_while_look_ups_hang(hub: Service, db: None, names: NameSer
             alice.call("POST", "/auth/login", json=credentials)
             logins += 1
         attempts = [test.result() for test in tests]
-    assert logins > 1, "a login had to wait until a look-up was given up"
+    assert logins > 1, "a login waited for a DNS look-up"
     assert {attempt["error"] for attempt in attempts} == {"The peer could not be reached."}

@@ -1,4 +1,4 @@
-"""Answers that are made while they are sent, and PostgreSQL that goes away at each of their steps."""
+"""Streamed responses, with PostgreSQL failing at each step."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from web.app import create_app
 from web.http import waiting
 
 API = "/api/v1"
-#: More than one transaction of an export reads.
+#: More rows than one transaction of an export reads.
 ENTRIES = 1_001
-#: No stream asks more often than that.
+#: More statements than any stream executes.
 MESSAGES = 60
 Told = tuple[int, str, bytes, bool]
 
 
 @pytest.fixture
 def network(db: None, settings: Settings) -> Iterator[Proxy]:
-    """What lies between the application and PostgreSQL."""
+    """The proxy between the application and PostgreSQL."""
     with Proxy(settings.database_url) as proxy:
         yield proxy
 
@@ -42,7 +42,7 @@ def http(network: Proxy, settings: Settings) -> Iterator[FlaskClient]:
 
 
 def followed(http: FlaskClient) -> tuple[str, dict[str, str]]:
-    """An event stream that tells of one end, and closes."""
+    """An event stream that reports one completion and closes."""
     customer, tool = factories.customer(), factories.tool()
     made = customer.submit(tool)
     invocations.cancel(customer.caller, made)
@@ -67,7 +67,7 @@ def exported(form: str) -> Callable[[FlaskClient], tuple[str, dict[str, str]]]:
 
 
 def ask(http: FlaskClient, path: str, headers: dict[str, str]) -> Told:
-    """The status, Retry-After, what came, and whether it came to its end."""
+    """The status, Retry-After, the body, and whether it is complete."""
     told = http.get(path, headers=headers)
     body = b""
     try:
@@ -84,7 +84,7 @@ def ask(http: FlaskClient, path: str, headers: dict[str, str]) -> Told:
 def test_postgresql_goes_away_at_any_moment_of_a_stream(
     http: FlaskClient, network: Proxy, prepared: Callable[[FlaskClient], tuple[str, dict[str, str]]]
 ) -> None:
-    """Before the first value it is 503 with Retry-After, later the stream ends; a file never looks whole."""
+    """A failure before the first value is 503 with Retry-After; a later one ends a stream, and cuts a file off."""
     path, headers = prepared(http)
     whole = ask(http, path, headers)
     assert whole[0] == 200 and whole[3], whole
@@ -99,7 +99,7 @@ def test_postgresql_goes_away_at_any_moment_of_a_stream(
     begun = [each for each in told if each[0] == 200]
     assert all(body and whole[2].startswith(body) for _, _, body, _ in begun)
     assert all(complete == (body == whole[2]) for _, _, body, complete in begun)
-    assert len(waiting.registry) == 0, "somebody is taken for a waiting client for ever"
+    assert len(waiting.registry) == 0, "a waiter was never removed"
 
 
 def test_a_stream_of_events_that_has_begun_just_ends(
@@ -131,7 +131,7 @@ def test_who_only_asks_for_the_headers_of_a_stream_is_not_kept_waiting_for(http:
 def test_who_has_seen_all_there_is_hears_at_once_that_the_stream_is_there(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not only after the time of a heartbeat: until then they would not even have a status."""
+    """Not only after the first heartbeat: until then clients would not even have a status."""
     monkeypatch.setattr(waiting, "HEARTBEAT_SECONDS", 60.0)
     customer = factories.customer()
     made = customer.submit(factories.tool())

@@ -1,4 +1,4 @@
-"""The waiting room's two threads: nothing that they meet is the last that they do, and nothing is left behind."""
+"""The two threads of the waiter registry survive errors and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def made(db: None) -> invocations.Invocation:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> WaiterRegistry:
-    """One without its threads: the tests do what they do."""
+    """A registry without its threads; the tests call their steps."""
     monkeypatch.setattr(WaiterRegistry, "_start", lambda *_: None)
     registry = WaiterRegistry()
     registry._subscribed.set()
@@ -35,15 +35,13 @@ def waiter(registry: WaiterRegistry, made: invocations.Invocation) -> Waiter:
     return registry.add(made.user_id, made.id, 1)
 
 
-def test_a_message_that_is_none_does_not_deafen_the_process(registry: WaiterRegistry, waiter: Waiter) -> None:
+def test_a_malformed_message_is_dropped(registry: WaiterRegistry, waiter: Waiter) -> None:
     registry._on_message("nonsense")
     registry._on_message(str(waiter.invocation_id))
     assert waiter.wait(0)
 
 
-def test_a_reading_that_goes_wrong_is_not_the_last(
-    registry: WaiterRegistry, waiter: Waiter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_read_is_retried(registry: WaiterRegistry, waiter: Waiter, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: Collection[UUID]) -> States:
         raise ValueError("unexpected")
 
@@ -55,7 +53,7 @@ def test_a_reading_that_goes_wrong_is_not_the_last(
     assert waiter.wait(0)
 
 
-def test_who_leaves_while_the_rows_are_read_leaves_nothing(
+def test_a_waiter_removed_during_a_read_leaves_nothing(
     registry: WaiterRegistry, waiter: Waiter, made: invocations.Invocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look(_: Any) -> States:

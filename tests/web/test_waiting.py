@@ -1,4 +1,4 @@
-"""Waiting clients: a hundred on one web process share one subscription, and each is woken by its own end."""
+"""A hundred waiting clients of one web process share one subscription; each is woken by its own invocation."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ Waiting = dict[UUID, Future[str]]
 
 @pytest.fixture(scope="module")
 def told(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One web process whose waiters are woken by nothing but the word of an end."""
+    """One web process whose waiters are woken only by notifications."""
     with serving(environ, tmp_path_factory.mktemp("told"), "tests.web.told:app") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def product(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One web process as it is."""
+    """One web process with the default settings."""
     with serving(environ, tmp_path_factory.mktemp("waiting"), "wsgi:app") as running:
         yield running
 
 
 @pytest.fixture
 def tool(db: None) -> str:
-    """Nobody calls it: the tests end what it was asked for."""
+    """A tool that is never called: the tests complete its invocations."""
     price = {"base_tokens": 1, "per_unit": None, "max_tokens": 10}
     entry = {"slug": "echo", "name": "Echo", "endpoint_url": "https://203.0.113.1/", "input_schema": {}, "price": price}
     return editing.create(audit.PLATFORM, editing.Draft.of(entry)).slug
@@ -58,21 +58,21 @@ def submitted(caller: Caller, tool: str, count: int) -> list[str]:
 
 
 def long_poll(url: str, headers: dict[str, str]) -> str:
-    """The status with which it was answered."""
+    """The status in the response to the long-poll."""
     answer = requests.get(url, params={"wait": 60}, headers=headers, timeout=90)
     assert answer.status_code == 200
     return str(answer.json()["data"]["status"])
 
 
 def stream(url: str, headers: dict[str, str]) -> str:
-    """The last status that was told before the stream was closed."""
+    """The last status before the stream was closed."""
     with requests.get(f"{url}/events", headers=headers, stream=True, timeout=90) as events:
         told = [line for line in events.iter_lines() if line.startswith(b"data: ")]
     return str(json.loads(told[-1].removeprefix(b"data: "))["status"])
 
 
 def all_waiting(pool: ThreadPoolExecutor, service: Service, caller: Caller, tool: str, count: int) -> Waiting:
-    """Half of them long-poll, half follow a stream, each one invocation of its own; all are announced."""
+    """Half of them long-poll, half follow a stream, each its own invocation; all are registered in Redis."""
     headers = {"Authorization": f"Bearer {caller.pair['access_token']}"}
     waiting: Waiting = {}
     for n, made in enumerate(submitted(caller, tool, count)):
@@ -97,7 +97,7 @@ def test_a_hundred_share_a_subscription_and_each_is_woken_by_its_own_end(db: Non
         for task in ending:
             invocations.complete(task, GOOD, worker)
         assert {waiting[task.id].result(60) for task in ending} == {"succeeded"}
-        assert not any(waiting[task.id].done() for task in staying), "somebody was told of another's end"
+        assert not any(waiting[task.id].done() for task in staying), "a client was notified of another invocation"
         for task in staying:
             invocations.complete(task, GOOD, worker)
         assert {waiting[task.id].result(60) for task in staying} == {"succeeded"}
@@ -105,7 +105,7 @@ def test_a_hundred_share_a_subscription_and_each_is_woken_by_its_own_end(db: Non
 
 
 def test_nobody_waits_longer_because_the_subscription_broke(db: None, product: Service, tool: str) -> None:
-    """Then all rows are read again, and the process subscribes anew."""
+    """All rows are then re-read, and the process subscribes again."""
     caller, worker = Caller(product), factories.worker()
     with ThreadPoolExecutor(10) as pool:
         waiting = all_waiting(pool, product, caller, tool, 10)
@@ -118,7 +118,7 @@ def test_nobody_waits_longer_because_the_subscription_broke(db: None, product: S
 
 
 def test_a_stream_is_never_silent_for_more_than_ten_seconds(db: None, product: Service, tool: str) -> None:
-    """Also when it is woken in between and has nothing to tell."""
+    """Also if the waiter is woken in between without a change."""
     caller = Caller(product)
     [made] = submitted(caller, tool, 1)
     headers = {"Authorization": f"Bearer {caller.pair['access_token']}"}
@@ -134,7 +134,7 @@ def test_a_stream_is_never_silent_for_more_than_ten_seconds(db: None, product: S
 
 
 def standard(raw: bytes) -> Iterator[tuple[str, str]]:
-    """The events of a stream as browsers see them (WHATWG HTML §9.2.6): name and data."""
+    """The events of a stream as a browser parses them (WHATWG HTML §9.2.6): name and data."""
     name = ""
     data: list[str] = []
     for line in raw.decode().removeprefix("\ufeff").splitlines():
@@ -150,7 +150,7 @@ def standard(raw: bytes) -> Iterator[tuple[str, str]]:
 
 
 def test_a_heartbeat_is_an_event_for_nobody(db: None, product: Service, tool: str) -> None:
-    """Some decoders make an event of every empty line once an id is known, also after a comment."""
+    """Some parsers dispatch an event at every empty line once an id is set, even after a comment."""
     caller, worker = Caller(product), factories.worker()
     [made] = submitted(caller, tool, 1)
     headers = {"Authorization": f"Bearer {caller.pair['access_token']}"}

@@ -1,4 +1,4 @@
-"""Below HTTP clients: framing, sizes and slow bodies, byte by byte. Nothing answers with HTML, nothing hangs."""
+"""Raw requests: framing, sizes and slow bodies. No response is HTML, and no request hangs."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def assert_refused(answer: bytes, status: int, code: str) -> None:
 
 REFUSED: list[tuple[str, bytes, int, str]] = [
     (
-        "E20 two lengths",
+        "two lengths",
         POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         400,
         "malformed_request",
     ),
-    ("E20 bad length", POST + b"Content-Length: +2\r\n\r\n{}", 400, "malformed_request"),
-    ("S58 bad chunk", POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400, "malformed_request"),
-    ("S58 unknown coding", POST + b"Transfer-Encoding: cow\r\n\r\n", 400, "malformed_request"),
-    ("E75 long URL", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
-    ("E101 200 headers", GET + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431, "headers_too_large"),
-    ("E101 32 kB header", GET + b"X-A: " + b"a" * 32_768 + b"\r\n\r\n", 431, "headers_too_large"),
+    ("bad length", POST + b"Content-Length: +2\r\n\r\n{}", 400, "malformed_request"),
+    ("bad chunk", POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400, "malformed_request"),
+    ("unknown coding", POST + b"Transfer-Encoding: cow\r\n\r\n", 400, "malformed_request"),
+    ("long URL", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long"),
+    ("200 headers", GET + b"".join(b"X-%d: 1\r\n" % n for n in range(200)) + b"\r\n", 431, "headers_too_large"),
+    ("32 kB header", GET + b"X-A: " + b"a" * 32_768 + b"\r\n\r\n", 431, "headers_too_large"),
     ("no Host", b"GET /health HTTP/1.1\r\n\r\n", 400, "malformed_request"),
     ("two Hosts", GET + b"Host: y\r\n\r\n", 400, "malformed_request"),
     (
@@ -48,9 +48,9 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
     ("a Host that is none", GET.replace(b"Host: x", b"Host: a b/c") + b"\r\n", 400, "malformed_request"),
     ("no HTTP", b"HELLO\r\n\r\n", 400, "malformed_request"),
     ("space in a header name", GET + b"X A: 1\r\n\r\n", 400, "malformed_request"),
-    ("E17 length over the limit", POST + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1), 413, "payload_too_large"),
+    ("length over the limit", POST + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1), 413, "payload_too_large"),
     (
-        "E17 over the limit where no body is read",
+        "over the limit where no body is read",
         GET + b"Content-Length: 99999999999\r\n\r\n",
         413,
         "payload_too_large",
@@ -80,7 +80,7 @@ def test_hosts_that_are_fine(service: Service, request_: bytes) -> None:
 
 
 def test_a_chunked_body_over_the_limit(service: Service) -> None:
-    """E18: refused when the limit is reached, not when the client is done; and the connection is closed."""
+    """Refused when the limit is reached, not when the client has finished; the connection is closed."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
         connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(17):
@@ -97,7 +97,7 @@ def test_a_chunked_body_within_the_limit(service: Service) -> None:
 
 
 def test_a_body_that_drips(service: Service) -> None:
-    """E19: the deadline is for the whole body, so a byte now and then does not help."""
+    """The deadline covers the whole body, so sending a byte now and then does not extend it."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
         connection.sendall(POST + b"Content-Length: 100\r\n\r\n")
         for _ in range(3):
@@ -118,7 +118,7 @@ def test_expect_100_continue_is_not_a_way_around(service: Service) -> None:
 
 
 def test_pipelined_requests_keep_apart(service: Service) -> None:
-    """What is left of a refused body must never be read as the next request."""
+    """The rest of a refused body must not be read as the next request."""
     smuggled = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = service.raw(POST + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1) + smuggled, wait=1)
     assert answer.count(b"HTTP/1.1 ") == 1

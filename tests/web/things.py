@@ -1,6 +1,6 @@
-"""A small application on the real frame: one resource that has every kind of field, and views that fail on demand.
+"""A small application on the product's web layer: a resource with every type of field, and views that fail on demand.
 
-Served by real gunicorn workers in the tests (`tests.web.things:app`); an account is whoever `X-Account` says it is.
+Served by real gunicorn workers in the tests (`tests.web.things:app`); `X-Account` names the calling account.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def account(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def known(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Takes bodies as large as those of views that ask for credentials, without asking for any."""
+    """Requires no credentials, but accepts bodies as large as authenticated views do."""
     view.policy = AccessPolicy("signed_in")  # type: ignore[attr-defined]
     return view
 

@@ -1,4 +1,4 @@
-"""The product, with clients that hear of an end by word alone: nobody's row is read again just because time passes."""
+"""The product without periodic re-reads: waiting clients are woken only by notifications."""
 
 from __future__ import annotations
 
