@@ -61,13 +61,13 @@ def test_what_a_watchman_wants_to_know_is_logged(
     sql.execute("update refresh_tokens set used_at = used_at - interval '1 minute'")
     happened = {
         "login": login,
-        "refresh token reused: session ended": session.refresh(),
+        "refresh token reused: session revoked": session.refresh(),
         "login failed": api.login(person.email, "not the password"),
-        "forbidden": api("GET", "/tools", made["key"]),
+        "access denied": api("GET", "/tools", made["key"]),
     }
     revoked = api("DELETE", f"/users/me/api-keys/{made['id']}", person.login().access)
     assert revoked.status_code == 204
-    happened["ended api key used"] = api("GET", "/users/me", made["key"])
+    happened["revoked or expired api key used"] = api("GET", "/users/me", made["key"])
     while (answer := api.login("nobody@example.com", "not the password")).status_code == 401:
         pass
     happened["too many attempts"] = answer
