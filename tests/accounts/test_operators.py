@@ -66,7 +66,7 @@ def test_an_operators_day(api: Api, settings: Settings, sql: Sql) -> None:
     ("arguments", "password", "said"),
     [
         (("create", "no address"), PASSWORD, "address"),
-        (("create", "ops@example.com"), "qwertyuiop", "attacker"),
+        (("create", "ops@example.com"), "qwertyuiop", "too common"),
         (("promote", "nobody@example.com"), "", "Not found"),
         (("reset-password", "nobody@example.com"), PASSWORD, "Not found"),
     ],

@@ -272,7 +272,7 @@ def test_a_route_without_a_policy_keeps_the_app_from_starting(settings: Settings
     def view() -> str:
         return "open to all"
 
-    with pytest.raises(RuntimeError, match=r"no policy.*undecided\.view"):
+    with pytest.raises(RuntimeError, match=r"no access policy.*undecided\.view"):
         create_app(settings, [undecided])
 
 
