@@ -16,7 +16,7 @@ from common import boot, invocations, webhooks
 from common.kit import clock, db, failpoints, log, metrics, tracing
 from common.kit.outbound import OutboundClient, authority_of
 from common.queueing import messages
-from common.webhooks import Attempt, Claim, Event, Room
+from common.webhooks import AttemptResult, Claim, LaneCapacity, OutboxEvent
 from worker.failures import Failures
 from worker.heartbeat import me
 from worker.lanes import Lanes
@@ -73,7 +73,7 @@ class Sender:
         return turns
 
     def _take(self) -> Claim | None:
-        while claim := webhooks.take(self._room()):
+        while claim := webhooks.claim_next(self._room()):
             if self._enter(claim):
                 if claim.more:  # one bell may stand for many deliveries; each thread that finds work calls another
                     messages.notify(messages.DELIVER)
@@ -108,7 +108,7 @@ class Sender:
     def _enter(self, claim: Claim) -> bool:
         return self._lanes.enter(claim.lane, failing=claim.failing)
 
-    def _attempt(self, claim: Claim) -> Attempt | None:
+    def _attempt(self, claim: Claim) -> AttemptResult | None:
         """None: there is nobody to deliver to any more."""
         if claim.url is None:
             return None
@@ -124,7 +124,7 @@ class Sender:
         return attempt
 
     def _give_back(self, claim: Claim) -> None:
-        webhooks.give_back(claim)
+        webhooks.release(claim)
         self._bring_back([claim.lane])
 
     def _bring_back(self, parked: Sequence[int]) -> None:
@@ -132,7 +132,7 @@ class Sender:
         if forsaken := self._lanes.forsaken(parked):
             webhooks.unpark(forsaken)
 
-    def _room(self, ending: int | None = None) -> Room:
+    def _room(self, ending: int | None = None) -> LaneCapacity:
         room = self._lanes.room(ending)
         if room.full and clock.monotonic() - self._parked_at > PARK_EVERY and self._parking.acquire(blocking=False):
             try:
@@ -156,7 +156,7 @@ def _traced(claim: Claim) -> AbstractContextManager[None]:
     return tracing.span("webhooks.deliver", "consumer", parent, type=event.type, tries=claim.tries)
 
 
-def _data(event: Event) -> Mapping[str, Any]:
+def _data(event: OutboxEvent) -> Mapping[str, Any]:
     if event.data is not None:
         return event.data
     if event.invocation_id is None:
@@ -164,7 +164,7 @@ def _data(event: Event) -> Mapping[str, Any]:
     return invocations.event_data(event.type, event.invocation_id, event.attempts)
 
 
-def _end(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | None:
+def _end(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:
     """Write the end, whatever PostgreSQL is going through: it is fenced by the token, so writing it twice is harmless.
 
     What was taken along with an end that nobody confirmed is left to its lease.
@@ -183,7 +183,7 @@ def _end(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | No
     return None
 
 
-def _write(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | None:
+def _write(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:
     if attempt is None:
         return webhooks.give_up(claim, None, room)
     if attempt.ok:
@@ -197,7 +197,7 @@ def _write(claim: Claim, attempt: Attempt | None, room: Room | None) -> Claim | 
     return webhooks.retry_later(claim, attempt, delay, room)
 
 
-def _tell(claim: Claim, attempt: Attempt, outcome: str) -> None:
+def _tell(claim: Claim, attempt: AttemptResult, outcome: str) -> None:
     ATTEMPTS.labels(outcome).inc()
     DURATION.observe(attempt.duration_ms / 1000)
     logger.info(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from common.webhooks import Room
+from common.webhooks import LaneCapacity
 
 #: Deliveries to one receiver at once, in each process.
 MOST: Final = 16
@@ -46,7 +46,7 @@ class Lanes:
         self._good: OrderedDict[int, bool] = OrderedDict()
         self._lock = threading.Lock()
 
-    def room(self, ending: int | None = None) -> Room:
+    def room(self, ending: int | None = None) -> LaneCapacity:
         """What may be taken now; `ending`: the lane whose delivery has just left."""
         with self._lock:
             shares = self._shares()
@@ -56,7 +56,7 @@ class Lanes:
             only = None
             if shares.doubtful_are_full:
                 only = [lane for lane, good in self._good.items() if good and lane not in full]
-            return Room(list(full), only, successor=ending is not None and self._has_room(ending, shares))
+            return LaneCapacity(list(full), only, successor=ending is not None and self._has_room(ending, shares))
 
     def enter(self, lane: int, *, failing: bool) -> bool:
         """Count a delivery in; `failing`: what the books say of the receiver. False: there is no room for it."""

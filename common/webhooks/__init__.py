@@ -1,16 +1,17 @@
-"""Webhooks: who wants to hear of what, what happened, and telling them until they have heard it.
+"""Webhooks: endpoints, events, and their delivery with retries.
 
-    endpoints   receivers and their secrets, made and changed by their owners
-    outbox      `record` a fact inside your transaction; the feed reads facts in order
-    queue       take · delivered · retry_later · give_up, and the sweeps: the life of a delivery
-    sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: when again)
+    endpoints   endpoints and their signing secrets
+    outbox      `record` an event inside your transaction; the feed reads events in order
+    queue       claim_next · delivered · retry_later · give_up: the life of a delivery
+    sweeping    upkeep of the queue: full lanes, expired leases, failing endpoints
+    sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: retry delays)
     history     the log of deliveries, resend, replay, test, retention
 
-The loop that takes, sends and ends is `worker/delivery.py`. Why it is built so: docs/decisions/outbox.md.
+The delivery loop is `worker/delivery.py`. Design: docs/decisions/outbox.md.
 """
 
 from common.webhooks.endpoints import (
-    Created,
+    CreatedEndpoint,
     change,
     check_url,
     create,
@@ -21,40 +22,28 @@ from common.webhooks.endpoints import (
     rotate_default_secret,
     rotate_secret,
 )
-from common.webhooks.history import Replay, Told, deliveries, prune, replay, resend, test
-from common.webhooks.model import Attempt, Claim, Encrypted, Event
+from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, prune, replay, resend, test
+from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
 from common.webhooks.outbox import feed, record, repair_feed
-from common.webhooks.queue import (
-    BATCH,
-    Room,
-    delivered,
-    disable_failing,
-    expire_leases,
-    give_back,
-    give_up,
-    notify_due,
-    park,
-    postpone,
-    retry_later,
-    take,
-    unpark,
-)
+from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
 from common.webhooks.schedule import delay
 from common.webhooks.sending import send
 from common.webhooks.signing import new_secret, sign
+from common.webhooks.sweeping import disable_failing, expire_leases, notify_due, park, unpark
 
 __all__ = [
     "BATCH",
-    "Attempt",
+    "AttemptResult",
     "Claim",
-    "Created",
+    "CreatedEndpoint",
+    "DeliveryRecord",
     "Encrypted",
-    "Event",
-    "Replay",
-    "Room",
-    "Told",
+    "LaneCapacity",
+    "OutboxEvent",
+    "ReplayResult",
     "change",
     "check_url",
+    "claim_next",
     "create",
     "default_secret",
     "delay",
@@ -65,7 +54,6 @@ __all__ = [
     "endpoints",
     "expire_leases",
     "feed",
-    "give_back",
     "give_up",
     "new_secret",
     "notify_due",
@@ -73,6 +61,7 @@ __all__ = [
     "postpone",
     "prune",
     "record",
+    "release",
     "remove",
     "repair_feed",
     "replay",
@@ -82,7 +71,6 @@ __all__ = [
     "rotate_secret",
     "send",
     "sign",
-    "take",
     "test",
     "unpark",
 ]

@@ -1,4 +1,4 @@
-"""Who wants to hear of what: an account's receivers, their secrets, and the account's secret for per-call URLs."""
+"""An account's webhook endpoints and signing secrets, and its default secret for per-call URLs."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from common.webhooks import signing
 from common.webhooks.model import Encrypted
 
 MAX_ENDPOINTS: Final = 20
-#: After a rotation the old secret signs along for so long.
+#: How long the previous secret keeps signing after a rotation.
 OVERLAP: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
-    """An endpoint and its secret, which is told this once."""
+class CreatedEndpoint:
+    """An endpoint and its secret in clear, returned only once."""
 
     endpoint: WebhookEndpoint
     secret: str
 
 
 def check_url(outbound: OutboundClient, url: str, pointer: str = "/url", *, operator: bool = False) -> None:
-    """Whether this may be called, by its form; what a name leads to is judged when connecting. Raises `UrlRefused`."""
+    """Validate a URL by its form; the addresses of its host are checked when connecting. Raises `UrlRefused`."""
     try:
         outbound.check_url(url, operator=operator)
     except Refused as error:
@@ -52,8 +52,8 @@ def create(
     url: str,
     events: Sequence[str] = (COMPLETED,),
     description: str | None = None,
-) -> Created:
-    """A new endpoint. Raises `UrlRefused`, `Conflict` (there are 20)."""
+) -> CreatedEndpoint:
+    """Create an endpoint. Raises `UrlRefused`, `Conflict` (the account has 20)."""
     check_url(outbound, url)
     secret = signing.new_secret()
     row = WebhookEndpoint(id=clock.uuid7(), user_id=user_id, url=url, events=_distinct(events), description=description)
@@ -63,15 +63,17 @@ def create(
         session.add(row)
         session.flush()
         session.refresh(row)
-    return Created(row, secret)
+    return CreatedEndpoint(row, secret)
 
 
 def _refuse_too_many(session: Session, user_id: UUID) -> None:
-    """Counted under the lock of the account's row, so that racing requests cannot make a 21st together."""
+    """Count under a lock of the account's row, so that concurrent requests cannot exceed the limit."""
     session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
     count = select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
     if session.scalars(count).one() >= MAX_ENDPOINTS:
-        raise Conflict(f"An account can have {MAX_ENDPOINTS} webhook endpoints; delete one first.")
+        raise Conflict(
+            f"The limit of {MAX_ENDPOINTS} webhook endpoints is reached. Nothing was created; delete one first."
+        )
 
 
 def endpoints(user_id: UUID, window: Window) -> Page[WebhookEndpoint]:
@@ -95,12 +97,12 @@ def own(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
     owned = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
     row = session.scalars(select(WebhookEndpoint).where(*owned)).one_or_none()
     if row is None:
-        raise NotFound("There is no such webhook endpoint.")
+        raise NotFound("Webhook endpoint not found.")
     return row
 
 
 def change(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient, **changes: Any) -> WebhookEndpoint:
-    """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, forgets earlier failures.
+    """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, clears `failing_since`.
 
     Raises `NotFound`, `UrlRefused`.
     """
@@ -119,18 +121,18 @@ def change(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient, **changes
 
 
 def remove(user_id: UUID, endpoint_id: UUID) -> None:
-    """Delete an endpoint: what was not delivered yet never will be. Raises `NotFound`."""
+    """Delete an endpoint and drop its pending deliveries. Raises `NotFound`."""
     with db.transaction() as session:
         own(session, user_id, endpoint_id)
         session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
 
 
-def rotate_secret(user_id: UUID, endpoint_id: UUID) -> Created:
-    """A new secret, told this once; for 24 hours both sign. Raises `NotFound`."""
+def rotate_secret(user_id: UUID, endpoint_id: UUID) -> CreatedEndpoint:
+    """Replace the secret and return it once; both secrets sign for 24 hours. Raises `NotFound`."""
     secret = signing.new_secret()
     changes = _rotated(WebhookEndpoint, endpoint_id, secret)
     with db.transaction() as session:
-        return Created(_update(session, user_id, endpoint_id, changes), secret)
+        return CreatedEndpoint(_update(session, user_id, endpoint_id, changes), secret)
 
 
 def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[str, Any]) -> WebhookEndpoint:
@@ -138,7 +140,7 @@ def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[st
     statement = update(WebhookEndpoint).where(*owned).values({**changes, "updated_at": func.now()})
     row = session.scalars(statement.returning(WebhookEndpoint)).one_or_none()
     if row is None:
-        raise NotFound("There is no such webhook endpoint.")
+        raise NotFound("Webhook endpoint not found.")
     return row
 
 
@@ -163,7 +165,7 @@ def _rotated(model: type[WebhookEndpoint] | type[WebhookDefaultSecret], owner: U
 
 
 def default_secret(user_id: UUID) -> Encrypted:
-    """What signs the webhooks to URLs given per call; made when first asked for."""
+    """The secret that signs webhooks to per-call URLs; created on first use."""
     with db.transaction() as session:
         return _default_secret(session, user_id)
 
@@ -176,7 +178,7 @@ def _default_secret(session: Session, user_id: UUID) -> Encrypted:
 
 
 def rotate_default_secret(user_id: UUID) -> str:
-    """A new default secret; for 24 hours both sign."""
+    """Replace the default secret and return it; both secrets sign for 24 hours."""
     secret = signing.new_secret()
     with db.transaction() as session:
         _default_secret(session, user_id)

@@ -1,5 +1,5 @@
 # ruff: noqa: S608  (the statements are put together from constants)
-"""What became of deliveries, seen by their owner: the log, sending again, a test on the spot, and forgetting."""
+"""Deliveries for their owner: the log, resend, replay, test; and retention."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from common.models.webhooks import Delivery, DeliveryAttempt, Event, WebhookEndp
 from common.queueing import messages
 from common.webhooks import model, queue, sending
 from common.webhooks.endpoints import own
-from common.webhooks.model import Attempt, Claim, Encrypted
+from common.webhooks.model import AttemptResult, Claim, Encrypted
 from common.webhooks.outbox import RETENTION_DAYS
 
-#: So many deliveries are sent again by one replay; calling once more goes on.
+#: The most deliveries that one replay sends again; another replay continues.
 MAX_REPLAY: Final = 10_000
 PRUNE_BATCH: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One delivery with its attempts, oldest first. `next_attempt_at` is None once it has ended."""
+class DeliveryRecord:
+    """A delivery with its attempts, oldest first. `next_attempt_at` is None once it has finished."""
 
     id: UUID
     event_id: UUID
@@ -44,8 +44,8 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
-    """How many deliveries are on their way again; `has_more`: the limit was reached, ask again."""
+class ReplayResult:
+    """The number of deliveries queued again; `has_more`: the limit was reached, replay again."""
 
     replayed: int
     has_more: bool
@@ -54,7 +54,7 @@ class Replay:
 # -- the log -----------------------------------------------------------------------------------------------------
 
 
-def deliveries(user_id: UUID, endpoint_id: UUID, window: Window, statuses: Sequence[str] = ()) -> Page[Told]:
+def deliveries(user_id: UUID, endpoint_id: UUID, window: Window, statuses: Sequence[str] = ()) -> Page[DeliveryRecord]:
     """An endpoint's deliveries, newest first. Raises `NotFound`."""
     query = select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id)
     query = query.where(Delivery.endpoint_id == endpoint_id)
@@ -67,7 +67,7 @@ def deliveries(user_id: UUID, endpoint_id: UUID, window: Window, statuses: Seque
         rows = session.execute(query.order_by(Delivery.id.desc()).limit(window.limit + 1)).all()
         page = Page.cut(rows, window, lambda row: (row[0].id,))
         tried = _attempts(session, [row[0].id for row in page.items])
-    return page.map(lambda row: _told(row[0], row[1], tried.get(row[0].id, [])))
+    return page.map(lambda row: _record(row[0], row[1], tried.get(row[0].id, [])))
 
 
 def _attempts(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:
@@ -78,12 +78,12 @@ def _attempts(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Delivery
     return found
 
 
-def _told(row: Delivery, kind: str, attempts: Sequence[DeliveryAttempt]) -> Told:
+def _record(row: Delivery, kind: str, attempts: Sequence[DeliveryAttempt]) -> DeliveryRecord:
     due = row.due_at if row.status == "pending" else None
-    return Told(row.id, row.event_id, kind, row.status, row.created_at, due, attempts)
+    return DeliveryRecord(row.id, row.event_id, kind, row.status, row.created_at, due, attempts)
 
 
-# -- again -------------------------------------------------------------------------------------------------------
+# -- resend and replay -----------------------------------------------------------------------------------------
 
 _AGAIN: Final = {
     "status": "pending",
@@ -94,27 +94,27 @@ _AGAIN: Final = {
 }
 
 
-def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> Told:
-    """Send one delivery again, with a schedule of its own, whatever became of it; one that is under way stays so.
+def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRecord:
+    """Send a delivery again on a fresh retry schedule, whatever its status; one in flight is left alone.
 
     Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
     """
     with db.transaction() as session:
-        _by_hand(session, rate_limits.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
+        _count_manual(session, rate_limits.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
         mine = (Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
         session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
         found = session.execute(
             select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id).where(*mine)
         ).one_or_none()
         if found is None:
-            raise NotFound("There is no such delivery.")
-        told = _told(found[0], found[1], _attempts(session, [delivery_id]).get(delivery_id, []))
+            raise NotFound("Delivery not found.")
+        record = _record(found[0], found[1], _attempts(session, [delivery_id]).get(delivery_id, []))
     messages.notify(messages.DELIVER)
-    return told
+    return record
 
 
-def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
-    """Send again whatever failed since then, oldest first.
+def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> ReplayResult:
+    """Send again the deliveries that failed since then, oldest first.
 
     Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
     """
@@ -127,15 +127,15 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> Replay:
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
-        _by_hand(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
+        _count_manual(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
         statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
         count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
     messages.notify(messages.DELIVER)
-    return Replay(count, count == MAX_REPLAY)
+    return ReplayResult(count, count == MAX_REPLAY)
 
 
-def _by_hand(session: Session, limit: rate_limits.AttemptLimit, endpoint: WebhookEndpoint) -> None:
-    """Count what is sent because its owner asks for it. Raises `RateLimited`."""
+def _count_manual(session: Session, limit: rate_limits.AttemptLimit, endpoint: WebhookEndpoint) -> None:
+    """Count a send requested by the owner. Raises `RateLimited`."""
     rate_limits.count(
         session,
         rate_limits.per(limit, endpoint.id),
@@ -147,11 +147,11 @@ def _by_hand(session: Session, limit: rate_limits.AttemptLimit, endpoint: Webhoo
 def _enabled(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
     endpoint = own(session, user_id, endpoint_id)
     if endpoint.status != "enabled":
-        raise Conflict("The endpoint is disabled; enable it first.")
+        raise Conflict("The endpoint is disabled. Nothing was sent; enable it first.")
     return endpoint
 
 
-# -- a test on the spot --------------------------------------------------------------------------------------------
+# -- test ------------------------------------------------------------------------------------------------------
 
 _TEST: Final = text("""
 with e as (
@@ -163,28 +163,28 @@ returning lane, created_at
 """)
 
 
-def test(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient) -> Attempt:
-    """Send a `webhook.test` now and once, also to a disabled endpoint; its health is not judged by it.
+def test(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient) -> AttemptResult:
+    """Send one `webhook.test` now, also to a disabled endpoint; does not affect the endpoint's health.
 
-    Raises `NotFound`, `RateLimited` (ten a minute are enough).
+    Raises `NotFound`, `RateLimited` (ten a minute).
     """
     data = {"endpoint_id": str(endpoint_id), "message": "This is a test. Answer with any 2xx status."}
     with db.transaction() as session:
         endpoint = own(session, user_id, endpoint_id)
-        _by_hand(session, rate_limits.WEBHOOK_TESTS, endpoint)
+        _count_manual(session, rate_limits.WEBHOOK_TESTS, endpoint)
         claim = _claim_test(session, endpoint, data)
     attempt = sending.send(outbound, claim.url or "", claim.secrets, claim.event, data)
-    queue.close(claim, attempt)
+    queue.finish_test(claim, attempt)
     return attempt
 
 
 def _claim_test(session: Session, endpoint: WebhookEndpoint, data: Mapping[str, Any]) -> Claim:
-    """The event and its delivery, born in flight: should this process die, the sweep hands it to a worker."""
+    """Insert the event and its delivery, already claimed: if this process dies, the sweep gives it to a worker."""
     event_id, delivery_id, token = clock.uuid7(), clock.uuid7(), uuid4()
     values = {"event_id": event_id, "id": delivery_id, "token": token, "lease": queue.LEASE}
     values |= {"user_id": endpoint.user_id, "endpoint_id": endpoint.id, "data": orjson.dumps(data).decode()}
     row = session.execute(_TEST, values).one()
-    event = model.Event(event_id, endpoint.user_id, "webhook.test", None, data, 0, row.created_at)
+    event = model.OutboxEvent(event_id, endpoint.user_id, "webhook.test", None, data, 0, row.created_at)
     return Claim(delivery_id, token, row.lane, 1, endpoint.url, _secrets(endpoint, row.created_at), event)
 
 
@@ -195,7 +195,7 @@ def _secrets(endpoint: WebhookEndpoint, now: datetime) -> list[Encrypted]:
     return [Encrypted(endpoint.id, secret) for secret in encrypted]
 
 
-# -- forgetting ----------------------------------------------------------------------------------------------------
+# -- retention -------------------------------------------------------------------------------------------------
 
 _OLD_DELIVERIES: Final = text(f"""
 delete from deliveries where id in (
@@ -211,7 +211,7 @@ delete from events where id in (
 
 
 def prune() -> int:
-    """Forget events and ended deliveries after 30 days, in small batches. → how many rows."""
+    """Delete events and finished deliveries after 30 days, in batches. Returns the number of rows."""
     now = db.execute(text("select now() as now"), {})[0].now
     floor = clock.uuid7_floor(now - timedelta(days=RETENTION_DAYS))
     return sum(_in_batches(batch, floor) for batch in (_OLD_DELIVERIES, _OLD_EVENTS))

@@ -1,4 +1,4 @@
-"""The frozen values that are passed around: an event, a claim on a delivery, one attempt and what follows from it."""
+"""Values: an event, a claimed delivery, and the result of an attempt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from uuid import UUID
 from common.kit import crypto
 
 GONE = 410
-#: These say when to come back (RFC 9110 §15.6.4, RFC 6585 §4).
+#: Statuses whose Retry-After is honoured (RFC 9110 §15.6.4, RFC 6585 §4).
 BUSY = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One fact. `data` None: it is the invocation at the state that `type` and `attempts` tell (`event_data`)."""
+class OutboxEvent:
+    """An event. `data` is None for an invocation's event: `event_data` rebuilds it from `type` and `attempts`."""
 
     id: UUID
     user_id: UUID
@@ -30,22 +30,27 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """A signing secret at rest, and whose it is: an endpoint's, or an account's."""
+    """An encrypted signing secret. `owner`: the id of its endpoint or account."""
 
     owner: UUID
     ciphertext: str
 
     def open(self) -> str:
-        """The secret in clear, at the moment of signing only. Raises `crypto.Undecryptable`."""
+        """Decrypt the secret; only for signing. Raises `crypto.Undecryptable`."""
         return crypto.decrypt("webhook", str(self.owner), self.ciphertext)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery in this process's hands until its lease ends: everything written about it is fenced by `token`.
+    """A delivery claimed by this process until its lease expires.
 
-    `url` None: the receiver was deleted or disabled meanwhile. `tries` counts this one, from 1. `lane` names who must
-    not be kept busy beyond measure; `failing`: its last deliveries did not arrive; `more`: others were due as well.
+    Attributes:
+        token: the fencing token of every write.
+        lane: identifies the receiver for per-receiver concurrency limits.
+        tries: attempts including this one.
+        url: None when the endpoint was deleted or disabled in the meantime.
+        failing: the endpoint's last deliveries failed.
+        more: other deliveries were due as well.
     """
 
     id: UUID
@@ -54,14 +59,14 @@ class Claim:
     tries: int
     url: str | None
     secrets: Sequence[Encrypted]
-    event: Event
+    event: OutboxEvent
     failing: bool = False
     more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One POST. `error` is None after a success, else a sentence for the receiver's owner."""
+class AttemptResult:
+    """The result of one POST. `error`: None on success, else a sentence for the endpoint's owner."""
 
     at: datetime
     duration_ms: int
@@ -72,8 +77,22 @@ class Attempt:
 
     @property
     def ok(self) -> bool:
+        """Whether the receiver accepted the delivery."""
         return self.error is None
 
     @property
     def gone(self) -> bool:
+        """Whether the receiver answered 410, which disables the endpoint."""
         return self.http_status == GONE
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCapacity:
+    """Which lanes this process may claim from: none in `full` and, if given, only those in `only`.
+
+    `successor`: whether the lane of the delivery that ends may start its next one at once.
+    """
+
+    full: Sequence[int] = ()
+    only: Sequence[int] | None = None
+    successor: bool = True

@@ -1,8 +1,8 @@
 # ruff: noqa: S608  (the statements are put together from constants)
-"""Facts, and reading them in order: `record` joins the transaction that made the fact; the feed is pulled by cursor.
+"""The transactional outbox: `record` an event in your transaction; `feed` reads events in order, by cursor.
 
-The order is (era, transaction id, event id), and only events older than every open transaction are shown: one that
-commits late therefore never turns up behind a reader (docs/decisions/outbox.md).
+Events are ordered by (era, transaction id, event id). Only events older than every open transaction are returned, so a
+late commit never appears behind a reader's cursor (docs/decisions/outbox.md).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from common.kit import clock, db
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
-from common.webhooks.model import Event
+from common.webhooks.model import OutboxEvent
 
 RETENTION_DAYS: Final = 30
 
@@ -32,9 +32,10 @@ select uuid7(), e.id, e.user_id, w.id
 
 
 def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, Any]) -> UUID:
-    """Write an event and a delivery for each endpoint that wants it, or neither, with your transaction. → its id.
+    """Insert an event, and a delivery for each endpoint subscribed to it, in your transaction. Returns its id.
 
-    After the commit, `jobs.ring(jobs.DELIVER)`. (Events of invocations are written by the statements that change them.)
+    After the commit, call `messages.notify(messages.DELIVER)`. Events of invocations are inserted by the statements
+    that change the invocation.
     """
     event_id = clock.uuid7()
     values = {"id": event_id, "user_id": user_id, "type": kind, "data": orjson.dumps(data).decode()}
@@ -46,7 +47,7 @@ def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, Any]) 
 
 _ERA = "coalesce(pg_sequence_last_value('feed_era'::regclass), 0)"
 
-#: With what their invocations are in bytes, summed up; the invocations themselves are read by who knows how many.
+#: `bytes`: running total of the payloads, so that the caller can cut the page before reading the invocations.
 _FEED: Final = text(f"""
 with page as materialized (
 select id, user_id, type, invocation_id, data, attempts, created_at, era, xid
@@ -67,10 +68,10 @@ select p.id, p.user_id, p.type, p.invocation_id, p.data, p.attempts, p.created_a
 _START = (0, 0, UUID(int=0))
 
 
-def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[Event]:
-    """The account's events of 30 days, oldest first. Each is seen once; `next` can be kept and asked again later.
+def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[OutboxEvent]:
+    """The account's events of the last 30 days, oldest first, each once. `next` stays valid and can be polled.
 
-    With `payloads` the page ends where input and output of its invocations would be more than `MAX_PAYLOAD_BYTES`.
+    With `payloads`, a page ends before the inputs and outputs of its invocations exceed `MAX_PAYLOAD_BYTES`.
     """
     era, xid, event_id = window.after or _START
     values = {"user_id": user_id, "era": era, "xid": str(xid), "id": event_id, "limit": window.limit + 1}
@@ -84,29 +85,29 @@ def _position(row: Row[Any]) -> tuple[int, int, UUID]:
     return row.era, int(row.xid), row.id
 
 
-def _event(row: Row[Any]) -> Event:
-    return Event(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at)
+def _event(row: Row[Any]) -> OutboxEvent:
+    return OutboxEvent(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at)
 
 
-# -- another cluster ---------------------------------------------------------------------------------------------
+# -- restored databases ---------------------------------------------------------------------------------------------
 
 _LOCK: Final = text("lock table events in share row exclusive mode")
-#: Rows that claim to have been written by transactions which this cluster has not begun: they come from another one.
+#: Rows whose transaction ids this cluster has not reached: they come from another cluster.
 _FOREIGN: Final = text(f"""
 select max(created_at) as until from events where era = {_ERA} and xid >= pg_snapshot_xmax(pg_current_snapshot())
 """)
 _NEW_ERA: Final = text("select nextval('feed_era')")
-#: Written here since the restore, but under the numbers of the old cluster's era.
+#: Rows written here since the restore, still in the old cluster's era.
 _MOVE: Final = text("""
 update events set era = :era where era < :era and created_at > :until and xid < pg_snapshot_xmax(pg_current_snapshot())
 """)
 
 
 def repair_feed() -> bool:
-    """After a dump was restored into a cluster that counts its transactions from elsewhere: begin a new era.
+    """Start a new era after a dump was restored into a cluster with other transaction ids.
 
-    Without it restored events would stay hidden until the new cluster's count has caught up, and new ones would sort
-    before positions that readers hold. → whether there was anything to do. Safe at any time; writers wait a moment.
+    Otherwise restored events stay hidden until the new cluster's transaction ids catch up, and new events sort before
+    cursors that readers hold. Returns whether there was anything to do. Safe at any time; blocks writers briefly.
     """
     with db.transaction() as session:
         session.execute(_LOCK)

@@ -1,4 +1,4 @@
-"""When to try again: pure, so that the whole schedule can be read and tested without a clock."""
+"""The retry schedule, as pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from common.kit import clock
 
 _MINUTE, _HOUR = 60, 3600
-#: Seconds after each failed try; at once for the first, so there are eight tries in about 28 hours.
+#: Seconds to wait after each failed try: eight tries in about 28 hours.
 DELAYS = (5, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 10 * _HOUR)
 MAX_TRIES = len(DELAYS) + 1
 JITTER = 0.1
@@ -16,10 +16,10 @@ MAX_RETRY_AFTER = 24 * _HOUR
 
 
 def delay(tries: int, retry_after: float | None = None) -> float | None:
-    """Seconds until the next try after `tries` failed ones; None: there is none.
+    """Seconds until the next try after `tries` failed ones; None when there is none.
 
-    A receiver's Retry-After is a lower bound: it may stretch a step of the schedule, never shorten it, or a receiver
-    that always says "in a second" would use up all tries in a few of them.
+    Retry-After (seconds) is a lower bound: it may extend a delay, never shorten it. Otherwise a receiver that always
+    asks for one second would use up all tries within seconds.
     """
     if tries >= MAX_TRIES:
         return None
@@ -27,7 +27,7 @@ def delay(tries: int, retry_after: float | None = None) -> float | None:
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110 §10.2.3), a day at most; None: nothing that can be read."""
+    """Seconds requested by a Retry-After header (RFC 9110 §10.2.3), at most a day; None if absent or invalid."""
     if value is None:
         return None
     text = value.strip()

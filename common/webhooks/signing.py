@@ -1,6 +1,6 @@
-"""Standard Webhooks 1.0.0 (standardwebhooks.com), byte for byte: secrets, and what goes into the three headers.
+"""Standard Webhooks 1.0.0 (standardwebhooks.com): secrets and the three signature headers.
 
-What is signed is `{id}.{timestamp}.{body}` over the very bytes that are sent, so the body is serialised once.
+The signature covers `{id}.{timestamp}.{body}` over the exact bytes that are sent, so the body is serialised once.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """`whsec_` and 32 random bytes in base64 (the standard asks for 24 to 64)."""
+    """A new secret: `whsec_` and 32 random bytes in base64 (the specification asks for 24 to 64)."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """`v1,` and the base64 HMAC-SHA256, keyed with the bytes that the secret encodes."""
+    """`v1,` and the base64 HMAC-SHA256, keyed with the decoded secret."""
     key = base64.b64decode(secret.removeprefix(PREFIX))
     mac = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(mac).decode()}"
 
 
 def sign(keys: Sequence[str], event_id: UUID, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of one attempt. `keys`: every secret that is valid now, newest first; each of them signs.
+    """The signature headers of one attempt. `keys`: all valid secrets, newest first; each of them signs.
 
-    `webhook-id` is the event's id, the same on every attempt; `timestamp` (Unix seconds) is the attempt's own.
+    `webhook-id` is the event's id, the same on every attempt; `timestamp` (Unix seconds) is that of the attempt.
     """
     message_id = str(event_id)
     return {

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from common import boot, webhooks
-from common.webhooks import queue
-from common.webhooks.model import Attempt, Claim
+from common.webhooks import queue, sweeping
+from common.webhooks.model import AttemptResult, Claim
 
-ARRIVED = Attempt(at=datetime(2026, 1, 1, tzinfo=UTC), duration_ms=1, http_status=200)
-FAILED = Attempt(
+ARRIVED = AttemptResult(at=datetime(2026, 1, 1, tzinfo=UTC), duration_ms=1, http_status=200)
+FAILED = AttemptResult(
     at=datetime(2026, 1, 1, tzinfo=UTC), duration_ms=1, http_status=500, error="The receiver answered 500."
 )
 
@@ -35,26 +35,26 @@ class Receiver:
     def again(self) -> Receiver:
         return Receiver(self.user_id, self.endpoint_id)
 
-    def post(self, claim: Claim, *, arrives: bool) -> Attempt:
+    def post(self, claim: Claim, *, arrives: bool) -> AttemptResult:
         self.sent[claim.event.id] += 1
         self.answered[claim.event.id] += arrives
         return ARRIVED if arrives else FAILED
 
 
 def send(world: Any, _name: str) -> None:
-    claim = queue.take()
+    claim = queue.claim_next()
     if claim is not None and claim.url is not None:
         queue.delivered(claim, world.receiver.post(claim, arrives=True))
 
 
 def send_in_vain(world: Any, _name: str) -> None:
-    claim = queue.take()
+    claim = queue.claim_next()
     if claim is not None and claim.url is not None:
         queue.retry_later(claim, world.receiver.post(claim, arrives=False), 0.0)
 
 
 def expire(_world: Any, _name: str) -> None:
-    queue.expire_leases()
+    sweeping.expire_leases()
 
 
 def replay(world: Any, _name: str) -> None:
@@ -73,10 +73,10 @@ def broken(receiver: Receiver, keeper: Any) -> list[str]:
     """After every lease has run out, and everything that is due was sent."""
     ran_out = "update deliveries set lease_until = now() - interval '1 s' where lease_until is not null"
     keeper.connection.execute(ran_out)
-    queue.expire_leases()
+    sweeping.expire_leases()
     for _ in range(10):
         keeper.connection.execute("update deliveries set due_at = now() where status = 'pending'")
-        claim = queue.take()
+        claim = queue.claim_next()
         if claim is None:
             break
         queue.delivered(claim, receiver.post(claim, arrives=True))

@@ -20,7 +20,7 @@ from tests.outside.server import Request
 from tests.web.conftest import serving
 from worker.delivery import Sender
 
-Endpoint = Callable[..., webhooks.Created]
+Endpoint = Callable[..., webhooks.CreatedEndpoint]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def make_user() -> UUID:
 def endpoint(user_id: UUID, receiver: Receiver) -> Endpoint:
     """Make an endpoint at a path of the receiver: `endpoint("/a", events=["budget.threshold"])`."""
 
-    def make(path: str = "/hook", **options: Any) -> webhooks.Created:
+    def make(path: str = "/hook", **options: Any) -> webhooks.CreatedEndpoint:
         options.setdefault("events", ["budget.threshold"])
         return webhooks.create(user_id, boot.outbound(), url=f"{receiver.url}{path}", **options)
 

@@ -20,7 +20,7 @@ from tests.webhooks.conftest import Endpoint, happen, headers, pass_time, signat
 from worker.delivery import Sender
 
 
-def log(user_id: UUID, made: webhooks.Created) -> list[webhooks.Told]:
+def log(user_id: UUID, made: webhooks.CreatedEndpoint) -> list[webhooks.DeliveryRecord]:
     return list(webhooks.deliveries(user_id, made.endpoint.id, Window(100)).items)
 
 
@@ -110,7 +110,7 @@ def test_what_was_given_up_comes_by_replay(
     sql("update deliveries set status = 'failed', finished_at = now() where status = 'pending'")
 
     receiver.always("/hook", 200)
-    assert webhooks.replay(user_id, made.endpoint.id, since) == webhooks.Replay(1, has_more=False)
+    assert webhooks.replay(user_id, made.endpoint.id, since) == webhooks.ReplayResult(1, has_more=False)
     sender.run()
     assert statuses() == ["failed", "delivered"]
     first, second = receiver.requests()[0], receiver.requests()[-1]
@@ -125,10 +125,10 @@ def test_replay_goes_from_the_oldest_and_says_that_there_is_more(
     since = clock.now() - timedelta(hours=1)
     events = [str(happen(user_id, n=n)) for n in range(3)]
     sql("update deliveries set status = 'failed', finished_at = now()")
-    assert webhooks.replay(user_id, made.endpoint.id, since) == webhooks.Replay(2, has_more=True)
+    assert webhooks.replay(user_id, made.endpoint.id, since) == webhooks.ReplayResult(2, has_more=True)
     sender.run()
     assert statuses() == ["delivered", "delivered", "failed"]
-    assert webhooks.replay(user_id, made.endpoint.id, since) == webhooks.Replay(1, has_more=False)
+    assert webhooks.replay(user_id, made.endpoint.id, since) == webhooks.ReplayResult(1, has_more=False)
     sender.run()
     assert sorted(headers(request)["webhook-id"] for request in receiver.requests()) == sorted(events)
 
@@ -356,7 +356,7 @@ def test_a_secret_that_cannot_be_read_fails_the_attempt_not_the_worker(
     happen(user_id)
     sender.run()
     [told] = log(user_id, first)
-    assert told.attempts[0].error == "The signing secret could not be read; rotate it."
+    assert told.attempts[0].error == "The signing secret could not be decrypted; rotate it."
     assert [request.path for request in receiver.requests()] == ["/second"]
 
 
@@ -401,8 +401,8 @@ def test_one_bell_is_enough_for_many_deliveries(user_id: UUID, endpoint: Endpoin
     for path in ("/a", "/b"):
         endpoint(path)
     happen(user_id)
-    first, second = webhooks.take(), webhooks.take()
+    first, second = webhooks.claim_next(), webhooks.claim_next()
     assert first is not None
     assert second is not None
     assert (first.more, second.more) == (True, False)
-    assert webhooks.take() is None
+    assert webhooks.claim_next() is None

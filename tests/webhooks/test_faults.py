@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from common import webhooks
 from common.kit import db
-from common.webhooks import Attempt, Room
+from common.webhooks import AttemptResult, LaneCapacity
 from tests.outside.receiver import Receiver, Reply
 from tests.webhooks.conftest import Endpoint, happen, headers, pass_time, sql, statuses
 from worker import delivery
@@ -90,7 +90,7 @@ def test_killed_while_the_receiver_thinks(
     receiver.wait(1)
     kill(victim)
     sweep()
-    assert webhooks.take() is None, "the lease still holds"
+    assert webhooks.claim_next() is None, "the lease still holds"
 
     pass_time("31 seconds")
     sweep()
@@ -135,23 +135,23 @@ def test_who_lost_the_lease_writes_nothing_and_takes_nothing(
 ) -> None:
     endpoint()
     happen(user_id)
-    zombie = webhooks.take()
+    zombie = webhooks.claim_next()
     assert zombie is not None
     pass_time("31 seconds")
     sweep()
-    current = webhooks.take()
+    current = webhooks.claim_next()
     assert current is not None
     assert (current.id, current.tries) == (zombie.id, 2)
     happen(user_id)
 
-    failure = Attempt(current.event.created_at, 1, 410, "The receiver answered 410.")
-    success = Attempt(current.event.created_at, 1, 200)
-    assert webhooks.delivered(zombie, success, Room()) is None
-    assert webhooks.retry_later(zombie, failure, 5, Room()) is None
-    webhooks.give_back(zombie)
+    failure = AttemptResult(current.event.created_at, 1, 410, "The receiver answered 410.")
+    success = AttemptResult(current.event.created_at, 1, 200)
+    assert webhooks.delivered(zombie, success, LaneCapacity()) is None
+    assert webhooks.retry_later(zombie, failure, 5, LaneCapacity()) is None
+    webhooks.release(zombie)
     assert statuses() == ["pending", "pending"]
     assert len(sql("select 1 from delivery_attempts")) == 1, "only that the attempt was lost"
-    following = webhooks.delivered(current, success, Room())
+    following = webhooks.delivered(current, success, LaneCapacity())
     assert following is not None
     assert statuses() == ["delivered", "pending"]
 
@@ -160,10 +160,10 @@ def test_a_payload_that_kills_every_worker_ends(user_id: UUID, endpoint: Endpoin
     endpoint()
     happen(user_id)
     for _ in range(8):
-        assert webhooks.take() is not None
+        assert webhooks.claim_next() is not None
         pass_time("31 seconds")
         sweep()
-    assert webhooks.take() is None
+    assert webhooks.claim_next() is None
     assert statuses() == ["failed"]
 
 
@@ -198,7 +198,7 @@ def test_an_end_is_written_although_full_lanes_could_not_be_parked(
             raise db.Unreachable("away")
         return len(full)
 
-    monkeypatch.setattr(sender._lanes, "room", lambda _=None: Room(full=[1]))
+    monkeypatch.setattr(sender._lanes, "room", lambda _=None: LaneCapacity(full=[1]))
     monkeypatch.setattr(delivery, "PARK_EVERY", 0.0)
     monkeypatch.setattr(webhooks, "park", park)
     sender.run()

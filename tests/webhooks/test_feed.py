@@ -23,7 +23,7 @@ class Reader:
         self.cursor: Any = None
         self.seen: list[UUID] = []
 
-    def page(self) -> Page[webhooks.Event]:
+    def page(self) -> Page[webhooks.OutboxEvent]:
         page = webhooks.feed(self.user_id, Window(self.limit, self.cursor))
         self.cursor = page.next
         self.seen += [event.id for event in page.items]

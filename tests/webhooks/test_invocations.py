@@ -31,7 +31,7 @@ def claim_options(db: None) -> ClaimOptions:
     return factories.worker()
 
 
-def hear(customer: Customer, receiver: Receiver, path: str, events: list[str]) -> webhooks.Created:
+def hear(customer: Customer, receiver: Receiver, path: str, events: list[str]) -> webhooks.CreatedEndpoint:
     return webhooks.create(customer.user_id, boot.outbound(), url=f"{receiver.url}{path}", events=events)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from common import boot, webhooks
-from common.webhooks import Attempt, Room, sending
+from common.webhooks import AttemptResult, LaneCapacity, sending
 from tests.outside.receiver import Receiver
 from tests.webhooks.conftest import Endpoint, happen, headers, sql
 from worker.delivery import Sender
@@ -67,7 +67,7 @@ def test_a_receiver_is_what_it_did_last() -> None:
     lanes.leave(0, good=False)
     assert lanes.room().full == [0], "two under way are enough for one that failed"
     lanes.leave(0, good=True)
-    assert lanes.room(ending=0) == Room([], None, successor=True)
+    assert lanes.room(ending=0) == LaneCapacity([], None, successor=True)
 
 
 def test_a_process_with_one_thread_delivers_all_the_same() -> None:
@@ -138,22 +138,22 @@ def test_a_flood_for_one_receiver_is_parked_and_passes_in_order(
     webhooks.change(user_id, other.endpoint.id, boot.outbound(), events=["budget.threshold"])
     webhooks.change(user_id, flooded.endpoint.id, boot.outbound(), status="disabled")
     happen(user_id, n="other")
-    first = webhooks.take()
+    first = webhooks.claim_next()
     assert first is not None
-    full = Room([first.lane])
+    full = LaneCapacity([first.lane])
     assert webhooks.park(full.full) == 29
     assert webhooks.park(full.full) == 0
-    beside = webhooks.take(full)
+    beside = webhooks.claim_next(full)
     assert beside is not None
     assert beside.url == other.endpoint.url
-    assert webhooks.take() is None, "all else is parked"
+    assert webhooks.claim_next() is None, "all else is parked"
 
-    done = Attempt(first.event.created_at, 1, 200)
+    done = AttemptResult(first.event.created_at, 1, 200)
     successors = []
     claim: webhooks.Claim | None = first
     while claim is not None:
         successors.append(claim.event.data["n"] if claim.event.data else None)
-        claim = webhooks.delivered(claim, done, Room())
+        claim = webhooks.delivered(claim, done, LaneCapacity())
     assert successors == list(range(30)), "what ends brings its lane's next one back"
 
 
@@ -161,13 +161,13 @@ def test_parked_rows_come_back_without_anybody_who_ends(user_id: UUID, endpoint:
     endpoint()
     for n in range(20):
         happen(user_id, n=n)
-    claim = webhooks.take()
+    claim = webhooks.claim_next()
     assert claim is not None
     webhooks.park([claim.lane])
-    webhooks.give_back(claim)
-    assert webhooks.take() is None
+    webhooks.release(claim)
+    assert webhooks.claim_next() is None
     assert webhooks.unpark() == 8
-    again = webhooks.take()
+    again = webhooks.claim_next()
     assert again is not None
     assert (again.id, again.tries) == (claim.id, 1), "what was given back was not tried"
 
@@ -176,12 +176,12 @@ def test_an_end_without_appetite_still_brings_the_next_one_back(user_id: UUID, e
     endpoint()
     for n in range(3):
         happen(user_id, n=n)
-    claim = webhooks.take()
+    claim = webhooks.claim_next()
     assert claim is not None
     assert webhooks.park([claim.lane]) == 2
-    assert webhooks.delivered(claim, Attempt(claim.event.created_at, 1, 200)) is None
-    assert webhooks.take() is not None
-    assert webhooks.take() is None
+    assert webhooks.delivered(claim, AttemptResult(claim.event.created_at, 1, 200)) is None
+    assert webhooks.claim_next() is not None
+    assert webhooks.claim_next() is None
 
 
 def test_every_delivery_of_a_crowd_arrives_once(

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from common import boot, webhooks
 from common.errors import Conflict
 from common.kit import clock
-from common.webhooks import Attempt, Claim, Room
+from common.webhooks import AttemptResult, Claim, LaneCapacity
 from common.webhooks.schedule import MAX_TRIES
 from tests.webhooks.conftest import happen, make_user, pass_time, sql
 
@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        self.taken(webhooks.take(), self.waiting(Room()))
+        self.taken(webhooks.claim_next(), self.waiting(LaneCapacity()))
 
     def claimed(self, number: int) -> Claim | None:
         """One of the last that were taken, dead or alive. Steps do what they need, or most would be none."""
@@ -109,8 +109,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(full=st.sets(lanes), only=st.none() | st.sets(lanes))
     def take_where_there_is_room(self, full: set[int], only: set[int] | None) -> None:
-        room = Room(self.lanes(full), None if only is None else self.lanes(only))
-        self.taken(webhooks.take(room), self.waiting(room))
+        room = LaneCapacity(self.lanes(full), None if only is None else self.lanes(only))
+        self.taken(webhooks.claim_next(room), self.waiting(room))
 
     @rule(number=recent, take_next=mostly, successor=mostly, how=ways)
     def end(self, number: int, take_next: bool, successor: bool, how: str) -> None:
@@ -118,27 +118,27 @@ class Machine(RuleBasedStateMachine):
         claim = self.claimed(number)
         if claim is None:
             return
-        row, room = self.rows[claim.id], Room(successor=successor) if take_next else None
+        row, room = self.rows[claim.id], LaneCapacity(successor=successor) if take_next else None
         held = row.token == claim.token
-        waiting = self.waiting(Room()) if held else []
+        waiting = self.waiting(LaneCapacity()) if held else []
         following = self.say(claim, how, room)
         brought = self.ended(row, how, successor=successor or not take_next) if held else None
         if room is None:
             assert following is None
         elif how == "gone":  # a statement of its own takes, and sees everything
-            self.taken(following, self.waiting(Room()))
+            self.taken(following, self.waiting(LaneCapacity()))
         else:
             self.taken(following, waiting or ([brought] if brought else []))
 
-    def say(self, claim: Claim, how: str, room: Room | None) -> Claim | None:
+    def say(self, claim: Claim, how: str, room: LaneCapacity | None) -> Claim | None:
         at = clock.now()
         if how == "ok":
-            return webhooks.delivered(claim, Attempt(at, 5, 204), room)
+            return webhooks.delivered(claim, AttemptResult(at, 5, 204), room)
         if how == "later":
-            return webhooks.retry_later(claim, Attempt(at, 5, 500, "no"), 5 * 60 + HALF, room)
+            return webhooks.retry_later(claim, AttemptResult(at, 5, 500, "no"), 5 * 60 + HALF, room)
         if how == "gone":
-            return webhooks.give_up(claim, Attempt(at, 5, 410, "gone"), room)
-        return webhooks.give_up(claim, None if how == "none" else Attempt(at, 5, 500, "no"), room)
+            return webhooks.give_up(claim, AttemptResult(at, 5, 410, "gone"), room)
+        return webhooks.give_up(claim, None if how == "none" else AttemptResult(at, 5, 500, "no"), room)
 
     def ended(self, row: Row, how: str, *, successor: bool) -> Row | None:
         """What follows from an end; → the parked row that it brought back."""
@@ -164,7 +164,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=recent)
     def give_back(self, number: int) -> None:
         if claim := self.claimed(number):
-            webhooks.give_back(claim)
+            webhooks.release(claim)
             row = self.rows[claim.id]
             if row.token == claim.token:
                 row.token, row.lease, row.tries, row.parked = None, None, row.tries - 1, True
@@ -172,7 +172,7 @@ class Machine(RuleBasedStateMachine):
     @rule(full=st.sets(lanes, min_size=1))
     def park(self, full: set[int]) -> None:
         self.happen(1)
-        wanted = [row for row in self.waiting(Room()) if row.lane in self.lanes(full)]
+        wanted = [row for row in self.waiting(LaneCapacity()) if row.lane in self.lanes(full)]
         assert webhooks.park(self.lanes(full)) == len(wanted)
         for row in wanted:
             row.parked = True
@@ -253,7 +253,7 @@ class Machine(RuleBasedStateMachine):
     def lanes(self, which: Iterable[int]) -> list[int]:
         return [self.receivers[each].lane for each in which]
 
-    def waiting(self, room: Room) -> list[Row]:
+    def waiting(self, room: LaneCapacity) -> list[Row]:
         return [
             row for row in self.rows.values()
             if row.waits(self.now) and row.lane not in room.full and (room.only is None or row.lane in room.only)

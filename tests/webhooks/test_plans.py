@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 
 from common.kit import db as database
 from common.operations import gauges
-from common.webhooks import queue
+from common.webhooks import sweeping
 
 DELIVERED = 30_000
 #: A month of deliveries, and of open ones: two that wait (one of them not due), one on its way and one that is parked.
@@ -50,7 +50,7 @@ def read_whole(statement: TextClause) -> list[str]:
 
 def test_no_look_at_the_open_ones_reads_those_that_have_arrived(many: None) -> None:
     assert read_whole(gauges._DELIVERIES) == []
-    assert read_whole(queue._COUNT_DUE) == []
+    assert read_whole(sweeping._COUNT_DUE) == []
 
 
 def test_what_is_shown_of_them(many: None) -> None:

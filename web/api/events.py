@@ -50,5 +50,5 @@ def index(query: dict[str, Any]) -> Page[Any]:
     return page.map(lambda event: _shown(event, data.get(event.id, event.data)))
 
 
-def _shown(event: webhooks.Event, data: Mapping[str, Any] | None) -> dict[str, Any]:
+def _shown(event: webhooks.OutboxEvent, data: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"id": event.id, "type": event.type, "timestamp": event.created_at, "data": data}

@@ -188,7 +188,7 @@ def rotate_default_secret() -> Any:
     return {"secret": webhooks.rotate_default_secret(auth.caller().user_id)}
 
 
-def _with_secret(made: webhooks.Created) -> dict[str, Any]:
+def _with_secret(made: webhooks.CreatedEndpoint) -> dict[str, Any]:
     return {**WebhookEndpointSchema().dump(made.endpoint), "secret": made.secret}
 
 
