@@ -17,7 +17,7 @@ from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
 from common.tools import Version, adapters, breakers
-from common.tools.adapters import Ids, ToolFailure, ToolResult
+from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
 from worker import retries, task_events
 from worker.heartbeat import Process, Running, bound
 
@@ -106,23 +106,16 @@ def _call(me: Process, running: Running, room: ExitStack) -> Completion:
     try:
         secret = version.secret()
     except crypto.Undecryptable as error:
-        raise ToolFailure("credential_unavailable", "The tool's credential cannot be read.", sent=False) from error
+        raise ToolFailure("credential_unavailable", "The tool's credential cannot be decrypted.", sent=False) from error
     if not version.idempotent and not invocations.mark_dispatched(task):
         raise Aborted
     span = tracing.span(f"call {version.slug}", "client", tool=version.slug, version=version.version)
     with breakers.calling(version.tool_id, version.timeout_seconds), span:
         failpoints.at("worker.before_send")
-        ids = Ids(task.id, task.request_id)
+        ids = CallIds(task.id, task.request_id)
         with me.limiter.waiting(version.tool_id):
-            reply = adapters.ask(
-                boot.outbound(),
-                version,
-                task.input,
-                secret=secret,
-                ids=ids,
-                call=running.call,
-                max_units=version.price.cap(task.held),
-            )
+            request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held))
+            reply = adapters.ask(boot.outbound(), request)
             room.enter_context(me.room(reply.size))
         failpoints.at("worker.response_read")
         result = reply.read()

@@ -1,10 +1,9 @@
-"""Tools: what can be called (`catalogue`), with what (`schemas`), and who changes that (`editing`)."""
+"""Tools: the catalogue, prices, schema validation (`schemas`), edits by admins (`drafts`, `editing`)."""
 
 from common.tools import editing
 from common.tools.catalogue import (
     REMEMBERED,
     Listed,
-    Price,
     Version,
     catalogue,
     everything,
@@ -14,6 +13,7 @@ from common.tools.catalogue import (
     remembered,
     version,
 )
+from common.tools.prices import Price
 from common.tools.schemas import check_schema, output_fault, validate_input
 
 __all__ = [

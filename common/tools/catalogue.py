@@ -1,11 +1,10 @@
-"""Finding tools, and the version that is called. A version never changes, so each process keeps those it has met."""
+"""Look up tools and versions. Versions are immutable, so each process caches them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -15,62 +14,15 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 from common.errors import NotFound
 from common.kit import crypto, db
 from common.kit.paging import Page, Window
-from common.models.base import MAX_TOKENS
 from common.models.tools import Tool, ToolVersion
+from common.tools.prices import Price
 
 REMEMBERED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
-    """What a call costs, in tokens: `base` plus `tokens` for each unit that the answer reports at `pointer`."""
-
-    base_tokens: int
-    per_unit: Mapping[str, Any] | None
-    max_tokens: int
-
-    def hold(self, max_tokens: int | None) -> int:
-        """What is held at submit: the smaller of the price's and the caller's `max_tokens`."""
-        return self.max_tokens if max_tokens is None else min(self.max_tokens, max_tokens)
-
-    @property
-    def least(self) -> int:
-        """The least that a caller's `max_tokens` must allow: no call of a tool that counts units is free."""
-        return self.base_tokens if self.per_unit is None else max(self.base_tokens, min(1, self.max_tokens))
-
-    def exceeds(self, cost: int, held: int) -> bool:
-        """Whether a call cost more than the caller allowed. Beyond the price's own limit it costs nobody anything."""
-        return min(cost, self.max_tokens) > held
-
-    def units_within(self, tokens: int) -> int | None:
-        """How many whole units so many tokens pay for; None when units cost nothing."""
-        if self.per_unit is None or not self.per_unit["tokens"]:
-            return None
-        paid = Decimal(tokens - self.base_tokens) / Decimal(str(self.per_unit["tokens"]))
-        return int(min(max(paid, Decimal(0)), Decimal(MAX_TOKENS)))
-
-    def cap(self, held: int) -> int | None:
-        """The units that a call has to keep to; None when its caller allowed all that it can cost."""
-        return None if held >= self.max_tokens else self.units_within(held)
-
-    def cost(self, units: float | Decimal | None) -> int:
-        """The whole price for so many units, rounded up; no more than an amount of tokens can be, whatever a tool says.
-
-        Above the hold, it says by how much the price was exceeded; what is charged is `charge`.
-        """
-        if self.per_unit is None or units is None:
-            return self.base_tokens
-        extra = min(Decimal(str(self.per_unit["tokens"])) * Decimal(str(units)), Decimal(MAX_TOKENS))
-        return min(self.base_tokens + int(extra.to_integral_value(ROUND_CEILING)), MAX_TOKENS)
-
-    def charge(self, units: float | Decimal | None, held: int) -> int:
-        """What a call of so many units is charged: the whole price, at most what is held for it."""
-        return min(self.cost(units), held)
-
-
-@dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable way to call a tool, as workers and submits use it. The secret stays encrypted."""
+    """An immutable version of a tool: how to call it and what it costs. The secret stays encrypted."""
 
     id: UUID
     tool_id: UUID
@@ -92,7 +44,7 @@ class Version:
     example_input: Any
 
     def secret(self) -> str | None:
-        """The credential in clear, at the moment of the call only. Raises `crypto.Undecryptable`."""
+        """Decrypt the credential; only for the call itself. Raises `crypto.Undecryptable`."""
         return (
             None if self.encrypted_secret is None else crypto.decrypt("tool", str(self.tool_id), self.encrypted_secret)
         )
@@ -100,7 +52,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A tool as the catalogue shows it; the last three are for admins."""
+    """A tool as listed in the catalogue. The last three fields are for admins."""
 
     id: UUID
     slug: str
@@ -121,12 +73,12 @@ def find(ref: str) -> Listed:
     with db.read_only() as session:
         row = session.execute(_with_version().where(_LIVE, _named(ref))).one_or_none()
     if row is None:
-        raise NotFound("There is no such tool.")
+        raise NotFound("Tool not found.")
     return listed(*row)
 
 
 def remembered(ref: str) -> Listed:
-    """As `find`, from this process's memory if it has met the tool: perhaps as it was, so ask `is_current` afterwards.
+    """As `find`, but from this process's cache if possible. May be stale: check `is_current` afterwards.
 
     Raises `NotFound`.
     """
@@ -140,7 +92,7 @@ def remembered(ref: str) -> Listed:
 
 
 def is_current(tool: Listed) -> bool:
-    """Whether this is how the active tool still is: every change makes a new version. If not, it is forgotten."""
+    """Whether the tool is active and has no newer version. Otherwise, drops it from the cache."""
     current = bool(db.execute(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
     if not current:
         for ref in [ref for ref, known in list(_known.items()) if known.id == tool.id]:
@@ -153,11 +105,11 @@ _IS_CURRENT = text("select 1 from tools where id = :id and version = :version an
 
 
 def get(tool_id: UUID) -> Listed:
-    """Any tool, inactive and archived ones too. Raises `NotFound`."""
+    """A tool by id, including inactive and archived ones. Raises `NotFound`."""
     with db.read_only() as session:
         row = session.execute(_with_version().where(Tool.id == tool_id)).one_or_none()
     if row is None:
-        raise NotFound("There is no such tool.")
+        raise NotFound("Tool not found.")
     return listed(*row)
 
 
@@ -169,7 +121,7 @@ def _named(ref: str) -> ColumnElement[bool]:
 
 
 def catalogue(window: Window, *, q: str | None = None, category: str | None = None) -> Page[Listed]:
-    """Active tools, newest first; `q` is matched literally in slug, name, description."""
+    """Active tools, newest first. `q` is a case-insensitive substring of slug, name or description."""
     return _page(_with_version().where(_LIVE), window, q, category)
 
 
@@ -181,7 +133,7 @@ def everything(
     is_active: bool | None = None,
     is_archived: bool | None = None,
 ) -> Page[Listed]:
-    """All tools for admins, newest first."""
+    """All tools, for admins, newest first."""
     query = _with_version()
     if is_active is not None:
         query = query.where(Tool.is_active == is_active)
@@ -249,7 +201,7 @@ def _frozen(slug: str, row: ToolVersion) -> Version:
 
 @lru_cache(maxsize=REMEMBERED)
 def version(version_id: UUID) -> Version:
-    """The version an invocation was accepted with, archived or not. Versions never change: cached for good."""
+    """A version by id, also of an archived tool. Cached for the life of the process."""
     with db.read_only() as session:
         query = select(Tool.slug, ToolVersion).join(Tool, Tool.id == ToolVersion.tool_id)
         slug, row = session.execute(query.where(ToolVersion.id == version_id)).one()

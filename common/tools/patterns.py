@@ -1,4 +1,4 @@
-"""Why a pattern of a JSON Schema cannot be used: patterns run in linear time, which rules some features out."""
+"""Explain why a JSON Schema pattern is rejected: patterns run in linear time, which rules out some features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNSUPPORTED = {
 
 
 def fault(pattern: str) -> str:
-    """What is wrong with a pattern that does not compile, in a sentence."""
+    """One sentence on why a pattern does not compile."""
     shown = pattern if len(pattern) <= MAX_SHOWN else pattern[: MAX_SHOWN - 1] + "…"
     bare = _CLASS.sub("c", _ESCAPE.sub(_letters, pattern))
     for feature, mark in _UNSUPPORTED.items():
@@ -31,16 +31,16 @@ def fault(pattern: str) -> str:
             return f"The pattern {shown} uses {feature}, which is not supported: patterns run in linear time."
     if len(pattern) > REGEX_SIZE_LIMIT // 100 or _compiles(_COUNT.sub(_once, pattern)):
         return f"The pattern {shown} is too large: compiled, it takes more than {REGEX_SIZE_LIMIT:,} bytes."
-    return f"The pattern {shown} is not a regular expression as the Rust crate regex (like RE2) knows them."
+    return f"The pattern {shown} is not valid in the syntax of the Rust crate regex (like RE2)."
 
 
 def _letters(escape: re.Match[str]) -> str:
-    """An escape that may matter, else any letter."""
+    """The escape itself if it may be a back-reference, else a placeholder."""
     return escape[0] if escape[1] in "123456789k" else "c"
 
 
 def _once(count: re.Match[str]) -> str:
-    """No repetition, where there may be so many."""
+    """Drop a valid repetition count, so that size no longer matters."""
     return count[0] if count[2] and int(count[1] or 0) > int(count[2]) else ""
 
 

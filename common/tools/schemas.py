@@ -1,8 +1,8 @@
-"""JSON Schema at the tool's outbound: inputs before they are accepted, outputs before they are believed.
+"""JSON Schema validation of a tool's inputs and outputs.
 
-What is surely checked in a moment is checked here, with validators that are compiled once for each version and process.
-What may take long (a schema that expands to much or refers to itself, a large value) is checked in a child process with
-a time limit (`kit/checker.py`): it holds up nobody but whoever asked. Nothing outside the schema is ever fetched.
+Cheap checks run in this process, with validators compiled once per version. Checks that may be slow (a schema that is
+large once its references are expanded, or recursive; a large value) run in a child process with a time limit
+(`kit/checker.py`), so that they delay only the caller. External references are never fetched.
 """
 
 from __future__ import annotations
@@ -24,31 +24,28 @@ from common.tools.catalogue import Version, version
 VALIDATORS = 2_000
 MAX_INPUT_ERRORS = 20
 MAX_POINTER = 150
-#: Schemas of more checks than this are not even compiled here.
+#: Schemas with more checks than this are not compiled in this process.
 LIGHT = 20_000
-#: Checks times bytes of the value that take some milliseconds at most.
+#: Limit for checks times bytes of the value in this process: a few milliseconds.
 QUICK = 1_000_000
-#: For trying a new schema out.
+#: Time limit for the trial of a new schema.
 TRIAL_SECONDS = 3.0
-#: What a schema is tried on when it is new: small values, and deep ones, which are where recursion grows.
+#: A new schema is tried on small values and on deeply nested ones, which expose recursive growth.
 PROBE_DEPTH = 30
 PROBE_NAMES = 20
 
 
 def check_schema(schema: Mapping[str, Any], example: Any = None) -> None:
-    """Refuse a schema that cannot be used: invalid, with references outside itself, or taking too long to check.
-
-    Raises `ValueError`.
-    """
+    """Check that a schema is usable. Raises `ValueError` if it is invalid, has external references or is too slow."""
     try:
         weight.weigh(schema)
     except weight.TooHeavy:
         raise ValueError(f"Its references expand to more than {weight.MOST:,} checks.") from None
     except weight.Unbounded:
-        pass  # the trial tells
+        pass  # the trial decides
     name = f"new:{uuid4()}"
     try:
-        checker.check(name, schema, b"null", most=1, seconds=TRIAL_SECONDS)  # it may have to start first
+        checker.check(name, schema, b"null", most=1, seconds=TRIAL_SECONDS)  # the child process may have to start
         until = clock.monotonic() + TRIAL_SECONDS
         for probe in (*_probes(schema), example):
             left = max(0.01, until - clock.monotonic())
@@ -56,13 +53,15 @@ def check_schema(schema: Mapping[str, Any], example: Any = None) -> None:
     except Unusable as error:
         raise ValueError(_unusable(error)) from error
     except checker.TooLong:
-        raise ValueError("It takes too long to check, or too much memory.") from None
+        raise ValueError("Checking it takes too long or too much memory.") from None
     except checker.Busy:
-        raise DependencyUnavailable("Too many schemas are being checked.", retry_after=5) from None
+        raise DependencyUnavailable(
+            "Too many schemas are being checked at once. Nothing was changed; retry.", retry_after=5
+        ) from None
 
 
 def _unusable(error: Unusable) -> str:
-    """Why a schema is wrong, and where."""
+    """The location of the error in the schema, and the reason."""
     if error.path is None:
         return str(error)
     why = str(error) if error.pattern is None else patterns.fault(error.pattern)
@@ -96,7 +95,7 @@ def _property_names(node: Any) -> Iterator[str]:
 
 @lru_cache(maxsize=VALIDATORS)
 def _weight(version_id: UUID, part: str) -> int | None:
-    """The checks in a version's schema; None when only its value decides, or when they are too many."""
+    """The number of checks in a version's schema; None when it depends on the value or exceeds the limit."""
     try:
         return weight.weigh(getattr(version(version_id), part))
     except (weight.TooHeavy, weight.Unbounded):
@@ -118,7 +117,7 @@ def _faults(tool: Version, part: str, value: Any, most: int) -> list[Fault]:
         if checks is not None and checks <= LIGHT and checks * len(text) <= QUICK:
             return jsonschemas.faults(_validator(tool.id, part), value, most)
         return checker.check(f"{tool.id}:{part}", schema, text, most=most)
-    except Unusable as error:  # an older release has accepted it
+    except Unusable as error:  # accepted by an older release
         raise checker.TooLong from error
 
 
@@ -127,22 +126,24 @@ def validate_input(tool: Version, value: Any) -> None:
     try:
         found = _faults(tool, "input_schema", value, MAX_INPUT_ERRORS)
     except checker.TooLong:
-        found = [([], "Cannot be checked against the tool's schema in time.")]
+        found = [([], "Validation against the tool's schema timed out.")]
     except checker.Busy:
-        raise DependencyUnavailable("Too many inputs are being checked.", retry_after=5) from None
+        raise DependencyUnavailable(
+            "Too many inputs are being validated. No invocation was created; retry.", retry_after=5
+        ) from None
     if found:
         raise ToolInputRejected(errors=[FieldError(_pointer(("input", *path)), said) for path, said in found])
 
 
 def output_fault(tool: Version, value: Any) -> str | None:
-    """What the tool's `output_schema` has against an output; None when it fits or there is no schema."""
+    """The first violation of the tool's `output_schema`; None when the output is valid or there is no schema."""
     try:
         found = _faults(tool, "output_schema", value, 1)
     except (checker.TooLong, checker.Busy):
-        return "the output cannot be checked against the tool's schema in time"
+        return "validation of the output against the tool's schema timed out"
     return f"{_pointer(found[0][0]) or 'the output'}: {found[0][1]}" if found else None
 
 
 def _pointer(path: Any) -> str:
-    """RFC 6901."""
+    """A JSON Pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

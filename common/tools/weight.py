@@ -1,6 +1,6 @@
-"""How much there is to check in a schema, when every reference in it is followed: known without checking anything.
+"""Count the checks in a JSON Schema with all references expanded, without running any.
 
-`anyOf` the next definition twice, thirty times over, is thirty lines and a thousand million subschemas.
+Thirty definitions, each an `anyOf` of the next one twice, are thirty lines and a billion subschemas.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ ONE: Final = (
 )  # fmt: skip
 MANY: Final = ("allOf", "anyOf", "items", "oneOf", "prefixItems")
 NAMED: Final = ("dependencies", "dependentSchemas", "patternProperties", "properties")
-#: What is checked again or elsewhere than it stands: how often cannot be told in advance.
+#: Keywords whose number of checks cannot be known in advance.
 UNKNOWN: Final = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties")
-#: A pattern with counted repetitions is compiled to as many states.
+#: Weight of a pattern with counted repetitions, which compiles to many states.
 COUNTED: Final = 2_000
 MOST: Final = 100_000
 
 
 class TooHeavy(ValueError):
-    """More than `MOST`."""
+    """The schema has more than `MOST` checks."""
 
 
 class Unbounded(ValueError):
-    """It refers to itself, or in a way that is not followed here: what there is to check depends on the value."""
+    """The schema is recursive, or uses references that are not followed here: the checks depend on the value."""
 
 
 def weigh(schema: Any) -> int:
-    """The number of checks in a schema with all its references followed. Raises `TooHeavy`, `Unbounded`."""
+    """The number of checks in a schema with all references expanded. Raises `TooHeavy`, `Unbounded`."""
     try:
         return _Scale(schema).weigh(schema)
     except RecursionError:
@@ -73,7 +73,7 @@ class _Scale:
             yield self._at(schema["$ref"])
 
     def _at(self, ref: Any) -> Any:
-        """What a reference within the document leads to."""
+        """Resolve a reference within the document."""
         if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")) or "%" in ref:
             raise Unbounded
         found = self._root
@@ -87,7 +87,7 @@ class _Scale:
 
 
 def _own(schema: Mapping[str, Any]) -> int:
-    """What a schema checks by itself: its keywords, the values they list, the patterns they try."""
+    """A schema's own checks, without its subschemas: keywords, listed values, patterns."""
     patterns = [schema.get("pattern"), *_names(schema.get("patternProperties"))]
     listed = sum(_size(schema[name]) for name in ("enum", "const", "required", "dependentRequired") if name in schema)
     return 1 + len(schema) + listed + sum(_pattern(each) for each in patterns if isinstance(each, str))

@@ -224,8 +224,8 @@ LARGE = "is too large: compiled, it takes more than 1,000,000 bytes"
         ("(?>a)b", "uses an atomic group, which is not supported"),
         ("^.{1,20000}$", LARGE),
         ("x{1,1000}{1,1000}", LARGE),
-        ("a{2,1}", "is not a regular expression as the Rust crate regex"),
-        ("[a", "is not a regular expression as the Rust crate regex"),
+        ("a{2,1}", "is not valid in the syntax of the Rust crate regex"),
+        ("[a", "is not valid in the syntax of the Rust crate regex"),
     ],
 )
 def test_what_is_wrong_with_a_pattern_is_said(admin: Admin, tool: Tool, pattern: str, why: str) -> None:

@@ -19,8 +19,7 @@ from common.identity.audit import Actor as Admin
 from common.invocations import Task
 from common.kit import db, redis
 from common.tools import Listed, Version
-from common.tools.adapters import ToolResult
-from common.tools.adapters.exchange import Reply
+from common.tools.adapters import Reply, ToolResult
 from tests import factories
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person

@@ -25,5 +25,5 @@ def test_a_breaker_rests_as_long_whoever_opened_it(
             raise ToolFailure("tool_failed", "500", sent=True, http_status=500, counts_against_tool=True)
     monkeypatch.setattr(time, "time", right)
     breakers.forget()
-    assert 0 < breakers.retry_after(TOOL) <= breakers.REST_SECONDS + 1
+    assert 0 < breakers.retry_after(TOOL) <= breakers.RESET_SECONDS + 1
     breakers.close(TOOL)

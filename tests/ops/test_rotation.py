@@ -311,8 +311,9 @@ def offer(installation: Installation, tool: Tool) -> str:
         "auth": {"type": "bearer", "secret": TOOL_SECRET},
     }
     code = (
-        "import json, sys; from common import audit, boot; from common.settings import load; "
-        "from common.tools import editing; boot.connect(load(), process='offer', pool_size=2); "
+        "import json, sys; from common import boot; from common.identity import audit; "
+        "from common.settings import load; from common.tools import editing; "
+        "boot.connect(load(), process='offer', pool_size=2); "
         "editing.create(audit.PLATFORM, editing.Draft.of(json.loads(sys.argv[1])))"
     )
     run(installation, sys.executable, "-c", code, json.dumps(entry))

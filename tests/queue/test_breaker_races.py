@@ -13,7 +13,7 @@ import pytest
 
 from common.errors import ToolUnavailable
 from common.kit import redis as redis_kit
-from common.tools import breakers
+from common.tools import breaker_cache, breakers
 from dev.servers import Redis
 
 TOOL = UUID(int=7)
@@ -39,8 +39,8 @@ def _open(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 def _rested() -> None:
-    long_ago = time.time() - breakers.REST_SECONDS - 1
-    redis_kit.client().hset(breakers.OPEN, str(TOOL), str(long_ago))
+    long_ago = time.time() - breakers.RESET_SECONDS - 1
+    redis_kit.client().hset(breaker_cache.OPEN, str(TOOL), str(long_ago))
     breakers.forget()
 
 
@@ -97,18 +97,18 @@ def test_without_redis_one_thread_of_the_process_tries(monkeypatch: pytest.Monke
 
 def test_what_waits_is_left_alone_while_somebody_tries() -> None:
     """Otherwise each worker takes and gives back all that waits, again and again."""
-    redis_kit.client().set(breakers._probe_key(str(TOOL)), "1", ex=40)
+    redis_kit.client().set(breaker_cache.probe_key(str(TOOL)), "1", ex=40)
     assert breakers.open_tools() == [TOOL]
-    redis_kit.client().delete(breakers._probe_key(str(TOOL)))
+    redis_kit.client().delete(breaker_cache.probe_key(str(TOOL)))
     breakers.forget()
     assert breakers.open_tools() == []
 
 
 def test_a_try_whose_process_died_frees_the_way() -> None:
-    redis_kit.client().set(breakers._probe_key(str(TOOL)), "1", ex=40)
+    redis_kit.client().set(breaker_cache.probe_key(str(TOOL)), "1", ex=40)
     assert not tries()
-    redis_kit.client().pexpire(breakers._probe_key(str(TOOL)), 1)
+    redis_kit.client().pexpire(breaker_cache.probe_key(str(TOOL)), 1)
     time.sleep(0.01)
     breakers.forget()
     with breakers.calling(TOOL, 20.5):
-        assert redis_kit.client().ttl(breakers._probe_key(str(TOOL))) <= math.ceil(20.5) + 10
+        assert redis_kit.client().ttl(breaker_cache.probe_key(str(TOOL))) <= math.ceil(20.5) + 10

@@ -12,7 +12,7 @@ from common import invocations, tools
 from common.kit import db as database
 from common.kit import redis as redis_kit
 from common.queueing import messages
-from common.tools import breakers
+from common.tools import breaker_cache, breakers
 from tests import factories
 from tests.budgets import world
 from tests.outside.tool import Tool
@@ -74,7 +74,7 @@ def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
     thread = work()
     eventually(lambda: len(me.running()) == 1)
     monkeypatch.setitem(breakers._view.opened, str(bad.id), time.time())
-    redis_kit.client().hset(breakers.OPEN, str(bad.id), str(time.time()))
+    redis_kit.client().hset(breaker_cache.OPEN, str(bad.id), str(time.time()))
     thread.join(30)
     breakers.forget()
     assert statuses(made) == ["succeeded", "queued"]

@@ -15,7 +15,7 @@ import pytest
 from common import invocations
 from common.identity import audit
 from common.kit import redis as redis_kit
-from common.tools import breakers, editing
+from common.tools import breaker_cache, editing
 from tests import factories
 from tests.factories import GOOD
 from tests.web.conftest import ROOT, Service, serving
@@ -55,7 +55,7 @@ def tools(db: None) -> None:
     listed("echo", 10)
     listed("dear", 20_000)
     opened, _ = redis_kit.client().time()
-    redis_kit.client().hset(breakers.OPEN, listed("broken", 10), opened)
+    redis_kit.client().hset(breaker_cache.OPEN, listed("broken", 10), opened)
 
 
 def documented() -> set[Answer]:

@@ -54,14 +54,14 @@ def fail(times: int, tool: UUID = TOOL) -> None:
 
 
 def rest_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(breakers, "RESET_SECONDS", 0.0)
 
 
 def test_failures_in_a_row_open_it_for_this_tool_alone() -> None:
     fail(breakers.FAIL_MAX)
     with pytest.raises(ToolUnavailable) as refused:
         call()
-    assert 1 <= refused.value.retry_after <= breakers.REST_SECONDS
+    assert 1 <= refused.value.retry_after <= breakers.RESET_SECONDS
     assert breakers.open_tools() == [TOOL]
     assert breakers.retry_after(TOOL) > 0 == breakers.retry_after(OTHER)
     assert breakers.state(TOOL).state == "open"
@@ -111,7 +111,7 @@ def test_a_good_try_closes_it_and_a_bad_one_opens_it_again(monkeypatch: pytest.M
     again = breakers.state(TOOL).opened_at
     assert opened is not None and again is not None and again > opened
     call()
-    assert breakers.state(TOOL) == breakers.State("closed", 0, None, None)
+    assert breakers.state(TOOL) == breakers.BreakerState("closed", 0, None, None)
     fail(breakers.FAIL_MAX - 1)
     assert breakers.open_tools() == []
 
@@ -169,7 +169,7 @@ from common.tools import breakers
 from common.errors import ToolUnavailable
 from common.kit import redis
 redis.connect(sys.argv[1])
-breakers.REST_SECONDS = float(sys.argv[2])
+breakers.RESET_SECONDS = float(sys.argv[2])
 try:
     with breakers.calling(UUID(int=1), 30):
         print("in", flush=True)

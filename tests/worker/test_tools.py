@@ -16,11 +16,11 @@ import pytest
 from common.kit.outbound import Aborted, Call, OutboundClient
 from common.tools import Price, Version
 from common.tools import adapters as tools
-from common.tools.adapters import ADAPTERS, Ids, ToolFailure, ToolResult, chat_completion
+from common.tools.adapters import ADAPTERS, CallIds, ToolFailure, ToolRequest, ToolResult, chat_completion
 from tests.kit import peers
 from tests.kit.peers import Peer, running
 
-IDS = Ids(UUID("01890a5d-ac96-774b-bcce-b302099a8057"), "req-1")
+IDS = CallIds(UUID("01890a5d-ac96-774b-bcce-b302099a8057"), "req-1")
 SECRET = "sk-canary-7a93"
 
 
@@ -73,7 +73,10 @@ def call(
     **changes: Any,
 ) -> ToolResult:
     value = {} if value is None else value
-    return tools.call(outbound, version(peer.url("/tool"), **changes), value, secret=secret, ids=IDS, call=call)
+    request = ToolRequest(
+        version(peer.url("/tool"), **changes), json.dumps(value, ensure_ascii=False), IDS, secret, call
+    )
+    return tools.call(outbound, request)
 
 
 def failure(outbound: OutboundClient, script: peers.Script, value: Any = None, **options: Any) -> ToolFailure:
@@ -211,7 +214,7 @@ def test_failures_have_codes(
 )
 def test_what_was_never_sent(outbound: OutboundClient, url: str, transient: bool) -> None:
     with pytest.raises(ToolFailure) as caught:
-        tools.call(outbound, version(url), {}, secret=None, ids=IDS)
+        tools.call(outbound, ToolRequest(version(url), "{}", IDS))
     failed = caught.value
     assert (failed.code, failed.sent, failed.transient) == ("tool_unreachable", False, transient)
 

@@ -1,4 +1,4 @@
-"""`chat_completion`: the OpenAI-compatible protocol (`POST …/chat/completions`), priced by the tokens really used."""
+"""`chat_completion`: the OpenAI-compatible protocol (`POST …/chat/completions`), priced by the tokens used."""
 
 from __future__ import annotations
 
@@ -7,39 +7,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.kit import jsonb
-from common.kit.outbound import Answer, Call, OutboundClient
+from common.kit.outbound import Answer, OutboundClient
 from common.tools import Version
 from common.tools.adapters import exchange
-from common.tools.adapters.exchange import Ids, Outgoing, Reply, ToolResult
+from common.tools.adapters.exchange import Outgoing
+from common.tools.adapters.model import Reply, ToolRequest, ToolResult
 
 PATH = "/chat/completions"
-#: What asks for an answer in pieces, and what may only be sent beside it.
+#: Parameters that ask for a streamed response.
 STREAMING = frozenset(("stream", "stream_options"))
-#: How callers limit an answer: the newer name, and the older one that more servers know.
+#: Parameters that limit the response: the newer name, and the older one that more servers accept.
 LIMITS = ("max_completion_tokens", "max_tokens")
-#: Units that grow with the length of the answer.
+#: Units that grow with the length of the response.
 LIMITED = ("/usage/total_tokens", "/usage/completion_tokens")
 
 
-def ask(
-    outbound: OutboundClient,
-    version: Version,
-    text: str,
-    *,
-    secret: str | None,
-    ids: Ids,
-    call: Call | None = None,
-    max_units: int | None = None,
-) -> Reply:
-    """Ask the model once. Raises `ToolFailure`, or `outbound.Aborted`."""
+def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
+    """Call the model once. Raises `ToolFailure`, `outbound.Aborted`."""
+    version = request.version
     outgoing = Outgoing(
         "POST",
         endpoint(version.endpoint_url),
-        exchange.headers(version, ids, secret, body=True),
-        jsonb.dumps(_limited(version, _unstreamed(json.loads(text)), max_units)).encode(),
-        secrets=exchange.secrets_of(version, secret),
+        exchange.headers(request, body=True),
+        jsonb.dumps(_limited(version, _unstreamed(json.loads(request.text)), request.max_units)).encode(),
+        secrets=exchange.secrets_of(request),
     )
-    answer = exchange.send(outbound, outgoing, seconds=version.timeout_seconds, call=call)
+    answer = exchange.send(outbound, request, outgoing)
     return Reply(len(answer.body), lambda: _read(version, answer, outgoing.secrets))
 
 
@@ -50,19 +43,19 @@ def _read(version: Version, answer: Answer, secrets: tuple[str, ...]) -> ToolRes
 
 
 def endpoint(url: str) -> str:
-    """The base URL that providers publish (`…/v1`) is as good as the full one."""
+    """Complete a provider's base URL (`…/v1`) to the full one."""
     base, mark, query = url.partition("?")
     base = base.rstrip("/")
     return (base if base.endswith(PATH) else base + PATH) + mark + query
 
 
 def _unstreamed(value: Any) -> Any:
-    """An answer in pieces has no place to go: the invocation ends once."""
+    """Drop the streaming parameters: an invocation has a single result."""
     return {name: each for name, each in value.items() if name not in STREAMING} if isinstance(value, dict) else value
 
 
 def _limited(version: Version, value: Any, max_units: int | None) -> Any:
-    """The input with its limit of tokens lowered to what the caller pays for: each of `n` answers gets its share."""
+    """Lower the token limit of the input to what the caller pays for, divided among `n` choices."""
     per_unit = version.price.per_unit
     if max_units is None or not isinstance(value, dict) or per_unit is None or per_unit["pointer"] not in LIMITED:
         return value
@@ -82,16 +75,16 @@ def _lower(given: Any, share: int) -> Any:
 
 
 def _check(answer: Answer, whole: Any, secrets: tuple[str, ...]) -> None:
-    """Some providers report their errors with status 200."""
+    """Reject a response without choices: some providers report errors with status 200."""
     choices = whole.get("choices") if isinstance(whole, dict) else None
     if isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices):
         return
     said = exchange.message_of(whole, secrets)
-    raise exchange.bad_response(answer, "The answer has no choices" + (f": {said}" if said else "."))
+    raise exchange.bad_response(answer, "The response has no choices" + (f": {said}" if said else "."))
 
 
 def _with_total(whole: dict[str, Any]) -> dict[str, Any]:
-    """`usage.total_tokens` is the sum of the other two; some servers leave the adding to us."""
+    """Add `usage.total_tokens`, the sum of the other two, where the server omits it."""
     usage = whole.get("usage")
     if not isinstance(usage, dict) or "total_tokens" in usage:
         return whole

@@ -1,4 +1,4 @@
-"""A tool's answer is untrusted input: strict JSON that PostgreSQL can store, and RFC 6901 pointers into it."""
+"""Parse a tool's response as untrusted input: strict JSON that PostgreSQL can store, and JSON Pointers (RFC 6901)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import orjson
 from common.kit import shape
 from common.tools.adapters import redaction
 
-#: Deeper than any sensible answer, and less than what writing it out again can follow.
+#: Deeper than any sensible response, and less than what the JSON encoder can write.
 MAX_DEPTH = 64
 
-#: JSON by its name; or any text, because that is what many servers say when nobody has told them better.
+#: JSON media types, or any text, which many servers send by default.
 _MEDIA_TYPE = re.compile(
     r"(?:application/(?:[\w.+-]+\+)?json|text/[\w.+-]+)\s*(?:;(?P<parameters>.*))?", re.IGNORECASE | re.DOTALL
 )
@@ -26,28 +26,28 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
 class Unreadable(ValueError):
-    """The answer is not what a tool may answer; the message says why."""
+    """The response cannot be used; the message says why."""
 
 
 class Missing(LookupError):
-    """The pointer leads nowhere in this value."""
+    """Nothing at this pointer."""
 
 
 def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
-    """The JSON value of an answer, our own secrets blotted out of its strings. Raises `Unreadable`."""
+    """The JSON value of a response, with our secrets redacted. Raises `Unreadable`."""
     _check_media_type(content_type)
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         shape.check(body, depth=MAX_DEPTH)
         value = orjson.loads(body)  # strict: UTF-8, no NaN, no infinity, no lone surrogates
     except shape.TooDeep:
-        raise Unreadable(f"The answer is nested more than {MAX_DEPTH} levels deep.") from None
+        raise Unreadable(f"The response is nested more than {MAX_DEPTH} levels deep.") from None
     except shape.TooMany:
-        raise Unreadable(f"The answer has more than {shape.MAX_VALUES:,} values.") from None
+        raise Unreadable(f"The response has more than {shape.MAX_VALUES:,} values.") from None
     except orjson.JSONDecodeError as error:
-        raise Unreadable("The answer is not valid JSON.") from error
+        raise Unreadable("The response is not valid JSON.") from error
     if _LONG_NUMBER.search(body):
-        value = json.loads(body)  # the same, but whole numbers beyond 64 bits stay whole
+        value = json.loads(body)  # keeps integers beyond 64 bits exact
     if b"\\u0000" in body:
         _check_characters(value)
     return redaction.without(value, secrets)
@@ -56,16 +56,16 @@ def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
 def _check_media_type(content_type: str) -> None:
     match = _MEDIA_TYPE.fullmatch(content_type.strip())
     if match is None:
-        raise Unreadable("The answer does not say that it is JSON.")
+        raise Unreadable("The Content-Type of the response is not JSON.")
     charset = _CHARSET.search(match["parameters"] or "")
     if charset is not None and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
-        raise Unreadable("The answer is not in UTF-8.")
+        raise Unreadable("The response is not in UTF-8.")
 
 
 def _check_characters(value: Any) -> None:
     if isinstance(value, str):
         if "\x00" in value:
-            raise Unreadable("The answer contains the character U+0000.")
+            raise Unreadable("The response contains the character U+0000.")
     elif isinstance(value, dict):
         for key, nested in value.items():
             _check_characters(key)
@@ -76,7 +76,7 @@ def _check_characters(value: Any) -> None:
 
 
 def at(value: Any, pointer: str) -> Any:
-    """What is found at a JSON Pointer (RFC 6901). Raises `Missing`."""
+    """The value at a JSON Pointer (RFC 6901). Raises `Missing`."""
     for token in _tokens(pointer):
         if isinstance(value, dict) and token in value:
             value = value[token]
@@ -94,11 +94,11 @@ def _tokens(pointer: str) -> list[str]:
 
 
 def units(value: Any, pointer: str) -> float:
-    """The number of units that an answer reports at a pointer. Raises `Unreadable`: a call that cannot be priced."""
+    """The number of units reported at a pointer. Raises `Unreadable`: the call cannot be priced."""
     try:
         number = at(value, pointer)
     except Missing:
-        raise Unreadable(f"The answer has no number of units at {pointer}.") from None
+        raise Unreadable(f"The response has no number of units at {pointer}.") from None
     if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
-        raise Unreadable(f"What the answer has at {pointer} is not a number of units.")
+        raise Unreadable(f"The value at {pointer} in the response is not a number of units.")
     return number

@@ -1,4 +1,4 @@
-"""Trying a tool out: one call of its current version, past breaker and queue, which nobody is charged for."""
+"""A trial: one call of a tool's current version, without charge, bypassing the queue and the circuit breaker."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from common import tools
-from common.kit import crypto
+from common.kit import crypto, jsonb
 from common.kit.clock import uuid7
 from common.tools import Version
-from common.tools.adapters.exchange import Ids, ToolFailure, ToolResult
+from common.tools.adapters.model import CallIds, ToolFailure, ToolRequest, ToolResult
 
-#: Somebody sits and waits for the answer.
+#: Timeout of a trial: an admin is waiting.
 MAX_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How it went; without an `error_code`, well. `tokens`: what a caller would have been charged."""
+    """The outcome; successful without an `error_code`. `tokens`: what a caller would have been charged."""
 
     output: Any = None
     tokens: int = 0
@@ -28,12 +28,13 @@ class Trial:
     latency_ms: int | None = None
 
 
-def run(call: Callable[..., ToolResult], version: Version, value: Any, request_id: str) -> Trial:
-    """Call the tool once. `call(version, value, secret=…, ids=…)` is the way to it. Raises `ToolInputRejected`."""
+def run(call: Callable[[ToolRequest], ToolResult], version: Version, value: Any, request_id: str) -> Trial:
+    """Call the tool once, by `call`. Raises `ToolInputRejected`."""
     tools.validate_input(version, value)
     short = replace(version, timeout_seconds=min(version.timeout_seconds, MAX_SECONDS))
     try:
-        result = call(short, value, secret=_secret(version), ids=Ids(uuid7(), request_id))
+        request = ToolRequest(short, jsonb.dumps(value), CallIds(uuid7(), request_id), _secret(version))
+        result = call(request)
     except ToolFailure as failure:
         return Trial(
             None, 0, failure.code, failure.operator_detail or failure.detail, failure.http_status, failure.duration_ms
@@ -48,4 +49,4 @@ def _secret(version: Version) -> str | None:
     try:
         return version.secret()
     except crypto.Undecryptable as error:
-        raise ToolFailure("credential_unavailable", "The tool's credential cannot be read.", sent=False) from error
+        raise ToolFailure("credential_unavailable", "The tool's credential cannot be decrypted.", sent=False) from error

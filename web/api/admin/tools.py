@@ -117,7 +117,7 @@ def test(body: dict[str, Any], tool_id: UUID) -> Any:
 @blp.get("/<uuid:tool_id>/breaker")
 @auth.admin
 @blp.response(200, BreakerSchema)
-def breaker(tool_id: UUID) -> breakers.State:
+def breaker(tool_id: UUID) -> breakers.BreakerState:
     """The state of the tool's circuit breaker, accurate to about a second"""
     return breakers.state(tools.get(tool_id).id)
 
@@ -125,7 +125,7 @@ def breaker(tool_id: UUID) -> breakers.State:
 @blp.post("/<uuid:tool_id>/breaker/reset")
 @auth.admin
 @blp.response(200, BreakerSchema)
-def reset_breaker(tool_id: UUID) -> breakers.State:
+def reset_breaker(tool_id: UUID) -> breakers.BreakerState:
     """Close the tool's circuit breaker and reset its failures"""
     return editing.reset_breaker(auth.actor(), tool_id)
 
