@@ -136,7 +136,7 @@ def repair(tell: Callable[[str], None] = lambda _: None) -> int:
     return rebuilt
 
 
-def _rolled_up(it: usage.Difference) -> Difference:
+def _rolled_up(it: usage.RollupDifference) -> Difference:
     where = f"{it.grain} {it.starts_at:%Y-%m-%d %H:%M}, account {it.user_id}"
     history, rolled = f"{it.tokens} in {it.invocations}", f"{it.rolled_tokens} in {it.rolled_invocations}"
     return Difference("rollups are the sums of the history", where, f"history {history}, rollup {rolled}")

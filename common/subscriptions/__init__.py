@@ -1,8 +1,8 @@
-"""Who is subscribed to what, in life order: subscribe, submit under it, see it, renew it, cancel it.
+"""Subscriptions: subscribe, show, renew, cancel, and grants by admins.
 
-A subscription brings one period after the other (`months`, `periods`), and each period its tokens. A period is opened
-by whoever needs it first, a request or the beat: both do the same under the account's lock, so none is opened twice
-and none is left out. docs/decisions/periods.md tells why.
+A subscription has consecutive monthly periods (`months`, `periods`), each with its own tokens. A period is opened by
+whatever needs it first, a request or the periodic task, under the account's lock, so that none is opened twice or
+skipped. docs/decisions/periods.md has the reasons.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """An account's subscription as it is shown. The tokens are the period's, recomputed from rows."""
+    """An account's subscription as shown by the API. `tokens`: the balance of the period, computed from the ledger."""
 
     plan: str
     status: str
@@ -63,13 +63,13 @@ class Current:
 
 
 def subscribe(user_id: UUID, slug: str) -> tuple[Current, bool]:
-    """Subscribe or change plans. Returns the subscription, and whether it began with this.
+    """Subscribe or change plans. Returns the subscription, and whether it is new.
 
-    None yet, or none any more: it begins now. Higher: at once, the difference is granted now. Lower: at the end of the
-    period. The same: takes a pending change or cancellation back. After an immediate cancel the period that is still
-    running is opened again, with its charges.
+    Without an active subscription, one starts now. A higher plan applies at once, and the difference is granted. A
+    lower plan applies at the end of the period. The current plan undoes a pending change or cancellation. After an
+    immediate cancellation, the period that is still running is reopened, with its charges.
 
-    Raises `Invalid` (no such plan) and `Conflict` (nothing to change).
+    Raises `Invalid` (unknown plan) and `Conflict` (nothing to change).
     """
     with db.transaction() as session:
         plan = plans.named(session, slug)
@@ -95,16 +95,16 @@ def _begin(session: Session, user_id: UUID, plan: Plan, now: datetime) -> Period
 
 
 def _reopen(subscription: Subscription, period: Period) -> None:
-    """Give access back after an immediate cancel; nothing happens to a subscription that has it."""
+    """Restore access after an immediate cancellation; no effect on a subscription that has access."""
     subscription.status, period.access_ended_at = "active", None
 
 
 def _change(session: Session, subscription: Subscription, period: Period, plan: Plan, *, reopened: bool) -> bool:
-    """Returns whether tokens were granted."""
+    """Apply a change of plan. Returns whether tokens were granted."""
     present = session.get_one(Plan, subscription.plan_id)
     undoes = subscription.cancel_at_period_end or subscription.pending_plan_id is not None
     if plan.id == present.id and not undoes and not reopened:
-        raise Conflict(f"The subscription is on the plan {plan.slug} already.")
+        raise Conflict(f"The subscription is already on the plan {plan.slug}. Nothing was changed.")
     subscription.cancel_at_period_end, subscription.canceled_at = False, None
     if plans.is_lower(plan, present):
         subscription.pending_plan_id = plan.id
@@ -113,21 +113,21 @@ def _change(session: Session, subscription: Subscription, period: Period, plan: 
     return plan.id != present.id and periods.raise_to(session, period, plan)
 
 
-# -- see it --------------------------------------------------------------------------------------------------------
+# -- show --------------------------------------------------------------------------------------------------------
 
-#: The period that is open, or else the one that was last.
+#: The open period, or else the last one.
 _SHOWN = (Period.closed_at.is_not(None), Period.starts_at.desc())
 _OVERDUE = text("select 1 from periods where user_id = :user and closed_at is null and ends_at <= now()")
 
 
 def current(user_id: UUID) -> Current:
-    """The subscription, its period and the period's tokens, all of one moment. Raises `NotFound`: never had one."""
+    """The subscription, its period and balance, in one snapshot. Raises `NotFound` if there has never been one."""
     if db.execute(_OVERDUE, {"user": user_id}):
         renewal.renew(user_id)
     with db.snapshot() as session:
         subscription = periods.latest(session, user_id)
         if subscription is None:
-            raise NotFound("There has never been a subscription.")
+            raise NotFound("The account has no subscription.")
         of_it = select(Period).where(Period.subscription_id == subscription.id)
         period = session.scalars(of_it.order_by(*_SHOWN).limit(1)).one()
         return _shown(session, subscription, period)
@@ -152,29 +152,29 @@ select starts_at, ends_at from periods where user_id = :user order by starts_at 
 
 
 def period_bounds(user_id: UUID) -> tuple[datetime, datetime] | None:
-    """When the current period (or the last one) begins and ends; None for an account that never had one."""
+    """Start and end of the current (or last) period; None if there has never been one."""
     if db.execute(_OVERDUE, {"user": user_id}):
         renewal.renew(user_id)
     rows = db.execute(_BOUNDS, {"user": user_id})
     return (rows[0].starts_at, rows[0].ends_at) if rows else None
 
 
-# -- cancel it -----------------------------------------------------------------------------------------------------
+# -- cancel -----------------------------------------------------------------------------------------------------
 
 
 def cancel(user_id: UUID, *, at_period_end: bool = True) -> Current:
-    """End the subscription with its period (asking twice is asking once), or its access right now.
+    """Cancel the subscription at the end of its period (idempotent), or immediately.
 
-    What was accepted runs on and settles in its period either way.
-    Raises `NotFound` (never had one) and `Conflict` (ended already).
+    Either way, accepted invocations finish and are charged to their period.
+    Raises `NotFound` (no subscription) and `Conflict` (already ended).
     """
     with db.transaction() as session:
         now = periods.lock(session, user_id)
         subscription, period = renewal.up_to_date(session, user_id, now)
         if subscription is None:
-            raise NotFound("There has never been a subscription.")
+            raise NotFound("The account has no subscription.")
         if subscription.status != "active" or period is None:
-            raise Conflict("The subscription has ended already.")
+            raise Conflict("The subscription has already ended.")
         subscription.pending_plan_id = None
         subscription.canceled_at = subscription.canceled_at or now
         subscription.cancel_at_period_end = at_period_end
@@ -184,16 +184,16 @@ def cancel(user_id: UUID, *, at_period_end: bool = True) -> Current:
     return current(user_id)
 
 
-# -- grants by hand --------------------------------------------------------------------------------------------------
+# -- grants by admins --------------------------------------------------------------------------------------------------
 
 
 def grant(
     user_id: UUID, tokens: int, *, reason: str, actor: Actor, request: idempotency.Request | None = None
 ) -> tuple[Grant, bool]:
-    """An admin adds tokens to the account's running period, or takes some back that are neither charged nor held.
+    """Add tokens to the account's current period, or revoke tokens that are neither charged nor held (negative).
 
-    Returns the grant, and whether an earlier `request` under the same key has made it. Raises `IdempotencyKeyReused`,
-    and `Conflict`: there is no running period, too little is available, or it would be too much in all.
+    Returns the grant, and whether an earlier `request` with the same key made it. Raises `IdempotencyKeyReused`, and
+    `Conflict` (no current period, too few tokens available, or over the maximum).
     """
     grant_id = uuid7()
     with db.transaction() as session:
@@ -202,7 +202,7 @@ def grant(
         now = periods.lock(session, user_id)
         _, period = renewal.up_to_date(session, user_id, now)
         if period is None:
-            raise Conflict("The account has no running period to grant tokens in.")
+            raise Conflict("The account has no current period. Nothing was granted.")
         before = _require_room(session, period, tokens)
         granted = (None, None) if before.unlimited else (before.granted, before.granted + tokens)
         added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id, id_=grant_id)
@@ -217,17 +217,17 @@ def granted(user_id: UUID, grant_id: UUID) -> Grant:
     with db.snapshot() as session:
         found = session.scalar(select(Grant).where(Grant.id == grant_id, Grant.user_id == user_id))
     if found is None:
-        raise NotFound("There is no such grant.")
+        raise NotFound("Grant not found.")
     return found
 
 
 def _require_room(session: Session, period: Period, tokens: int) -> budgets.Balance:
-    """The period's books before the grant."""
-    if tokens < 0:  # holds that are being taken now must not slip in between: this makes their rows impossible
+    """Check that the grant is possible. Returns the balance before it."""
+    if tokens < 0:  # fences off holds being made now: their rows can no longer commit
         budgets.bump(session, period.id)
     balance = budgets.balance(session, period.id)
     if tokens < 0 and balance.available < -tokens:
-        raise Conflict("Tokens that are charged or held cannot be taken back.")
+        raise Conflict("Tokens that are charged or held cannot be revoked. Nothing was changed.")
     if balance.granted + tokens > MAX_TOKENS:
-        raise Conflict("The period would have more tokens than can be counted exactly.")
+        raise Conflict(f"A period can have at most {MAX_TOKENS:,} tokens. Nothing was granted.")
     return balance

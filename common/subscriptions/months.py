@@ -1,7 +1,7 @@
-"""The calendar of periods: months counted from an anchor, in UTC. Pure.
+"""Monthly periods counted from an anchor, in UTC. Pure.
 
-Month `n` of an anchor begins n months after it, on the anchor's day or on the last day of a shorter month. Counting
-from the anchor, never from the month before, brings the day back: 31 January → 28 February → 31 March.
+Month `n` begins n months after the anchor, on the anchor's day or on the last day of a shorter month. Counting from the
+anchor, not from the previous month, restores the day: 31 January → 28 February → 31 March.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 
 def beginning(anchor: datetime, n: int) -> datetime:
-    """When month `n` begins (0: the anchor itself); it ends where month `n + 1` begins."""
+    """The start of month `n` (0: the anchor itself); it ends where month `n + 1` begins."""
     start = anchor.astimezone(UTC)
     years, month = divmod(start.month - 1 + n, 12)
     year = start.year + years
@@ -19,7 +19,7 @@ def beginning(anchor: datetime, n: int) -> datetime:
 
 
 def containing(anchor: datetime, moment: datetime) -> int:
-    """Which month of `anchor` a moment falls into: `beginning(n) <= moment < beginning(n + 1)`."""
+    """The month of `anchor` that contains a moment: `beginning(n) <= moment < beginning(n + 1)`."""
     start, at = anchor.astimezone(UTC), moment.astimezone(UTC)
     n = (at.year - start.year) * 12 + at.month - start.month
     return n if beginning(anchor, n) <= at else n - 1

@@ -1,7 +1,7 @@
-"""Periods: opened when a subscription begins, followed by the next one when they run out. Joins your transaction.
+"""Periods: opened when a subscription begins, succeeded when they end. All functions join your transaction.
 
-Whoever writes here holds the account's lock (`lock`), so everything below is alone with the account. Times are the
-database's clock, read *after* the lock was had: whoever waited for it must not work with the time from before.
+Writers hold the account's lock (`lock`). Times come from the database's clock, read *after* the lock was acquired, so
+that a writer that waited for the lock does not use an outdated time.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _CLOCK = text("select clock_timestamp()")
 
 
 def lock(session: Session, user_id: UUID) -> datetime:
-    """Be alone with this account's subscription until the transaction ends; returns the time."""
+    """Lock the account's subscription until the transaction ends. Returns the time."""
     session.execute(_LOCK, {"user": user_id})
     now: datetime = session.execute(_CLOCK).scalar_one()
     return now
 
 
 def latest(session: Session, user_id: UUID) -> Subscription | None:
-    """The active subscription, or else the last one there was."""
+    """The active subscription, or else the last one."""
     newest = (Subscription.status != "active", Subscription.created_at.desc(), Subscription.id.desc())
     return session.scalar(select(Subscription).where(Subscription.user_id == user_id).order_by(*newest).limit(1))
 
@@ -39,15 +39,15 @@ def current(session: Session, user_id: UUID) -> Period | None:
 
 
 def first(session: Session, subscription: Subscription, plan: Plan) -> Period:
-    """The period that a new subscription begins with."""
+    """Open the first period of a new subscription."""
     return _open(session, subscription, plan, 0)
 
 
 def follow(session: Session, subscription: Subscription, period: Period, now: datetime) -> Period | None:
-    """The period of this moment, in place of one that has run out: None when the subscription ended with it.
+    """Open the periods after `period` up to now. Returns the current one, or None if the subscription has ended.
 
-    Months that nobody asked about are made up for, each with its grant, and closed at once: the books must not depend
-    on when somebody looked.
+    Skipped months are opened with their grants and closed at once: the ledger must not depend on when the account was
+    last used.
     """
     following: Period | None = period
     while following is not None and following.ends_at <= now:
@@ -83,9 +83,9 @@ def _open(session: Session, subscription: Subscription, plan: Plan, n: int) -> P
 
 
 def raise_to(session: Session, period: Period, plan: Plan) -> bool:
-    """Put a running period on a higher plan: what it grants beyond what plans have granted so far is granted now.
+    """Move the current period to a higher plan and grant the difference to what plans have granted so far.
 
-    Returns whether that was anything.
+    Returns whether anything was granted.
     """
     granted = session.scalar(
         select(func.coalesce(func.sum(Grant.tokens), 0)).where(Grant.period_id == period.id, Grant.kind != "admin")
@@ -107,7 +107,7 @@ def add_grant(
     actor_id: UUID | None = None,
     id_: UUID | None = None,
 ) -> Grant:
-    """Append a grant. The caller tells the gate after the commit (`budgets.tell`)."""
+    """Append a grant. After the commit, call `budgets.tell` to update the budget gate."""
     grant = Grant(
         id=id_ or uuid7(),
         period_id=period.id,

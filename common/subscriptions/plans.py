@@ -1,4 +1,4 @@
-"""Plans: what can be subscribed to, which one is higher, and which would allow more."""
+"""Plans: listing, editing, ranking, and which plans would allow a rejected invocation."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from common.models.subscriptions import UNLIMITED_TOKENS, Plan
 
 
 def offered(window: Window) -> Page[Plan]:
-    """What can be subscribed to today, in the order in which it is shown."""
+    """Plans open to subscription, in display order."""
     return _listed(select(Plan).where(Plan.is_active), window)
 
 
 def everything(window: Window) -> Page[Plan]:
-    """All plans, retired ones too."""
+    """All plans, including retired ones."""
     return _listed(select(Plan), window)
 
 
@@ -36,15 +36,15 @@ def _listed(query: Select[Plan], window: Window) -> Page[Plan]:
 
 
 def named(session: Session, slug: str) -> Plan:
-    """The plan to subscribe to. Raises `Invalid` when there is none by that name, or none any more."""
+    """An active plan by slug. Raises `Invalid`."""
     plan = session.scalar(select(Plan).where(Plan.slug == slug, Plan.is_active))
     if plan is None:
-        raise Invalid("There is no such plan.", errors=[FieldError("/plan", "There is no such plan.")])
+        raise Invalid("Unknown plan.", errors=[FieldError("/plan", "Unknown plan.")])
     return plan
 
 
 def get(slug: str) -> Plan:
-    """One plan, retired or not. Raises `NotFound`."""
+    """A plan by slug, including retired ones. Raises `NotFound`."""
     with db.snapshot() as session:
         return _any(session, slug)
 
@@ -58,7 +58,7 @@ def _any(session: Session, slug: str, *, for_update: bool = False) -> Plan:
 
 
 def create(fields: dict[str, Any], *, actor: Actor) -> Plan:
-    """A new plan. Raises `SlugTaken`."""
+    """Create a plan. Raises `SlugTaken`."""
     try:
         with db.transaction() as session:
             plan = Plan(**fields)
@@ -74,7 +74,7 @@ def create(fields: dict[str, Any], *, actor: Actor) -> Plan:
 
 
 def edit(slug: str, changes: dict[str, Any], *, actor: Actor) -> Plan:
-    """Change a plan. Its limits count within seconds, its tokens from each subscription's next period on.
+    """Change a plan. Limits apply within seconds, tokens from each subscription's next period.
 
     Raises `NotFound`.
     """
@@ -89,12 +89,12 @@ def edit(slug: str, changes: dict[str, Any], *, actor: Actor) -> Plan:
 
 
 def tokens(plan: Plan) -> int:
-    """What the plan grants for a month."""
+    """Tokens that the plan grants per month."""
     return UNLIMITED_TOKENS if plan.monthly_tokens is None else plan.monthly_tokens
 
 
 def is_lower(plan: Plan, than: Plan) -> bool:
-    """Whether changing to `plan` takes something away: fewer tokens, or else a lower price, or else less throughput."""
+    """Whether `plan` ranks below `than`: by tokens, then price, then throughput."""
     return _rank(plan) < _rank(than)
 
 
@@ -103,7 +103,7 @@ def _rank(plan: Plan) -> tuple[float, ...]:
     return (tokens(plan), plan.price_cents, *(inf if limit is None else limit for limit in limits))
 
 
-#: A change to a higher plan grants the difference to what the period was granted by plans so far.
+#: An upgrade grants the difference to what plans have granted in the period so far.
 _ALLOWING = text("""
 with p as (
   select coalesce(sum(g.tokens) filter (where g.kind <> 'admin'), 0) as by_plans,
@@ -121,6 +121,6 @@ select pl.slug
 
 
 def allowing(session: Session, account: Any, period: Any, required: int) -> list[str]:
-    """Slugs of the plans that, subscribed to now, would have `required` tokens available."""
+    """Slugs of the plans that would make `required` tokens available if subscribed to now."""
     values = {"account": account, "period": period, "required": required, "unlimited": UNLIMITED_TOKENS}
     return list(session.scalars(_ALLOWING, values))

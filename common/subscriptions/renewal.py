@@ -1,4 +1,4 @@
-"""The next period after one has run out: opened by whoever needs it first, a request or the beat."""
+"""Renewal: open the next period once one has ended, from a request or the periodic task."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ select user_id from periods where closed_at is null and ends_at <= now() order b
 
 
 def renew_due(limit: int = 500) -> int:
-    """For the beat: open what follows the periods that have run out, oldest first. Returns for how many accounts.
+    """Periodic task: renew ended periods, oldest first. Returns the number of accounts renewed.
 
-    An account that is locked or whose rows are refused is left for the next beat; it must not hold up the others.
+    An account that is locked, or whose rows are rejected, is skipped until the next run and does not block the others.
     """
     renewed = 0
     for row in db.execute(_DUE, {"limit": limit}):
@@ -36,14 +36,14 @@ def renew_due(limit: int = 500) -> int:
 
 
 def renew(user_id: UUID) -> None:
-    """Bring one account's periods up to this moment. Harmless when they are, and beside others doing the same."""
+    """Bring an account's periods up to date. Idempotent, and safe to run concurrently."""
     with db.transaction() as session:
         now = periods.lock(session, user_id)
         up_to_date(session, user_id, now)
 
 
 def up_to_date(session: Session, user_id: UUID, now: datetime) -> tuple[Subscription | None, Period | None]:
-    """The account's subscription and its running period, once every period that has run out is followed up."""
+    """Renew ended periods. Returns the account's subscription and current period."""
     period = periods.current(session, user_id)
     if period is None:
         return periods.latest(session, user_id), None

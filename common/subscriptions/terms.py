@@ -1,4 +1,4 @@
-"""Under which terms an account may submit right now: asked before every submit, so one query and a short memory."""
+"""The terms under which an account may submit: one query, cached briefly, as every submit needs them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from common.errors import SubscriptionRequired
 from common.kit import clock, db
 from common.subscriptions import plans, renewal
 
-#: How long a process may go on with an account's limits without asking. Access and the period itself are never taken
-#: from memory: the statement that commits an invocation checks them.
-REMEMBER_SECONDS = 1.0
-REMEMBER_MOST = 10_000
+#: How long a process caches an account's limits. The statement that commits an invocation checks access and period
+#: again.
+CACHE_SECONDS = 1.0
+CACHE_SIZE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodTerms:
-    """What a submit works under: the account's running period and its plan's limits (None: unlimited)."""
+    """An account's current period and its plan's limits (None: unlimited)."""
 
     period_id: UUID
     user_id: UUID
@@ -31,7 +31,7 @@ class PeriodTerms:
     monthly_tokens: int | None
     ends_at: datetime
     max_payload_bytes: int | None
-    #: None: what the settings say.
+    #: None: the default of the settings applies.
     max_streams: int | None
 
 
@@ -49,7 +49,7 @@ class _Defaults:
 
 
 def configure(max_payload_bytes: int | None) -> None:
-    """What holds for plans that do not say how much may be stored (None: unlimited)."""
+    """Set the storage limit for plans without one, in bytes (None: unlimited)."""
     _Defaults.max_payload_bytes = max_payload_bytes
 
 
@@ -57,23 +57,23 @@ _terms: dict[UUID, tuple[float, PeriodTerms]] = {}
 
 
 def for_submit(user_id: UUID) -> PeriodTerms:
-    """The running period and its limits; opens the next one when the last has run out.
+    """The current period and its limits; renews an ended period.
 
-    Remembered for a second; `forget_terms` when a submit found that they no longer hold.
+    Cached for a second; call `forget_terms` when a submit finds them outdated.
     Raises `SubscriptionRequired`.
     """
-    remembered = _terms.get(user_id)
-    if remembered and clock.monotonic() - remembered[0] < REMEMBER_SECONDS:
-        return remembered[1]
-    asked_at, terms = clock.monotonic(), _look_up(user_id)
-    if len(_terms) >= REMEMBER_MOST:
+    cached = _terms.get(user_id)
+    if cached and clock.monotonic() - cached[0] < CACHE_SECONDS:
+        return cached[1]
+    looked_up_at, terms = clock.monotonic(), _look_up(user_id)
+    if len(_terms) >= CACHE_SIZE:
         _terms.clear()
-    _terms[user_id] = (asked_at, terms)
+    _terms[user_id] = (looked_up_at, terms)
     return terms
 
 
 def limits(user_id: UUID) -> PeriodTerms | None:
-    """As `for_submit`, for what is not only for subscribers: None without a subscription."""
+    """As `for_submit`, but None without a subscription."""
     try:
         return for_submit(user_id)
     except SubscriptionRequired:
@@ -103,11 +103,11 @@ def _look_up(user_id: UUID) -> PeriodTerms:
 
 
 def forget_terms(user_id: UUID) -> None:
-    """What this process remembers of the account's terms does not hold any more."""
+    """Drop the account's cached terms in this process."""
     _terms.pop(user_id, None)
 
 
 def plans_that_allow(required: int, terms: PeriodTerms) -> list[str]:
-    """Slugs of the plans that, subscribed to now, would have `required` tokens available."""
+    """Slugs of the plans that would make `required` tokens available if subscribed to now."""
     with db.snapshot() as session:
         return plans.allowing(session, terms.user_id, terms.period_id, required)

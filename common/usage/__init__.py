@@ -1,8 +1,8 @@
-"""What was used: the history row by row, the same in sums, and what keeps the sums quick.
+"""Usage: the history of single invocations, summaries, and the rollups that keep summaries fast.
 
-A row is written by the statement that completes an invocation (`common/invocations/completing`). Here it is read and
-rolled up: `summary` adds what is rolled up to the live tail behind the watermark, in one snapshot, so that it equals
-the sum of the history to the token at every moment. docs/decisions/rollups.md tells why that holds.
+The statement that completes an invocation inserts its usage row. This package reads and rolls up those rows. `summary`
+adds the rollups and the live tail after the watermark in one snapshot, so it always equals the sum of the history
+exactly. docs/decisions/rollups.md has the argument.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from common.usage.figures import Figures
 from common.usage.histogram import percentile
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
-from common.usage.rollups import Difference, adopt, catch_up, differences, rebuild, rollup, sums
+from common.usage.rollups import RollupDifference, adopt, catch_up, differences, rebuild, rollup, sums
 from common.usage.totals import Group, Point, Summary, summary
 
 __all__ = [
-    "Difference",
     "Entry",
     "Figures",
     "Filter",
     "Group",
     "Point",
+    "RollupDifference",
     "Stats",
     "Summary",
     "Top",

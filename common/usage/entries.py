@@ -1,4 +1,4 @@
-"""The history: one entry per ended invocation, newest first, a page or the whole of it."""
+"""The usage history: one entry per completed invocation, newest first, by page or as an export."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from common.kit.paging import Page, Position, Window
 from common.models.tools import Tool
 from common.models.usage import UsageLog
 
-#: Rows per short transaction of an export: a snapshot held for minutes would slow the whole queue down.
+#: Rows per transaction of an export: a snapshot held for minutes would slow down the queue.
 EXPORT_BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which entries: `since` is inclusive, `until` exclusive, both on `created_at`; a tool by id or slug."""
+    """Filters on `created_at` (`since` inclusive, `until` exclusive), tool (id or slug) and status."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -31,8 +31,8 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolName:
-    """A tool as history names it."""
+class ToolRef:
+    """The tool of an entry."""
 
     id: UUID
     slug: str
@@ -41,11 +41,11 @@ class ToolName:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one ended invocation used. `latency_ms` and `http_status` are of its last call, None without one."""
+    """The usage of one completed invocation. `latency_ms`, `http_status`: of its last call, None without one."""
 
     id: UUID
     invocation_id: UUID
-    tool: ToolName
+    tool: ToolRef
     status: str
     tokens_used: int
     latency_ms: int | None
@@ -75,7 +75,7 @@ def history(user_id: UUID, window: Window, filters: Filter | None = None) -> Pag
 
 
 def export(user_id: UUID, filters: Filter | None = None, *, batch: int = EXPORT_BATCH) -> Iterator[Entry]:
-    """Every entry that existed when this began, newest first, in constant memory and many short transactions."""
+    """All entries that existed at the start, newest first, in constant memory and short transactions."""
     with db.snapshot() as session:
         now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
     asked = filters or Filter()
@@ -104,7 +104,7 @@ def _entries(session: Session, user_id: UUID, limit: int, after: Any, filters: F
 
 
 def _query(user_id: UUID, limit: int, after: Any, filters: Filter, tool_id: UUID | None) -> Select[*tuple[Any, ...]]:
-    """Conditions are only there when asked for, so that each combination is planned for its own index."""
+    """Add only the conditions in use, so that each combination is planned for its own index."""
     query = select(*_COLUMNS).where(UsageLog.user_id == user_id)
     if filters.since:
         query = query.where(UsageLog.created_at >= filters.since)
@@ -114,7 +114,7 @@ def _query(user_id: UUID, limit: int, after: Any, filters: Filter, tool_id: UUID
         query = query.where(UsageLog.tool_id == tool_id)
     if filters.statuses:
         query = query.where(UsageLog.status == func.any(sorted(filters.statuses)))
-        if "success" not in filters.statuses:  # in so many words: the index of the rare ones is a partial one
+        if "success" not in filters.statuses:  # literally, to match the partial index of unsuccessful entries
             query = query.where(text("status <> 'success'"))
     if after:
         query = query.where(tuple_(UsageLog.created_at, UsageLog.id) < tuple_(*after))
@@ -128,12 +128,12 @@ def _tool_id(session: Session, tool: str) -> UUID | None:
         return session.scalar(select(Tool.id).where(Tool.slug == tool))
 
 
-def _names(session: Session, ids: set[UUID]) -> dict[UUID, ToolName]:
+def _names(session: Session, ids: set[UUID]) -> dict[UUID, ToolRef]:
     rows = session.execute(select(Tool.id, Tool.slug, Tool.name).where(Tool.id == func.any(list(ids))))
-    return {row.id: ToolName(row.id, row.slug, row.name) for row in rows}
+    return {row.id: ToolRef(row.id, row.slug, row.name) for row in rows}
 
 
-def _entry(row: Row[Any], names: dict[UUID, ToolName]) -> Entry:
+def _entry(row: Row[Any], names: dict[UUID, ToolRef]) -> Entry:
     return Entry(
         id=row.id,
         invocation_id=row.invocation_id,

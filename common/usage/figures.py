@@ -1,4 +1,4 @@
-"""Sums and what is shown of them."""
+"""Sums of usage entries, and the figures shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAILURES = ("error", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sums of some entries. `failed` counts errors and timeouts; percentiles are within 2 %, None without a call."""
+    """Figures of a set of entries. `failed`: errors and timeouts; percentiles within 2 %, None without a call."""
 
     invocations: int
     succeeded: int
@@ -28,7 +28,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Sum:
-    """Entries being added up."""
+    """A running sum of entries."""
 
     invocations: int = 0
     succeeded: int = 0
@@ -37,16 +37,16 @@ class Sum:
     latencies: Counter[int] = field(default_factory=Counter)
 
     def add(self, row: Row[Any]) -> None:
-        """`row`: invocations and tokens_used of one status, their latencies as buckets and counts (or null)."""
-        several = int(row.invocations)
-        self.invocations += several
-        self.succeeded += several * (row.status == "success")
-        self.failed += several * (row.status in FAILURES)
+        """Add a row of one status: invocations, tokens_used, and latencies as buckets and counts (or null)."""
+        number = int(row.invocations)
+        self.invocations += number
+        self.succeeded += number * (row.status == "success")
+        self.failed += number * (row.status in FAILURES)
         self.tokens += int(row.tokens_used)
         self._count(row)
 
     def add_all(self, row: Row[Any]) -> None:
-        """`row`: the same of all statuses, with what succeeded and what failed."""
+        """Add a row over all statuses, with the numbers of succeeded and failed."""
         self.invocations += int(row.invocations)
         self.succeeded += int(row.succeeded)
         self.failed += int(row.failed)
@@ -58,6 +58,7 @@ class Sum:
             self.latencies[bucket] += int(count)
 
     def merge(self, other: Sum) -> None:
+        """Add another sum."""
         self.invocations += other.invocations
         self.succeeded += other.succeeded
         self.failed += other.failed
@@ -65,6 +66,7 @@ class Sum:
         self.latencies.update(other.latencies)
 
     def figures(self) -> Figures:
+        """The figures of this sum."""
         return Figures(
             invocations=self.invocations,
             succeeded=self.succeeded,
@@ -76,6 +78,7 @@ class Sum:
 
 
 def total_of(parts: Iterable[Sum]) -> Sum:
+    """The sum of sums."""
     total = Sum()
     for part in parts:
         total.merge(part)

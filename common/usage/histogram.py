@@ -1,7 +1,7 @@
-"""Latencies in buckets: a percentile that is within 2 % of the true one, however many histograms were merged.
+"""Latency histograms: percentiles within 2 % of the true value, however many histograms were merged.
 
-Bucket `b` counts latencies in (γ^(b-1), γ^b] milliseconds and stands for the value that is at most 2 % off from any of
-them (Masson, Rim, Lee: DDSketch, VLDB 2019, §2.1); on top comes the rounding to whole milliseconds.
+Bucket `b` counts latencies in (γ^(b-1), γ^b] milliseconds; its representative value is within 2 % of each of them
+(Masson, Rim, Lee: DDSketch, VLDB 2019, §2.1), plus rounding to whole milliseconds.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ def percentile(counts: Mapping[int, int], share: float) -> int | None:
 
 
 def milliseconds(bucket: int) -> int:
-    """What a bucket stands for; the one below zero holds what took under a millisecond."""
+    """The representative value of a bucket; buckets below zero hold latencies under a millisecond."""
     return 0 if bucket < 0 else round(2 * LATENCY_GAMMA**bucket / (LATENCY_GAMMA + 1))

@@ -1,8 +1,8 @@
-"""Months of usage as partitions: made ahead of time, and dropped whole when nobody wants their rows any more.
+"""Monthly partitions of usage: created ahead of time, dropped at the end of their retention.
 
-A row lies in the month in which its invocation was *made*. One for which there is no month yet is caught by the default
-partition, so an end never fails; making the month moves it. A month that was dropped is never made again: the few rows
-of it that belong to later sums stay in the default partition.
+A row belongs to the month in which its invocation was *created*. The default partition takes rows of missing months, so
+that completing an invocation never fails; creating the month moves them. A dropped month is never created again: late
+rows of it stay in the default partition.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from common.kit import db, log
 logger = log.get(__name__)
 
 _ADD = text("select usage_logs_add_month(:month)")
-#: Attaching and dropping want a lock that everybody else waits behind: not for long, there will be another time. But
-#: for longer than PostgreSQL takes (`deadlock_timeout`, a second) to call back an autovacuum that is in the way.
-_PATIENCE = text("set local lock_timeout = '3s'")
-#: The months ahead, and those of rows that the default partition caught.
+#: Attaching and dropping wait for a lock that blocks everyone queued behind it, so give up soon and retry later. The
+#: limit exceeds `deadlock_timeout` (1 s), after which PostgreSQL cancels an autovacuum in the way.
+_LOCK_TIMEOUT = text("set local lock_timeout = '3s'")
+#: The months ahead, and those of rows in the default partition.
 _WANTED = text("""
 select month from (
   select date_trunc('month', now(), 'UTC') + make_interval(months => n) as month from generate_series(0, :ahead) n
@@ -42,22 +42,22 @@ _RETIRE = text("select usage_logs_retire_month(:month)")
 
 
 def add_months(ahead: int = 3) -> int:
-    """For the beat: make this month's partition and those `ahead`. Returns how many were missing."""
+    """Periodic task: create this month's partition and the next `ahead`. Returns the number created."""
     months: list[datetime] = [row.month for row in db.execute(_WANTED, {"ahead": ahead})]
     return sum(_add(month) for month in months)
 
 
 def _add(month: datetime) -> bool:
     with db.transaction() as session:
-        session.execute(_PATIENCE)
+        session.execute(_LOCK_TIMEOUT)
         return bool(session.scalar(_ADD, {"month": month}))
 
 
 def retire_months(keep: int) -> list[str]:
-    """Drop the rows of months that ended more than `keep` months ago; returns the names of the partitions.
+    """Drop partitions of months that ended more than `keep` months ago. Returns their names.
 
-    The rollups stay, so that summaries and balances do not change; only the history of single invocations ends there.
-    A month with rows that are not rolled up yet, or that somebody reads for long, is left for the next time.
+    The rollups stay, so summaries and balances do not change; only the history of single invocations is lost. A month
+    with rows that are not rolled up yet, or that is being read, is skipped until the next run.
     """
     return [row.name for row in db.execute(_OLD, {"keep": keep}) if _retire(row.name, row.month)]
 
@@ -65,11 +65,11 @@ def retire_months(keep: int) -> list[str]:
 def _retire(name: str, month: datetime) -> bool:
     try:
         with db.transaction() as session:
-            session.execute(_PATIENCE)
+            session.execute(_LOCK_TIMEOUT)
             retired = bool(session.scalar(_RETIRE, {"month": month}))
     except db.Busy:
-        logger.warning("usage not retired: it is being read", partition=name)
+        logger.warning("usage partition not dropped: it is being read", partition=name)
         return False
     if not retired:
-        logger.warning("usage not retired: not rolled up yet", partition=name)
+        logger.warning("usage partition not dropped: not rolled up yet", partition=name)
     return retired

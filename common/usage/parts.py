@@ -1,12 +1,11 @@
-"""What a summary is added up from, read in one snapshot by statements whose texts are constant.
+"""The parts of a summary, read in one snapshot by statements with constant text.
 
-* `units`: whole hours, days or months as they are shown, one row of `usage_points` each, percentiles and all;
-* `merged`: the fewest units that cover the range, added up by the server;
+* `units`: whole hours, days or months as shown, one row of `usage_points` each, with percentiles;
+* `merged`: the fewest units that cover the range, summed by the server;
 * `groups`: the same by tool, status or API key, from `usage_rollups`;
-* `entries`: what no sum can stand for: the live tail behind the watermark, and the rows of an hour that the range cuts
-  between two of them.
+* `entries`: single rows: the live tail after the watermark, and the rows of an hour that the range cuts in two.
 
-So what is read does not grow with what was used, except for the tail and the (at most two) hours that are cut.
+So the rows read do not grow with usage, except for the tail and the (at most two) cut hours.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ _KEYS = {
     "api_key": "coalesce(nullif(api_key_id, :no_key)::text, '')",
 }
 
-#: The watermark, and of the hours that the range cuts how far their rows reach.
+#: The watermark, and the first and last row of the hours that the range cuts.
 _BEGIN = text("""
 select m.mark, p.starts_at, p.first_at, p.last_at
   from (select usage_mark()::text as mark) m
   left join usage_points p on p.user_id = :user and p.grain = 'hour'
        and p.starts_at = any(cast(:cuts as timestamptz[])) and p.last_at >= :since and p.first_at < :until
 """)
-#: A unit that entries are added to is read with its histogram, the others with the percentiles that they have.
+#: Units that entries are added to are read with their histograms, the others with their stored percentiles.
 _UNITS = text("""
 select starts_at as at, invocations, succeeded, failed, tokens_used, p50, p95,
        case when starts_at = any(cast(:touched as timestamptz[])) then buckets end as buckets,
@@ -49,7 +48,7 @@ _SEGMENTS = """
 unnest(cast(:labels as text[]), cast(:grains as text[]), cast(:starts as timestamptz[]), cast(:ends as timestamptz[]))
          s(label, grain, a, b)
 """
-#: `offset 0`: segment by segment through the index, rather than all rows of the account against all segments.
+#: `offset 0` forces an index scan per segment, instead of joining all rows of the account with all segments.
 _MERGED = """
 with parts as materialized (
   select {label} as label, {succeeded} as succeeded, {failed} as failed, r.invocations, r.tokens_used, r.buckets,
@@ -81,8 +80,8 @@ select at, key, status, sum(n) as invocations, sum(tokens) as tokens_used,
        array_agg(n::integer) filter (where latency is not null) as counts
   from cells group by at, key, status
 """
-#: `(…) is true` keeps a condition away from the indexes: rolled up rows are found by their time, the tail by its
-#: transactions, whatever the planner believes about either.
+#: `(…) is true` keeps a condition from using an index: rolled-up rows are found by time, the tail by transaction id,
+#: whatever the planner estimates.
 _IN_RANGE = "created_at >= :since and created_at < :until"
 _ROLLED = f"{_IN_RANGE} and (xid <= cast(:mark as xid8)) is true"
 _TAIL = f"xid > cast(:mark as xid8) and ({_IN_RANGE}) is true"
@@ -114,7 +113,7 @@ _QUERIES = {by: _queries(key) for by, key in _KEYS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose usage, from when to when, in what buckets and groups."""
+    """Account, range, bucket size and grouping of a summary."""
 
     user_id: UUID
     since: datetime
@@ -125,7 +124,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of a summary. `edges` are the merged parts of the buckets that the range cuts, by their beginning."""
+    """The parts of a summary. `edges`: merged parts of the buckets that the range cuts, by bucket start."""
 
     entries: list[Row[Any]]
     total: list[Row[Any]] = field(default_factory=list)
@@ -135,8 +134,10 @@ class Parts:
 
 
 def read(session: Session, wanted: Wanted) -> Parts:
-    """Every entry in the range is in exactly one of `total` and `entries`; so it is with `edges`, `units` and
-    `entries`, and with `groups` and `entries`. Without a watermark nothing is rolled up, and everything is tail.
+    """Read the parts. Every entry in the range is in exactly one of `total` and `entries`.
+
+    The same holds for `edges`, `units` and `entries`, and for `groups` and `entries`. Without a watermark nothing is
+    rolled up, and all entries are tail.
     """
     queries = _QUERIES[wanted.group_by]
     where = {"user": wanted.user_id, "since": wanted.since, "until": wanted.until}
@@ -162,19 +163,21 @@ def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: P
     hours = [Segment("hour", hour, ranges.following(hour, "hour")) for hour in inside]
     cover = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, "month"), *hours]]
     user = {"user": wanted.user_id}
-    merged = {row.label: row for row in session.execute(_POINTS, {**user, **_words([*cover, *_edges(wanted, hours)])})}
+    merged = {
+        row.label: row for row in session.execute(_POINTS, {**user, **_parameters([*cover, *_edges(wanted, hours)])})
+    }
     parts.total = [merged.pop("")] if "" in merged else []
     parts.edges = {datetime.fromisoformat(label): row for label, row in merged.items()}
     first, last = ranges.whole(wanted.since, wanted.until, wanted.bucket)
     whole = {**user, "bucket": wanted.bucket, "first": first, "last": last}
     parts.units = list(session.execute(_UNITS, {**whole, "touched": sorted({row.at for row in parts.entries})}))
     if wanted.group_by:
-        asked = {**user, **_words(cover), "no_key": NO_KEY}
+        asked = {**user, **_parameters(cover), "no_key": NO_KEY}
         parts.groups = list(session.execute(_QUERIES[wanted.group_by].groups, asked))
 
 
 def _edges(wanted: Wanted, hours: list[Segment]) -> Iterator[tuple[str, Segment]]:
-    """What covers the buckets that the range cuts, with the beginning of the bucket."""
+    """The segments that cover the buckets cut by the range, with the start of the bucket."""
     for edge in ranges.edges(wanted.since, wanted.until, wanted.bucket):
         yield from ((_label(wanted, segment), segment) for segment in ranges.cover_finer(edge))
     yield from ((_label(wanted, hour), hour) for hour in hours)
@@ -184,7 +187,7 @@ def _label(wanted: Wanted, segment: Segment) -> str:
     return ranges.floor(segment.since, wanted.bucket).isoformat()
 
 
-def _words(segments: list[tuple[str, Segment]]) -> dict[str, Any]:
+def _parameters(segments: list[tuple[str, Segment]]) -> dict[str, Any]:
     return {
         "labels": [label for label, _ in segments],
         "grains": [segment.grain for _, segment in segments],

@@ -1,5 +1,6 @@
-"""The whole platform's usage, for admins: the rollups of whole hours and the live tail behind the watermark, in one
-snapshot. Ranges are widened to whole hours, so that no row need be read that is rolled up.
+"""Usage of the whole platform, for admins: rollups and the live tail after the watermark, in one snapshot.
+
+Ranges are widened to whole hours, so that no rolled-up row has to be read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from common.usage.totals import Point, check_range, points_of
 TOP = 10
 _SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
-#: Everything in the range, as one relation. Sums are made by the server: only they travel.
+#: Everything in the range as one relation, summed by the server.
 _PARTS = """
 with parts as materialized (
   select r.starts_at as at, r.user_id, r.tool_id, r.status, r.invocations, r.tokens_used, r.buckets, r.counts
@@ -48,7 +49,7 @@ select s.*, h.buckets, h.counts from sums s left join histograms h using (at, st
 """
 _MOST = """
 {parts}
-select o.id, o.{name} as name, count(*) over () as several, sum(p.invocations)::bigint as invocations,
+select o.id, o.{name} as name, count(*) over () as number, sum(p.invocations)::bigint as invocations,
        sum(p.tokens_used)::bigint as tokens_used,
        coalesce(sum(p.invocations) filter (where p.status in ('error', 'timeout')), 0)::bigint as failed
   from parts p join {owner}s o on o.id = p.{owner}_id
@@ -63,7 +64,7 @@ _NOW = text("select now()")
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """One of those that used most: a tool (`name` is its slug) or an account (its address)."""
+    """One of the top consumers: a tool (`name`: slug) or an account (`name`: email address)."""
 
     id: UUID
     name: str
@@ -74,7 +75,7 @@ class Top:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Sums over [since, until). `active_users`: accounts of which something ended; percentiles are within 2 %."""
+    """Sums over [since, until). `active_users`: accounts with completed invocations; percentiles within 2 %."""
 
     since: datetime
     until: datetime
@@ -87,12 +88,12 @@ class Stats:
 
     @property
     def error_rate(self) -> float:
-        """The share of invocations that ended in an error or a timeout; 0 without any."""
+        """Share of invocations that ended in an error or a timeout; 0 without any."""
         return self.totals.failed / self.totals.invocations if self.totals.invocations else 0.0
 
 
 def stats(since: datetime, until: datetime, *, bucket: str = "day") -> Stats:
-    """What all accounts used in [since, until), widened to whole hours. Raises `Invalid`, as `summary` does."""
+    """Usage of all accounts in [since, until), widened to whole hours. Raises `Invalid` as `summary` does."""
     since, until = ranges.floor(since, "hour"), ranges.ceiling(until, "hour")
     check_range(since, until, bucket)
     with db.snapshot() as session:
@@ -109,13 +110,13 @@ def stats(since: datetime, until: datetime, *, bucket: str = "day") -> Stats:
         series=[Point(start, points[start].figures()) for start in sorted(points)],
         top_tools=[_shown(row) for row in tools],
         top_users=[_shown(row) for row in users],
-        active_users=users[0].several if users else 0,
+        active_users=users[0].number if users else 0,
         latency_ms={name: percentile(total.latencies, share) for name, share in _SHARES.items()},
     )
 
 
 def _values(session: Session, since: datetime, until: datetime, bucket: str) -> dict[str, Any]:
-    """Without a watermark nothing is rolled up, and every row is tail."""
+    """Statement parameters. Without a watermark nothing is rolled up, and every row is tail."""
     whole = ranges.cover(since, until, bucket)
     return {
         "mark": session.scalar(_MARK) or "0",

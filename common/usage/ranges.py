@@ -1,4 +1,4 @@
-"""How a time range is covered by whole hours, days and months, and by the hours that it cuts. Pure; all in UTC."""
+"""Cover a time range with whole hours, days and months, and the hours that it cuts. Pure; all in UTC."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Segment:
 
 
 def floor(moment: datetime, grain: str) -> datetime:
-    """The beginning of the unit that a moment lies in."""
+    """The start of the unit that contains a moment."""
     start = moment.replace(minute=0, second=0, microsecond=0)
     if grain != "hour":
         start = start.replace(hour=0)
@@ -29,20 +29,20 @@ def floor(moment: datetime, grain: str) -> datetime:
 
 
 def following(start: datetime, grain: str) -> datetime:
-    """The beginning of the next unit."""
+    """The start of the next unit."""
     if grain == "month":
         return floor(start + timedelta(days=31), "month")
     return start + (timedelta(days=1) if grain == "day" else timedelta(hours=1))
 
 
 def ceiling(moment: datetime, grain: str) -> datetime:
-    """The first beginning of a unit that is not before a moment."""
+    """The first start of a unit at or after a moment."""
     start = floor(moment, grain)
     return start if start == moment else following(start, grain)
 
 
 def starts(since: datetime, until: datetime, grain: str) -> Iterator[datetime]:
-    """The beginnings of all units that a range touches."""
+    """The starts of all units that overlap a range."""
 
     def endless() -> Iterator[datetime]:
         start = floor(since, grain)
@@ -72,13 +72,13 @@ def _cover(since: datetime, until: datetime, grains: tuple[str, ...]) -> Iterato
 
 
 def whole(since: datetime, until: datetime, grain: str) -> tuple[datetime, datetime]:
-    """From where to where a range consists of whole units; from its first ceiling to itself when it has none."""
+    """The part of a range made of whole units; empty, at the first ceiling, if it has none."""
     first = ceiling(since, grain)
     return first, max(first, floor(until, grain))
 
 
 def edges(since: datetime, until: datetime, grain: str) -> list[Segment]:
-    """What is left of a range beside its whole units: at most two pieces, each within one unit."""
+    """The rest of a range beside its whole units: at most two pieces, each within one unit."""
     first, last = whole(since, until, grain)
     pieces = ((since, min(first, until)), (last, until))
     return [Segment(grain, start, end) for start, end in pieces if start < end]
@@ -90,5 +90,5 @@ def cover_finer(piece: Segment) -> list[Segment]:
 
 
 def cut(since: datetime, until: datetime) -> list[datetime]:
-    """The hours that a range begins or ends in the middle of."""
+    """The hours in the middle of which a range begins or ends."""
     return sorted({floor(edge, "hour") for edge in (since, until) if edge != floor(edge, "hour")})

@@ -1,8 +1,8 @@
-"""Rolling usage up, each row exactly once, whatever commits late and whoever runs at the same time.
+"""Roll usage up, each row exactly once, despite late commits and concurrent runs.
 
-The watermark is a transaction id: every row written by that transaction or an older one is in the rollups, no other is.
-It only moves over transactions that have all ended, so nothing can still appear behind it; it moves in the transaction
-that adds the rows, so a reader sees both or neither. docs/decisions/rollups.md has the argument.
+The watermark is a transaction id: exactly the rows written by that transaction or an older one are in the rollups. It
+moves only past transactions that have all ended, so no row can appear behind it later; it moves in the transaction that
+adds the rows, so a reader sees both or neither. docs/decisions/rollups.md has the argument.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LOCK = text("""
 select w.xid::text as xid, w.cluster = (select system_identifier from pg_control_system()) as native
   from watermarks w where w.name = 'usage' for update
 """)
-#: What a histogram becomes when another one is added to it.
+#: The sum of two histograms.
 _ADDED_HISTOGRAM = """(buckets, counts) = (
            select coalesce(array_agg(b order by b), '{}'), coalesce(array_agg(n order by b), '{}')
              from (select b, sum(n)::integer as n
                      from unnest(r.buckets || excluded.buckets, r.counts || excluded.counts) x(b, n) group by b) y)"""
-#: `done`: the newest transaction of this batch. A transaction is rolled up whole, be it larger than the batch.
+#: `done`: the newest transaction of this batch. A transaction is never split, even if it exceeds the batch.
 _ROLL_UP = text(f"""
 with ended as materialized (
   select xid from usage_logs
@@ -90,9 +90,9 @@ select count(*) from fresh
 
 
 def rollup(limit: int = 5_000) -> int:
-    """Add about `limit` of the rows behind the watermark; returns how many, 0 when there are none.
+    """Roll up about `limit` rows after the watermark. Returns their number, 0 when there are none.
 
-    Idempotent, and harmless beside another one: it waits its turn. Adopts a restored database first.
+    Safe to run concurrently: runs are serialised by a lock. Adopts a restored database first.
     """
     with db.transaction() as session:
         mark, native = _lock(session)
@@ -103,17 +103,17 @@ def rollup(limit: int = 5_000) -> int:
 
 
 def catch_up(seconds: float = 5.0) -> int:
-    """For the beat: roll up until there is nothing left, or for about so long. Returns how many rows."""
-    give_up, total = clock.monotonic() + seconds, 0
+    """Periodic task: roll up until nothing is left, or for about `seconds`. Returns the number of rows."""
+    deadline, total = clock.monotonic() + seconds, 0
     while rolled := rollup():
         total += rolled
-        if clock.monotonic() > give_up:
+        if clock.monotonic() > deadline:
             break
     return total
 
 
 def _lock(session: Session) -> tuple[str, bool]:
-    """Be the only one who rolls up until the transaction ends: the watermark, and whether it is of this cluster."""
+    """Lock the rollups until the transaction ends. Returns the watermark, and whether it is of this cluster."""
     session.execute(_BEGIN)
     row = session.execute(_LOCK).one()
     return row.xid, row.native
@@ -121,7 +121,7 @@ def _lock(session: Session) -> tuple[str, bool]:
 
 # -- repair --------------------------------------------------------------------------------------------------------
 
-#: Sums of rows that are not kept any more cannot be made again: they stay (they begin before, and end before).
+#: Rollups of dropped months cannot be rebuilt, so they are kept.
 _KEPT = "starts_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')"
 _EMPTY = (text(f"delete from usage_rollups where {_KEPT}"), text(f"delete from usage_points where {_KEPT}"))  # noqa: S608
 _RESET = text("""
@@ -129,7 +129,7 @@ update watermarks set xid = '0', at = now(), cluster = (select system_identifier
  where name = 'usage'
 """)
 _MAINTENANCE = text("set local joyfull.usage_maintenance = 'on'")
-#: 2 is the id of everything that is older than all transactions (FrozenTransactionId).
+#: 2 is FrozenTransactionId, older than all transactions.
 _FREEZE = text("""
 update usage_logs set xid = '2'
  where invocation_id in (select invocation_id from usage_logs
@@ -138,7 +138,7 @@ update usage_logs set xid = '2'
 
 
 def rebuild() -> None:
-    """Start the rollups anew from the rows that are kept; follow with `rollup`. Summaries stay right, only slower."""
+    """Reset the rollups; follow with `rollup`. Meanwhile summaries stay correct, but slower."""
     with db.transaction() as session:
         _lock(session)
         for emptying in _EMPTY:
@@ -147,17 +147,17 @@ def rebuild() -> None:
 
 
 def adopt() -> None:
-    """After a dump was restored into another cluster, whose transaction ids may be lower: make the ids mean something.
+    """Adapt usage rows restored into another cluster, whose transaction ids may be lower.
 
-    Ids that this cluster has not reached yet become "older than everything"; then the rollups start anew. Until that is
-    done, readers see that the watermark is of another cluster and count rows alone. Harmless when done twice.
+    Transaction ids that this cluster has not reached become "frozen" (older than all); then the rollups are rebuilt.
+    Until then, readers see that the watermark is of another cluster and count single rows. Idempotent.
     """
     frozen = batch = _freeze()
     while batch == ADOPT_BATCH:
         batch = _freeze()
         frozen += batch
     rebuild()
-    logger.warning("usage of another cluster adopted", rows=frozen)
+    logger.warning("usage adopted from another cluster", rows=frozen)
 
 
 def _freeze() -> int:
@@ -172,7 +172,7 @@ _SUMS = text("""
 select count(*) as invocations, coalesce(sum(tokens_used), 0)::bigint as tokens
   from usage_logs where user_id = (select user_id from periods where id = :period) and period_id = :period
 """)
-#: What is rolled up against the rows it was made from, as far back as rows are kept, and the points against that.
+#: Compare rollups with usage rows, as far back as rows are kept, and points with rollups.
 _DIFFERENCES = text(f"""
 with logs as (
   select g.grain, date_trunc(g.grain, u.created_at, 'UTC') as starts_at, u.user_id, u.period_id, u.tool_id, u.status,
@@ -205,8 +205,8 @@ select grain, starts_at, user_id, n::bigint as invocations, tokens::bigint as to
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A rollup that does not say what its rows say: one hour, day or month of one account."""
+class RollupDifference:
+    """A rollup that differs from its rows: one hour, day or month of one account."""
 
     grain: str
     starts_at: datetime
@@ -217,14 +217,17 @@ class Difference:
     rolled_tokens: int
 
 
-def differences(limit: int = 100) -> list[Difference]:
-    """For verification: rollups that differ from the rows, missing and surplus ones too. Reads every row."""
+def differences(limit: int = 100) -> list[RollupDifference]:
+    """For verification: rollups that differ from the rows, including missing and extra ones. Reads every row."""
     with db.snapshot() as session:
         db.unhurried(session)
-        return [Difference(**row._mapping) for row in session.execute(_DIFFERENCES, {"limit": limit, "no_key": NO_KEY})]
+        return [
+            RollupDifference(**row._mapping)
+            for row in session.execute(_DIFFERENCES, {"limit": limit, "no_key": NO_KEY})
+        ]
 
 
 def sums(session: Session, period_id: UUID) -> tuple[int, int]:
-    """For verification: how many invocations ended in a period and what they used, from the rows alone."""
+    """For verification: the completed invocations of a period and their tokens, from the rows alone."""
     row = session.execute(_SUMS, {"period": period_id}).one()
     return row.invocations, row.tokens

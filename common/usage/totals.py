@@ -1,6 +1,6 @@
-"""Sums over a time range, equal to the token with the sum of the history at every moment, also while it is written.
+"""Summaries of a time range, always exactly equal to the sum of the history, even during writes.
 
-`parts` reads them in one snapshot; here they are put together.
+`parts` reads the parts in one snapshot; this module combines them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from common.usage.figures import Figures, Sum
 from common.usage.histogram import milliseconds
 from common.usage.parts import Parts, Wanted
 
-#: More points than this are no chart any more, and a range of a hundred years is a mistake.
+#: The most points of a series.
 MOST_POINTS = 1_000
 
-#: Whatever began before the oldest transaction that is still open has been committed, or never will be. A backend may
-#: have taken its time a moment before it can be seen here, hence the tenth of a second.
+#: Transactions that began before the oldest open one have ended. A backend may fix its start time shortly before it is
+#: visible here, hence the 0.1 s.
 _COMPLETE = text("""
 select now() as now, least(now() - interval '0.1 s', min(xact_start)) as through
   from pg_stat_activity
@@ -36,7 +36,7 @@ select now() as now, least(now() - interval '0.1 s', min(xact_start)) as through
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What one tool, status or API key used. `key` is a slug, a status or a key's id; None: without an API key."""
+    """Usage of one tool, status or API key. `key`: a slug, a status or a key id; None: without an API key."""
 
     key: str | None
     figures: Figures
@@ -44,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What was used in one hour, day or month; the first and the last are cut by the range."""
+    """Usage in one hour, day or month; the first and last are cut by the range."""
 
     start: datetime
     figures: Figures
@@ -52,7 +52,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sums over [since, until). `complete_through`: up to then nothing can be added any more."""
+    """Sums over [since, until). `complete_through`: the sums before that time are final."""
 
     since: datetime
     until: datetime
@@ -66,10 +66,10 @@ class Summary:
 def summary(
     user_id: UUID, since: datetime, until: datetime, *, bucket: str = "day", group_by: str | None = None
 ) -> Summary:
-    """An account's usage in [since, until), in total, by `group_by` and in buckets of an hour, a day or a month.
+    """An account's usage in [since, until): totals, groups, and a series of hours, days or months.
 
-    The series has a point for every bucket up to now. Raises `Invalid` for a range that ends before it begins, and
-    for one of more than 1,000 buckets.
+    The series has a point for every bucket up to now. Raises `Invalid` if the range ends before it begins, or has more
+    than 1,000 buckets.
     """
     check_range(since, until, bucket)
     seen = db.execute(_COMPLETE, {})[0]  # before the snapshot: what has ended by now is in it
@@ -88,6 +88,7 @@ def summary(
 
 
 def check_range(since: datetime, until: datetime, bucket: str) -> None:
+    """Raises `Invalid` for a reversed range, or one of more than 1,000 buckets."""
     if since > until:
         raise Invalid("The range ends before it begins.", errors=[FieldError("/to", "Must not be before from.")])
     starts = ranges.starts(since, until, bucket)
@@ -106,7 +107,7 @@ def _total(found: Parts) -> Figures:
 
 
 def _series(found: Parts, starts: Iterable[datetime]) -> list[Point]:
-    """A unit that nothing is added to is shown as it was stored."""
+    """The points of the series; units without added entries are used as stored."""
     points = points_of(found.entries, starts)
     ready = {row.at: _stored(row) for row in found.units if row.buckets is None}
     for row in found.units:
@@ -129,6 +130,7 @@ def _slugs(session: Session) -> dict[str, str]:
 
 
 def points_of(rows: Iterable[Row[Any]], starts: Iterable[datetime]) -> dict[datetime, Sum]:
+    """Sum rows by bucket, with an empty sum for buckets without rows."""
     points = {start: Sum() for start in starts}
     for row in rows:
         points.setdefault(row.at, Sum()).add(row)
@@ -136,7 +138,7 @@ def points_of(rows: Iterable[Row[Any]], starts: Iterable[datetime]) -> dict[date
 
 
 def _groups(found: Parts, names: dict[str, str]) -> list[Group]:
-    """Largest first."""
+    """The groups, largest first."""
     sums: dict[str, Sum] = {}
     for row in found.groups:
         sums.setdefault(row.label, Sum()).add_all(row)
