@@ -1,4 +1,4 @@
-"""What may be a target (docs/decisions/outbound-door.md): addresses of both families, and URLs made to deceive."""
+"""What may be a target (docs/decisions/outbound-client.md): addresses of both families, and URLs made to deceive."""
 
 from __future__ import annotations
 
