@@ -1,1 +1,1 @@
-"""Real tools with their models inside: a separate HTTP service, `python -m examples.tools`."""
+"""Example tools with real models: a separate HTTP service, `python -m examples.tools`."""

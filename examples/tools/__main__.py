@@ -1,4 +1,4 @@
-"""`python -m examples.tools`: serve the tools on HOST:PORT (127.0.0.1:8100) until told to stop."""
+"""`python -m examples.tools`: serve the tools on HOST:PORT (default 127.0.0.1:8100)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 
 def warm() -> None:
-    """Load every model once, in the background: the first caller finds them ready or waits for them."""
+    """Load every model once, in the background; early requests wait for their model."""
     for tool in TOOLS:
         if tool.category == "text":
             tool.answer(tool.example_input, "")

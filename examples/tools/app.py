@@ -1,4 +1,4 @@
-"""The service: one POST route per tool, strict about what comes in, JSON whatever happens."""
+"""The service: one POST route per tool, strict input validation, JSON for every response."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def _view(tool: Tool) -> Any:
     return view
 
 
-# -- reading -------------------------------------------------------------------------------------------------
+# -- parsing -------------------------------------------------------------------------------------------------
 
 
 def _body() -> Any:
-    """The JSON body; for a shell's sake `?seconds=3` without a body reads as `{"seconds": 3}`."""
+    """The JSON body. For use from a shell, `?seconds=3` without a body reads as `{"seconds": 3}`."""
     raw = request.get_data()
     if not raw and request.args:
         return {name: _plain(value) for name, value in request.args.items()}
@@ -71,7 +71,7 @@ def _plain(value: str) -> Any:
 
 
 def _parse(raw: bytes) -> Any:
-    """Strict JSON in UTF-8: no NaN, no bottomless nesting, no half characters."""
+    """Strict JSON in UTF-8: no NaN, bounded nesting, no lone surrogates."""
     try:
         body = json.loads(raw.decode(), parse_constant=_no_constant)
         json.dumps(body, ensure_ascii=False).encode()
@@ -84,7 +84,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# -- refusing ------------------------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------------------
 
 
 def _invalid(fault: ValidationError) -> Refusal:
@@ -113,5 +113,5 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _broken(error: Exception) -> Response:
-    log.error("a tool broke on request %s", request.headers.get("X-Request-ID", "-"), exc_info=error)
-    return _error(500, "internal_error", "The tool broke; its log says why.")
+    log.error("tool failed on request %s", request.headers.get("X-Request-ID", "-"), exc_info=error)
+    return _error(500, "internal_error", "The tool failed unexpectedly; see its log.")

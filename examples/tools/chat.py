@@ -1,4 +1,4 @@
-"""A chat-completion tool, offered only where an OpenAI-compatible endpoint is configured: no make-believe model."""
+"""A chat-completion tool, available only if an OpenAI-compatible endpoint is configured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MESSAGE = schema(
 
 
 def entry(environ: Mapping[str, str]) -> Json | None:
-    """The catalogue entry for OPENAI_BASE_URL and OPENAI_MODEL (with OPENAI_API_KEY if it wants one), else None."""
+    """The catalogue entry for OPENAI_BASE_URL and OPENAI_MODEL (and OPENAI_API_KEY, if set), else None."""
     base_url, model = environ.get("OPENAI_BASE_URL", "").rstrip("/"), environ.get("OPENAI_MODEL", "")
     if not base_url or not model:
         return None
@@ -26,7 +26,7 @@ def entry(environ: Mapping[str, str]) -> Json | None:
     return {
         "slug": "chat",
         "name": f"Chat ({model})",
-        "description": f"A conversation with {model}: the messages so far go in, the answer comes out.",
+        "description": f"Chat with {model}: send the conversation so far, get the reply.",
         "category": "language-model",
         "endpoint_url": f"{base_url}/chat/completions",
         "adapter": "chat_completion",

@@ -1,7 +1,7 @@
-"""A tool that fails at first: shows that a retry is quietly made, and is paid for once.
+"""A tool whose first call fails for some keys: shows that a retry is automatic and charged once.
 
-Whether a key is unlucky depends on the key alone. An unlucky key is refused the first time it is seen and answered
-from then on; the last few thousand keys are remembered.
+Whether a key fails depends on the key alone. A failing key is refused on its first call and answered afterwards; the
+last 10,000 keys are kept.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ def answer(body: Json, key: str) -> Answer:
     unlucky = luck(key) < body.get("share", DEFAULT_SHARE)
     call = _count(key) if key else 1
     if unlucky and call == 1:
-        raise Refusal(503, "out_of_luck", "This key fails the first time; try it again.", retry_after=1)
+        raise Refusal(503, "out_of_luck", "The first call with this key fails; retry.", retry_after=1)
     return Answer({"unlucky": unlucky, "call": call}, {"calls": call})
 
 
 def luck(key: str) -> float:
-    """From 0 to 1, always the same for the same key, spread evenly over keys."""
+    """A number from 0 to 1, uniformly distributed and deterministic per key."""
     return int.from_bytes(sha256(key.encode()).digest()[:8]) / 2**64
 
 
 def _count(key: str) -> int:
-    """How often this key has been here, this time included."""
+    """Count the calls with this key, including this one."""
     with _lock:
         _calls[key] = _calls.pop(key, 0) + 1
         if len(_calls) > REMEMBERED:
@@ -45,8 +45,8 @@ TOOL = Tool(
     slug="flaky",
     name="Flaky",
     description=(
-        "Answers 503 to the first call of a share of all invocations and succeeds when called again: shows retries. "
-        "The price is for the success, however many calls it took."
+        "Answers 503 to the first call for a share of invocations and succeeds on the next: shows retries. "
+        "Only the success is charged, however many calls it took."
     ),
     category="trying-out",
     price={"base_tokens": 1, "per_unit": None, "max_tokens": 1},
@@ -65,7 +65,7 @@ TOOL = Tool(
     output_schema=schema(
         {
             "unlucky": {"type": "boolean", "description": "Whether the first call of this invocation failed."},
-            "call": {"type": "integer", "minimum": 1, "description": "Which call this answer is to."},
+            "call": {"type": "integer", "minimum": 1, "description": "The number of the call."},
         },
         required=["unlucky", "call"],
     ),

@@ -1,4 +1,4 @@
-"""What is this text about? Statistical keyword extraction without training (YAKE, Campos et al. 2020)."""
+"""Statistical keyword extraction without training (YAKE, Campos et al. 2020)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from examples.tools import language
 from examples.tools.tool import Answer, Json, Tool, price_by_length, schema, text, usage_by_length
 
-#: ISO 639-1 codes of the languages whose common words the package knows; its own file names differ for one of them.
-#: Chinese and Japanese are left out: words are found by the spaces between them.
+#: ISO 639-1 codes of the languages with a stop-word list in the package; one file name differs from its code.
+#: Chinese and Japanese are left out, because the extractor splits words at spaces.
 LANGUAGES = [
     "ar", "bg", "br", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "hi", "hr", "hu", "hy",
     "id", "it", "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk",
@@ -25,7 +25,7 @@ def answer(body: Json, _key: str) -> Answer:
 
 
 def detected(value: str) -> str | None:
-    """The language of the text, if it is one whose common words are known."""
+    """The language of the text, if there is a stop-word list for it."""
     code, _ = language.rank(value)[0]
     return code if code in LANGUAGES else None
 
@@ -34,7 +34,7 @@ def extract(value: str, code: str | None, *, top: int, words: int) -> list[tuple
     """Keywords with YAKE's score (0 or more, lower is better), the best first."""
     from yake import KeywordExtractor
 
-    # One extractor per call: it keeps a cache of its own that is not made for many threads.
+    # One extractor per call: its cache is not thread-safe.
     extractor = KeywordExtractor(lan="xx", n=words, top=top, stopwords=_stopwords(code))
     return [(keyword, max(0.0, float(score))) for keyword, score in extractor.extract_keywords(value)]
 
@@ -52,8 +52,8 @@ TOOL = Tool(
     slug="keywords",
     name="Keyword extraction",
     description=(
-        "Finds the words and phrases that a text is about, best first, in any language that puts spaces between words. "
-        "Common words of 32 languages are known; without `language` the text's own is identified first."
+        "Extracts the most relevant words and phrases of a text, best first, in any language that separates words by "
+        "spaces. Has stop words of 32 languages; without `language`, the language is identified first."
     ),
     category="text",
     price=price_by_length(2),
@@ -76,7 +76,7 @@ TOOL = Tool(
         {
             "language": {
                 "enum": [*LANGUAGES, None],
-                "description": "Whose common words were left out; null when none were known.",
+                "description": "The language of the stop words used; null if none.",
             },
             "keywords": {
                 "type": "array",

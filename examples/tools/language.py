@@ -1,4 +1,4 @@
-"""Which language is this? Naive Bayes over byte n-grams, 139 languages, 4.5 MB (py3langid)."""
+"""Language identification: naive Bayes over byte n-grams, 139 languages, 4.5 MB (py3langid)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def answer(body: Json, _key: str) -> Answer:
 
 
 def rank(value: str) -> list[tuple[str, float]]:
-    """Every language with its probability, the likeliest first."""
+    """All languages with their probabilities, the most likely first."""
     with _loading:
         model = _model()
     ranked: list[tuple[str, float]] = model.rank(value)
@@ -39,8 +39,8 @@ TOOL = Tool(
     slug="language",
     name="Language identification",
     description=(
-        "Says in which of 139 languages a text is written, with a probability for each candidate. "
-        "A sentence is enough; a single word often is not. `zxx` means: not a language."
+        "Identifies which of 139 languages a text is written in, with a probability for each candidate. "
+        "A sentence is enough; a single word often is not. `zxx` means no linguistic content."
     ),
     category="text",
     price=price_by_length(1),
@@ -59,7 +59,7 @@ TOOL = Tool(
     ),
     output_schema=schema(
         {
-            "language": {**CODE, "description": "ISO 639 code of the likeliest language."},
+            "language": {**CODE, "description": "ISO 639 code of the most likely language."},
             "confidence": CONFIDENCE,
             "candidates": {
                 "type": "array",

@@ -1,4 +1,4 @@
-"""A tool that takes its time: shows what a long job looks like from outside."""
+"""A slow tool: shows what a long call looks like to a client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def answer(body: Json, _key: str) -> Answer:
 TOOL = Tool(
     slug="patience",
     name="Patience",
-    description=f"Waits for up to {MAX_SECONDS} seconds, then answers. For trying out long jobs and cancellation.",
+    description=f"Waits for up to {MAX_SECONDS} seconds, then answers. For trying out long calls and cancellation.",
     category="trying-out",
     price={
         "base_tokens": 1,
@@ -32,7 +32,7 @@ TOOL = Tool(
                 "type": "number",
                 "minimum": 0,
                 "maximum": MAX_SECONDS,
-                "description": "How long to wait; also taken from the query, as in `POST /slow?seconds=3`.",
+                "description": "How long to wait; also accepted in the query, as in `POST /slow?seconds=3`.",
             }
         },
         required=["seconds"],

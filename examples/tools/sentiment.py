@@ -1,4 +1,4 @@
-"""Does this English text sound glad or sorry? The VADER lexicon and rules (Hutto & Gilbert, ICWSM 2014)."""
+"""Sentiment of English text: the VADER lexicon and rules (Hutto & Gilbert, ICWSM 2014)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from examples.tools.tool import Answer, Json, Refusal, Tool, price_by_length, sc
 
 #: The thresholds that the authors give for the compound score.
 POSITIVE, NEGATIVE = 0.05, -0.05
-#: Above this probability another language is certain enough to refuse: English words would be found by accident only.
-SURELY_FOREIGN = 0.9
+#: Probability of another language above which a text is refused: the lexicon would match only by accident.
+MAX_FOREIGN = 0.9
 
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 
@@ -35,8 +35,8 @@ def label(score: float) -> str:
 
 def _refuse_foreign(value: str) -> None:
     code, confidence = language.rank(value)[0]
-    if code not in ("en", "pcm", "zxx") and confidence > SURELY_FOREIGN:
-        raise Refusal(422, "language_not_supported", f"This tool reads English; the text is in {code!r}.")
+    if code not in ("en", "pcm", "zxx") and confidence > MAX_FOREIGN:
+        raise Refusal(422, "language_not_supported", f"Only English is supported; the text is in {code!r}.")
 
 
 @cache
@@ -50,8 +50,8 @@ TOOL = Tool(
     slug="sentiment",
     name="Sentiment (English)",
     description=(
-        "Scores how positive or negative an English text sounds, from -1 to 1. Knows negation, emphasis, slang and "
-        "emoji. A text that is surely in another language is refused rather than guessed at, and costs nothing."
+        "Scores the sentiment of an English text from -1 to 1. Handles negation, emphasis, slang and emoji. "
+        "A text that is clearly in another language is refused and costs nothing."
     ),
     category="text",
     price=price_by_length(1),

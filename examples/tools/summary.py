@@ -1,4 +1,4 @@
-"""Which sentences say the most? Extractive summary by centrality: LexRank (Erkan & Radev, JAIR 2004)."""
+"""Extractive summary by centrality: LexRank (Erkan & Radev, JAIR 2004)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ ROUNDS = 50
 def answer(body: Json, _key: str) -> Answer:
     sentences = split(body["text"])
     if len(sentences) > MAX_SENTENCES:
-        raise Refusal(422, "too_many_sentences", f"{len(sentences)} sentences; {MAX_SENTENCES} can be compared.")
+        raise Refusal(
+            422,
+            "too_many_sentences",
+            f"The text has {len(sentences)} sentences; at most {MAX_SENTENCES} are supported.",
+        )
     ranks = centrality(sentences)
     best = sorted(range(len(sentences)), key=lambda i: (-ranks[i], i))[: body.get("sentences", 2)]
     chosen = [{"index": i, "text": sentences[i], "rank": round(float(ranks[i]), 4)} for i in sorted(best)]
@@ -53,7 +57,7 @@ def centrality(sentences: list[str]) -> Floats:
 
 
 def _similarities(sentences: list[str]) -> Floats:
-    """Cosine of the TF-IDF vectors of every two sentences. No row is empty: a sentence is like itself."""
+    """Cosine similarity of the TF-IDF vectors of all pairs of sentences, with 1 on the diagonal."""
     import numpy as np
 
     words = [Counter(re.findall(r"\w+", sentence.casefold())) for sentence in sentences]
@@ -83,8 +87,8 @@ TOOL = Tool(
     slug="summary",
     name="Summary",
     description=(
-        "Picks the sentences that say most of what a text says and returns them word for word in their order: "
-        "nothing is invented. For languages that put spaces between words."
+        "Selects the most important sentences of a text and returns them verbatim, in their order. "
+        "For languages that separate words by spaces."
     ),
     category="text",
     price=price_by_length(3),

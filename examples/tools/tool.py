@@ -1,7 +1,7 @@
-"""What one tool is: its entry in the catalogue and the function that answers.
+"""An example tool: its catalogue entry and the function that answers.
 
-The entry needs nothing but the standard library; models are imported and loaded by the function that uses them, so the
-catalogue can be read where no model is installed.
+The entry needs only the standard library; models are imported on first use, so the catalogue can be read where no model
+is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Answer:
 
 
 class Refusal(Exception):
-    """The tool will not answer this: an HTTP `status`, a stable `code`, `retry_after` seconds where waiting helps."""
+    """A refused request: an HTTP `status`, a stable `code`, and `retry_after` in seconds if a retry may succeed."""
 
     def __init__(self, status: int, code: str, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -37,7 +37,7 @@ class Refusal(Exception):
 class Tool:
     """`answer(input, key)` gets an input that fits `input_schema` and the call's `Idempotency-Key` ("" without one).
 
-    `output_schema` describes the `result` alone: the catalogue's `result_pointer` takes it out of the answer.
+    `output_schema` describes only the `result`, which the catalogue's `result_pointer` selects.
     """
 
     slug: str
@@ -74,7 +74,7 @@ class Tool:
             "price": self.price,
             "timeout_seconds": self.timeout_seconds,
             "max_attempts": self.max_attempts,
-            "idempotent": True,  # the same question has the same answer, however often it is asked
+            "idempotent": True,  # the same input always has the same result
             "example_input": self.example_input,
             "result_pointer": "/result",
             "is_active": True,
@@ -82,7 +82,7 @@ class Tool:
 
 
 def schema(properties: Json, *, required: list[str]) -> Json:
-    """A strict JSON Schema (2020-12) of an object: what is not named is refused."""
+    """A strict JSON Schema (2020-12) of an object, without additional properties."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
@@ -93,7 +93,7 @@ def schema(properties: Json, *, required: list[str]) -> Json:
 
 
 def text(description: str) -> Json:
-    """The schema of a text that has something in it."""
+    """The schema of a non-blank text."""
     return {
         "type": "string",
         "minLength": 1,
@@ -104,7 +104,7 @@ def text(description: str) -> Json:
 
 
 def price_by_length(base_tokens: int) -> Json:
-    """`base_tokens`, and 1 token for every 100 characters begun."""
+    """`base_tokens`, plus 1 token per 100 characters or part thereof."""
     return {
         "base_tokens": base_tokens,
         "per_unit": {"pointer": "/usage/units", "tokens": 1, "unit": f"{UNIT_CHARACTERS} characters"},
@@ -113,5 +113,5 @@ def price_by_length(base_tokens: int) -> Json:
 
 
 def usage_by_length(value: str) -> dict[str, int]:
-    """What `price_by_length` charges for. Characters are Unicode code points, as JSON Schema counts them."""
+    """The units that `price_by_length` charges for. Characters are Unicode code points, as JSON Schema counts them."""
     return {"characters": len(value), "units": math.ceil(len(value) / UNIT_CHARACTERS)}
