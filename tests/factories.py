@@ -18,7 +18,7 @@ from common.invocations import ClaimOptions, Completion, Order, Task
 from common.kit import db
 from common.kit.clock import uuid7
 from common.models.subscriptions import Plan
-from common.tools import Listed, editing
+from common.tools import ListedTool, editing
 
 PASSWORD = "correct horse battery staple"
 _numbers = count(1)
@@ -44,7 +44,7 @@ def plan(tokens: int | None, *, at_once: int | None = None, per_minute: int | No
     return slug
 
 
-def tool(**changes: Any) -> Listed:
+def tool(**changes: Any) -> ListedTool:
     """A tool that takes any object, holds 10 tokens, is idempotent and may be tried three times; never called here."""
     slug = f"tool-{next(_numbers)}"
     draft = {
@@ -71,7 +71,7 @@ class Customer:
     def user_id(self) -> UUID:
         return self.caller.user_id
 
-    def submit(self, tool: Listed | str, **changes: Any) -> UUID:
+    def submit(self, tool: ListedTool | str, **changes: Any) -> UUID:
         """Submit an order through the front outbound of `common`; returns the invocation's id."""
         return invocations.submit(self.caller, tool if isinstance(tool, str) else tool.slug, order(**changes)).id
 

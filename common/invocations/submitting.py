@@ -28,7 +28,7 @@ from common.kit.clock import uuid7
 from common.kit.query import Query
 from common.queueing import messages
 from common.subscriptions import PeriodTerms
-from common.tools import Listed, Version, breakers
+from common.tools import ListedTool, Version, breakers
 
 logger = log.get(__name__)
 
@@ -151,7 +151,7 @@ def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -
 # -- hold and row ----------------------------------------------------------------------------------------------
 
 
-def _make(caller: Caller, tool: Listed, amount: int, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
+def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
     invocation_id, key = uuid7(), order.idempotency_key
     for _ in range(TRIES):
         terms = subscriptions.for_submit(caller.user_id)
@@ -227,7 +227,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
     }
 
 
-def _queued(caller: Caller, tool: Listed, amount: int, order: Order, times: storing.StoredRow) -> Invocation:
+def _queued(caller: Caller, tool: ListedTool, amount: int, order: Order, times: storing.StoredRow) -> Invocation:
     """What was just stored, without reading it again."""
     return Invocation(
         id=times.id,

@@ -3,7 +3,7 @@
 from common.tools import editing
 from common.tools.catalogue import (
     REMEMBERED,
-    Listed,
+    ListedTool,
     Version,
     catalogue,
     everything,
@@ -18,7 +18,7 @@ from common.tools.schemas import check_schema, output_fault, validate_input
 
 __all__ = [
     "REMEMBERED",
-    "Listed",
+    "ListedTool",
     "Price",
     "Version",
     "catalogue",

@@ -51,7 +51,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedTool:
     """A tool as listed in the catalogue. The last three fields are for admins."""
 
     id: UUID
@@ -68,7 +68,7 @@ class Listed:
 _LIVE = and_(Tool.is_active, Tool.archived_at.is_(None))
 
 
-def find(ref: str) -> Listed:
+def find(ref: str) -> ListedTool:
     """An active tool by id or slug. Raises `NotFound`."""
     with db.read_only() as session:
         row = session.execute(_with_version().where(_LIVE, _named(ref))).one_or_none()
@@ -77,7 +77,7 @@ def find(ref: str) -> Listed:
     return listed(*row)
 
 
-def remembered(ref: str) -> Listed:
+def remembered(ref: str) -> ListedTool:
     """As `find`, but from this process's cache if possible. May be stale: check `is_current` afterwards.
 
     Raises `NotFound`.
@@ -91,7 +91,7 @@ def remembered(ref: str) -> Listed:
     return known
 
 
-def is_current(tool: Listed) -> bool:
+def is_current(tool: ListedTool) -> bool:
     """Whether the tool is active and has no newer version. Otherwise, drops it from the cache."""
     current = bool(db.execute(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
     if not current:
@@ -100,11 +100,11 @@ def is_current(tool: Listed) -> bool:
     return current
 
 
-_known: dict[str, Listed] = {}
+_known: dict[str, ListedTool] = {}
 _IS_CURRENT = text("select 1 from tools where id = :id and version = :version and is_active and archived_at is null")
 
 
-def get(tool_id: UUID) -> Listed:
+def get(tool_id: UUID) -> ListedTool:
     """A tool by id, including inactive and archived ones. Raises `NotFound`."""
     with db.read_only() as session:
         row = session.execute(_with_version().where(Tool.id == tool_id)).one_or_none()
@@ -120,7 +120,7 @@ def _named(ref: str) -> ColumnElement[bool]:
         return Tool.slug == ref
 
 
-def catalogue(window: Window, *, q: str | None = None, category: str | None = None) -> Page[Listed]:
+def catalogue(window: Window, *, q: str | None = None, category: str | None = None) -> Page[ListedTool]:
     """Active tools, newest first. `q` is a case-insensitive substring of slug, name or description."""
     return _page(_with_version().where(_LIVE), window, q, category)
 
@@ -132,7 +132,7 @@ def everything(
     category: str | None = None,
     is_active: bool | None = None,
     is_archived: bool | None = None,
-) -> Page[Listed]:
+) -> Page[ListedTool]:
     """All tools, for admins, newest first."""
     query = _with_version()
     if is_active is not None:
@@ -142,7 +142,7 @@ def everything(
     return _page(query, window, q, category)
 
 
-def _page(query: Select[Tool, ToolVersion], window: Window, q: str | None, category: str | None) -> Page[Listed]:
+def _page(query: Select[Tool, ToolVersion], window: Window, q: str | None, category: str | None) -> Page[ListedTool]:
     if q:
         wanted = func.lower(q)
         query = query.where(
@@ -162,8 +162,8 @@ def _with_version() -> Select[Tool, ToolVersion]:
     return select(Tool, ToolVersion).join(ToolVersion, current)
 
 
-def listed(tool: Tool, version: ToolVersion) -> Listed:
-    return Listed(
+def listed(tool: Tool, version: ToolVersion) -> ListedTool:
+    return ListedTool(
         id=tool.id,
         slug=tool.slug,
         name=tool.name,

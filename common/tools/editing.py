@@ -19,13 +19,13 @@ from common.kit import crypto, db, jsonb
 from common.kit.clock import uuid7
 from common.models.tools import Tool, ToolVersion
 from common.tools import breakers
-from common.tools.catalogue import Listed, listed
+from common.tools.catalogue import ListedTool, listed
 from common.tools.drafts import DOCUMENTS, Draft, difference, draft_of, shown, tool_fields
 
 __all__ = ["Draft", "archive", "change", "create", "draft_of", "load", "reset_breaker", "shown"]
 
 
-def create(actor: Actor, draft: Draft) -> Listed:
+def create(actor: Actor, draft: Draft) -> ListedTool:
     """Add a tool. Raises `SlugTaken`."""
     tool_id = uuid7()
     with _slug_free(), db.transaction() as session:
@@ -47,7 +47,7 @@ def _slug_free() -> Iterator[None]:
         raise
 
 
-def change(actor: Actor, tool_id: UUID, changes: Mapping[str, Any]) -> Listed:
+def change(actor: Actor, tool_id: UUID, changes: Mapping[str, Any]) -> ListedTool:
     """Change a tool. New invocations use the new version; accepted ones keep the version they were accepted with.
 
     A change that alters nothing makes no version. `auth` without a secret keeps the stored one if the type is the same.

@@ -18,7 +18,7 @@ from common.invocations import ClaimOptions, Task, placing, sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
 from common.operations import ledger
-from common.tools import Listed
+from common.tools import ListedTool
 from dev.servers import Redis
 from tests import factories
 from tests.budgets import world
@@ -68,7 +68,7 @@ def meanwhile(
         yield
 
 
-def put_back(customer: Customer, tool: Listed, worker: ClaimOptions) -> tuple[Task, UUID]:
+def put_back(customer: Customer, tool: ListedTool, worker: ClaimOptions) -> tuple[Task, UUID]:
     """Two places, one running, and one that was in the other and waits for its second try, which is due."""
     _, again = customer.submit(tool), customer.submit(tool)
     running, failed = factories.taken(worker), factories.taken(worker)

@@ -37,7 +37,7 @@ from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
 from common.operations import ledger
 from common.subscriptions import months
-from common.tools import Listed
+from common.tools import ListedTool
 from tests import factories
 from tests.budgets import world
 from tests.budgets.world import Ended, Open
@@ -96,7 +96,7 @@ class Story(RuleBasedStateMachine):
         self.owners: dict[UUID, int] = {}
         self.tasks: dict[UUID, Task] = {}
         self.spent: list[Task] = []
-        self.slow: list[tuple[int, Listed, UUID, budgets.Hold]] = []
+        self.slow: list[tuple[int, ListedTool, UUID, budgets.Hold]] = []
         self.dump: dict[str, dict[str, str]] = {}
         self.renewed: set[int] = set()
 
@@ -117,7 +117,7 @@ class Story(RuleBasedStateMachine):
         for _ in range(3):
             self._submit(account, self.tools[number % 2])
 
-    def _submit(self, account: int, tool: Listed) -> None:
+    def _submit(self, account: int, tool: ListedTool) -> None:
         """Accepted if and only if the rows cover it: a gate that believes otherwise is not believed."""
         self._look_again()
         covered = self.available(account) >= tool.current.price.max_tokens
@@ -129,7 +129,7 @@ class Story(RuleBasedStateMachine):
         assert covered, "accepted, but the rows do not cover it"
         self._accepted(account, tool, made)
 
-    def _accepted(self, account: int, tool: Listed, made: UUID) -> None:
+    def _accepted(self, account: int, tool: ListedTool, made: UUID) -> None:
         version = tool.current
         self.owners[made] = account
         self.open[made] = Open(account, version.price.max_tokens, version.idempotent, version.max_attempts)

@@ -21,7 +21,7 @@ from common.invocations import sweeping
 from common.kit import clock, db
 from common.kit import redis as redis_kit
 from common.operations import ledger
-from common.tools import Listed
+from common.tools import ListedTool
 from tests import factories
 from tests.factories import GOOD, Customer
 
@@ -215,7 +215,7 @@ def test_who_waits_for_a_long_rebuild_is_told_how_long(db: None) -> None:
 def fill(db: None, _sweeper: psycopg.Connection[object], _sweep_statement: bytes) -> Iterator[Callable[..., None]]:
     """Make many open rows of one account at once, past the checks of foreign keys; nothing is left of them."""
 
-    def fill(customer: Customer, tool: Listed, number: int) -> None:
+    def fill(customer: Customer, tool: ListedTool, number: int) -> None:
         ids = {"user": customer.user_id, "period": customer.period_id, "tool": tool.id, "version": tool.current.id}
         _sweeper.execute("set session_replication_role = replica")
         _sweeper.execute(PARKED, {**ids, "number": number})

@@ -18,7 +18,7 @@ from common.identity import accounts, email_addresses
 from common.identity.audit import Actor as Admin
 from common.invocations import Task
 from common.kit import db, redis
-from common.tools import Listed, Version
+from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
 from tests import factories
 from tests.explorer.hooks import Receiver
@@ -60,7 +60,7 @@ class World:
     name: str
     customer: Customer
     other: Customer
-    tool: Listed
+    tool: ListedTool
     admin: Admin
     me: Process
     bigger: str

@@ -9,7 +9,7 @@ import pytest
 
 from common import invocations
 from common.invocations import ClaimOptions, Task
-from common.tools import Listed
+from common.tools import ListedTool
 from tests import factories
 from tests.factories import GOOD, Customer
 
@@ -34,18 +34,18 @@ class Hands:
         return following
 
 
-def flood(customer: Customer, tool: Listed, count: int) -> None:
+def flood(customer: Customer, tool: ListedTool, count: int) -> None:
     for _ in range(count):
         customer.submit(tool)
 
 
 @pytest.fixture
-def tool(db: None) -> Listed:
+def tool(db: None) -> ListedTool:
     return factories.tool()
 
 
 @pytest.mark.parametrize("at_once", [10, 60])
-def test_who_comes_last_is_served_among_the_first(tool: Listed, at_once: int) -> None:
+def test_who_comes_last_is_served_among_the_first(tool: ListedTool, at_once: int) -> None:
     """Beside a flood that has been running for a while, and however wide it is."""
     greedy, other = factories.customer(at_once=at_once), factories.customer(at_once=at_once)
     flood(greedy, tool, 5 * at_once)
@@ -61,7 +61,7 @@ def test_who_comes_last_is_served_among_the_first(tool: Listed, at_once: int) ->
     assert max(behind) <= 5, behind
 
 
-def test_a_wide_account_has_no_more_turns_than_a_narrow_one(tool: Listed) -> None:
+def test_a_wide_account_has_no_more_turns_than_a_narrow_one(tool: ListedTool) -> None:
     wide, narrow = factories.customer(at_once=50), factories.customer(at_once=2)
     flood(wide, tool, 150)
     flood(narrow, tool, 100)
@@ -72,7 +72,7 @@ def test_a_wide_account_has_no_more_turns_than_a_narrow_one(tool: Listed) -> Non
     assert abs(turns[wide.user_id] - turns[narrow.user_id]) <= 12, turns
 
 
-def test_a_flood_is_bounded_by_its_plan(tool: Listed) -> None:
+def test_a_flood_is_bounded_by_its_plan(tool: ListedTool) -> None:
     """The rest of it waits parked: a worker that wants more than that gets somebody else's."""
     greedy, other = factories.customer(at_once=3), factories.customer()
     flood(greedy, tool, 8)

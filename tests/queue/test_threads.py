@@ -22,7 +22,7 @@ from common.invocations import ClaimOptions, Task, placing, sweeping
 from common.kit import db as database
 from common.kit import redis as redis_kit
 from common.operations import ledger
-from common.tools import Listed
+from common.tools import ListedTool
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
@@ -43,7 +43,7 @@ class Chaos:
     """What runs, and what happened."""
 
     customers: list[Customer]
-    tools: list[Listed]
+    tools: list[ListedTool]
     stop: threading.Event = field(default_factory=threading.Event)
     drain: threading.Event = field(default_factory=threading.Event)
     counts: Counter[str] = field(default_factory=Counter)

@@ -18,7 +18,7 @@ from common.kit import clock, db
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.settings import Settings
-from common.tools import Listed, editing
+from common.tools import ListedTool, editing
 from tests import factories
 from tests.budgets import world
 from tests.factories import Customer
@@ -60,39 +60,39 @@ def in_the_gap(happens: Callable[[], object]) -> Iterator[None]:
         clock.use(before)
 
 
-def wipe(customer: Customer, _tool: Listed) -> None:
+def wipe(customer: Customer, _tool: ListedTool) -> None:
     redis_kit.client().flushall()
     budgets.rebuild(customer.user_id, customer.period_id)
 
 
-def grant(customer: Customer, _tool: Listed) -> None:
+def grant(customer: Customer, _tool: ListedTool) -> None:
     subscriptions.grant(customer.user_id, 10, reason="more", actor=factories.admin())
 
 
-def take_back(customer: Customer, _tool: Listed) -> None:
+def take_back(customer: Customer, _tool: ListedTool) -> None:
     subscriptions.grant(customer.user_id, -10, reason="less", actor=factories.admin())
 
 
-def upgrade(customer: Customer, _tool: Listed) -> None:
+def upgrade(customer: Customer, _tool: ListedTool) -> None:
     subscriptions.subscribe(customer.user_id, factories.plan(60, price=9))
 
 
-def unsubscribe(customer: Customer, _tool: Listed) -> None:
+def unsubscribe(customer: Customer, _tool: ListedTool) -> None:
     subscriptions.cancel(customer.user_id, at_period_end=False)
 
 
-def edit(_customer: Customer, tool: Listed) -> None:
+def edit(_customer: Customer, tool: ListedTool) -> None:
     editing.change(OPERATOR, tool.id, {"name": "Another name", "timeout_seconds": 29})
 
 
-def archive(_customer: Customer, tool: Listed) -> None:
+def archive(_customer: Customer, tool: ListedTool) -> None:
     editing.archive(OPERATOR, tool.id)
 
 
 @pytest.mark.parametrize("key", [None, "k"])
 @pytest.mark.parametrize("happens", [wipe, grant, take_back, upgrade, unsubscribe, edit, archive])
 def test_a_row_that_was_written_is_found_whatever_happened_since(
-    proxy: Proxy, happens: Callable[[Customer, Listed], None], key: str | None
+    proxy: Proxy, happens: Callable[[Customer, ListedTool], None], key: str | None
 ) -> None:
     customer, tool = factories.customer(40), factories.tool()
     before = [customer.submit(tool)]  # one only: the statement is not prepared yet, so its text goes out with it

@@ -9,7 +9,7 @@ import redis
 from celery import Celery
 
 from common import budgets
-from common.tools import Listed
+from common.tools import ListedTool
 from tools.bench.ground import Account, Ground
 
 #: As `submit` leaves them: the fact, the place in the queue, the event. The holds are then rebuilt from the rows.
@@ -31,7 +31,7 @@ insert into events (id, user_id, type, invocation_id) select uuid7(), %(user)s, 
 """
 
 
-def ours(ground: Ground, tools: list[Listed], each: int, accounts: list[Account], at_once: int) -> None:
+def ours(ground: Ground, tools: list[ListedTool], each: int, accounts: list[Account], at_once: int) -> None:
     """`each` queued invocations of these accounts, over these tools, with their holds in the gate."""
     values = {"tools": [tool.id for tool in tools], "versions": [tool.current.id for tool in tools]}
     for account in accounts:

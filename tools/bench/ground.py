@@ -31,7 +31,7 @@ from common.kit import db
 from common.models.subscriptions import Plan
 from common.queueing.messages import connection_url
 from common.settings import Settings, load
-from common.tools import Listed, editing
+from common.tools import ListedTool, editing
 from dev import platform, servers
 from dev.platform import ROOT, local_url
 from dev.ports import free_port
@@ -74,7 +74,7 @@ class Ground:
     tool_port: int
     bare_port: int
     accounts: list[Account] = field(default_factory=list)
-    tools: dict[str, Listed] = field(default_factory=dict)
+    tools: dict[str, ListedTool] = field(default_factory=dict)
     app: Flask | None = None
     _tokens: list[str] = field(default_factory=list)
     _renewed: float = 0.0
@@ -264,7 +264,7 @@ def account(number: int) -> Account:
     return Account(made.id, subscriptions.for_submit(made.id).period_id, pair)
 
 
-def tool(ground: Ground, slug: str, path: str, **changes: Any) -> Listed:
+def tool(ground: Ground, slug: str, path: str, **changes: Any) -> ListedTool:
     """A tool as users have them: schema, price by units, idempotent."""
     draft = {
         "slug": slug,

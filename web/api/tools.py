@@ -10,7 +10,7 @@ from flask import Response
 from common import budgets, errors, invocations, subscriptions, tools
 from common.errors import PlatformError
 from common.kit.paging import Page
-from common.tools import Listed, breakers
+from common.tools import ListedTool, breakers
 from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import InvocationSchema, SubmitInSchema
 from web.api.submissions import submit
@@ -189,7 +189,7 @@ def _affordable(tool: tools.Version, amount: int) -> tuple[int | None, str | Non
     return balance.shown["available"], refusals[0].code if refusals else None
 
 
-def _with_availability(tool: Listed) -> dict[str, Any]:
+def _with_availability(tool: ListedTool) -> dict[str, Any]:
     fields = ("id", "slug", "name", "description", "category", "current")
     shown = {name: getattr(tool, name) for name in fields}
     return {**shown, "is_available": not breakers.retry_after(tool.id)}

@@ -9,7 +9,7 @@ from flask import g
 
 from common import boot, errors, tools, webhooks
 from common.kit.paging import Page
-from common.tools import Listed, adapters, breakers, editing
+from common.tools import ListedTool, adapters, breakers, editing
 from common.tools.adapters import Trial
 from web.api.admin.tool_schemas import (
     AdminToolQuery,
@@ -135,7 +135,7 @@ def _check_url(body: dict[str, Any]) -> None:
         webhooks.check_url(boot.outbound(), body["endpoint_url"], "/endpoint_url", operator=True)
 
 
-def _shown(tool: Listed) -> dict[str, Any]:
+def _shown(tool: ListedTool) -> dict[str, Any]:
     names = ("id", "slug", "name", "description", "category", "current", "is_active", "archived_at", "created_at")
     shown = {name: getattr(tool, name) for name in names}
     return {**shown, "is_available": tool.is_active and not breakers.retry_after(tool.id)}
