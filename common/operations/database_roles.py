@@ -1,7 +1,7 @@
-"""What the role that serves may do in the database: read and write rows; neither make nor drop, nor change the ledger.
+"""Privileges of the application's database role: read and write rows, but no DDL and no changes to the ledger.
 
-The tables belong to another role, which runs the migrations. `grant` is said by that one, and again after each
-migration that made a table. What is not granted here is refused by PostgreSQL itself, whatever our code is made to say.
+The tables are owned by a separate role, which runs the migrations. Run `grant` as that owner, and again after each
+migration that creates a table. PostgreSQL enforces the privileges even if the application is compromised.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 
 from common.kit import db
 
-#: Read only: the migrations are somebody else's, and so is the name of the platform.
+#: Read-only: written by migrations and by operator commands.
 READ: Final = {"alembic_version", "instance"}
-#: Rows are added, and then they are what they are.
+#: Append-only: rows are inserted and never changed.
 APPENDED: Final = {"audit_log", "grants", "usage_logs"}
-#: Rows are added and changed (a call ends, a payload is dropped), but never go.
+#: Rows are inserted and updated (a call completes, a payload is dropped), but never deleted.
 KEPT: Final = {"attempts", "invocations", "periods", "tool_versions"}
 _FUNCTIONS: Final = "usage_logs_add_month(timestamptz), usage_logs_retire_month(timestamptz)"
 
@@ -32,15 +32,19 @@ _OWNED = text("""
 select has_table_privilege('usage_logs', 'delete') or has_table_privilege('usage_logs', 'truncate')
        or pg_has_role(relowner, 'usage') from pg_class where oid = 'usage_logs'::regclass
 """)
-_WHO = text("select current_user")
+_CURRENT_USER = text("select current_user")
 
 
 class NoSuchRole(Exception):
-    """There is nobody of that name to grant anything to."""
+    """The database role does not exist."""
 
 
 def grant(role: str) -> int:
-    """Give `role` what serving needs, and nothing more. Returns for how many tables. May be said again at any time."""
+    """Grant `role` exactly the privileges that the application needs; idempotent. Returns the number of tables.
+
+    Raises:
+        NoSuchRole: the role does not exist.
+    """
     with db.transaction() as session:
         if not session.scalar(_EXISTS, {"role": role}):
             raise NoSuchRole(role)
@@ -52,13 +56,13 @@ def grant(role: str) -> int:
 
 
 def _statements(tables: list[str]) -> list[str]:
-    everything = ", ".join(f'"{table}"' for table in tables)
+    all_tables = ", ".join(f'"{table}"' for table in tables)
     return [
         "grant usage on schema public to {role}",
-        f"revoke all on {everything} from {{role}}",
+        f"revoke all on {all_tables} from {{role}}",
         *(f'grant {_rights(table)} on "{table}" to {{role}}' for table in tables),
         "grant select on usage_logs_default to {role}",
-        # Rows of a restored dump get transaction ids that mean something here; what they say stays.
+        # Rows of a restored dump get new transaction ids that are valid in this cluster; their content stays as it is.
         "grant update (xid) on usage_logs to {role}",
         "grant usage, select, update on all sequences in schema public to {role}",
         f"revoke execute on function {_FUNCTIONS} from public",
@@ -75,10 +79,10 @@ def _rights(table: str) -> str:
 
 
 def unreadable(session: Session) -> list[str]:
-    """Tables that we may not even read: they were made after the last `grant`."""
+    """Tables that the current role cannot read: they were created after the last `grant`."""
     return list(session.scalars(_UNREADABLE))
 
 
 def current(session: Session) -> tuple[str, bool]:
-    """Who we are in the database, and whether the ledger is safe from us."""
-    return str(session.scalar(_WHO)), not session.scalar(_OWNED)
+    """The current role, and whether it is unable to delete from or drop the ledger."""
+    return str(session.scalar(_CURRENT_USER)), not session.scalar(_OWNED)

@@ -1,4 +1,4 @@
-"""What matters in a deployment and no request notices until it hurts: `flask --app wsgi doctor`."""
+"""Checks for deployment problems that no request reveals until they do damage: `flask --app wsgi doctor`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from common.queueing import messages
 from common.settings import DEVELOPMENT_SECRETS, Settings
 
 MAX_SKEW_SECONDS = 2.0
-#: Kombu's, where none is set.
+#: Kombu's default.
 DEFAULT_VISIBILITY_SECONDS = 3600
 MAX_QUEUED_SECONDS = 300.0
-#: Beat rings several of the sweeps every 10 seconds.
+#: Beat schedules several sweeps every 10 seconds.
 MAX_SILENT_SECONDS = 60.0
 
 _LONGEST_CALL = text("""
@@ -40,22 +40,22 @@ select k.kind, extract(epoch from clock_timestamp() - max(p.progress_at)) as sil
 """)
 
 
-class Unwell(Exception):
-    """A finding; the message says what is wrong and what to do."""
+class CheckFailed(Exception):
+    """A check found a problem; the message says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One look: `detail` says what was seen."""
+class CheckResult:
+    """The result of one check; `detail` is what was observed, or the problem."""
 
     name: str
-    well: bool
+    passed: bool
     detail: str
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything, one after the other; whatever is away is a finding too."""
-    looks: Mapping[str, Callable[[], str]] = {
+def run_checks(settings: Settings) -> Iterator[CheckResult]:
+    """Run every check in turn; an unreachable server is reported as a failed check."""
+    checks: Mapping[str, Callable[[], str]] = {
         "migrations": _migrations,
         "database role": _role,
         "instance": _instance,
@@ -70,13 +70,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
         "secrets": lambda: _secrets(settings),
         "mail": lambda: _mail(settings),
     }
-    for name, look in looks.items():
+    for name, check in checks.items():
         try:
-            yield Finding(name, True, look())
-        except (Unwell, readiness.NotReady) as finding:
-            yield Finding(name, False, str(finding))
-        except (db.Unreachable, redis.Unreachable) as error:
-            yield Finding(name, False, f"cannot be reached ({type(error).__module__.rpartition('.')[2]})")
+            yield CheckResult(name, True, check())
+        except (CheckFailed, readiness.NotReady) as failure:
+            yield CheckResult(name, False, str(failure))
+        except db.Unreachable:
+            yield CheckResult(name, False, "unreachable (PostgreSQL)")
+        except redis.Unreachable:
+            yield CheckResult(name, False, "unreachable (Redis)")
 
 
 def _migrations() -> str:
@@ -85,55 +87,57 @@ def _migrations() -> str:
 
 
 def _role() -> str:
-    """Whoever gets into a process of ours can do what its role may: nothing to the ledger, at best."""
+    """A compromised process has the privileges of its database role; these should not include changing the ledger."""
     with db.transaction() as session:
         name, safe = database_roles.current(session)
         unreadable = database_roles.unreadable(session)
     if unreadable:
-        raise Unwell(f"{name} may not read {', '.join(unreadable)}: run `roles grant` as the owner of the tables.")
-    return f"{name} cannot change the ledger" if safe else f"{name} can change and drop tables: roles can be separated"
+        raise CheckFailed(f"{name} cannot read {', '.join(unreadable)}: run `roles grant` as the owner of the tables.")
+    if safe:
+        return f"{name} cannot change the ledger"
+    return f"{name} can change and drop tables; consider a separate role (`roles grant`)"
 
 
 def _instance() -> str:
-    """Two platforms on one Redis take each other's gates for their own, or bells that are not theirs."""
+    """Two platforms that share a Redis mix up their budget gates and consume each other's messages."""
     try:
         instance.check()
     except instance.Foreign as foreign:
-        raise Unwell(str(foreign)) from foreign
+        raise CheckFailed(str(foreign)) from foreign
     return str(instance.name())
 
 
 def _eviction() -> str:
-    """An evicted budget gate is rebuilt; an evicted message or sign of an account change is lost without a word."""
+    """An evicted budget gate is rebuilt, but an evicted queue message or account-change marker is lost silently."""
     with redis.reachable():
         policy = redis.client().info("memory")["maxmemory_policy"]
     if policy != "noeviction":
-        raise Unwell(f"Redis may evict keys: set maxmemory-policy to noeviction (it is {policy}).")
+        raise CheckFailed(f"Redis may evict keys: set maxmemory-policy to noeviction (it is {policy}).")
     return str(policy)
 
 
 def _visibility() -> str:
-    """A bell is acknowledged before its work begins, so this can only ring twice for nothing; unless somebody has
-    changed that, and then every call that takes longer would be made again.
+    """Messages are acknowledged before their work starts, so a redelivery is harmless. If `acks_late` were enabled,
+    every call longer than the visibility timeout would be executed twice.
     """
     if messages.on_rabbitmq():
-        return "RabbitMQ has none"
+        return "not applicable to RabbitMQ"
     allowed = int(messages.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
     longest = int(db.execute(_LONGEST_CALL, {})[0][0])
     seen = f"{allowed} s, the longest call may take {longest} s"
     if longest >= allowed:
-        raise Unwell(f"{seen}: raise visibility_timeout in celeryconfig.py above it.")
+        raise CheckFailed(f"{seen}: raise visibility_timeout in celeryconfig.py above it.")
     return seen
 
 
 def _skew(what: str, read: Callable[[], float]) -> str:
-    """The clock of this host against another, as it was half-way through the question."""
+    """Compare another server's clock with this host's at the midpoint of the request."""
     before = clock.now().timestamp()
     theirs = read()
     after = clock.now().timestamp()
     skew = abs(theirs - (before + after) / 2)
     if skew > MAX_SKEW_SECONDS + (after - before) / 2:
-        raise Unwell(f"The clocks of this host and of {what} differ by {skew:.1f} s: run NTP on both.")
+        raise CheckFailed(f"The clocks of this host and {what} differ by {skew:.1f} s: run NTP on both.")
     return f"{skew:.3f} s apart"
 
 
@@ -151,36 +155,36 @@ def _workers() -> str:
     found = {row.kind: row.several for row in db.execute(_WORKERS, {})}
     missing = [kind for kind in ("invocations", "webhooks", "sweeps") if not found.get(kind)]
     if missing:
-        raise Unwell(f"No worker listens to: {', '.join(missing)}.")
+        raise CheckFailed(f"No worker is running for: {', '.join(missing)}.")
     return ", ".join(f"{several} × {kind}" for kind, several in found.items())
 
 
 def _beat() -> str:
     seconds = db.execute(_SILENT, {})[0].seconds
     if seconds is None or seconds > MAX_SILENT_SECONDS:
-        since = "ever" if seconds is None else f"for {seconds:.0f} s"
-        raise Unwell(f"No periodic work was done {since}: is beat running, and a worker for the queue sweeps?")
-    return f"periodic work was done {seconds:.0f} s ago"
+        since = "has ever run" if seconds is None else f"has run for {seconds:.0f} s"
+        raise CheckFailed(f"No sweep {since}: check that beat and a worker for the queue sweeps are running.")
+    return f"last sweep {seconds:.0f} s ago"
 
 
 def _queue() -> str:
     depth = sweeping.depth()
     seen = f"{depth.depth} open, {depth.running} running, the oldest due one has waited {depth.oldest:.0f} s"
     if depth.oldest > MAX_QUEUED_SECONDS:
-        raise Unwell(f"{seen}: add workers, or look into their logs.")
+        raise CheckFailed(f"{seen}: add workers, or check their logs.")
     return seen
 
 
 def _unconsumed_queues() -> str:
-    """Messages wait, and no worker of their queue has consumed one or completed a call for long."""
+    """Fail when messages are waiting and no worker of their queue has made progress for `MAX_SILENT_SECONDS`."""
     unresponsive = [
         row.kind for row in db.execute(_PROGRESS, {}) if row.silent > MAX_SILENT_SECONDS and messages.waiting(row.kind)
     ]
     if unresponsive:
-        raise Unwell(
-            f"No worker is consuming: {', '.join(unresponsive)}. Read the logs of these workers and restart them."
+        raise CheckFailed(
+            f"No worker is consuming: {', '.join(unresponsive)}. Check the logs of these workers and restart them."
         )
-    return "heard"
+    return "every queue is being consumed"
 
 
 def _secrets(settings: Settings) -> str:
@@ -191,19 +195,19 @@ def _secrets(settings: Settings) -> str:
     }
     known = [name for name, values in used.items() if DEVELOPMENT_SECRETS[name] in values]
     if known and settings.production:
-        raise Unwell(f"Everybody knows these: {', '.join(known)}. Set your own.")
+        raise CheckFailed(f"Publicly known development secrets are in use: {', '.join(known)}. Set your own.")
     if known:
-        return f"for development only: everybody knows {', '.join(known)}"
-    return "none of them is a development secret"
+        return f"for development only: {', '.join(known)} have publicly known values"
+    return "no development secret is in use"
 
 
 def _mail(settings: Settings) -> str:
-    """Nobody complains of a reset link that never comes, or that leads to their own machine."""
-    lost = []
+    """Users rarely report mails that never arrive, or links that lead to localhost."""
+    problems = []
     if settings.smtp_url is None:
-        lost.append("Mails are only written to files: set SMTP_URL.")
+        problems.append("Mails are only written to files: set SMTP_URL.")
     if urlsplit(settings.public_url).hostname in ("localhost", "127.0.0.1", "::1"):
-        lost.append(f"Links in mails lead to {settings.public_url}: set PUBLIC_URL.")
-    if lost and settings.production:
-        raise Unwell(" ".join(lost))
-    return f"for development only: {' '.join(lost)}" if lost else f"sent, with links to {settings.public_url}"
+        problems.append(f"Links in mails lead to {settings.public_url}: set PUBLIC_URL.")
+    if problems and settings.production:
+        raise CheckFailed(" ".join(problems))
+    return f"for development only: {' '.join(problems)}" if problems else f"sent, with links to {settings.public_url}"

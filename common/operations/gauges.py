@@ -1,7 +1,8 @@
-"""The platform at a glance, for Prometheus: what is better asked of the tables and Redis than counted.
+"""Gauges of the whole platform for Prometheus, read from PostgreSQL and Redis at scrape time.
 
-Every web process answers the same, so aggregate with `max`, not with `sum`. The answer is kept for a few seconds, and
-a scrape waits at most `PATIENCE` seconds for it: with PostgreSQL or Redis away it says so, and says the rest.
+Every web process reports the same values, so aggregate with `max`, not `sum`. Values are cached for `FRESH_SECONDS`,
+and a scrape waits at most `SCRAPE_SECONDS` for them: if a server is unavailable, `joyfull_dependency_up` reports it
+and the gauges of the other server are still exported.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from common.tools import breakers
 
 logger = log.get(__name__)
 
-PATIENCE = 2.5
+SCRAPE_SECONDS = 2.5
 FRESH_SECONDS = 2.0
 BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
@@ -34,7 +35,7 @@ select count(*) filter (where token is not null) as running,
        count(*) as holds, coalesce(sum(held), 0) as held
   from queue
 """)
-#: Each part has an index of its own (in the very words of its condition); most deliveries have long arrived.
+#: Each part uses its own partial index (its condition matches literally); most rows are completed deliveries.
 _DELIVERIES = text("""
 with running as (select count(*) as n from deliveries where lease_until is not null),
 parked as (select count(*) as n, min(due_at) as due_at from deliveries where parked),
@@ -55,93 +56,98 @@ _TOOLS = text("select id, slug from tools where archived_at is null and is_activ
 
 
 class Platform(Collector):
-    """Ask for it as often as you like."""
+    """Collects the gauges of PostgreSQL and of Redis, each cached; cheap to scrape often. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="gauges")
-        self._parts = {"postgresql": _Part(_from_tables), "redis": _Part(_from_redis)}
+        self._sources = {"postgresql": _CachedSource(_from_tables), "redis": _CachedSource(_from_redis)}
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is asked to be registered."""
+        """Return nothing, so that registering the collector runs no query."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        give_up = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + SCRAPE_SECONDS
         with self._lock:
-            asked = {name: part.ask(self._threads) for name, part in self._parts.items()}
-        up = _family("dependency_up", "Whether it could be asked: 1 or 0", ["dependency"])
-        for name, future in asked.items():
-            found = _answer(future, give_up - time.monotonic())
+            pending = {name: source.fetch(self._threads) for name, source in self._sources.items()}
+        up = _family("dependency_up", "Whether the server answered the last query: 1 or 0", ["dependency"])
+        for name, future in pending.items():
+            found = _result(future, deadline - time.monotonic())
             up.add_metric([name], float(found is not None))
             yield from found or ()
         yield up
 
 
-class _Part:
-    """One server's answer: asked by one thread at a time, good for a moment."""
+class _CachedSource:
+    """One server's gauges: fetched by one thread at a time, cached for `FRESH_SECONDS`."""
 
-    def __init__(self, ask: Callable[[], list[Metric]]) -> None:
-        self._ask = ask
-        self._asked: Future[list[Metric]] | None = None
-        self._at = 0.0
+    def __init__(self, query: Callable[[], list[Metric]]) -> None:
+        self._query = query
+        self._future: Future[list[Metric]] | None = None
+        self._fetched_at = 0.0
 
-    def ask(self, threads: ThreadPoolExecutor) -> Future[list[Metric]]:
-        stale = time.monotonic() - self._at > FRESH_SECONDS
-        if self._asked is None or (stale and self._asked.done()):
-            self._asked, self._at = threads.submit(self._ask), time.monotonic()
-        return self._asked
+    def fetch(self, threads: ThreadPoolExecutor) -> Future[list[Metric]]:
+        stale = time.monotonic() - self._fetched_at > FRESH_SECONDS
+        if self._future is None or (stale and self._future.done()):
+            self._future, self._fetched_at = threads.submit(self._query), time.monotonic()
+        return self._future
 
 
-def _answer(future: Future[list[Metric]], patience: float) -> list[Metric] | None:
+def _result(future: Future[list[Metric]], timeout: float) -> list[Metric] | None:
+    """The gauges, or None when the server did not answer in time."""
     try:
-        return future.result(max(0.0, patience))
+        return future.result(max(0.0, timeout))
     except (TimeoutError, db.Unreachable, redis.Unreachable):
         return None
     except Exception:
-        logger.exception("a part of the metrics could not be asked for")  # the rest is wanted all the more
+        logger.exception("gauge query failed")  # the other gauges are still exported
         return None
 
 
-# -- what is asked ---------------------------------------------------------------------------------------------
+# -- queries ---------------------------------------------------------------------------------------------------
 
 
 def _from_tables() -> list[Metric]:
-    """On a connection of its own: a pool that is used up is a thing to see here, not to suffer from."""
+    """Query on a connection of its own, so that an exhausted pool shows in the gauges instead of blocking them."""
     with db.private("joyfull-gauges"):
         return [*_queue(), *_deliveries(), _sweeps(), *_workers(), _breakers()]
 
 
 def _queue() -> Iterator[Metric]:
     row = db.execute(_QUEUE, {})[0]
-    depth = _family("queue_invocations", "Open invocations: waiting for a place, ready, running (in flight)", ["state"])
+    depth = _family("queue_invocations", "Open invocations: waiting for a slot, ready, running", ["state"])
     for state in ("waiting", "ready", "running"):
         depth.add_metric([state], getattr(row, state))
     yield depth
-    yield _one("queue_oldest_due_seconds", "How long the longest due invocation has waited", row.oldest)
+    yield _one("queue_oldest_due_seconds", "Age of the oldest due invocation", row.oldest)
     yield _one("holds", "Budget holds of open invocations", row.holds)
-    yield _one("held_tokens", "Tokens in these holds", row.held)
+    yield _one("held_tokens", "Tokens held for open invocations", row.held)
 
 
 def _deliveries() -> Iterator[Metric]:
     row = db.execute(_DELIVERIES, {})[0]
-    depth = _family("webhook_deliveries", "Pending deliveries: waiting, parked (receiver busy), running", ["state"])
+    depth = _family(
+        "webhook_deliveries", "Pending deliveries: waiting, parked (receiver at its limit), running", ["state"]
+    )
     for state in ("waiting", "parked", "running"):
         depth.add_metric([state], getattr(row, state))
     yield depth
-    yield _one("webhook_oldest_due_seconds", "How long the longest due delivery has waited", row.oldest)
+    yield _one("webhook_oldest_due_seconds", "Age of the oldest due webhook delivery", row.oldest)
 
 
 def _sweeps() -> Metric:
-    family = _family("sweep_last_run_timestamp_seconds", "When each periodic piece of work was last done", ["sweep"])
+    family = _family("sweep_last_run_timestamp_seconds", "When each sweep last ran", ["sweep"])
     for row in db.execute(_SWEEPS, {}):
         family.add_metric([row.name], float(row.at))
     return family
 
 
 def _workers() -> Iterator[Metric]:
-    several = _family("worker_processes", "Worker processes with a pulse", ["kind"])
-    progress = _family("worker_last_progress_timestamp_seconds", "When one of a kind last ended something", ["kind"])
+    several = _family("worker_processes", "Worker processes with a recent heartbeat", ["kind"])
+    progress = _family(
+        "worker_last_progress_timestamp_seconds", "When a worker of the kind last made progress", ["kind"]
+    )
     found = {row.kind: row for row in db.execute(_WORKERS, {})}
     for kind in sorted({*messages.QUEUES.values(), *found}):
         several.add_metric([kind], found[kind].several if kind in found else 0)
@@ -152,7 +158,7 @@ def _workers() -> Iterator[Metric]:
 
 
 def _breakers() -> Metric:
-    family = _family("breaker_state", "Circuit breaker of a tool: 0 closed, 0.5 due for a try, 1 open", ["tool"])
+    family = _family("breaker_state", "Circuit breaker of a tool: 0 closed, 0.5 half-open, 1 open", ["tool"])
     for row in db.execute(_TOOLS, {}):
         family.add_metric([row.slug], BREAKER[breakers.state(row.id).state])
     return family
@@ -161,12 +167,12 @@ def _breakers() -> Metric:
 def _from_redis() -> list[Metric]:
     with redis.reachable():
         redis.client().ping()
-    family = _family("queue_messages_waiting", "Doorbells in the broker that nobody has heard yet", ["queue"])
+    family = _family("queue_messages_waiting", "Messages waiting in the broker", ["queue"])
     for queue in sorted(set(messages.QUEUES.values())):
         family.add_metric([queue], messages.waiting(queue))
     return [
         family,
-        _one("shared_servers", "Redis and the broker: how many belong to another platform", instance.shared()),
+        _one("shared_servers", "Servers (Redis, broker) that belong to another platform", instance.shared()),
     ]
 
 

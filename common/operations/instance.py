@@ -1,11 +1,11 @@
-"""One platform, one database, one Redis, one broker: each says whose it is, and whoever finds another says so.
+"""Detect two platforms that share a Redis or a broker: each server records the name of the platform it belongs to.
 
-The database has an id in a row (`instance`), and with the cluster that it lives in that makes a name which a restored
-dump does not share with its original. In Redis, and in a broker on Redis, the key `instance` has the name of whoever
-came first. It is written where it is missing, so a wiped Redis belongs to the platform again within a second.
+The name is the id in the table `instance` plus the cluster's system identifier, so a dump restored elsewhere does not
+share the name of its original. In Redis, and in a broker on Redis, the key `instance` holds the name of the first
+platform that used it. It is written where it is missing, so a wiped Redis is claimed again within a second.
 
-A process that starts and finds another's name does not work: web answers 503, a worker ends. One that has found its own
-before goes on, because then it is the other that came later; it says so until somebody has looked after it.
+A process that finds another platform's name at start refuses to work: web answers 503, a worker exits. A process that
+has found its own name before keeps working, because the other platform came later; it logs an error until it is fixed.
 """
 
 from __future__ import annotations
@@ -23,47 +23,49 @@ from common.queueing import messages
 logger = log.get(__name__)
 
 KEY: Final = "instance"
-#: After a server that was away or another's, a process asks again in so long.
-ASK_SECONDS: Final = 5.0
-#: What is wrong and stays so is said again after so long.
-SAY_SECONDS: Final = 60.0
+#: Interval between checks after a server was unavailable or belonged to another platform.
+CHECK_SECONDS: Final = 5.0
+#: Interval between log messages about a persisting conflict.
+LOG_SECONDS: Final = 60.0
 
-#: Nothing before the migrations have been run, and where they have been and nobody has granted anything yet.
+#: False before the migrations have run, and before `roles grant`.
 _READABLE = text("select coalesce(has_table_privilege(to_regclass('instance'), 'select'), false) as yes")
 _NAME = text("select i.id::text || '@' || c.system_identifier as name from instance i cross join pg_control_system() c")
 _RENEW = text("update instance set id = gen_random_uuid(), created_at = now()")
 
 
 class Foreign(Exception):
-    """A server belongs to another platform; the message says which, and what to do."""
+    """A server belongs to another platform; the message names it and says what to do."""
 
 
 @dataclass(slots=True)
-class _Memory:
-    """What this process has found out."""
+class _State:
+    """The result of this process's checks so far."""
 
     ours: str | None = None
     confirmed: bool = False
-    trouble: str | None = None
-    ask_at: float = 0.0
-    say_at: float = 0.0
+    conflict: str | None = None
+    check_at: float = 0.0
+    log_at: float = 0.0
 
 
-_memory = _Memory()
+_state = _State()
 
 
 def name() -> str | None:
-    """What this database is called; None as long as we cannot read it there. Raises `db.Unreachable`."""
+    """This platform's name; None when the table `instance` cannot be read yet. Raises `db.Unreachable`."""
     if not db.execute(_READABLE, {})[0].yes:
         return None
-    _memory.ours = str(db.execute(_NAME, {})[0].name)
-    return _memory.ours
+    _state.ours = str(db.execute(_NAME, {})[0].name)
+    return _state.ours
 
 
 def check() -> None:
-    """Whether the servers are ours; what was nobody's is ours now.
+    """Verify that the servers are ours, and claim those without a name.
 
-    Raises `Foreign`, `redis.Unreachable`, `db.Unreachable`.
+    Raises:
+        Foreign: a server belongs to another platform.
+        redis.Unreachable, db.Unreachable: a server could not be checked.
     """
     ours = name()
     if ours is None:
@@ -71,19 +73,19 @@ def check() -> None:
     for what, client in _servers():
         owner = _claim(client, ours)
         if owner != ours:
-            _memory.trouble = _told(what, owner, ours)
-            raise Foreign(_memory.trouble)
-    _memory.trouble, _memory.confirmed = None, True
+            _state.conflict = _conflict(what, owner, ours)
+            raise Foreign(_state.conflict)
+    _state.conflict, _state.confirmed = None, True
 
 
 def shared() -> int:
-    """How many servers have the name of another platform. Asks Redis only; 0 while we do not know our own name."""
-    ours = _memory.ours
+    """The number of servers that belong to another platform. Queries Redis only; 0 while our own name is unknown."""
+    ours = _state.ours
     return sum(_claim(client, ours) != ours for _, client in _servers()) if ours else 0
 
 
 def _servers() -> Iterator[tuple[str, redis.Client]]:
-    """A RabbitMQ has no place for a name."""
+    """Redis, and the broker if it is a Redis too: RabbitMQ cannot store a name."""
     yield "Redis", redis.client()
     if (broker := messages.broker_on_redis()) is not None:
         yield "the broker", broker
@@ -94,48 +96,51 @@ def _claim(client: redis.Client, ours: str) -> str:
         return str(client.set(KEY, ours, nx=True, get=True) or ours)
 
 
-def _told(what: str, owner: str, ours: str) -> str:
+def _conflict(what: str, owner: str, ours: str) -> str:
     return (
         f"{what} belongs to another platform ({owner}; this database is {ours}). Give each platform its own, or, if "
-        "this database has taken the other's place, run `flask --app wsgi instance take-over`."
+        "this database replaces the other one, run `flask --app wsgi instance take-over`."
     )
 
 
 def refusal() -> str | None:
-    """Why this process must not work; None when it may, also as long as nobody can be asked.
+    """Why this process must not work; None when it may, or when the servers cannot be checked.
 
-    For every request: once the servers have been found to be ours this is one comparison.
+    Called for every request: a single comparison once the servers have been confirmed as ours.
     """
-    if _memory.confirmed:
+    if _state.confirmed:
         return None
-    with suppress(db.Unreachable, redis.Unreachable):  # whoever needs them will say so
+    with suppress(db.Unreachable, redis.Unreachable):  # reported by the request that needs the server
         keep()
-    return None if _memory.confirmed else _memory.trouble
+    return None if _state.confirmed else _state.conflict
 
 
 def keep() -> None:
-    """Write our name where it is missing, and say it (once a minute) when another's is there.
+    """Write our name where it is missing; log an error, at most once a minute, when another platform's is there.
 
-    Raises `redis.Unreachable`, `db.Unreachable`; then, as after another's name, the servers are left alone for a while.
+    After a conflict or an error, further calls do nothing for `CHECK_SECONDS`.
+
+    Raises:
+        redis.Unreachable, db.Unreachable: a server could not be checked.
     """
-    if clock.monotonic() < _memory.ask_at:
+    if clock.monotonic() < _state.check_at:
         return
-    _memory.ask_at = clock.monotonic() + ASK_SECONDS
+    _state.check_at = clock.monotonic() + CHECK_SECONDS
     try:
         check()
-        _memory.ask_at = 0.0
+        _state.check_at = 0.0
     except Foreign as foreign:
-        _say(foreign)
+        _log_conflict(foreign)
 
 
-def _say(foreign: Foreign) -> None:
-    if clock.monotonic() >= _memory.say_at:
-        _memory.say_at = clock.monotonic() + SAY_SECONDS
+def _log_conflict(foreign: Foreign) -> None:
+    if clock.monotonic() >= _state.log_at:
+        _state.log_at = clock.monotonic() + LOG_SECONDS
         logger.error("two platforms share a server", reason=str(foreign))
 
 
 def take_over() -> list[str]:
-    """Make the servers ours, whoever had them. Returns which they are."""
+    """Claim the servers for this platform, whoever owned them. Returns the servers claimed."""
     forget()
     ours = name()
     if ours is None:
@@ -145,13 +150,13 @@ def take_over() -> list[str]:
 
 
 def renew() -> str | None:
-    """Give this database a new id: it is a copy, and what it was copied from goes on. Returns its name."""
+    """Give this database a new id, for a copy whose original stays in use. Returns the new name."""
     db.rowcount(_RENEW, {})
     forget()
     return name()
 
 
 def forget() -> None:
-    """Ask again: the servers are others now."""
-    _memory.ours, _memory.confirmed, _memory.trouble = None, False, None
-    _memory.ask_at = _memory.say_at = 0.0
+    """Discard the results of earlier checks, after a change of servers."""
+    _state.ours, _state.confirmed, _state.conflict = None, False, None
+    _state.check_at = _state.log_at = 0.0

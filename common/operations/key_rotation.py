@@ -1,4 +1,4 @@
-"""Everything that is stored encrypted, put under the newest of `SECRETS_KEYS`: afterwards the older ones can go."""
+"""Key rotation: re-encrypt every stored secret with the newest of `SECRETS_KEYS`, so that older keys can be removed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A column of encrypted values: its row's key, and the owner (with `purpose`) that they are encrypted for."""
+class EncryptedColumn:
+    """A column of encrypted values, its row's primary key, and the owner and purpose they are encrypted for."""
 
     column: InstrumentedAttribute[Any]
     key: InstrumentedAttribute[UUID]
@@ -30,48 +30,49 @@ class Place:
         return str(self.column)
 
 
-PLACES = (
-    Place(ToolVersion.auth_secret, ToolVersion.id, ToolVersion.tool_id, "tool"),
-    Place(WebhookEndpoint.secret, WebhookEndpoint.id, WebhookEndpoint.id, "webhook"),
-    Place(WebhookEndpoint.previous_secret, WebhookEndpoint.id, WebhookEndpoint.id, "webhook"),
-    Place(WebhookDefaultSecret.secret, WebhookDefaultSecret.user_id, WebhookDefaultSecret.user_id, "webhook"),
-    Place(WebhookDefaultSecret.previous_secret, WebhookDefaultSecret.user_id, WebhookDefaultSecret.user_id, "webhook"),
+_OWNER = WebhookDefaultSecret.user_id
+ENCRYPTED_COLUMNS = (
+    EncryptedColumn(ToolVersion.auth_secret, ToolVersion.id, ToolVersion.tool_id, "tool"),
+    EncryptedColumn(WebhookEndpoint.secret, WebhookEndpoint.id, WebhookEndpoint.id, "webhook"),
+    EncryptedColumn(WebhookEndpoint.previous_secret, WebhookEndpoint.id, WebhookEndpoint.id, "webhook"),
+    EncryptedColumn(WebhookDefaultSecret.secret, _OWNER, _OWNER, "webhook"),
+    EncryptedColumn(WebhookDefaultSecret.previous_secret, _OWNER, _OWNER, "webhook"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Reencrypted:
-    """What became of one encrypted value; not `readable`: none of our keys opens it, and it was left as it is."""
+    """The result for one value. If not `readable`, none of our keys decrypts it, and it was left unchanged."""
 
-    place: Place
+    column: EncryptedColumn
     key: UUID
     readable: bool
 
 
 def rotate() -> Iterator[Reencrypted]:
-    """Seal every stored secret anew, in short transactions; harmless when repeated, and beside a running platform."""
-    for place in PLACES:
+    """Re-encrypt every stored secret in short transactions; idempotent, and safe on a running platform."""
+    for column in ENCRYPTED_COLUMNS:
         after = UUID(int=0)
         while True:
             with db.transaction() as session:
-                rows = _locked(session, place, after)
-                done = [Reencrypted(place, row.key, _reencrypt(session, place, row)) for row in rows]
+                rows = _locked(session, column, after)
+                done = [Reencrypted(column, row.key, _reencrypt(session, column, row)) for row in rows]
             yield from done
             if len(done) < BATCH:
                 break
             after = done[-1].key
 
 
-def _locked(session: Session, place: Place, after: UUID) -> list[Row[Any]]:
-    columns = (place.key.label("key"), place.owner.label("owner"), place.column.label("encrypted"))
-    query = select(*columns).where(place.column.is_not(None), place.key > after).order_by(place.key).limit(BATCH)
+def _locked(session: Session, of: EncryptedColumn, after: UUID) -> list[Row[Any]]:
+    columns = (of.key.label("key"), of.owner.label("owner"), of.column.label("encrypted"))
+    query = select(*columns).where(of.column.is_not(None), of.key > after).order_by(of.key).limit(BATCH)
     return list(session.execute(query.with_for_update(key_share=True)))
 
 
-def _reencrypt(session: Session, place: Place, row: Row[Any]) -> bool:
+def _reencrypt(session: Session, of: EncryptedColumn, row: Row[Any]) -> bool:
     try:
-        fresh = crypto.reencrypt(place.purpose, str(row.owner), row.encrypted)
+        fresh = crypto.reencrypt(of.purpose, str(row.owner), row.encrypted)
     except crypto.Undecryptable:
         return False
-    session.execute(update(place.key.class_).where(place.key == row.key).values({place.column: fresh}))
+    session.execute(update(of.key.class_).where(of.key == row.key).values({of.column: fresh}))
     return True

@@ -1,7 +1,7 @@
-"""verify · repair: recompute the books from the rows, and say every difference there is.
+"""Verify and repair the ledger: recompute all balances from the rows and report every difference.
 
-PostgreSQL is read in one snapshot, so its part is exact at any time, also under load. Redis cannot be part of that
-snapshot: a gate that seems to differ is looked at again, and only a difference that stays is told.
+PostgreSQL is read in one snapshot, so its checks are exact even under load. Redis cannot be part of that snapshot: a
+budget gate that seems to differ is checked again, and only a difference that persists is reported.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ LOOK_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that does not add up: which law, where (an id), and what was found."""
+    """A violated invariant, where (an id), and what was found."""
 
-    law: str
+    invariant: str
     where: str
     found: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was looked at, and what differs."""
+    """What was checked, and the differences found."""
 
     invocations: int
     periods: int
@@ -44,7 +44,7 @@ class Report:
 #: The smallest id of an invocation whose usage row is kept.
 _KEPT = """coalesce((select uuid7_floor(at) from watermarks where name = 'usage_retired'),
                          '00000000-0000-0000-0000-000000000000')"""
-_LAWS: Final[dict[str, TextClause]] = {
+_INVARIANTS: Final[dict[str, TextClause]] = {
     "granted = charged + held + available, and available >= 0": text("""
         with g as (select period_id, sum(tokens) as granted from grants group by 1),
              u as (select period_id, sum(tokens_used) as charged from usage_logs group by 1),
@@ -55,20 +55,20 @@ _LAWS: Final[dict[str, TextClause]] = {
           left join q on q.period_id = p.id
          where coalesce(granted, 0) - coalesce(charged, 0) - coalesce(held, 0) < 0
     """),
-    "every end has exactly one usage row, and every usage row an end": text(f"""
+    "every completion has exactly one usage row, and every usage row a completion": text(f"""
         select coalesce(i.id, u.invocation_id),
                format('status %s, usage %s', i.status, coalesce(u.status, 'missing'))
           from (select * from invocations where status <> 'open' and id >= {_KEPT}) i
           full join (select * from usage_logs where invocation_id >= {_KEPT}) u on u.invocation_id = i.id
          where i.id is null or u.invocation_id is null
     """),  # noqa: S608
-    "what an end says is charged is what the usage row says": text("""
+    "the tokens charged by a completion equal those in its usage row": text("""
         select i.id, format('charged %s, usage %s', i.charged, u.tokens_used)
           from invocations i join usage_logs u on u.invocation_id = i.id
          where i.charged is distinct from u.tokens_used or i.held <> u.held or i.period_id <> u.period_id
             or i.user_id <> u.user_id or (i.status = 'succeeded') <> (u.status = 'success')
     """),
-    "every open invocation is in the queue, and nothing else is": text("""
+    "the queue holds exactly the open invocations": text("""
         select coalesce(i.id, q.id), format('status %s, in the queue: %s', i.status, q.id is not null)
           from (select id, status, held from invocations where status = 'open') i
           full join queue q on q.id = i.id
@@ -80,7 +80,7 @@ _LAWS: Final[dict[str, TextClause]] = {
           from invocations i left join a on a.invocation_id = i.id
          where i.status <> 'open' and (coalesce(a.n, 0) <> i.attempts or coalesce(a.last, 0) <> i.attempts)
     """),
-    "every end has exactly one event": text("""
+    "every completion has exactly one event": text("""
         with e as (
           select invocation_id, count(*) as n, min(type) as type from events
            where type in ('invocation.succeeded', 'invocation.failed', 'invocation.canceled', 'invocation.expired')
@@ -90,8 +90,8 @@ _LAWS: Final[dict[str, TextClause]] = {
          where i.status <> 'open' and i.finished_at > now() - interval '29 days'
            and (coalesce(e.n, 0) <> 1 or e.type <> 'invocation.' || i.status)
     """),
-    "no account has more at work at once than its plan allows": text("""
-        select q.period_id, format('%s at work, %s allowed', count(*), pl.max_concurrency)
+    "no account has more running invocations than its plan allows": text("""
+        select q.period_id, format('%s running, %s allowed', count(*), pl.max_concurrency)
           from queue q join periods p on p.id = q.period_id join plans pl on pl.id = p.plan_id
          where q.token is not null and pl.max_concurrency is not null
          group by q.period_id, pl.max_concurrency having count(*) > pl.max_concurrency
@@ -100,38 +100,42 @@ _LAWS: Final[dict[str, TextClause]] = {
 
 
 def verify() -> Report:
-    """Check every law. Reads only; raises `db.Unreachable` or `redis.Unreachable`."""
+    """Check every invariant; read-only.
+
+    Raises:
+        db.Unreachable, redis.Unreachable: a server could not be read.
+    """
     found: list[Difference] = []
     with db.snapshot() as session:
-        db.unhurried(session)  # it reads whole tables
-        for law, query in _LAWS.items():
-            found += [Difference(law, str(where), what) for where, what in session.execute(query.bindparams())]
+        db.without_timeout(session)  # the queries read whole tables
+        for invariant, query in _INVARIANTS.items():
+            found += [Difference(invariant, str(where), what) for where, what in session.execute(query.bindparams())]
         counted = session.execute(text("select (select count(*) from invocations), (select count(*) from periods)"))
         invocations, periods = counted.one()
     found += [_rolled_up(difference) for difference in usage.differences()]
     gates = list(_gates())
-    found += _patiently(gates)
+    found += _persistent_differences(gates)
     return Report(invocations, periods, len(gates), tuple(found))
 
 
-def repair(tell: Callable[[str], None] = lambda _: None) -> int:
-    """Rebuild what is only derived from rows: the rollups if they differ, the order of events that came with a
-    restored dump, then every gate that differs.
+def repair(report: Callable[[str], None] = lambda _: None) -> int:
+    """Rebuild derived data: differing rollups, the order of events in a restored dump, then differing budget gates.
 
-    Returns how many were rebuilt. The rollups come first: a gate is rebuilt from them.
+    Rollups come first, because gates are rebuilt from them. `report` is called with a line for each repair. Returns
+    the number of repairs.
     """
     rebuilt = 0
     if usage.differences(limit=1):
         usage.rebuild()
-        tell(f"{usage.catch_up(inf)} usage rows rolled up anew")
+        report(f"rollups rebuilt from {usage.catch_up(inf)} usage rows")
         rebuilt += 1
     if webhooks.repair_feed():
-        tell("events of a restored dump put in order again")
+        report("order of restored events repaired")
         rebuilt += 1
     for user_id, period_id in _gates():
         if _gate_differences(user_id, period_id):
             budgets.rebuild(user_id, period_id)
-            tell(f"budget gate of period {period_id} rebuilt")
+            report(f"budget gate of period {period_id} rebuilt")
             rebuilt += 1
     return rebuilt
 
@@ -139,10 +143,10 @@ def repair(tell: Callable[[str], None] = lambda _: None) -> int:
 def _rolled_up(it: usage.RollupDifference) -> Difference:
     where = f"{it.grain} {it.starts_at:%Y-%m-%d %H:%M}, account {it.user_id}"
     history, rolled = f"{it.tokens} in {it.invocations}", f"{it.rolled_tokens} in {it.rolled_invocations}"
-    return Difference("rollups are the sums of the history", where, f"history {history}, rollup {rolled}")
+    return Difference("rollups are the sums of the usage history", where, f"history {history}, rollup {rolled}")
 
 
-# -- the gate against the rows -----------------------------------------------------------------------------------
+# -- budget gates compared with the rows ---------------------------------------------------------------------------
 
 
 def _gates() -> Iterator[tuple[UUID, UUID]]:
@@ -152,8 +156,8 @@ def _gates() -> Iterator[tuple[UUID, UUID]]:
                 yield owner
 
 
-def _patiently(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
-    """Only what differs at every look counts: between two looks, whatever was on its way has arrived."""
+def _persistent_differences(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
+    """Differences found at every check: settlements that were under way at one check have arrived by the next."""
     differing = gates
     differences: list[Difference] = []
     for look in range(LOOKS):
@@ -168,37 +172,37 @@ def _patiently(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
 
 
 _ROWS = text("select id, place is not null as placed from queue where period_id = :period")
-_RULING = text(f"select epoch, {budgets.SERVER} as server from periods where id = :period")  # noqa: S608
+_PERIOD = text(f"select epoch, {budgets.SERVER} as server from periods where id = :period")  # noqa: S608
 
 
 def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
     gate = budgets.gate(user_id, period_id)
     if "epoch" not in gate or not _is_current(gate):
-        return []  # unknown: the next submit rebuilds it; an absent answer is never a wrong one
+        return []  # no gate of the current Redis process: the next submit rebuilds it
     with db.snapshot() as session:
-        ruling = session.execute(_RULING, {"period": period_id}).one_or_none()
-        if ruling is None or (str(ruling.epoch), str(ruling.server)) != (gate["epoch"], gate.get("server")):
-            return []  # outdated, and refused as such: holds under an old epoch, or for another server, cannot commit
-        truth = _truth(session, period_id)
+        period = session.execute(_PERIOD, {"period": period_id}).one_or_none()
+        if period is None or (str(period.epoch), str(period.server)) != (gate["epoch"], gate.get("server")):
+            return []  # outdated: holds under an old epoch, or for another server, cannot commit
+        expected = _expected(session, period_id)
     shown = {name: gate[name] for name in ("granted", "charged", "held", "active")}
     holds = {name[2:]: value.split(",")[1] != "0" for name, value in gate.items() if name.startswith("h:")}
     shown["holds"] = " ".join(sorted(holds))
     shown["places"] = " ".join(sorted(id_ for id_, placed in holds.items() if placed))
-    law = "Redis says what PostgreSQL says"
+    invariant = "budget gates in Redis match the rows in PostgreSQL"
     return [
-        Difference(law, str(period_id), f"{name}: Redis {shown[name]!r}, rows {value!r}")
-        for name, value in truth.items()
+        Difference(invariant, str(period_id), f"{name}: Redis {shown[name]!r}, rows {value!r}")
+        for name, value in expected.items()
         if shown[name] != value
     ]
 
 
-def _truth(session: Session, period_id: UUID) -> dict[str, str]:
-    books = budgets.balance(session, period_id)
+def _expected(session: Session, period_id: UUID) -> dict[str, str]:
+    balance = budgets.balance(session, period_id)
     rows = session.execute(_ROWS, {"period": period_id}).all()
     return {
-        "granted": str(books.granted),
-        "charged": str(books.charged),
-        "held": str(books.held),
+        "granted": str(balance.granted),
+        "charged": str(balance.charged),
+        "held": str(balance.held),
         "active": str(sum(row.placed for row in rows)),
         "holds": " ".join(sorted(str(row.id) for row in rows)),
         "places": " ".join(sorted(str(row.id) for row in rows if row.placed)),

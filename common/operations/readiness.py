@@ -1,7 +1,7 @@
-"""Can this process serve? What `/ready` asks, answered within `PATIENCE` seconds whatever hangs.
+"""Readiness checks for `/ready`, answered within `DEADLINE_SECONDS` even when a server hangs.
 
 Each check runs in a thread of its own and is not started twice: a server that hangs costs one thread, not one per
-question. The database is asked over a connection made for it, so that a full pool does not read as a dead server.
+request. The database is queried over a separate connection, so that an exhausted pool does not look like a dead server.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from common.kit import clock, db, log, redis
 from common.operations import instance
 from common.settings import Settings
 
-PATIENCE = 2.5
+DEADLINE_SECONDS = 2.5
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
-#: A process says each second that it lives.
+#: Maximum age of a heartbeat; each process writes one per second.
 HEARTBEAT_SECONDS = 15
 _HEARTBEATS = """
 select count(*) from processes
@@ -30,11 +30,11 @@ logger = log.get(__name__)
 
 
 class NotReady(Exception):
-    """A part answers, but not as it should; the message says what is missing."""
+    """A dependency answers but cannot be used; the message says what is missing."""
 
 
 def postgresql() -> None:
-    """PostgreSQL answers, and its tables are those of this code (or newer: old code survives each migration)."""
+    """PostgreSQL answers and is at this code's migration, or a newer one (migrations are backward compatible)."""
     with db.private("joyfull-ready"), db.transaction() as session:
         if not session.scalar(text("select to_regclass('alembic_version') is not null")):
             raise NotReady("migrations have not been run")
@@ -45,22 +45,22 @@ def postgresql() -> None:
 
 
 def first_admin() -> None:
-    """The admin that the settings name can log in: somebody has made them. Asked until it is so, and never again."""
-    if _Admin.made:
+    """The admin named in the settings exists and can log in. A positive answer is remembered."""
+    if _Admin.exists:
         return
     with db.private("joyfull-ready"), db.transaction() as session:
         if session.scalar(text("select to_regclass('users') is not null")):
-            _Admin.made = bool(session.scalar(text("select exists (select from users where role = 'admin')")))
-    if not _Admin.made:
-        raise NotReady("has not been made (`flask --app wsgi admin ensure`)")
+            _Admin.exists = bool(session.scalar(text("select exists (select from users where role = 'admin')")))
+    if not _Admin.exists:
+        raise NotReady("does not exist (run `flask --app wsgi admin ensure`)")
 
 
 class _Admin:
-    made = False
+    exists = False
 
 
 def redis_server() -> None:
-    """Redis answers, and is not another platform's."""
+    """Redis answers and belongs to this platform."""
     with redis.reachable():
         redis.client().ping()
     if instance.refusal() is not None:
@@ -68,10 +68,10 @@ def redis_server() -> None:
 
 
 def worker(host: str) -> None:
-    """A worker process of this host has a pulse. Raises `NotReady`."""
+    """A worker process of this host has a recent heartbeat. Raises `NotReady`."""
     with db.transaction() as session:
         if not session.scalar(text(_HEARTBEATS), {"host": host, "seconds": HEARTBEAT_SECONDS}):
-            raise NotReady("no worker of this host has a pulse in the books")
+            raise NotReady("no worker on this host has a recent heartbeat")
 
 
 @cache
@@ -89,45 +89,45 @@ def _heads() -> set[str]:
     return set(_scripts().get_heads())
 
 
-class _Question:
-    """One check, and the thread that may still be waiting for its answer."""
+class _Check:
+    """One check, and its run that may still be under way."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
-        self._asked: Future[None] | None = None
+        self._run: Future[None] | None = None
 
-    def ask(self) -> Future[None]:
-        if self._asked is None or self._asked.done():
-            self._asked = _threads().submit(self._check)
-        return self._asked
+    def start(self) -> Future[None]:
+        if self._run is None or self._run.done():
+            self._run = _threads().submit(self._check)
+        return self._run
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=len(_QUESTIONS), thread_name_prefix="ready")
+    return ThreadPoolExecutor(max_workers=len(_CHECKS), thread_name_prefix="ready")
 
 
-_QUESTIONS = {
-    "postgresql": _Question(postgresql),
-    "redis": _Question(redis_server),
-    "first_admin": _Question(first_admin),
+_CHECKS = {
+    "postgresql": _Check(postgresql),
+    "redis": _Check(redis_server),
+    "first_admin": _Check(first_admin),
 }
 
 
-def troubles(settings: Settings) -> dict[str, str]:
-    """What is not ready, and why in a few words; empty when this process can serve."""
-    give_up = clock.monotonic() + PATIENCE
-    unasked = () if settings.admin_email and settings.admin_password else ("first_admin",)
-    asked = {name: question.ask() for name, question in _QUESTIONS.items() if name not in unasked}
-    answers = {name: _answer(future, give_up - clock.monotonic()) for name, future in asked.items()}
-    return {name: trouble for name, trouble in answers.items() if trouble}
+def problems(settings: Settings) -> dict[str, str]:
+    """What is not ready, with a short reason each; empty when this process can serve."""
+    deadline = clock.monotonic() + DEADLINE_SECONDS
+    skipped = () if settings.admin_email and settings.admin_password else ("first_admin",)
+    started = {name: check.start() for name, check in _CHECKS.items() if name not in skipped}
+    results = {name: _problem(future, deadline - clock.monotonic()) for name, future in started.items()}
+    return {name: problem for name, problem in results.items() if problem}
 
 
-def _answer(future: Future[None], patience: float) -> str | None:
+def _problem(future: Future[None], timeout: float) -> str | None:
     try:
-        future.result(max(0.0, patience))
-    except NotReady as trouble:
-        return str(trouble)
+        future.result(max(0.0, timeout))
+    except NotReady as reason:
+        return str(reason)
     except TimeoutError:
         return "does not answer in time"
     except (db.Unreachable, redis.Unreachable):

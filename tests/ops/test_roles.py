@@ -144,19 +144,19 @@ def test_who_was_granted_nothing_may_not_move_months(separated: Separated, postg
 
 
 def test_the_doctor_knows_which_role_it_is(serving: Separated, settings: Settings) -> None:
-    def seen() -> doctor.Finding:
-        return next(finding for finding in doctor.examine(settings) if finding.name == "database role")
+    def seen() -> doctor.CheckResult:
+        return next(finding for finding in doctor.run_checks(settings) if finding.name == "database role")
 
-    assert seen() == doctor.Finding("database role", True, f"{serving.role}_a cannot change the ledger")
+    assert seen() == doctor.CheckResult("database role", True, f"{serving.role}_a cannot change the ledger")
     with psycopg.connect(serving.owner, autocommit=True) as owner:
         owner.execute("create table newer (id int)")
         try:
-            assert not seen().well
-            assert "may not read newer" in seen().detail
+            assert not seen().passed
+            assert "cannot read newer" in seen().detail
         finally:
             owner.execute("drop table newer")
     boot.connect(settings, process="test", pool_size=5)
-    assert seen().detail == "postgres can change and drop tables: roles can be separated"
+    assert seen().detail == "postgres can change and drop tables; consider a separate role (`roles grant`)"
 
 
 def test_a_role_that_is_not_there(separated: Separated) -> None:

@@ -65,7 +65,7 @@ def all_of(world: World, result: Result, began: float) -> None:
     result.violations += list(_bills(world, orders, told, result))
     result.violations += list(_charges(world, result))
     result.violations += laws.broken(world)
-    result.violations += [f"books: {d.law}: {d.where}: {d.found}" for d in ledger.verify().differences[:5]]
+    result.violations += [f"books: {d.invariant}: {d.where}: {d.found}" for d in ledger.verify().differences[:5]]
     result.violations += list(_feeds(world))
 
 

@@ -49,9 +49,9 @@ def ready() -> Any:
     if any, can log in. Otherwise 503, with the reasons in `not_ready`. Responds within three seconds even if a server
     hangs.
     """
-    troubles = readiness.troubles(current_app.config["SETTINGS"])
-    if troubles:
-        raise errors.DependencyUnavailable(f"Not ready: {', '.join(troubles)}.", not_ready=troubles)
+    problems = readiness.problems(current_app.config["SETTINGS"])
+    if problems:
+        raise errors.DependencyUnavailable(f"Not ready: {', '.join(problems)}.", not_ready=problems)
     return {"status": "ready"}
 
 

@@ -17,7 +17,7 @@ def verify() -> None:
     """Recompute all amounts from the rows. Prints every difference, and exits with 1 if there is one."""
     report = ledger.verify()
     for difference in report.differences:
-        click.echo(f"DIFFERS  {difference.law}\n         {difference.where}: {difference.found}")
+        click.echo(f"DIFFERS  {difference.invariant}\n         {difference.where}: {difference.found}")
     checked = f"invocations: {report.invocations}, periods: {report.periods}, budget gates in Redis: {report.gates}"
     if report.differences:
         click.echo(f"The ledger is inconsistent: {len(report.differences)} differences ({checked}).")

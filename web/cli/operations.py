@@ -27,7 +27,7 @@ def rotate() -> None:
             reencrypted += 1
         else:
             unreadable += 1
-            click.echo(f"UNREADABLE  {each.place} of {each.key}: no key in SECRETS_KEYS can decrypt it")
+            click.echo(f"UNREADABLE  {each.column} of {each.key}: no key in SECRETS_KEYS can decrypt it")
     click.echo(f"{reencrypted} secrets encrypted with the newest key, {unreadable} unreadable.")
     if unreadable:
         sys.exit(1)
@@ -69,8 +69,8 @@ def renew() -> None:
 @with_appcontext
 def doctor() -> None:
     """Check the deployment. Exits with 1 if a check fails."""
-    findings = list(practice.examine(current_app.config["SETTINGS"]))
-    for finding in findings:
-        click.echo(f"{'ok   ' if finding.well else 'WRONG'}  {finding.name}: {finding.detail}")
-    if not all(finding.well for finding in findings):
+    results = list(practice.run_checks(current_app.config["SETTINGS"]))
+    for result in results:
+        click.echo(f"{'ok   ' if result.passed else 'WRONG'}  {result.name}: {result.detail}")
+    if not all(result.passed for result in results):
         sys.exit(1)
