@@ -38,7 +38,7 @@ def test_every_queue_has_a_service_that_listens_to_it() -> None:
 
 def test_every_variable_is_a_setting() -> None:
     environ = Recorder()
-    settings._Reader(environ).settings()
+    settings.read_from(settings.Reader(environ))
     given = {name for service in SERVICES.values() if "build" in service for name in service["environment"]}
 
     assert given - NOT_OURS <= environ.asked

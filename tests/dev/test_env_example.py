@@ -1,4 +1,4 @@
-"""`.env.example` says the same as `common/settings.py`, and as the example tools that `make run` starts."""
+"""`.env.example` agrees with `common.settings` and with the example tools that `make run` starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Recorder(dict[str, str]):
 
 def test_each_setting_is_explained_and_nothing_else() -> None:
     environ = Recorder()
-    settings._Reader(environ).settings()
+    settings.read_from(settings.Reader(environ))
     environ.update({"OPENAI_BASE_URL": "http://localhost/v1", "OPENAI_MODEL": "tiny"})
     chat.entry(environ)
     asked = {name for name in environ.asked if not name.endswith("_FILE")}

@@ -38,7 +38,7 @@ def test_it_says_all_that_is_wrong_and_nothing_else(name: str, tmp_path: Path) -
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "settings are not usable:",
+        "invalid settings:",
         "  - DATABASE_URL is required in production",
         "  - REDIS_URL must start with redis:// or rediss:// or unix://",
         "  - JWT_SECRET_KEY is the development secret; production needs its own",
@@ -63,11 +63,11 @@ SAID = [
     "DATABASE_URL has a password shorter than 10 characters",
     "REDIS_URL needs a password in production (or a Unix socket)",
     "BROKER_URL has a password shorter than 10 characters",
-    "JWT_SECRET_KEY has a key that can be guessed; production needs one by chance",
-    "SECRETS_KEYS has a key that can be guessed; production needs one by chance",
+    "JWT_SECRET_KEY has a guessable key; production needs a random one",
+    "SECRETS_KEYS has a guessable key; production needs a random one",
     "FLOWER_BASIC_AUTH has a password shorter than 10 characters",
     "PUBLIC_URL must start with https:// in production",
-    "OUTBOUND_ALLOW names more than private networks: 0.0.0.0/0, ::/0",
+    "OUTBOUND_ALLOW includes more than private networks: 0.0.0.0/0, ::/0",
 ]
 
 
@@ -76,7 +76,7 @@ def test_production_says_all_that_can_be_guessed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", *PROCESSES["web"]]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["settings are not usable:", *(f"  - {line}" for line in SAID)]
+    assert done.stderr.splitlines() == ["invalid settings:", *(f"  - {line}" for line in SAID)]
 
 
 def chance() -> dict[str, str]:

@@ -73,7 +73,7 @@ def test_a_reload_takes_up_new_code(web: tuple[subprocess.Popen[bytes], str], in
 
 
 def release(installed: Path, number: str) -> None:
-    for file in ("common/settings.py", "common/kit/metrics.py"):
+    for file in ("common/settings/__init__.py", "common/kit/metrics.py"):
         with (installed / file).open("a") as code:
             code.write(f"\nRELEASE_{number} = {number!r}\n")
     config = installed / "web" / "gunicorn.conf.py"

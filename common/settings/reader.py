@@ -1,15 +1,8 @@
-"""One frozen `Settings`, read once from the environment, complaining about everything that is wrong at once.
-
-Each name is explained in `.env.example`. A secret may also come from a file: `<NAME>_FILE` names it. A `.env`
-file in the working directory is read first; the real environment wins over it.
-"""
+"""Read single settings from the environment, collecting every problem instead of stopping at the first."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -17,12 +10,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from common.kit import guessing
-from common.kit.dotenv import over, read_dotenv
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
-#: Secrets that development falls back to. Production refuses to start with any of them.
+#: Default secrets for development. Production refuses to start with any of them.
 DEVELOPMENT_SECRETS = {
     "JWT_SECRET_KEY": "development-only-jwt-secret-do-not-deploy",
     "SECRETS_KEYS": "development-only-secrets-key-do-not-deploy",
@@ -32,145 +24,13 @@ MIN_SECRET_BYTES = 32
 MIN_PASSWORD = 10
 
 
-class SettingsError(Exception):
-    """Everything that is wrong with the environment, one line each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("settings are not usable:\n" + "\n".join(f"  - {p}" for p in problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The whole configuration of one process. Durations are seconds, sizes bytes."""
-
-    env: str
-    database_url: str
-    redis_url: str
-    broker_url: str
-    jwt_secret_keys: tuple[str, ...] = field(repr=False)
-    secrets_keys: tuple[str, ...] = field(repr=False)
-    admin_email: str | None
-    admin_password: str | None = field(repr=False)
-    host: str
-    port: int
-    flower_port: int
-    tools_port: int
-    flower_basic_auth: str = field(repr=False)
-    data_dir: Path
-    public_url: str
-    cors_origins: tuple[str, ...]
-    smtp_url: str | None = field(repr=False)
-    mail_from: str
-    outbound_allow: tuple[Network, ...]
-    outbound_dns: tuple[tuple[str, int], ...]
-    web_processes: int
-    worker_processes: int
-    worker_threads: int
-    log_level: str
-    log_format: str
-    otel_endpoint: str | None
-    trusted_proxies: int
-    max_body_bytes: int
-    max_connections_per_address: int
-    max_streams: int
-    max_stored_bytes: int
-    expose_docs: bool
-    expose_metrics: bool
-    metrics_port: int | None
-    email_verification_required: bool
-    queue_messages_max: int
-    usage_retention_months: int
-    payload_retention_days: int
-    failpoints: str
-
-    @property
-    def production(self) -> bool:
-        return self.env == "production"
-
-
-def load(environ: Mapping[str, str] | None = None, *, dotenv: Path | None = Path(".env")) -> Settings:
-    """Read the settings. Raises `SettingsError` with every problem found, not just the first."""
-    env = dict(os.environ if environ is None else environ)
-    if environ is None and dotenv is not None and dotenv.is_file():
-        env = over(read_dotenv(dotenv.read_text(encoding="utf-8")), env)
-    return _Reader(env).settings()
-
-
-def load_or_exit() -> Settings:
-    """For processes: they end with what is wrong in so many words, and no traceback around it."""
-    try:
-        return load()
-    except SettingsError as error:
-        sys.exit(str(error))
-
-
-class _Reader:
-    """Takes values from the environment and remembers what was wrong with them."""
+class Reader:
+    """Parses values from the environment; `problems` has a line for each one that is missing or invalid."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = env
         self.problems: list[str] = []
         self.production = env.get("ENV", "development") == "production"
-
-    def settings(self) -> Settings:
-        database_url = self.text("DATABASE_URL", self.required("postgresql://localhost/joyfull"))
-        redis_url = self.text("REDIS_URL", self.required("redis://localhost:6379/0"))
-        port = self.integer("PORT", 8000, 1, 65535)
-        worker_processes = self.integer("WORKER_PROCESSES", 2, 1, 256)
-        worker_threads = self.integer("WORKER_THREADS", 200, 1, 2000)
-        data_dir = Path(self.text("DATA_DIR", "./var")).absolute()
-        settings = Settings(
-            env=self.choice("ENV", "development", ("development", "production")),
-            database_url=self.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
-            redis_url=self.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
-            broker_url=self.url(self.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps"))
-            or redis_url,
-            jwt_secret_keys=self.secrets("JWT_SECRET_KEY"),
-            secrets_keys=self.secrets("SECRETS_KEYS"),
-            admin_email=self.text("ADMIN_EMAIL", "") or None,
-            admin_password=self.password("ADMIN_PASSWORD"),
-            host=self.text("HOST", "127.0.0.1"),
-            port=port,
-            flower_port=self.integer("FLOWER_PORT", 5555, 1, 65535),
-            tools_port=self.integer("TOOLS_PORT", 8100, 1, 65535),
-            flower_basic_auth=self.flower_auth(),
-            data_dir=data_dir,
-            public_url=self.url(
-                self.text("PUBLIC_URL", f"http://localhost:{port}"), "PUBLIC_URL", ("http", "https")
-            ).rstrip("/"),
-            cors_origins=self.origins("CORS_ORIGINS"),
-            smtp_url=self.url(self.text("SMTP_URL", ""), "SMTP_URL", ("smtp", "smtps")) or None,
-            mail_from=self.text("MAIL_FROM", "Joyfull Hub <no-reply@localhost>"),
-            outbound_allow=self.networks("OUTBOUND_ALLOW", "" if self.production else "127.0.0.0/8"),
-            outbound_dns=self.servers("OUTBOUND_DNS"),
-            web_processes=self.integer("WEB_PROCESSES", 2, 1, 256),
-            worker_processes=worker_processes,
-            worker_threads=worker_threads,
-            log_level=self.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
-            log_format=self.choice("LOG_FORMAT", "json", ("json", "console")),
-            otel_endpoint=self.collector("OTEL_EXPORTER_OTLP_ENDPOINT"),
-            trusted_proxies=self.integer("TRUSTED_PROXIES", 0, 0, 10),
-            max_body_bytes=self.integer("MAX_BODY_BYTES", 1024 * 1024, 1024, 64 * 1024 * 1024),
-            max_connections_per_address=self.integer("MAX_CONNECTIONS_PER_ADDRESS", 1000, 0, 1_000_000),
-            max_streams=self.integer("MAX_STREAMS", 200, 1, 100_000),
-            max_stored_bytes=self.integer("MAX_STORED_BYTES", 10 * 1024**3, 0, 2**53 - 1),
-            expose_docs=self.boolean("EXPOSE_DOCS", not self.production),
-            expose_metrics=self.boolean("EXPOSE_METRICS", not self.production),
-            metrics_port=self.integer("METRICS_PORT", 0, 0, 65535) or None,
-            email_verification_required=self.boolean("EMAIL_VERIFICATION_REQUIRED", False),
-            queue_messages_max=self.integer("QUEUE_MESSAGES_MAX", worker_processes * worker_threads, 1, 1_000_000),
-            usage_retention_months=self.integer("USAGE_RETENTION_MONTHS", 0, 0, 1_200),
-            payload_retention_days=self.integer("PAYLOAD_RETENTION_DAYS", 0, 0, 36_500),
-            failpoints=self.failpoints(),
-        )
-        if set(settings.jwt_secret_keys) & set(settings.secrets_keys):
-            self.problems.append("JWT_SECRET_KEY and SECRETS_KEYS have a key in common")
-        if self.problems:
-            raise SettingsError(self.problems)
-        return settings
-
-    # -- single values ---------------------------------------------------------------------------------------
 
     def text(self, name: str, default: str) -> str:
         file = self.env.get(f"{name}_FILE")
@@ -185,7 +45,7 @@ class _Reader:
         return self.env.get(name, "").strip() or default
 
     def required(self, development_default: str) -> str:
-        """In production nothing is guessed: an empty default is reported by `url`."""
+        """The development default; empty in production, which `url` reports as a problem."""
         return "" if self.production else development_default
 
     def parsed(self, name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
@@ -277,7 +137,7 @@ class _Reader:
             elif self.production and key == default:
                 self.problems.append(f"{name} is the development secret; production needs its own")
             elif self.production and guessing.key_fault(key):
-                self.problems.append(f"{name} has a key that can be guessed; production needs one by chance")
+                self.problems.append(f"{name} has a guessable key; production needs a random one")
         if len(set(keys)) != len(keys):
             self.problems.append(f"{name} lists the same key twice")
         return keys
