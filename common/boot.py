@@ -1,4 +1,4 @@
-"""What every process does once, before its first piece of work."""
+"""Process start-up: configure logging, keys, servers and clients once per process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _State:
 def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     """Configure logs, keys, PostgreSQL, Redis, the broker and the outbound client for this process.
 
-    Opens no connection: a server may be down now. Call it after forking, never before.
+    Opens no connection, so a server may be down. Call it after forking, never before.
     """
     log.configure(settings.log_level, settings.log_format, process)
     metrics.fold()
@@ -39,7 +39,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
 
 
 def outbound() -> OutboundClient:
-    """This process's one way out of the platform."""
+    """This process's outbound client. Raises `RuntimeError` before `connect`."""
     if _State.outbound is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     return _State.outbound

@@ -1,7 +1,7 @@
-"""The only producer of messages. A message is a doorbell: "there is work"; the work itself is in the tables.
+"""The only producer of queue messages. A message only says "there is work"; the work itself is in the tables.
 
-Ringing is best effort and bounded (a silent broker costs two seconds, once, then is left alone for a moment):
-whatever is not rung now is found by the sweep.
+Publishing is best effort and bounded: an unresponsive broker costs two seconds once and is then skipped for a moment.
+The sweep finds the work whose message was not sent.
 """
 
 from __future__ import annotations
@@ -24,36 +24,34 @@ DELIVER: Final = "webhooks.deliver"
 SWEEP: Final = "sweeps.run"
 SEND_MAILS: Final = "mails.send"
 QUEUES: Final = {RUN_INVOCATION: "invocations", DELIVER: "webhooks", SWEEP: "sweeps", SEND_MAILS: "sweeps"}
-#: After a failed publish the broker is left alone so long: the sweep rings meanwhile.
-QUIET_SECONDS = 2.0
-#: Threads that may ring at once: fewer than Celery's pool has connections, because that one is waited for without end.
+#: After a failed publish the broker is skipped for this long; the sweep notifies meanwhile.
+BACKOFF_SECONDS = 2.0
+#: Threads that may publish at once: fewer than the connections of Celery's pool, which is waited for without a limit.
 AT_ONCE: Final = 8
-MESSAGES = metrics.Counter(
-    "joyfull_queue_messages", "Doorbells rung; the sweep finds what the failed ones were for", ["queue", "outcome"]
-)
-_ringing = threading.BoundedSemaphore(AT_ONCE)
+MESSAGES = metrics.Counter("joyfull_queue_messages", "Messages published to the broker", ["queue", "outcome"])
+_publishing = threading.BoundedSemaphore(AT_ONCE)
 
 
 class _State:
     broker_url = ""
     queue_messages_max = 0
-    quiet_until = 0.0
+    skip_until = 0.0
 
 
 def configure(broker_url: str, queue_messages_max: int) -> None:
-    """Where to ring, and how many unheard bells are enough (the number of all worker threads)."""
+    """Set the broker, and the number of waiting messages above which none is sent (all worker threads together)."""
     if broker_url != _State.broker_url:
         app.cache_clear()
         _broker.cache_clear()
-        _wire.cache_clear()
+        _rabbit.cache_clear()
         _template.cache_clear()
     _State.broker_url = broker_url
     _State.queue_messages_max = queue_messages_max
-    _State.quiet_until = 0.0
+    _State.skip_until = 0.0
 
 
 def connection_url(broker_url: str) -> str:
-    """Celery's spelling of the broker URL (`unix://` is `redis+socket://` there)."""
+    """The broker URL in Celery's form (`redis+socket://` instead of `unix://`)."""
     return broker_url.replace("unix://", "redis+socket://", 1) if broker_url.startswith("unix://") else broker_url
 
 
@@ -66,72 +64,72 @@ def app() -> Celery:
 
 
 def notify(task: str, subject: UUID | None = None) -> bool:
-    """Ring once for `subject`, unless enough bells wait unheard. After the commit, never before it.
+    """Send one message for `subject`, unless enough are waiting. Call it after the commit, never before.
 
-    Returns whether a message was sent. Never raises for a broker in trouble.
+    Returns whether a message was sent. Never raises when the broker fails.
     """
     queue = QUEUES[task]
-    if _quiet():
+    if _skipped():
         return False
     try:
         return _send(task, queue, subject, _State.queue_messages_max)
-    except _TROUBLES as error:
-        _leave_alone(queue, error)
+    except _ERRORS as error:
+        _back_off(queue, error)
         return False
 
 
 def notify_times(task: str, wanted: int) -> int:
-    """Ring so often that `wanted` bells wait in all, at most the limit. For the sweep; returns how many were sent."""
+    """Top up the waiting messages to `wanted`, within the limit; for the sweep. Returns the number sent."""
     queue, sent = QUEUES[task], 0
     try:
         enough = min(wanted, _State.queue_messages_max)
         while sent < enough and _send(task, queue, None, enough):
             sent += 1
-    except _TROUBLES as error:
-        _leave_alone(queue, error)
+    except _ERRORS as error:
+        _back_off(queue, error)
     return sent
 
 
 def waiting(queue: str) -> int:
-    """How many bells wait unheard; 0 when the broker is away."""
-    return unheard(queue) or 0
+    """The number of messages waiting in the broker; 0 when it is unavailable."""
+    return waiting_or_none(queue) or 0
 
 
-def unheard(queue: str) -> int | None:
-    """How many bells wait; None when the broker is away."""
+def waiting_or_none(queue: str) -> int | None:
+    """The number of messages waiting in the broker; None when it is unavailable."""
     try:
         return _count(queue)
-    except _TROUBLES:
+    except _ERRORS:
         return None
 
 
 def on_rabbitmq() -> bool:
-    """Whether the broker is RabbitMQ; else it is Redis."""
+    """Whether the broker is RabbitMQ; otherwise it is Redis."""
     return _State.broker_url.startswith("amqp")
 
 
 def broker_on_redis() -> redis.Client | None:
-    """The broker, when it is a Redis: for whoever asks whose it is."""
+    """The client of a broker on Redis, to check which platform it belongs to; None for RabbitMQ."""
     return None if on_rabbitmq() else _broker()
 
 
-# -- ringing -----------------------------------------------------------------------------------------------------
+# -- publishing --------------------------------------------------------------------------------------------------
 
-_TROUBLES: Final = (OperationalError, OSError, redis.Unreachable, rabbit.Unreachable)
-
-
-def _quiet() -> bool:
-    return clock.monotonic() < _State.quiet_until
+_ERRORS: Final = (OperationalError, OSError, redis.Unreachable, rabbit.RabbitUnreachable)
 
 
-def _leave_alone(queue: str, error: Exception) -> None:
-    _State.quiet_until = clock.monotonic() + QUIET_SECONDS
+def _skipped() -> bool:
+    return clock.monotonic() < _State.skip_until
+
+
+def _back_off(queue: str, error: Exception) -> None:
+    _State.skip_until = clock.monotonic() + BACKOFF_SECONDS
     MESSAGES.labels(queue, "failed").inc()
     logger.warning("message not published; the sweep will notify", queue=queue, reason=type(error).__name__)
 
 
 def _send(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
-    """False: so many wait already, or others ring and the broker does not answer them."""
+    """Send unless `enough` messages are waiting, or other threads are blocked in publishing. Returns whether sent."""
     sent = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough)
     if sent:
         MESSAGES.labels(queue, "sent").inc()
@@ -139,21 +137,21 @@ def _send(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
 
 
 def _push(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
-    """Onto the list in Redis: one round trip, together with the look at how many wait."""
+    """Push onto the list in Redis and check its length, in one round trip."""
     message = _template(task).write(str(subject) if subject else None)
     return bool(redis.run("notify", [queue], [enough, message], _broker()))
 
 
 def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
-    """To RabbitMQ."""
-    if _wire().waiting(queue, enough) >= enough or not _ringing.acquire(timeout=QUIET_SECONDS):
+    """Publish to RabbitMQ."""
+    if _rabbit().waiting(queue, enough) >= enough or not _publishing.acquire(timeout=BACKOFF_SECONDS):
         return False
     try:
-        if _quiet():
+        if _skipped():
             return False
-        _wire().send(queue, partial(_send_task, task, [str(subject)] if subject else []))
+        _rabbit().send(queue, partial(_send_task, task, [str(subject)] if subject else []))
     finally:
-        _ringing.release()
+        _publishing.release()
     return True
 
 
@@ -164,7 +162,7 @@ def _send_task(task: str, args: list[str], producer: Any) -> None:
 
 def _count(queue: str) -> int:
     if on_rabbitmq():
-        return _wire().waiting(queue, _State.queue_messages_max)
+        return _rabbit().waiting(queue, _State.queue_messages_max)
     with redis.reachable():
         return int(_broker().llen(queue))
 
@@ -181,5 +179,5 @@ def _broker() -> redis.Client:
 
 
 @cache
-def _wire() -> rabbit.Wire:
-    return rabbit.Wire(app().connection_for_write())
+def _rabbit() -> rabbit.Publisher:
+    return rabbit.Publisher(app().connection_for_write())

@@ -78,7 +78,7 @@ def memories() -> dict[str, Any]:
         "told": thresholds._recorded,
         "back": claiming._Looked.back,
         "after": placing._Round.after,
-        "quiet": messages._State.quiet_until,
+        "quiet": messages._State.skip_until,
     }
 
 
@@ -87,7 +87,7 @@ def remember(what: dict[str, Any]) -> None:
     thresholds._recorded, claiming._Looked.back = what["told"], what["back"]
     if what["after"] is not None:
         placing._Round.after = what["after"]
-    messages._State.quiet_until = what["quiet"]
+    messages._State.skip_until = what["quiet"]
     breakers._view.forget()
 
 

@@ -110,7 +110,7 @@ def test_a_silent_broker_keeps_nobody_waiting(
     with silent(rabbitmq), ThreadPoolExecutor(12) as pool:
         began = time.monotonic()
         for n in range(2):
-            time.sleep(2 * rabbit.BELIEVED)  # what it knew of the queue is old by now
+            time.sleep(2 * rabbit.CACHE_SECONDS)  # what it knew of the queue is old by now
             accepted += pool.map(lambda _, n=n: client.invoke(slug, {"text": str(n)}), range(12))
         waited = time.monotonic() - began
     assert waited < 20, "two seconds each time, and the machine's own slowness"
@@ -122,14 +122,14 @@ def test_no_wait_on_the_wire_is_without_end(rabbitmq: RabbitMQ, open_before: boo
     """Whether the connection was there before or not; and the next use makes another."""
     with Connection(rabbitmq.url()) as connection:
         connection.default_channel.queue_declare("bells")
-    wire = rabbit.Wire(Connection(rabbitmq.url(), connect_timeout=rabbit.SECONDS))
+    publisher = rabbit.Publisher(Connection(rabbitmq.url(), connect_timeout=rabbit.SECONDS))
     if open_before:
-        assert wire.waiting("bells", 1) == 0
+        assert publisher.waiting("bells", 1) == 0
     began = time.monotonic()
     with silent(rabbitmq):
-        time.sleep(2 * rabbit.BELIEVED)
+        time.sleep(2 * rabbit.CACHE_SECONDS)
         with ThreadPoolExecutor(8) as pool:
-            asked = [pool.submit(wire.waiting, "bells", 1) for _ in range(8)]
-            assert {type(each.exception(30)) for each in asked} == {rabbit.Unreachable}
+            asked = [pool.submit(publisher.waiting, "bells", 1) for _ in range(8)]
+            assert {type(each.exception(30)) for each in asked} == {rabbit.RabbitUnreachable}
     assert time.monotonic() - began < 15, "one after the other it would be sixteen"
-    assert wire.waiting("bells", 1) == wire.waiting("no such queue", 1) == 0
+    assert publisher.waiting("bells", 1) == publisher.waiting("no such queue", 1) == 0
