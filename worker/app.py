@@ -1,7 +1,7 @@
-"""The Celery application: one process boots once, keeps a pulse, and listens for doorbells.
+"""The Celery application: process start-up and shutdown, heartbeat, watchdog.
 
-`celery -A worker.app worker -P threads -Q invocations` (or `webhooks`, or `sweeps`): separate processes for each
-queue, so that none of them waits behind another.
+Run `celery -A worker.app worker -P threads -Q invocations` (or `webhooks`, or `sweeps`): separate processes for each
+queue, so that no queue delays another.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from worker import broker, flower, heartbeat, sweeper, task_events
 from worker.watchdog import Watchdog
 
 config = settings.load_or_exit()
-# Celery's command line takes BROKER_URL for its own option `--broker`, as it is spelled; ours wins.
+# Celery's command line reads BROKER_URL as its option `--broker` without translating the scheme; this overrides it.
 os.environ["CELERY_BROKER_URL"] = messages.connection_url(config.broker_url)
-# Flower knows nothing of files and of `.env`, and without credentials it lets everybody in. On a command line anybody
-# could read them.
+# Flower reads neither `_FILE` settings nor `.env`, and without credentials it is open to everyone. A command line would
+# show them to other users of the host.
 os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
 if "flower" in sys.argv:
-    flower.ask_who_wants_metrics()
+    flower.require_login_for_metrics()
 messages.configure(config.broker_url, config.queue_messages_max)
 broker.install()
 app = messages.app()
@@ -44,18 +44,18 @@ app.conf.update(include=["worker.tasks"], worker_consumer=f"{broker.__name__}:{b
 
 POOL_SIZE = 16
 watchdog = Watchdog(heartbeat.me)
-#: Celery prepares delayed messages (28 queues) wherever it sees quorum queues. Delays live in our rows.
+#: With quorum queues Celery declares 28 queues for delayed messages. Not needed: delays are stored in the rows.
 DELAYED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 Consumer.Blueprint.default_steps = [step for step in Consumer.Blueprint.default_steps if step != DELAYED]
 
 
 @setup_logging.connect
 def _keep_our_logging(**_: Any) -> None:
-    """Being connected is enough: Celery then leaves logging to `boot.connect`."""
+    """Do nothing: with a receiver connected, Celery leaves logging to `boot.connect`."""
 
 
 @celeryd_init.connect
-def _remember(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:  # noqa: ARG001
+def _configure(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:  # noqa: ARG001
     queues = options.get("queues") or "invocations"
     heartbeat.describe(queues if isinstance(queues, str) else ",".join(queues), int(options.get("concurrency") or 1))
 
@@ -66,42 +66,42 @@ def _boot(**_: Any) -> None:
     sweeper.configure(config)
     heartbeat.me.begin(f"{heartbeat.me.kind}@{os.uname().nodename}:{os.getpid()}")
     if config.metrics_port is not None:
-        _show_metrics(config.host, config.metrics_port)
+        _serve_metrics(config.host, config.metrics_port)
 
 
-def _show_metrics(host: str, port: int) -> None:
-    """A taken port is no reason not to work: Prometheus sees that nobody answers."""
+def _serve_metrics(host: str, port: int) -> None:
+    """Serve metrics if the port is free: a worker runs without them, and Prometheus notices the missing target."""
     try:
         metrics.serve(host, port)
     except OSError as error:
-        log.get(__name__).error("metrics are not shown", port=port, reason=error.strerror)
+        log.get(__name__).error("metrics endpoint not started", port=port, reason=error.strerror)
 
 
 @worker_ready.connect
-def _hello(sender: Any, **_: Any) -> None:
-    task_events.stage.begin(sender.hostname)
+def _ready(sender: Any, **_: Any) -> None:
+    task_events.events.begin(sender.hostname)
     heartbeat.me.log_start()
     watchdog.start()
 
 
 @task_prerun.connect
-def _heard(**_: Any) -> None:
-    heartbeat.me.hear()
+def _job_started(**_: Any) -> None:
+    heartbeat.me.job_started()
 
 
 @task_postrun.connect
-def _done(**_: Any) -> None:
-    heartbeat.me.done()
+def _job_ended(**_: Any) -> None:
+    heartbeat.me.job_ended()
 
 
 @worker_shutting_down.connect
-def _stop_taking(**_: Any) -> None:
-    heartbeat.me.stop_taking()
+def _stop_claiming(**_: Any) -> None:
+    heartbeat.me.stop_claiming()
 
 
 @worker_shutdown.connect
-def _goodbye(**_: Any) -> None:
+def _shut_down(**_: Any) -> None:
     watchdog.stop()
-    task_events.stage.flush()
+    task_events.events.flush()
     heartbeat.me.end()
     boot.disconnect()

@@ -1,14 +1,13 @@
-"""Celery's way to its broker, except for three things.
+"""Celery's broker transport with three changes.
 
-On Redis a message that is none does not end the worker. kombu takes a message apart where nothing catches what goes
-wrong: garbage in the queue stops the whole process, and one process for each such message. Here the message is logged
-and dropped. It can only be a mistake or ill will; whatever is due is found by its row, so dropping it loses nothing.
+On Redis a malformed message does not stop the worker. kombu parses messages outside any error handling, so each one
+would end a worker process. Here it is logged and dropped, which loses nothing: due work is found by its row.
 
-On Redis a bell is gone when it is read. kombu would write each down as unacknowledged and strike it out a moment later:
-two transactions for each bell, kept for a redelivery that nobody wants. (On RabbitMQ bells are acknowledged: without
-that the server hands all of them out at once.)
+On Redis a message is removed when it is read. kombu would record each one as unacknowledged and delete that record a
+moment later: two transactions per message, for a redelivery that is not needed. (On RabbitMQ messages are acknowledged:
+otherwise the server would deliver all of them at once.)
 
-What Flower is shown goes out once a second, not at every turn of Celery's loop.
+Events for Flower are sent once a second, not at every iteration of Celery's loop.
 """
 
 from __future__ import annotations
@@ -25,40 +24,40 @@ from common.kit import clock, log
 logger = log.get(__name__)
 
 EVENT_SECONDS: Final = 1.0
-#: What reading a message raises when it is none: no JSON, no UTF-8, not the fields that Celery writes.
-_UNREADABLE: Final = (ValueError, TypeError, LookupError, AttributeError)
+#: Errors of parsing a malformed message: invalid JSON or UTF-8, missing fields.
+_MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError)
 
 
 def _read(text: str) -> Any:
-    """The message, or None, which `Channel` drops."""
+    """The parsed message; None if it is malformed, which `Channel` then drops."""
     try:
         return json.loads(text)
-    except _UNREADABLE:
+    except _MALFORMED:
         return None
 
 
 class Channel(redis.Channel):
-    """Drops what cannot be read, and keeps nothing of what was."""
+    """Drops malformed messages, and does not track unacknowledged ones."""
 
     def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> None:  # noqa: ARG002
         super().basic_consume(queue, True, callback, consumer_tag, **options)
         callbacks = self.connection._callbacks
         deliver = callbacks[queue]
 
-        def take(message: Any) -> Any:
+        def consume(message: Any) -> Any:
             try:
                 return deliver(message)
-            except _UNREADABLE as error:
-                logger.warning("message dropped: it is none", queue=queue, reason=type(error).__name__)
+            except _MALFORMED as error:
+                logger.warning("malformed message dropped", queue=queue, reason=type(error).__name__)
             return None
 
-        callbacks[queue] = take
+        callbacks[queue] = consume
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        """There is nothing to strike out."""
+        """Do nothing: unacknowledged messages are not tracked."""
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Neither here, nor anything to bring back."""
+        """Do nothing: unacknowledged messages are not tracked."""
 
 
 class Transport(redis.Transport):
@@ -66,7 +65,7 @@ class Transport(redis.Transport):
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
-    """Sends its events together."""
+    """Sends buffered events once per `EVENT_SECONDS`."""
 
     _next_flush = 0.0
 
@@ -78,7 +77,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Connections that this process makes from here on use it. (RabbitMQ's frames are not ours to read.)"""
+    """Use this transport for all further Redis connections of this process. RabbitMQ's transport is unchanged."""
     redis.loads = _read  # type: ignore[assignment]
     for scheme in ("redis", "rediss"):
         transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:{Transport.__name__}"

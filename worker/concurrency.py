@@ -1,15 +1,15 @@
-"""Few threads of a process work at once, however many wait for their tools.
+"""Concurrency limiter: few threads of a process use the CPU at once, however many wait for their tools.
 
-Threads that compute fight for the interpreter: with a tool that answers at once, two of them get more done than four,
-and four more than two hundred. Threads that wait for a slow tool cost nothing and may be as many as the pool has. So a
-job goes in through here, and whoever waits for a tool does not count: at once for a tool that usually takes long,
-otherwise as soon as somebody in front of the concurrency limiter sees that it does. (To let the waits for the
-database out too was tried: on a busy machine they grow with every thread that this lets in.)
+Threads that compute compete for the interpreter: with a tool that answers immediately, two of them achieve more than
+four, and four more than two hundred. Threads that wait for a slow tool cost nothing, and the whole pool may do so. So a
+job takes one of a few compute slots, and releases it while it waits for its tool: immediately if the tool is usually
+slow, otherwise when a waiting thread finds that the call has taken too long. (Releasing it during database waits was
+tried too: on a busy machine these get longer with every additional thread.)
 
-What "usually" means leans towards the short: on a busy machine everything seems slow now and then, and more threads
-would only make it busier.
+The estimate of a tool's usual duration follows short calls quickly and long ones slowly: on a busy machine every tool
+seems slow at times, and more threads would only make it busier.
 
-Whoever comes back with an answer waits for room as well, but no longer than for those in front: new jobs come last.
+A thread that returns from its tool waits for a slot again, with priority over new jobs.
 """
 
 from __future__ import annotations
@@ -22,89 +22,89 @@ from uuid import UUID
 
 from common.kit import clock
 
-WIDTH: Final = 2
-#: So many times as many when they come back with answers: to write these down is mostly to wait for the database.
-WIDER: Final = 4
-#: A tool that usually takes longer than so many seconds is waited for outside.
-LONG: Final = 0.005
-#: Whoever waits inside for a tool that is usually quick counts for so many seconds.
+SLOTS: Final = 2
+#: Factor for threads that return from their tool: storing a result is mostly waiting for the database.
+RETURNING_FACTOR: Final = 4
+#: A tool that usually takes longer than this (seconds) is called without a slot.
+SLOW: Final = 0.005
+#: How long (seconds) a call of a usually fast tool keeps its slot.
 STALLED: Final = 0.05
-#: Whoever works counts for so long: one that hangs must not keep everybody out.
+#: How long (seconds) a job keeps its slot: one that hangs must not block all others.
 HUNG: Final = 1.0
-LOOK_SECONDS: Final = 0.01
+POLL_SECONDS: Final = 0.01
 
 
 class ConcurrencyLimiter:
-    """Thread-safe. `width`: so many threads work at once; those that come back with an answer go first."""
+    """`slots` threads compute at once; those that return from their tool have priority. Thread-safe."""
 
-    def __init__(self, width: int = WIDTH) -> None:
-        self._width = width
-        #: Threads that count as inside, and the moment until which they do.
-        self._inside: dict[int, float] = {}
-        self._coming_back = 0
+    def __init__(self, slots: int = SLOTS) -> None:
+        self._slots = slots
+        #: Threads that hold a slot, and when it expires.
+        self._holders: dict[int, float] = {}
+        self._returning = 0
         self._usual: dict[UUID, float] = {}
         lock = threading.Lock()
-        self._room, self._room_for_answers = threading.Condition(lock), threading.Condition(lock)
-        #: One thread each waits in front and looks around; the others wait behind it and cost nothing.
-        self._front, self._front_of_answers = threading.Lock(), threading.Lock()
+        self._free, self._free_for_returning = threading.Condition(lock), threading.Condition(lock)
+        #: One thread of each kind polls for a slot; the others wait for its lock at no cost.
+        self._first, self._first_returning = threading.Lock(), threading.Lock()
 
     @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Around a job: waits until there is room."""
-        with self._front, self._room:
-            while self._coming_back or not self._has_room(self._width):
-                self._room.wait(LOOK_SECONDS)
-            self._count(HUNG)
+    def slot(self) -> Iterator[None]:
+        """Around a job: waits for a slot and holds it."""
+        with self._first, self._free:
+            while self._returning or not self._has_free_slot(self._slots):
+                self._free.wait(POLL_SECONDS)
+            self._hold(HUNG)
         try:
             yield
         finally:
-            with self._room:
-                self._make_room()
+            with self._free:
+                self._release()
 
     @contextmanager
     def waiting(self, tool: UUID) -> Iterator[None]:
-        """Around a call of `tool`, in a thread that is inside."""
+        """Around a call of `tool`, in a thread that holds a slot."""
         began = clock.monotonic()
-        with self._room:
-            if self._usual.get(tool, 0.0) > LONG:
-                self._make_room()
+        with self._free:
+            if self._usual.get(tool, 0.0) > SLOW:
+                self._release()
             else:
-                self._count(STALLED)
+                self._hold(STALLED)
         try:
             yield
         finally:
-            if not self._back_already(tool, clock.monotonic() - began):
-                self._come_back()
+            if not self._kept_slot(tool, clock.monotonic() - began):
+                self._return()
 
-    def _back_already(self, tool: UUID, seconds: float) -> bool:
-        """After a call: whether this thread has been inside all the time. Learns how long the tool takes."""
-        with self._room:
+    def _kept_slot(self, tool: UUID, seconds: float) -> bool:
+        """After a call: update the tool's usual duration; returns whether this thread still holds its slot."""
+        with self._free:
             usual = self._usual.get(tool, 0.0)
             self._usual[tool] = usual + (seconds - usual) * (0.5 if seconds < usual else 0.05)
-            if counts := threading.get_ident() in self._inside:
-                self._count(HUNG)
+            if kept := threading.get_ident() in self._holders:
+                self._hold(HUNG)
             else:
-                self._coming_back += 1
-            return counts
+                self._returning += 1
+            return kept
 
-    def _come_back(self) -> None:
-        with self._front_of_answers, self._room:
-            while not self._has_room(WIDER * self._width):
-                self._room_for_answers.wait(LOOK_SECONDS)
-            self._coming_back -= 1
-            self._count(HUNG)
+    def _return(self) -> None:
+        with self._first_returning, self._free:
+            while not self._has_free_slot(RETURNING_FACTOR * self._slots):
+                self._free_for_returning.wait(POLL_SECONDS)
+            self._returning -= 1
+            self._hold(HUNG)
 
-    def _has_room(self, width: int) -> bool:
-        """Those who took too long do not count any more."""
-        if len(self._inside) >= width:
+    def _has_free_slot(self, slots: int) -> bool:
+        """Whether fewer than `slots` are held, after expiring those held for too long."""
+        if len(self._holders) >= slots:
             now = clock.monotonic()
-            for thread in [thread for thread, until in self._inside.items() if until < now]:
-                del self._inside[thread]
-        return len(self._inside) < width
+            for thread in [thread for thread, until in self._holders.items() if until < now]:
+                del self._holders[thread]
+        return len(self._holders) < slots
 
-    def _count(self, seconds: float) -> None:
-        self._inside[threading.get_ident()] = clock.monotonic() + seconds
+    def _hold(self, seconds: float) -> None:
+        self._holders[threading.get_ident()] = clock.monotonic() + seconds
 
-    def _make_room(self) -> None:
-        if self._inside.pop(threading.get_ident(), None) is not None:
-            (self._room_for_answers if self._coming_back else self._room).notify()
+    def _release(self) -> None:
+        if self._holders.pop(threading.get_ident(), None) is not None:
+            (self._free_for_returning if self._returning else self._free).notify()

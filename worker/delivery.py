@@ -1,7 +1,7 @@
-"""Deliver webhooks: take what is due, post it, write what came of it and take the next, until nothing is due.
+"""Deliver webhooks: claim a due delivery, post it, store the outcome and claim the next, until none is due.
 
-Whoever is killed in between leaves a row whose lease runs out; the receiver may then hear the same event twice, under
-the same `webhook-id`.
+If the process is killed in between, the row's lease expires and the event is delivered again; the receiver may then get
+it twice, with the same `webhook-id`.
 """
 
 from __future__ import annotations
@@ -23,71 +23,71 @@ from worker.lanes import Lanes
 
 logger = log.get(__name__)
 
-#: A job leaves after so much, and rings for another: endless jobs would be invisible in Flower.
+#: A job ends after this many turns or seconds and notifies for another: Flower does not show jobs that never end.
 MAX_TURNS: Final = 100
 MAX_SECONDS: Final = 30.0
 PARK_EVERY: Final = 0.1
-#: Seconds between attempts to write an end that PostgreSQL did not confirm: together well below the lease.
-PERSIST: Final = (0.5, 2.0, 5.0)
-ATTEMPTS = metrics.Counter("joyfull_webhook_attempts", "Attempts to deliver webhooks", ["outcome"])
+#: Delays between attempts to store an outcome that PostgreSQL did not confirm; in total well below the lease.
+STORE_RETRY_SECONDS: Final = (0.5, 2.0, 5.0)
+ATTEMPTS = metrics.Counter("joyfull_webhook_attempts", "Webhook delivery attempts", ["outcome"])
 DURATION = metrics.Histogram(
-    "joyfull_webhook_attempt_seconds", "Time that receivers of webhooks took", buckets=metrics.LONG_SECONDS
+    "joyfull_webhook_attempt_seconds", "Duration of webhook delivery attempts", buckets=metrics.LONG_SECONDS
 )
 
 
 def run(stopping: Callable[[], bool]) -> int:
-    """Deliver whatever webhooks are due, with this process's outbound and threads. → how many attempts were made."""
+    """Deliver due webhooks with this process's outbound client. Returns the number of attempts."""
     try:
         return sender().run(stopping)
     except db.Unreachable as error:
-        logger.warning("deliveries wait: database away", reason=str(error))
+        logger.warning("webhook deliveries postponed: database unavailable", reason=str(error))
         return 0
 
 
 @cache
 def sender() -> Sender:
-    """This process's one; made after forking."""
+    """This process's sender, created on first use, after forking."""
     return Sender(boot.outbound(), me.threads)
 
 
 class Sender:
-    """One process's deliveries. `threads`: how many `run` may be under way at once."""
+    """One process's deliveries. `threads`: the maximum number of concurrent `run` calls."""
 
     def __init__(self, outbound: OutboundClient, threads: int) -> None:
-        self._door = outbound
+        self._outbound = outbound
         self._lanes = Lanes(threads)
         self._failures = Failures()
         self._parking = threading.Lock()
         self._parked_at = 0.0
 
     def run(self, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Deliver until nothing is due where there is room, or `stopping()`. → how many attempts were made."""
+        """Deliver until nothing is due for lanes with room, or `stopping()`. Returns the number of attempts."""
         turns, until = 0, clock.monotonic() + MAX_SECONDS
-        claim = None if stopping() else self._take()
+        claim = None if stopping() else self._claim()
         while claim is not None:
             turns += 1
             leaving = turns >= MAX_TURNS or clock.monotonic() >= until
-            claim = self._turn(claim, take=not (leaving or stopping()))
+            claim = self._turn(claim, claim_next=not (leaving or stopping()))
             if leaving:
                 messages.notify(messages.DELIVER)
         return turns
 
-    def _take(self) -> Claim | None:
+    def _claim(self) -> Claim | None:
         while claim := webhooks.claim_next(self._room()):
             if self._enter(claim):
-                if claim.more:  # one bell may stand for many deliveries; each thread that finds work calls another
+                if claim.more:  # one message may stand for many deliveries: a thread that finds work notifies another
                     messages.notify(messages.DELIVER)
                 return claim
             self._give_back(claim)
         return None
 
-    def _turn(self, claim: Claim, *, take: bool) -> Claim | None:
-        """Make one attempt, write it down, and take the next."""
+    def _turn(self, claim: Claim, *, claim_next: bool) -> Claim | None:
+        """Make one attempt, store its outcome, and claim the next delivery."""
         if (delay := self._delay(claim)) is not None:
             self._lanes.leave(claim.lane, good=False)
             webhooks.postpone(claim, delay)
             self._bring_back([claim.lane])
-            return self._take() if take else None
+            return self._claim() if claim_next else None
         attempt = None
         try:
             attempt = self._attempt(claim)
@@ -95,21 +95,21 @@ class Sender:
             self._lanes.leave(claim.lane, good=attempt is not None and attempt.ok)
         if attempt is not None and claim.url is not None:
             self._failures.note(claim.event.user_id, authority_of(claim.url), good=attempt.ok)
-        following = _end(claim, attempt, self._room(claim.lane) if take else None)
+        following = _end(claim, attempt, self._room(claim.lane) if claim_next else None)
         if following is None or self._enter(following):
             return following
         self._give_back(following)
-        return self._take()
+        return self._claim()
 
     def _delay(self, claim: Claim) -> float | None:
-        """How long to leave its receiver alone; None: not at all."""
+        """Seconds to postpone the delivery because its receiver keeps failing; None to deliver now."""
         return None if claim.url is None else self._failures.delay(claim.event.user_id, authority_of(claim.url))
 
     def _enter(self, claim: Claim) -> bool:
         return self._lanes.enter(claim.lane, failing=claim.failing)
 
     def _attempt(self, claim: Claim) -> AttemptResult | None:
-        """None: there is nobody to deliver to any more."""
+        """Deliver once; None if the endpoint no longer exists."""
         if claim.url is None:
             return None
         event = claim.event
@@ -117,7 +117,7 @@ class Sender:
         keys = claim.secrets or [webhooks.default_secret(event.user_id)]
         failpoints.at("hook.before_send")
         with _traced(claim):
-            attempt = webhooks.send(self._door, claim.url, keys, event, data)
+            attempt = webhooks.send(self._outbound, claim.url, keys, event, data)
             tracing.note(failed=None if attempt.ok else str(attempt.http_status or "no answer"))
         if attempt.ok:
             failpoints.at("hook.after_2xx")
@@ -128,9 +128,9 @@ class Sender:
         self._bring_back([claim.lane])
 
     def _bring_back(self, parked: Sequence[int]) -> None:
-        """Look after lanes whose last delivery ended while their rows were being parked: it did not see them."""
-        if forsaken := self._lanes.forsaken(parked):
-            webhooks.unpark(forsaken)
+        """Unpark rows of lanes whose last delivery ended while they were being parked: it did not see them."""
+        if idle := self._lanes.idle(parked):
+            webhooks.unpark(idle)
 
     def _room(self, ending: int | None = None) -> LaneCapacity:
         room = self._lanes.room(ending)
@@ -140,15 +140,15 @@ class Sender:
                     pass
                 self._bring_back(room.full)
                 self._parked_at = clock.monotonic()
-            except db.Unreachable as error:  # it can wait: whoever asks for room may have an end to write
-                logger.warning("rows of full lanes not parked: database away", reason=str(error))
+            except db.Unreachable as error:  # not urgent, and the caller may have an outcome to store
+                logger.warning("rows of full lanes not parked: database unavailable", reason=str(error))
             finally:
                 self._parking.release()
         return room
 
 
 def _traced(claim: Claim) -> AbstractContextManager[None]:
-    """As part of the trace of the request that made the invocation, when anything is traced at all."""
+    """A span in the trace of the request that created the invocation; nothing when tracing is disabled."""
     event = claim.event
     if not tracing.enabled():
         return nullcontext()
@@ -165,21 +165,21 @@ def _data(event: OutboxEvent) -> Mapping[str, Any]:
 
 
 def _end(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:
-    """Write the end, whatever PostgreSQL is going through: it is fenced by the token, so writing it twice is harmless.
+    """Store the outcome, with retries: the fencing token makes it safe to store twice.
 
-    What was taken along with an end that nobody confirmed is left to its lease.
+    A delivery that was claimed together with an unconfirmed outcome is recovered when its lease expires.
     """
     try:
         return _write(claim, attempt, room)
     except db.Unreachable as error:
-        trouble = error
-    for seconds in PERSIST:
+        failure = error
+    for seconds in STORE_RETRY_SECONDS:
         clock.sleep(seconds)
         try:
             return _write(claim, attempt, None)
         except db.Unreachable as error:
-            trouble = error
-    logger.warning("delivery left to its lease", delivery_id=str(claim.id), reason=str(trouble))
+            failure = error
+    logger.warning("webhook outcome not stored; the lease will expire", delivery_id=str(claim.id), reason=str(failure))
     return None
 
 
@@ -187,17 +187,17 @@ def _write(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | Non
     if attempt is None:
         return webhooks.give_up(claim, None, room)
     if attempt.ok:
-        _tell(claim, attempt, "delivered")
+        _log(claim, attempt, "delivered")
         return webhooks.delivered(claim, attempt, room)
     delay = None if attempt.gone else webhooks.delay(claim.tries, attempt.retry_after)
     if delay is None:
-        _tell(claim, attempt, "given_up")
+        _log(claim, attempt, "given_up")
         return webhooks.give_up(claim, attempt, room)
-    _tell(claim, attempt, "retried")
+    _log(claim, attempt, "retried")
     return webhooks.retry_later(claim, attempt, delay, room)
 
 
-def _tell(claim: Claim, attempt: AttemptResult, outcome: str) -> None:
+def _log(claim: Claim, attempt: AttemptResult, outcome: str) -> None:
     ATTEMPTS.labels(outcome).inc()
     DURATION.observe(attempt.duration_ms / 1000)
     logger.info(

@@ -1,8 +1,7 @@
-"""How often one account may make this process call somebody who does not want it.
+"""Limit how often one account can make this process call a host whose deliveries keep failing.
 
-Endpoints and URLs of calls cost nothing, and each failing delivery is tried over and over, so what is bounded is the
-failures of one account at one host: beyond them deliveries are put off, each a little longer than the one before, until
-one arrives.
+Endpoints are free to create and every failing delivery is retried, so the failures per account and host are limited:
+beyond that, deliveries are postponed, each a little longer than the one before, until one succeeds.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from uuid import UUID
 
 from common.kit import clock
 
-#: Failures in a window that make an account wait, and the window in seconds.
+#: Failures within a window beyond which deliveries are postponed, and the window in seconds.
 MOST: Final = 30
 WINDOW: Final = 60.0
 REMEMBERED: Final = 4096
@@ -25,11 +24,11 @@ REMEMBERED: Final = 4096
 class _Window:
     ends: float
     failures: int = 0
-    put_off: int = 0
+    postponed: int = 0
 
 
 class Failures:
-    """Those of one process, by account and host. Thread-safe."""
+    """Failed deliveries of one process by account and host. Thread-safe."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -37,17 +36,17 @@ class Failures:
         self._lock = threading.Lock()
 
     def delay(self, account: UUID, host: str) -> float | None:
-        """Seconds to wait before this host may be called for this account again; None: it may be now."""
+        """Seconds to wait before calling this host for this account again; None to call it now."""
         with self._lock:
             window = self._windows.get((account, host))
             left = 0.0 if window is None else window.ends - clock.monotonic()
             if window is None or left <= 0 or window.failures < self._most:
                 return None
-            window.put_off += 1
-            return left + window.put_off * WINDOW / self._most
+            window.postponed += 1
+            return left + window.postponed * WINDOW / self._most
 
     def note(self, account: UUID, host: str, *, good: bool) -> None:
-        """How a delivery went. One that arrives makes good for those that did not."""
+        """Record the outcome of a delivery. A success resets the count of failures."""
         with self._lock:
             if good:
                 self._windows.pop((account, host), None)

@@ -1,10 +1,10 @@
-"""Flower asks for its password everywhere but at `/metrics`, which names workers and tasks: there too."""
+"""Require Flower's password for `/metrics` too, which Flower leaves open although it names workers and tasks."""
 
 from __future__ import annotations
 
 
-def ask_who_wants_metrics() -> None:
-    """For the process that is Flower: nobody else imports it."""
+def require_login_for_metrics() -> None:
+    """Patch Flower's view; call it in the Flower process only, since this imports Flower."""
     from flower.views.monitor import Metrics
     from tornado.web import authenticated
 

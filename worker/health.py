@@ -1,4 +1,4 @@
-"""`python -m worker.health`: exits with 0 when a worker of this host has a pulse in the books. For health checks."""
+"""`python -m worker.health`, for container health checks: exits with 0 if a worker on this host has a heartbeat."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def main() -> None:
     db.connect(settings.load_or_exit().database_url, pool_size=1, application_name="joyfull-health")
     try:
         readiness.worker(os.uname().nodename)
-    except (readiness.NotReady, db.Unreachable) as trouble:
-        sys.exit(str(trouble) or type(trouble).__name__)
+    except (readiness.NotReady, db.Unreachable) as error:
+        sys.exit(str(error) or type(error).__name__)
 
 
 if __name__ == "__main__":

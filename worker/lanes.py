@@ -1,13 +1,13 @@
-"""How much of this process one receiver may use: a slow or dead one must not hold the threads that others need.
+"""Limit the share of this process that one webhook receiver can use: slow or dead ones must not take all threads.
 
-What a receiver did last is remembered: it took a delivery (*good*), it did not (*bad*), or nobody knows yet. The rules,
-after the ways in which switches share buffers and senders start connections:
+Each receiver (lane) is classified by its last delivery: it succeeded (*good*), failed (*bad*), or there was none
+(unknown). The rules follow the sharing of buffers in switches and slow start:
 
-* a good one may have a share of what is *free* (Choudhury, Hahne: Dynamic Queue Length Thresholds, 1998), so that any
-  number of greedy ones leaves something over, and one alone gets its full measure;
-* any other may have two deliveries under way, or one when there are many of them;
-* the bad ones together may have half of the threads, and with the unknown ones three quarters: the last quarter is for
-  those who answer.
+* a good receiver may use a share of the *free* threads (Choudhury, Hahne: Dynamic Queue Length Thresholds, 1998), so
+  that any number of busy ones leaves threads free, and a single one can use the maximum;
+* any other receiver may have two deliveries under way, or one when there are many such deliveries;
+* the bad ones together may use half of the threads, together with the unknown ones three quarters: the last quarter is
+  reserved for good ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 
 from common.webhooks import LaneCapacity
 
-#: Deliveries to one receiver at once, in each process.
+#: Maximum concurrent deliveries to one receiver, in each process.
 MOST: Final = 16
 FREE_SHARE: Final = 8
 PROBES: Final = 2
@@ -29,7 +29,7 @@ REMEMBERED: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Shares:
-    """How the threads are divided at this moment."""
+    """The current division of the threads."""
 
     free: int
     probes: int
@@ -38,7 +38,7 @@ class _Shares:
 
 
 class Lanes:
-    """What is under way in this process, by lane. Thread-safe. `threads`: how many may deliver at once."""
+    """Deliveries under way in this process, by lane. `threads`: the number of delivering threads. Thread-safe."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -47,7 +47,7 @@ class Lanes:
         self._lock = threading.Lock()
 
     def room(self, ending: int | None = None) -> LaneCapacity:
-        """What may be taken now; `ending`: the lane whose delivery has just left."""
+        """Which lanes may be claimed from now; `ending`: the lane whose delivery has just ended."""
         with self._lock:
             shares = self._shares()
             full = {lane for lane in self._busy if not self._has_room(lane, shares)}
@@ -59,7 +59,7 @@ class Lanes:
             return LaneCapacity(list(full), only, successor=ending is not None and self._has_room(ending, shares))
 
     def enter(self, lane: int, *, failing: bool) -> bool:
-        """Count a delivery in; `failing`: what the books say of the receiver. False: there is no room for it."""
+        """Count a new delivery; `failing`: the receiver's state in the database. Returns False if there is no room."""
         with self._lock:
             if failing:
                 self._good.setdefault(lane, False)
@@ -69,7 +69,7 @@ class Lanes:
             return True
 
     def leave(self, lane: int, *, good: bool) -> None:
-        """Count a delivery out; `good`: the receiver took it."""
+        """Count the end of a delivery; `good`: it succeeded."""
         with self._lock:
             self._busy[lane] -= 1
             if not self._busy[lane]:
@@ -79,8 +79,8 @@ class Lanes:
             if len(self._good) > REMEMBERED:
                 self._good.popitem(last=False)
 
-    def forsaken(self, lanes: Sequence[int]) -> list[int]:
-        """Those that have nothing under way although they could: nobody's end will bring their parked rows back."""
+    def idle(self, lanes: Sequence[int]) -> list[int]:
+        """The lanes that have room but no delivery under way whose end would unpark their rows."""
         with self._lock:
             shares = self._shares()
             return [lane for lane in lanes if lane not in self._busy and self._has_room(lane, shares)]

@@ -1,4 +1,4 @@
-"""Whether and when a failed attempt is followed by another: pure, so that every rule can be read and tested."""
+"""The retry policy of failed calls, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOO_MANY_REQUESTS = 429
 
 
 class Failure(Protocol):
-    """What has to be known of a failure. `sent`: the tool may have executed; `retry_after`: seconds it asked for."""
+    """A failed call. `sent`: the tool may have executed it; `retry_after`: the delay in seconds that it requested."""
 
     @property
     def transient(self) -> bool: ...
@@ -26,19 +26,19 @@ class Failure(Protocol):
 
 
 def delay(attempt: int, failure: Failure, *, max_attempts: int, idempotent: bool) -> float | None:
-    """Seconds until the attempt after the `attempt`-th (from 1), or None when there is none.
+    """Seconds until the next attempt after the `attempt`-th (counted from 1), or None for no further attempt.
 
-    A tool that is not idempotent is called again only when it surely did not run: nothing reached it, or it said 429.
+    A non-idempotent tool is called again only if it certainly did not run: nothing was sent, or it answered 429.
     """
-    surely_not_run = not failure.sent or failure.http_status == TOO_MANY_REQUESTS
-    if attempt >= max_attempts or not failure.transient or not (idempotent or surely_not_run):
+    not_executed = not failure.sent or failure.http_status == TOO_MANY_REQUESTS
+    if attempt >= max_attempts or not failure.transient or not (idempotent or not_executed):
         return None
     if failure.retry_after is not None:
-        return _honoured(failure.retry_after)
+        return _requested_delay(failure.retry_after)
     return min(jitter(2.0 ** min(attempt - 1, 10), JITTER), MAX_BACKOFF)
 
 
-def _honoured(seconds: float) -> float:
-    """What the tool asked for, an hour at most; never sooner, and a little later, so that a crowd spreads out."""
-    asked = min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
-    return min(asked + abs(jitter(asked, JITTER) - asked), MAX_RETRY_AFTER)
+def _requested_delay(seconds: float) -> float:
+    """The delay that the tool requested, up to an hour, plus jitter: never sooner than requested."""
+    requested = min(max(seconds, MIN_RETRY_AFTER), MAX_RETRY_AFTER)
+    return min(requested + abs(jitter(requested, JITTER) - requested), MAX_RETRY_AFTER)

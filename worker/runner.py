@@ -1,7 +1,7 @@
-"""Run invocations: take what is due, call the tool with no transaction open, write the end, take the next.
+"""Run invocations: claim a due one, call the tool with no transaction open, store the completion, claim the next.
 
-One doorbell starts one `work`; it goes on for as long as there is something due, but not for ever (Flower and fair
-shutdowns want jobs that end).
+One queue message starts one call of `work`. It continues while invocations are due, but with a limit: Flower and warm
+shutdowns need jobs that end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.queueing import messages
 from common.tools import Version, adapters, breakers
 from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
 from worker import retries, task_events
-from worker.heartbeat import Process, Running, bound
+from worker.heartbeat import Running, WorkerProcess, bound
 
 logger = log.get(__name__)
 
@@ -27,8 +27,8 @@ MAX_TURNS = 100
 MAX_SECONDS = 30.0
 
 
-def work(me: Process) -> None:
-    """Run due invocations until there are none, the turn is over, or the process is stopping."""
+def work(me: WorkerProcess) -> None:
+    """Run due invocations until there are none, the limit is reached, or the process is stopping."""
     failpoints.at("worker.received")
     if me.stopping.is_set() or not me.known():
         return
@@ -36,7 +36,7 @@ def work(me: Process) -> None:
     turns, until = 0, clock.monotonic() + MAX_SECONDS
 
     def claim_options() -> ClaimOptions:
-        """Asked when something may be taken, not when the call before it began: much can have happened since."""
+        """Evaluated at the moment of each claim: much may have changed since the previous call began."""
         take_next = not me.stopping.is_set() and turns < MAX_TURNS and clock.monotonic() < until
         return ClaimOptions(me.id, (*breakers.open_tools(), *me.crowded(leaving=task)), take_next)
 
@@ -50,8 +50,8 @@ def work(me: Process) -> None:
     failpoints.at("worker.after_ack")
 
 
-def run(me: Process, task: Task, claim_options: Callable[[], ClaimOptions]) -> Task | None:
-    """One attempt of one invocation, from the claimed row to the written end. Returns the next task, if any."""
+def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]) -> Task | None:
+    """Make one attempt of a claimed invocation and store the outcome. Returns the next task, if any."""
     running = me.enter(task)
     counting.started(task)
     room = ExitStack()
@@ -65,13 +65,13 @@ def run(me: Process, task: Task, claim_options: Callable[[], ClaimOptions]) -> T
     except ToolFailure as failure:
         return _failed(task, failure, claim_options())
     except Aborted:
-        # Canceled, or the row was taken away: the end's own fence and the row's `cancel_at` decide which.
+        # Canceled, or the claim was lost: the fencing token and the row's `cancel_at` decide which.
         return _end(task, _lost("The call was aborted."), claim_options())
     except db.Unreachable:
-        logger.warning("left to the sweep: database away")
+        logger.warning("outcome not stored: database unavailable; the sweep will recover the invocation")
         return None
     except Exception:
-        logger.exception("a call could not be carried out")
+        logger.exception("attempt failed with an internal error")
         return _end(task, _lost("The call could not be carried out."), claim_options())
     finally:
         room.close()
@@ -91,18 +91,21 @@ def _end(task: Task, end: Completion, claim_options: ClaimOptions) -> Task | Non
 
 def _called(task: Task, end: Completion) -> None:
     counting.called(task, end)
-    task_events.stage.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=(end.duration_ms or 0) / 1000)
+    seconds = (end.duration_ms or 0) / 1000
+    task_events.events.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=seconds)
 
 
-def _call(me: Process, running: Running, room: ExitStack) -> Completion:
-    """Call the tool through the outbound client and judge its answer; a large one in its `room`, which is left when
-    it is written.
+def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
+    """Call the tool and evaluate its response. A large response enters `room`, to be left once it is stored.
 
-    Raises `ToolFailure`, `Aborted`, `ToolUnavailable`.
+    Raises:
+        ToolFailure: the call failed, or its output was rejected.
+        Aborted: the invocation was canceled or its claim lost.
+        ToolUnavailable: the tool's circuit breaker is open.
     """
     task = running.task
     version = tools.version(task.tool_version_id)
-    task_events.stage.begun(task.id, version.slug, attempt=task.attempt)
+    task_events.events.begun(task.id, version.slug, attempt=task.attempt)
     try:
         secret = version.secret()
     except crypto.Undecryptable as error:
@@ -116,7 +119,7 @@ def _call(me: Process, running: Running, room: ExitStack) -> Completion:
         with me.limiter.waiting(version.tool_id):
             request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held))
             reply = adapters.ask(boot.outbound(), request)
-            room.enter_context(me.room(reply.size))
+            room.enter_context(me.large_response(reply.size))
         failpoints.at("worker.response_read")
         result = reply.read()
     if fault := tools.output_fault(version, result.output):
@@ -125,13 +128,13 @@ def _call(me: Process, running: Running, room: ExitStack) -> Completion:
 
 
 def _answered(version: Version, result: ToolResult, held: int) -> Completion:
-    """A good answer: charged by the price, and withheld when it cost more than its caller allowed."""
+    """A successful response: charged by the price; its output is withheld if it cost more than the caller allowed."""
     cost = version.price.cost(result.units)
-    met: dict[str, Any] = {"http_status": result.http_status, "duration_ms": result.duration_ms}
+    measured: dict[str, Any] = {"http_status": result.http_status, "duration_ms": result.duration_ms}
     if not version.price.exceeds(cost, held):
-        return Completion("succeeded", result.output, cost, **met)
-    told = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."
-    return Completion("failed", None, cost, COST_EXCEEDED, told, **met)
+        return Completion("succeeded", result.output, cost, **measured)
+    detail = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."
+    return Completion("failed", None, cost, COST_EXCEEDED, detail, **measured)
 
 
 def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:

@@ -1,6 +1,6 @@
-"""What is done over and over: each second by one keeper (it needs no broker), the rest when beat says so.
+"""Periodic work: the sweep of every second, run by one heartbeat thread without a broker, and the sweeps of beat.
 
-Everything here is bounded, idempotent, and harmless when it is done twice or by two at once.
+Each step is bounded, idempotent, and safe to run twice or concurrently.
 """
 
 from __future__ import annotations
@@ -19,28 +19,26 @@ from common.tools import breakers
 
 logger = log.get(__name__)
 
-RUNS = metrics.Counter("joyfull_sweep_runs", "Periodic pieces of work done", ["sweep", "outcome"])
-DURATION = metrics.Histogram(
-    "joyfull_sweep_seconds", "Time that periodic pieces of work took", ["sweep"], buckets=metrics.LONG_SECONDS
-)
+RUNS = metrics.Counter("joyfull_sweep_runs", "Sweep runs", ["sweep", "outcome"])
+DURATION = metrics.Histogram("joyfull_sweep_seconds", "Duration of sweeps", ["sweep"], buckets=metrics.LONG_SECONDS)
 EVERY_SECOND: Final = "every-second"
-LOCK: Final = 0x4A4F5946  # "JOYF": one process does the second's sweep, the others skip it
+LOCK: Final = 0x4A4F5946  # "JOYF": the process that holds it sweeps, the others skip
 
 
-#: Longer than clocks of two hosts differ: whether a bell comes too late is asked of the database (`run_in_turn`).
-BELL_SECONDS: Final = 600.0
-#: Refused so often in a row, a process sweeps all the same: whoever froze in the middle of it still has the lock.
-PATIENCE: Final = 15
+#: Added to the expiry of beat's messages: more than the clocks of two hosts differ. Late ones check the database.
+EXPIRY_MARGIN_SECONDS: Final = 600.0
+#: After this many failures in a row to get the lock, sweep without it: the holder may be frozen.
+MAX_SKIPPED: Final = 15
 
 
 class _State:
     public_url = ""
-    refused = 0
+    skipped = 0
     usage_months = payload_days = 0
 
 
 def configure(settings: Settings) -> None:
-    """Where links in mails lead, and how long things are kept."""
+    """Set the base URL of links in mails, and the retention periods."""
     _State.public_url = settings.public_url
     _State.usage_months = settings.usage_retention_months
     _State.payload_days = settings.payload_retention_days
@@ -55,9 +53,9 @@ def _drop_payloads() -> object:
 
 
 def every_second(threads: int) -> None:
-    """Take back lost work, expire, place, lift, ring: one process at a time, under an advisory lock."""
-    with db.only_one(LOCK) as chosen:
-        if not _my_turn(chosen=chosen):
+    """Recover lost work, expire, assign slots, notify: in one process at a time, under an advisory lock."""
+    with db.advisory_lock(LOCK) as acquired:
+        if not _my_turn(acquired=acquired):
             return
         paused = breakers.open_tools()
         sweep = invocations.sweeping
@@ -77,29 +75,29 @@ def every_second(threads: int) -> None:
         RUNS.labels(EVERY_SECOND, "done").inc()
 
 
-def _my_turn(*, chosen: bool) -> bool:
-    """Whether to sweep now; without the lock too, when it has been out of reach for `PATIENCE` seconds."""
-    _State.refused = 0 if chosen else _State.refused + 1
-    if _State.refused < PATIENCE:
-        return chosen
-    logger.warning("sweeping without the lock: who holds it may be frozen")
-    _State.refused = 0
+def _my_turn(*, acquired: bool) -> bool:
+    """Whether to sweep now: with the lock, or without it after `MAX_SKIPPED` failures to get it."""
+    _State.skipped = 0 if acquired else _State.skipped + 1
+    if _State.skipped < MAX_SKIPPED:
+        return acquired
+    logger.warning("sweeping without the lock: its holder may be frozen")
+    _State.skipped = 0
     return True
 
 
 def _try(step: Callable[[], object]) -> None:
-    """One step's trouble must not keep the others from being done."""
+    """Run one step; a failure must not prevent the others."""
     try:
         step()
     except (db.Unreachable, redis.Unreachable) as error:
         RUNS.labels(EVERY_SECOND, "failed").inc()
-        logger.warning("a step of the sweep waits for a server", reason=str(error) or type(error).__name__)
+        logger.warning("sweep step postponed: server unavailable", reason=str(error) or type(error).__name__)
     except Exception:
         RUNS.labels(EVERY_SECOND, "failed").inc()
-        logger.exception("a step of the sweep failed", step=getattr(step, "__name__", "step"))
+        logger.exception("sweep step failed", step=getattr(step, "__name__", "step"))
 
 
-#: name → (seconds, what). Beat rings `sweeps.<name>`.
+#: name → (interval in seconds, function). Beat sends the task `sweeps.run` with the name.
 PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "roll-up-usage": (10.0, usage.catch_up),
     "free-orphaned-holds": (15.0, budgets.free_orphans),
@@ -120,14 +118,14 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
 
 
 def run_in_turn(name: str) -> None:
-    """What a bell of beat asks for, unless it was just done: two beats ring twice, and bells may have piled up."""
+    """Run a sweep for a message of beat, unless it has just run: beat may run twice, or messages have piled up."""
     seconds, _ = PERIODIC[name]
     if not invocations.sweeping.lately(name, seconds / 2):
         run(name)
 
 
 def run(name: str) -> None:
-    """Do one periodic piece of work by its name, and write down that it was done."""
+    """Run one sweep by name, and record the run."""
     _, work = PERIODIC[name]
     started, failed = clock.monotonic(), True
     try:
@@ -142,13 +140,13 @@ def run(name: str) -> None:
 
 
 def beat_schedule() -> dict[str, dict[str, object]]:
-    """What Celery beat is to ring; a bell that nobody hears for so long is void (by the clock of whoever hears it)."""
+    """The schedule for Celery beat. Messages expire (by the consumer's clock), so that a backlog is discarded."""
     return {
         name: {
             "task": messages.SWEEP,
             "schedule": seconds,
             "args": (name,),
-            "options": {"queue": "sweeps", "expires": seconds + BELL_SECONDS},
+            "options": {"queue": "sweeps", "expires": seconds + EXPIRY_MARGIN_SECONDS},
         }
         for name, (seconds, _) in PERIODIC.items()
     }

@@ -1,8 +1,8 @@
-"""What Flower shows of the work: each call of a tool is a task of its own there, under its invocation's id.
+"""Task events for Flower: each tool call appears as a task with its invocation's id.
 
-A job is a doorbell and may run a hundred invocations, so Celery's own events say little. These are written down here
-and sent once a second, all in one message, by a thread that may wait for the broker: a call never does. Nothing depends
-on them; when the broker is away they are dropped.
+A Celery job may run a hundred invocations, so Celery's own events show little. These events are buffered and sent once
+a second in one message, by a thread that may wait for the broker; calls never do. Nothing depends on them, and they are
+dropped while the broker is unavailable.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from common.queueing import messages
 
 logger = log.get(__name__)
 
-#: Events kept until they are sent; older ones give way.
+#: Maximum number of buffered events; the oldest are dropped.
 KEPT: Final = 2_000
 
 
-class Stage:
-    """The events of one process. `note` from any thread; `begin` and `flush` from one."""
+class TaskEvents:
+    """The events of one process. Call `begun` and `ended` from any thread, `begin` and `flush` from one."""
 
     def __init__(self) -> None:
         self._noted: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
@@ -33,16 +33,16 @@ class Stage:
         self._dispatcher: Any = None
 
     def begin(self, hostname: str) -> None:
-        """Events are sent from now on, as this Celery node's."""
+        """Start recording events, as this Celery node's."""
         self._hostname = hostname
 
     def begun(self, invocation: UUID, tool: str, *, attempt: int) -> None:
-        """A call goes out, carried by the job that this thread runs."""
+        """A call starts, in the job that this thread runs."""
         job = current_task.request.id if current_task else None
         self._note("started", invocation, name=f"tool:{tool}", kwargs=f"{{'attempt': {attempt}}}", parent_id=job)
 
     def ended(self, invocation: UUID, outcome: str, *, good: bool, seconds: float) -> None:
-        """It ended: `succeeded`, or an error code."""
+        """A call ended; `outcome` is `succeeded` or an error code."""
         if good:
             self._note("succeeded", invocation, result=outcome, runtime=seconds)
         else:
@@ -50,11 +50,11 @@ class Stage:
 
     def _note(self, what: str, invocation: UUID, **fields: Any) -> None:
         if self._hostname is not None:
-            told = {"uuid": str(invocation), "timestamp": time.time(), "root_id": str(invocation), **fields}
-            self._noted.append((f"task-{what}", told))
+            event = {"uuid": str(invocation), "timestamp": time.time(), "root_id": str(invocation), **fields}
+            self._noted.append((f"task-{what}", event))
 
     def flush(self) -> None:
-        """Send what was noted since; never raises for a broker in trouble."""
+        """Send the buffered events. Never raises when the broker fails."""
         if not self._noted:
             return
         noted = [self._noted.popleft() for _ in range(len(self._noted))]
@@ -64,7 +64,7 @@ class Stage:
                 dispatcher.send(type_, **fields)
             dispatcher.flush()
         except (KombuError, OSError) as error:
-            logger.debug("events dropped", count=len(noted), reason=type(error).__name__)
+            logger.debug("task events dropped", count=len(noted), reason=type(error).__name__)
             self._drop()
 
     def _open(self) -> Any:
@@ -81,4 +81,4 @@ class Stage:
             dispatcher.connection.collect()
 
 
-stage = Stage()
+events = TaskEvents()

@@ -1,13 +1,12 @@
-"""Watches this process for progress, and has it started afresh when it makes none. Being alive is not enough: a worker
-can be connected, answer pings, keep its pulse, and do nothing.
+"""Restart this process when it makes no progress: it may be connected, answer pings, send heartbeats, and do nothing.
 
-* **Deaf**: bells wait in its queue, threads of it are idle, and it hears nothing, look after look.
-* **Stuck**: a call does not end although its row was given to somebody else long ago (a loop, a call into C).
-* **Frozen**: one thread holds the interpreter, so that no other runs, this one included. `faulthandler` sees to that
-  with a thread that needs no interpreter: it writes down where everybody is, and ends the process.
+* **Unresponsive**: messages wait in its queue and it has idle threads, but it consumes nothing in several checks.
+* **Stuck**: a call does not end although its claim was lost long ago (an endless loop, a call into C).
+* **Frozen**: one thread holds the GIL, so that no other thread runs, including this one. `faulthandler`, whose thread
+  does not need the GIL, then dumps all stacks and ends the process.
 
-A unresponsive or stuck process sends SIGTERM to itself (a warm shutdown; supervisors, compose and systemd start it
-again) and SIGKILL when nothing is left in it that would be lost by that.
+An unresponsive or stuck process sends itself SIGTERM (a warm shutdown, after which the supervisor, compose or systemd
+restarts it), and SIGKILL once no call is running that would be lost.
 """
 
 from __future__ import annotations
@@ -23,53 +22,53 @@ from common import invocations, tools
 from common.kit import clock, db, log, metrics
 from common.queueing import messages
 from worker import task_events
-from worker.heartbeat import Process, Running
+from worker.heartbeat import Running, WorkerProcess
 
 logger = log.get(__name__)
 
-LOOK_SECONDS: Final = 1.0
-#: Longer than the transport takes to notice a dead connection by itself (11 s on Redis).
+CHECK_SECONDS: Final = 1.0
+#: More than the transport needs to detect a dead connection by itself (11 s on Redis).
 UNRESPONSIVE_CHECKS: Final = 15
-#: A call is aborted when its row is lost; whoever has not ended so long after that does not hear it.
+#: A call is aborted when its claim is lost; if it has not ended after this time, it is stuck.
 STUCK_SECONDS: Final = 30.0
 FROZEN_SECONDS: Final = 120.0
-#: How long a warm shutdown may take once nothing is under way that must not be repeated.
+#: Time limit of a warm shutdown once no call is running that must not be repeated.
 WARM_SECONDS: Final = 20.0
-RECYCLED = metrics.Counter("joyfull_worker_recycled", "Worker processes that ended themselves", ["kind", "reason"])
+RECYCLED = metrics.Counter("joyfull_worker_recycled", "Worker processes stopped by their watchdog", ["kind", "reason"])
 
 
 class Watchdog:
-    """`look` once a second; `end` is what becomes of this process."""
+    """Checks the process once a second. `end` sends a signal to it; tests replace it."""
 
-    def __init__(self, me: Process, end: Callable[[signal.Signals], None] | None = None) -> None:
+    def __init__(self, me: WorkerProcess, end: Callable[[signal.Signals], None] | None = None) -> None:
         self.me = me
         self.reason: str | None = None
         self._end = end or (lambda number: os.kill(os.getpid(), number))
-        self._gone = threading.Event()
-        self._unresponsive_checks = self._heard = 0
+        self._stopped = threading.Event()
+        self._unresponsive_checks = self._jobs_started = 0
         self._since = 0.0
 
     def start(self) -> None:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        self._gone.set()
+        self._stopped.set()
         faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
-        while not self._gone.wait(LOOK_SECONDS):
+        while not self._stopped.wait(CHECK_SECONDS):
             faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)
             try:
-                self.look()
-                task_events.stage.flush()
+                self.check()
+                task_events.events.flush()
             except Exception:
-                # The process edge of this thread: whatever went wrong, the next second is another look.
+                # The process edge of this thread: whatever went wrong, it checks again in a second.
                 logger.exception("watchdog failed")
 
-    def look(self) -> None:
-        """One look; may begin or hasten the end of this process."""
+    def check(self) -> None:
+        """Check once; may start a shutdown of this process or kill it."""
         if self.reason is not None:
-            self._hasten()
+            self._kill_when_safe()
         elif not self.me.stopping.is_set():
             self.reason = "unresponsive" if self._is_unresponsive() else "stuck" if self._stuck() else None
             if self.reason is not None:
@@ -78,32 +77,31 @@ class Watchdog:
     def _recycle(self, reason: str) -> None:
         self._since = clock.monotonic()
         RECYCLED.labels(self.me.kind, reason).inc()
-        logger.error("worker recycles itself", reason=reason, worker=str(self.me.id), kind=self.me.kind)
+        logger.error("watchdog restarts the worker", reason=reason, worker=str(self.me.id), kind=self.me.kind)
         self._end(signal.SIGTERM)
 
-    def _hasten(self) -> None:
-        """The warm shutdown does not end by itself when a thread, or the one that listens, hangs."""
+    def _kill_when_safe(self) -> None:
+        """A warm shutdown does not complete when a worker thread or the consumer hangs."""
         if clock.monotonic() - self._since < WARM_SECONDS:
             return
-        if not any(_must_end(each) for each in self.me.running() if not self._hangs(each)):
+        if not any(_must_complete(each) for each in self.me.running() if not self._hangs(each)):
             self._end(signal.SIGKILL)
 
-    # -- unresponsive
-    # ------------------------------------------------------------------------------------------------------
+    # -- unresponsive ----------------------------------------------------------------------------------------------
 
     def _is_unresponsive(self) -> bool:
-        heard, self._heard = self._heard, self.me.heard
-        silent = self.me.heard == heard and self.me.idle
-        self._unresponsive_checks = self._unresponsive_checks + 1 if silent and self._called() else 0
+        before, self._jobs_started = self._jobs_started, self.me.jobs_started
+        silent = self.me.jobs_started == before and self.me.idle
+        self._unresponsive_checks = self._unresponsive_checks + 1 if silent and self._messages_waiting() else 0
         return self._unresponsive_checks >= UNRESPONSIVE_CHECKS
 
-    def _called(self) -> bool:
-        """Whether something is there to be heard. A broker that does not answer says nothing about us."""
-        waiting = [messages.unheard(queue) for queue in self.me.queues]
+    def _messages_waiting(self) -> bool:
+        """Whether there is something to consume. An unavailable broker is not this process's fault."""
+        waiting = [messages.waiting_or_none(queue) for queue in self.me.queues]
         if None in waiting:
             return False
-        # RabbitMQ hands bells out beforehand: those that a dead connection holds are not seen waiting.
-        return any(waiting) or (messages.on_rabbitmq() and "invocations" in self.me.queues and _nobody_hears())
+        # RabbitMQ prefetches: messages delivered to a dead connection do not count as waiting.
+        return any(waiting) or (messages.on_rabbitmq() and "invocations" in self.me.queues and _work_unclaimed())
 
     # -- stuck -----------------------------------------------------------------------------------------------------
 
@@ -115,15 +113,15 @@ class Watchdog:
         return running.aborted_at is not None and clock.monotonic() - running.aborted_at > STUCK_SECONDS
 
 
-def _nobody_hears() -> bool:
+def _work_unclaimed() -> bool:
     try:
-        return invocations.sweeping.unheard(UNRESPONSIVE_CHECKS * LOOK_SECONDS)
+        return invocations.sweeping.unheard(UNRESPONSIVE_CHECKS * CHECK_SECONDS)
     except db.Unreachable:
         return False
 
 
-def _must_end(running: Running) -> bool:
-    """Whether a call would be lost with this process: others are made again."""
+def _must_complete(running: Running) -> bool:
+    """Whether the call must not be repeated, and so would be lost with this process."""
     try:
         return not tools.version(running.task.tool_version_id).idempotent
     except db.Unreachable:

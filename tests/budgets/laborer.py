@@ -13,13 +13,13 @@ from uuid import uuid4
 from common import boot
 from common.settings import load
 from worker import runner
-from worker.heartbeat import Process
+from worker.heartbeat import WorkerProcess
 
 
 def labor(point: str) -> None:
     failpoints = "" if point == "-" else f"{point}:kill9"
     boot.connect(load({**os.environ, "FAILPOINTS": failpoints}), process="laborer", pool_size=4)
-    me = Process()
+    me = WorkerProcess()
     me.begin(f"invocations@laborer-{uuid4()}")
     runner.work(me)
     me.end()

@@ -24,7 +24,7 @@ from tests import factories
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
 from tests.factories import Customer
-from worker.heartbeat import Process
+from worker.heartbeat import WorkerProcess
 
 #: What each call of the tool costs, by its price and by what it answers: 3 + 4 units of 1, of 10 that are held.
 COST = 7
@@ -62,7 +62,7 @@ class World:
     other: Customer
     tool: ListedTool
     admin: Admin
-    me: Process
+    me: WorkerProcess
     bigger: str
     smaller: str
     task: Task | None = None
@@ -100,7 +100,7 @@ def _base(name: str, *, tokens: int, at_once: int | None = None, idempotent: boo
     customer, other = factories.customer(tokens, at_once=at_once), factories.customer(100)
     tool = factories.tool(price=PRICE, idempotent=idempotent)
     bigger, smaller = factories.plan(tokens + 20, at_once=at_once, price=9), factories.plan(5, at_once=at_once)
-    me = Process()
+    me = WorkerProcess()
     world = World(name, customer, other, tool, factories.admin(), me, bigger, smaller)
     invocations.heartbeat(me.id, name="worker", progress=True, stopping=False)
     me._known.set()

@@ -28,7 +28,7 @@ def test_the_dead_are_buried_although_the_lock_is_never_free(frozen: psycopg.Con
            values (%s, 'worker', 'dead', now() - interval '1 hour', now() - interval '1 hour')""",
         (dead,),
     )
-    for _ in range(sweeper.PATIENCE - 1):
+    for _ in range(sweeper.MAX_SKIPPED - 1):
         sweeper.every_second(4)
         assert _known(frozen, dead), "others may be at it: not at once"
     sweeper.every_second(4)

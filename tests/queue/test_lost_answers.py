@@ -178,35 +178,35 @@ def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypat
 
 
 @pytest.fixture
-def me(monkeypatch: pytest.MonkeyPatch, db: None) -> heartbeat.Process:
+def me(monkeypatch: pytest.MonkeyPatch, db: None) -> heartbeat.WorkerProcess:
     monkeypatch.setattr(heartbeat, "ORPHANED_SECONDS", 0.0)
-    one = heartbeat.Process()
-    one._beat()
+    one = heartbeat.WorkerProcess()
+    one._heartbeat()
     return one
 
 
-def test_a_row_that_no_thread_works_on_is_picked_up(me: heartbeat.Process) -> None:
+def test_a_row_that_no_thread_works_on_is_picked_up(me: heartbeat.WorkerProcess) -> None:
     customer = factories.customer()
     made = customer.submit(factories.tool())
     task = factories.taken(ClaimOptions(me.id))
     running = me.enter(task)
-    me._beat()
+    me._heartbeat()
     assert world.open_rows()[made][0] == task.token, "it is being worked on"
     me.leave(running)
-    me._beat()
+    me._heartbeat()
     assert world.open_rows()[made] == (None, 10, 1)
     world.shift("due_at", [made], -5)
     sweeping.place_waiting([])
     assert factories.taken(ClaimOptions(me.id)).attempt == 2
 
 
-def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: heartbeat.Process) -> None:
+def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: heartbeat.WorkerProcess) -> None:
     customer, tool = factories.customer(), factories.tool()
     made = [customer.submit(tool) for _ in range(3)]
     running = [me.enter(factories.taken(ClaimOptions(me.id))) for _ in made]
     invocations.cancel(customer.caller, running[0].task.id)
     invocations.take_over(me.id, [running[1].task.token])
-    me._beat()
+    me._heartbeat()
     for each in running[:2]:
         with pytest.raises(Aborted):
             each.call.check()

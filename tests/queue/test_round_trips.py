@@ -100,9 +100,9 @@ def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trip
 
 def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None:
     customer, quick = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
-    me = heartbeat.Process()
+    me = heartbeat.WorkerProcess()
     me.threads = 10
-    me._beat()
+    me._heartbeat()
 
     def run(count: int) -> tuple[list[str], list[str]]:
         made = [customer.submit(quick) for _ in range(count)]

@@ -20,15 +20,15 @@ from worker import heartbeat, runner
 
 
 @pytest.fixture
-def me(db: None) -> heartbeat.Process:
-    one = heartbeat.Process()
+def me(db: None) -> heartbeat.WorkerProcess:
+    one = heartbeat.WorkerProcess()
     one.threads = 10
-    one._beat()
+    one._heartbeat()
     return one
 
 
 @pytest.fixture
-def work(me: heartbeat.Process) -> Iterator[Callable[[], threading.Thread]]:
+def work(me: heartbeat.WorkerProcess) -> Iterator[Callable[[], threading.Thread]]:
     threads: list[threading.Thread] = []
 
     def start() -> threading.Thread:
@@ -53,21 +53,21 @@ def eventually(done: Callable[[], object], within: float = 20) -> None:
 
 
 def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
-    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool
+    me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool
 ) -> None:
     customer, slow = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
     made: list[object] = [customer.submit(slow) for _ in range(2)]
     redis_kit.client().delete(messages.QUEUES[messages.RUN_INVOCATION])
     thread = work()
     eventually(lambda: len(me.running()) == 1)
-    me.stop_taking()
+    me.stop_claiming()
     thread.join(30)
     assert statuses(made) == ["succeeded", "queued"]
     assert messages.waiting(messages.QUEUES[messages.RUN_INVOCATION]) == 1, "others hear of it"
 
 
 def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
-    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+    me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer, bad = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
     made: list[object] = [customer.submit(bad) for _ in range(2)]
@@ -82,7 +82,7 @@ def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
 
 
 def test_a_full_process_goes_on_with_the_tool_that_fills_it(
-    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool
+    me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool
 ) -> None:
     """The thread that comes free is counted no more: it needs no doorbell to go on."""
     me.threads = 2  # one of them for one tool
@@ -93,7 +93,7 @@ def test_a_full_process_goes_on_with_the_tool_that_fills_it(
 
 
 def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
-    me: heartbeat.Process, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+    me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "ORPHANED_SECONDS", 0.0)
     customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
@@ -106,5 +106,5 @@ def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
         patch.setattr(tools, "version", away)
         work().join(30)
     assert statuses(made) == ["running"]
-    me._beat()
+    me._heartbeat()
     assert statuses(made) == ["queued"]

@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 from tests.outside.tool import Tool
 from tests.queue.proxy import Silencer
 from worker import watchdog
-from worker.heartbeat import Process
+from worker.heartbeat import WorkerProcess
 from worker.watchdog import Watchdog
 
 Start = Callable[..., tuple[Supervisor, Child]]
@@ -106,7 +106,7 @@ def test_a_thread_that_holds_the_interpreter() -> None:
 import time
 from worker import watchdog
 from worker.heartbeat import me
-watchdog.FROZEN_SECONDS, watchdog.LOOK_SECONDS = 1.0, 0.1
+watchdog.FROZEN_SECONDS, watchdog.CHECK_SECONDS = 1.0, 0.1
 me.stopping.set()
 watchdog.Watchdog(me).start()
 time.sleep(1)
@@ -132,14 +132,14 @@ def sent() -> list[signal.Signals]:
 def dog(db: None, sent: list[signal.Signals], monkeypatch: pytest.MonkeyPatch) -> Watchdog:
     monkeypatch.setattr(watchdog, "UNRESPONSIVE_CHECKS", 3)
     monkeypatch.setattr(watchdog, "WARM_SECONDS", 0.0)
-    me = Process()
+    me = WorkerProcess()
     me.threads = 2
     return Watchdog(me, sent.append)
 
 
 def looks(dog: Watchdog, times: int = 5) -> None:
     for _ in range(times):
-        dog.look()
+        dog.check()
 
 
 def test_silence_is_no_deafness(dog: Watchdog, sent: list[signal.Signals]) -> None:
@@ -150,14 +150,14 @@ def test_silence_is_no_deafness(dog: Watchdog, sent: list[signal.Signals]) -> No
 def test_whoever_hears_or_has_no_thread_free_is_not_deaf(dog: Watchdog, sent: list[signal.Signals]) -> None:
     assert messages.notify(messages.RUN_INVOCATION)
     for _ in range(5):
-        dog.look()
-        dog.me.hear()
-        dog.me.done()
+        dog.check()
+        dog.me.job_started()
+        dog.me.job_ended()
     for _ in range(2):
-        dog.me.hear()
+        dog.me.job_started()
     looks(dog)
     assert sent == []
-    dog.me.done()
+    dog.me.job_ended()
     looks(dog, 3)
     assert sent == [signal.SIGTERM]
 
@@ -171,24 +171,24 @@ def test_it_is_killed_once_nothing_would_be_lost(dog: Watchdog, sent: list[signa
     looks(dog)
     assert sent == [signal.SIGTERM]
     dog.me.leave(running)
-    dog.look()
+    dog.check()
     assert sent == [signal.SIGTERM, signal.SIGKILL]
 
 
 def test_a_process_that_stops_anyway_is_left_alone(dog: Watchdog, sent: list[signal.Signals]) -> None:
     messages.notify(messages.RUN_INVOCATION)
-    dog.me.stop_taking()
+    dog.me.stop_claiming()
     looks(dog)
     assert sent == []
 
 
-def test_the_doctor_hears_that_nobody_does(db: None, settings: Settings) -> None:
-    def bells() -> doctor.Finding:
-        return next(finding for finding in doctor.examine(settings) if finding.name == "workers consume")
+def test_the_doctor_reports_a_queue_that_no_worker_consumes(db: None, settings: Settings) -> None:
+    def consuming() -> doctor.CheckResult:
+        return next(result for result in doctor.run_checks(settings) if result.name == "workers consume")
 
     invocations.heartbeat(uuid7(), name="invocations@here:1", progress=True, stopping=False)
     database.rowcount(text("update processes set progress_at = now() - interval '2 minutes'"), {})
-    assert bells().well
+    assert consuming().passed
     assert messages.notify(messages.RUN_INVOCATION)
-    assert bells().detail.startswith("No worker is consuming: invocations.")
+    assert consuming().detail.startswith("No worker is consuming: invocations.")
     database.rowcount(text("delete from processes"), {})

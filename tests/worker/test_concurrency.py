@@ -1,4 +1,4 @@
-"""Few threads work at once; whoever waits for a slow tool does not count; answers go before new jobs."""
+"""Few threads compute at once; those waiting for a slow tool do not count; returning threads have priority."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
-from worker.concurrency import LONG, STALLED, WIDER, ConcurrencyLimiter
+from worker.concurrency import RETURNING_FACTOR, SLOW, STALLED, ConcurrencyLimiter
 
 PATIENCE = 30
 
@@ -38,7 +38,7 @@ def test_never_more_than_the_width_work_at_once() -> None:
     limiter, crowd = ConcurrencyLimiter(3), Crowd()
 
     def job(_: int) -> None:
-        with limiter.inside():
+        with limiter.slot():
             crowd.change(+1)
             time.sleep(0.002)
             crowd.change(-1)
@@ -52,7 +52,7 @@ def test_slow_calls_let_others_in_the_first_time_too() -> None:
     limiter, crowd, answered, tool = ConcurrencyLimiter(2), Crowd(), threading.Event(), uuid4()
 
     def job() -> None:
-        with limiter.inside(), limiter.waiting(tool):
+        with limiter.slot(), limiter.waiting(tool):
             crowd.change(+1)
             answered.wait(PATIENCE)
 
@@ -63,7 +63,7 @@ def test_slow_calls_let_others_in_the_first_time_too() -> None:
     answered.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert limiter._inside == {}
+    assert limiter._holders == {}
 
 
 def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
@@ -71,7 +71,7 @@ def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
     crowd, out, order = Crowd(), Crowd(), list[str]()
 
     def call() -> None:
-        with limiter.inside():
+        with limiter.slot():
             with limiter.waiting(tool):
                 out.change(+1)
                 answered.wait(PATIENCE)
@@ -81,23 +81,23 @@ def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
             crowd.change(-1)
 
     def later() -> None:
-        with limiter.inside():
+        with limiter.slot():
             order.append("new")
 
     threads = [threading.Thread(target=call) for _ in range(12)]
     for thread in threads:
         thread.start()
     assert until(lambda: out.now == 12)
-    with limiter.inside():
+    with limiter.slot():
         threads.append(threading.Thread(target=later))
         threads[-1].start()
         answered.set()
-        assert until(lambda: limiter._coming_back > 0)
+        assert until(lambda: limiter._returning > 0)
     for thread in threads:
         thread.join(PATIENCE)
     assert order == ["answer"] * 12 + ["new"]
-    assert crowd.most <= WIDER
-    assert (limiter._inside, limiter._coming_back) == ({}, 0)
+    assert crowd.most <= RETURNING_FACTOR
+    assert (limiter._holders, limiter._returning) == ({}, 0)
 
 
 def test_no_new_job_goes_in_while_somebody_comes_back() -> None:
@@ -105,14 +105,14 @@ def test_no_new_job_goes_in_while_somebody_comes_back() -> None:
     limiter, entered = ConcurrencyLimiter(1), threading.Event()
 
     def job() -> None:
-        with limiter.inside():
+        with limiter.slot():
             entered.set()
 
-    limiter._coming_back = 1
+    limiter._returning = 1
     thread = threading.Thread(target=job)
     thread.start()
     assert not entered.wait(0.1)
-    limiter._coming_back = 0
+    limiter._returning = 0
     assert entered.wait(PATIENCE)
     thread.join(PATIENCE)
 
@@ -121,19 +121,19 @@ def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
     limiter, tool = ConcurrencyLimiter(1), uuid4()
 
     def call(seconds: float) -> None:
-        with limiter.inside(), limiter.waiting(tool):
+        with limiter.slot(), limiter.waiting(tool):
             time.sleep(seconds)
 
     def counts() -> int:
-        with limiter.inside(), limiter.waiting(tool):
-            return len(limiter._inside)
+        with limiter.slot(), limiter.waiting(tool):
+            return len(limiter._holders)
 
     call(0.0)
     limiter._usual[tool] = 0.0  # however busy this machine is
-    call(4 * LONG)
+    call(4 * SLOW)
     assert counts() == 1, "what is quick as a rule is waited for inside"
     for _ in range(12):
-        call(10 * LONG)
+        call(10 * SLOW)
     assert counts() == 0, "what has become slow makes room at once"
 
 
@@ -142,11 +142,11 @@ def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
     done = list[str]()
 
     def hang() -> None:
-        with limiter.inside():
+        with limiter.slot():
             on.wait(PATIENCE)
 
     def call() -> None:
-        with limiter.inside(), limiter.waiting(tool):
+        with limiter.slot(), limiter.waiting(tool):
             time.sleep(2 * STALLED)  # so that it has to come back
         done.append("call")
 
@@ -157,13 +157,13 @@ def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
     on.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert (limiter._inside, limiter._coming_back) == ({}, 0)
+    assert (limiter._holders, limiter._returning) == ({}, 0)
 
 
 def test_what_fails_inside_or_during_a_call_gives_its_place_back() -> None:
     limiter, tool = ConcurrencyLimiter(1), uuid4()
     for _ in range(3):
-        with suppress(ConnectionError), limiter.inside(), limiter.waiting(tool):
+        with suppress(ConnectionError), limiter.slot(), limiter.waiting(tool):
             time.sleep(2 * STALLED)
             raise ConnectionError
-    assert limiter._inside == {}
+    assert limiter._holders == {}
