@@ -61,5 +61,5 @@ def refuse_if_full(user_id: UUID, most: int | None, value: Any) -> None:
 def measure() -> None:
     """For the beat: sum up everybody's anew."""
     with db.transaction() as session:
-        db.unhurried(session)
+        db.without_timeout(session)
         session.execute(_MEASURE)

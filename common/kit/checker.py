@@ -1,6 +1,6 @@
-"""The one child process of this process that checks values against schemas that may take long (`jsonschemas.py`).
+"""A child process that validates values against schemas whose evaluation may take long (`jsonschemas.py`).
 
-Works in threads and under gevent alike: whoever waits for an answer waits on a socket, and nobody else does.
+Each process has one such child. Works with threads and under gevent: callers wait on a socket and block nothing else.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Any
 from common.kit import jsonschemas, log
 from common.kit.jsonschemas import Fault, Unusable
 
-#: For one check, the compiling of its schema included.
+#: Time limit for one check, including compiling its schema.
 SECONDS = 2.0
-#: The kernel ends the child at `SECONDS`; a machine that is busy may be late with telling.
+#: The kernel kills the child after `SECONDS`; on a busy machine this may be noticed late.
 LATE = 3.0
-#: For its start, which is not the fault of any schema.
+#: Allowance for starting the child, which must not count against a schema.
 START_SECONDS = 10.0
-#: All that the child is told of ours: it needs no secrets.
+#: The only environment variables passed to the child: it needs no secrets.
 ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH")
-#: How long somebody waits for their turn.
+#: How long a caller waits for the child to be free.
 TURN_SECONDS = 10.0
 
 logger = log.get(__name__)
 
 
 class TooLong(Exception):
-    """The check took too long or too much memory, and was given up."""
+    """The check exceeded its time or memory limit and was stopped."""
 
 
-class Busy(Exception):
-    """Too many others are waiting."""
+class CheckerBusy(Exception):
+    """The child was not free within `TURN_SECONDS`."""
 
 
 class _Child:
@@ -46,7 +46,7 @@ class _Child:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-I", str(Path(jsonschemas.__file__)), str(theirs.fileno())]
-            self.process = subprocess.Popen(  # noqa: S603  (ourselves)
+            self.process = subprocess.Popen(  # noqa: S603  (our own module)
                 command,
                 pass_fds=[theirs.fileno()],
                 env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
@@ -78,16 +78,19 @@ class _State:
 
 
 def check(key: str, schema: Mapping[str, Any], value: bytes, *, most: int, seconds: float = SECONDS) -> list[Fault]:
-    """What a value (JSON) has against it: at most so many faults. `key` is the schema's name.
+    """Validate a JSON value; returns at most `most` faults. `key` identifies the schema in the child's cache.
 
-    Raises `Unusable` (no schema), `TooLong`, `Busy`.
+    Raises:
+        Unusable: the schema is invalid.
+        TooLong: the time or memory limit was exceeded.
+        CheckerBusy: the child is busy with other checks.
     """
     if not _State.turn.acquire(timeout=TURN_SECONDS):
-        raise Busy
+        raise CheckerBusy
     try:
         return _check(_child(), {"key": key, "schema": schema, "most": most, "seconds": seconds}, value)
     except (EOFError, OSError) as error:
-        logger.warning("a schema took too long, or too much memory", schema=key, reason=type(error).__name__)
+        logger.warning("schema check exceeded its limits", schema=key, reason=type(error).__name__)
         _drop()
         raise TooLong from error
     finally:

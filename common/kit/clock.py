@@ -1,4 +1,4 @@
-"""Time and ids: UTC on the wire, the monotonic clock for deadlines, UUIDv7 for keys."""
+"""Time and ids: UTC timestamps, the monotonic clock for deadlines, UUIDv7 for primary keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7 as _uuid7
 
 
 class Clock:
-    """The machine's clock. A test puts one of its own in its place (`use`), whose time passes when it is told to."""
+    """The system clock. Tests replace it with a simulated one (`use`)."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -28,13 +28,13 @@ class _State:
 
 
 def use(clock: Clock) -> Clock:
-    """Have this process live by another clock. Returns the one before."""
+    """Replace this process's clock. Returns the previous one."""
     before, _State.clock = _State.clock, clock
     return before
 
 
 def monotonic() -> float:
-    """Seconds for deadlines and waits within this process: never set back."""
+    """Seconds for deadlines and waits within this process; never goes backwards."""
     return _State.clock.monotonic()
 
 
@@ -53,17 +53,17 @@ def now() -> datetime:
 
 
 def uuid7() -> UUID:
-    """A time-ordered id (RFC 9562, version 7). Never a capability: it can be guessed."""
+    """A time-ordered id (RFC 9562, version 7). Guessable, so never use it as a capability."""
     return UUID(bytes=_uuid7().bytes)
 
 
 def made_at(id_: UUID) -> float:
-    """When a version-7 id was made, in seconds since 1970 by the clock of whoever made it."""
+    """When a version-7 id was created, in seconds since 1970 by its creator's clock."""
     return (id_.int >> 80) / 1000
 
 
 def uuid7_floor(moment: datetime) -> UUID:
-    """The smallest version-7-comparable id of that millisecond: a lower bound for ranges over ids, 0 before 1970."""
+    """The smallest version-7 id of that millisecond, as a lower bound for ranges of ids; 0 before 1970."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
@@ -73,5 +73,5 @@ def rfc3339(moment: datetime) -> str:
 
 
 def jitter(seconds: float, share: float = 0.2) -> float:
-    """`seconds` moved by up to ± `share` of itself, so that a crowd does not come back at once."""
+    """`seconds` varied randomly by up to ± `share`, so that clients do not retry simultaneously."""
     return seconds * (1 + share * (2 * secrets.randbelow(1_000_001) / 1_000_000 - 1))

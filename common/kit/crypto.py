@@ -1,7 +1,7 @@
-"""Secrets at rest: every purpose has keys of its own, derived by HKDF (RFC 5869) from `SECRETS_KEYS`.
+"""Secrets at rest: each purpose has its own keys, derived by HKDF (RFC 5869) from `SECRETS_KEYS`.
 
-Encryption is Fernet with rotation: the first key encrypts, all decrypt. Fernet has no associated data, so the
-owner is encrypted inside the plaintext and checked on the way out: a ciphertext moved to another row is refused.
+Encryption is Fernet with key rotation: the first key encrypts, all keys decrypt. Fernet has no associated data, so the
+owner is part of the plaintext and checked on decryption: a ciphertext copied to another row is rejected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
 class Undecryptable(Exception):
-    """The key that encrypted this is not among ours any more, or the ciphertext belongs to another owner."""
+    """None of the configured keys decrypts this value, or it was encrypted for another owner."""
 
 
 class _State:
@@ -35,7 +35,7 @@ def configure(keys: Sequence[str]) -> None:
 
 @cache
 def derive(purpose: str, index: int = 0) -> bytes:
-    """32 bytes for one purpose only, from the key at `index` (0 = newest)."""
+    """A 32-byte key for one purpose, derived from the key at `index` (0 = newest)."""
     if not _State.keys:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"joyfull-hub/" + purpose.encode())
@@ -54,23 +54,23 @@ def encrypt(purpose: str, owner: str, secret: str) -> str:
 
 
 def decrypt(purpose: str, owner: str, encrypted: str) -> str:
-    """The secret that `encrypt` hid. Raises `Undecryptable`."""
+    """The secret encrypted by `encrypt`. Raises `Undecryptable`."""
     try:
         found, _, secret = _box(purpose).decrypt(encrypted.encode()).decode().partition("\n")
     except InvalidToken as error:
-        raise Undecryptable("no key in SECRETS_KEYS opens this secret") from error
+        raise Undecryptable("no key in SECRETS_KEYS decrypts this secret") from error
     if not hmac.compare_digest(found, owner):
         raise Undecryptable("this secret was encrypted for another owner")
     return secret
 
 
 def reencrypt(purpose: str, owner: str, encrypted: str) -> str:
-    """The same secret under the newest key, for rotation. Raises `Undecryptable`."""
+    """The same secret encrypted under the newest key, for key rotation. Raises `Undecryptable`."""
     return encrypt(purpose, owner, decrypt(purpose, owner, encrypted))
 
 
 def digest(token: str) -> str:
-    """SHA-256 in hex: how high-entropy tokens are stored (ASVS 5.0 V6.5.2), never passwords."""
+    """SHA-256 in hex, for storing high-entropy tokens (ASVS 5.0 V6.5.2). Not for passwords."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -80,18 +80,18 @@ def token(nbytes: int = 32) -> str:
 
 
 def sign(purpose: str, subject: str, text: str) -> str:
-    """`text` as it may be kept where others can write: nobody else can say it, and not of another `subject`."""
+    """`text` with a MAC that binds it to `subject`, for storage where others can write."""
     return f"{macs(purpose, f'{subject} {text}')[0]} {text}"
 
 
 def verified(purpose: str, subject: str, signed: str) -> str | None:
-    """The text of what `sign` made under one of our keys; None for anything else."""
+    """The text signed by `sign` for this subject under any of our keys; None if the MAC does not match."""
     mac, _, text = signed.partition(" ")
     ours = macs(purpose, f"{subject} {text}")
     return text if any(hmac.compare_digest(each.encode(), mac.encode()) for each in ours) else None
 
 
 def macs(purpose: str, message: str) -> list[str]:
-    """HMAC-SHA256 of `message` under every key of `purpose`, newest first, URL-safe: 256 bits that only we can name."""
+    """HMAC-SHA256 of `message` under every key of `purpose`, newest first, in URL-safe base64."""
     digests = [hmac.digest(derive(purpose, i), message.encode(), "sha256") for i in range(len(_State.keys))]
     return [base64.urlsafe_b64encode(digest).rstrip(b"=").decode() for digest in digests]

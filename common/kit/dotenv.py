@@ -1,4 +1,4 @@
-"""A `.env` file, and the real environment over it."""
+"""Read a `.env` file and merge it with the process environment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 
 def over(file: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The real environment wins over the file, whichever of NAME and NAME_FILE either of them uses."""
+    """Merge, with the environment taking precedence over the file, whether either uses NAME or NAME_FILE."""
     given = {name.removesuffix("_FILE") for name in environ}
     return {name: value for name, value in file.items() if name.removesuffix("_FILE") not in given} | dict(environ)
 
 
 def read_dotenv(text: str) -> dict[str, str]:
-    """`NAME=value` lines; blank lines and `#` comments are skipped, matching quotes around a value are dropped."""
+    """Parse `NAME=value` lines; skip blank lines and `#` comments, and remove matching quotes around a value."""
     values: dict[str, str] = {}
     for raw in text.splitlines():
         line = raw.strip().removeprefix("export ").strip()

@@ -1,13 +1,13 @@
-"""Named points at which a process can be made to die, freeze or fail, so that tests break it exactly there.
+"""Failpoints: named places in the code where tests make a process die, freeze or fail.
 
-`FAILPOINTS=worker.after_claim:kill9,web.before_commit:sleep:0.5@0.1,seed=7`: at that point, with that probability (1
-unless said). Actions: `kill9`, `term`, `stop:<s>` (SIGSTOP, and SIGCONT so many seconds later), `sleep:<s>`, `raise`.
-Chances follow from the seed, the point and how often this process has reached it.
+`FAILPOINTS=worker.after_claim:kill9,web.before_commit:sleep:0.5@0.1,seed=7` sets an action for a point, with an
+optional probability (default 1). Actions: `kill9`, `term`, `stop:<s>` (SIGSTOP, then SIGCONT after that many seconds),
+`sleep:<s>`, `raise`. Random draws are determined by the seed, the point and how often this process has reached it.
 
-`dir=<path>` arms points while processes run: whoever reaches `a.point` and finds the file `<path>/a.point`, removes it
-and does what it says. So one file is one event, in whichever process comes first.
+`dir=<path>` arms points while processes run: a process that reaches `a.point` and finds the file `<path>/a.point`
+removes the file and performs the action in it. One file thus causes one event, in the first process to arrive.
 
-Without the setting a point is one comparison. Production refuses the setting (`common.settings`), and so does this.
+Without the setting, a point costs one comparison. Production refuses the setting, here and in `common.settings`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _TIMED: Final = ("stop", "sleep")
 
 
 class Injected(Exception):
-    """What `raise` raises."""
+    """Raised by the action `raise`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What happens at a point; `seconds` only for `stop` and `sleep`."""
+    """What to do at a point; `seconds` applies to `stop` and `sleep` only."""
 
     verb: str
     seconds: float = 0.0
@@ -75,17 +75,17 @@ _reached: Counter[str] = Counter()
 
 
 def configure(spec: str, *, production: bool = False) -> None:
-    """Switch points on ("" switches all off). Raises `ValueError` for what cannot be read, and in production."""
+    """Enable failpoints ("" disables all). Raises `ValueError` for an invalid specification, and in production."""
     if spec and production:
-        raise ValueError("failpoints are not for production")
+        raise ValueError("failpoints must not be enabled in production")
     _reached.clear()
     _State.plan = _parse(spec) if spec else None
 
 
 def at(point: str) -> None:
-    """This is `point`: go on, unless something is to happen here. Raises `Injected` when told to."""
+    """Mark `point` and perform its action, if there is one. Raises `Injected` for the action `raise`."""
     if _State.plan is not None:
-        _come(_State.plan, point)
+        _reach(_State.plan, point)
 
 
 def _parse(spec: str) -> _Plan:
@@ -116,7 +116,7 @@ def parse_action(text: str) -> Action:
     return action
 
 
-def _come(plan: _Plan, point: str) -> None:
+def _reach(plan: _Plan, point: str) -> None:
     if (action := plan.actions.get(point)) and _drawn(plan.seed, point) < action.probability:
         _do(action)
     if plan.armed is not None and (action := _fetch(plan.armed / point)):
@@ -124,14 +124,14 @@ def _come(plan: _Plan, point: str) -> None:
 
 
 def _drawn(seed: str, point: str) -> float:
-    """A number in [0, 1) that follows from the seed, the point, and how often it was reached."""
+    """A number in [0, 1) determined by the seed, the point, and how often it was reached."""
     _reached[point] += 1
     digest = hashlib.sha256(f"{seed} {point} {_reached[point]}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
 def _fetch(file: Path) -> Action | None:
-    """Take the file away before anybody else does, and read what is to happen."""
+    """Claim the file by renaming it, and read the action in it; None if there is none or another process was first."""
     mine = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.rename(mine)

@@ -1,4 +1,4 @@
-"""What anybody could guess or read on the way: keys, passwords, servers and addresses that production must not have."""
+"""Checks of production settings: guessable keys and passwords, unauthenticated servers, plain-http links."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from itertools import pairwise
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-#: Bits by the frequency of its characters; 16 random bytes in hex have about 115.
+#: Shannon entropy of the key's characters, in bits; 16 random bytes in hex have about 115.
 MIN_BITS: Final = 96
-#: Steps from one character to the next: a random key has dozens of different ones, an alphabet has one.
+#: Distinct differences between neighbouring characters: a random key has dozens, an alphabet has one.
 MIN_STEPS: Final = 10
 MIN_PASSWORD: Final = 10
 SERVERS: Final = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
 MIN_CHARACTERS: Final = 5
-#: Nobody's generator writes these.
+#: Words that no random generator produces.
 WORDS: Final = (
     "admin", "changeme", "change-me", "change_me", "default", "development", "example", "insecure", "letmein",
     "password", "passwort", "placeholder", "postgres", "qwerty", "rabbitmq", "replace", "secret", "12345678",
     "00000000",
 )  # fmt: skip
-#: Fewer bits of a network than this are no network of one's own.
+#: Shortest prefix length, by IP version, that counts as a private network.
 NARROW: Final = {4: 8, 6: 7}
 
 
 def key_fault(key: str) -> bool:
-    """Whether a key does not look like chance."""
+    """Whether a key does not look random."""
     counts = Counter(key)
     bits = -sum(count * math.log2(count / len(key)) for count in counts.values())
     steps = {ord(after) - ord(before) for before, after in pairwise(key)}
@@ -36,12 +36,12 @@ def key_fault(key: str) -> bool:
 
 
 def password_fault(user: str, password: str) -> str | None:
-    """Why a password can be guessed; None when it is not that simple."""
+    """Why a password is guessable; None if no rule applies."""
     if len(password) < MIN_PASSWORD:
         return f"has a password shorter than {MIN_PASSWORD} characters"
     named = bool(user) and user.lower() in password.lower()
     if len(set(password)) < MIN_CHARACTERS or _repeats(password) or named or _word_in(password):
-        return "has a password that everybody knows"
+        return "has a password that is easy to guess"
     return None
 
 
@@ -54,7 +54,7 @@ def _word_in(text: str) -> bool:
 
 
 def url_faults(name: str, url: str) -> Iterator[str]:
-    """What is wrong with how a server is reached, or with how we are."""
+    """Problems of a server's URL or of PUBLIC_URL."""
     if name in SERVERS:
         yield from _server_faults(name, url)
     elif name == "PUBLIC_URL" and (fault := _public_fault(url)):
@@ -62,7 +62,7 @@ def url_faults(name: str, url: str) -> Iterator[str]:
 
 
 def _server_faults(name: str, url: str) -> Iterator[str]:
-    """Known passwords, or none where the server does not ask in another way who it is."""
+    """A guessable password, or a missing one where the server has no other way to authenticate clients."""
     parts = urlsplit(url)
     user, password = _credentials(parts)
     if password:
@@ -79,13 +79,13 @@ def _credentials(parts: SplitResult) -> tuple[str, str]:
 
 
 def _wants_password(parts: SplitResult) -> bool:
-    """PostgreSQL has other ways to know whom it lets in (certificates, a password file)."""
+    """Whether the URL must contain a password. PostgreSQL has other ways (client certificates, a password file)."""
     scheme = parts.scheme.split("+")[0]
     return scheme in {"redis", "amqp", "amqps"} or (scheme == "rediss" and "ssl_certfile" not in parts.query)
 
 
 def pair_faults(name: str, pairs: str) -> Iterator[str]:
-    """What is wrong with `user:password`, or several of these, comma-separated."""
+    """Problems of `user:password`, or several of these, comma-separated."""
     for pair in pairs.split(","):
         user, _, password = pair.partition(":")
         if fault := password_fault(user, password):
@@ -93,7 +93,7 @@ def pair_faults(name: str, pairs: str) -> Iterator[str]:
 
 
 def _public_fault(url: str) -> str | None:
-    """Links with tokens in them must not be read on the way."""
+    """Links contain tokens, so they must not be sent over plain http."""
     parts = urlsplit(url)
     if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
         return None
@@ -109,4 +109,4 @@ def _is_loopback(host: str) -> bool:
 
 def networks_fault(networks: Iterable[IPv4Network | IPv6Network]) -> str | None:
     wide = [str(network) for network in networks if network.prefixlen < NARROW[network.version]]
-    return f"names more than private networks: {', '.join(wide)}" if wide else None
+    return f"includes more than private networks: {', '.join(wide)}" if wide else None

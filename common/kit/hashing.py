@@ -1,8 +1,8 @@
-"""Password hashes: Argon2id (RFC 9106), a bounded number at a time, and never on the event loop.
+"""Password hashes: Argon2id (RFC 9106), with bounded concurrency, and never on the event loop.
 
-The parameters cost about 50 ms of one core and 32 MiB (OWASP's least: 19 MiB, t=2). Argon2 releases the GIL, so
-under gevent a native thread computes while the loop serves other requests; elsewhere the calling thread does. Those
-threads are for hashes alone: the hub's own pool also waits for name servers.
+A hash costs about 50 ms of one core and 32 MiB (OWASP minimum: 19 MiB, t=2). Argon2 releases the GIL, so under gevent
+it runs in a native thread while the loop serves other requests; elsewhere in the calling thread. The thread pool is
+used for hashes only, because gevent's own pool also waits for name servers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 T = TypeVar("T")
 
-#: Hashes at once in this process: each takes a core and 32 MiB.
+#: Concurrent hashes in this process: each takes a core and 32 MiB.
 SLOTS = max(1, (os.cpu_count() or 2) // 2)
-#: How long one may wait for a slot before the caller is sent away.
+#: How long a caller waits for a slot before `Overloaded`.
 QUEUE_SECONDS = 10.0
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=32 * 1024, parallelism=1, type=Type.ID)
@@ -38,7 +38,7 @@ def make(password: str) -> str:
 
 
 def matches(encoded: str, password: str) -> bool:
-    """Whether this is the password behind the hash. Raises `Overloaded`."""
+    """Whether the password matches the hash. Raises `Overloaded`."""
 
     def verify() -> bool:
         try:
@@ -50,15 +50,15 @@ def matches(encoded: str, password: str) -> bool:
 
 
 def outdated(encoded: str) -> bool:
-    """Whether the hash was made with other parameters than those of today."""
+    """Whether the hash was made with parameters other than the current ones."""
     return _hasher.check_needs_rehash(encoded)
 
 
 @cache
 def decoy() -> str:
-    """A hash that nothing matches, to spend the same time on an address that nobody has.
+    """A hash that no password matches, so that verifying an unknown address takes as long as a known one.
 
-    Made up, not computed: the first unknown address must not take the time of two.
+    Random, not computed: otherwise the first unknown address would take twice as long.
     """
     cost = f"m={_hasher.memory_cost},t={_hasher.time_cost},p={_hasher.parallelism}"
     salt, digest = (b64encode(os.urandom(n)).decode().rstrip("=") for n in (_hasher.salt_len, _hasher.hash_len))
@@ -67,7 +67,7 @@ def decoy() -> str:
 
 @cache
 def _slots() -> threading.BoundedSemaphore:
-    # Made late: under gevent this must be the patched, cooperative one.
+    # Created on first use: under gevent this must be the patched, cooperative class.
     return threading.BoundedSemaphore(SLOTS)
 
 

@@ -1,4 +1,4 @@
-"""JSON for PostgreSQL and hashes: orjson, and the standard library for integers that do not fit 64 bits."""
+"""JSON for PostgreSQL and hashes: orjson, or the standard library for integers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def dumps(value: Any) -> str:
 
 
 def as_sent(value: Any) -> str | None:
-    """The JSON text of what a `jsonb` would not give back as it was: another order of keys, another kind of number.
+    """The JSON text of a value that `jsonb` would change: a different order of keys or a different form of number.
 
-    None for what it keeps, so that hardly anything is stored twice (docs/decisions/json-as-sent.md).
+    None for a value that `jsonb` preserves, so that few values are stored twice (docs/decisions/json-as-sent.md).
     """
     return None if _kept(value) else dumps(value)
 
@@ -34,12 +34,12 @@ def _kept(value: Any) -> bool:
 
 
 def _order(key: bytes) -> tuple[int, bytes]:
-    """How PostgreSQL arranges the keys of a `jsonb`."""
+    """PostgreSQL's sort order of keys in a `jsonb`."""
     return len(key), key
 
 
 def canonical(value: Any) -> bytes:
-    """The same bytes for the same JSON value, whatever the order of keys was (in the spirit of RFC 8785)."""
+    """Canonical bytes: equal for equal JSON values, regardless of the order of keys (similar to RFC 8785)."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:

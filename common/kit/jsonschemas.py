@@ -1,8 +1,8 @@
-"""JSON Schema as it is meant here, and a process of its own in which a schema may take as long as it likes.
+"""JSON Schema with restricted features, and a child process that evaluates schemas under time and memory limits.
 
-`python -I jsonschemas.py FD` serves on an inherited socket; the other end is `checker.py`. A check that takes too long
-is ended by the kernel (SIGALRM), whatever the validator is doing, and so is one that wants too much memory: the process
-dies, and nobody else. It imports nothing of ours, so that it starts in a moment.
+`python -I jsonschemas.py FD` serves on an inherited socket; the other end is `checker.py`. The kernel kills the process
+when a check takes too long (SIGALRM), whatever the validator is doing, or allocates too much memory; the parent is not
+affected. It imports none of our modules, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import jsonschema_rs
 
-#: Bytes that one compiled pattern may take.
+#: Maximum size of a compiled pattern, in bytes.
 REGEX_SIZE_LIMIT = 1_000_000
 OPTIONS = jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT)
 MAX_MESSAGE = 300
@@ -33,7 +33,7 @@ Fault = tuple[list[str | int], str]
 
 
 class Unusable(ValueError):
-    """This is no schema, or it refers to other documents. `path`: where; `pattern`: the one that cannot be used."""
+    """Not a valid schema, or it refers to other documents. `path`: where; `pattern`: the unsupported pattern."""
 
     def __init__(self, message: str, path: Sequence[str | int] | None = None, pattern: str | None = None) -> None:
         super().__init__(message)
@@ -41,7 +41,10 @@ class Unusable(ValueError):
 
 
 def compiled(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
-    """2020-12 unless it says otherwise, with no network, no files and linear-time patterns. Raises `Unusable`."""
+    """A validator (draft 2020-12 by default) without network or file access and with linear-time patterns.
+
+    Raises `Unusable`.
+    """
     try:
         return jsonschema_rs.validator_for(
             dict(schema),
@@ -63,7 +66,7 @@ def _no_references(uri: str) -> Any:
 
 
 def faults(validator: jsonschema_rs.Validator, value: Any, most: int) -> list[Fault]:
-    """What a value has against it: paths and messages, at most so many; empty when it is valid."""
+    """Validate a value; returns at most `most` faults (path and message), none when it is valid."""
     if validator.is_valid(value):
         return []
     found = islice(validator.iter_errors(value), most)
@@ -74,7 +77,7 @@ def faults(validator: jsonschema_rs.Validator, value: Any, most: int) -> list[Fa
 
 
 def receive(sock: socket.socket) -> bytes:
-    """One message. Raises `EOFError`, `OSError`."""
+    """Receive one length-prefixed message. Raises `EOFError`, `OSError`."""
     (length,) = LENGTH.unpack(_exactly(sock, LENGTH.size))
     return _exactly(sock, length)
 
@@ -127,7 +130,7 @@ def main(fd: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sock = socket.socket(fileno=fd)
-    sock.setblocking(True)  # gevent makes its own otherwise
+    sock.setblocking(True)  # a gevent parent leaves it non-blocking
     try:
         _serve(sock)
     except (EOFError, OSError):

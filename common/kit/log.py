@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line (or readable columns), with request id, job id and user id bound as context.
+"""Logs: one JSON object per line (or readable columns), with request id, job id and user id bound as context.
 
-Only what is bound or passed by name is logged; values never come from a request body. Control characters are
-escaped by JSON, and by `repr` in the console form.
+Only bound context and named arguments are logged; values never come from a request body. Control characters are
+escaped by JSON, and by `repr` in the console format.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NOISY = (
 
 
 def configure(level: str, fmt: str, process: str) -> None:
-    """Route every logger of this process (ours and the libraries') through one formatter to standard error."""
+    """Route every logger of this process, ours and the libraries', through one formatter to standard error."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

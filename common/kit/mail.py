@@ -1,7 +1,7 @@
-"""The outbound client for mail: an SMTP server, or without one `.eml` files in a directory, for development.
+"""Send mail through an SMTP server, or write `.eml` files to a directory when none is configured (development).
 
-`SMTP_URL` is `smtp://[user:password@]host[:port]` (elsewhere than on this machine: STARTTLS when the server offers
-it, and no password in the clear) or `smtps://…` (TLS from the start).
+`SMTP_URL` is `smtp://[user:password@]host[:port]` (for remote hosts: STARTTLS when the server offers it, and no
+password without TLS) or `smtps://…` (TLS from the start).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from common.kit import clock, log
 
 TIMEOUT = 10.0
-_HERE = {"localhost", "127.0.0.1", "::1"}
+_LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _log = log.get(__name__)
 
 
-class Unsent(Exception):
-    """The server could not be reached or wants it later; trying again may help."""
+class MailNotSent(Exception):
+    """The server could not be reached or deferred the mail; a retry may succeed."""
 
 
-class Refused(Unsent):
-    """The server will not take this mail, now or later."""
+class MailRejected(MailNotSent):
+    """The server rejected the mail permanently."""
 
 
 class _State:
@@ -39,12 +39,12 @@ class _State:
 
 
 def configure(smtp_url: str | None, sender: str, directory: Path) -> None:
-    """Where this process's mails go: to `smtp_url`, or as files into `directory`."""
+    """Set where this process sends mail: to `smtp_url`, or as files into `directory`."""
     _State.smtp_url, _State.sender, _State.directory = smtp_url, sender, directory
 
 
 def send(recipient: str, subject: str, text: str, html: str) -> None:
-    """Hand over one mail. Raises `Unsent`, or `Refused` when another try would be pointless."""
+    """Send one mail. Raises `MailNotSent`, or `MailRejected` when a retry would be pointless."""
     message = _message(recipient, subject, text, html)
     if _State.smtp_url is None:
         _write(message)
@@ -54,11 +54,12 @@ def send(recipient: str, subject: str, text: str, html: str) -> None:
             server.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
-        raise (Refused if all(code >= 500 for code in codes) else Unsent)(f"recipient refused: {codes}") from error
+        permanent = all(code >= 500 for code in codes)
+        raise (MailRejected if permanent else MailNotSent)(f"recipient refused: {codes}") from error
     except smtplib.SMTPNotSupportedError as error:
-        raise Refused("the server does not take addresses outside ASCII") from error
+        raise MailRejected("the server does not support non-ASCII addresses") from error
     except (smtplib.SMTPException, OSError) as error:
-        raise Unsent(type(error).__name__) from error
+        raise MailNotSent(type(error).__name__) from error
 
 
 def _message(recipient: str, subject: str, text: str, html: str) -> EmailMessage:
@@ -70,14 +71,14 @@ def _message(recipient: str, subject: str, text: str, html: str) -> EmailMessage
     message["Date"] = formatdate(localtime=False)
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     message["Auto-Submitted"] = "auto-generated"
-    # Links stay on one line, so that they can be read (and copied) in the raw mail too.
+    # Keep links on one line, so that they can be read and copied from the raw mail too.
     message.set_content(text, cte="7bit" if text.isascii() else None)
     message.add_alternative(html, subtype="html", cte="7bit" if html.isascii() else None)
     return message
 
 
 def _address(text: str, name: str = "") -> Address:
-    """Taken apart by us: the library's own parser refuses what RFC 6531 allows."""
+    """Split the address ourselves: the library's parser rejects addresses that RFC 6531 allows."""
     username, _, domain = text.rpartition("@")
     return Address(name, username, domain)
 
@@ -93,27 +94,27 @@ def _server(url: SplitResult) -> Iterator[smtplib.SMTP]:
     with server:
         server.ehlo()
         encrypted = url.scheme == "smtps"
-        if not encrypted and host not in _HERE and server.has_extn("starttls"):
+        if not encrypted and host not in _LOCAL_HOSTS and server.has_extn("starttls"):
             server.starttls(context=context)
             server.ehlo()
             encrypted = True
         if url.username:
-            if not _may_say_password(encrypted=encrypted, host=host):
+            if not _may_send_password(encrypted=encrypted, host=host):
                 raise smtplib.SMTPException("the server offers no TLS; the password was not sent")
             server.login(unquote(url.username), unquote(url.password or ""))
         yield server
 
 
-def _may_say_password(*, encrypted: bool, host: str) -> bool:
-    return encrypted or host in _HERE
+def _may_send_password(*, encrypted: bool, host: str) -> bool:
+    return encrypted or host in _LOCAL_HOSTS
 
 
 def _write(message: EmailMessage) -> None:
-    """One file per mail, readable by this user only (it may hold a link that opens an account)."""
+    """Write one file per mail, readable by this user only: it may contain a link that gives access to an account."""
     _State.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
     path = _State.directory / f"{clock.uuid7()}.eml"
-    half = path.with_suffix(".part")  # nobody reads half a mail
-    half.touch(mode=0o600)
-    half.write_bytes(message.as_bytes())
-    half.rename(path)
+    partial = path.with_suffix(".part")  # renamed when complete, so that readers never see half a mail
+    partial.touch(mode=0o600)
+    partial.write_bytes(message.as_bytes())
+    partial.rename(path)
     _log.info("mail written", path=str(path), subject=message["Subject"])

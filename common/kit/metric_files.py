@@ -1,8 +1,8 @@
-"""The files in which processes count (`PROMETHEUS_MULTIPROC_DIR`): those of processes that have ended become one.
+"""Compact the metric files of processes (`PROMETHEUS_MULTIPROC_DIR`): those of ended processes are folded into one.
 
-Counters must never go backwards, nor count twice, whoever reads or is killed meanwhile. So readers share a lock that
-whoever folds holds alone, and what a fold is about to do is written down first: should it be interrupted, the next one
-to hold the lock finishes it.
+Counters must never go backwards or be counted twice, even when a process is killed during a fold. So readers share a
+lock that a fold holds exclusively, and a fold writes down its plan first: if it is interrupted, the next process to
+hold the lock finishes it.
 
     counter_17.db, counter_18.db (both ended), counter_0.db  →  counter_0.db
 """
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 LOCK = "fold.lock"
 PLAN = "fold.json"
-#: Stands for all processes that have ended; no process has this number.
+#: In place of the pid, for all ended processes; no process has this pid.
 FOLDED = "0"
-#: What adds up; gauges of a process end with it.
+#: Metric types whose values are kept after a process has ended; its gauges are dropped.
 SUMMED = ("counter", "histogram", "summary")
 
 
 def read(directory: Path, reader: Callable[[], T]) -> T:
-    """What `reader` makes of the files, while none of them is folded."""
+    """Call `reader` while no fold is under way, and return its result."""
     with _lock(directory, fcntl.LOCK_SH) as held:
         if held and not (directory / PLAN).exists():
             return reader()
@@ -40,7 +40,7 @@ def read(directory: Path, reader: Callable[[], T]) -> T:
 
 
 def fold(directory: Path) -> int:
-    """Fold the files of processes that have ended, unless somebody reads or folds just now. Returns how many."""
+    """Fold the files of ended processes, unless a read or a fold is under way. Returns the number of files."""
     with _lock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
         if not held:
             return 0
@@ -56,7 +56,7 @@ def fold(directory: Path) -> int:
 
 @contextmanager
 def _lock(directory: Path, how: int) -> Iterator[bool]:
-    """Hold the directory's lock; False: somebody else has it (with LOCK_NB)."""
+    """Hold the directory's lock; yields False when another process has it (with LOCK_NB)."""
     with (directory / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, how)
@@ -67,7 +67,7 @@ def _lock(directory: Path, how: int) -> Iterator[bool]:
 
 
 def _ended(directory: Path) -> list[Path]:
-    """The files of processes that are no more. None where that cannot be told."""
+    """The files of ended processes; an empty list on systems without /proc."""
     if not Path("/proc/self").exists():
         return []
     files = [(file, file.stem.rpartition("_")[2]) for file in directory.glob("*_*.db")]
@@ -79,7 +79,7 @@ def _of(kind: str, files: list[Path]) -> list[Path]:
 
 
 def _summed(directory: Path, kind: str, files: list[Path]) -> str:
-    """Write the sums beside the file that they will replace; its name."""
+    """Write the sums to a temporary file beside the one it will replace. Returns the name of the latter."""
     target = directory / f"{kind}_{FOLDED}.db"
     sums: defaultdict[str, float] = defaultdict(float)
     for file in (*files, *([target] if target.exists() else [])):
@@ -101,13 +101,13 @@ def _write_plan(directory: Path, plan: dict[str, list[str]]) -> None:
 
 
 def _finish(directory: Path) -> None:
-    """Do what was planned, or what is left of it."""
+    """Carry out the plan, or what is left of it after an interruption."""
     plan = directory / PLAN
     if not plan.exists():
         return
     planned = json.loads(plan.read_text())
     for name in planned["made"]:
-        with suppress(FileNotFoundError):  # done already
+        with suppress(FileNotFoundError):  # already done
             (directory / f"{name}.new").replace(directory / name)
     for name in planned["gone"]:
         (directory / name).unlink(missing_ok=True)

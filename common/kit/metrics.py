@@ -1,10 +1,10 @@
-"""Counting for Prometheus: metrics are defined where they are counted, and added up over all processes here.
+"""Prometheus metrics: defined where they are counted, and aggregated over all processes of the host here.
 
-`PROMETHEUS_MULTIPROC_DIR` must be in the environment before this module is first imported; every process of one host
-shares that directory, and any of them can then show them all. Without it, a process shows itself. A directory is for
-one process-id namespace: containers have one each.
+`PROMETHEUS_MULTIPROC_DIR` must be set before this module is first imported. All processes of one host share that
+directory, and each of them can export the metrics of all. Without it, a process exports its own only. A directory
+belongs to one pid namespace: each container needs its own.
 
-Labels are routes, tools, states, queues: what code or an admin has named. Never a user, an id or a path.
+Labels are routes, tools, states, queues: values defined by code or an admin, never users, ids or paths.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from prometheus_client.registry import Collector
 
 from common.kit import log, metric_files
 
-#: Upper bounds in seconds, from a cached read to a long poll.
+#: Histogram buckets in seconds, from a cached read to a long poll.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-#: The same for what may wait in a queue or take a tool's whole time limit.
+#: Histogram buckets in seconds for queueing times and for tools, which may take up to their time limit.
 LONG_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 TRIES = 5
@@ -50,48 +50,48 @@ __all__ = [
     "at_scrape",
     "exposition",
     "fold",
-    "level",
+    "live_gauge",
     "serve",
 ]
 
 
-def level(name: str, help_: str, labels: tuple[str, ...] = ()) -> Gauge:
-    """A gauge that goes up and down in every process, shown as the sum over those that live."""
+def live_gauge(name: str, help_: str, labels: tuple[str, ...] = ()) -> Gauge:
+    """A gauge set by each process, exported as the sum over the live ones."""
     return Gauge(name, help_, labels, multiprocess_mode="livesum")
 
 
 def at_scrape(collector: Collector) -> None:
-    """Add what is better asked than counted (a queue's depth): `collector.collect()` runs at every scrape."""
+    """Register a collector that computes values at scrape time, such as the depth of a queue."""
     _at_scrape.append(collector)
 
 
 def exposition() -> bytes:
-    """Everything counted by the processes of this host, in the Prometheus text format."""
-    asked = CollectorRegistry()
+    """The metrics of all processes of this host and of the scrape-time collectors, in the Prometheus text format."""
+    computed = CollectorRegistry()
     for collector in _at_scrape:
-        asked.register(collector)
-    return generate_latest(_counted()) + generate_latest(asked)
+        computed.register(collector)
+    return generate_latest(_counted()) + generate_latest(computed)
 
 
 def serve(host: str, port: int) -> None:
-    """Show the same, but for what is asked at a scrape, on a port of its own: for processes that serve no HTTP."""
+    """Export the counted metrics on a port of its own, for processes without HTTP; no scrape-time collectors."""
     start_http_server(port, host, _counted())
 
 
 def fold() -> None:
-    """Make one file of those that processes left behind; their gauges go, their counters stay in the sums.
+    """Fold the files of ended processes into one: their counters are kept, their gauges dropped.
 
-    For the start of every process, so that restarts do not fill the disk where nobody scrapes.
+    Called at the start of every process, so that restarts do not fill the disk on hosts that are never scraped.
     """
     if directory := _directory():
         try:
             metric_files.fold(directory)
         except (OSError, ValueError, RuntimeError, struct.error) as error:
-            logger.warning("metrics of ended processes not folded", reason=str(error))
+            logger.warning("folding metric files failed", reason=str(error))
 
 
 class _AllProcesses(Collector):
-    """What every process of this host has counted; what ended ones have left is folded first."""
+    """The metrics of all processes of this host; folds those of ended processes first."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -100,14 +100,14 @@ class _AllProcesses(Collector):
         fold()
         for _ in range(TRIES - 1):
             with suppress(OSError, ValueError, RuntimeError, struct.error):
-                return metric_files.read(self._directory, _added_up)
-        return metric_files.read(self._directory, _added_up)
+                return metric_files.read(self._directory, _aggregated)
+        return metric_files.read(self._directory, _aggregated)
 
 
-def _added_up() -> list[Metric]:
-    """What the files say. Raises when one of them is just being made, or being removed.
+def _aggregated() -> list[Metric]:
+    """Aggregate the files. Raises when one of them is being created or removed at that moment.
 
-    Of our own only: Flower counts into the same directory, and shows that itself.
+    Our own metrics only: Flower writes to the same directory and exports its metrics itself.
     """
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Keyset paging without SQL: what a list is asked for (`Window`) and what it answers (`Page`).
+"""Keyset pagination without SQL: the request for a page (`Window`) and the result (`Page`).
 
-A list function fetches `window.limit + 1` rows beyond `window.after` and lets `Page.cut` do the rest::
+A list function fetches `window.limit + 1` rows after `window.after` and passes them to `Page.cut`::
 
     def endpoints(user_id: UUID, window: Window) -> Page[WebhookEndpoint]:
         query = select(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
@@ -22,16 +22,16 @@ from uuid import UUID
 T = TypeVar("T")
 U = TypeVar("U")
 
-#: A page ends when so much of input and output is on it.
+#: Maximum size of the inputs and outputs on one page.
 MAX_PAYLOAD_BYTES = 1024 * 1024
 
-#: Where a page ended: the values of the sort key, of the same types that come back in `Window.after`.
+#: The end of a page: the values of the sort key, with the same types as in `Window.after`.
 Position = tuple[UUID | datetime | int | str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most `limit` items, beyond the position `after` (None: from the start)."""
+    """At most `limit` items after the position `after` (None: from the start)."""
 
     limit: int = 20
     after: tuple[Any, ...] | None = None
@@ -39,7 +39,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page. `next` is where to go on; a feed keeps it even when there is nothing more yet."""
+    """One page. `next` is the position to continue from; a feed has one even when there are no more items yet."""
 
     items: Sequence[T]
     limit: int
@@ -52,7 +52,7 @@ class Page(Generic[T]):
     ) -> Page[T]:
         """The page of `rows` (fetched with `window.limit + 1`).
 
-        A `feed` can be resumed from its end: `next` is then also given on the last page.
+        A `feed` can be resumed from its end: `next` is then also set on the last page.
         """
         return cls.of(rows[: window.limit], window, position, more=len(rows) > window.limit, feed=feed)
 
@@ -60,7 +60,7 @@ class Page(Generic[T]):
     def of(
         cls, items: Sequence[T], window: Window, position: Callable[[T], Position], *, more: bool, feed: bool = False
     ) -> Page[T]:
-        """The page of `items`, which are all that it has; `more`: others come after them."""
+        """The page with exactly these items; `more`: there are further items after them."""
         end = position(items[-1]) if items else window.after
         return cls(items, window.limit, more, end if more or feed else None)
 

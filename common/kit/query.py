@@ -9,8 +9,8 @@
     for row in db.execute(STORED, {"id": id_}):   # row: Stored
         ...
 
-The columns must have the names of the fields, in their order. That is checked when a statement runs for the first time;
-from there on a renamed or missing column is a type error.
+The columns must have the names of the fields, in the same order. This is checked when a statement first runs, so that a
+renamed or missing column shows as a type error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Query(Generic[R]):
 
     @classmethod
     def pair(cls, text: str, first: type[A], second: type[B]) -> Query[tuple[A, B]]:
-        """A statement whose rows are two NamedTuples side by side."""
+        """A statement whose rows are pairs of NamedTuples."""
         query: Query[tuple[A, B]] = Query.__new__(Query)
         width = len(_fields(first))
         query.text = text
@@ -44,7 +44,7 @@ class Query(Generic[R]):
         return query
 
     def check(self, columns: Sequence[str]) -> None:
-        """Raises `TypeError` when the columns of an answer are not the declared ones."""
+        """Check the columns of a result. Raises `TypeError` if they are not the declared ones."""
         if tuple(columns) != self._columns:
             raise TypeError(f"the statement has the columns {tuple(columns)}, its type {self._columns}")
         self.is_checked = True

@@ -1,8 +1,8 @@
-"""RabbitMQ for those that ring: one connection per process, every wait on it bounded, no retries.
+"""Publishing to RabbitMQ: one connection per process, every wait bounded, no retries.
 
-kombu's pools and channels wait for ever for a server that is silent (a stopped process, a network that swallows
-bytes). Here the socket itself has a time limit, and after any trouble the connection is dropped. There are no
-publisher confirms: a doorbell may be lost, and a confirm from a quorum queue costs a disk's sync.
+kombu's pools and channels wait forever for an unresponsive server (a stopped process, a network that drops packets).
+Here the socket has a timeout, and the connection is closed after any error. There are no publisher confirms: a message
+may be lost, and a confirm from a quorum queue costs a disk sync.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from kombu.messaging import Producer
 from common.kit import clock, seam
 
 SECONDS: Final = 2.0
-#: A count is believed for so long, plus what this process has sent since; when it forbids something, for less.
-BELIEVED: Final = 0.25
-DOUBTED: Final = 0.02
+#: How long a message count is cached (this process's own messages are added to it); shorter when it prevents sending.
+CACHE_SECONDS: Final = 0.25
+FULL_CACHE_SECONDS: Final = 0.02
 NO_SUCH_QUEUE: Final = 404
 
 
-class Unreachable(Exception):
+class RabbitUnreachable(Exception):
     """RabbitMQ did not answer in time, or refused."""
 
 
-class Wire:
-    """This process's connection, used by one thread at a time. `connection` need not be open yet; it becomes ours."""
+class Publisher:
+    """This process's connection, used by one thread at a time. Takes ownership of `connection`, which may be closed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._troubles = (KombuError, OSError, *connection.connection_errors, *connection.channel_errors)
+        self._errors = (KombuError, OSError, *connection.connection_errors, *connection.channel_errors)
         self._lock = threading.Lock()
         self._failed_at = 0.0
         self._producer: Producer | None = None
@@ -43,20 +43,23 @@ class Wire:
         self._sent: Counter[str] = Counter()
 
     def send(self, queue: str, publish: Callable[[Producer], object]) -> None:
-        """Have `publish` send one message to `queue`. Raises `Unreachable`: whether it was sent is unknown then."""
+        """Call `publish` to send one message to `queue`.
+
+        Raises `RabbitUnreachable`: the message may or may not have been sent.
+        """
         with self._bounded():
             producer = self._open()
             seam.passing("rabbitmq", queue, self._connection, lambda: publish(producer))
             self._sent[queue] += 1
 
     def waiting(self, queue: str, enough: int) -> int:
-        """How many messages wait in a queue; 0 when there is no such queue. Asked a few times a second at most.
+        """The number of messages waiting in a queue; 0 when the queue does not exist. Cached briefly.
 
-        `enough`: a count of so many is not believed for long. Raises `Unreachable`.
+        `enough`: a count of at least this many is cached for a shorter time. Raises `RabbitUnreachable`.
         """
         at, counted = self._counted.get(queue, (0.0, 0))
         known = counted + self._sent[queue]
-        if clock.monotonic() - at < (BELIEVED if known < enough else DOUBTED):
+        if clock.monotonic() - at < (CACHE_SECONDS if known < enough else FULL_CACHE_SECONDS):
             return known
         with self._bounded():
             counted = self._count(queue)
@@ -65,18 +68,18 @@ class Wire:
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:
-        """Alone on the connection. Whoever waited for one that failed does not wait once more for himself."""
+        """Exclusive use of the connection. Threads that waited for a call that failed fail at once."""
         began = clock.monotonic()
         if not self._lock.acquire(timeout=SECONDS):
-            raise Unreachable("others wait for it already")
+            raise RabbitUnreachable("other threads are waiting for it")
         try:
             if self._failed_at > began:
-                raise Unreachable("it has just failed another")
+                raise RabbitUnreachable("it has just failed for another thread")
             yield
-        except self._troubles as error:
+        except self._errors as error:
             self._failed_at = clock.monotonic()
             self._drop()
-            raise Unreachable(f"{type(error).__name__}: {error}") from error
+            raise RabbitUnreachable(f"{type(error).__name__}: {error}") from error
         finally:
             self._lock.release()
 

@@ -1,7 +1,7 @@
-"""Redis: one client per process with every wait bounded and no retries, and the Lua scripts beside it.
+"""Redis: one client per process with every wait bounded and no retries, and running the Lua scripts.
 
-Clients never retry on their own: a script that timed out may have run (redis-py would run it again). Whoever
-needs a second try makes the script idempotent and says so. What is down is one exception, `Unreachable`.
+The client never retries: a script that timed out may have run (redis-py would run it again). A caller that needs a
+retry makes the script idempotent and retries explicitly. Every failure raises one exception, `Unreachable`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONNECT_TIMEOUT = 1.0
 SOCKET_TIMEOUT = 2.0
 MAX_CONNECTIONS = 64
 LUA = Path(__file__).resolve().parent.parent / "lua"
-FAILURES = metrics.Counter("joyfull_redis_failures", "Exchanges with Redis that brought no answer")
+FAILURES = metrics.Counter("joyfull_redis_failures", "Redis commands that failed or timed out")
 
 Client = redis.Redis
 
@@ -43,7 +43,7 @@ class _Client(redis.Redis):
 
 
 class Unreachable(Exception):
-    """Redis did not answer in time, or said that it cannot serve (loading, read-only, out of memory)."""
+    """Redis did not answer in time, or cannot serve (loading, read-only, out of memory)."""
 
 
 class _State:
@@ -52,7 +52,7 @@ class _State:
 
 
 def connect(url: str) -> Client:
-    """Make this process's client."""
+    """Create this process's client."""
     dispose()
     _State.url = url
     _State.client = make_client(url)
@@ -62,7 +62,7 @@ def connect(url: str) -> Client:
 def make_client(
     url: str, *, socket_timeout: float | None = SOCKET_TIMEOUT, max_connections: int = MAX_CONNECTIONS
 ) -> Client:
-    """A client on its own pool. `socket_timeout=None` is for blocking reads (pub/sub) only."""
+    """A client with its own connection pool. `socket_timeout=None` is for blocking reads (pub/sub) only."""
     tcp_only = {} if url.startswith("unix:") else {"socket_keepalive": True}
     pool = redis.BlockingConnectionPool.from_url(
         url,
@@ -79,14 +79,14 @@ def make_client(
 
 
 def subscriber() -> Client:
-    """A client of its own for blocking reads (pub/sub), on the same server."""
+    """A separate client for blocking reads (pub/sub) on the same server."""
     if _State.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     return make_client(_State.url, socket_timeout=None, max_connections=4)
 
 
 def client() -> Client:
-    """This process's client; `connect` has been called at start."""
+    """This process's client. Raises `RuntimeError` before `connect`."""
     if _State.client is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     return _State.client
@@ -101,7 +101,7 @@ def dispose() -> None:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn whatever redis-py raises inside the block into `Unreachable`."""
+    """Raise `Unreachable` for any redis-py error inside the block."""
     try:
         yield
     except RedisError as error:
@@ -116,12 +116,12 @@ def _source(name: str) -> tuple[str, str]:
 
 
 def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | None = None) -> Any:
-    """Run `common/lua/<name>.lua` once. A server that forgot the script (restart, SCRIPT FLUSH) is taught it again.
+    """Run `common/lua/<name>.lua` once; loads the script again after a restart or SCRIPT FLUSH.
 
-    `on`: another server than this process's own.
+    `on`: a client of another server than this process's own.
 
     Raises:
-        Unreachable: no verified answer; the script may or may not have run.
+        Unreachable: no answer; the script may or may not have run.
     """
     text, sha = _source(name)
     with reachable():
@@ -132,5 +132,5 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
 
 
 def mapping(fields: Any) -> dict[str, str]:
-    """A hash as redis-py returns it under `decode_responses`, with the types that it then really has."""
+    """A hash as returned by redis-py with `decode_responses`, correctly typed."""
     return dict(fields)

@@ -1,8 +1,8 @@
-"""The seam at which a test stands between this process and everything outside it.
+"""The seam at which tests intercept every exchange between this process and the outside.
 
-Every exchange with PostgreSQL (`patience`), Redis (`redis`) and RabbitMQ (`rabbit`) and every call of a tool
-(`adapters`) is made through `passing`. Without a hook that is one comparison. With one, the hook sees the exchange, and
-may do something before or after it, or leave it out. tests/explorer puts every fault at every exchange in this way.
+Every exchange with PostgreSQL (`db.connection`), Redis (`redis`) and RabbitMQ (`rabbit`) and every call of a tool
+(`common.tools.adapters`) goes through `passing`. Without a hook this costs one comparison. A hook sees the exchange and
+may act before or after it, or suppress it. tests/explorer injects every fault at every exchange in this way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-#: server ("postgresql", "redis", "rabbitmq", "tool"), what is to be sent, the connection or client, and what sends it.
+#: server ("postgresql", "redis", "rabbitmq", "tool"), the request, the connection or client, and a function to send it.
 Hook = Callable[[str, Any, Any, Callable[[], Any]], Any]
 
 
@@ -21,10 +21,10 @@ class _State:
 
 
 def install(hook: Hook | None) -> None:
-    """Have every exchange of this process pass through `hook` (None: through nothing). For tests only."""
+    """Route every exchange of this process through `hook` (None: remove the hook). For tests only."""
     _State.hook = hook
 
 
 def passing(server: str, what: object, on: object, do: Callable[[], T]) -> T:
-    """Do it, unless the hook does otherwise. `what` is for the hook to read: a driver's own form of the request."""
+    """Call `do`, through the hook if one is installed. `what` is the request in the driver's own form, for the hook."""
     return do() if _State.hook is None else cast("T", _State.hook(server, what, on, do))

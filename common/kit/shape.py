@@ -1,7 +1,7 @@
-"""How deep JSON text is nested and how many values it has, counted in its bytes: a parser must never see too much.
+"""Limit the nesting depth and number of values of JSON text before it is parsed.
 
-Five megabytes of `[{},{},…]` become hundreds of megabytes of objects. Counting takes no more memory than a copy of
-the text, whatever is in it.
+Five megabytes of `[{},{},…]` become hundreds of megabytes of objects. Counting them in the bytes never takes more
+memory than a copy of the text.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import re
 from itertools import accumulate
 from typing import Final
 
-#: Values of one text: objects, arrays and what is in them (names of members are not counted).
+#: Maximum number of values in one text: objects, arrays and their contents (member names are not counted).
 MAX_VALUES: Final = 200_000
 
-#: A JSON string; the closing quote is optional, so that text of unclosed quotes is still read in one pass.
+#: A JSON string; the closing quote is optional, so that text with unclosed quotes is still scanned in one pass.
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
 _STRINGS = re.compile(_STRING, re.DOTALL)
-#: Whole strings and what is between them, so many at a time: to cut them out makes a list as long as they are many.
+#: Strings and the text between them, up to 4096 per piece: removing the strings builds a list of that length.
 _PIECES = re.compile(rb'(?:[^"]+|' + _STRING + rb"){1,4096}", re.DOTALL)
 _SPACE = b" \t\r\n"
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -24,18 +24,18 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
-class TooDeep(ValueError):
-    """Nested deeper than was allowed."""
+class NestedTooDeep(ValueError):
+    """The text is nested deeper than allowed."""
 
 
-class TooMany(ValueError):
-    """More values than were allowed."""
+class TooManyValues(ValueError):
+    """The text has more values than allowed."""
 
 
 def check(text: bytes, *, depth: int, values: int = MAX_VALUES) -> None:
-    """Refuse what is too deep or has too many values. Whether it is JSON at all is not looked at.
+    """Reject text that is nested too deep or has too many values. Does not check that it is valid JSON.
 
-    Raises `TooDeep`, `TooMany`.
+    Raises `NestedTooDeep`, `TooManyValues`.
     """
     opened = text.count(b"[") + text.count(b"{")
     if opened > depth or opened + text.count(b",") >= values:
@@ -48,8 +48,8 @@ def _measure(text: bytes, most_deep: int, most: int) -> None:
         bare = _STRINGS.sub(b"0", piece[0]).translate(None, _SPACE)
         steps = bare.translate(_STEPS, _NOT_BRACKETS)
         if max(accumulate(memoryview(steps).cast("b"), initial=depth)) > most_deep:
-            raise TooDeep
+            raise NestedTooDeep
         depth += steps.count(b"\x01") - steps.count(b"\xff")
         values += bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
         if values > most:
-            raise TooMany
+            raise TooManyValues

@@ -1,11 +1,11 @@
-"""Traces for OpenTelemetry: from the request through the queue and the tool's call to the webhook.
+"""OpenTelemetry traces from the request through the queue and the tool call to the webhook.
 
-Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is imported, every `span` is the same empty block and no header is sent.
-With it, spans go to `<endpoint>/v1/traces` (OTLP over HTTP, in batches, from a thread of its own: a collector that is
-away costs spans, never time). Sampling and the rest are set by OpenTelemetry's own variables (OTEL_TRACES_SAMPLER, …).
+Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is imported, every `span` is a no-op and no header is sent. With it, spans
+are exported to `<endpoint>/v1/traces` (OTLP over HTTP, in batches, from a separate thread: an unavailable collector
+loses spans but delays nothing). Sampling and the rest use OpenTelemetry's own variables (OTEL_TRACES_SAMPLER, …).
 
-What goes along between processes is a `traceparent` (https://www.w3.org/TR/trace-context/, version 00). Spans hold
-ids, names and statuses: no input, no output, no URL, no secret.
+Processes pass on the context as `traceparent` (https://www.w3.org/TR/trace-context/, version 00). Spans contain ids,
+names and statuses: no input, output, URL or secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, Literal
 
 Kind = Literal["server", "client", "consumer", "producer"]
-#: The only form of version 00; a parent of zeros is none.
+#: The format of version 00; all-zero ids are invalid.
 TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 HEADER: Final = "traceparent"
 _NOTHING: Final[AbstractContextManager[None]] = nullcontext()
@@ -33,7 +33,10 @@ class _State:
 
 
 def configure(endpoint: str | None, service: str) -> None:
-    """Begin to trace this process, or not. After forking, never before. Raises `NotInstalled`."""
+    """Start tracing this process, unless `endpoint` is None. Call it after forking, never before.
+
+    Raises `NotInstalled`.
+    """
     stop()
     if endpoint is None:
         return
@@ -57,7 +60,7 @@ def configure(endpoint: str | None, service: str) -> None:
 
 
 def stop() -> None:
-    """Send what is left, and trace no more."""
+    """Export the remaining spans and stop tracing."""
     if _State.provider is not None:
         _State.provider.shutdown()
         _State.provider = _State.tracer = None
@@ -70,10 +73,10 @@ def enabled() -> bool:
 def span(
     name: str, kind: Kind, parent: str | None = None, **attributes: str | int | None
 ) -> AbstractContextManager[None]:
-    """Around a piece of work. `parent`: the traceparent that came along. Without one, what was asked for from outside
-    (server, consumer) begins a trace, and what goes out (client, producer) belongs to the span around it.
+    """A span around the block. `parent`: the received traceparent. Without one, server and consumer spans start a new
+    trace, and client and producer spans belong to the enclosing span.
 
-    An exception that leaves the block is noted by its name alone: what it says may hold what a user sent.
+    An exception that leaves the block is recorded by its class name only: its message may contain user data.
     """
     if _State.tracer is None:
         return _NOTHING
@@ -101,7 +104,7 @@ def _span(name: str, kind: Kind, parent: str | None, attributes: dict[str, str |
 
 
 def _context(parent: str | None, kind: Kind) -> Any:
-    """None: that of the span around."""
+    """The context of a new span; None for that of the enclosing span."""
     from opentelemetry.context import Context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -113,7 +116,7 @@ def _context(parent: str | None, kind: Kind) -> Any:
 def note(
     attributes: Mapping[str, str | int] | None = None, *, failed: str | None = None, name: str | None = None
 ) -> None:
-    """Say more of the current span: attributes, a better name, or that (and why) it failed."""
+    """Add attributes to the current span, rename it, or mark it as failed with a reason."""
     if _State.tracer is None:
         return
     from opentelemetry import trace
@@ -127,7 +130,7 @@ def note(
 
 
 def traceparent() -> str | None:
-    """What another process needs in order to go on with this trace; None when there is none."""
+    """The current trace context for another process; None without a trace."""
     if _State.tracer is None:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -138,6 +141,6 @@ def traceparent() -> str | None:
 
 
 def headers() -> dict[str, str]:
-    """The header to send along with a request made inside a span; none when there is no trace."""
+    """The header for a request made inside a span; empty without a trace."""
     current = traceparent()
     return {} if current is None else {HEADER: current}

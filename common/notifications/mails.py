@@ -101,10 +101,10 @@ def _process(due: Mail, public_url: str) -> None:
         _done(due, "sent")
     except TooManyAttempts:
         _done(due, "throttled")
-    except mail.Refused as error:
+    except mail.MailRejected as error:
         _log.warning("mail refused", template=due.template, reason=str(error))
         _done(due, "refused")
-    except mail.Unsent as error:
+    except mail.MailNotSent as error:
         _retry_later(due, str(error))
 
 

@@ -54,7 +54,7 @@ def check_schema(schema: Mapping[str, Any], example: Any = None) -> None:
         raise ValueError(_unusable(error)) from error
     except checker.TooLong:
         raise ValueError("Checking it takes too long or too much memory.") from None
-    except checker.Busy:
+    except checker.CheckerBusy:
         raise DependencyUnavailable(
             "Too many schemas are being checked at once. Nothing was changed; retry.", retry_after=5
         ) from None
@@ -108,7 +108,7 @@ def _validator(version_id: UUID, part: str) -> jsonschema_rs.Validator:
 
 
 def _faults(tool: Version, part: str, value: Any, most: int) -> list[Fault]:
-    """Raises `checker.TooLong`, `checker.Busy`."""
+    """Raises `checker.TooLong`, `checker.CheckerBusy`."""
     schema = getattr(tool, part)
     if schema is None:
         return []
@@ -127,7 +127,7 @@ def validate_input(tool: Version, value: Any) -> None:
         found = _faults(tool, "input_schema", value, MAX_INPUT_ERRORS)
     except checker.TooLong:
         found = [([], "Validation against the tool's schema timed out.")]
-    except checker.Busy:
+    except checker.CheckerBusy:
         raise DependencyUnavailable(
             "Too many inputs are being validated. No invocation was created; retry.", retry_after=5
         ) from None
@@ -139,7 +139,7 @@ def output_fault(tool: Version, value: Any) -> str | None:
     """The first violation of the tool's `output_schema`; None when the output is valid or there is no schema."""
     try:
         found = _faults(tool, "output_schema", value, 1)
-    except (checker.TooLong, checker.Busy):
+    except (checker.TooLong, checker.CheckerBusy):
         return "validation of the output against the tool's schema timed out"
     return f"{_pointer(found[0][0]) or 'the output'}: {found[0][1]}" if found else None
 

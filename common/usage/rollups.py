@@ -220,7 +220,7 @@ class RollupDifference:
 def differences(limit: int = 100) -> list[RollupDifference]:
     """For verification: rollups that differ from the rows, including missing and extra ones. Reads every row."""
     with db.snapshot() as session:
-        db.unhurried(session)
+        db.without_timeout(session)
         return [
             RollupDifference(**row._mapping)
             for row in session.execute(_DIFFERENCES, {"limit": limit, "no_key": NO_KEY})

@@ -79,9 +79,9 @@ def test_a_password_for_the_server_is_not_sent_in_the_clear(db: None, settings: 
     server = mail._server(urlsplit("smtp://me:secret@127.0.0.1:1"))
     with pytest.raises(OSError, match="refused"), server:
         pass
-    assert mail._may_say_password(encrypted=False, host="mail.example") is False
-    assert mail._may_say_password(encrypted=True, host="mail.example") is True
-    assert mail._may_say_password(encrypted=False, host="127.0.0.1") is True
+    assert mail._may_send_password(encrypted=False, host="mail.example") is False
+    assert mail._may_send_password(encrypted=True, host="mail.example") is True
+    assert mail._may_send_password(encrypted=False, host="127.0.0.1") is True
 
 
 def test_without_a_server_mails_are_files_that_only_we_can_read(db: None, api: Api, settings: Settings) -> None:

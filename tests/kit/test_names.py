@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from common.kit.outbound import Call, SystemResolver, TimedOut, Unreachable, resolving
+from common.kit.outbound import Call, PeerUnreachable, SystemResolver, TimedOut, resolving
 from common.kit.outbound.names import PER_ACCOUNT, PER_DOMAIN, Names, domain_of
 from tests.client import eventually
 from tests.outside.nameserver import NameServer
@@ -138,7 +138,7 @@ def test_no_such_name() -> None:
         with pytest.raises(OSError, match="NXDOMAIN"):
             resolve("missing.example", 443)
         assert resolve("empty.example", 443) == []
-        with pytest.raises(Unreachable):
+        with pytest.raises(PeerUnreachable):
             Names(resolve).addresses("empty.example", 443, lasting(10))
 
 
@@ -169,7 +169,7 @@ def test_without_a_resolv_conf_names_are_unreachable_and_nothing_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolving, "RESOLV_CONF", tmp_path / "missing")
-    with pytest.raises(Unreachable):
+    with pytest.raises(PeerUnreachable):
         Names(SystemResolver()).addresses("some.example", 443, lasting(10))
 
 
@@ -180,7 +180,7 @@ from gevent import monkey; monkey.patch_all()
 import os, sys, time
 import gevent
 from common.kit import hashing
-from common.kit.outbound import Call, SystemResolver, Unreachable
+from common.kit.outbound import Call, SystemResolver, PeerUnreachable
 from common.kit.outbound.names import Names
 
 hub = gevent.get_hub()
@@ -191,7 +191,7 @@ def wanted(n):
     call.begin(time.monotonic() + 30)
     try:
         names.addresses(f"n{n}.slow{n // 4}.example", 443, call, f"account-{n // 4}")
-    except Unreachable:
+    except PeerUnreachable:
         return "unreachable"
 
 stuck = [gevent.spawn(wanted, n) for n in range(120)]

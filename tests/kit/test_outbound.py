@@ -25,10 +25,10 @@ from common.kit.outbound import (
     Call,
     OutboundClient,
     OutboundError,
+    PeerUnreachable,
     Refused,
+    ResponseTooLarge,
     TimedOut,
-    TooLarge,
-    Unreachable,
     pools,
 )
 from tests.kit import peers
@@ -231,7 +231,7 @@ GZIP, CHUNKED = b"Content-Encoding: gzip\r\n", b"Transfer-Encoding: chunked\r\n"
     ],
 )
 def test_a_body_over_the_cap_is_refused_however_it_comes(outbound: OutboundClient, script: peers.Script) -> None:
-    with running(script) as peer, pytest.raises(TooLarge) as caught:
+    with running(script) as peer, pytest.raises(ResponseTooLarge) as caught:
         send(outbound, peer.url())
     assert (caught.value.sent, caught.value.status) == (True, 200)
 
@@ -374,7 +374,7 @@ def test_what_cannot_be_reached_says_nothing_about_why() -> None:
         outbound, port = OutboundClient(LOOPBACK, user_agent="test", resolve=resolve), closed.getsockname()[1]
         seen = set()
         for host in ("closed.example", "missing.example", "empty.example", "127.0.0.1"):
-            with pytest.raises(Unreachable) as caught:
+            with pytest.raises(PeerUnreachable) as caught:
                 send(outbound, f"http://{host}:{port}/")
             seen.add((caught.value.message, caught.value.sent))
     assert seen == {("The peer could not be reached.", False)}
@@ -432,7 +432,7 @@ def test_the_next_address_is_tried_but_not_three_hundred() -> None:
     with running(peers.answers(OK)) as peer:
         outbound, _ = _door([*dead[:2], "127.0.0.1"], [*dead, "127.0.0.1"])
         assert send(outbound, peer.url(host="some.example")).status == 200
-        with pytest.raises(Unreachable):
+        with pytest.raises(PeerUnreachable):
             send(outbound, peer.url(host="many.example"))
 
 
@@ -653,7 +653,7 @@ def test_nothing_comes_from_the_environment(
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, proxy.url())
         send(outbound, peer.url())
-        with pytest.raises(Unreachable):
+        with pytest.raises(PeerUnreachable):
             send(outbound, "https://127.0.0.1:1/")
     assert proxy.connections == 0
     assert "authorization" not in peers.headers(peer.requests[0])

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from common.kit.outbound import OutboundClient, Refused, own_services
-from common.kit.outbound.addresses import Policy, parse
+from common.kit.outbound.addresses import AddressPolicy, parse
 
 PUBLIC = "93.184.216.34"
 
@@ -47,14 +47,14 @@ def test_the_tables_are_large_enough() -> None:
 @pytest.mark.parametrize("address", FORBIDDEN)
 def test_forbidden_addresses(address: str) -> None:
     target = parse("https://tool.example/")
-    assert not Policy().permits(target, ip_address(address))
+    assert not AddressPolicy().permits(target, ip_address(address))
     refused_when_connecting(_door(address), "https://tool.example/")
 
 
 @pytest.mark.parametrize("address", ALLOWED)
 def test_public_addresses(address: str) -> None:
-    assert Policy().permits(parse("https://tool.example/"), ip_address(address))
-    Policy().check(parse("https://tool.example/"), [ip_address(address)])
+    assert AddressPolicy().permits(parse("https://tool.example/"), ip_address(address))
+    AddressPolicy().check(parse("https://tool.example/"), [ip_address(address)])
 
 
 def refused_when_connecting(outbound: OutboundClient, url: str) -> None:

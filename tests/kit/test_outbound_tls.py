@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from common.kit.outbound import Aborted, Answer, Call, OutboundClient, TimedOut, Unreachable
+from common.kit.outbound import Aborted, Answer, Call, OutboundClient, PeerUnreachable, TimedOut
 from common.kit.outbound.wire import tls_context
 from tests.kit import peers
 from tests.kit.peers import OK, Peer, aborting, running
@@ -115,7 +115,7 @@ def test_a_certificate_that_does_not_prove_the_name_is_refused(
     outbound: OutboundClient, authority: Authority, name: str, days: int, own: bool
 ) -> None:
     with running(peers.answers(OK), context=authority.context(name, days=days, own=own)) as peer:
-        with pytest.raises(Unreachable, match="certificate was not accepted") as caught:
+        with pytest.raises(PeerUnreachable, match="certificate was not accepted") as caught:
             send(outbound, peer.url(host=HOST))
         assert caught.value.sent is False
         assert peer.requests == []
@@ -124,7 +124,7 @@ def test_a_certificate_that_does_not_prove_the_name_is_refused(
 def test_an_unknown_authority_is_refused(authority: Authority) -> None:
     stranger = OutboundClient(LOOPBACK, user_agent="test", resolve=lambda _h, _p: ["127.0.0.1"])
     with running(peers.answers(OK), context=authority.context(HOST)) as peer:
-        with pytest.raises(Unreachable, match="certificate was not accepted"):
+        with pytest.raises(PeerUnreachable, match="certificate was not accepted"):
             send(stranger, peer.url(host=HOST))
         assert peer.requests == []
 
@@ -135,7 +135,7 @@ def test_old_tls_is_refused(outbound: OutboundClient, authority: Authority) -> N
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with running(peers.answers(OK), context=context) as peer:
-        with pytest.raises(Unreachable) as caught:
+        with pytest.raises(PeerUnreachable) as caught:
             send(outbound, peer.url(host=HOST))
         assert (peer.requests, caught.value.sent) == ([], False)
     assert tls_context().minimum_version == ssl.TLSVersion.TLSv1_2  # also where the system's OpenSSL is more lenient
@@ -147,7 +147,7 @@ def test_there_is_no_falling_back_to_plain_http(outbound: OutboundClient) -> Non
         conn.sendall(OK)
 
     with running(answers_anything) as peer:
-        with pytest.raises(Unreachable, match="No secure connection"):
+        with pytest.raises(PeerUnreachable, match="No TLS connection"):
             send(outbound, peer.url(host=HOST, scheme="https"))
         assert len(peer.requests) == 1
         assert b"HTTP" not in peer.requests[0]

@@ -38,10 +38,10 @@ def test_exactly_as_many_as_there_are(value: Any, indent: int | None, escaped: b
     deep, many = depth(value), counted(value)
     shape.check(text, depth=deep, values=many)
     if deep:
-        with pytest.raises(shape.TooDeep):
+        with pytest.raises(shape.NestedTooDeep):
             shape.check(text, depth=deep - 1, values=many)
     if many > 1:
-        with pytest.raises(shape.TooMany):
+        with pytest.raises(shape.TooManyValues):
             shape.check(text, depth=deep, values=many - 1)
 
 

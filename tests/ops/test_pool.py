@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from common import boot
 from common.kit import db as kit
-from common.kit.patience import Patient
+from common.kit.db.connection import TimedConnection
 from common.settings import Settings
 
 
@@ -33,7 +33,7 @@ def test_a_server_that_was_away_leaves_the_gauge_right(
             admin.execute("""select pg_terminate_backend(pid, 10000) from pg_stat_activity
                               where application_name = 'joyfull-pool' and pid <> pg_backend_pid()""")
         with monkeypatch.context() as away:
-            away.setattr(Patient, "connect", refuse)
+            away.setattr(TimedConnection, "connect", refuse)
             with pytest.raises(kit.Unreachable), kit.transaction() as session:
                 session.execute(text("select 1"))
         assert in_use() == 0

@@ -92,9 +92,9 @@ def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
     try:
         shape.check(body, depth=MAX_DEPTH)
         value = _DECODER.decode(body.decode())
-    except shape.TooDeep:
+    except shape.NestedTooDeep:
         raise errors.TooDeep(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
-    except shape.TooMany:
+    except shape.TooManyValues:
         raise errors.Invalid(f"The body has more than {shape.MAX_VALUES:,} values.") from None
     except UnicodeDecodeError as error:
         raise errors.MalformedJson(f"The body is not valid UTF-8: invalid byte at offset {error.start}.") from None

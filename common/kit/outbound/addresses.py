@@ -1,7 +1,7 @@
-"""What may be reached: URLs parsed once, and every address behind a name held against explicit networks.
+"""Allowed targets: parse a URL once, and check every address its name resolves to against explicit networks.
 
-`ipaddress.is_global` is no help: it calls NAT64, 6to4, `::127.0.0.1` and multicast global, and changes with the Python
-version. The networks are those of the IANA special-purpose registries (RFC 6890 and its updates).
+`ipaddress.is_global` is not usable: it treats NAT64, 6to4, `::127.0.0.1` and multicast as global, and differs between
+Python versions. The networks are those of the IANA special-purpose registries (RFC 6890 and its updates).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SERVICE_PORTS = PORTS | {
     "amqps": 5671,
 }
 _WEB = frozenset(("http", "https"))
-#: As a host in `Policy.forbid`: any.
+#: In `AddressPolicy.forbid`: any host.
 ANYWHERE = "*"
 _HERE = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0", "::"))
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -44,7 +44,7 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(map(ip_network, text.split()))
 
 
-#: Never, whatever the operator allows: the places where clouds hand out a machine's credentials.
+#: Always denied, whatever the operator allows: cloud metadata services, which hand out a machine's credentials.
 METADATA = _networks(
     "169.254.169.0/24 169.254.170.0/24 100.100.100.200 168.63.129.16 192.0.0.192 fd00:ec2::/32 fd20:ce::254"
     " fe80::a9fe:a9fe"
@@ -60,14 +60,14 @@ DENIED = METADATA + _networks(
 )
 #: IPv6 that carries an IPv4 address in its last 32 bits: IPv4-compatible, NAT64 and SIIT (RFC 4291, 6052, 8215, 2765).
 _CARRIERS = _networks("::/96 64:ff9b::/96 64:ff9b:1::/96 ::ffff:0:0:0/96")
-#: Names that mean something only inside somebody's network (RFC 6761, 6762, 8375; ICANN for `.internal`).
+#: Names that are only meaningful inside a private network (RFC 6761, 6762, 8375; ICANN for `.internal`).
 _PRIVATE_NAME = re.compile(r"[^.]+|.*\.(?:localhost|local|localdomain|internal|intranet|lan|home\.arpa|onion)")
-#: Where clouds hand out a machine's credentials, by name.
+#: Cloud metadata services, by name.
 _METADATA_NAMES = frozenset(
     ("metadata.google.internal", "metadata.goog", "metadata", "instance-data", "instance-data.ec2.internal")
 )
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-#: libc reads `127.1`, `0x7f.1` and `2130706433` as addresses; nobody else should have to guess.
+#: Numeric hosts such as `127.1`, `0x7f.1` and `2130706433`: libc reads them as addresses, other parsers differ.
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _AUTHORITY = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
@@ -75,7 +75,7 @@ _AUTHORITY = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL taken apart. `host` is ASCII, lower-case, without brackets; `path` has the query; `url` is normalised."""
+    """A parsed URL. `host` is ASCII, lower-case, without brackets; `path` includes the query; `url` is normalized."""
 
     url: str
     scheme: str
@@ -86,17 +86,17 @@ class Target:
 
     @property
     def public(self) -> bool:
-        """Whether its form is what the world may be called by: https, the usual ports, a public name or address."""
-        return self.scheme == "https" and self.port in PUBLIC_PORTS and not self.inside
+        """Whether it has the form required of public targets: https, port 443 or 80, no private name."""
+        return self.scheme == "https" and self.port in PUBLIC_PORTS and not self.private_name
 
     @property
-    def inside(self) -> bool:
-        """Whether its name means something only inside somebody's network."""
+    def private_name(self) -> bool:
+        """Whether its name is only meaningful inside a private network."""
         return self.literal is None and _PRIVATE_NAME.fullmatch(self.host) is not None
 
     @property
     def local(self) -> bool:
-        """`localhost` is this machine and nothing else, whatever a resolver says (RFC 6761)."""
+        """Whether the host is `localhost`, which is always this machine, whatever a resolver says (RFC 6761)."""
         return self.host == "localhost" or self.host.endswith(".localhost")
 
     def with_query(self, query: str) -> Target:
@@ -106,7 +106,7 @@ class Target:
 
 @lru_cache(maxsize=1_024)
 def parse(url: str) -> Target:
-    """Take a URL apart, with the parser that also makes the connection, and only once. Raises `Refused`."""
+    """Parse a URL with the same parser that the connection uses, and only once. Raises `Refused`."""
     if len(url) > MAX_URL:
         raise Refused(f"The URL is longer than {MAX_URL} characters.")
     authority = None if _FORBIDDEN.search(url) else _AUTHORITY.match(url)
@@ -122,7 +122,7 @@ def parse(url: str) -> Target:
 
 
 def authority_of(url: str) -> str:
-    """Whom a URL calls, whatever its path: host and port. Raises `Refused`."""
+    """The host and port of a URL. Raises `Refused`."""
     target = parse(url)
     return f"{target.host}:{target.port}"
 
@@ -151,31 +151,32 @@ def _is_name(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """`allow`: networks that may be reached although private, on any port and over plain http.
-    `forbid`: (host, address or `ANYWHERE`, port) of our own services, which are refused whatever is allowed.
+class AddressPolicy:
+    """Rules for targets.
+
+    `allow`: private networks that may be reached, on any port and over plain http. `forbid`: (host, address or
+    `ANYWHERE`, port) of our own services, which are always refused.
     """
 
     allow: tuple[Network, ...] = ()
     forbid: frozenset[tuple[str, int]] = frozenset()
 
     def check(self, target: Target, addresses: Iterable[Address]) -> None:
-        """Hold a target and everything its name resolved to against the rules. Raises `Refused`.
+        """Check a target and every address its name resolved to. Raises `Refused`.
 
-        One forbidden address among many refuses the target: whoever mixes them is probing.
+        A single forbidden address refuses the target: a mix of allowed and forbidden addresses suggests probing.
         """
         if self._is_ours(target.host, target.port) or not all(self.permits(target, a) for a in addresses):
             raise Refused("The URL leads to an address that is not allowed as a target.")
 
     def check_name(self, target: Target, *, operator: bool) -> None:
-        """Hold a target against the rules by its form alone. Raises `Refused`.
+        """Check a target by its URL alone, without resolving it. Raises `Refused`.
 
-        Where networks are allowed, a name of somebody's own network may lead into one of them; an operator's hosts may
-        have names of any form.
+        If networks are allowed, a private name may resolve into one of them; for an operator any name may.
         """
         if self._is_ours(target.host, target.port) or target.host in _METADATA_NAMES:
             raise Refused("The URL leads to an address that is not allowed as a target.")
-        if not target.public and not (self.allow and (target.inside or operator)):
+        if not target.public and not (self.allow and (target.private_name or operator)):
             raise Refused("Only https URLs of public hosts, on port 443 or 80, are allowed as targets.")
 
     def permits(self, target: Target, address: Address) -> bool:
@@ -193,12 +194,12 @@ def _within(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def _unwrapped(address: Address) -> Address:
-    """`::ffff:127.0.0.1` is 127.0.0.1: the kernel connects there."""
+    """The IPv4 address of an IPv4-mapped IPv6 address such as `::ffff:127.0.0.1`, which is what the kernel dials."""
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def _carried(address: Address) -> Address:
-    """The IPv4 address that a translator on the way would make of it."""
+    """The IPv4 address to which a translator (6to4, NAT64, SIIT) would forward."""
     if isinstance(address, IPv6Address):
         if address.sixtofour is not None:
             return address.sixtofour
@@ -208,15 +209,15 @@ def _carried(address: Address) -> Address:
 
 
 def addresses_of(answers: Iterable[str]) -> list[Address]:
-    """A resolver's answers, each once, in their order; scope ids are dropped."""
+    """The addresses in a resolver's answers, in order, without duplicates and scope ids."""
     return list(dict.fromkeys(ip_address(answer.partition("%")[0]) for answer in answers))
 
 
 def own_services(*urls: str | None) -> frozenset[tuple[str, int]]:
-    """(host, port) of our own servers (PUBLIC_URL, DATABASE_URL, …) for `Policy.forbid`.
+    """(host, port) of our own servers (PUBLIC_URL, DATABASE_URL, …) for `AddressPolicy.forbid`.
 
-    A server on this machine is meant by each of the names that lead to it. The port of a database or broker is refused
-    at every host: it has other names and addresses than the one we were told, and they change.
+    A server on this machine is listed under each local name. The port of a database or broker is refused on every
+    host: such servers have more names and addresses than the configured one, and these change.
     """
     found: set[tuple[str, int]] = set()
     for parts in map(urlsplit, filter(None, urls)):

@@ -1,4 +1,4 @@
-"""`OutboundClient`: one exchange at a time through every rule there is."""
+"""`OutboundClient`: HTTP requests to external services, subject to all outbound rules."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import requests
 from urllib3.exceptions import HTTPError, SSLError
 from urllib3.exceptions import TimeoutError as ReadTimeout
 
-from common.kit.outbound.addresses import LOOPBACK, Address, Network, Policy, Target, parse
-from common.kit.outbound.errors import Broken, OutboundError, Refused, TimedOut, TooLarge, Unreachable
+from common.kit.outbound.addresses import LOOPBACK, Address, AddressPolicy, Network, Target, parse
+from common.kit.outbound.errors import Broken, OutboundError, PeerUnreachable, Refused, ResponseTooLarge, TimedOut
 from common.kit.outbound.names import Names, Resolver
-from common.kit.outbound.pools import Adapter, Prepared
+from common.kit.outbound.pools import OutboundAdapter, Prepared
 from common.kit.outbound.resolving import SystemResolver
-from common.kit.outbound.watch import Call, Watchdog
+from common.kit.outbound.watch import Call, DeadlineWatchdog
 from common.kit.outbound.wire import Exchange, current, tls_context
 
 CHUNK = 64 * 1024
@@ -27,7 +27,7 @@ CHUNK = 64 * 1024
 _Reader = Callable[[Any], tuple[bytes, bool]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
-#: Framing and routing are the outbound client's business (RFC 9110 §7.6.1, RFC 9112 §6).
+#: Framing and routing headers, which only the outbound client may set (RFC 9110 §7.6.1, RFC 9112 §6).
 _OURS = re.compile(
     r"accept-encoding|connection|content-length|expect|host|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade",
     re.IGNORECASE,
@@ -36,7 +36,7 @@ _OURS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the peer said. `headers` have lower-case names; `truncated`: there was more of the body."""
+    """The peer's response. `headers` have lower-case names; `truncated`: the body was cut off at `max_bytes`."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class Answer:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse headers that cannot be sent as they are, or that would change how and where we send. Raises `Refused`."""
+    """Reject headers that are malformed, or that would change framing or routing. Raises `Refused`."""
     for name, value in headers.items():
         if not _NAME.fullmatch(name) or _OURS.fullmatch(name):
             raise Refused("A header has a name that is not allowed.")
@@ -55,15 +55,15 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 class OutboundClient:
-    """Thread-safe, one per process, made after forking. Keeps connections to peers alive.
+    """Thread-safe HTTP client with keep-alive; create one per process, after forking.
 
-    Every exchange: the URL parsed once, resolved once per connection, each of its addresses checked, connected to a
-    checked address with the original name in Host, SNI and certificate; no redirects, proxies, cookies or `.netrc`;
-    TLS verified; one deadline over name, connection, handshake, sending, head and body; at most `max_bytes` of decoded
-    body; at most 64 kB of head.
+    For every exchange: the URL is parsed once and its name resolved once per connection; every address is checked, and
+    the connection is made to a checked address, with the original name in Host, SNI and certificate check; no
+    redirects, proxies, cookies or `.netrc`; TLS is verified; one deadline covers name resolution, connecting,
+    handshake, sending, head and body; the decoded body is limited to `max_bytes`, the head to 64 kB.
 
-    `allow` and `forbid` are explained in `addresses.Policy`; `resolve` in `names.Resolver`; `ca_file` (PEM) is trusted
-    beside the usual roots.
+    `allow` and `forbid`: see `addresses.AddressPolicy`; `resolve`: see `names.Resolver`; `ca_file` (PEM) is trusted in
+    addition to the system's roots.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class OutboundClient:
         resolve: Resolver | None = None,
         ca_file: str | None = None,
     ) -> None:
-        self._policy = Policy(tuple(allow), frozenset(forbid))
+        self._policy = AddressPolicy(tuple(allow), frozenset(forbid))
         self._names = Names(resolve or SystemResolver())
-        self._adapter = Adapter(tls_context(ca_file))
-        self._watchdog = Watchdog(self._adapter.close_stale)
-        # What is counted is what is sent; a peer that compresses all the same is decoded under the same cap.
+        self._adapter = OutboundAdapter(tls_context(ca_file))
+        self._watchdog = DeadlineWatchdog(self._adapter.close_stale)
+        # Ask for no compression; a body that is compressed anyway is decoded under the same limit.
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
 
     def close(self) -> None:
@@ -87,10 +87,10 @@ class OutboundClient:
         self._adapter.close()
 
     def check_url(self, url: str, *, operator: bool = False) -> str:
-        """Whether this URL may be a target, by what it says itself: nothing is asked, so nobody can make it wait.
+        """Check whether a URL may be a target, without resolving its name. Returns the normalized URL.
 
-        What a name leads to is judged whenever a connection is made. `operator`: they may have named hosts of the
-        networks that they allow. → the URL, normalised. Raises `Refused`.
+        The addresses of a name are checked whenever a connection is made. `operator`: the URL comes from an operator,
+        who may name hosts in the allowed networks. Raises `Refused`.
         """
         target = parse(url)
         if target.literal is not None or target.local:
@@ -113,10 +113,14 @@ class OutboundClient:
         call: Call | None = None,
         account: str | None = None,
     ) -> Answer:
-        """One exchange. `timeout`: seconds for the whole of it; `call`: the handle by which other threads may end it;
-        `account`: whose choice the URL was, if it was a user's.
+        """Send one request and return the response.
 
-        A body longer than `max_bytes` raises `TooLarge`, or is cut off when `truncate`. Raises `OutboundError`.
+        `timeout`: seconds for the whole exchange; `call`: a handle by which other threads may abort it; `account`: the
+        account that chose the URL, if a user did. A body longer than `max_bytes` raises `ResponseTooLarge`, or is cut
+        off if `truncate` is set.
+
+        Raises:
+            OutboundError: the exchange did not complete; see the subclasses in `errors`.
         """
         check_headers(headers)
         target, call = parse(url), call or Call()
@@ -126,7 +130,7 @@ class OutboundClient:
         self._watchdog.watch(call)
         try:
             call.begin(exchange.began + timeout)
-            return self._twice(exchange, prepared, partial(_read, max_bytes=max_bytes, truncate=truncate))
+            return self._with_retry(exchange, prepared, partial(_read, max_bytes=max_bytes, truncate=truncate))
         finally:
             self._watchdog.forget(call)
             call.let_go()
@@ -139,24 +143,24 @@ class OutboundClient:
         return {**ours, **headers, **length}
 
     def _dial(self, target: Target, call: Call, account: str | None) -> Sequence[Address]:
-        """The addresses to connect to, all of them checked."""
+        """The addresses to connect to, after checking all of them."""
         addresses = self._own(target) or self._names.addresses(target.host, target.port, call, account)
         self._policy.check(target, addresses)
         return addresses
 
     def _own(self, target: Target) -> Sequence[Address]:
-        """The addresses that a target names without anybody being asked; none for other names."""
+        """The addresses of a literal or of localhost, which need no resolver; empty for other names."""
         if target.literal is not None:
             return (target.literal,)
         if target.local:
             return [a for a in LOOPBACK if self._policy.permits(target, a)] or LOOPBACK
         return ()
 
-    def _twice(self, exchange: Exchange, prepared: Prepared, read: _Reader) -> Answer:
-        """Once more when a kept-alive connection turned out to be dead before it took a single byte."""
+    def _with_retry(self, exchange: Exchange, prepared: Prepared, read: _Reader) -> Answer:
+        """Retry once if a reused connection turned out to be dead before it accepted a single byte."""
         try:
             return self._once(exchange, prepared, read)
-        except Unreachable:
+        except PeerUnreachable:
             if not exchange.reused or exchange.call.sent:
                 raise
         return self._once(exchange, prepared, read)
@@ -166,7 +170,7 @@ class OutboundClient:
         try:
             raw = self._adapter.send(prepared, stream=True, timeout=exchange.call.remaining).raw
             body, truncated = read(raw)
-            exchange.call.check()  # a connection that was cut off looks like the end of a body without a length
+            exchange.call.check()  # an aborted connection looks like the end of a body without a length
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise _explained(error, exchange.call, raw) from error
         finally:
@@ -177,26 +181,26 @@ class OutboundClient:
 
 
 def _read(raw: Any, max_bytes: int, truncate: bool) -> tuple[bytes, bool]:
-    """The body, decoded, piece by piece as it comes. `read1` keeps to the cap even where chunks lie about size."""
+    """Read the decoded body in chunks. `read1` keeps the limit even if the peer announces wrong chunk sizes."""
     body = bytearray()
     while piece := raw.read1(CHUNK, decode_content=True):
         body += piece
         if len(body) > max_bytes:
             if not truncate:
-                raise TooLarge(sent=True, status=raw.status)
+                raise ResponseTooLarge(sent=True, status=raw.status)
             return bytes(body[:max_bytes]), True
     return bytes(body), False
 
 
 def _finish(raw: Any) -> None:
-    """A connection with something left to read is of no more use; urllib3 has taken back the others."""
+    """Close a connection with unread data, which cannot be reused; urllib3 has already taken back the others."""
     if raw._connection is not None:
         raw.close()
         raw.release_conn()
 
 
 def _explained(error: Exception, call: Call, raw: Any) -> OutboundError:
-    """What happened, in our words. What cut the call off comes first: the rest are its consequences."""
+    """Translate an error to an `OutboundError`. An abort or timeout takes precedence: other errors follow from it."""
     status = None if raw is None else raw.status
     try:
         call.check()
@@ -208,16 +212,16 @@ def _explained(error: Exception, call: Call, raw: Any) -> OutboundError:
     if call.sent:
         return Broken(sent=True, status=status)
     if isinstance(error, requests.exceptions.SSLError | SSLError):
-        return Unreachable(_tls_trouble(error))
-    return Unreachable()
+        return PeerUnreachable(_tls_failure(error))
+    return PeerUnreachable()
 
 
-def _tls_trouble(error: BaseException | None) -> str:
-    """The verifier's reason, when it had one: it speaks of the peer's certificate only."""
+def _tls_failure(error: BaseException | None) -> str:
+    """The certificate verifier's reason, if there is one; it describes the peer's certificate only."""
     seen: BaseException | None = error
     while seen is not None:
         reason = getattr(seen, "verify_message", None)
         if reason:
             return f"The peer's certificate was not accepted: {reason}."
         seen = seen.__cause__ or seen.__context__
-    return "No secure connection could be made to the peer."
+    return "No TLS connection could be established with the peer."

@@ -1,4 +1,4 @@
-"""What can go wrong on the way out. Every message may be shown to users: none tells what our own network looks like."""
+"""Failures of outbound requests. Every message may be shown to users: none reveals anything about our own network."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import inspect
 
 
 class OutboundError(Exception):
-    """The exchange did not end in a complete answer.
+    """The exchange did not end in a complete response.
 
-    `sent`: False only when the peer surely did not receive a whole request, so that nothing was executed there.
-    `status`: the HTTP status, when the head of an answer had arrived.
+    `sent`: False only if the peer certainly did not receive a whole request, so nothing was executed there.
+    `status`: the HTTP status, if the head of a response arrived.
     """
 
     def __init__(self, message: str | None = None, *, sent: bool = False, status: int | None = None) -> None:
@@ -23,7 +23,7 @@ class Refused(OutboundError):
     """This URL is not allowed as a target."""
 
 
-class Unreachable(OutboundError):
+class PeerUnreachable(OutboundError):
     """The peer could not be reached."""
 
 
@@ -35,9 +35,9 @@ class Aborted(OutboundError):
     """The call was aborted."""
 
 
-class TooLarge(OutboundError):
-    """The answer is larger than allowed."""
+class ResponseTooLarge(OutboundError):
+    """The response is larger than allowed."""
 
 
 class Broken(OutboundError):
-    """The peer broke off, or did not answer in proper HTTP."""
+    """The peer closed the connection early or sent an invalid HTTP response."""

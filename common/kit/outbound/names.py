@@ -1,8 +1,8 @@
-"""Names to addresses within a deadline, and nobody's names in the way of others'.
+"""Resolve names within a deadline, with limits so that slow names do not block the resolution of others.
 
-A name whose servers never answer is the cheapest of all attacks, so look-ups are few: one per name at a time, shared by
-all who wait for it, and so many of one domain and of one account. Whoever finds no room waits for it. Answers are not
-kept: a kept-alive connection needs none, a new one must see the present.
+A name whose servers never answer is a very cheap attack, so concurrent look-ups are limited: one per name, shared by
+all callers, and a maximum per domain and per account. Callers beyond a limit wait. Answers are not cached: a kept-alive
+connection needs none, and a new connection must see the current addresses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from common.kit.outbound.addresses import Address, addresses_of
-from common.kit.outbound.errors import Unreachable
+from common.kit.outbound.errors import PeerUnreachable
 from common.kit.outbound.watch import TICK, Call
 
 #: (host, port) → addresses as text; raises `OSError` when there are none.
@@ -24,14 +24,14 @@ Resolver = Callable[[str, int], Sequence[str]]
 MAX_LOOKUPS: Final = 256
 PER_DOMAIN: Final = 8
 PER_ACCOUNT: Final = 8
-#: Seconds that a look-up may take, and that one may wait for its turn.
+#: Time limit for a look-up, and for waiting for its turn.
 LOOKUP_SECONDS: Final = 5.0
-#: `co.uk`, `com.au`: what is registered there has one label more.
+#: Registries such as `co.uk` and `com.au`, whose registered domains have one more label.
 _REGISTRY = re.compile(r"[a-z0-9]{1,3}\.[a-z]{2}")
 
 
 def domain_of(host: str) -> str:
-    """What somebody has registered, as far as the form of a name tells: whose name servers are asked."""
+    """The registered domain of a host, guessed from the form of the name; its name servers are the ones queried."""
     labels = host.split(".")
     last = ".".join(labels[-2:])
     return ".".join(labels[-3:]) if _REGISTRY.fullmatch(last) else last
@@ -44,7 +44,7 @@ class _Lookup:
 
 
 class Names:
-    """The look-ups of one process. Thread-safe; under gevent its threads are greenlets."""
+    """Name look-ups of one process. Thread-safe; under gevent its threads are greenlets."""
 
     def __init__(self, resolve: Resolver) -> None:
         self._resolve = resolve
@@ -54,24 +54,27 @@ class Names:
         self._accounts: Counter[str] = Counter()
 
     def addresses(self, host: str, port: int, call: Call, account: str | None = None) -> list[Address]:
-        """Everything the name resolves to; `account`: whose wish this is. Raises `Unreachable`, or what cut the call
-        off.
+        """All addresses of the name. `account`: the account that chose it, if a user did.
+
+        Raises:
+            PeerUnreachable: the name has no address, or resolution timed out.
+            TimedOut, Aborted: the call ended meanwhile.
         """
         lookup = self._joined(host, port, call, account)
         while not lookup.done.wait(min(call.remaining, TICK)):
             call.check()
         if not lookup.addresses:
-            raise Unreachable
+            raise PeerUnreachable
         return lookup.addresses
 
     def _joined(self, host: str, port: int, call: Call, account: str | None) -> _Lookup:
-        """The look-up of this name that is under way, or a new one as soon as there is room for it."""
+        """The look-up of this name that is under way, or a new one as soon as the limits allow it."""
         give_up = time.monotonic() + LOOKUP_SECONDS
         with self._room:
             while (lookup := self._running.get((host, port))) is None and not self._has_room(host, account):
                 call.check()
                 if time.monotonic() >= give_up:
-                    raise Unreachable
+                    raise PeerUnreachable
                 self._room.wait(min(call.remaining, TICK))
             return lookup or self._start(host, port, account)
 
@@ -94,7 +97,7 @@ class Names:
     def _run(self, host: str, port: int, account: str | None, lookup: _Lookup) -> None:
         try:
             lookup.addresses = addresses_of(self._resolve(host, port))
-        except (OSError, ValueError):  # no such name, no answer, an answer that is no address: all alike to users
+        except (OSError, ValueError):  # no such name, no answer, or an invalid address: the same to users
             lookup.addresses = []
         finally:
             self._ended(host, port, account)

@@ -1,4 +1,4 @@
-"""requests, held to our rules: kept-alive connections by host, nothing decided by the request or the environment."""
+"""requests restricted to our rules: connections pooled by host, nothing decided by the request or the environment."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from common.kit.outbound.wire import Connection, TlsConnection, current
 
 HOSTS = 256
 CONNECTIONS_PER_HOST = 1_024
-#: An idle connection is dropped before the peer does it: the shortest usual patience is 5 s (Node, uvicorn).
+#: Close idle connections before the peer does: the shortest common keep-alive timeout is 5 s (Node, uvicorn).
 MAX_IDLE = 4.0
 
 
 class _Idle:
-    """The idle connections of one host, the last used first: what urllib3 needs of a `LifoQueue`, without locks."""
+    """The idle connections of one host, most recently used first: the part of `LifoQueue` urllib3 uses, lock-free."""
 
     def __init__(self, maxsize: int) -> None:
         self._maxsize = maxsize
@@ -47,7 +47,7 @@ class _Idle:
         return len(self._connections)
 
     def close_stale(self) -> None:
-        with contextlib.suppress(IndexError):  # another thread was quicker
+        with contextlib.suppress(IndexError):  # another thread was faster
             while self._connections[0].idle_since < time.monotonic() - MAX_IDLE:
                 self._connections.popleft().close()
 
@@ -78,19 +78,19 @@ class _TlsPool(_Pool, HTTPSConnectionPool):
 
 
 class Prepared(requests.PreparedRequest):
-    """A request whose URL has been taken apart already; nothing after this parses it again."""
+    """A request whose URL is already parsed; nothing parses it again."""
 
     def __init__(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> None:
         super().__init__()
         self.method = method
         self.target = target
         self.url = target.url
-        self.headers = headers  # type: ignore[assignment]  # a plain dict will do: it is only read
+        self.headers = headers  # type: ignore[assignment]  # a plain dict suffices: it is only read
         self.body = body
 
 
-class Adapter(HTTPAdapter):
-    """requests' adapter on our pools. What is overridden here is what must not be left to the request."""
+class OutboundAdapter(HTTPAdapter):
+    """requests' adapter using our pools. It overrides what must not depend on the request."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
@@ -108,14 +108,14 @@ class Adapter(HTTPAdapter):
         return pool
 
     def cert_verify(self, *_: Any) -> None:
-        """Nothing to decide: the context verifies. (requests would load its bundle anew for each connection.)"""
+        """Do nothing: the TLS context verifies. (requests would load its CA bundle for each connection.)"""
 
     def request_url(self, request: Any, *_: Any) -> str:
         path: str = request.target.path
         return path
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """Without the cookie jar that requests would fill."""
+        """Build the response without extracting cookies."""
         response = requests.Response()
         response.status_code = resp.status
         response.raw = resp
@@ -123,14 +123,14 @@ class Adapter(HTTPAdapter):
         return response
 
     def close_stale(self) -> None:
-        """Close the connections that have been idle for too long."""
+        """Close connections that have been idle for more than `MAX_IDLE` seconds."""
         pools = self.poolmanager.pools
-        for key in pools.keys():  # noqa: SIM118  # iterating over this container is refused, as not thread-safe
+        for key in pools.keys():  # noqa: SIM118  # this container refuses iteration as not thread-safe
             pool = pools.get(key)
             if pool is not None and pool.pool is not None:
                 pool.pool.close_stale()
 
 
 def _pool_key(context: Mapping[str, Any]) -> Any:
-    """Whatever else makes a connection differ is the same for all of this outbound client's."""
+    """Scheme, host and port: everything else that distinguishes connections is the same for the whole client."""
     return context["scheme"], context["host"], context["port"]

@@ -1,7 +1,7 @@
-"""What this machine says of a name, by its hosts file and its name servers, with a deadline that holds.
+"""Resolve names through this machine's hosts file and name servers, with an enforced deadline.
 
-Not `getaddrinfo`: nothing can interrupt it, and a thread that waits in it is lost for as long as a name server likes.
-This one waits on sockets, so that under gevent others run meanwhile. Of `nsswitch.conf` nothing is read.
+`getaddrinfo` cannot be interrupted: a slow name server blocks the calling thread indefinitely. This resolver waits on
+sockets, so under gevent other greenlets run meanwhile. `nsswitch.conf` is ignored.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from common.kit.outbound.names import LOOKUP_SECONDS
 
 HOSTS: Final = Path("/etc/hosts")
 RESOLV_CONF: Final = Path("/etc/resolv.conf")
-#: The second question has at least so long, however late the first was answered.
+#: Minimum time for the second query, however late the first was answered.
 LEAST_SECONDS: Final = 0.5
 
 
 class SystemResolver:
-    """`resolver(host, port)`: a `names.Resolver`. `servers` (address, port) are asked in place of the machine's own."""
+    """`resolver(host, port)`: a `names.Resolver`. `servers` (address, port) replace the machine's name servers."""
 
     def __init__(self, servers: Sequence[tuple[str, int]] = ()) -> None:
         self._servers = tuple(servers)
 
     def __call__(self, host: str, _port: int) -> list[str]:
-        """IPv4 and IPv6 in turn, so that whoever tries only the first few tries both. Raises `OSError`."""
+        """Addresses with IPv4 and IPv6 alternating, so that the first few include both. Raises `OSError`."""
         if known := _hosts(_changed(HOSTS)).get(host):
             return list(known)
         try:
@@ -43,22 +43,22 @@ class SystemResolver:
 
 
 def _answers(resolver: Resolver, host: str) -> Iterator[list[str]]:
-    """One family after the other; whichever has an answer will do. Raises `DNSException` when neither has."""
-    give_up, found, trouble = time.monotonic() + LOOKUP_SECONDS - LEAST_SECONDS, False, None
+    """The answers for A, then AAAA; one of them suffices. Raises `DNSException` when both fail."""
+    deadline, found, failure = time.monotonic() + LOOKUP_SECONDS - LEAST_SECONDS, False, None
     for kind in ("A", "AAAA"):
-        left = max(LEAST_SECONDS, give_up - time.monotonic())
+        left = max(LEAST_SECONDS, deadline - time.monotonic())
         try:
             answer = resolver.resolve(host, kind, search=True, lifetime=left, raise_on_no_answer=False)
         except NXDOMAIN:
             raise
         except DNSException as error:
-            trouble = error
+            failure = error
             continue
         if answer.rrset is not None:
             found = True
             yield [record.to_text() for record in answer.rrset]
-    if trouble is not None and not found:
-        raise trouble
+    if failure is not None and not found:
+        raise failure
 
 
 def _alternating(*families: list[str]) -> list[str]:
@@ -74,7 +74,7 @@ def _changed(path: Path) -> int:
 
 @lru_cache(maxsize=4)
 def _resolver(_changed: int, servers: tuple[tuple[str, int], ...]) -> Resolver:
-    """Raises `DNSException`: there is nobody to ask."""
+    """The configured resolver. Raises `DNSException` if no name server is configured."""
     if not servers:
         return Resolver(str(RESOLV_CONF))
     resolver = Resolver(configure=False)

@@ -1,8 +1,7 @@
-"""One mechanism for deadlines and for aborting: a call's socket is shut down, and whoever waits on it wakes up.
+"""Deadlines and aborts: both shut down the call's socket, which wakes the thread that waits on it.
 
-Timeouts of sockets are per read: a peer that drips one byte a second holds a thread for ever. So one thread per
-outbound
-looks ten times a second at the calls under way and cuts off those that are over time. A call costs an entry in a set.
+Socket timeouts apply per read: a peer that sends one byte per second could hold a thread forever. So one thread per
+outbound client checks all calls ten times a second and cuts off those past their deadline. A call costs one set entry.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ IDLE_TICK = 5.0
 
 
 class Call:
-    """One exchange, as other threads see it: `abort()` ends it at once, in whatever phase it is."""
+    """A handle to one exchange for other threads: `abort()` ends it at once, in any phase."""
 
     __slots__ = ("_lock", "_socket", "_why", "deadline", "sent")
 
@@ -33,15 +32,15 @@ class Call:
         self.sent = False
 
     def abort(self) -> None:
-        """End the exchange; its caller gets `Aborted`. Before it begins, it will not begin; after its end, nothing."""
+        """End the exchange with `Aborted`. If it has not begun, it will not; if it has ended, this has no effect."""
         self._cut(Aborted)
 
     def _cut(self, why: type[OutboundError]) -> None:
         with self._lock:
             self._why = self._why or why
             if self._socket is not None:
-                # Not `self._socket.shutdown`: that of a TLS socket first forgets its encryption, and a writer in
-                # another thread could send in clear before the connection is down.
+                # Not `self._socket.shutdown`: for a TLS socket that first drops the TLS layer, and a writer in another
+                # thread could send plaintext before the connection is down.
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
@@ -52,7 +51,7 @@ class Call:
         self.check()
 
     def check(self) -> None:
-        """Raise what cut this call off, if anything did."""
+        """Raise `TimedOut` or `Aborted` if this call has been cut off."""
         if self._why is None and time.monotonic() >= self.deadline:
             self._why = TimedOut
         if self._why is not None:
@@ -60,27 +59,27 @@ class Call:
 
     @property
     def remaining(self) -> float:
-        """Seconds until the deadline; never 0, which sockets take for `do not wait`."""
+        """Seconds until the deadline; never 0, which would make a socket non-blocking."""
         return max(self.deadline - time.monotonic(), 0.001)
 
     def hold(self, sock: socket.socket) -> None:
-        """From now on this is the socket to shut down."""
+        """Set the socket to shut down."""
         with self._lock:
             self._socket = sock
 
     def let_go(self) -> None:
-        """The socket is no longer this call's: a late abort must not hit the next user of a pooled connection."""
+        """Release the socket: a late abort must not hit the next user of a pooled connection."""
         with self._lock:
             self._socket = None
 
     def tick(self, now: float) -> None:
-        """Cut off what is over time; and again what was cut off already, in case it has a new socket since."""
+        """Cut off the call if it is past its deadline; again if it was cut off before and has a new socket."""
         if self._why is not None or now >= self.deadline:
             self._cut(TimedOut)
 
 
-class Watchdog:
-    """The thread that cuts calls off; between calls it does `chore` now and then. Starts when first needed."""
+class DeadlineWatchdog:
+    """A thread that cuts off overdue calls, and runs `chore` every `IDLE_TICK` seconds. Starts when first needed."""
 
     def __init__(self, chore: Callable[[], None]) -> None:
         self._chore = chore
@@ -92,7 +91,7 @@ class Watchdog:
 
     def watch(self, call: Call) -> None:
         self._calls.add(call)
-        if self._thread is None or not self._thread.is_alive():  # a fork leaves threads behind
+        if self._thread is None or not self._thread.is_alive():  # threads do not survive a fork
             self._start()
         if not self._busy.is_set():
             self._busy.set()
@@ -127,5 +126,5 @@ class Watchdog:
             time.sleep(TICK)
             return
         self._busy.clear()
-        if not self._calls and not self._closed:  # else `watch` came between, and has set what was just cleared
+        if not self._calls and not self._closed:  # otherwise `watch` or `close` has run since the clear
             self._busy.wait(IDLE_TICK)

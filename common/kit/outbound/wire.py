@@ -1,7 +1,7 @@
-"""A connection, held to our rules: where it connects, when it counts as sent, how much of a head it reads.
+"""HTTP connections with our rules: which address to dial, when a request counts as sent, how large a head may be.
 
-The exchange under way is a context variable, because between the outbound client and a connection lie requests and
-urllib3, which have no place to pass it.
+The current exchange is a context variable, because requests and urllib3, which lie between the outbound client and the
+connection, have no parameter for it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import certifi
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from common.kit.outbound.addresses import Address, Target
-from common.kit.outbound.errors import Unreachable
+from common.kit.outbound.errors import PeerUnreachable
 from common.kit.outbound.watch import Call
 
 MAX_HEAD = 64 * 1024
-#: Of the many addresses of a name, so many are tried.
+#: Maximum number of addresses tried per connection.
 MAX_TRIES = 4
 
 
 @dataclass(slots=True)
 class Exchange:
-    """`dial` gives the checked addresses of the target, and may block until the call's deadline."""
+    """The exchange under way. `dial` returns the checked addresses of the target; it may block until the deadline."""
 
     target: Target
     call: Call
@@ -42,7 +42,7 @@ current: ContextVar[Exchange] = ContextVar("exchange")
 
 
 def connect(exchange: Exchange) -> socket.socket:
-    """Connect to one of the target's checked addresses, in turn, sharing the time that is left among them."""
+    """Try the target's checked addresses in turn, dividing the remaining time among them. Raises `PeerUnreachable`."""
     call, port = exchange.call, exchange.target.port
     addresses = exchange.dial(exchange.target, call)[:MAX_TRIES]
     for tries_left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
@@ -62,13 +62,13 @@ def connect(exchange: Exchange) -> socket.socket:
             raise
         else:
             return sock
-    raise Unreachable
+    raise PeerUnreachable
 
 
 class _Head:
-    """Hands out whole lines until there were too many bytes of them.
+    """A reader of whole lines up to `MAX_HEAD` bytes in total.
 
-    http.client alone takes a hundred lines of 64 kB, and a head that breaks off for a complete one.
+    http.client by itself accepts a hundred lines of 64 kB, and takes a truncated head for a complete one.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -80,12 +80,12 @@ class _Head:
         line: bytes = self._stream.readline(limit)
         self._left -= len(line)
         if self._left < 0 or not line.endswith(b"\n"):
-            raise http.client.HTTPException("the head is too large, or breaks off")
+            raise http.client.HTTPException("the head is too large or truncated")
         return line
 
 
 class _Response(http.client.HTTPResponse):
-    """Interim answers (1xx) are skipped, all of them within one head's allowance; a changed protocol is refused."""
+    """Skips interim responses (1xx), all within the limit of one head, and rejects a protocol switch."""
 
     fp: Any
 
@@ -94,15 +94,15 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
             while 100 <= self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
-                self.headers = self.msg = None  # type: ignore[assignment]  # `begin` asks this whether it has begun
+                self.headers = self.msg = None  # type: ignore[assignment]  # otherwise `begin` returns at once
                 super().begin()
         finally:
             if self.fp is not None:
                 self.fp = stream
         if not _is_length(self.headers.get_all("Content-Length", [])):
-            raise http.client.HTTPException("the length of the body is none")
+            raise http.client.HTTPException("invalid Content-Length")
         if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-            raise http.client.HTTPException("nobody asked to switch protocols")
+            raise http.client.HTTPException("unsolicited protocol switch")
 
     def _read_and_discard_trailer(self) -> None:
         self.fp = _Head(self.fp)
@@ -110,13 +110,16 @@ class _Response(http.client.HTTPResponse):
 
 
 def _is_length(given: Sequence[str]) -> bool:
-    """One number, however often it is said (RFC 9110 §8.6); http.client takes a negative one for none."""
+    """Whether Content-Length is absent or one number, possibly repeated (RFC 9110 §8.6).
+
+    http.client treats a negative length as absent.
+    """
     lengths = {part.strip() for line in given for part in line.split(",")}
     return not given or (len(lengths) == 1 and all(each.isascii() and each.isdigit() for each in lengths))
 
 
 class Connection(HTTPConnection):
-    """Connects where the exchange says, and sends head and body in one write."""
+    """Connects to the exchange's addresses, and sends head and body in one write."""
 
     response_class = _Response
     idle_since = 0.0
@@ -140,13 +143,13 @@ class Connection(HTTPConnection):
             self._held.append(data)
 
     def _write(self, data: bytes) -> None:
-        """Until the first byte is accepted, the peer surely has not executed anything."""
+        """Send the request; until the first byte is accepted, the peer cannot have executed anything."""
         call = current.get().call
         try:
             count = self.sock.send(data)
         except ConnectionError as error:
             call.check()
-            raise Unreachable from error
+            raise PeerUnreachable from error
         call.sent = True
         if count < len(data):
             self.sock.sendall(memoryview(data)[count:])
@@ -157,7 +160,7 @@ class TlsConnection(Connection, HTTPSConnection):
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """Wrapping takes the descriptor away from the plain socket: the call must hold this one before the handshake."""
+    """Registers itself with the call before the handshake: wrapping detaches the descriptor from the plain socket."""
 
     def do_handshake(self, *args: Any) -> None:
         call = current.get().call
@@ -169,7 +172,7 @@ class _TlsSocket(ssl.SSLSocket):
 
 @cache
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """Verifying, TLS 1.2 or later; trusts the public roots and whatever the operator added to this machine's."""
+    """A verifying context for TLS 1.2 or later; trusts certifi's roots and those installed on this machine."""
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
     if ca_file is not None:

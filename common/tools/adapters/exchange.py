@@ -16,8 +16,8 @@ from common.kit.outbound import (
     OutboundClient,
     OutboundError,
     Refused,
+    ResponseTooLarge,
     TimedOut,
-    TooLarge,
 )
 from common.tools import Version
 from common.tools.adapters import reading, redaction
@@ -119,10 +119,10 @@ def send(outbound: OutboundClient, request: ToolRequest, outgoing: Outgoing) -> 
 def _no_answer(error: OutboundError, duration_ms: int) -> ToolFailure:
     if isinstance(error, Refused):
         logger.warning("outbound request refused", reason=error.message)
-    code = {TimedOut: "tool_timeout", TooLarge: "output_too_large"}.get(type(error), "tool_unreachable")
+    code = {TimedOut: "tool_timeout", ResponseTooLarge: "output_too_large"}.get(type(error), "tool_unreachable")
     if isinstance(error, Broken) and error.status is not None:
         code = "tool_bad_response"
-    is_failure = not isinstance(error, Refused | TooLarge)
+    is_failure = not isinstance(error, Refused | ResponseTooLarge)
     return ToolFailure(
         code,
         error.message,

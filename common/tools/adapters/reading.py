@@ -40,9 +40,9 @@ def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
     try:
         shape.check(body, depth=MAX_DEPTH)
         value = orjson.loads(body)  # strict: UTF-8, no NaN, no infinity, no lone surrogates
-    except shape.TooDeep:
+    except shape.NestedTooDeep:
         raise Unreadable(f"The response is nested more than {MAX_DEPTH} levels deep.") from None
-    except shape.TooMany:
+    except shape.TooManyValues:
         raise Unreadable(f"The response has more than {shape.MAX_VALUES:,} values.") from None
     except orjson.JSONDecodeError as error:
         raise Unreadable("The response is not valid JSON.") from error

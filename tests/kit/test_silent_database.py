@@ -1,4 +1,4 @@
-"""A PostgreSQL that is frozen keeps none of its own time limits: the client gives up by itself."""
+"""A frozen PostgreSQL does not enforce its own timeouts; the client gives up by itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import text
 
-from common.kit import db, patience
+from common.kit import db
+from common.kit.db import connection
 
 PID = text("select pg_backend_pid() as pid")
 
@@ -27,7 +28,7 @@ def _frozen(pid: int) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _soon(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "SECONDS", 1.0)
+    monkeypatch.setattr(connection, "ANSWER_TIMEOUT", 1.0)
 
 
 def test_a_statement_without_an_answer_is_unknown() -> None:
@@ -46,10 +47,10 @@ def test_a_transaction_without_an_answer_is_given_up() -> None:
     assert db.execute(PID, {})
 
 
-def test_whoever_asks_for_it_is_waited_for_and_only_then() -> None:
+def test_without_timeout_waits_and_only_for_that_transaction() -> None:
     slow = text("select pg_sleep(2)")
     with db.snapshot() as session:
-        db.unhurried(session)
+        db.without_timeout(session)
         session.execute(slow)
     with pytest.raises(db.Unreachable), db.snapshot() as session:
         session.execute(slow)

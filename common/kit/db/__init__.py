@@ -1,0 +1,42 @@
+"""PostgreSQL: one engine per process, and the only ways to use it.
+
+`with transaction() as session:` commits at the end of the block or rolls back; `with snapshot() as session:` reads
+only; `execute` runs one statement in one round trip. Failures of the server or the network are three exceptions,
+because the caller's reaction differs: nothing was committed (`Unreachable`), retry (`Busy`), or the outcome is unknown
+(`CommitUnknown`).
+"""
+
+from common.kit.db.engine import (
+    CAPACITY,
+    IN_USE,
+    connect,
+    dispose,
+    engine,
+    make_engine,
+    private,
+    without_timeout,
+)
+from common.kit.db.errors import FAILURES, Busy, CommitUnknown, Unreachable, violated
+from common.kit.db.execution import advisory_lock, execute, read_only, rowcount, snapshot, transaction
+
+__all__ = [
+    "CAPACITY",
+    "FAILURES",
+    "IN_USE",
+    "Busy",
+    "CommitUnknown",
+    "Unreachable",
+    "advisory_lock",
+    "connect",
+    "dispose",
+    "engine",
+    "execute",
+    "make_engine",
+    "private",
+    "read_only",
+    "rowcount",
+    "snapshot",
+    "transaction",
+    "violated",
+    "without_timeout",
+]

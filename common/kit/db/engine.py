@@ -1,0 +1,170 @@
+"""The SQLAlchemy engine of this process: connection settings, timeouts and the pool."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, exc, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from common.kit import metrics
+from common.kit.db import connection as connections
+from common.kit.db.connection import TimedConnection
+
+CONNECT_TIMEOUT = 3
+POOL_TIMEOUT = 3
+STATEMENT_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_MS = 30_000
+TCP_USER_TIMEOUT_MS = 10_000
+CAPACITY = metrics.live_gauge("joyfull_db_pool_connections", "Maximum number of pooled database connections")
+IN_USE = metrics.live_gauge("joyfull_db_pool_connections_in_use", "Pooled database connections in use")
+_COUNTED = "joyfull.in_use"
+
+
+class _State:
+    engine: Engine | None = None
+    url: str | None = None
+
+
+class _Private(threading.local):
+    engine: Engine | None = None
+
+
+_private = _Private()
+
+
+def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
+    """Create this process's engine. `pool_size` is also the limit: there are no overflow connections."""
+    dispose()
+    engine = make_engine(url, pool_size=pool_size, application_name=application_name)
+    _State.engine, _State.url = engine, url
+    CAPACITY.set(pool_size)
+    IN_USE.set(0)
+    event.listen(engine, "checkout", _count_checkout)
+    event.listen(engine, "checkin", _count_checkin)
+    return engine
+
+
+def _count_checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    _info(record)[_COUNTED] = True
+    IN_USE.inc()
+
+
+def _count_checkin(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    """A dead connection that cannot be replaced is checked in without ever having been checked out."""
+    if _info(record).pop(_COUNTED, False):
+        IN_USE.dec()
+
+
+def _info(record: ConnectionPoolEntry) -> dict[Any, Any]:
+    """Data kept with a pool entry, which outlives the connection in it."""
+    return record.record_info if record.record_info is not None else {}
+
+
+def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: Any) -> Engine:
+    """An engine with every wait bounded; for `connect`, migrations and tests."""
+    driver_url = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
+    limits = {
+        "statement_timeout": STATEMENT_TIMEOUT_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+        "timezone": "UTC",
+        "jit": "off",
+    }
+    engine = create_engine(
+        driver_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT,
+        pool_use_lifo=True,
+        # What `execute` needs; a transaction sets its own isolation level (below) and resets it.
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "application_name": application_name,
+            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "prepare_threshold": 2,
+            **connect_args,
+        },
+    )
+    event.listen(engine, "do_connect", lambda _dialect, _record, args, kwargs: TimedConnection.connect(*args, **kwargs))
+    event.listen(engine, "checkout", _reject_closed)
+    event.listen(engine, "checkin", _restore_timeout)
+    return engine.execution_options(isolation_level="READ COMMITTED")
+
+
+def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """Reject a pooled connection that the server has closed, without a round trip: its socket is readable."""
+    fd = connection.pgconn.socket
+    if fd >= 0 and not _nothing_to_read(fd):
+        raise exc.DisconnectionError("the server closed this connection while it was idle")
+
+
+def without_timeout(session: Session) -> None:
+    """Remove the statement timeout for this transaction, on the server and on the client."""
+    session.execute(text("set local statement_timeout = 0"))
+    driver: Any = session.connection().connection.driver_connection
+    driver.answer_timeout = None
+
+
+def _restore_timeout(connection: Any, _record: ConnectionPoolEntry) -> None:
+    if isinstance(connection, TimedConnection):
+        connection.answer_timeout = connections.ANSWER_TIMEOUT
+
+
+def _nothing_to_read(fd: int) -> bool:
+    """Whether a socket has neither data nor EOF pending. (libc's `recv`: gevent's `poll` costs a loop iteration.)"""
+    received = int(_libc.recv(fd, _buffer, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    return received < 0 and ctypes.get_errno() in _WOULD_BLOCK
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_buffer = ctypes.create_string_buffer(1)
+_WOULD_BLOCK = (errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+def engine() -> Engine:
+    """The engine of this thread (inside `private`) or of this process. Raises `RuntimeError` before `connect`."""
+    if _private.engine is not None:
+        return _private.engine
+    if _State.engine is None:
+        raise RuntimeError("common.boot.connect(settings) has not been called in this process")
+    return _State.engine
+
+
+@contextmanager
+def private(application_name: str) -> Iterator[None]:
+    """Use two separate connections instead of the pool, in this thread and inside the block.
+
+    For work that must not wait for a free pooled connection: heartbeats, readiness checks, gauges.
+    """
+    if _State.url is None:
+        raise RuntimeError("common.boot.connect(settings) has not been called in this process")
+    _private.engine = make_engine(_State.url, pool_size=2, application_name=application_name)
+    try:
+        yield
+    finally:
+        _private.engine.dispose()
+        _private.engine = None
+
+
+def dispose() -> None:
+    """Close every pooled connection. Fork before connecting: two processes must not share a connection."""
+    if _State.engine is not None:
+        _State.engine.dispose()
+        _State.engine = None

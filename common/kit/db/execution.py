@@ -1,0 +1,168 @@
+"""Run statements: transactions, snapshots, single statements in one round trip, and advisory locks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar, overload
+
+import psycopg
+from psycopg.rows import namedtuple_row
+from sqlalchemy import Row, TextClause, exc, text
+from sqlalchemy.orm import Session
+
+from common.kit.db.engine import engine
+from common.kit.db.errors import CommitUnknown, counted, sqlstate, translate, translated, wrapped
+from common.kit.query import Query
+
+R = TypeVar("R")
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One transaction: commits at the end of the block, rolls back when it raises. Do nothing slow inside.
+
+    Raises:
+        Unreachable, Busy: nothing was committed.
+        CommitUnknown: the connection was lost during COMMIT.
+    """
+    session = Session(engine(), expire_on_commit=False, autoflush=False)
+    try:
+        with translated():
+            yield session
+            session.flush()
+        _commit(session)
+    finally:
+        _close(session)
+
+
+@contextmanager
+def read_only() -> Iterator[Session]:
+    """Read with a single statement outside any transaction: one round trip instead of three."""
+    session = Session(engine().execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False)
+    try:
+        with translated():
+            yield session
+    finally:
+        _close(session)
+
+
+@contextmanager
+def snapshot() -> Iterator[Session]:
+    """A read-only REPEATABLE READ transaction: all statements in the block see the same snapshot."""
+    session = Session(engine(), expire_on_commit=False, autoflush=False)
+    try:
+        with translated():
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+            yield session
+    finally:
+        _close(session)
+
+
+def _commit(session: Session) -> None:
+    try:
+        session.commit()
+    except exc.DBAPIError as error:
+        if error.connection_invalidated or not sqlstate(error):
+            raise counted(CommitUnknown(str(error.orig))) from error
+        raise translate(error) from error
+
+
+def _close(session: Session) -> None:
+    """Return the connection to the pool; discard it when it is broken."""
+    try:
+        session.close()
+    except exc.DBAPIError:
+        session.invalidate()
+
+
+@contextmanager
+def advisory_lock(key: int) -> Iterator[bool]:
+    """Try to take a session-level advisory lock for the block; yields whether it was acquired, and never waits.
+
+    The server releases it when the connection is lost.
+    """
+    with translated():
+        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
+    with connection, translated():
+        acquired = bool(connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": key}).scalar())
+        try:
+            yield acquired
+        finally:
+            if acquired:
+                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key})
+
+
+# -- single statements -----------------------------------------------------------------------------------------
+
+
+@overload
+def execute(statement: Query[R], parameters: Mapping[str, Any]) -> list[R]: ...
+@overload
+def execute(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]: ...
+def execute(statement: Query[R] | TextClause, parameters: Mapping[str, Any]) -> list[R] | list[Row[Any]]:
+    """Run one statement as its own transaction: one round trip, committed when this returns.
+
+    For hot statements: it uses SQLAlchemy's pool but otherwise calls the driver directly. The rows are named tuples:
+    of the type that a `Query` declares, or with the column names of a text.
+
+    Raises:
+        Unreachable: no connection was available; nothing was sent.
+        Busy: refused by the server; nothing was committed.
+        CommitUnknown: the connection was lost after the statement was sent.
+    """
+    with _executed(statement, parameters) as cursor:
+        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+
+
+def rowcount(statement: TextClause, parameters: Mapping[str, Any]) -> int:
+    """Like `execute`, for a statement that returns no rows: the number of rows it changed."""
+    with _executed(statement, parameters) as cursor:
+        return cursor.rowcount
+
+
+@contextmanager
+def _executed(statement: Query[Any] | TextClause, parameters: Mapping[str, Any]) -> Iterator[psycopg.RawCursor[Any]]:
+    query, names = _positional(statement)
+    rows = _row_factory(statement) if isinstance(statement, Query) else namedtuple_row
+    with translated():
+        pooled = engine().raw_connection()
+    driver: Any = pooled.driver_connection
+    try:
+        cursor = psycopg.RawCursor(driver, row_factory=rows)
+        yield cursor.execute(query, [parameters[name] for name in names])
+    except psycopg.Error as error:
+        wrapped_error = wrapped(error)
+        if driver.closed:
+            pooled.invalidate()
+        if driver.closed or (error.sqlstate is None and isinstance(error, psycopg.OperationalError)):
+            raise counted(CommitUnknown(str(error))) from error
+        raise translate(wrapped_error) from error
+    finally:
+        pooled.close()
+
+
+def _row_factory(query: Query[R]) -> Callable[[psycopg.Cursor[Any]], Callable[[Sequence[Any]], R]]:
+    def factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], R]:
+        if not query.is_checked:
+            query.check([column.name for column in cursor.description or ()])
+        return query.make
+
+    return factory
+
+
+_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
+
+
+@lru_cache(maxsize=1_000)
+def _positional(statement: Query[Any] | TextClause) -> tuple[bytes, tuple[str, ...]]:
+    """The statement with positional parameters ($1, $2, …), and the names of its parameters in that order.
+
+    Returns the same bytes each time, so that the driver neither parses nor hashes them again and reuses its prepared
+    statement.
+    """
+    numbers: dict[str, int] = {}
+    query = _PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", statement.text)
+    return query.replace("\\:", ":").encode(), tuple(numbers)
