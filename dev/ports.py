@@ -1,17 +1,17 @@
-"""Free loopback ports for servers of our own that are about to start."""
+"""Find free loopback ports for servers that are about to start."""
 
 from __future__ import annotations
 
 import random
 import socket
 
-#: Below the range from which Linux takes the ports of outgoing connections, so that none of those is in the way by the
-#: time that the server starts; and above what well-known services have.
+#: Below Linux's range of ephemeral ports, so that no outgoing connection takes the port before the server starts, and
+#: above the ports of well-known services.
 _RANGE = range(15_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different loopback ports that nobody listens on at this moment."""
+    """`count` different loopback ports that are currently unused."""
     found: list[int] = []
     for port in random.sample(_RANGE, len(_RANGE)):
         if len(found) == count:
@@ -22,7 +22,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
+    """A loopback port that is currently unused."""
     return free_ports(1)[0]
 
 

@@ -1,12 +1,11 @@
-"""Child processes that never outlive us, and servers that refuse to run as root running all the same.
+"""Start child processes that never outlive their parent, and, as root, servers that refuse to run as root.
 
-A child gets a signal from the kernel when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so start children
-from the main thread. It is in a process group of its own: Ctrl-C reaches the supervisor alone, which stops things in
-order.
+The kernel signals a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), so start children from the main
+thread. Each child has its own process group, so that Ctrl-C reaches the supervisor only, which stops things in order.
 
-PostgreSQL refuses to run as root. Root therefore starts it as somebody else: in a user namespace where root's files
-belong to uid 65534, or, where namespaces are forbidden (plain Docker), as uid 65534 that may still pass through root's
-directories. Nothing is chmodded on the way and no system user is made.
+PostgreSQL refuses to run as root, so root starts it as another user: in a user namespace in which root's files belong
+to uid 65534, or, where namespaces are forbidden (plain Docker), as uid 65534 with the capability to traverse root's
+directories. No file modes are changed and no system user is created.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def spawn(
     dies_by: signal.Signals = signal.SIGKILL,
     never_root: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that is sent `dies_by` when we die, however we die. Its outputs go to `log` (None: to ours)."""
+    """Start a child that receives `dies_by` when this process dies. Its output goes to `log` (None: inherited)."""
     step_down = _step_down() if never_root and os.geteuid() == 0 else None
     parent = os.getpid()
 
@@ -50,7 +49,7 @@ def spawn(
             step_down()  # before the death signal: changing credentials clears it
         if LINUX:
             _libc.prctl(_PR_SET_PDEATHSIG, dies_by)
-            if os.getppid() != parent:  # it died between fork and prctl
+            if os.getppid() != parent:  # the parent died between fork and prctl
                 os._exit(1)
 
     return subprocess.Popen(
@@ -65,8 +64,8 @@ def spawn(
     )
 
 
-class Process(Protocol):
-    """A child, as far as it is used: `subprocess.Popen` is one."""
+class ChildProcess(Protocol):
+    """The part of the interface of `subprocess.Popen` that is used."""
 
     pid: int
     returncode: Any
@@ -77,8 +76,8 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
-def stop(child: Process, *, by: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
-    """Ask with `by`, wait `grace` seconds, then kill. Returns when it is gone; harmless when it is gone already."""
+def stop(child: ChildProcess, *, by: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
+    """Send `by`, wait up to `grace` seconds, then kill. Returns when the process has exited, or had already."""
     if child.poll() is None:
         child.send_signal(by)
         try:
@@ -88,8 +87,8 @@ def stop(child: Process, *, by: signal.Signals = signal.SIGTERM, grace: float = 
     child.wait()
 
 
-def stop_group(child: Process, *, grace: float) -> None:
-    """`stop` for a child with children of its own: what is left of its group after `grace` seconds is killed."""
+def stop_group(child: ChildProcess, *, grace: float) -> None:
+    """Wait up to `grace` seconds for a child, then kill it and what is left of its process group."""
     try:
         child.wait(grace)
     except subprocess.TimeoutExpired:
@@ -100,7 +99,7 @@ def stop_group(child: Process, *, grace: float) -> None:
 
 
 def own(directory: Path) -> None:
-    """Give an empty `directory` to whoever `never_root` children will be."""
+    """Make the user of `never_root` children the owner of an empty directory."""
     if os.geteuid() == 0 and not _namespaces_allowed():
         os.chown(directory, NOBODY, NOBODY)
 
@@ -113,7 +112,7 @@ def _step_down() -> Callable[[], None]:
 
 
 def _into_namespace() -> None:
-    """A user namespace in which our uid and gid, and so our files, are those of nobody."""
+    """Enter a user namespace in which our uid and gid, and so our files, are those of `nobody`."""
     uid, gid = os.geteuid(), os.getegid()
     if _libc.unshare(_CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
@@ -123,7 +122,7 @@ def _into_namespace() -> None:
 
 
 def _become_nobody() -> None:
-    """Another uid that keeps one capability over the exec: to pass through directories such as /root."""
+    """Change to the uid of `nobody`, keeping across exec the capability to traverse directories such as /root."""
     _libc.prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -137,7 +136,7 @@ def _become_nobody() -> None:
 
 @cache
 def _namespaces_allowed() -> bool:
-    """Whether the kernel lets us make a user namespace: asked in a throw-away child."""
+    """Whether the kernel allows us to create a user namespace; tried in a child process."""
     if not LINUX:
         return False
     pid = os.fork()

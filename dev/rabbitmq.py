@@ -1,7 +1,7 @@
-"""A private RabbitMQ, where one is installed: for trying the other broker, in tests and by hand.
+"""A private RabbitMQ, if installed, to try the other broker in tests and by hand.
 
-A node of its own in a directory of its own, on loopback ports that were free a moment ago, without the service that
-the system's package may bring along. The Erlang port mapper that it needs is a child too, so that nothing stays.
+A separate node with its own directory and free loopback ports, independent of the system's RabbitMQ service. The Erlang
+port mapper that it needs is a child process too, so that nothing is left behind.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dev import process
 from dev.ports import free_ports
 from dev.servers import Server, ServerError
 
-#: Debian keeps the scripts here; the one on its PATH changes the user and the environment first.
+#: Debian's location of the scripts; its wrapper on PATH changes the user and the environment first.
 _DEBIAN = Path("/usr/lib/rabbitmq/bin")
 _HEADER = b"AMQP\x00\x00\x09\x01"
 CONTROL_SECONDS = 60.0
 
 
 class RabbitMQ(Server):
-    """One node. `start` and `wait` take about five seconds. `control` is its `rabbitmqctl`.
+    """One node. `start` and `wait` take about five seconds. `control` runs `rabbitmqctl`.
 
-    Raises `ServerError` with the reason when there is none on this machine.
+    Raises `ServerError` if RabbitMQ is not installed.
     """
 
     name = "rabbitmq"
@@ -71,7 +71,7 @@ class RabbitMQ(Server):
             self._mapper = None
 
     def is_ready(self) -> bool:
-        """Whether it answers the first bytes of the protocol: it listens long before it does."""
+        """Whether it answers the protocol header; it listens long before it does."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(_HEADER)
@@ -80,7 +80,7 @@ class RabbitMQ(Server):
             return False
 
     def control(self, *arguments: str) -> str:
-        """Run `rabbitmqctl`; what it said. Raises `ServerError` when it failed."""
+        """Run `rabbitmqctl` and return its output. Raises `ServerError` if it fails."""
         command = [str(self.binaries / "rabbitmqctl"), "--quiet", *arguments]
         done = subprocess.run(
             command, env=self._environ(), capture_output=True, text=True, timeout=CONTROL_SECONDS, check=False
@@ -90,7 +90,7 @@ class RabbitMQ(Server):
         return done.stdout
 
     def _environ(self) -> dict[str, str]:
-        """HOME holds the cookie that the node and its control programs know each other by."""
+        """The node's environment. HOME holds the cookie with which the node and its tools authenticate each other."""
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
@@ -106,9 +106,9 @@ class RabbitMQ(Server):
             "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
-            # No shell between us and the node, so that a signal reaches the node. (It has no input all the same.)
+            # Prevents a shell between us and the node, so that signals reach the node. (It still gets no input.)
             "RABBITMQ_ALLOW_INPUT": "1",
-            # Distribution on loopback alone; waiting schedulers sleep instead of spinning on somebody's laptop.
+            # Distribution on loopback only; idle schedulers sleep instead of spinning.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
         }
 
@@ -119,7 +119,7 @@ def _binaries() -> Path:
     on_path = shutil.which("rabbitmq-server")
     if on_path is None:
         raise ServerError(
-            "no RabbitMQ here: there is no `rabbitmq-server` on PATH (Debian: apt install rabbitmq-server)"
+            "RabbitMQ is not installed: no `rabbitmq-server` on PATH (Debian: apt install rabbitmq-server)"
         )
     return Path(on_path).resolve().parent
 
@@ -127,5 +127,5 @@ def _binaries() -> Path:
 def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise ServerError(f"no RabbitMQ here: `{name}` of Erlang is not on PATH")
+        raise ServerError(f"RabbitMQ is not installed: no `{name}` (Erlang) on PATH")
     return found

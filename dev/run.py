@@ -1,4 +1,4 @@
-"""`make run`: the whole platform, staying up until Ctrl-C."""
+"""`make run`: the whole platform, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def main() -> None:
 
 
 def show(console: Console, hub: Platform, seconds: float) -> None:
-    """Where everything is, who to be, and one line to paste."""
-    wide = Console(file=console.file, width=160, highlight=False)  # an address that is broken up cannot be copied
+    """Print the addresses, the accounts, and a command to try."""
+    wide = Console(file=console.file, width=160, highlight=False)  # a wrapped address cannot be copied
     wide.print(addresses(hub, seconds))
     console.print("Paste this into another terminal:\n")
-    print(curl(hub), end="\n\n")  # not through rich: it would break the line
+    print(curl(hub), end="\n\n")  # not through rich, which would wrap the line
     console.print("[dim]Ctrl-C stops everything.[/]")
 
 
@@ -68,7 +68,7 @@ def _admin_password(hub: Platform) -> str:
 
 
 def curl(hub: Platform) -> str:
-    """Invoke a tool and wait for its answer: one line for any shell."""
+    """A shell command that invokes a tool and waits for its result."""
     tool, question = TRY
     headers = (f"X-API-Key: {hub.api_key}", "Content-Type: application/json", "Prefer: wait=10")
     options = " ".join(f"-H '{header}'" for header in headers)

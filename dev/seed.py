@@ -1,7 +1,7 @@
-"""What a development installation begins with: the example tools, an admin, and a developer with an API key.
+"""Initial data of a development installation: the example tools, an admin, and a developer with an API key.
 
-`python -m dev.seed TOOLS_URL EMAIL`, with the developer's password in SEED_PASSWORD. Asked again it changes nothing, or
-puts right what is missing. The key is in DATA_DIR/api-key: a convenience that production must not copy.
+Run `python -m dev.seed TOOLS_URL EMAIL` with the developer's password in SEED_PASSWORD. Idempotent: creates what is
+missing. The key is written to DATA_DIR/api-key, a convenience for development only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(tools_url: str, email: str) -> None:
 
 
 def developer(email: str) -> User:
-    """The account to try things with, subscribed."""
+    """The developer's account, created and subscribed if it does not exist."""
     try:
         return accounts.by_email(email)
     except NotFound:
@@ -42,7 +42,7 @@ def developer(email: str) -> User:
 
 
 def keep_key(user: User, file: Path) -> None:
-    """See to it that the file holds a key that works, readable by its owner alone."""
+    """Make sure that the file contains a valid key and is readable by its owner only."""
     try:
         keys.authenticate(file.read_text())
     except (FileNotFoundError, Unauthenticated):

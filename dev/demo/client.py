@@ -1,4 +1,4 @@
-"""The public HTTP API, as any client would use it: nothing in here knows how the platform works inside."""
+"""A client of the public HTTP API, independent of the platform's code."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ LONGEST_RETRY_AFTER = 5.0
 
 
 class ApiError(Exception):
-    """An answer that was not expected; `problem` is its body (RFC 9457) and `status` its HTTP status."""
+    """An error response; `problem` is its body (RFC 9457) and `status` its HTTP status."""
 
     def __init__(self, method: str, path: str, response: requests.Response) -> None:
         self.status = response.status_code
         self.retry_after = float(response.headers.get("Retry-After", 0))
         self.problem: Json = response.json() if "json" in response.headers.get("Content-Type", "") else {}
-        said = self.problem.get("detail") or response.text[:200]
+        detail = self.problem.get("detail") or response.text[:200]
         errors = "".join(f"; {e.get('pointer')}: {e.get('detail')}" for e in self.problem.get("errors") or [])
-        super().__init__(f"{method} {path} answered {self.status} {self.problem.get('code', '')}: {said}{errors}")
+        super().__init__(f"{method} {path} answered {self.status} {self.problem.get('code', '')}: {detail}{errors}")
 
 
-class Api:
-    """One account's view of the API at `base_url`. Safe to use from many threads: each has its own connection."""
+class ApiClient:
+    """A client for one account at `base_url`. Thread-safe: each thread has its own connection."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -47,7 +47,7 @@ class Api:
         return self.request("POST", path, json=body, headers=headers).json()
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Any request below /api/v1. Raises `ApiError` unless the answer is a 2xx."""
+        """Send a request below /api/v1. Raises `ApiError` for an error response."""
         options["headers"] = self._headers(options.get("headers"))
         response = self._session().request(method, f"{self.base_url}/api/v1{path}", timeout=TIMEOUT, **options)
         if not response.ok:
@@ -55,13 +55,13 @@ class Api:
         return response
 
     def sign_up(self, email: str, password: str, name: str) -> Json:
-        """Register, log in, and be that account from now on; returns the user."""
+        """Register and log in; later requests use that account. Returns the user."""
         user: Json = self.post("/auth/register", {"email": email, "password": password, "name": name})["data"]
         self.token = self.post("/auth/login", {"email": email, "password": password})["data"]["access_token"]
         return user
 
     def invoke(self, tool: str, body: Json, key: str, **headers: str) -> requests.Response:
-        """Submit, and come back when the answer is "not now" (429, 503): the key makes that safe."""
+        """Submit, and retry after 429 or 503: the idempotency key makes that safe."""
         for _ in range(SUBMITS - 1):
             try:
                 return self._submit(tool, body, key, headers)
@@ -75,10 +75,10 @@ class Api:
     def _submit(self, tool: str, body: Json, key: str, headers: dict[str, str]) -> requests.Response:
         return self.request("POST", f"/tools/{tool}/invoke", json=body, headers={"Idempotency_Key": key, **headers})
 
-    # -- three ways to a result (the third, the webhook, comes by itself) ----------------------------------------
+    # -- two ways to wait for a result (the third is a webhook) -------------------------------------------------
 
     def long_poll(self, invocation_id: str, deadline: float) -> Iterator[Json]:
-        """The invocation each time the server answers, until it has ended or `deadline` (monotonic) has passed."""
+        """Yield the invocation with each response, until it has ended or `deadline` (monotonic) has passed."""
         while time.monotonic() < deadline:
             invocation: Json = self.get(f"/invocations/{invocation_id}", wait=LONG_POLL_SECONDS)["data"]
             yield invocation
@@ -86,9 +86,9 @@ class Api:
                 return
 
     def stream(self, invocation_id: str, deadline: float) -> Iterator[Json]:
-        """The invocation with each server-sent event, until the server closes the stream or `deadline` has passed.
+        """Yield the invocation with each server-sent event, until the stream ends or `deadline` has passed.
 
-        A server with no news sends a comment every ten seconds, so the deadline is noticed.
+        The server sends a comment every ten seconds, so the deadline is checked in time.
         """
         options: Json = {"stream": True, "headers": {"Accept": "text/event-stream"}}
         with self.request("GET", f"/invocations/{invocation_id}/events", **options) as response:
@@ -108,6 +108,6 @@ class Api:
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
             self._local.session = requests.Session()
-            self._local.session.trust_env = False  # a proxy from the environment would stand between us and loopback
+            self._local.session.trust_env = False  # no proxy from the environment for loopback
         session: requests.Session = self._local.session
         return session

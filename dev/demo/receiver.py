@@ -1,4 +1,4 @@
-"""A webhook receiver on loopback that believes nothing unsigned: Standard Webhooks, verified with their own library."""
+"""A webhook receiver on loopback that verifies every signature with the Standard Webhooks library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dev.demo.client import Json
 
 
 class Receiver:
-    """Keeps the invocation of every webhook whose signature holds, and counts those whose signature does not."""
+    """Keeps the invocation of every webhook with a valid signature, and counts those with an invalid one."""
 
     def __init__(self) -> None:
         self.secret = ""
@@ -38,7 +38,7 @@ class Receiver:
             self._server.server_close()
 
     def accept(self, body: bytes, headers: dict[str, str]) -> bool:
-        """Whether the signature holds; then the invocation is kept."""
+        """Verify a webhook and keep its invocation. Returns whether the signature is valid."""
         payload = self.verified(body, headers)
         with self._arrived:
             if payload is None:
@@ -50,22 +50,22 @@ class Receiver:
         return payload is not None
 
     def verified(self, body: bytes, headers: dict[str, str]) -> Json | None:
-        """The payload, or None when anybody but the holder of the secret might have sent it."""
+        """The payload; None if the signature is invalid."""
         try:
             payload: Json = Webhook(self.secret).verify(body, headers)
-        except (WebhookVerificationError, ValueError):  # the library splits a malformed signature without looking
+        except (WebhookVerificationError, ValueError):  # ValueError: the library's reaction to a malformed signature
             return None
         return payload
 
     def wait_for(self, invocation_id: str, timeout: float) -> Json:
-        """The invocation as its webhook told it. Raises `TimeoutError`."""
+        """The invocation as received by webhook. Raises `TimeoutError`."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: invocation_id in self.ended, timeout):
-                raise TimeoutError(f"no webhook came for {invocation_id} within {timeout:.0f} s")
+                raise TimeoutError(f"no webhook received for {invocation_id} within {timeout:.0f} s")
             return self.ended[invocation_id]
 
-    def believes_forgeries(self) -> bool:
-        """Whether a copy of a real webhook with one byte changed would pass."""
+    def accepts_forgeries(self) -> bool:
+        """Whether a copy of a real webhook with one byte changed passes verification."""
         if self.sample is None:
             return True
         body, headers = self.sample
@@ -93,4 +93,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_args: object) -> None:
-        """Quiet: the demo shows what came."""
+        """Log nothing: the demo shows what was received."""

@@ -1,4 +1,4 @@
-"""Everything the demo draws. On a terminal it moves and has colours; anywhere else it is plain lines of text."""
+"""The demo's output: animated and coloured on a terminal, plain lines of text elsewhere."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ FULL, HALF = "█", "▌"
 
 
 class Screen:
-    """A console that knows whether anybody watches it move."""
+    """A console that is animated only on a capable terminal."""
 
     def __init__(self) -> None:
         if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="replace")  # a demo must not die of a terminal without umlauts
+            sys.stdout.reconfigure(errors="replace")  # terminals with a limited character set
         self.console = Console(highlight=False)
         self.moves = self.console.is_terminal and not self.console.is_dumb_terminal
         if not self.console.is_terminal:
@@ -59,7 +59,7 @@ class Screen:
 
     @contextmanager
     def board(self, jobs: list[Job]) -> Iterator[Board]:
-        """A live picture of `jobs`; without a terminal that moves, a line a second and the picture at the end."""
+        """A live view of `jobs`; without animation, a line per second and the view at the end."""
         board = Board(jobs)
         if not self.moves:
             board.line = self.say
@@ -71,19 +71,19 @@ class Screen:
 
 
 class Board:
-    """One bar for each tool: a block for each invocation, coloured by where it stands."""
+    """One bar per tool, with a block per invocation, coloured by its status."""
 
     def __init__(self, jobs: list[Job]) -> None:
         self.jobs = jobs
         self.began = time.monotonic()
-        self.said = self.began
+        self.printed = self.began
         self.line: Callable[[str], None] = lambda _text: None
 
     def watch(self) -> None:
-        """Called often; says a plain line once a second where nothing moves."""
+        """Called often; without animation, prints a line once a second."""
         now = time.monotonic()
-        if now - self.said >= PLAIN_EVERY_SECONDS:
-            self.said = now
+        if now - self.printed >= PLAIN_EVERY_SECONDS:
+            self.printed = now
             self.line(f"{now - self.began:4.0f} s  {self.summary().plain}")
 
     def summary(self) -> Text:
@@ -101,9 +101,9 @@ class Board:
 
 
 def _blocks(jobs: Iterable[Job]) -> Text:
-    """Ended first, then running, then queued: a bar that fills from the left."""
+    """A bar that fills from the left: completed, then running, then queued."""
     marks = {"on its way": "▓", "running": "▒", "queued": "░", "not sent": "·"}
-    order = {stage: place for place, stage in enumerate(marks, start=1)}
+    order = {stage: position for position, stage in enumerate(marks, start=1)}
     bar = Text()
     for stage in sorted((job.stage for job in jobs), key=lambda stage: order.get(stage, 0)):
         bar.append(marks.get(stage, FULL), STAGES.get(stage, "red"))
@@ -114,7 +114,7 @@ def _blocks(jobs: Iterable[Job]) -> Text:
 
 
 def table(*columns: str, right: Iterable[str] = (), wrap: Iterable[str] = ()) -> Table:
-    """Columns as wide as what is in them; those in `wrap` give way where the terminal is narrow."""
+    """A table with columns as wide as their content; those in `wrap` shrink on a narrow terminal."""
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", no_wrap=column not in wrap)
@@ -132,7 +132,7 @@ def plans(entries: list[Json]) -> Table:
 
 
 def tools(entries: list[Json]) -> Table:
-    made = table("tool", "does", "price in tokens", wrap=["does"])
+    made = table("tool", "description", "price in tokens", wrap=["description"])
     for tool in entries:
         made.add_row(Text(tool["slug"], "cyan"), tool["name"], price(tool["price"]))
     return made
@@ -151,14 +151,14 @@ def amount(number: int | None) -> str:
 
 
 def bar(part: float, whole: float, style: str, width: int = BAR_WIDTH) -> Text:
-    """A bar as long as `part` is of `whole`; anything above nothing is seen."""
+    """A bar showing `part` of `whole`; any positive part is visible."""
     halves = round(2 * width * part / whole) if whole else 0
     halves = max(halves, 1 if part > 0 else 0)
     return Text(FULL * (halves // 2) + HALF * (halves % 2), style)
 
 
 def usage(groups: list[Json]) -> Table:
-    """The groups of `/usage/summary?group_by=tool`, the dearest first, with a bar for each."""
+    """The groups of `/usage/summary?group_by=tool` with a bar for each, the most expensive first."""
     made = table("tool", "invocations", "median", "tokens", "", right=("invocations", "tokens", "median"))
     most = max((group["tokens_used"] for group in groups), default=0)
     for group in sorted(groups, key=lambda group: -group["tokens_used"]):
@@ -174,7 +174,7 @@ def usage(groups: list[Json]) -> Table:
 
 
 def balance(tokens: Json) -> Group:
-    """granted = charged + held + available, as one bar and in words."""
+    """granted = charged + held + available, as a bar and as text."""
     parts = {"charged": "magenta", "held": "yellow", "available": "green"}
     bars = [bar(tokens[name], tokens["granted"], parts[name], BALANCE_WIDTH) for name in ("charged", "held")]
     spent = sum(len(part.plain) for part in bars)

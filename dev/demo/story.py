@@ -1,4 +1,4 @@
-"""The story the demo tells, step by step. Each step does something real, shows it, and checks what it shows."""
+"""The demo's scenario, step by step. Each step does something real, shows the result, and checks it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from dev.demo import screen, texts, work
-from dev.demo.client import Api, ApiError, Json
+from dev.demo.client import ApiClient, ApiError, Json
 from dev.demo.receiver import Receiver
 from dev.demo.screen import Screen
 from dev.demo.work import Job
@@ -25,9 +25,9 @@ OTHER_COLUMNS = 50
 
 @dataclass(slots=True)
 class Demo:
-    """One newcomer, what they asked for, and everything that did not go as it should."""
+    """The state of one run: a new user, their invocations, and the failed checks."""
 
-    api: Api
+    api: ApiClient
     screen: Screen
     receiver: Receiver
     keep_up: Callable[[], None]
@@ -36,7 +36,7 @@ class Demo:
     faults: list[str] = field(default_factory=list)
 
     def expect(self, condition: bool, otherwise: str) -> bool:
-        """Note a fault unless `condition`; the demo goes on and fails at its end."""
+        """Record a fault unless `condition`; the demo continues and fails at the end."""
         if not condition:
             self.faults.append(otherwise)
             self.screen.fault(otherwise)
@@ -48,13 +48,13 @@ class Demo:
 
 
 def tell(demo: Demo) -> None:
-    """The whole story. Raises `ApiError` where it cannot go on."""
+    """Run the whole scenario. Raises `ApiError` when it cannot continue."""
     join(demo)
     look_around(demo)
     listen(demo)
     work_through(demo)
     show_results(demo)
-    go_wrong(demo)
+    fail(demo)
     check_webhooks(demo)
     show_usage(demo)
 
@@ -63,14 +63,14 @@ def tell(demo: Demo) -> None:
 
 
 def join(demo: Demo) -> None:
-    demo.screen.title("A newcomer joins")
+    demo.screen.title("A new user signs up")
     email = f"ada-{secrets.token_hex(4)}@example.com"
     user = demo.api.sign_up(email, secrets.token_urlsafe(16), "Ada Lovelace")
     demo.screen.done(f"{user['name']} registered as [bold]{email}[/] and logged in")
     offered = demo.api.get("/subscriptions/plans")["data"]
     demo.screen.show(screen.plans(offered))
     tokens = demo.api.post("/subscriptions/subscribe", {"plan": PLAN})["data"]["tokens"]
-    demo.screen.done(f"subscribed to [bold]{PLAN}[/]: {tokens['available']:,} tokens to spend this month")
+    demo.screen.done(f"subscribed to [bold]{PLAN}[/]: {tokens['available']:,} tokens available this month")
 
 
 def look_around(demo: Demo) -> None:
@@ -84,7 +84,7 @@ def look_around(demo: Demo) -> None:
 def listen(demo: Demo) -> None:
     endpoint = demo.api.post("/webhooks", {"url": demo.receiver.url, "events": ["completed"]})["data"]
     demo.receiver.secret = endpoint["secret"]
-    demo.screen.done(f"a webhook to {demo.receiver.url}; its signing secret is shown this once and kept")
+    demo.screen.done(f"a webhook to {demo.receiver.url}; its signing secret is shown only once")
 
 
 # -- working -------------------------------------------------------------------------------------------------
@@ -103,14 +103,14 @@ def work_through(demo: Demo) -> None:
     for job in demo.jobs:
         demo.expect(not job.trouble, f"{job.tool} {job.id or '(never accepted)'} by {job.way}: {job.trouble}")
         demo.expect(not job.ended or job.status == "succeeded", f"{job.tool} {job.id} {job.status}: {_why(job)}")
-    home = Counter(job.way for job in demo.jobs if job.ended)
-    ways = f"{home['long-poll']} by long-poll, {home['stream']} by server-sent events, {home['webhook']} by webhook"
-    demo.screen.done(f"all at home after {seconds:.1f} s: {ways}")
+    done = Counter(job.way for job in demo.jobs if job.ended)
+    ways = f"{done['long-poll']} by long-poll, {done['stream']} by server-sent events, {done['webhook']} by webhook"
+    demo.screen.done(f"all results received after {seconds:.1f} s: {ways}")
     if demo.api.postponed:
-        demo.screen.done(f"{demo.api.postponed} submits were told to come back later, and did, by the same key")
+        demo.screen.done(f"{demo.api.postponed} submits were throttled, and retried with the same key")
     retried = [job for job in demo.jobs if job.tool == "flaky" and job.invocation.get("attempts", 0) > 1]
     if retried:
-        demo.screen.done(f"{len(retried)} calls of [bold]flaky[/] failed at first and were tried again, paid once")
+        demo.screen.done(f"{len(retried)} calls of [bold]flaky[/] failed at first and were retried, charged once")
 
 
 def _why(job: Job) -> str:
@@ -119,7 +119,7 @@ def _why(job: Job) -> str:
 
 
 def show_results(demo: Demo) -> None:
-    demo.screen.title("What came back")
+    demo.screen.title("Results")
     _show_languages(demo)
     _show_sentiments(demo)
     found = screen.table("text", "keywords and summaries", wrap=["keywords and summaries"])
@@ -134,19 +134,19 @@ def show_results(demo: Demo) -> None:
 def _show_languages(demo: Demo) -> None:
     names = {code: name for code, name, _, _ in texts.LANGUAGES}
     jobs = _succeeded(demo, "language")
-    rows = screen.table("text", "author", "language", "sure", right=("sure",))
+    rows = screen.table("text", "author", "language", "confidence", right=("confidence",))
     for job in jobs[:SHOWN_LANGUAGES]:
         found = job.invocation["output"]["language"]
-        certainty = f"{job.invocation['output']['confidence']:.0%}"
-        rows.add_row(_clipped(demo, job), job.author, Text(names.get(found, found), "cyan"), certainty)
+        confidence = f"{job.invocation['output']['confidence']:.0%}"
+        rows.add_row(_clipped(demo, job), job.author, Text(names.get(found, found), "cyan"), confidence)
     demo.screen.show(rows)
     right = sum(job.invocation["output"]["language"] == job.expected for job in jobs)
     sent = len(texts.LANGUAGES)
-    demo.confirm(right == sent, f"{right} of {sent} languages right", f"{right} of {sent} languages are right")
+    demo.confirm(right == sent, f"{right} of {sent} languages correct", f"only {right} of {sent} languages are correct")
 
 
 def _show_sentiments(demo: Demo) -> None:
-    rows = screen.table("text", "author", "a reader says", "the model", "score", right=("score",))
+    rows = screen.table("text", "author", "expected", "model", "score", right=("score",))
     for job in _succeeded(demo, "sentiment"):
         output = job.invocation["output"]
         style = "cyan" if output["label"] == job.expected else "yellow"
@@ -157,7 +157,7 @@ def _show_sentiments(demo: Demo) -> None:
 
 
 def _clipped(demo: Demo, job: Job) -> str:
-    """As much of the text as leaves room for the other columns."""
+    """The text, truncated to leave room for the other columns."""
     room = max(20, min(60, demo.screen.width - OTHER_COLUMNS))
     words: str = job.input["text"]
     return words if len(words) <= room else f"{words[: room - 1].rstrip()}…"
@@ -167,25 +167,25 @@ def _succeeded(demo: Demo, tool: str) -> list[Job]:
     return [job for job in demo.jobs if job.tool == tool and job.status == "succeeded"]
 
 
-# -- what else a client may count on -------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------------------
 
 
-def go_wrong(demo: Demo) -> None:
-    demo.screen.title("What goes wrong costs nothing")
-    _ask_again(demo)
-    _send_nonsense(demo)
-    _be_refused_by_the_tool(demo)
-    _change_ones_mind(demo)
+def fail(demo: Demo) -> None:
+    demo.screen.title("Failures cost nothing")
+    _repeat_submit(demo)
+    _send_invalid_input(demo)
+    _be_rejected_by_tool(demo)
+    _cancel(demo)
 
 
-def _ask_again(demo: Demo) -> None:
+def _repeat_submit(demo: Demo) -> None:
     job = demo.jobs[0]
     again = demo.api.invoke(job.tool, {"input": job.input}, job.key)
     same = again.json()["data"]["id"] == job.id and again.headers.get("Idempotent-Replayed") == "true"
-    demo.confirm(same, "the same Idempotency-Key again: the same invocation", "a repeated key made new work")
+    demo.confirm(same, "the same Idempotency-Key again: the same invocation", "a repeated key created a new invocation")
 
 
-def _send_nonsense(demo: Demo) -> None:
+def _send_invalid_input(demo: Demo) -> None:
     try:
         demo.api.invoke("language", {"input": {"txet": "Hello"}}, secrets.token_hex(8))
     except ApiError as refusal:
@@ -193,30 +193,30 @@ def _send_nonsense(demo: Demo) -> None:
         demo.confirm(
             (refusal.status, code) == (422, "tool_input_rejected"),
             f"an input with a typo: {refusal.status} {code}, before anything is held or queued",
-            f"a wrong input was answered {refusal}",
+            f"an invalid input was answered with {refusal}",
         )
     else:
-        demo.expect(False, "a wrong input was accepted")
+        demo.expect(False, "an invalid input was accepted")
 
 
-def _be_refused_by_the_tool(demo: Demo) -> None:
+def _be_rejected_by_tool(demo: Demo) -> None:
     job = _extra(demo, "sentiment", {"text": texts.LANGUAGES[1][3]}, Prefer="wait=20")
     code = (job.invocation.get("error") or {}).get("code")
     detail = escape((job.invocation.get("error") or {}).get("detail", ""))
     demo.confirm(
         (job.status, code, _charged(job)) == ("failed", "tool_error", 0),
         f"German for the English sentiment tool: {job.status}, {code}, 0 tokens  [dim]{detail}[/]",
-        f"a tool's refusal ended {job.status}, {code}, {_charged(job)} tokens",
+        f"an input rejected by the tool: {job.status}, {code}, {_charged(job)} tokens",
     )
 
 
-def _change_ones_mind(demo: Demo) -> None:
+def _cancel(demo: Demo) -> None:
     job = _extra(demo, "patience", {"seconds": 30})
     demo.api.post(f"/invocations/{job.id}/cancel")
     job.saw(demo.api.get(f"/invocations/{job.id}", wait=int(CANCEL_SECONDS))["data"])
     demo.confirm(
         (job.status, _charged(job)) == ("canceled", 0),
-        f"a call of 30 s, canceled at once: {job.status}, 0 tokens",
+        f"a call of 30 s, canceled immediately: {job.status}, 0 tokens",
         f"a canceled call is {job.status}, {_charged(job)} tokens, after {CANCEL_SECONDS:.0f} s",
     )
 
@@ -239,26 +239,26 @@ def check_webhooks(demo: Demo) -> None:
     demo.screen.title("Webhooks")
     everything = [job for job in (*demo.jobs, *demo.extras) if job.id]
     try:
-        told = [demo.receiver.wait_for(job.id, WEBHOOK_SECONDS) for job in everything]
+        received = [demo.receiver.wait_for(job.id, WEBHOOK_SECONDS) for job in everything]
     except TimeoutError as late:
         demo.expect(False, str(late))
         return
-    same = all(message["status"] == job.status for message, job in zip(told, everything, strict=True))
-    demo.expect(same, "a webhook told another end than the API")
+    same = all(message["status"] == job.status for message, job in zip(received, everything, strict=True))
+    demo.expect(same, "a webhook reported a different status than the API")
     demo.confirm(
         demo.receiver.refused == 0,
-        f"{len(told)} of {len(everything)} ends told; every signature verified by an independent library",
+        f"{len(received)} of {len(everything)} webhooks received; every signature verified by an independent library",
         f"{demo.receiver.refused} webhooks were not signed with the endpoint's secret",
     )
     demo.confirm(
-        not demo.receiver.believes_forgeries(),
-        "one bit of a copy flipped: the signature no longer holds",
-        "a forged webhook would pass",
+        not demo.receiver.accepts_forgeries(),
+        "a copy with one bit flipped: the signature is invalid",
+        "a forged webhook passed verification",
     )
 
 
 def show_usage(demo: Demo) -> None:
-    demo.screen.title("What it cost")
+    demo.screen.title("Usage")
     charged = sum(_charged(job) for job in (*demo.jobs, *demo.extras) if job.id)
     summary = demo.api.get("/usage/summary", group_by="tool")["data"]
     demo.screen.show(screen.usage(summary["groups"]))
@@ -268,7 +268,7 @@ def show_usage(demo: Demo) -> None:
     demo.confirm(
         len(set(sums)) == 1 and tokens["held"] == 0,
         f"the invocations, the usage history and the balance agree: {charged:,} tokens, nothing held",
-        f"invocations, usage and balance say {sums}, and {tokens['held']} tokens are held",
+        f"invocations, usage history and balance differ: {sums}, and {tokens['held']} tokens are held",
     )
     balanced = tokens["granted"] == tokens["charged"] + tokens["held"] + tokens["available"]
     demo.expect(balanced, f"the balance does not add up: {tokens}")

@@ -1,4 +1,4 @@
-"""What the demo sends: first lines and famous lines of books that belong to everybody."""
+"""The demo's inputs: first lines and famous lines of books in the public domain."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ LANGUAGES: list[tuple[str, str, str, str]] = [
     ),
 ]
 
-#: (what a reader would say, author, words). One of them will fool the model, and the demo shows it.
+#: (expected label, author, words). The model gets one of them wrong, and the demo shows it.
 SENTIMENTS: list[tuple[str, str, str]] = [
     ("positive", "Austen", "I am the happiest creature in the world. Perhaps other people have said so before."),
     ("positive", "Austen", "I declare after all there is no enjoyment like reading!"),

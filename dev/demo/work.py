@@ -1,4 +1,4 @@
-"""What the demo asks for, and how each result comes back."""
+"""The demo's invocations, and the ways their results are received."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, zip_longest
 
 from dev.demo import texts
-from dev.demo.client import ENDED, Api, Json
+from dev.demo.client import ENDED, ApiClient, Json
 from dev.demo.receiver import Receiver
 
 WAYS = ("long-poll", "stream", "webhook")
@@ -19,7 +19,7 @@ LONGEST_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Job:
-    """One invocation as the demo sees it: what was asked, what a reader would answer, and where it stands."""
+    """One invocation of the demo: its input, the expected result, and its current state."""
 
     tool: str
     input: Json
@@ -46,19 +46,19 @@ class Job:
 
     @property
     def stage(self) -> str:
-        """Its status; `on its way` when it has ended, and its own way has not brought the news yet."""
+        """Its status; `on its way` when it has ended but its own way has not delivered the result yet."""
         return "on its way" if self.listed in ENDED and not self.ended else self.status
 
     def saw(self, invocation: Json) -> None:
-        """Take news; an end that is known stays known. News comes from two threads."""
+        """Update from a newer representation; never overwrites a final one. Called from two threads."""
         with self._lock:
             if not self.ended:
                 self.invocation = invocation
 
 
 def everything() -> list[Job]:
-    """All the work, dealt out like cards so that every tool is busy from the start, and every way is used."""
-    piles = [
+    """All jobs, interleaved so that every tool is busy from the start and every way is used."""
+    groups = [
         [Job("patience", {"seconds": seconds}) for seconds in (3, 2, 2, 1)],
         [Job("language", {"text": text}, author, code) for code, _, author, text in texts.LANGUAGES],
         [Job("sentiment", {"text": text}, author, label) for label, author, text in texts.SENTIMENTS],
@@ -66,14 +66,14 @@ def everything() -> list[Job]:
         [Job("summary", {"text": text, "sentences": 1}, author) for author, text in texts.SUMMARIES],
         [Job("flaky", {"share": 0.5}) for _ in range(6)],
     ]
-    jobs = [job for dealt in zip_longest(*piles) for job in dealt if job is not None]
+    jobs = [job for row in zip_longest(*groups) for job in row if job is not None]
     for job, way in zip(jobs, cycle(WAYS), strict=False):
         job.way = way
     return jobs
 
 
-def run(api: Api, receiver: Receiver, jobs: list[Job], watch: Callable[[], None]) -> float:
-    """Send every job and bring home every result, calling `watch` all the while; returns the seconds it took."""
+def run(api: ApiClient, receiver: Receiver, jobs: list[Job], watch: Callable[[], None]) -> float:
+    """Submit every job and receive every result, calling `watch` meanwhile. Returns the duration in seconds."""
     began = time.monotonic()
     deadline = began + LONGEST_SECONDS
     carriers = [threading.Thread(target=_carry, args=(api, receiver, job, deadline), daemon=True) for job in jobs]
@@ -86,8 +86,8 @@ def run(api: Api, receiver: Receiver, jobs: list[Job], watch: Callable[[], None]
     return time.monotonic() - began
 
 
-def _look(api: Api, jobs: list[Job]) -> None:
-    """Keep what is drawn fresh: one listing says where all stand. The ends come by each job's own way alone."""
+def _look(api: ApiClient, jobs: list[Job]) -> None:
+    """Update the display from one listing. Final results come only by each job's own way."""
     listed = {entry["id"]: entry for entry in api.get("/invocations", limit=100)["data"]}
     for job in jobs:
         if entry := listed.get(job.id):
@@ -96,19 +96,19 @@ def _look(api: Api, jobs: list[Job]) -> None:
                 job.saw(entry)
 
 
-def _carry(api: Api, receiver: Receiver, job: Job, deadline: float) -> None:
-    """One job from submit to result, by its own way. Whatever goes wrong is kept as the job's trouble."""
+def _carry(api: ApiClient, receiver: Receiver, job: Job, deadline: float) -> None:
+    """Submit one job and receive its result by its own way. A failure is kept in `job.trouble`."""
     try:
         job.saw(api.invoke(job.tool, {"input": job.input}, job.key).json()["data"])
         for news in _news(api, receiver, job, deadline):
             job.saw(news)
         if not job.ended:
             job.trouble = f"still {job.status} when the {job.way} ended"
-    except Exception as error:  # noqa: BLE001 - one job's trouble is shown beside the others' results
+    except Exception as error:  # noqa: BLE001 - shown beside the results of the other jobs
         job.trouble = f"{type(error).__name__}: {error}"
 
 
-def _news(api: Api, receiver: Receiver, job: Job, deadline: float) -> Iterable[Json]:
+def _news(api: ApiClient, receiver: Receiver, job: Job, deadline: float) -> Iterable[Json]:
     if job.way == "long-poll":
         return api.long_poll(job.id, deadline)
     if job.way == "stream":

@@ -93,8 +93,8 @@ def servers_come_back(data: Path, shown: Path, port: str, curl: str, known: str)
     pids = {"postgres": int(pid_file.read_text().splitlines()[0]), "redis": client.info("server")["process_id"]}
     for name, pid in pids.items():
         os.kill(pid, signal.SIGKILL)
-        until(partial(told, shown, f"{name} ended (killed by SIGKILL)"), f"{name} missed", GONE_SECONDS)
-        until(partial(told, shown, f"{name} is up again"), f"{name} back", GONE_SECONDS)
+        until(partial(told, shown, f"{name} exited (killed by SIGKILL)"), f"{name} missed", GONE_SECONDS)
+        until(partial(told, shown, f"{name} has been restarted"), f"{name} back", GONE_SECONDS)
         until(partial(platform.serving, f"http://127.0.0.1:{port}/ready"), f"ready after {name}", UP_SECONDS)
     assert pasted(re.sub(r"/tools/\S+", f"/invocations/{known}", curl.partition(" -d ")[0])) == "succeeded"
     assert pasted(curl) == "succeeded"
@@ -118,7 +118,8 @@ def test_a_port_that_is_taken_is_named_with_its_setting(tmp_path: Path, taken: s
     with socket.create_server(("127.0.0.1", int(ports[taken]))):
         done = run(env=environ, timeout=UP_SECONDS, check=False)
     assert done.returncode == 1
-    assert f"port {ports[taken]} is taken (Address already in use): set {taken} to another" in done.stdout + done.stderr
+    shown = done.stdout + done.stderr
+    assert f"port {ports[taken]} is in use (Address already in use): set {taken} to another" in shown
     twice = {**environ, "PORT": ports["FLOWER_PORT"]}
     if taken == "PORT":
         done = run(env=twice, timeout=UP_SECONDS, check=False)
@@ -141,19 +142,19 @@ def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
     try:
         supervisor.wait_for(lambda: counter.exists() and counter.read_text().count("x") == 3, "three starts")
         first, second = said[0], said[1]
-        assert f"short ended (status 3); again in {FIRST_DELAY:.1f} s" in first
-        assert f"again in {2 * FIRST_DELAY:.1f} s" in second
+        assert f"short exited (status 3); restarting in {FIRST_DELAY:.1f} s" in first
+        assert f"restarting in {2 * FIRST_DELAY:.1f} s" in second
 
         before = steady.pid
         steady.signal(signal.SIGKILL)
-        supervisor.wait_for(lambda: any("steady ended (killed by SIGKILL)" in line for line in said), "its death")
+        supervisor.wait_for(lambda: any("steady exited (killed by SIGKILL)" in line for line in said), "its death")
         supervisor.wait_for(lambda: steady.is_up and steady.pid != before, "its return")
     finally:
         supervisor.stop()
     assert not steady.is_up
 
 
-@pytest.mark.skipif(not forkserver.POSSIBLE, reason="forking from the forkserver needs Linux and pidfds")
+@pytest.mark.skipif(not forkserver.AVAILABLE, reason="forking from the forkserver needs Linux and pidfds")
 def test_a_process_out_of_the_nursery_is_like_any_other(tmp_path: Path) -> None:
     """Its own environment, arguments, log and exit status; killed it comes back, also when the forkserver died."""
     said: list[str] = []
@@ -164,7 +165,7 @@ def test_a_process_out_of_the_nursery_is_like_any_other(tmp_path: Path) -> None:
     steady = supervisor.children["steady"]
     try:
         supervisor.wait_for(lambda: bool(said), "the end of the one that does not stay")
-        assert "shown ended (status 3)" in said[0]
+        assert "shown exited (status 3)" in said[0]
         supervisor.wait_for(lambda: "stays" in (tmp_path / "steady.log").read_text(), "the one that stays")
         shown = json.loads((tmp_path / "shown.log").read_text().splitlines()[0])
         assert shown.pop("pid") == shown.pop("group")

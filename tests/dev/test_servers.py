@@ -119,10 +119,10 @@ def test_a_server_that_ends_by_itself_is_started_again_and_it_is_said(
     for times in (1, 2):
         before = server.pid
         os.kill(before, number)
-        supervisor.wait_for(lambda: said.count(f"{name} is up again") == times, "its return")  # noqa: B023
+        supervisor.wait_for(lambda: said.count(f"{name} has been restarted") == times, "its return")  # noqa: B023
         assert server.pid != before
         assert server.is_ready()
-        assert sum(f"{name} ended (" in line for line in said) >= times
+        assert sum(f"{name} exited (" in line for line in said) >= times
         assert one(postgres, "select answer from kept") == 42
 
 
@@ -134,7 +134,7 @@ def test_no_empty_cluster_takes_the_place_of_data_that_are_gone(
     assert isinstance(postgres, Postgres)
     os.kill(postgres.pid, signal.SIGKILL)
     shutil.rmtree(postgres.data)
-    supervisor.wait_for(lambda: sum("postgres ended (" in line for line in said) > 2, "two more ends")
+    supervisor.wait_for(lambda: sum("postgres exited (" in line for line in said) > 2, "two more ends")
     assert not postgres.data.exists()
 
 
