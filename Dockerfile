@@ -1,5 +1,5 @@
-# One image for web, workers, beat, Flower and migrations: the command says which (docker-compose.yml has them all).
-# It runs as a numeric user of no rights, on a read-only root file system; only /tmp and /data are written to.
+# One image for web, workers, beat, Flower and migrations; the command selects one (see docker-compose.yml).
+# It runs as an unprivileged numeric user on a read-only root file system; only /tmp and /data are writable.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS packages
@@ -29,7 +29,7 @@ RUN python -m compileall -q .
 USER 10001
 VOLUME /data
 EXPOSE 8000
-# For web, which is what the image does by itself; docker-compose.yml has one for each of the others.
+# For web, the default command; docker-compose.yml has health checks for the other processes.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT', '8000')}/ready\", timeout=4)"]
 CMD ["gunicorn", "--config", "web/gunicorn.conf.py", "wsgi:app"]

@@ -1,14 +1,14 @@
-"""Celery, as far as it is used here: it carries doorbells, nothing else (docs/architecture.md says why).
+"""Celery configuration. Celery only carries notifications that there is work (see docs/architecture.md).
 
-The table is the queue. A message is one ring: lost, doubled or late it changes nothing, so it is acknowledged
-before it runs (`acks_late` measurably loses or multiplies work when processes die), has no result, and waits in
-the broker rather than in a worker.
+The table is the queue. A lost, duplicated or late message changes nothing, so messages are acknowledged before the task
+runs (`acks_late` measurably loses or multiplies work when processes die), have no result, and wait in the broker rather
+than in a worker.
 """
 
 from kombu import Exchange, Queue
 
-# Each queue has its own exchange and key: with the defaults they would share one, and every bell would ring in all.
-# On RabbitMQ they are quorum queues, which outlive the loss of a node; Redis knows no such thing and takes no notice.
+# Each queue has its own exchange and routing key: with the defaults they would share one, and every message would be
+# delivered to all queues. On RabbitMQ they are quorum queues, which survive the loss of a node; Redis ignores that.
 task_queues = tuple(
     Queue(name, Exchange(name), routing_key=name, queue_arguments={"x-queue-type": "quorum"})
     for name in ("invocations", "webhooks", "sweeps")
@@ -26,8 +26,8 @@ task_acks_late = False
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 
-# A broker that is silent costs a caller two seconds at most; the committed row is found by the sweep. `socket_…`
-# is for Redis, `write_timeout` for RabbitMQ, where common/kit/rabbit.py sees to the rest.
+# An unresponsive broker costs a caller two seconds at most, and the sweep finds the committed row. `socket_…` applies to
+# Redis, `write_timeout` to RabbitMQ, where common/kit/rabbit.py has the other limits.
 task_publish_retry = False
 broker_transport_options = {
     "socket_timeout": 2.0,
@@ -44,7 +44,7 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_heartbeat = 10
 
-# Flower needs both; the broker itself is what is guarded.
+# Both needed by Flower; access control is that of the broker.
 worker_enable_remote_control = True
 worker_send_task_events = True
 task_send_sent_event = False
