@@ -26,8 +26,8 @@ task_acks_late = False
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 
-# An unresponsive broker costs a caller two seconds at most, and the sweep finds the committed row. `socket_…` applies to
-# Redis, `write_timeout` to RabbitMQ, where common/kit/rabbit.py has the other limits.
+# An unresponsive broker costs a caller two seconds at most, and the sweep finds the committed row. `socket_…` applies
+# to Redis, `write_timeout` to RabbitMQ, where common/kit/rabbit.py has the other limits.
 task_publish_retry = False
 broker_transport_options = {
     "socket_timeout": 2.0,

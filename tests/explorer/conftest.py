@@ -10,8 +10,8 @@ import pytest
 
 from common import boot
 from common.budgets import watching
-from common.kit import db as database
 from common.kit import redis
+from common.kit.db import pool
 from common.settings import Settings
 from tests.explorer import director as stage
 from tests.explorer.world import STATES, Keeper
@@ -30,7 +30,7 @@ def _keeper(settings: Settings, _connected: None) -> Iterator[Keeper]:
 @pytest.fixture
 def keeper(db: None, _keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
     """All start states, on a database and a Redis that belong to this test process alone."""
-    monkeypatch.setattr(database, "LOCK_TIMEOUT_MS", LOCK_MS)
+    monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", LOCK_MS)
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
     before = stage.memories()

@@ -13,6 +13,7 @@ from common import budgets, invocations
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
 from common.invocations import ClaimOptions, canceling, completing, reclaiming, retrying, sweeping
 from common.kit import db
+from common.kit.db import pool
 from common.kit.outbound import Aborted
 from common.operations import ledger
 from common.settings import Settings
@@ -102,7 +103,7 @@ def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
     db: None, monkeypatch: pytest.MonkeyPatch, good: bool
 ) -> None:
     """Refused by the server (a lock, a deadlock): nothing was done, and nothing becomes a failure by that."""
-    monkeypatch.setattr(database, "LOCK_TIMEOUT_MS", 1)
+    monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", 1)
     customer, worker = factories.customer(), factories.worker()
     made = customer.submit(factories.tool())
     task = factories.taken(worker)

@@ -6,7 +6,9 @@ because the caller's reaction differs: nothing was committed (`Unreachable`), re
 (`CommitUnknown`).
 """
 
-from common.kit.db.engine import (
+from common.kit.db.errors import FAILURES, Busy, CommitUnknown, Unreachable, violated
+from common.kit.db.execution import advisory_lock, execute, read_only, rowcount, snapshot, transaction
+from common.kit.db.pool import (
     CAPACITY,
     IN_USE,
     connect,
@@ -16,8 +18,6 @@ from common.kit.db.engine import (
     private,
     without_timeout,
 )
-from common.kit.db.errors import FAILURES, Busy, CommitUnknown, Unreachable, violated
-from common.kit.db.execution import advisory_lock, execute, read_only, rowcount, snapshot, transaction
 
 __all__ = [
     "CAPACITY",

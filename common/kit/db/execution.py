@@ -13,8 +13,8 @@ from psycopg.rows import namedtuple_row
 from sqlalchemy import Row, TextClause, exc, text
 from sqlalchemy.orm import Session
 
-from common.kit.db.engine import engine
 from common.kit.db.errors import CommitUnknown, counted, sqlstate, translate, translated, wrapped
+from common.kit.db.pool import engine
 from common.kit.query import Query
 
 R = TypeVar("R")
