@@ -72,7 +72,7 @@ def test_the_path_comes_before_the_wheel_and_the_data_directory_before_both(
     assert Postgres(tmp_path / "made").major == in_wheel
 
     (tmp_path / "made" / "postgres-100" / "data").mkdir(parents=True)
-    with pytest.raises(ServerError, match="made by PostgreSQL 100, which is not here"):
+    with pytest.raises(ServerError, match="created by PostgreSQL 100, which is not installed"):
         Postgres(tmp_path / "made")
 
 
