@@ -310,7 +310,9 @@ def offer(db: None, tool: Tool) -> Callable[..., str]:
 def _pulses(url: str) -> int:
     """How many worker processes have said within the last seconds that they are there."""
     with psycopg.connect(url) as connection:
-        row = connection.execute("select count(*) from processes where pulse_at > now() - interval '5 s'").fetchone()
+        row = connection.execute(
+            "select count(*) from processes where heartbeat_at > now() - interval '5 s'"
+        ).fetchone()
     return row[0] if row else 0
 
 

@@ -1,6 +1,7 @@
 """This worker process: its identity, its running calls, and its heartbeat thread.
 
-Once a second the heartbeat thread records that the process is alive (`processes.pulse_at`), learns of cancellations,
+Once a second the heartbeat thread records that the process is alive (`processes.heartbeat_at`), learns of
+cancellations,
 aborts calls whose claim was lost and, in one process at a time under an advisory lock, runs the sweep. It has its own
 database connection, so that it works even when the pool is exhausted.
 """

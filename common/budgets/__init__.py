@@ -11,14 +11,14 @@ installed state has not seen can no longer commit. docs/books.md tells it slowly
 gone back in time (a replica promoted, a backup restored): it is another run of PostgreSQL than the gate was made from.
 
     model        the values and the keys
-    gate         hold · release · settle · moved · place · width
+    gate         hold · release · settle · moved · reserve_slot · width
     truth        balance · bump
     rebuilding   rebuild · tell · drop · catch_up
     comparing    the gate beside the rows
     watching     free_orphans · spent
 """
 
-from common.budgets.gate import being_made, gate, hold, moved, place, rate_limited, release, settle, width
+from common.budgets.gate import being_made, gate, hold, moved, rate_limited, release, reserve_slot, settle, width
 from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, owner_of, waiters_key
 from common.budgets.rebuilding import catch_up, rebuild, tell
 from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now
@@ -45,10 +45,10 @@ __all__ = [
     "moved",
     "now",
     "owner_of",
-    "place",
     "rate_limited",
     "rebuild",
     "release",
+    "reserve_slot",
     "settle",
     "spent",
     "tell",

@@ -26,7 +26,7 @@ _FIGURES = ("run", "epoch", "server", "granted", "charged", "held", "active")
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One account's hash as Redis has it; `holds` (id → "amount,place,since,moves") only when it was read whole."""
+    """One account's hash as Redis has it; `holds` (id → "amount,slot,since,moves") only when it was read whole."""
 
     key: str
     figures: Mapping[str, str]
@@ -84,12 +84,12 @@ select p.id, p.epoch, {truth.SERVER} as server, period_charged(p.id, p.user_id) 
        (select coalesce(sum(g.tokens), 0) from grants g where g.period_id = p.id) as granted,
        q.held, q.active, q.open
   from periods p cross join lateral (
-         select coalesce(sum(q.held), 0) as held, count(q.place) as active, count(*) as open
+         select coalesce(sum(q.held), 0) as held, count(q.slot) as active, count(*) as open
            from queue q where q.period_id = p.id) q
  where p.id = any(:periods)
 """)  # noqa: S608
-_OPEN = text("select id, held, place is not null as placed from queue where id = any(:ids)")
-_OPEN_OF = text("select id, held, place is not null as placed from queue where period_id = :period")
+_OPEN = text("select id, held, slot is not null as placed from queue where id = any(:ids)")
+_OPEN_OF = text("select id, held, slot is not null as placed from queue where period_id = :period")
 _CHARGED = text("select coalesce(sum(charged), 0) from invocations where id = any(:ids) and status <> 'open'")
 
 
@@ -167,10 +167,10 @@ def _miscounted(gate: Gate) -> frozenset[str]:
 
 
 def _unlike(holds: Mapping[str, str], rows: Mapping[str, Any]) -> frozenset[str]:
-    """Holds that have no open row, or one of another amount, or are in a place and their row is not, or the reverse."""
+    """Holds that have no open row, or one of another amount, or are in a slot and their row is not, or the reverse."""
     return frozenset(f"hold {id_}: {hold}" for id_, hold in holds.items() if not _as_its_row(hold, rows.get(id_)))
 
 
 def _as_its_row(hold: str, row: Any) -> bool:
-    amount, place, *_ = hold.split(",")
-    return row is not None and (int(amount), place != "0") == (row.held, row.placed)
+    amount, slot, *_ = hold.split(",")
+    return row is not None and (int(amount), slot != "0") == (row.held, row.placed)

@@ -32,7 +32,7 @@ TRIES = 4
 WIDTH_SECONDS = 10.0
 WIDTHS_MOST = 10_000
 _widths: dict[UUID, tuple[float, int]] = {}
-_STILL_PARKED = text("select 1 from queue where id = :id and moves = :moves and place is null")
+_STILL_WAITING = text("select 1 from queue where id = :id and moves = :moves and slot is null")
 
 
 def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None = None) -> Hold | SameKey:
@@ -126,7 +126,7 @@ def settle(user_id: UUID, period_id: UUID, last: Move, charge: int, *moves: Move
 
 
 def moved(user_id: UUID, period_id: UUID, *moves: Move) -> None:
-    """After rows went into places or out of them. Idempotent, in any order, best effort, as `settle`."""
+    """After rows went into slots or out of them. Idempotent, in any order, best effort, as `settle`."""
     _tell(user_id, period_id, [budget_key(user_id, period_id), "-"], ["", "", 0, 0, 0], moves)
 
 
@@ -147,7 +147,7 @@ def _tell(
 
 
 def width(period_id: UUID) -> int:
-    """How many rows of an account had a place when this process last settled something of it; 0: never, or long ago."""
+    """How many rows of an account had a slot when this process last settled something of it; 0: never, or long ago."""
     at, active = _widths.get(period_id, (0.0, 0))
     return active if clock.monotonic() - at < WIDTH_SECONDS else 0
 
@@ -158,22 +158,22 @@ def _remember(period_id: UUID, active: int) -> None:
     _widths[period_id] = clock.monotonic(), max(0, active)
 
 
-def place(account: Account, parked: Move) -> tuple[int, int, int] | None:
-    """Ask for a place for a parked row: `(place, epoch, server)`, or None when none is free. Say what came of it
+def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:
+    """Ask for a slot for a waiting row: `(slot, epoch, server)`, or None when none is free. Say what came of it
     (`moved`).
 
-    `parked`: the move by which it was parked, as you have read it. Also None when it is not there any more: a gate that
-    knows nothing of such a row is right, and a rebuild would only refuse what others hold.
+    `waiting`: the move by which it was waiting, as you have read it. Also None when it is not there any more: a gate
+    that knows nothing of such a row is right, and a rebuild would only refuse what others hold.
 
     Raises:
         DependencyUnavailable: the gate cannot be verified.
     """
     key = budget_key(account.user_id, account.period_id)
     for _ in range(TRIES):
-        answer = redis.run("place", [key], [*parked.words()[:2], _number(account.max_concurrency)])
+        answer = redis.run("reserve_slot", [key], [*waiting.words()[:2], _number(account.max_concurrency)])
         if answer[0] != "unknown":
             return (answer[0], answer[1], int(answer[2])) if answer[0] else None
-        if not db.execute(_STILL_PARKED, {"id": parked.invocation_id, "moves": parked.number}):
+        if not db.execute(_STILL_WAITING, {"id": waiting.invocation_id, "moves": waiting.number}):
             return None
         rebuild(account.user_id, account.period_id, joining=True)
     raise DependencyUnavailable

@@ -29,13 +29,13 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A hold that was taken: `place` is None when the invocation has to wait for one of its account's to end.
+    """A hold that was taken: `slot` is None when the invocation has to wait for one of its account's to end.
 
     It is good for rows written under its `epoch` and by the run of PostgreSQL that the gate was made from (`server`).
     """
 
     epoch: int
-    place: int | None
+    slot: int | None
     rate: Rate | None
     server: int
 
@@ -85,14 +85,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A row went into a place, or out of one (None). Rows number their moves: the gate believes the highest."""
+    """A row went into a slot, or out of one (None). Rows number their moves: the gate believes the highest."""
 
     invocation_id: UUID
     number: int
-    place: int | None
+    slot: int | None
 
     def words(self) -> tuple[str, int, int]:
-        return str(self.invocation_id), self.number, self.place or 0
+        return str(self.invocation_id), self.number, self.slot or 0
 
 
 # -- names of keys ---------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 1. Raise `periods.epoch` and commit: no hold that was taken before can commit its row any more.
 2. Say in Redis that a rebuild is under way (`rebuild_begin.lua`): from here on, ends and moves leave word.
-3. Read granted, charged, open holds and their places in one snapshot, and gather the holds in Redis piece by piece
+3. Read granted, charged, open holds and their slots in one snapshot, and gather the holds in Redis piece by piece
    (`stage.lua`), where nobody reads them yet. Each piece renews the lock.
 4. Install them under the epoch of step 1 (`install.lua`), with the words; not if Redis was wiped in between.
 
@@ -156,7 +156,7 @@ def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balan
             if len(piece) == PIECE and not total:
                 total = truth.open_count(session, period_id)
             left = 1 + ceil((total - holds) / ROWS_PER_SECOND)
-            fields = [value for row in piece for value in (str(row.id), row.held, row.place, row.moves)]
+            fields = [value for row in piece for value in (str(row.id), row.held, row.slot, row.moves)]
             if not redis.run("stage", [staging, lock], [owner, LOCK_MS, left, STAGING_SECONDS, *fields]):
                 return None
             holds += len(piece)

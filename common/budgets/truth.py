@@ -25,7 +25,7 @@ select p.user_id, period_charged(p.id, p.user_id) as charged,
  where p.id = :period
 """)
 _OPEN = text("""
-select id, held, coalesce(place, 0) as place, moves from queue where period_id = :period and id > :after
+select id, held, coalesce(slot, 0) as slot, moves from queue where period_id = :period and id > :after
  order by id limit :limit
 """)
 _COUNT = text("select count(*) from queue where period_id = :period")
@@ -61,7 +61,7 @@ def bump(session: Session, period_id: UUID, *, above: int = 0) -> int:
 
 
 def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[Row[tuple[UUID, int, int, int]]]]:
-    """The open rows of a period in pieces of at most `at_once`: `id`, `held`, `place` (0: waiting), `moves`.
+    """The open rows of a period in pieces of at most `at_once`: `id`, `held`, `slot` (0: waiting), `moves`.
 
     At least one piece, which may be empty. All of one moment if the session is a snapshot.
     """

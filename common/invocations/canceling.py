@@ -41,9 +41,9 @@ class HeldRow(NamedTuple):
     cancel_at: datetime | None
 
 
-#: (`give_up_at is not null`: the index of running rows.)
+#: (`lease_expires_at is not null`: the index of running rows.)
 HELD: Final = Query(
-    "select q.token, q.cancel_at from queue q where q.worker = :worker and q.give_up_at is not null", HeldRow
+    "select q.token, q.cancel_at from queue q where q.worker = :worker and q.lease_expires_at is not null", HeldRow
 )
 
 

@@ -35,7 +35,7 @@ class ClaimedRow(NamedTuple):
     next_tool_version_id: UUID
     next_held: int
     next_attempts: int
-    next_losses: int
+    next_crash_count: int
     next_token: UUID
     next_input: str
     next_request_id: str
@@ -61,19 +61,19 @@ select {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as deliveries from
 CLAIM: Final = _claim("(select last_value from vt)")
 CLAIM_FROM_THE_START: Final = _claim(str(fragments.SLACK))
 
-_MOVED_CLOCK = "case when t.rank > (select last_value from vt) then setval('vt', t.rank) end"
+_MOVED_CLOCK = "case when t.start_tag > (select last_value from vt) then setval('vt', t.start_tag) end"
 #: After a lost answer: did the statement that carried this new token claim a row?
 CLAIMED_UNDER: Final = Query(
     f"""
 select {fragments.CLAIMED_COLUMNS.replace(_MOVED_CLOCK, "0")},
        1 as deliveries
-  from queue t join invocations ti on ti.id = t.id where t.token = :token and t.give_up_at is not null
+  from queue t join invocations ti on ti.id = t.id where t.token = :token and t.lease_expires_at is not null
 """,
     ClaimedRow,
 )
 
 DISPATCHED: Final = text("""
-update queue set sent_at = now() where id = :id and token = :token and sent_at is null and cancel_at is null
+update queue set dispatched_at = now() where id = :id and token = :token and dispatched_at is null and cancel_at is null
 """)
 
 
@@ -137,7 +137,7 @@ def task(row: ClaimedRow) -> Task | None:
         input=row.next_input,
         held=row.next_held,
         attempt=row.next_attempts,
-        crash_count=row.next_losses,
+        crash_count=row.next_crash_count,
         request_id=row.next_request_id,
         traceparent=row.next_traceparent,
         seconds_left=float(row.next_seconds_left),

@@ -46,17 +46,17 @@ class CompletedRow(NamedTuple):
     user_id: UUID
     period_id: UUID
     tool_id: UUID
-    place: int | None
+    slot: int | None
     moves: int
     successor: UUID | None
-    successor_place: int
+    successor_slot: int
     successor_moves: int
     told: int
 
 
 # -- SQL -----------------------------------------------------------------------------------------------------------
 
-_COMPLETED = f"""f.id, f.status, f.charged, f.user_id, f.period_id, f.tool_id, f.place, f.moves,
+_COMPLETED = f"""f.id, f.status, f.charged, f.user_id, f.period_id, f.tool_id, f.slot, f.moves,
        {fragments.SUCCESSOR_COLUMNS}, (select count(*) from de) as told"""
 _BY_TOKEN = f"delete from queue where id = :id and token = cast(:token as uuid) returning {fragments.DELETED}"
 
@@ -65,7 +65,7 @@ def completion_of(which: str) -> Query[CompletedRow]:
     """The statement that completes the row that `which`, a DELETE, takes out of the queue."""
     return Query(
         f"""
-with d as materialized ({which}), {fragments.COMPLETION}, {fragments.SUCCESSOR}, {fragments.SUCCESSOR_PLACED}
+with d as materialized ({which}), {fragments.COMPLETION}, {fragments.SUCCESSOR}, {fragments.SUCCESSOR_WITH_SLOT}
 select {_COMPLETED} from f left join hu on true
 """,
         CompletedRow,
@@ -86,8 +86,8 @@ select {_COMPLETED}, {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as d
 #: Did our completion commit, although its answer was lost? (Its slot, and who got it, are lost with the answer.)
 COMPLETED_BY: Final = Query(
     """
-select i.id, i.status, i.charged, i.user_id, i.period_id, i.tool_id, null::integer as place, 0 as moves,
-       null::uuid as successor, 0 as successor_place, 0 as successor_moves, 1 as told
+select i.id, i.status, i.charged, i.user_id, i.period_id, i.tool_id, null::integer as slot, 0 as moves,
+       null::uuid as successor, 0 as successor_slot, 0 as successor_moves, 1 as told
   from attempts a join invocations i on i.id = a.invocation_id
  where a.token = :token and i.status <> 'open'
 """,
@@ -136,7 +136,7 @@ def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[s
 def after_commit(row: CompletedRow) -> None:
     """After a completion is committed: count it, settle the hold, notify deliverers, record budget thresholds."""
     counting.completed(row.tool_id, row.status, row.charged)
-    last = Move(row.id, row.moves, row.place)
+    last = Move(row.id, row.moves, row.slot)
     settled = budgets.settle(row.user_id, row.period_id, last, row.charged, *successor(row), message=str(row.id))
     if row.told:
         messages.notify(messages.DELIVER)
@@ -150,14 +150,14 @@ class _HasSuccessor(Protocol):
     @property
     def successor(self) -> UUID | None: ...
     @property
-    def successor_place(self) -> int: ...
+    def successor_slot(self) -> int: ...
     @property
     def successor_moves(self) -> int: ...
 
 
 def successor(row: _HasSuccessor) -> tuple[Move, ...]:
     """The move of the row that got the free slot, if there is one."""
-    return () if row.successor is None else (Move(row.successor, row.successor_moves, row.successor_place),)
+    return () if row.successor is None else (Move(row.successor, row.successor_moves, row.successor_slot),)
 
 
 # -- a fenced write of a worker ------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ once.
 
 Three rules hold in all of them:
 
-* what claims the next row *depends* on what completes the last one (`rank >= (select rank from d) - 20`), because a CTE
-  that nothing reads runs last, and then two workers can wait for each other;
+* what claims the next row *depends* on what completes the last one (`start_tag >= (select start_tag from d) - 20`),
+because a CTE that nothing reads runs last, and then two workers can wait for each other;
 * the fenced delete names the token, so a worker that lost its row deletes nothing, and everything that follows
   from `d` follows from nothing;
 * times are the database's.
@@ -35,17 +35,17 @@ returning 1
 # -- claiming the next row ----------------------------------------------------------------------------------------
 
 READY = f"""
-  select id, rank from queue
-   where token is null and place is not null and rank >= {{low}} - {SLACK}
+  select id, start_tag from queue
+   where token is null and slot is not null and start_tag >= {{low}} - {SLACK}
      and expires_at > now() and not tool_id = any(cast(:paused as uuid[]))
-   order by rank limit 1 for update skip locked"""
+   order by start_tag limit 1 for update skip locked"""
 
 CLAIM = f"""token = cast(:next_token as uuid), worker = cast(:worker as uuid), attempts = q.attempts + 1,
-      taken_at = now(), started_at = coalesce(q.started_at, now()),
-      give_up_at = now() + make_interval(secs => q.timeout_seconds + {GRACE_SECONDS})"""
+      claimed_at = now(), started_at = coalesce(q.started_at, now()),
+      lease_expires_at = now() + make_interval(secs => q.timeout_seconds + {GRACE_SECONDS})"""
 
-TASK = """q.id, q.user_id, q.period_id, q.tool_id, q.tool_version_id, q.held, q.attempts, q.losses, q.rank,
-            q.expires_at, q.token, q.place, q.moves"""
+TASK = """q.id, q.user_id, q.period_id, q.tool_id, q.tool_version_id, q.held, q.attempts, q.crash_count, q.start_tag,
+            q.expires_at, q.token, q.slot, q.moves"""
 
 #: `invocation.running` is an event of the first attempt only. Its id is the fencing token.
 STARTED = """
@@ -64,16 +64,16 @@ returning 1"""
 
 CLAIMED_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as next_period_id,
        t.tool_id as next_tool_id, t.tool_version_id as next_tool_version_id, t.held as next_held,
-       t.attempts as next_attempts, t.losses as next_losses, t.token as next_token,
+       t.attempts as next_attempts, t.crash_count as next_crash_count, t.token as next_token,
        coalesce(cast(ti.input_as_sent as text), cast(ti.input as text)) as next_input,
        ti.request_id as next_request_id, ti.traceparent as next_traceparent,
        extract(epoch from t.expires_at - now()) as next_seconds_left,
-       case when t.rank > (select last_value from vt) then setval('vt', t.rank) end as vt"""
+       case when t.start_tag > (select last_value from vt) then setval('vt', t.start_tag) end as vt"""
 
 # -- completing a row ----------------------------------------------------------------------------------------------
 
-DELETED = """id, user_id, period_id, tool_id, tool_version_id, held, place, rank, moves, attempts, token, worker,
-            taken_at, started_at, cancel_at, last_error"""
+DELETED = """id, user_id, period_id, tool_id, tool_version_id, held, slot, start_tag, moves, attempts, token, worker,
+            claimed_at, started_at, cancel_at, last_error"""
 
 COMPLETION = """
 o as (
@@ -90,17 +90,17 @@ f as (
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
          charged = least(cast(:cost as bigint), o.held),
          attempts = o.attempts, cancel_requested_at = o.cancel_at,
-         trouble = case when o.status <> 'succeeded' then true end,
+         is_failure = case when o.status <> 'succeeded' then true end,
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
          finished_at = greatest(now(), o.started_at, i.created_at)
     from o where i.id = o.id
   returning i.id, i.user_id, i.api_key_id, i.webhook_url, i.webhook_events, i.status, i.charged, o.held, o.period_id,
-            o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.taken_at, o.place, o.moves,
+            o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot, o.moves,
             array['invocation.' || i.status, 'completed'] as filters),
 a as (
   insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
                         operator_detail)
-  select f.id, f.n, f.token, f.worker, f.taken_at, greatest(now(), f.taken_at),
+  select f.id, f.n, f.token, f.worker, f.claimed_at, greatest(now(), f.claimed_at),
          case when f.status = 'canceled' then 'canceled' else cast(:outcome as text) end,
          cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text)
     from f where f.token is not null),
@@ -129,31 +129,31 @@ de as (""" + DELIVERIES + ")"  # fmt: skip
 SUCCESSOR = """
 h as (
   select q.id from queue q
-   where q.period_id = (select d.period_id from d where d.place is not null) and q.place is null
+   where q.period_id = (select d.period_id from d where d.slot is not null) and q.slot is null
      and q.due_at <= now() and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
    order by q.due_at limit 1 for update skip locked)"""
 
 _TURN = """greatest((select last_value from vt) + 1,
-                  d.rank + coalesce(nullif(cast(:width as integer), 0), d.place))"""
-SUCCESSOR_PLACED = f"""
+                  d.start_tag + coalesce(nullif(cast(:width as integer), 0), d.slot))"""
+SUCCESSOR_WITH_SLOT = f"""
 hu as (
-  update queue q set place = d.place, rank = {_TURN}, moves = q.moves + 1
-    from h, d where q.id = h.id returning q.id, q.place, q.moves)"""
+  update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1
+    from h, d where q.id = h.id returning q.id, q.slot, q.moves)"""
 
 SUCCESSOR_CLAIMED = f"""
 hu as (
-  update queue q set place = d.place, rank = {_TURN}, moves = q.moves + 1,
+  update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1,
          token = case when x.taken then cast(:next_token as uuid) end,
          worker = case when x.taken then cast(:worker as uuid) end,
          attempts = q.attempts + case when x.taken then 1 else 0 end,
-         taken_at = case when x.taken then now() end,
+         claimed_at = case when x.taken then now() end,
          started_at = case when x.taken then coalesce(q.started_at, now()) else q.started_at end,
-         give_up_at = case when x.taken then now() + make_interval(secs => q.timeout_seconds + {GRACE_SECONDS}) end
-    from h, d, (select not exists (select 1 from nu) as taken) x where q.id = h.id
+         lease_expires_at = case when x.taken then now() + make_interval(secs => q.timeout_seconds + {GRACE_SECONDS})
+         end from h, d, (select not exists (select 1 from nu) as taken) x where q.id = h.id
   returning {TASK})"""
 
 CLAIM_NEXT = f"""
-n as ({READY.format(low="(select rank from d)")}),
+n as ({READY.format(low="(select start_tag from d)")}),
 nu as (update queue q set {CLAIM} from n where q.id = n.id returning {TASK}),
 {SUCCESSOR},
 {SUCCESSOR_CLAIMED},
@@ -162,4 +162,4 @@ st as ({STARTED}),
 sd as ({STARTED_DELIVERIES})"""
 
 #: The successor and its slot, for the budget gate.
-SUCCESSOR_COLUMNS = "hu.id as successor, hu.place as successor_place, hu.moves as successor_moves"
+SUCCESSOR_COLUMNS = "hu.id as successor, hu.slot as successor_slot, hu.moves as successor_moves"

@@ -3,8 +3,8 @@
 
 One text with `(:owner is null or …)` for everything would be prepared once, and then read whole tables for some; a
 bound that bounds nothing makes the planner believe in few rows, and sort them. A status is read where it lives: queued
-and running are rows of the queue, the ends but success have an index of their own (`trouble`). Each branch yields its
-newest ids; the newest of all are shown.
+and running are rows of the queue, the ends but success have an index of their own (`is_failure`). Each branch yields
+its newest ids; the newest of all are shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Found(NamedTuple):
     found: int
 
 
-TROUBLE: Final = tuple(status for status in ENDS if status != "succeeded")
+FAILURES: Final = tuple(status for status in ENDS if status != "succeeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def statement(
 ) -> Query[tuple[ViewRow, Found]]:
     """The statement of a list with these restrictions (None: none): one constant text for each kind of list.
 
-    Parameters: `user_id`, `tool`, `from`, `to`, `low` and `below` (ids: inclusive, exclusive), `troubles` (statuses),
+    Parameters: `user_id`, `tool`, `from`, `to`, `low` and `below` (ids: inclusive, exclusive), `failures` (statuses),
     `limit` (one more than are shown), `most` (bytes of `payloads`); each only where it restricts. Each row tells how
     many were `found`: with payloads the list ends where the next would be too much, but not before its first.
     """
@@ -57,7 +57,7 @@ def statement(
         end=end is not None,
         after=after is not None,
         payloads=payloads,
-        statuses=frozenset("trouble" if status in TROUBLE else status for status in statuses),
+        statuses=frozenset("is_failure" if status in FAILURES else status for status in statuses),
     )
     return _statement(kind)
 
@@ -93,9 +93,9 @@ def _succeeded(kind: Kind) -> str:
     return _any(kind, "i.status = 'succeeded'")
 
 
-def _trouble(kind: Kind) -> str:
-    found = _any(kind, "i.trouble", "i.status = s.status")
-    return f"(select x.id from unnest(cast(:troubles as text[])) s(status) cross join lateral {found} x)"
+def _failure(kind: Kind) -> str:
+    found = _any(kind, "i.is_failure", "i.status = s.status")
+    return f"(select x.id from unnest(cast(:failures as text[])) s(status) cross join lateral {found} x)"
 
 
 def _queued(kind: Kind) -> str:
@@ -108,7 +108,7 @@ def _queued(kind: Kind) -> str:
 
 def _running(kind: Kind) -> str:
     owner = ["q.user_id = :user_id"] if kind.owner else []
-    return _newest(_queue(kind), ["q.give_up_at is not null", *owner], kind, "q")
+    return _newest(_queue(kind), ["q.lease_expires_at is not null", *owner], kind, "q")
 
 
 def _queue(kind: Kind) -> str:
@@ -118,7 +118,7 @@ def _queue(kind: Kind) -> str:
 _BRANCHES: Final = {
     "any": _any,
     "succeeded": _succeeded,
-    "trouble": _trouble,
+    "is_failure": _failure,
     "queued": _queued,
     "running": _running,
 }

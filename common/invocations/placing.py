@@ -40,7 +40,7 @@ class WaitingRow(NamedTuple):
 
 
 _DUE = """
-     where q.place is null and q.period_id = {period} and q.due_at <= now() - make_interval(secs => :behind)
+     where q.slot is null and q.period_id = {period} and q.due_at <= now() - make_interval(secs => :behind)
        and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
      order by q.due_at"""
 
@@ -49,9 +49,9 @@ _DUE = """
 WAITING_ACCOUNTS: Final = Query(
     f"""
 with recursive account as (
-  (select q.period_id from queue q where q.place is null and q.period_id > :after order by q.period_id limit 1)
+  (select q.period_id from queue q where q.slot is null and q.period_id > :after order by q.period_id limit 1)
   union all
-  select (select q.period_id from queue q where q.place is null and q.period_id > a.period_id
+  select (select q.period_id from queue q where q.slot is null and q.period_id > a.period_id
            order by q.period_id limit 1)
     from account a where a.period_id is not null),
 few as (select period_id from account where period_id is not null limit :limit)
@@ -76,8 +76,8 @@ PLACE: Final = Query(
     f"""
 with p as materialized (
   select id from periods where id = :period_id and epoch = :epoch and {SERVER} = :server for share)
-update queue q set place = :place, rank = (select last_value from vt) + :place, moves = q.moves + 1
-  from p where q.id = :id and q.moves = :moves and q.place is null and q.token is null
+update queue q set slot = :slot, start_tag = (select last_value from vt) + :slot, moves = q.moves + 1
+  from p where q.id = :id and q.moves = :moves and q.slot is null and q.token is null
 returning q.moves
 """,
     _Placed,
@@ -113,9 +113,9 @@ class UnplacedRow(NamedTuple):
 UNPLACE_PAUSED: Final = Query(
     """
 with n as (
-  select id from queue where token is null and place is not null and tool_id = any(cast(:paused as uuid[]))
-   order by rank limit :limit for update skip locked)
-update queue q set place = null, rank = null, due_at = now() + interval '1 second', moves = q.moves + 1
+  select id from queue where token is null and slot is not null and tool_id = any(cast(:paused as uuid[]))
+   order by start_tag limit :limit for update skip locked)
+update queue q set slot = null, start_tag = null, due_at = now() + interval '1 second', moves = q.moves + 1
   from n where q.id = n.id
 returning q.id, q.user_id, q.period_id, q.moves
 """,
@@ -124,9 +124,9 @@ returning q.id, q.user_id, q.period_id, q.moves
 LIFT: Final = text(f"""
 with n as (
   select id from queue
-   where token is null and place is not null and rank < (select last_value from vt) - {fragments.SLACK}
-   order by rank limit :limit for update skip locked)
-update queue q set rank = (select last_value from vt) + 1 from n where q.id = n.id
+   where token is null and slot is not null and start_tag < (select last_value from vt) - {fragments.SLACK}
+   order by start_tag limit :limit for update skip locked)
+update queue q set start_tag = (select last_value from vt) + 1 from n where q.id = n.id
 """)
 
 
@@ -142,7 +142,7 @@ def place_waiting(paused: Sequence[UUID]) -> int:
     accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _Round.after})
     _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
     due = [account for account in accounts if account.id is not None]
-    return apart.total("place", due, lambda account: _place_all(account, where), lambda account: account.period_id)
+    return apart.total("slot", due, lambda account: _place_all(account, where), lambda account: account.period_id)
 
 
 def _place_all(waiting: WaitingAccount, where: dict[str, Any]) -> int:
@@ -179,12 +179,12 @@ def _place(account: budgets.Account, row: _Waiting) -> bool:
     moved on, a rebuild does.
     """
     id_ = row.id or UUID(int=0)
-    free = budgets.place(account, budgets.Move(id_, row.moves, None))
+    free = budgets.reserve_slot(account, budgets.Move(id_, row.moves, None))
     if free is None:
         return False
     number, epoch, server = free
     where = {"id": id_, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "server": server}
-    if placed := db.execute(PLACE, {**where, "place": number}):
+    if placed := db.execute(PLACE, {**where, "slot": number}):
         budgets.moved(account.user_id, account.period_id, budgets.Move(id_, placed[0].moves, number))
         return True
     catch_up(account, epoch, server)

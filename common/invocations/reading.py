@@ -83,7 +83,7 @@ def listing(
         {
             "user_id": owner,
             "tool": tool,
-            "troubles": [status for status in lists.TROUBLE if status in statuses],
+            "failures": [status for status in lists.FAILURES if status in statuses],
             "from": start,
             "to": end,
             "low": uuid7_floor(start - CLOCK_SKEW) if start else UUID(int=0),

@@ -34,11 +34,12 @@ CRASHES_MOST = 3
 
 HEARTBEAT: Final = text("""
 insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :stopping)
-on conflict (id) do update set pulse_at = now(), suspect_at = null, stopping = excluded.stopping,
+on conflict (id) do update set heartbeat_at = now(), suspect_at = null, stopping = excluded.stopping,
    progress_at = case when :progress then now() else processes.progress_at end
 """)
 SUSPECT: Final = text("""
-update processes set suspect_at = now() where suspect_at is null and pulse_at <= now() - make_interval(secs => :after)
+update processes set suspect_at = now() where suspect_at is null and heartbeat_at <= now() - make_interval(secs =>
+:after)
 """)
 
 
@@ -62,20 +63,22 @@ class OrphanedRow(NamedTuple):
     token: UUID
     tool_version_id: UUID
     attempts: int
-    losses: int
+    crash_count: int
     sent: bool
     cancel_at: datetime | None
 
 
-_ORPHANED = "q.id, q.token, q.tool_version_id, q.attempts, q.losses, q.sent_at is not null as sent, q.cancel_at"
-#: (`taken_at < now()`: a process that has claimed a lost row meanwhile may be one that this snapshot does not know.)
+_ORPHANED = (
+    "q.id, q.token, q.tool_version_id, q.attempts, q.crash_count, q.dispatched_at is not null as sent, q.cancel_at"
+)
+#: (`claimed_at < now()`: a process that has claimed a lost row meanwhile may be one that this snapshot does not know.)
 TAKE_OVER_LOST: Final = Query(
     f"""
 with lost as materialized (
   select q.id from queue q
-   where q.give_up_at is not null and q.taken_at < now()
-     and (q.give_up_at <= now() or not exists (select 1 from processes p where p.id = q.worker))
-   order by q.give_up_at limit :limit for update of q skip locked)
+   where q.lease_expires_at is not null and q.claimed_at < now()
+     and (q.lease_expires_at <= now() or not exists (select 1 from processes p where p.id = q.worker))
+   order by q.lease_expires_at limit :limit for update of q skip locked)
 update queue q set token = uuid7() from lost where q.id = lost.id
 returning {_ORPHANED}
 """,
@@ -85,7 +88,7 @@ returning {_ORPHANED}
 TAKE_OVER_OWN: Final = Query(
     f"""
 update queue q set token = uuid7()
- where q.worker = :worker and q.token = any(cast(:tokens as uuid[])) and q.give_up_at is not null
+ where q.worker = :worker and q.token = any(cast(:tokens as uuid[])) and q.lease_expires_at is not null
 returning {_ORPHANED}
 """,
     OrphanedRow,
@@ -132,7 +135,7 @@ def _requeue_or_fail(row: OrphanedRow) -> int:
     task = _task(row)
     options = ClaimOptions(worker=uuid7(), take_next=False)
     unsafe = row.sent and not version.idempotent
-    exhausted = row.attempts >= version.max_attempts or row.losses + 1 >= CRASHES_MOST
+    exhausted = row.attempts >= version.max_attempts or row.crash_count + 1 >= CRASHES_MOST
     if unsafe or exhausted or row.cancel_at is not None:
         complete(task, WORKER_LOST, options)
     else:
@@ -142,4 +145,6 @@ def _requeue_or_fail(row: OrphanedRow) -> int:
 
 def _task(row: OrphanedRow) -> Task:
     nil = UUID(int=0)
-    return Task(row.id, row.token, nil, nil, nil, row.tool_version_id, "null", 0, row.attempts, row.losses, "", 0.0)
+    return Task(
+        row.id, row.token, nil, nil, nil, row.tool_version_id, "null", 0, row.attempts, row.crash_count, "", 0.0
+    )

@@ -39,7 +39,7 @@ select several from way
 """
 _DROP = text(_WALK.format(name="payloads", which="i.status <> 'open'"))
 #: Canceled or expired before anything was tried: nobody will miss what nobody has used.
-_DROP_UNUSED = text(_WALK.format(name="unused_payloads", which="i.trouble and i.started_at is null"))
+_DROP_UNUSED = text(_WALK.format(name="unused_payloads", which="i.is_failure and i.started_at is null"))
 
 
 def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) -> int:

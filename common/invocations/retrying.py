@@ -26,32 +26,32 @@ class RetriedRow(NamedTuple):
     period_id: UUID
     moves: int
     successor: UUID | None
-    successor_place: int
+    successor_slot: int
     successor_moves: int
 
 
 _WAITING = """
 w as (
-  select id, place, rank, token, worker, taken_at from queue
+  select id, slot, start_tag, token, worker, claimed_at from queue
    where id = :id and token = cast(:token as uuid) and cancel_at is null
      and now() + make_interval(secs => :delay) < expires_at for update),
 d as (
   update queue q
-     set token = null, worker = null, taken_at = null, give_up_at = null, sent_at = null, place = null, rank = null,
-         due_at = now() + make_interval(secs => :delay), last_error = cast(:last_error as jsonb),
-         losses = q.losses + :loss, moves = q.moves + 1
+     set token = null, worker = null, claimed_at = null, lease_expires_at = null, dispatched_at = null, slot = null,
+     start_tag = null, due_at = now() + make_interval(secs => :delay), last_error = cast(:last_error as jsonb),
+         crash_count = q.crash_count + :loss, moves = q.moves + 1
     from w where q.id = w.id
-  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, w.place, w.rank, w.token, w.worker, w.taken_at),
+  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, w.slot, w.start_tag, w.token, w.worker, w.claimed_at),
 a as (
   insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
                         operator_detail)
-  select d.id, d.attempts, d.token, d.worker, d.taken_at, greatest(now(), d.taken_at), cast(:outcome as text),
+  select d.id, d.attempts, d.token, d.worker, d.claimed_at, greatest(now(), d.claimed_at), cast(:outcome as text),
          cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text) from d)"""
 _RETRIED = f"d.id, d.user_id, d.period_id, d.moves, {fragments.SUCCESSOR_COLUMNS}"
 
 RETRY: Final = Query(
     f"""
-with {_WAITING}, {fragments.SUCCESSOR}, {fragments.SUCCESSOR_PLACED}
+with {_WAITING}, {fragments.SUCCESSOR}, {fragments.SUCCESSOR_WITH_SLOT}
 select {_RETRIED} from d left join hu on true
 """,
     RetriedRow,
@@ -67,16 +67,16 @@ select {_RETRIED}, {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as del
 )
 RETRIED_BY: Final = Query(
     """
-select q.id, q.user_id, q.period_id, q.moves, null::uuid as successor, 0 as successor_place, 0 as successor_moves
+select q.id, q.user_id, q.period_id, q.moves, null::uuid as successor, 0 as successor_slot, 0 as successor_moves
   from attempts a join queue q on q.id = a.invocation_id where a.token = :token
 """,
     RetriedRow,
 )
 #: Nothing was tried, so the attempt does not count.
 GIVE_BACK: Final = text("""
-update queue set token = null, worker = null, taken_at = null, give_up_at = null, sent_at = null,
+update queue set token = null, worker = null, claimed_at = null, lease_expires_at = null, dispatched_at = null,
        attempts = attempts - 1, started_at = case when attempts = 1 then null else started_at end,
-       rank = (select last_value from vt) + place
+       start_tag = (select last_value from vt) + slot
  where id = :id and token = :token and cancel_at is null
 """)
 

@@ -59,9 +59,10 @@ f as (
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
-  insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, place, rank, expires_at)
-  select f.id, f.user_id, :period_id, :tool_id, :tool_version_id, :held, :timeout_seconds, cast(:place as integer),
-         (select last_value from vt) + cast(:place as integer), f.expires_at
+  insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag,
+  expires_at)
+  select f.id, f.user_id, :period_id, :tool_id, :tool_version_id, :held, :timeout_seconds, cast(:slot as integer),
+         (select last_value from vt) + cast(:slot as integer), f.expires_at
     from f),
 ev as (
   insert into events (id, user_id, type, invocation_id)

@@ -209,7 +209,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "period_id": period_id,
         "epoch": hold.epoch,
         "server": hold.server,
-        "place": hold.place,
+        "slot": hold.slot,
         "tool_id": tool.tool_id,
         "tool_version_id": tool.id,
         "tool_version": tool.version,

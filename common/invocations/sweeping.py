@@ -64,7 +64,7 @@ class _Ready(NamedTuple):
 
 READY: Final = Query(
     """
-select count(*) as ready from (select 1 from queue where token is null and place is not null limit :limit) x
+select count(*) as ready from (select 1 from queue where token is null and slot is not null limit :limit) x
 """,
     _Ready,
 )
@@ -77,7 +77,7 @@ class _Unheard(NamedTuple):
 #: Work could begin now, and no process has consumed a message or completed a call for so long.
 UNHEARD: Final = Query(
     """
-select exists (select 1 from queue where token is null and place is not null and expires_at > now())
+select exists (select 1 from queue where token is null and slot is not null and expires_at > now())
        and not exists (select 1 from processes where 'invocations' = any(string_to_array(split_part(name, '@', 1), ','))
                           and progress_at > now() - make_interval(secs => :seconds)) as unheard
 """,

@@ -1,6 +1,6 @@
 -- Take a hold: the gate that every submit passes. Idempotent by invocation id.
 --
--- KEYS  1 budget:{user}:<period>   hash run, epoch, server, granted, charged, held, active, h:<id> = "amount,place,since,moves"
+-- KEYS  1 budget:{user}:<period>   hash run, epoch, server, granted, charged, held, active, h:<id> = "amount,slot,since,moves"
 --       2 rate:{user}              string "<window start> <count>", one window of 60 s
 --       3 idem:{user}:<key hash>   the id that an Idempotency-Key is being made under ("-" = no key)
 -- ARGV  1 id   2 amount   3 max_concurrency (-1 = unlimited)   4 rate_limit_per_minute (-1 = none)
@@ -8,7 +8,7 @@
 --          {"same", id}                                 that idempotency key is being made under another id
 --          {"limited", limit, 0, seconds}               rate: come back in so many seconds
 --          {"exhausted", available}                     the budget does not cover the amount
---          {"held", epoch, place (0 = parked), remaining (-1 = none), seconds to reset, server}
+--          {"held", epoch, slot (0 = waiting), remaining (-1 = none), seconds to reset, server}
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local id, amount = ARGV[1], tonumber(ARGV[2])
 local cap, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -39,14 +39,14 @@ if charged + held + amount > granted then
   return {'exhausted', math.max(0, granted - charged - held)}
 end
 
-local active, place = tonumber(b[6]), 0
+local active, slot = tonumber(b[6]), 0
 if cap < 0 or active < cap then
-  place = active + 1
+  slot = active + 1
   redis.call('HINCRBY', KEYS[1], 'active', 1)
 end
 redis.call('HINCRBY', KEYS[1], 'held', ARGV[2])
-redis.call('HSET', KEYS[1], 'h:' .. id, ARGV[2] .. ',' .. place .. ',' .. now .. ',0')
+redis.call('HSET', KEYS[1], 'h:' .. id, ARGV[2] .. ',' .. slot .. ',' .. now .. ',0')
 if KEYS[3] ~= '-' then redis.call('SET', KEYS[3], id, 'EX', 30) end
 count = count + 1
 redis.call('SET', KEYS[2], start .. ' ' .. count, 'EX', 60)
-return {'held', tonumber(b[2]), place, remaining(), reset, b[8]}
+return {'held', tonumber(b[2]), slot, remaining(), reset, b[8]}

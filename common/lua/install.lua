@@ -17,17 +17,17 @@ repeat
     local kind, id = string.match(found[2][i], '^([ep]):(.+)$')
     local word, hold = found[2][i + 1], redis.call('HGET', KEYS[2], 'h:' .. id)
     if hold then
-      local amount, place, at, moves = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
+      local amount, slot, at, moves = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
       if kind == 'e' then
         redis.call('HDEL', KEYS[2], 'h:' .. id)
         charged, held = charged + tonumber(word), held - tonumber(amount)
-        if place ~= '0' then active = active - 1 end
+        if slot ~= '0' then active = active - 1 end
       else
         local number, to = string.match(word, '^(%d+),(%d+)')
         if tonumber(number) > tonumber(moves) then
           redis.call('HSET', KEYS[2], 'h:' .. id, amount .. ',' .. to .. ',' .. at .. ',' .. number)
-          if place == '0' and to ~= '0' then active = active + 1 end
-          if place ~= '0' and to == '0' then active = active - 1 end
+          if slot == '0' and to ~= '0' then active = active + 1 end
+          if slot ~= '0' and to == '0' then active = active - 1 end
         end
       end
     end

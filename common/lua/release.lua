@@ -11,8 +11,8 @@ if count and tonumber(count) > 0 then
 end
 local h = redis.call('HGET', KEYS[1], 'h:' .. id)
 if not h then return 0 end
-local amount, place = string.match(h, '^(%d+),(%d+)')
+local amount, slot = string.match(h, '^(%d+),(%d+)')
 redis.call('HDEL', KEYS[1], 'h:' .. id)
 redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
-if place ~= '0' then redis.call('HINCRBY', KEYS[1], 'active', -1) end
+if slot ~= '0' then redis.call('HINCRBY', KEYS[1], 'active', -1) end
 return 1

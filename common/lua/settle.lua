@@ -1,12 +1,12 @@
--- Tell the gate what was committed: an end (charge, free the hold) and rows that went into a place or out of one.
+-- Tell the gate what was committed: an end (charge, free the hold) and rows that went into a slot or out of one.
 -- Idempotent, and the order in which words arrive does not matter: every row numbers its moves, the highest counts.
 --
 -- KEYS  1 budget:{user}:<period>   2 wait:{user}:<id>
 -- ARGV  1 message for the waiters ("" = nobody is told)
---       2 id that ended ("" = none)   3 its charge   4 number of its last move   5 the place it had (0 = parked)
---       then triples: id, number of its move, place (0 = parked)
+--       2 id that ended ("" = none)   3 its charge   4 number of its last move   5 the slot it had (0 = waiting)
+--       then triples: id, number of its move, slot (0 = waiting)
 -- Answers  {missed, active, granted, charged before, charged after}   {missed, active} no end, or one known already
---          active: how many rows have a place now   missed: 1 = a word was never heard that others depend on: rebuild
+--          active: how many rows have a slot now   missed: 1 = a word was never heard that others depend on: rebuild
 if ARGV[1] ~= '' and redis.call('EXISTS', KEYS[2]) == 1 then redis.call('PUBLISH', 'invocations', ARGV[1]) end
 local ended, charge = ARGV[2], ARGV[3]
 -- A rebuild may be between its snapshot and its install: leave word, so that it does not bring back what it saw.
@@ -17,37 +17,37 @@ if ended ~= '' then
   if rebuilding then redis.call('HSET', KEYS[1], 'e:' .. ended, charge) end
   local b = redis.call('HMGET', KEYS[1], 'granted', 'charged', 'h:' .. ended)
   if b[3] then
-    local amount, place, _, before = string.match(b[3], '^(%d+),(%d+),(%d+),(%d+)')
-    -- Somebody else may have got the place that this one has here, or one that it had in between.
-    if place ~= '0' and ARGV[5] == '0' or tonumber(before) + 1 < tonumber(ARGV[4]) then missed = 1 end
+    local amount, slot, _, before = string.match(b[3], '^(%d+),(%d+),(%d+),(%d+)')
+    -- Somebody else may have got the slot that this one has here, or one that it had in between.
+    if slot ~= '0' and ARGV[5] == '0' or tonumber(before) + 1 < tonumber(ARGV[4]) then missed = 1 end
     redis.call('HDEL', KEYS[1], 'h:' .. ended)
     redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
     redis.call('HINCRBY', KEYS[1], 'charged', charge)
-    if place ~= '0' then active = active - 1 end
+    if slot ~= '0' then active = active - 1 end
     answer = {b[1], b[2], string.format('%.0f', tonumber(b[2]) + tonumber(charge))}
   end
 end
 
 for i = 6, #ARGV, 3 do
-  local id, moves, place = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local id, moves, slot = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   if rebuilding then
     local word = redis.call('HGET', KEYS[1], 'p:' .. id)
     if not word or tonumber(string.match(word, '^%d+')) <= moves then
-      redis.call('HSET', KEYS[1], 'p:' .. id, ARGV[i + 1] .. ',' .. place)
+      redis.call('HSET', KEYS[1], 'p:' .. id, ARGV[i + 1] .. ',' .. slot)
     end
   end
   local hold = redis.call('HGET', KEYS[1], 'h:' .. id)
   if hold then -- or else it has ended meanwhile
     local amount, was, at, before = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
     if tonumber(before) + 1 < moves then missed = 1 end
-    if tonumber(before) < moves then -- one that is known already must not undo what place.lua counted since
-      redis.call('HSET', KEYS[1], 'h:' .. id, amount .. ',' .. place .. ',' .. at .. ',' .. ARGV[i + 1])
-      if was == '0' and place ~= '0' then active = active + 1 end
-      if was ~= '0' and place == '0' then active = active - 1 end
+    if tonumber(before) < moves then -- one that is known already must not undo what reserve_slot.lua counted since
+      redis.call('HSET', KEYS[1], 'h:' .. id, amount .. ',' .. slot .. ',' .. at .. ',' .. ARGV[i + 1])
+      if was == '0' and slot ~= '0' then active = active + 1 end
+      if was ~= '0' and slot == '0' then active = active - 1 end
     end
   end
 end
 if missed == 1 and active < 0 then active = 0 end -- rather too many than too few, until it is rebuilt
-local places = tonumber(redis.call('HGET', KEYS[1], 'active') or 0)
-if active ~= 0 then places = redis.call('HINCRBY', KEYS[1], 'active', active) end
-return {missed, places, unpack(answer)}
+local slots = tonumber(redis.call('HGET', KEYS[1], 'active') or 0)
+if active ~= 0 then slots = redis.call('HINCRBY', KEYS[1], 'active', active) end
+return {missed, slots, unpack(answer)}

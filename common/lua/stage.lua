@@ -1,9 +1,9 @@
 -- Put some of an account's open holds where a rebuild gathers them, and keep the rebuild's lock.
 --
--- KEYS  1 staging:{user}:<period>:<epoch>   hash h:<id> = "amount,place,since,moves", and the sums held, active
+-- KEYS  1 staging:{user}:<period>:<epoch>   hash h:<id> = "amount,slot,since,moves", and the sums held, active
 --       2 rebuild:{user}:<period>           the lock: "<owner> <seconds that the rebuild may still take>"
 -- ARGV  1 owner of the lock   2 milliseconds that the lock is kept   3 seconds that the rebuild may still take
---       4 seconds that the staging hash is kept, then fours: id, amount, place (0 = waiting), moves
+--       4 seconds that the staging hash is kept, then fours: id, amount, slot (0 = waiting), moves
 -- Answers  1 go on, 0 somebody else has the lock now: give up
 if string.match(redis.call('GET', KEYS[2]) or '', '^%S+') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[3], 'PX', ARGV[2])

@@ -1,7 +1,7 @@
 """One invocation in three tables: what it is (`invocations`), what is to do (`queue`), what was tried (`attempts`).
 
 `invocations` is written at submit and at the end, and never again. `queue` holds open work only: its row is
-*parked* (no place), *ready* (a place and a rank, no token) or *running* (a token); the end deletes it. A row in
+*waiting* (no slot), *ready* (a slot and a start_tag, no token) or *running* (a token); the end deletes it. A row in
 `queue` and an `open` status therefore mean the same thing.
 """
 
@@ -15,7 +15,6 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
-    Sequence,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -42,15 +41,15 @@ ERROR_CODES = (
     "cost_exceeded",
 )
 
-#: The virtual clock of the fair queue: the highest rank taken so far (start-time fair queueing, Goyal et al. 1996).
-VT = Sequence("vt", metadata=Base.metadata, minvalue=0, start=0)
+#: The virtual clock of the fair queue: the highest start_tag taken so far (start-time fair queueing, Goyal et al.
+#: 1996). VT = Sequence("vt", metadata=Base.metadata, minvalue=0, start=0)
 
 
 class Invocation(Base):
     """The facts. `status` is `open` until the end; queued or running is what `queue` says.
 
-    `trouble` is set by the ends but success: an index on `status` would cost every end a new entry in each index, this
-    one costs those that are rare.
+    `is_failure` is set by the ends but success: an index on `status` would cost every end a new entry in each index,
+    this one costs those that are rare.
     """
 
     __tablename__ = "invocations"
@@ -85,7 +84,7 @@ class Invocation(Base):
     finished_at: Mapped[Instant | None]
     expires_at: Mapped[Instant]
     cancel_requested_at: Mapped[Instant | None]
-    trouble: Mapped[bool | None]
+    is_failure: Mapped[bool | None]
     #: The trace of the request that made it, for whoever goes on with it; null when nothing is traced.
     traceparent: Mapped[str | None]
 
@@ -105,12 +104,12 @@ class Invocation(Base):
         CheckConstraint("status <> 'expired' or started_at is null", name="expired"),
         CheckConstraint("started_at >= created_at and finished_at >= coalesce(started_at, created_at)", name="times"),
         CheckConstraint("attempts >= 0", name="attempts"),
-        CheckConstraint("(status in ('failed', 'canceled', 'expired')) = (trouble is not null)", name="trouble"),
+        CheckConstraint("(status in ('failed', 'canceled', 'expired')) = (is_failure is not null)", name="is_failure"),
         Index("ix_invocations_user_id_id", "user_id", "id"),
         Index("ix_invocations_tool_id_id", "tool_id", "id"),
         Index("ix_invocations_user_id_tool_id_id", "user_id", "tool_id", "id"),
-        Index("ix_invocations_trouble", "user_id", "status", "id", postgresql_where=text("trouble")),
-        Index("ix_invocations_all_trouble", "status", "id", postgresql_where=text("trouble")),
+        Index("ix_invocations_failure", "user_id", "status", "id", postgresql_where=text("is_failure")),
+        Index("ix_invocations_all_failure", "status", "id", postgresql_where=text("is_failure")),
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -118,7 +117,7 @@ class Invocation(Base):
 class QueueRow(Base):
     """Open work. Small, hot, and gone at the end.
 
-    `moves` counts how often the row went into a place or out of one: the gate in Redis hears of moves in any order, and
+    `moves` counts how often the row went into a slot or out of one: the gate in Redis hears of moves in any order, and
     believes the one with the highest number.
     """
 
@@ -131,36 +130,36 @@ class QueueRow(Base):
     tool_version_id: Mapped[UUID]
     held: Mapped[Tokens]
     timeout_seconds: Mapped[int] = mapped_column(SmallInteger)
-    place: Mapped[int | None]
-    rank: Mapped[int | None] = mapped_column(BigInteger)
+    slot: Mapped[int | None]
+    start_tag: Mapped[int | None] = mapped_column(BigInteger)
     moves: Mapped[int] = mapped_column(server_default=text("0"))
     due_at: Mapped[Instant] = mapped_column(server_default=func.now())
     expires_at: Mapped[Instant]
     token: Mapped[UUID | None]
     worker: Mapped[UUID | None]
-    taken_at: Mapped[Instant | None]
-    give_up_at: Mapped[Instant | None]
-    sent_at: Mapped[Instant | None]
+    claimed_at: Mapped[Instant | None]
+    lease_expires_at: Mapped[Instant | None]
+    dispatched_at: Mapped[Instant | None]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    losses: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    crash_count: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     started_at: Mapped[Instant | None]
     cancel_at: Mapped[Instant | None]
     last_error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
     __table_args__ = (
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
-        CheckConstraint("place >= 1", name="place"),
-        CheckConstraint("(place is null) = (rank is null)", name="ranked"),
-        CheckConstraint("token is null or place is not null", name="running_has_a_place"),
+        CheckConstraint("slot >= 1", name="slot"),
+        CheckConstraint("(slot is null) = (start_tag is null)", name="tagged"),
+        CheckConstraint("token is null or slot is not null", name="running_has_a_slot"),
         CheckConstraint("(token is null) = (worker is null)", name="owner"),
-        CheckConstraint("(token is null) = (give_up_at is null)", name="lease"),
-        CheckConstraint("(token is null) = (taken_at is null)", name="taken"),
-        CheckConstraint("token is not null or sent_at is null", name="sent"),
-        CheckConstraint("attempts >= 0 and losses >= 0 and moves >= 0", name="counts"),
-        Index("ix_queue_ready", "rank", postgresql_where=text("token is null and place is not null")),
-        Index("ix_queue_parked", "period_id", "due_at", postgresql_where=text("place is null")),
+        CheckConstraint("(token is null) = (lease_expires_at is null)", name="lease"),
+        CheckConstraint("(token is null) = (claimed_at is null)", name="taken"),
+        CheckConstraint("token is not null or dispatched_at is null", name="sent"),
+        CheckConstraint("attempts >= 0 and crash_count >= 0 and moves >= 0", name="counts"),
+        Index("ix_queue_ready", "start_tag", postgresql_where=text("token is null and slot is not null")),
+        Index("ix_queue_waiting", "period_id", "due_at", postgresql_where=text("slot is null")),
         Index("ix_queue_expires_at", "expires_at", postgresql_where=text("token is null")),
-        Index("ix_queue_running", "give_up_at", postgresql_where=text("give_up_at is not null")),
+        Index("ix_queue_running", "lease_expires_at", postgresql_where=text("lease_expires_at is not null")),
         Index("ix_queue_period_id_id", "period_id", "id"),
         {
             "postgresql_with": {
@@ -241,12 +240,12 @@ class Process(Base):
     kind: Mapped[Word]
     name: Mapped[Word]
     started_at: Mapped[Created]
-    pulse_at: Mapped[Created]
+    heartbeat_at: Mapped[Created]
     progress_at: Mapped[Created]
     suspect_at: Mapped[Instant | None]
     stopping: Mapped[bool] = mapped_column(server_default=text("false"))
 
-    __table_args__ = (Index("ix_processes_pulse_at", "pulse_at"),)
+    __table_args__ = (Index("ix_processes_heartbeat_at", "heartbeat_at"),)
 
 
 class StoredPayloads(Base):

@@ -31,7 +31,7 @@ _SILENT = text("select extract(epoch from clock_timestamp() - max(ran_at)) as se
 _WORKERS = text("""
 select k.kind, count(*) as several
   from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
- where not p.stopping and p.pulse_at > now() - interval '30 seconds' group by k.kind order by k.kind
+ where not p.stopping and p.heartbeat_at > now() - interval '30 seconds' group by k.kind order by k.kind
 """)
 _PROGRESS = text("""
 select k.kind, extract(epoch from clock_timestamp() - max(p.progress_at)) as silent

@@ -29,8 +29,8 @@ BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 _QUEUE = text("""
 select count(*) filter (where token is not null) as running,
-       count(*) filter (where token is null and place is not null) as ready,
-       count(*) filter (where place is null) as waiting,
+       count(*) filter (where token is null and slot is not null) as ready,
+       count(*) filter (where slot is null) as waiting,
        coalesce(extract(epoch from now() - min(due_at) filter (where token is null and due_at <= now())), 0) as oldest,
        count(*) as holds, coalesce(sum(held), 0) as held
   from queue
@@ -50,7 +50,7 @@ _SWEEPS = text("select name, extract(epoch from ran_at) as at from sweep_runs")
 _WORKERS = text("""
 select k.kind, count(*) as several, extract(epoch from max(p.progress_at)) as progress
   from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
- where not p.stopping and p.pulse_at > now() - interval '15 seconds' group by k.kind
+ where not p.stopping and p.heartbeat_at > now() - interval '15 seconds' group by k.kind
 """)
 _TOOLS = text("select id, slug from tools where archived_at is null and is_active")
 

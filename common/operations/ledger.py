@@ -171,7 +171,7 @@ def _persistent_differences(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
     return differences
 
 
-_ROWS = text("select id, place is not null as placed from queue where period_id = :period")
+_ROWS = text("select id, slot is not null as placed from queue where period_id = :period")
 _PERIOD = text(f"select epoch, {budgets.SERVER} as server from periods where id = :period")  # noqa: S608
 
 

@@ -24,7 +24,7 @@ MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 HEARTBEAT_SECONDS = 15
 _HEARTBEATS = """
 select count(*) from processes
- where split_part(split_part(name, '@', 2), ':', 1) = :host and pulse_at > now() - make_interval(secs => :seconds)
+ where split_part(split_part(name, '@', 2), ':', 1) = :host and heartbeat_at > now() - make_interval(secs => :seconds)
 """
 logger = log.get(__name__)
 

@@ -1,7 +1,7 @@
 """The whole data model, in one look.
 
 Revision ID: 0001
-Create Date: 2026-11-22
+Create Date: 2026-11-28
 
 Tables, named constraints and indexes first, then what only SQL can say (triggers, functions, partitions), then seeds.
 """
@@ -33,6 +33,28 @@ class Xid8(UserDefinedType[Any]):
 SEQUENCES = (
     "create sequence feed_era",
     "create sequence vt minvalue 0 start 0",
+)
+
+#: Generated columns of the tables call it.
+FUNCTIONS = (
+    r"""
+create function latency_rank(buckets smallint[], counts integer[], share float8) returns smallint
+  language plpgsql immutable parallel safe as $$
+declare
+  rank bigint := (select ceil(share * sum(n)) from unnest(counts) n);
+  n integer;
+  i integer := 0;
+begin
+  foreach n in array counts loop
+    i := i + 1;
+    rank := rank - n;
+    if rank <= 0 then
+      return buckets[i];
+    end if;
+  end loop;
+  return null;
+end $$
+""",
 )
 
 DDL_UP = (
@@ -86,10 +108,21 @@ create trigger tool_versions_immutable before update or delete on tool_versions
 """,
     r"""
 create function invocations_ended_is_final() returns trigger language plpgsql as $$
+declare
+  payloads constant text[] :=
+    array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
 begin
+  if tg_op = 'UPDATE' and new.input is null then
+    new.input_as_sent := null;
+  end if;
+  if tg_op = 'UPDATE' and new.output is null then
+    new.output_as_sent := null;
+  end if;
   if tg_op = 'DELETE' or new.input is not null and new.input is distinct from old.input
      or new.output is not null and new.output is distinct from old.output
-     or to_jsonb(new) - array['input', 'output'] <> to_jsonb(old) - array['input', 'output'] then
+     or new.input_as_sent is not null and new.input_as_sent::text is distinct from old.input_as_sent::text
+     or new.output_as_sent is not null and new.output_as_sent::text is distinct from old.output_as_sent::text
+     or to_jsonb(new) - payloads <> to_jsonb(old) - payloads then
     raise exception 'invocation % has ended: it never changes', old.id
       using errcode = 'integrity_constraint_violation', constraint = 'invocations_ended_is_final';
   end if;
@@ -122,14 +155,13 @@ end $$;
 create trigger usage_logs_append_only before update or delete on usage_logs
   for each row execute function usage_logs_append_only();
 """,
-    r"""
-create table usage_logs_default partition of usage_logs default
-""",
+    "create table usage_logs_default partition of usage_logs default",
     r"""
 create function uuid7_floor(moment timestamptz) returns uuid language sql immutable parallel safe as $$
   select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
-create function usage_logs_add_month(month timestamptz) returns boolean language plpgsql as $$
+create function usage_logs_add_month(month timestamptz) returns boolean language plpgsql
+  security definer set search_path = public, pg_temp as $$
 declare
   starts timestamptz := date_trunc('month', month, 'UTC');
   ends timestamptz := date_trunc('month', starts + interval '45 days', 'UTC');
@@ -149,6 +181,30 @@ begin
                  child, uuid7_floor(starts), uuid7_floor(ends));
   return true;
 end $$;
+create function usage_logs_retire_month(month timestamptz) returns boolean language plpgsql
+  security definer set search_path = public, pg_temp as $$
+declare
+  starts timestamptz := date_trunc('month', month, 'UTC');
+  ends timestamptz := date_trunc('month', starts + interval '45 days', 'UTC');
+  child text := 'usage_logs_' || to_char(starts at time zone 'UTC', 'YYYY_MM');
+  behind boolean;
+begin
+  if ends > now() then
+    raise exception 'the month has not ended' using errcode = 'invalid_parameter_value';
+  end if;
+  execute format('lock table %I in share mode', child);
+  execute format('select exists (select from %I where xid > coalesce(usage_mark(), ''0''))', child) into behind;
+  if behind then
+    return false;
+  end if;
+  insert into watermarks (name, cluster, at) select 'usage_retired', system_identifier, ends from pg_control_system()
+    on conflict (name) do update set at = greatest(watermarks.at, excluded.at);
+  execute format('alter table usage_logs detach partition %I', child);
+  execute format('insert into usage_logs select * from %I where created_at >= %L', child, ends);
+  execute format('drop table %I', child);
+  return true;
+end $$;
+revoke execute on function usage_logs_add_month(timestamptz), usage_logs_retire_month(timestamptz) from public;
 """,
     r"""
 create function usage_mark() returns xid8 language sql stable as $$
@@ -168,45 +224,23 @@ $$;
 )
 
 DDL_DOWN = (
+    "drop function period_charged(uuid, uuid); drop function usage_mark()",
     r"""
-drop function period_charged(uuid, uuid); drop function usage_mark()
+drop function usage_logs_retire_month(timestamptz); drop function usage_logs_add_month(timestamptz);
+drop function uuid7_floor(timestamptz)
 """,
-    r"""
-drop function usage_logs_add_month(timestamptz); drop function uuid7_floor(timestamptz)
-""",
-    r"""
-drop table usage_logs_default
-""",
-    r"""
-drop function usage_logs_append_only() cascade
-""",
-    r"""
-drop function latency_bucket(integer)
-""",
-    r"""
-drop function invocations_ended_is_final() cascade
-""",
-    r"""
-drop function uuid7()
-""",
-    r"""
-drop function tool_versions_immutable() cascade
-""",
-    r"""
-drop function grants_append_only() cascade
-""",
-    r"""
-drop function periods_disjoint() cascade
-""",
-    r"""
-drop trigger if exists audit_log_no_truncate on audit_log
-""",
-    r"""
-drop trigger if exists audit_log_no_change on audit_log
-""",
-    r"""
-drop function if exists audit_log_is_append_only()
-""",
+    "drop table usage_logs_default",
+    "drop function usage_logs_append_only() cascade",
+    "drop function latency_rank(smallint[], integer[], float8)",
+    "drop function latency_bucket(integer)",
+    "drop function invocations_ended_is_final() cascade",
+    "drop function uuid7()",
+    "drop function tool_versions_immutable() cascade",
+    "drop function grants_append_only() cascade",
+    "drop function periods_disjoint() cascade",
+    "drop trigger if exists audit_log_no_truncate on audit_log",
+    "drop trigger if exists audit_log_no_change on audit_log",
+    "drop function if exists audit_log_is_append_only()",
 )
 
 PLANS: tuple[dict[str, Any], ...] = (
@@ -247,7 +281,7 @@ PLANS: tuple[dict[str, Any], ...] = (
 
 
 def upgrade() -> None:
-    for statement in SEQUENCES:
+    for statement in (*SEQUENCES, *FUNCTIONS):
         op.execute(statement)
     create_tables()
     for statement in DDL_UP:
@@ -257,12 +291,15 @@ def upgrade() -> None:
         values = ", ".join(f":{name}" for name in plan)
         op.execute(sa.text(f"insert into plans (id, {names}) values (uuid7(), {values})").bindparams(**plan))
     op.execute("select usage_logs_add_month(now() + make_interval(months => n)) from generate_series(-1, 3) n")
+    op.execute("insert into instance default values")
 
 
 def downgrade() -> None:
     for statement in DDL_DOWN:
-        op.execute(statement)
+        if "latency_rank" not in statement:
+            op.execute(statement)
     drop_tables()
+    op.execute("drop function latency_rank(smallint[], integer[], float8)")
     for statement in SEQUENCES:
         op.execute("drop sequence " + statement.split()[2])
 
@@ -279,6 +316,7 @@ def create_tables() -> None:
         sa.Column("target_id", sa.Text(), nullable=False),
         sa.Column("before", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("after", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("as_sent", postgresql.JSON(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=True),
         sa.Column("ip", sa.Text(), nullable=True),
         sa.CheckConstraint(
@@ -374,6 +412,25 @@ def create_tables() -> None:
     op.create_index("ix_events_feed", "events", ["user_id", "era", "xid", "id"], unique=False)
     op.create_index("ix_events_invocation_id", "events", ["invocation_id"], unique=False)
     op.create_table(
+        "idempotent_requests",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("request_hash", sa.Text(), nullable=False),
+        sa.Column("made", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("length(key) between 1 and 255", name=op.f("ck_idempotent_requests_key")),
+        sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_idempotent_requests")),
+    )
+    op.create_index("ix_idempotent_requests_created_at", "idempotent_requests", ["created_at"], unique=False)
+    op.create_table(
+        "instance",
+        sa.Column("one_row", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("one_row", name=op.f("ck_instance_one_row")),
+        sa.PrimaryKeyConstraint("one_row", name=op.f("pk_instance")),
+    )
+    op.create_table(
         "mails",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("template", sa.Text(), nullable=False),
@@ -407,12 +464,16 @@ def create_tables() -> None:
         sa.Column("currency", sa.Text(), server_default="USD", nullable=False),
         sa.Column("rate_limit_per_minute", sa.Integer(), nullable=True),
         sa.Column("max_concurrency", sa.Integer(), nullable=True),
+        sa.Column("max_streams", sa.Integer(), nullable=True),
+        sa.Column("max_payload_bytes", sa.BigInteger(), nullable=True),
         sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("position", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name=op.f("ck_plans_currency")),
         sa.CheckConstraint("slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'", name=op.f("ck_plans_slug")),
         sa.CheckConstraint("max_concurrency > 0", name=op.f("ck_plans_max_concurrency")),
+        sa.CheckConstraint("max_payload_bytes >= 0", name=op.f("ck_plans_max_payload_bytes")),
+        sa.CheckConstraint("max_streams > 0", name=op.f("ck_plans_max_streams")),
         sa.CheckConstraint("monthly_tokens between 0 and 4503599627370496", name=op.f("ck_plans_monthly_tokens")),
         sa.CheckConstraint("price_cents >= 0", name=op.f("ck_plans_price")),
         sa.CheckConstraint("rate_limit_per_minute > 0", name=op.f("ck_plans_rate_limit")),
@@ -425,13 +486,13 @@ def create_tables() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("pulse_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("progress_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("suspect_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stopping", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_processes")),
     )
-    op.create_index("ix_processes_pulse_at", "processes", ["pulse_at"], unique=False)
+    op.create_index("ix_processes_heartbeat_at", "processes", ["heartbeat_at"], unique=False)
     op.create_table(
         "sweep_runs",
         sa.Column("name", sa.Text(), nullable=False),
@@ -491,7 +552,8 @@ def create_tables() -> None:
             "status in ('success', 'error', 'timeout', 'canceled', 'expired')", name=op.f("ck_usage_logs_status")
         ),
         sa.CheckConstraint(
-            "tokens_used = 0 or status in ('success', 'canceled')", name=op.f("ck_usage_logs_only_answers_are_charged")
+            "tokens_used = 0 or status in ('success', 'canceled') or (status = 'error' and tokens_used = held)",
+            name=op.f("ck_usage_logs_only_answers_are_charged"),
         ),
         sa.CheckConstraint("held between 0 and 9007199254740991", name=op.f("ck_usage_logs_held")),
         sa.CheckConstraint("latency_ms >= 0", name=op.f("ck_usage_logs_latency_ms")),
@@ -527,6 +589,36 @@ def create_tables() -> None:
         postgresql_where=sa.text("status <> 'success'"),
     )
     op.create_index("ix_usage_logs_xid", "usage_logs", ["xid"], unique=False)
+    op.create_table(
+        "usage_points",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("grain", sa.Text(), nullable=False),
+        sa.Column("starts_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("invocations", sa.BigInteger(), nullable=False),
+        sa.Column("succeeded", sa.BigInteger(), nullable=False),
+        sa.Column("failed", sa.BigInteger(), nullable=False),
+        sa.Column("tokens_used", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("buckets", postgresql.ARRAY(sa.SmallInteger()), nullable=False),
+        sa.Column("counts", postgresql.ARRAY(sa.Integer()), nullable=False),
+        sa.Column(
+            "p50", sa.SmallInteger(), sa.Computed("latency_rank(buckets, counts, 0.5)", persisted=True), nullable=True
+        ),
+        sa.Column(
+            "p95", sa.SmallInteger(), sa.Computed("latency_rank(buckets, counts, 0.95)", persisted=True), nullable=True
+        ),
+        sa.CheckConstraint("grain in ('hour', 'day', 'month')", name=op.f("ck_usage_points_grain")),
+        sa.CheckConstraint("cardinality(buckets) = cardinality(counts)", name=op.f("ck_usage_points_histogram")),
+        sa.CheckConstraint(
+            "invocations >= 1 and succeeded >= 0 and failed >= 0", name=op.f("ck_usage_points_invocations")
+        ),
+        sa.CheckConstraint("starts_at <= first_at and first_at <= last_at", name=op.f("ck_usage_points_extent")),
+        sa.CheckConstraint("succeeded + failed <= invocations", name=op.f("ck_usage_points_outcomes")),
+        sa.CheckConstraint("tokens_used >= 0", name=op.f("ck_usage_points_tokens_used")),
+        sa.PrimaryKeyConstraint("user_id", "grain", "starts_at", name=op.f("pk_usage_points")),
+        postgresql_with={"fillfactor": "70"},
+    )
     op.create_table(
         "usage_rollups",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -713,6 +805,14 @@ def create_tables() -> None:
         postgresql_where=sa.text("revoked_at is null"),
     )
     op.create_table(
+        "stored_payloads",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("measured_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_stored_payloads_user_id")),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_stored_payloads")),
+    )
+    op.create_table(
         "subscriptions",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -773,6 +873,7 @@ def create_tables() -> None:
         sa.Column("max_attempts", sa.SmallInteger(), nullable=False),
         sa.Column("idempotent", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("as_sent", postgresql.JSON(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint("adapter in ('http_json', 'chat_completion')", name=op.f("ck_tool_versions_adapter")),
         sa.CheckConstraint(
             "auth ->> 'type' in ('none', 'bearer', 'header', 'basic')", name=op.f("ck_tool_versions_auth")
@@ -936,6 +1037,11 @@ def create_tables() -> None:
         sa.Column("status", sa.Text(), server_default="open", nullable=False),
         sa.Column("input", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("output", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("input_bytes", sa.Integer(), nullable=True),
+        sa.Column("output_bytes", sa.Integer(), nullable=True),
+        sa.Column("input_as_sent", postgresql.JSON(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("output_as_sent", postgresql.JSON(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("metadata_as_sent", postgresql.JSON(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("error_code", sa.String(), nullable=True),
         sa.Column("error_detail", sa.String(), nullable=True),
         sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
@@ -950,17 +1056,22 @@ def create_tables() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("trouble", sa.Boolean(), nullable=True),
+        sa.Column("is_failure", sa.Boolean(), nullable=True),
+        sa.Column("traceparent", sa.String(), nullable=True),
         sa.CheckConstraint("(status = 'failed') = (error_code is not null)", name=op.f("ck_invocations_error")),
         sa.CheckConstraint("(status = 'open') = (charged is null)", name=op.f("ck_invocations_settled")),
         sa.CheckConstraint("(status = 'open') = (finished_at is null)", name=op.f("ck_invocations_end")),
-        sa.CheckConstraint("charged = 0 or status = 'succeeded'", name=op.f("ck_invocations_only_success_is_charged")),
         sa.CheckConstraint(
-            "error_code in ('tool_error', 'tool_failed', 'tool_timeout', 'tool_unreachable', 'tool_bad_response', 'output_too_large', 'output_rejected', 'credential_unavailable', 'worker_lost')",
-            name=op.f("ck_invocations_error_code"),
+            "(status in ('failed', 'canceled', 'expired')) = (is_failure is not null)",
+            name=op.f("ck_invocations_is_failure"),
         ),
         sa.CheckConstraint(
-            "(status in ('failed', 'canceled', 'expired')) = (trouble is not null)", name=op.f("ck_invocations_trouble")
+            "charged = 0 or status = 'succeeded' or (error_code = 'cost_exceeded' and charged = held)",
+            name=op.f("ck_invocations_only_answers_are_charged"),
+        ),
+        sa.CheckConstraint(
+            "error_code in ('tool_error', 'tool_failed', 'tool_timeout', 'tool_unreachable', 'tool_bad_response', 'output_too_large', 'output_rejected', 'credential_unavailable', 'worker_lost', 'cost_exceeded')",
+            name=op.f("ck_invocations_error_code"),
         ),
         sa.CheckConstraint("status <> 'expired' or started_at is null", name=op.f("ck_invocations_expired")),
         sa.CheckConstraint(
@@ -983,23 +1094,23 @@ def create_tables() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invocations")),
         postgresql_with={"fillfactor": "80"},
     )
-    op.create_index("ix_invocations_tool_id_id", "invocations", ["tool_id", "id"], unique=False)
-    op.create_index("ix_invocations_user_id_id", "invocations", ["user_id", "id"], unique=False)
-    op.create_index("ix_invocations_user_id_tool_id_id", "invocations", ["user_id", "tool_id", "id"], unique=False)
     op.create_index(
-        "ix_invocations_trouble",
-        "invocations",
-        ["user_id", "status", "id"],
-        unique=False,
-        postgresql_where=sa.text("trouble"),
-    )
-    op.create_index(
-        "ix_invocations_all_trouble",
+        "ix_invocations_all_failure",
         "invocations",
         ["status", "id"],
         unique=False,
-        postgresql_where=sa.text("trouble"),
+        postgresql_where=sa.text("is_failure"),
     )
+    op.create_index(
+        "ix_invocations_failure",
+        "invocations",
+        ["user_id", "status", "id"],
+        unique=False,
+        postgresql_where=sa.text("is_failure"),
+    )
+    op.create_index("ix_invocations_tool_id_id", "invocations", ["tool_id", "id"], unique=False)
+    op.create_index("ix_invocations_user_id_id", "invocations", ["user_id", "id"], unique=False)
+    op.create_index("ix_invocations_user_id_tool_id_id", "invocations", ["user_id", "tool_id", "id"], unique=False)
     op.create_table(
         "attempts",
         sa.Column("invocation_id", sa.Uuid(), nullable=False),
@@ -1011,8 +1122,9 @@ def create_tables() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("http_status", sa.SmallInteger(), nullable=True),
         sa.Column("detail", sa.String(), nullable=True),
+        sa.Column("operator_detail", sa.String(), nullable=True),
         sa.CheckConstraint(
-            "outcome in ('succeeded', 'canceled', 'tool_error', 'tool_failed', 'tool_timeout', 'tool_unreachable', 'tool_bad_response', 'output_too_large', 'output_rejected', 'credential_unavailable', 'worker_lost')",
+            "outcome in ('succeeded', 'canceled', 'tool_error', 'tool_failed', 'tool_timeout', 'tool_unreachable', 'tool_bad_response', 'output_too_large', 'output_rejected', 'credential_unavailable', 'worker_lost', 'cost_exceeded')",
             name=op.f("ck_attempts_outcome"),
         ),
         sa.CheckConstraint("ended_at >= started_at", name=op.f("ck_attempts_times")),
@@ -1042,30 +1154,30 @@ def create_tables() -> None:
         sa.Column("tool_version_id", sa.Uuid(), nullable=False),
         sa.Column("held", sa.BigInteger(), nullable=False),
         sa.Column("timeout_seconds", sa.SmallInteger(), nullable=False),
-        sa.Column("place", sa.Integer(), nullable=True),
-        sa.Column("rank", sa.BigInteger(), nullable=True),
+        sa.Column("slot", sa.Integer(), nullable=True),
+        sa.Column("start_tag", sa.BigInteger(), nullable=True),
         sa.Column("moves", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("token", sa.Uuid(), nullable=True),
         sa.Column("worker", sa.Uuid(), nullable=True),
-        sa.Column("taken_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("give_up_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("dispatched_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("losses", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("crash_count", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("cancel_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
-        sa.CheckConstraint("(place is null) = (rank is null)", name=op.f("ck_queue_ranked")),
-        sa.CheckConstraint("(token is null) = (give_up_at is null)", name=op.f("ck_queue_lease")),
-        sa.CheckConstraint("(token is null) = (taken_at is null)", name=op.f("ck_queue_taken")),
+        sa.CheckConstraint("(slot is null) = (start_tag is null)", name=op.f("ck_queue_tagged")),
+        sa.CheckConstraint("(token is null) = (claimed_at is null)", name=op.f("ck_queue_taken")),
+        sa.CheckConstraint("(token is null) = (lease_expires_at is null)", name=op.f("ck_queue_lease")),
         sa.CheckConstraint("(token is null) = (worker is null)", name=op.f("ck_queue_owner")),
-        sa.CheckConstraint("attempts >= 0 and losses >= 0 and moves >= 0", name=op.f("ck_queue_counts")),
+        sa.CheckConstraint("attempts >= 0 and crash_count >= 0 and moves >= 0", name=op.f("ck_queue_counts")),
         sa.CheckConstraint("held between 0 and 9007199254740991", name=op.f("ck_queue_held")),
-        sa.CheckConstraint("place >= 1", name=op.f("ck_queue_place")),
-        sa.CheckConstraint("token is not null or sent_at is null", name=op.f("ck_queue_sent")),
-        sa.CheckConstraint("token is null or place is not null", name=op.f("ck_queue_running_has_a_place")),
+        sa.CheckConstraint("slot >= 1", name=op.f("ck_queue_slot")),
+        sa.CheckConstraint("token is not null or dispatched_at is null", name=op.f("ck_queue_sent")),
+        sa.CheckConstraint("token is null or slot is not null", name=op.f("ck_queue_running_has_a_slot")),
         sa.ForeignKeyConstraint(["id"], ["invocations.id"], name=op.f("fk_queue_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_queue")),
         postgresql_with={
@@ -1078,37 +1190,41 @@ def create_tables() -> None:
     op.create_index(
         "ix_queue_expires_at", "queue", ["expires_at"], unique=False, postgresql_where=sa.text("token is null")
     )
-    op.create_index(
-        "ix_queue_parked", "queue", ["period_id", "due_at"], unique=False, postgresql_where=sa.text("place is null")
-    )
     op.create_index("ix_queue_period_id_id", "queue", ["period_id", "id"], unique=False)
     op.create_index(
         "ix_queue_ready",
         "queue",
-        ["rank"],
+        ["start_tag"],
         unique=False,
-        postgresql_where=sa.text("token is null and place is not null"),
+        postgresql_where=sa.text("token is null and slot is not null"),
     )
     op.create_index(
-        "ix_queue_running", "queue", ["give_up_at"], unique=False, postgresql_where=sa.text("give_up_at is not null")
+        "ix_queue_running",
+        "queue",
+        ["lease_expires_at"],
+        unique=False,
+        postgresql_where=sa.text("lease_expires_at is not null"),
+    )
+    op.create_index(
+        "ix_queue_waiting", "queue", ["period_id", "due_at"], unique=False, postgresql_where=sa.text("slot is null")
     )
 
 
 def drop_tables() -> None:
-    op.drop_index("ix_queue_running", table_name="queue", postgresql_where=sa.text("give_up_at is not null"))
-    op.drop_index("ix_queue_ready", table_name="queue", postgresql_where=sa.text("token is null and place is not null"))
+    op.drop_index("ix_queue_waiting", table_name="queue", postgresql_where=sa.text("slot is null"))
+    op.drop_index("ix_queue_running", table_name="queue", postgresql_where=sa.text("lease_expires_at is not null"))
+    op.drop_index("ix_queue_ready", table_name="queue", postgresql_where=sa.text("token is null and slot is not null"))
     op.drop_index("ix_queue_period_id_id", table_name="queue")
-    op.drop_index("ix_queue_parked", table_name="queue", postgresql_where=sa.text("place is null"))
     op.drop_index("ix_queue_expires_at", table_name="queue", postgresql_where=sa.text("token is null"))
     op.drop_table("queue")
     op.drop_index("ix_idempotency_keys_created_at", table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     op.drop_table("attempts")
-    op.drop_index("ix_invocations_all_trouble", table_name="invocations", postgresql_where=sa.text("trouble"))
-    op.drop_index("ix_invocations_trouble", table_name="invocations", postgresql_where=sa.text("trouble"))
     op.drop_index("ix_invocations_user_id_tool_id_id", table_name="invocations")
     op.drop_index("ix_invocations_user_id_id", table_name="invocations")
     op.drop_index("ix_invocations_tool_id_id", table_name="invocations")
+    op.drop_index("ix_invocations_failure", table_name="invocations", postgresql_where=sa.text("is_failure"))
+    op.drop_index("ix_invocations_all_failure", table_name="invocations", postgresql_where=sa.text("is_failure"))
     op.drop_table("invocations")
     op.drop_index("uq_grants_plan", table_name="grants", postgresql_where=sa.text("kind = 'plan'"))
     op.drop_index("ix_grants_user_id_id", table_name="grants")
@@ -1131,6 +1247,7 @@ def drop_tables() -> None:
     op.drop_index("ix_subscriptions_user_id_created_at", table_name="subscriptions")
     op.drop_index("ix_subscriptions_plan_id", table_name="subscriptions")
     op.drop_table("subscriptions")
+    op.drop_table("stored_payloads")
     op.drop_index(
         "ix_refresh_families_live", table_name="refresh_families", postgresql_where=sa.text("revoked_at is null")
     )
@@ -1155,6 +1272,7 @@ def drop_tables() -> None:
     op.drop_index("ix_usage_rollups_period_id", table_name="usage_rollups", postgresql_where=sa.text("grain = 'month'"))
     op.drop_index("ix_usage_rollups_grain_starts_at", table_name="usage_rollups")
     op.drop_table("usage_rollups")
+    op.drop_table("usage_points")
     op.drop_index("ix_usage_logs_xid", table_name="usage_logs")
     op.drop_index("ix_usage_logs_trouble", table_name="usage_logs", postgresql_where=sa.text("status <> 'success'"))
     op.drop_index("ix_usage_logs_tool", table_name="usage_logs")
@@ -1166,12 +1284,15 @@ def drop_tables() -> None:
     op.drop_index("ix_throttles_ends_at", table_name="throttles")
     op.drop_table("throttles")
     op.drop_table("sweep_runs")
-    op.drop_index("ix_processes_pulse_at", table_name="processes")
+    op.drop_index("ix_processes_heartbeat_at", table_name="processes")
     op.drop_table("processes")
     op.drop_table("plans")
     op.drop_index("ix_mails_due_at", table_name="mails", postgresql_where=sa.text("due_at is not null"))
     op.drop_index("ix_mails_done_at", table_name="mails", postgresql_where=sa.text("done_at is not null"))
     op.drop_table("mails")
+    op.drop_table("instance")
+    op.drop_index("ix_idempotent_requests_created_at", table_name="idempotent_requests")
+    op.drop_table("idempotent_requests")
     op.drop_index("ix_events_invocation_id", table_name="events")
     op.drop_index("ix_events_feed", table_name="events")
     op.drop_table("events")

@@ -54,22 +54,22 @@ def placed() -> int:
 def meanwhile(
     *, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
-    """Inside the block, whoever asks the gate for a place is overtaken: before the asking, or after it."""
-    ask = budgets.place
+    """Inside the block, whoever asks the gate for a slot is overtaken: before the asking, or after it."""
+    ask = budgets.reserve_slot
 
-    def place(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int, int] | None:
+    def reserve_slot(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int, int] | None:
         before()
         free = ask(account, wanted)
         after()
         return free
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budgets, "place", place)
+        patch.setattr(budgets, "reserve_slot", reserve_slot)
         yield
 
 
 def put_back(customer: Customer, tool: ListedTool, worker: ClaimOptions) -> tuple[Task, UUID]:
-    """Two places, one running, and one that was in the other and waits for its second try, which is due."""
+    """Two slots, one running, and one that was in the other and waits for its second try, which is due."""
     _, again = customer.submit(tool), customer.submit(tool)
     running, failed = factories.taken(worker), factories.taken(worker)
     assert failed.id == again
@@ -78,11 +78,11 @@ def put_back(customer: Customer, tool: ListedTool, worker: ClaimOptions) -> tupl
     return running, again
 
 
-# -- places --------------------------------------------------------------------------------------------------------
+# -- slots --------------------------------------------------------------------------------------------------------
 
 
 def test_words_in_the_wrong_order_leave_no_place_behind(db: None, office: world.Post) -> None:
-    """A ends, B gets its place and is put back, C gets it: the gate hears of C first."""
+    """A ends, B gets its slot and is put back, C gets it: the gate hears of C first."""
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     _, b, c = (customer.submit(tool) for _ in range(3))
     with office.sending("late"):
@@ -98,7 +98,7 @@ def test_words_in_the_wrong_order_leave_no_place_behind(db: None, office: world.
 
 
 def test_a_lost_word_does_not_free_a_place_twice(db: None, office: world.Post) -> None:
-    """B's going back to the queue is never told, and then B ends: the place that it had is C's."""
+    """B's going back to the queue is never told, and then B ends: the slot that it had is C's."""
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     b, c, d = (customer.submit(tool) for _ in range(3))
     with office.sending("never"):
@@ -111,7 +111,7 @@ def test_a_lost_word_does_not_free_a_place_twice(db: None, office: world.Post) -
 
 
 def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
-    """The sweep asks for a place for E; before it can write it down, A ends and E is its successor."""
+    """The sweep asks for a slot for E; before it can write it down, A ends and E is its successor."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     _, _, e = (customer.submit(tool) for _ in range(3))
     a, b = factories.taken(worker), factories.taken(worker)
@@ -124,7 +124,7 @@ def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
 
 
 def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: None) -> None:
-    """The sweep asks for a place for B; before it can write it down, B gets A's, fails in it and is put back again."""
+    """The sweep asks for a slot for B; before it can write it down, B gets A's, fails in it and is put back again."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     running, again = put_back(customer, tool, worker)
 

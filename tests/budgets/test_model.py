@@ -311,11 +311,11 @@ class Story(RuleBasedStateMachine):
         self.spent.append(self.tasks.pop(row.token))
         if row.canceled:
             self._ends(task_id, "canceled", 0)
-        elif (row.sent and not row.repeatable) or row.attempts >= row.max_attempts or row.losses + 1 >= 3:
+        elif (row.sent and not row.repeatable) or row.attempts >= row.max_attempts or row.crash_count + 1 >= 3:
             self._ends(task_id, "failed", 0)
         else:
             self._parks(task_id)
-            row.losses += 1
+            row.crash_count += 1
 
     # -- the budget ------------------------------------------------------------------------------------------------
 

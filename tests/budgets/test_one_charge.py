@@ -58,7 +58,7 @@ def laborer(environ: dict[str, str]) -> Iterator[Laborer]:
 
 
 _OLD = text("""
-update processes set pulse_at = pulse_at - interval '1 hour', suspect_at = suspect_at - interval '1 hour'
+update processes set heartbeat_at = heartbeat_at - interval '1 hour', suspect_at = suspect_at - interval '1 hour'
  where name like 'invocations@laborer-%'
 """)
 

@@ -30,7 +30,7 @@ class Open:
     token: UUID | None = None
     worker: UUID | None = None
     attempts: int = 0
-    losses: int = 0
+    crash_count: int = 0
     sent: bool = False
     canceled: bool = False
 
@@ -81,11 +81,11 @@ def post() -> Iterator[Post]:
 
 # -- what the rows say -------------------------------------------------------------------------------------------
 
-_OPEN = text("select id, token, held, attempts, place from queue")
+_OPEN = text("select id, token, held, attempts, slot from queue")
 _ENDED = text("select id, status, charged, attempts from invocations where status <> 'open'")
 #: Placed and at work, for each period.
 _BUSY = text("""
-select period_id, count(place) as placed, count(token) as running from queue group by period_id
+select period_id, count(slot) as placed, count(token) as running from queue group by period_id
 """)
 _OVERDRAWN = text("""
 select p.id, (select coalesce(sum(tokens), 0) from grants g where g.period_id = p.id) as granted,

@@ -11,7 +11,7 @@ select p.id::text, p.user_id::text, p.epoch, pl.max_concurrency,
        (select coalesce(sum(tokens), 0) from grants g where g.period_id = p.id)::bigint,
        (select coalesce(sum(tokens_used), 0) from usage_logs u where u.period_id = p.id)::bigint,
        (select coalesce(sum(held), 0) from queue q where q.period_id = p.id)::bigint,
-       (select count(*) from queue q where q.period_id = p.id and q.place is not null),
+       (select count(*) from queue q where q.period_id = p.id and q.slot is not null),
        (select count(*) from queue q where q.period_id = p.id and q.token is not null),
        (select count(*) from queue q where q.period_id = p.id)
   from periods p join plans pl on pl.id = p.plan_id

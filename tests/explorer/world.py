@@ -254,7 +254,7 @@ class Keeper:
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns(table)))
             copy = "insert into {0} ({1}) overriding system value select {1} from {2}.{0}"
             steps.append(sql.SQL(copy).format(named, columns, schema))
-        steps.append(sql.SQL("update processes set pulse_at = now(), suspect_at = null"))
+        steps.append(sql.SQL("update processes set heartbeat_at = now(), suspect_at = null"))
         for sequence, value, called in self.connection.execute(
             "select s.sequencename, s.last_value, s.last_value is not null from pg_sequences s"
             " where s.schemaname = 'public' and s.last_value is not null"

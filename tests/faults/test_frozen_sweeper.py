@@ -24,7 +24,7 @@ def frozen(db: None, settings: Settings) -> Iterator[psycopg.Connection[tuple[ob
 def test_the_dead_are_buried_although_the_lock_is_never_free(frozen: psycopg.Connection[tuple[object, ...]]) -> None:
     dead = uuid7()
     frozen.execute(
-        """insert into processes (id, kind, name, pulse_at, suspect_at)
+        """insert into processes (id, kind, name, heartbeat_at, suspect_at)
            values (%s, 'worker', 'dead', now() - interval '1 hour', now() - interval '1 hour')""",
         (dead,),
     )

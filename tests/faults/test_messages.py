@@ -61,7 +61,9 @@ def test_no_letter_ends_a_worker(hub: Platform, client: Client, offer: object) -
     assert client.ended(client.invoke(slug, {"text": "on"})["id"])["status"] == "succeeded"
     assert {name: child.pid for name, child in hub.supervisor.children.items()} == pids
     with psycopg.connect(hub.environ["DATABASE_URL"]) as connection:
-        row = connection.execute("select count(*) from processes where pulse_at > now() - interval '5 s'").fetchone()
+        row = connection.execute(
+            "select count(*) from processes where heartbeat_at > now() - interval '5 s'"
+        ).fetchone()
     assert row == (len(pids) - 1,)
 
 

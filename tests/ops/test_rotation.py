@@ -110,7 +110,7 @@ class Installation:
 
     def pulses(self) -> int:
         with psycopg.connect(self.postgres.url()) as connection:
-            query = "select count(*) from processes where not stopping and pulse_at > now() - interval '3 s'"
+            query = "select count(*) from processes where not stopping and heartbeat_at > now() - interval '3 s'"
             (found,) = connection.execute(query).fetchone() or (0,)
         return int(found)
 

@@ -48,7 +48,7 @@ def traced(environ: dict[str, str], collector: Collector, tmp_path_factory: pyte
         yield url
     finally:
         with psycopg.connect(env["DATABASE_URL"]) as connection:
-            print("worker processes:", connection.execute("select name, pulse_at from processes").fetchall())
+            print("worker processes:", connection.execute("select name, heartbeat_at from processes").fetchall())
         supervisor.stop()
 
 

@@ -57,8 +57,8 @@ select pg_temp.id_at(now() - interval '1 hour' * (1 - i::float / {queued})) as i
   join things t on t.n = 1 + i % (select max(n) from things);
 insert into invocations (id, user_id, period_id, tool_id, tool_version_id, input, held, request_id, expires_at)
 select id, user_id, period_id, tool_id, version_id, '{{}}', 10, 'scale', now() + interval '1 day' from waiting;
-insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, place, rank, due_at,
-                   expires_at, token, worker, taken_at, give_up_at, attempts, started_at)
+insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag, due_at,
+                   expires_at, token, worker, claimed_at, lease_expires_at, attempts, started_at)
 select id, user_id, period_id, tool_id, version_id, 10, 30, case when placed then 1 + n % 100 end,
        case when placed then n end, now() - interval '1 hour' * (1 - n::float / {queued}), now() + interval '1 day',
        case when running then gen_random_uuid() end, case when running then '{worker}'::uuid end,

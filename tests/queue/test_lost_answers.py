@@ -50,7 +50,7 @@ def all_is_right() -> None:
 SUBMIT, END_AND_TAKE, RETRY_AND_TAKE, TAKE = (
     "insert into idempotency_keys",
     "from f left join hu on true left join t",
-    "w.taken_at",
+    "w.claimed_at",
     "from t join",
 )
 

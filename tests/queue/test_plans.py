@@ -61,7 +61,7 @@ class Many:
         self.unused = factories.tool()
         self.first, self.last = (self._owner(order) for order in ("asc", "desc"))
         self.busy = self._row("token is not null")
-        self.parked = self._row("place is null")
+        self.parked = self._row("slot is null")
         self.middle = database.execute(
             text("select id from invocations order by id offset :n limit 1"), {"n": CALLS // 2}
         )[0].id
@@ -88,7 +88,7 @@ def many(_connected: None, database_url: str, _sweeper: Any, _sweep_statement: b
 def _submit(many: Many) -> dict[str, Any]:
     customer, tool = many.customers[0], many.tools[0].current
     caller = Caller(customer.user_id, "user", frozenset(), None, None, email_verified=True)
-    hold = budgets.Hold(epoch=2, place=3, rate=None, server=1)
+    hold = budgets.Hold(epoch=2, slot=3, rate=None, server=1)
     row = submitting._row(caller, Order({}, {}, "scale", idempotency_key="k"), tool, customer.period_id, hold)
     return {**row, "id": clock.uuid7(), "held": 10, "request_hash": "-"}
 

@@ -33,7 +33,7 @@ CAPS = (1, 2, 5, None)
 
 _DEADLOCKS = text("select deadlocks from pg_stat_database where datname = current_database()")
 _BUSY = text("""
-select q.period_id, count(q.place) as placed, pl.max_concurrency as cap
+select q.period_id, count(q.slot) as placed, pl.max_concurrency as cap
   from queue q join periods p on p.id = q.period_id join plans pl on pl.id = p.plan_id group by 1, 3
 """)
 

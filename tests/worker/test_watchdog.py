@@ -95,7 +95,7 @@ def test_a_thread_that_never_comes_back(db: None, start: Start, tool: Tool, tmp_
     supervisor.wait_for(lambda: worker.log.exists() and "worker ready" in worker.log.read_text(), "the worker")
     pid, made = worker.pid, customer.submit(one)
     supervisor.wait_for(lambda: len(tool.calls(str(made))) == 1, "the call")
-    database.rowcount(text("update queue set give_up_at = now()"), {})
+    database.rowcount(text("update queue set lease_expires_at = now()"), {})
     supervisor.wait_for(lambda: ended(made) and worker.is_up and worker.pid != pid, "its end", timeout=90)
     assert invocations.get(made, None).status == "succeeded"
 

@@ -12,7 +12,7 @@ from common import budgets
 from common.tools import ListedTool
 from tools.bench.ground import Account, Ground
 
-#: As `submit` leaves them: the fact, the place in the queue, the event. The holds are then rebuilt from the rows.
+#: As `submit` leaves them: the fact, the slot in the queue, the event. The holds are then rebuilt from the rows.
 _FILL = """
 with made as (
   select uuid7() as id, n from generate_series(1, %(count)s) n),
@@ -22,8 +22,8 @@ i as (
          (%(versions)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])],
          '{"text": "some words"}', 50, id::text, now() + interval '1 day' from made),
 q as (
-  insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, place, rank, expires_at)
-  select id, %(user)s, %(period)s, (%(tools)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])],
+  insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag,
+  expires_at) select id, %(user)s, %(period)s, (%(tools)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])],
          (%(versions)s::uuid[])[1 + n %% cardinality(%(tools)s::uuid[])], 50, 30,
          case when n <= %(at_once)s then n end,
          case when n <= %(at_once)s then (select last_value from vt) + n end, now() + interval '1 day' from made)

@@ -131,7 +131,7 @@ def settle(world: World, limit: float) -> None:
     try:
         world.wait_until("everything at rest", at_rest, limit)
     except Violation as error:
-        left = world.rows("""select q.id, t.slug, q.place, q.token is not null, q.due_at, q.attempts, q.losses
+        left = world.rows("""select q.id, t.slug, q.slot, q.token is not null, q.due_at, q.attempts, q.crash_count
                                from queue q join tools t on t.id = q.tool_id limit 3""")
         query = "select id, status, due_at, lease_until, parked, tries from deliveries where status = 'pending' limit 2"
         raise Violation(f"{error}; open: {left}; deliveries: {world.rows(query)}; alive: {world.all_alive()}") from None

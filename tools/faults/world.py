@@ -400,7 +400,7 @@ class World:
 
     def all_alive(self) -> bool:
         """Every worker process that runs has a pulse."""
-        query = "select name from processes where pulse_at > now() - interval '4 s' and not stopping"
+        query = "select name from processes where heartbeat_at > now() - interval '4 s' and not stopping"
         pulses = {int(name.rsplit(":", 1)[1]) for (name,) in self.rows(query)}
         workers = [c for n, c in self.children.items() if n.split("-")[0] in ("invocations", "webhooks", "sweeps")]
         return all(child.is_up and _family(child.pid) & pulses for child in workers)
