@@ -299,6 +299,52 @@ def test_in_a_batch_each_item_is_refused_for_itself(caller: Caller, tool: str, d
     assert counted(database_url) == before
 
 
+HOOK = {"webhook_url": "https://203.0.113.1/hook"}
+#: What is asked to be told of, with what is wrong with it.
+NOTHING_TO_TELL: dict[str, dict[str, Any]] = {
+    "nobody to tell": {"webhook_events": ["completed"]},
+    "nobody to tell of several": {"webhook_events": ["invocation.running", "invocation.failed"]},
+    "nobody, in so many words": {"webhook_url": None, "webhook_events": ["completed"]},
+    "of no invocation": {**HOOK, "webhook_events": ["budget.threshold"]},
+    "of no invocation, beside one that is": {**HOOK, "webhook_events": ["completed", "webhook.test"]},
+    "unknown": {**HOOK, "webhook_events": ["invocation.done"]},
+    "in other letters": {**HOOK, "webhook_events": ["Completed"]},
+    "of nothing": {**HOOK, "webhook_events": []},
+    "twice the same": {**HOOK, "webhook_events": ["completed", "completed"]},
+    "no list": {**HOOK, "webhook_events": "completed"},
+    "null": {**HOOK, "webhook_events": None},
+    "null, and nobody to tell": {"webhook_events": None},
+}
+
+
+@pytest.mark.parametrize("way", ["submit", "batch"])
+def test_events_that_nobody_would_be_told_of(caller: Caller, tool: str, database_url: str, way: str) -> None:
+    """What would be ignored is refused, by both ways in alike; a key that came with it may be used again."""
+    before = counted(database_url)["invocations"]
+    wrong = [{**GOOD, **told} for told in NOTHING_TO_TELL.values()]
+    right = {**GOOD, **HOOK, "webhook_events": ["completed", "invocation.queued"]}
+    *refused, accepted = _each(caller, tool, [*wrong, right], way)
+    for sent, (status, answer) in zip(wrong, refused, strict=True):
+        assert (status, answer.get("code")) == (422, "validation_failed"), sent
+        assert {fault["pointer"].split("/")[1] for fault in answer["errors"]} <= {"webhook_events", "webhook_url"}, sent
+    again = _each(caller, tool, [right] * len(wrong), way)
+    assert {(status, answer["status"]) for status, answer in (accepted, *again)} == {(202, "queued")}
+    assert counted(database_url)["invocations"] == before + 1 + len(wrong)
+
+
+def _each(caller: Caller, tool: str, orders: list[Any], way: str) -> list[tuple[int, Any]]:
+    """What each is answered, sent one by one or in one batch. The nth has the nth key in either."""
+    keys = [f"key-{n}" for n in range(len(orders))]
+    if way == "submit":
+        path = f"/tools/{tool}/invoke"
+        sent = [caller("POST", path, json=o, headers={"Idempotency-Key": k}) for o, k in zip(orders, keys, strict=True)]
+        return [(each.status_code, each.json().get("data", each.json())) for each in sent]
+    items = [{"tool": tool, "idempotency_key": key, **order} for order, key in zip(orders, keys, strict=True)]
+    answer = caller("POST", "/invocations/batch", json={"items": items})
+    assert answer.status_code == 207
+    return [(item["status"], item.get("invocation") or item["problem"]) for item in answer.json()["data"]]
+
+
 def test_keys_of_idempotency(caller: Caller, tool: str, product: Service) -> None:
     key = {"headers": {"Idempotency-Key": "k-1"}}
     refused = caller("POST", f"/tools/{tool}/invoke", json={"input": 4}, **key)
