@@ -168,8 +168,13 @@ def test_a_reset_lets_the_owner_in_past_a_stranger_who_guesses(api: Api, person:
     assert api.login(person.email, NEW).status_code == 200
 
 
-def test_a_reset_lets_the_owner_in_who_guessed_at_home(api: Api, person: Person, mailbox: Mailbox) -> None:
-    """Failures on known networks are reset as well, from wherever the link is opened."""
+@pytest.mark.parametrize("proved", [False, True])
+def test_a_reset_lets_the_owner_in_who_guessed_at_home(api: Api, mailbox: Mailbox, proved: bool) -> None:
+    """Failures on known networks are reset as well, from wherever the link is opened. (Where the address has never been
+    proved, the networks are forgotten too.)
+    """
+    person, link = api.person(), f"/auth/verify-email/{mailbox.token('verify-email')}"
+    assert not proved or api("POST", link).status_code == 204
     person.login()
     while api.login(person.email, "was it this one?").status_code != 429:
         pass
