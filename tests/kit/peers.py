@@ -86,6 +86,11 @@ class Peer:
     def wait(self) -> None:
         self.stopping.wait(60)
 
+    def served(self) -> None:
+        """Wait until the script has ended on every connection so far."""
+        for thread in self.threads[1:]:
+            thread.join(20)
+
     def stop(self) -> None:
         self.stopping.set()
         with contextlib.suppress(OSError):
