@@ -27,6 +27,8 @@ from tests.web.test_bad_inputs_product import API, Caller
 
 WAITERS = 100
 CHANNEL = "invocations"
+#: A long-poll ends by itself; a stream would go on for an hour, and nobody could be told that a test has failed.
+LONGEST_SECONDS = 90
 Waiting = dict[UUID, Future[str]]
 
 
@@ -60,15 +62,19 @@ def submitted(caller: Caller, tool: str, count: int) -> list[str]:
 def long_poll(url: str, headers: dict[str, str]) -> str:
     """The status in the response to the long-poll."""
     answer = requests.get(url, params={"wait": 60}, headers=headers, timeout=90)
-    assert answer.status_code == 200
+    assert answer.status_code == 200, answer.text
     return str(answer.json()["data"]["status"])
 
 
 def stream(url: str, headers: dict[str, str]) -> str:
     """The last status before the stream was closed."""
+    told, give_up = b"", time.monotonic() + LONGEST_SECONDS
     with requests.get(f"{url}/events", headers=headers, stream=True, timeout=90) as events:
-        told = [line for line in events.iter_lines() if line.startswith(b"data: ")]
-    return str(json.loads(told[-1].removeprefix(b"data: "))["status"])
+        assert events.status_code == 200, events.text
+        for line in events.iter_lines():
+            told = line if line.startswith(b"data: ") else told
+            assert time.monotonic() < give_up, f"nobody has ended it: {told!r}"
+    return str(json.loads(told.removeprefix(b"data: "))["status"])
 
 
 def all_waiting(pool: ThreadPoolExecutor, service: Service, caller: Caller, tool: str, count: int) -> Waiting:
@@ -78,9 +84,16 @@ def all_waiting(pool: ThreadPoolExecutor, service: Service, caller: Caller, tool
     for n, made in enumerate(submitted(caller, tool, count)):
         how: Callable[..., str] = stream if n % 2 else long_poll
         waiting[UUID(made)] = pool.submit(how, f"{service.base}{API}/invocations/{made}", headers)
-    announced = partial(redis_kit.client().scan_iter, match="wait:*", count=1_000)
-    eventually("every waiter is announced", 60, lambda: sum(1 for _ in announced()) == count)
+    eventually("every waiter is announced", 60, partial(announced, waiting))
     return waiting
+
+
+def announced(waiting: Waiting) -> bool:
+    """Whether all of them are. Raises what became of one that waits no more."""
+    for each in waiting.values():
+        if each.done():
+            raise AssertionError(f"somebody waits no more: {each.result()}")
+    return sum(1 for _ in redis_kit.client().scan_iter(match="wait:*", count=1_000)) == len(waiting)
 
 
 def subscriptions() -> int:
