@@ -34,6 +34,7 @@ TOGETHER: tuple[dict[str, Goal], ...] = (
 ALONE: dict[str, Goal] = {
     "P10": sharing.p10,
     "P11": sharing.p11,
+    "neighbours": sharing.neighbours,
     "P13": standing.p13,
     "hosts": hosting.hosts,
     "P8 P9": growing.p8_and_p9,

@@ -27,7 +27,7 @@ _WAITS = """
 select extract(epoch from finished_at - created_at), extract(epoch from started_at - created_at) from invocations
  where user_id = %s and created_at > %s and status = 'succeeded'
 """
-_OPEN = "select count(*) from queue where user_id = %s"
+OPEN = "select count(*) from queue where user_id = %s"
 _DRAIN = """
 set session_replication_role = replica;
 with gone as (delete from queue where user_id = '{user}' returning id)
@@ -78,12 +78,12 @@ def measure(here: Ground, tool: str, *, flooded: bool) -> Waits:
     other, flooding = here.accounts[0], here.accounts[1]
     if flooded:
         backlog.ours(here, [here.tools["yours"]], FLOOD, [flooding], ground.AT_ONCE)
-        here.supervisor.wait_for(lambda: here.sql(_OPEN, flooding.user_id)[0][0] < FLOOD - 50, "the flood")
+        here.supervisor.wait_for(lambda: here.sql(OPEN, flooding.user_id)[0][0] < FLOOD - 50, "the flood")
     began = here.sql("select now()")[0][0]
     load.steady(here.settings.port, [here.submits(tool)[0]], rate=RATE, seconds=SECONDS)
-    here.supervisor.wait_for(lambda: here.sql(_OPEN, other.user_id)[0][0] == 0, "the other account's calls")
+    here.supervisor.wait_for(lambda: here.sql(OPEN, other.user_id)[0][0] == 0, "the other account's calls")
     if flooded:
-        assert here.sql(_OPEN, flooding.user_id)[0][0] > FLOOD // 2, "the flood was over too soon"
+        assert here.sql(OPEN, flooding.user_id)[0][0] > FLOOD // 2, "the flood was over too soon"
         drain(here, flooding)
     rows = here.sql(_WAITS, other.user_id, began)
     ends, starts = [float(row[0]) for row in rows], [float(row[1]) for row in rows]
@@ -93,7 +93,7 @@ def measure(here: Ground, tool: str, *, flooded: bool) -> Waits:
 def drain(here: Ground, account: Account) -> None:
     """Away with the rest of the flood, as if it had never been."""
     here.sql(_DRAIN.format(user=account.user_id))
-    here.supervisor.wait_for(lambda: here.sql(_OPEN, account.user_id)[0][0] == 0, "the flood to be gone")
+    here.supervisor.wait_for(lambda: here.sql(OPEN, account.user_id)[0][0] == 0, "the flood to be gone")
     budgets.rebuild(account.user_id, account.period_id)
 
 

@@ -172,6 +172,10 @@ class Ground:
             self._renewed = monotonic()
         return self._tokens
 
+    def token(self, whose: Account) -> str:
+        """An access token of this account."""
+        return self.tokens()[self.accounts.index(whose)]
+
     def bare_submits(self) -> list[bytes]:
         body = json.dumps({"input": {"text": "some words"}}).encode()
         return [request("POST", "/submit", bare_headers(), body)]
@@ -255,11 +259,11 @@ def furnish(ground: Ground) -> None:
     )
 
 
-def account(number: int) -> Account:
+def account(number: int, plan: str = PLAN) -> Account:
     """A subscribed account with a session."""
     email = f"bench-{number}@example.com"
     made = accounts.create(email_addresses.parse(email), PASSWORD, "Bench", verified=True)
-    subscriptions.subscribe(made.id, PLAN)
+    subscriptions.subscribe(made.id, plan)
     pair = sessions.login(email, PASSWORD, ip="127.0.0.1")
     return Account(made.id, subscriptions.for_submit(made.id).period_id, pair)
 

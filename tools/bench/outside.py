@@ -1,9 +1,8 @@
 """The benchmark's own tool and sink: one asyncio process each, so that they are never the bottleneck.
 
-`python -m tools.bench.outside PORT` answers every POST with a small JSON object. `/tool` answers at once,
-`/tool/1000` after
-1,000 ms, `/hang` never. `GET /count` tells how many POSTs have been answered since the last time it was asked with
-`?reset`. The answer is prepared: a call costs about 30 µs.
+`python -m tools.bench.outside PORT` answers every POST with a small JSON object. `/tool` answers at once, `/tool/1000`
+after 1,000 ms, `/hang` never, `/many/1000` with a list of so many `{}`. `GET /count` tells how many POSTs have been
+answered since the last time it was asked with `?reset`. The answer is prepared: a call costs about 30 µs.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import asyncio
 import json
 import socket
 import sys
+from functools import cache
 from typing import Any
 
 _BODY = b'{"answer":"some words that a tool would say","units":7}'
@@ -53,6 +53,8 @@ class Outside(asyncio.Protocol):
             self._tell(path)
         elif path.startswith(b"/hang"):
             return
+        elif path.startswith(b"/many/"):
+            self._answer(_many(int(path.removeprefix(b"/many/"))))
         elif (delay := path.rpartition(b"/")[2]).isdigit() and delay != b"0":
             asyncio.get_running_loop().call_later(int(delay) / 1000, self._answer)
         else:
@@ -68,6 +70,12 @@ class Outside(asyncio.Protocol):
         if path.endswith(b"reset"):
             Outside.answered = 0
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@cache
+def _many(count: int) -> bytes:
+    body = b"[" + b",".join([b"{}"] * count) + b"]"
+    return _HEAD % len(body) + body
 
 
 def _content_length(head: bytes) -> int:

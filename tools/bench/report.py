@@ -35,6 +35,7 @@ NAMES: Final = {
     "P10": "another account's p99 beside 10,000 queued ÷ alone",
     "P11_rate": "webhook deliveries/s ÷ bare post",
     "P11_p99": "healthy receivers' p99 with half of all hanging ÷ without",
+    "neighbours": "another account's p99 beside attacks of one tenant ÷ alone, the worst of them",
     "P12_web": "memory of a web process",
     "P12_worker": "memory of a worker process, 400 in flight",
     "P12_idle": "memory of the idle stack",

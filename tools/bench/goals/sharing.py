@@ -1,7 +1,7 @@
-"""P10: another account beside a flood. P11: webhooks beside a bare loop, and beside receivers that hang.
+"""P10: another account beside a flood. P11: webhooks beside a bare loop, and beside receivers that hang. Neighbours:
+another account beside each attack of one tenant.
 
-Each is a measurement of its own (`tools/bench/fairness.py`, `tools/bench/webhook_rate.py`,
-`tools/bench/webhook_isolation.py`), on
+Each is a measurement of its own (`fairness.py`, `webhook_rate.py`, `webhook_isolation.py`, `neighbours.py`), on
 servers of its own.
 """
 
@@ -33,6 +33,24 @@ def p11(_: Ground) -> dict[str, Found]:
             apart["ratio"], "ratio", 1.2, 1.05, apart["ratios"], apart["beside_ms"], apart["alone_ms"], True, "ms"
         ),
     }
+
+
+def neighbours(_: Ground) -> dict[str, Found]:
+    """The worst of all attacks decides."""
+    found = _said("tools.bench.neighbours")
+    parts = [part for attack in found.values() for part in (attack["submit"], attack["end"])]
+    worst = max(parts, key=lambda part: float(part["ratio"]))
+    told = "p99 alone → beside: " + "; ".join(f"{name} {_beside(attack)}" for name, attack in found.items())
+    return {"neighbours": Found(worst["ratio"], "ratio", 2, None, worst["ratios"], None, None, True, told)}
+
+
+def _beside(attack: Any) -> str:
+    parts = (
+        f"{words} {part['alone_ms']:.1f} → {part['beside_ms']:.1f} ms ({part['ratio']:.2f})"
+        for words, part in (("to the 202", attack["submit"]), ("to the end", attack["end"]))
+    )
+    lost = attack["lost beside"]
+    return ", ".join([*parts, *([f"{lost} lost"] if lost else [])])
 
 
 def _said(module: str) -> Any:
