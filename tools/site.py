@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Pages of the site that stand outside of `docs/`.
 ELSEWHERE = {
     "index.md": "README.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
     "CHANGELOG.md": "CHANGELOG.md",
     "SECURITY.md": "SECURITY.md",
     "CODE_OF_CONDUCT.md": "CODE_OF_CONDUCT.md",

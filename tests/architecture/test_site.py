@@ -56,7 +56,7 @@ def test_every_operation_of_the_api_is_listed(built: Path) -> None:
 
 def test_the_reference_shows_what_packages_make_public(built: Path) -> None:
     for package, names in {
-        "invocations": ["submit", "claim", "end", "cancel"],
+        "invocations": ["submit", "claim", "complete", "cancel"],
         "budgets": ["hold", "settle", "rebuild"],
         "webhooks": ["Attempt", "Replay"],
         "identity": ["accounts.Caller", "sessions"],
