@@ -14,6 +14,7 @@ from common.kit import redis
 from common.kit.db import pool
 from common.settings import Settings
 from tests.explorer import director as stage
+from tests.explorer import spares
 from tests.explorer.world import STATES, Keeper
 
 #: Whoever waits for a lock of somebody that is stopped would wait for ever: it is told so soon instead.
@@ -33,6 +34,7 @@ def keeper(db: None, _keeper: Keeper, settings: Settings, monkeypatch: pytest.Mo
     monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", LOCK_MS)
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
+    spares.take_over_from(database.engine())
     before = stage.memories()
     for path in redis.LUA.glob("*.lua"):
         redis.client().script_load(path.read_text(encoding="utf-8"))
@@ -46,4 +48,5 @@ def keeper(db: None, _keeper: Keeper, settings: Settings, monkeypatch: pytest.Mo
     yield _keeper
     gc.enable()
     stage.remember(before)
+    spares.forget()
     boot.connect(settings, process="test", pool_size=20)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -25,6 +25,7 @@ from common.kit import clock, redis, seam
 from common.queueing import messages
 from common.subscriptions import terms
 from common.tools import breakers
+from tests.explorer import spares
 
 #: The modules: their packages export functions of the same names.
 catalogue: Any = import_module("common.tools.catalogue")
@@ -42,17 +43,23 @@ class Died(BaseException):
 
 
 class VirtualClock(clock.Clock):
-    """Time passes only while somebody sleeps; keys in Redis that would have expired meanwhile do."""
+    """Time passes only while somebody sleeps; keys in Redis that would have expired meanwhile do.
+
+    Nobody else goes on meanwhile, so who sleeps again and again only to look once more oversleeps, longer each time.
+    """
 
     def __init__(self, age: Callable[[float], None]) -> None:
         self.passed = 0.0
         self._age = age
         self._owed = 0.0
+        self._slept = 0
 
     def monotonic(self) -> float:
         return 1000.0 + self.passed
 
     def sleep(self, seconds: float) -> None:
+        self._slept += 1
+        seconds = max(seconds, min(0.25, seconds * 1.5**self._slept))
         self.passed += seconds
         self._owed += seconds
         if self._owed >= 0.25:
@@ -175,7 +182,7 @@ class Director:
         if actor is None:
             return do()
         if actor.dead:
-            _break(on)
+            lost_answer(on, dead=True)
             raise Died
         step = self._step(server, what, on)
         if step is None:
@@ -232,16 +239,10 @@ class Director:
 # -- faults ------------------------------------------------------------------------------------------------------
 
 
-def _break(on: Any) -> None:
+def lost_answer(on: Any, *, dead: bool = False) -> Exception:
+    """The connection is gone, and nobody knows what was done. `dead`: nor is there anybody who would want to know."""
     if isinstance(on, psycopg.Connection):
-        with suppress(psycopg.Error):
-            on.pgconn.finish()
-
-
-def lost_answer(on: Any) -> Exception:
-    """The connection is gone, and nobody knows what was done."""
-    _break(on)
-    if isinstance(on, psycopg.Connection):
+        spares.end(on, dead=dead)
         return psycopg.OperationalError("the connection was closed")
     return redis_py.ConnectionError("the connection was closed")
 

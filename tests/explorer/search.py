@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from psycopg.generators import execute as _execute  # noqa: F401 - the C or Python one, whichever is installed
+from psycopg.pq import TransactionStatus
 
 from common import budgets, invocations
 from common.invocations import ClaimOptions, sweeping
@@ -169,7 +169,7 @@ class Run:
         with suppress(Exception):
             do()
         actor.dead = True
-        stage.lost_answer(on)
+        stage.lost_answer(on, dead=True)
         raise Died
 
     def _late(self, _actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
@@ -188,7 +188,7 @@ class Run:
 
     def _stuck(self, actor: Actor, _step: Step, what: Any, on: Any, _do: Callable[[], Any]) -> Any:
         """Sent, and waiting for the period's row, which a third session has; it lets go after the next exchange."""
-        blocker = psycopg.connect(self.keeper.connection.info.dsn)
+        blocker = self.keeper.blocker
         blocker.execute("select 1 from periods where id = %s for update", (self.world.customer.period_id,))
         pid = on.pgconn.backend_pid
         on.pgconn.exec_(b"set lock_timeout = 0; set statement_timeout = 0")
@@ -197,12 +197,11 @@ class Run:
 
         def let_go() -> None:
             blocker.rollback()
-            blocker.close()
             if waits:
                 self._wait_until_gone(pid)
 
         actor.after_next = let_go
-        self.afterwards.append(lambda: None if blocker.closed else let_go())
+        self.afterwards.append(lambda: None if blocker.info.transaction_status == TransactionStatus.IDLE else let_go())
         self._gap()
         raise error
 
@@ -227,7 +226,7 @@ class Run:
             actor.error = None
 
     def _clear_away(self) -> None:
-        if self.first.dead or self.second.dead or db.engine().pool.checkedout():  # type: ignore[attr-defined]
+        if db.engine().pool.checkedout():  # type: ignore[attr-defined]
             db.engine().dispose()
             self.keeper.dismiss(self.director.pids)
 
@@ -276,9 +275,9 @@ class Run:
             sweeping.raise_start_tags()
             budgets.free_orphans(older_than=-1)
             invocations.heartbeat(worker, name="last", progress=True, stopping=False)
-            claim_options = ClaimOptions(worker, take_next=False)
-            while task := invocations.claim(claim_options):
-                runner.run(self.world.me, task, partial(ClaimOptions, worker, take_next=False))
+            task = invocations.claim(ClaimOptions(worker))
+            while task is not None:
+                task = runner.run(self.world.me, task, partial(ClaimOptions, worker))
             if not self.keeper.connection.execute("select 1 from queue").fetchone():
                 break
         budgets.free_orphans(older_than=-1)

@@ -198,12 +198,23 @@ STATES: dict[str, Build] = {
 }
 
 
+_AGE = """
+for _, key in ipairs(redis.call('keys', '*')) do
+  local left = redis.call('pttl', key)
+  if left > 0 then redis.call('pexpire', key, math.max(1, left - ARGV[1])) end
+end
+"""
+
+
 class Keeper:
     """Keeps start states, and puts one back: rows, sequences, Redis. On connections that no seam sees."""
 
     def __init__(self, database_url: str, redis_url: str) -> None:
         self.connection = psycopg.connect(database_url, autocommit=True)
+        self.connection.execute("set session_replication_role = replica")  # past triggers and foreign keys
+        self.blocker = psycopg.connect(database_url)
         self.redis = redis_py.Redis.from_url(redis_url)
+        self._age = self.redis.register_script(_AGE)
         self._batches: dict[str, bytes] = {}
         self._keys: dict[str, list[tuple[bytes, int, bytes]]] = {}
         self._worlds: dict[str, World] = {}
@@ -214,6 +225,7 @@ class Keeper:
 
     def close(self) -> None:
         self.connection.close()
+        self.blocker.close()
         self.redis.close()
 
     def _query(self, query: str) -> list[str]:
@@ -221,7 +233,7 @@ class Keeper:
 
     def empty(self) -> None:
         """Rows and Redis as the migrations left them."""
-        steps: list[sql.Composable] = [sql.SQL("set session_replication_role = replica")]
+        steps: list[sql.Composable] = []
         seeds = self._query("select relname from pg_class where relnamespace = 'seed'::regnamespace and relkind = 'r'")
         for table in map(sql.Identifier, self._tables):
             steps.append(sql.SQL("delete from {}").format(table))
@@ -243,9 +255,9 @@ class Keeper:
     def _remember(self, name: str) -> None:
         schema = sql.Identifier(f"start_{name.replace('-', '_')}")
         self.connection.execute(sql.SQL("drop schema if exists {0} cascade; create schema {0}").format(schema))
-        steps: list[sql.Composable] = [sql.SQL("set session_replication_role = replica")]
-        for table in self._tables:
-            steps.append(sql.SQL("delete from {}").format(sql.Identifier(table)))
+        steps: list[sql.Composable] = [
+            sql.SQL("delete from {}").format(sql.Identifier(table)) for table in self._tables
+        ]
         for table in self._tables:
             named = sql.Identifier(table)
             if not self.connection.execute(sql.SQL("select 1 from {} limit 1").format(named)).fetchone():
@@ -255,13 +267,15 @@ class Keeper:
             copy = "insert into {0} ({1}) overriding system value select {1} from {2}.{0}"
             steps.append(sql.SQL(copy).format(named, columns, schema))
         steps.append(sql.SQL("update processes set heartbeat_at = now(), suspect_at = null"))
-        for sequence, value, called in self.connection.execute(
-            "select s.sequencename, s.last_value, s.last_value is not null from pg_sequences s"
-            " where s.schemaname = 'public' and s.last_value is not null"
+        for sequence, value in self.connection.execute(
+            "select sequencename, last_value from pg_sequences where schemaname = 'public' and last_value is not null"
         ).fetchall():
-            setval = sql.SQL("select setval({}, {}, {})")
-            steps.append(setval.format(sql.Literal(sequence), sql.Literal(value), sql.Literal(called)))
-        self._batches[name] = sql.SQL("; ").join(steps).as_bytes(self.connection)
+            steps.append(sql.SQL("perform setval({}, {})").format(sql.Literal(sequence), sql.Literal(value)))
+        # A function: its statements are planned once.
+        body = sql.SQL("begin {}; end").format(sql.SQL("; ").join(steps)).as_string(self.connection)
+        function = sql.SQL("create function {}.put_back() returns void language plpgsql as {}")
+        self.connection.execute(function.format(schema, sql.Literal(body)))
+        self._batches[name] = sql.SQL("select {}.put_back()").format(schema).as_bytes(self.connection)
         self._keys[name] = [
             (bytes(key), max(0, int(self.redis.pttl(key))), bytes(self.redis.dump(key) or b""))
             for key in map(_bytes, self.redis.keys("*"))
@@ -296,10 +310,7 @@ class Keeper:
 
     def age(self, seconds: float) -> None:
         """So much time has passed for keys that expire."""
-        for key in self.redis.keys("*"):
-            left = int(self.redis.pttl(key))
-            if left > 0:
-                self.redis.pexpire(key, max(1, int(left - 1000 * seconds)))
+        self._age(args=[int(1000 * seconds)])
 
     def dismiss(self, pids: set[int]) -> None:
         """End what the dead have left on the server."""
