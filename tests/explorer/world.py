@@ -21,6 +21,7 @@ from common.kit import db, redis
 from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
 from tests import factories
+from tests.explorer.alike import Ends
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
 from tests.factories import Customer
@@ -222,6 +223,7 @@ class Keeper:
             "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')"
             " and not relispartition and relname <> 'alembic_version' order by 1"
         )
+        self.ends = Ends(self.connection, self.redis, self._tables)
 
     def close(self) -> None:
         self.connection.close()
@@ -251,6 +253,7 @@ class Keeper:
         world.memory = memories()
         self._worlds[name] = world
         self._remember(name)
+        self.ends.begin(name)
 
     def _remember(self, name: str) -> None:
         schema = sql.Identifier(f"start_{name.replace('-', '_')}")
@@ -311,6 +314,10 @@ class Keeper:
     def age(self, seconds: float) -> None:
         """So much time has passed for keys that expire."""
         self._age(args=[int(1000 * seconds)])
+
+    def requests(self) -> set[str]:
+        """The requests that have a row."""
+        return {str(row[0]) for row in self.connection.execute("select metadata->>'request' from invocations")}
 
     def dismiss(self, pids: set[int]) -> None:
         """End what the dead have left on the server."""

@@ -1,0 +1,82 @@
+"""Which ends of runs are alike: those that differ in nothing that anybody afterwards asks for, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.explorer.world import Keeper, World
+
+STATE = "once-in-hand"
+ROW = "(select id from queue order by id limit 1)"
+
+
+def _sql(statement: str) -> Callable[[Keeper, World], object]:
+    return lambda keeper, _world: keeper.connection.execute(statement.encode())
+
+
+def _gate(field: str, by: int) -> Callable[[Keeper, World], object]:
+    def change(keeper: Keeper, world: World) -> None:
+        key = f"budget:{{{world.customer.user_id}}}:{world.customer.period_id}"
+        keeper.redis.hincrby(key, field, by)
+
+    return change
+
+
+TOLD_APART = {
+    "an amount that is held": _sql(f"update queue set held = held + 1 where id = {ROW}"),
+    "a gate's sum": _gate("held", 1),
+    "a gate's epoch": _gate("epoch", 1),
+    "a row's epoch": _sql("update periods set epoch = epoch + 1"),
+    "a task that is given up": _sql("update queue set give_up_at = now() where token is not null"),
+    "what has been sent": _sql("update queue set sent_at = now() where token is not null"),
+    "what is due": _sql(f"update queue set due_at = now() + interval '20 s' where id = {ROW}"),
+    "the order of work": _sql("update queue set rank = -rank"),
+    "the order of what is due": _sql("update queue set due_at = now() - (interval '1 d' * rank)"),
+    "a cancel": _sql(f"update invocations set cancel_requested_at = now() where id = {ROW}"),
+    "a tool that is gone": _sql("update tools set is_active = false"),
+    "a larger grant": _sql("update grants set tokens = tokens + 1"),
+    "a lock in Redis": lambda keeper, _world: keeper.redis.set("rebuild:a", "b 1", px=5000),
+    "a lock that ends soon": lambda keeper, _world: keeper.redis.expire("kept", 2),
+    "a gate that is gone": lambda keeper, _world: keeper.redis.flushall(),
+}
+ALIKE = {
+    "audit": _sql("delete from audit_log"),
+    "where numbers begin": _sql("update queue set rank = rank + 7"),
+    "who else runs": _sql("delete from processes"),
+    "a message for a worker": lambda keeper, _world: keeper.redis.lpush("invocations", "a message"),
+    "what is long past": _sql("update invocations set created_at = created_at - interval '10 s'"),
+}
+
+
+def _end(keeper: Keeper, change: Callable[[Keeper, World], object], seen: str = "") -> bytes:
+    world = keeper.restore(STATE)
+    keeper.redis.set("kept", "x", ex=20)
+    change(keeper, world)
+    return keeper.ends.name(STATE, seen, 0.0)
+
+
+@pytest.mark.parametrize("change", TOLD_APART.values(), ids=TOLD_APART.keys())
+def test_ends_that_differ_are_told_apart(keeper: Keeper, change: Callable[[Keeper, World], object]) -> None:
+    assert _end(keeper, change) != _end(keeper, _nothing)
+
+
+@pytest.mark.parametrize("change", ALIKE.values(), ids=ALIKE.keys())
+def test_what_nobody_asks_for_makes_no_difference(keeper: Keeper, change: Callable[[Keeper, World], object]) -> None:
+    assert _end(keeper, change) == _end(keeper, _nothing)
+
+
+def test_two_runs_of_a_verb_end_alike(keeper: Keeper) -> None:
+    """Although each makes ids of its own."""
+    ends = {_end(keeper, lambda _keeper, world: world.submit("A")) for _ in range(2)}
+    assert len(ends) == 1
+    assert _end(keeper, lambda _keeper, world: (world.submit("A"), world.submit("B"))) not in ends
+
+
+def test_what_was_told_is_part_of_an_end(keeper: Keeper) -> None:
+    assert _end(keeper, _nothing, "told A id x") != _end(keeper, _nothing, "told A unknown x")
+
+
+def _nothing(_keeper: Keeper, _world: World) -> None:
+    pass
