@@ -15,7 +15,7 @@ from tests.explorer.world import Keeper
 
 #: What may happen to a task and to the places of an account; what accounts and admins do is explored in `exact`.
 _WORK = (
-    "submit", "work", "wake", "retry", "give back", "cancel", "take over", "lost", "place", "park",
+    "submit", "batch", "work", "wake", "retry", "give back", "cancel", "take over", "lost", "place", "park",
     "free orphans", "rebuild", "wipe", "plan edit",
 )  # fmt: skip
 _ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "wipe", "tool edit")
@@ -37,7 +37,7 @@ AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lo
 
 
 #: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
-NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "batch", "period end"}
+NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end"}
 #: What happens to the servers by itself: no process does it that could have a fault of its own.
 OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end"}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
@@ -89,7 +89,7 @@ def one_stop(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedule
     if first in NOT_FIRST:
         return
     others = [verb for verb in _others(state, first) if _related(seen[first], seen[verb])]
-    for number, step in enumerate(_own(first, seen[first].steps), 1):
+    for number, step in _own(first, seen):
         near = [verb for verb in others if _meets(step, seen[verb])]
         for fault, verbs in _faults(step, near, others):
             for verb in verbs:
@@ -100,7 +100,7 @@ def two_stops(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedul
     """All in which the other stops too, after it has changed something, and ends after the first has."""
     if first in NOT_FIRST:
         return
-    for number, step in enumerate(_own(first, seen[first].steps), 1):
+    for number, step in _own(first, seen):
         for verb in _others(state, first):
             if not _meets(step, seen[verb]):
                 continue
@@ -137,12 +137,17 @@ def _some_fault(draw: random.Random, step: Step) -> str | None:
     return draw.choice(["lost", "cut", "refused", "dies"] if step.changes else ["cut", "refused"])
 
 
-def _own(verb: str, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The exchanges of a verb, without a rebuild at its end that is explored elsewhere."""
-    if verb not in ENDS_IN_REBUILD:
-        return steps
-    begins = next((number for number, step in enumerate(steps) if step.what == "SET"), len(steps))
-    return steps[:begins]
+def _own(verb: str, seen: dict[str, Seen]) -> Iterator[tuple[int, Step]]:
+    """The exchanges of a verb and their numbers, without those that are explored as another verb's.
+
+    Left out are a batch's first item, which is a submit, and the rebuild at the end of a few others.
+    """
+    begins, ends = 0, len(seen[verb].steps)
+    if verb == "batch":
+        begins = len(seen["submit"].steps)
+    if verb in ENDS_IN_REBUILD:
+        ends = next((number for number, step in enumerate(seen[verb].steps) if step.what == "SET"), ends)
+    return ((number + 1, seen[verb].steps[number]) for number in range(begins, ends))
 
 
 def _faults(step: Step, near: list[str], others: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -163,10 +168,10 @@ def _faults(step: Step, near: list[str], others: list[str]) -> Iterator[tuple[st
     yield "lost", others
     yield "refused", few
     yield "dies", [verb for verb in others if verb in AFTER_DEATH]
-    if step.plain:
+    if step.plain or step.what == "commit":
         yield "late", near
-        if step.server == "postgresql" and "periods" in reads(step):
-            yield "stuck", others
+    if step.plain and step.server == "postgresql" and "periods" in reads(step):
+        yield "stuck", others
 
 
 def _related(one: Seen, other: Seen) -> bool:

@@ -24,7 +24,7 @@ from common.invocations import ClaimOptions, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
 from tests.explorer import director as stage
-from tests.explorer import hooks, oracle, people
+from tests.explorer import hooks, oracle, people, spares
 from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
 from tests.explorer.verbs import TROUBLE, VERBS
 from tests.explorer.world import Keeper
@@ -174,6 +174,9 @@ class Run:
         """Given up by the client; the server carries it out when the first verb is over."""
         if step.server == "redis":
             self.afterwards.append(lambda: _quietly(do))
+        elif step.what == "commit":
+            session = spares.take(on)
+            self.afterwards.append(lambda: spares.leave(session, last=b"commit"))
         else:
             query, parameters = stage.statement_of(what)
             self.afterwards.append(lambda: _quietly(lambda: self._raw(query, parameters)))

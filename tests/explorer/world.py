@@ -78,20 +78,23 @@ class World:
         units = 4 if version.price.per_unit else None
         return Reply(24, lambda: ToolResult({"ok": True, "units": 4}, units, 200, 1))
 
-    def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> None:
-        """A client submits, and keeps what it is told."""
+    def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> bool:
+        """A client submits, and keeps what it is told. Returns whether the servers were there."""
         who = customer or self.customer
         self.seen.told.append(told := Told(request, "nothing"))
         place = len(self.seen.told) - 1
         order = factories.order(idempotency_key=key, metadata={"request": request})
+        there = True
         try:
             made = invocations.submit(who.caller, self.tool.slug, order)
             told = Told(request, "id", made.id)
         except db.CommitUnknown:
-            told = Told(request, "unknown")
+            told, there = Told(request, "unknown"), False
         except (PlatformError, db.Unreachable, redis.Unreachable) as error:
             told = Told(request, "no", why=type(error).__name__)
+            there = isinstance(error, PlatformError)
         self.seen.told[place] = told
+        return there
 
 
 Build = Callable[[], World]
