@@ -21,14 +21,16 @@ _WORK = (
 _ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "wipe", "tool edit")
 #: What the one thread that has a task may do with it: never two of these at once.
 _ONE_THREAD = {"wake", "retry", "give back"}
+#: What happens to an account that has nothing else to do here.
+ELSEWHERE = ("grant elsewhere",)
 VERBS_OF = {
-    "exact": tuple(verb for verb in VERBS if verb not in {*WITH_TASK, *people.VERBS, *hooks.VERBS}),
+    "exact": tuple(verb for verb in VERBS if verb not in {*WITH_TASK, *ELSEWHERE, *people.VERBS, *hooks.VERBS}),
     "people": (*people.VERBS, "wipe"),
     "hooks": (*hooks.VERBS, "wipe"),
     "in-hand": _WORK,
     "once": _ONCE,
     "once-in-hand": _ONCE,
-    "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work"),
+    "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
 FEW = ("submit", "wipe", "grant", "rebuild")

@@ -1,4 +1,4 @@
-"""Connections that break without their server's process ending: to start one, and to fill its caches, takes 15 ms.
+"""Connections that break without their server's process ending: to start one and fill its caches takes 10 ms.
 
 For the client a connection is gone at once and for good. Its server's process rolls back, forgets its locks, and serves
 the next connection that is opened, under the statements that it has prepared.

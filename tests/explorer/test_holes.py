@@ -23,6 +23,7 @@ SLICE = {
     "1": "exact and submit and one_verb",
     "2": "once and two_verbs and (lost or over)",
     "3": "foreign and orphans and one_verb",
+    "4": "foreign and elsewhere and one_verb",
 }
 #: What a schedule broke, or what broke without any fault.
 FINDINGS = ("broken: (", "failed undisturbed")

@@ -88,6 +88,11 @@ def grant(world: World, _name: str) -> None:
     subscriptions.grant(world.customer.user_id, 10, reason="more", actor=world.admin)
 
 
+def grant_elsewhere(world: World, _name: str) -> None:
+    """To an account from which nobody submits afterwards: what its gate was not told, no refusal brings to light."""
+    subscriptions.grant(world.other.user_id, 10, reason="more", actor=world.admin)
+
+
 def take_back(world: World, _name: str) -> None:
     with suppress(*REFUSED):
         subscriptions.grant(world.customer.user_id, -10, reason="less", actor=world.admin)
@@ -181,6 +186,7 @@ VERBS: dict[str, Verb] = {
     "cancel": cancel,
     "take over": take_over,
     "grant": grant,
+    "grant elsewhere": grant_elsewhere,
     "take back": take_back,
     "upgrade": upgrade,
     "downgrade": downgrade,

@@ -147,17 +147,17 @@ def once_in_hand() -> World:
 
 
 def foreign() -> World:
-    """A gate of a period that the database does not know, and another account's leaked hold."""
+    """A gate of a period that the database does not know, and a third account's leaked hold."""
     world = _base("foreign", tokens=4 * HELD)
     world.submit("before-0")
-    leak(world)
+    leak(factories.customer(100))
     add_foreign_gate()
     return world
 
 
-def leak(world: World) -> None:
+def leak(customer: Customer) -> None:
     """As a web process leaves it that dies between hold and commit."""
-    budgets.hold(world.other.account(), uuid4(), HELD)
+    budgets.hold(customer.account(), uuid4(), HELD)
 
 
 def add_foreign_gate() -> None:
