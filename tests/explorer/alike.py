@@ -22,16 +22,16 @@ import psycopg
 AGAIN = 20
 #: Tables that nobody reads after the verbs are over: neither the sweeps, nor workers, nor the oracle.
 _UNREAD = {"audit_log", "processes", "instance", "idempotency_keys"}
-#: And columns; `rank` and epochs are read, but only beside each other.
+#: And columns; `start_tag` and epochs are read, but only beside each other.
 _UNREAD_COLUMNS = {
-    ("attempts", "worker"), ("events", "id"), ("usage_logs", "id"), ("periods", "epoch"), ("queue", "rank"),
+    ("attempts", "worker"), ("events", "id"), ("usage_logs", "id"), ("periods", "epoch"), ("queue", "start_tag"),
     ("grants", "kind"), ("grants", "reason"), ("grants", "actor_id"),
 }  # fmt: skip
 #: Rows whose order is by a moment or a number, as that order; and epochs, from which those of the gates are counted.
 _ORDERS = """
 select ' queue', concat_ws(' / ', string_agg(id::text, ' ' order by due_at, id),
-                           string_agg(id::text, ' ' order by rank, id),
-                           string_agg(id::text, ' ' order by give_up_at, id))
+                           string_agg(id::text, ' ' order by start_tag, id),
+                           string_agg(id::text, ' ' order by lease_expires_at, id))
   from queue
 union all select ' epoch', id || ' ' || epoch from periods
 """

@@ -10,6 +10,7 @@ import pytest
 
 from common import boot
 from common.budgets import watching
+from common.kit import db as database
 from common.kit import redis
 from common.kit.db import pool
 from common.settings import Settings

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.pq import PGconn, TransactionStatus
 from sqlalchemy import event
 
-from common.kit.patience import Patient
+from common.kit.db.connection import TimedConnection
 
 _FREE = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _spares: list[tuple[Any, Any]] = []
@@ -28,7 +28,7 @@ def _connect(*_: Any) -> psycopg.Connection[Any] | None:
     while _spares:
         pgconn, prepared = _spares.pop()
         if pgconn.transaction_status == TransactionStatus.IDLE:
-            connection = Patient(pgconn)
+            connection = TimedConnection(pgconn)
             connection._prepared = prepared
             return connection
     return None
