@@ -22,6 +22,10 @@ from common.errors import FieldError, PlatformError, Temporary
 from common.kit import clock, db, log, redis
 
 MEDIA_TYPE = "application/problem+json"
+_COMMIT_UNKNOWN = (
+    "The connection to the database was lost during the commit, so the change may or may not have been made. "
+    "Check its state before you retry."
+)
 #: Maximum number of `errors` in a problem.
 MAX_FAULTS = 100
 logger = log.get(__name__)
@@ -204,13 +208,7 @@ def _unreachable(error: Exception) -> Response:
 
 def unreachable(error: Exception) -> PlatformError:
     """Log an unreachable server and return the error for the client."""
-    if isinstance(error, db.CommitUnknown):
-        detail = (
-            "The connection to the database was lost during the commit, so the change may or may not have been made. "
-            "Check its state before you retry."
-        )
-    else:
-        detail = None
+    detail = _COMMIT_UNKNOWN if isinstance(error, db.CommitUnknown) else None
     logger.warning("dependency unavailable", error=type(error).__name__, module=type(error).__module__)
     return errors.DependencyUnavailable(detail)
 
