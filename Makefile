@@ -54,7 +54,7 @@ format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.dev  ## the documentation site, into var/site; fails on broken links and pages outside the menu
-	@$(BIN)/properdocs build --quiet --strict && echo 'open var/site/index.html'
+	@$(BIN)/properdocs build --strict && echo 'open var/site/index.html'
 
 openapi: $(VENV)/.run  ## regenerate docs/openapi.json after a change to the API
 	@ENV=development PUBLIC_URL=http://localhost:8000 $(BIN)/flask --app wsgi openapi write docs/openapi.json

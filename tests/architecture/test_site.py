@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dev import check
 from tools import site
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,8 @@ FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"([^\"]+)\"|<l
 
 
 def build(root: Path, to: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "properdocs"), "build", "--strict", "--site-dir", str(to)]
+    program, *arguments = check.SITE
+    command = [str(Path(sys.executable).parent / program), *arguments, "--site-dir", str(to)]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
 
 
@@ -34,6 +36,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
+
+
+def test_make_builds_as_the_gate_does() -> None:
+    assert f"$(BIN)/{' '.join(check.SITE)} &&" in text(ROOT / "Makefile")
 
 
 def test_pages_fetch_nothing_from_elsewhere(built: Path) -> None:
