@@ -1,4 +1,4 @@
-"""The gate in Redis: hold before the row, release when there is none, settle after the end, place what waits."""
+"""The budget gate in Redis: hold before the row is written, release, settle after completion, hand out slots."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _STILL_WAITING = text("select 1 from queue where id = :id and moves = :moves and
 
 
 def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None = None) -> Hold | SameKey:
-    """Take a hold of `amount` tokens, or say why not; idempotent by invocation id.
+    """Take a hold of `amount` tokens. Idempotent by invocation id.
 
     Raises:
         RateLimited: the plan's submits per minute are used up.
         BudgetExhausted: checked against PostgreSQL, with `required`, `available`, `shortfall`.
-        DependencyUnavailable: the gate cannot be verified; nothing is guessed.
+        DependencyUnavailable: the gate cannot be verified. No hold was taken.
     """
     for _ in range(TRIES):
         answer = _ask_for_hold(account, invocation_id, amount, key)
@@ -58,7 +58,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
                 rebuild(account.user_id, account.period_id)
             case _:
                 rebuild(account.user_id, account.period_id, joining=True)
-    raise DependencyUnavailable("The budget cannot be verified at the moment; nothing was done.", retry_after=1)
+    raise DependencyUnavailable("The budget could not be verified. No invocation was created; retry.", retry_after=1)
 
 
 def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> list[Any]:
@@ -97,9 +97,9 @@ def rate_limited(account: Account) -> int:
 
 
 def release(account: Account, invocation_id: UUID, *, key: str | None = None) -> None:
-    """Undo a hold whose row was certainly not committed. Never call it on an unknown.
+    """Undo a hold whose row was certainly not committed. Never call it while the outcome is unknown.
 
-    Best effort: what cannot be released now is an orphan, found by `orphans` and freed by a rebuild.
+    Best effort: a hold that cannot be released now is an orphan, which `free_orphans` finds and a rebuild frees.
     """
     keys = [
         budget_key(account.user_id, account.period_id),
@@ -109,15 +109,14 @@ def release(account: Account, invocation_id: UUID, *, key: str | None = None) ->
     try:
         redis.run("release", keys, [str(invocation_id)])
     except redis.Unreachable:
-        logger.warning("hold not released: redis is away", invocation_id=str(invocation_id))
+        logger.warning("hold not released: Redis unavailable", invocation_id=str(invocation_id))
 
 
 def settle(user_id: UUID, period_id: UUID, last: Move, charge: int, *moves: Move, message: str = "") -> Settled | None:
-    """After an end has been committed: charge the gate, free the hold, tell of `moves`, wake waiters.
+    """After a completion has been committed: charge the gate, free the hold, apply `moves`, wake waiting clients.
 
-    `last`: the move by which the ended row came to where it was. Idempotent by invocation id. Best effort: the rows
-    are the truth, and a gate that missed this is put right by `free_orphans`. None: the gate knew already, or does not
-    know this account.
+    `last`: the last move of the completed row. Idempotent by invocation id. Best effort: the rows are the truth, and
+    `free_orphans` repairs a gate that missed this. None: the gate had settled it before, or does not know this account.
     """
     keys = [budget_key(user_id, period_id), waiters_key(user_id, last.invocation_id)]
     id_, number, had = last.words()
@@ -138,7 +137,7 @@ def _tell(
     try:
         missed, active, *answer = redis.run("settle", keys, [*end, *told])
     except redis.Unreachable:
-        logger.warning("settlement left to the sweep", period_id=str(period_id))
+        logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(period_id))
         return ()
     _remember(period_id, int(active))
     if missed:
@@ -159,8 +158,8 @@ def _remember(period_id: UUID, active: int) -> None:
 
 
 def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:
-    """Ask for a slot for a waiting row: `(slot, epoch, server)`, or None when none is free. Say what came of it
-    (`moved`).
+    """Reserve a slot for a waiting row: `(slot, epoch, server)`, or None when none is free. Report the outcome with
+    `moved`.
 
     `waiting`: the move by which it was waiting, as you have read it. Also None when it is not there any more: a gate
     that knows nothing of such a row is right, and a rebuild would only refuse what others hold.
@@ -180,7 +179,7 @@ def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None
 
 
 def being_made(user_id: UUID, key: str | None) -> bool:
-    """Whether somebody holds this Idempotency-Key right now."""
+    """Whether a request with this Idempotency-Key is in progress."""
     with redis.reachable():
         return bool(redis.client().exists(idempotency_key(user_id, key)))
 

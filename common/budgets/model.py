@@ -1,4 +1,4 @@
-"""The frozen values that the budget speaks in, and the names of its keys in Redis (braces: one account, one slot)."""
+"""Frozen values of the budget, and the names of its keys in Redis (braces: one hash slot per account)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class SameKey:
-    """Somebody else holds this Idempotency-Key right now, for that invocation."""
+    """Another request with this Idempotency-Key is in progress, for that invocation."""
 
     invocation_id: UUID
 
@@ -51,7 +51,8 @@ class SameKey:
 class Balance:
     """One period's books in tokens, from rows.
 
-    `unlimited`: by its plan. It is granted more than anybody uses, so that the sums are the same; nobody is shown it.
+    `unlimited`: by its plan. Such a period is granted more tokens than can be used, so that the arithmetic is the
+    same; the number is never shown.
     """
 
     granted: int
@@ -72,7 +73,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What the gate held right before and after a charge: enough to see a threshold being reached."""
+    """The gate's figures right before and after a charge, to detect a threshold being reached."""
 
     granted: int
     before: int
@@ -115,7 +116,7 @@ def idempotency_key(user_id: UUID, key: str | None) -> str:
 
 
 def waiters_key(user_id: UUID, invocation_id: UUID) -> str:
-    """Set while somebody waits for this invocation; `settle` publishes only then."""
+    """Set while a client waits for this invocation; `settle` publishes only then."""
     return f"wait:{{{user_id}}}:{invocation_id}"
 
 

@@ -1,13 +1,14 @@
-"""Making the gate say what the rows say: always as a whole, always under a new epoch, one at a time per account.
+"""Rebuilding the gate from the rows: always as a whole, always under a new epoch, one rebuild at a time per account.
 
 1. Raise `periods.epoch` and commit: no hold that was taken before can commit its row any more.
-2. Say in Redis that a rebuild is under way (`rebuild_begin.lua`): from here on, ends and moves leave word.
+2. Announce the rebuild in Redis (`rebuild_begin.lua`): from here on, completions and moves are recorded.
 3. Read granted, charged, open holds and their slots in one snapshot, and gather the holds in Redis piece by piece
-   (`stage.lua`), where nobody reads them yet. Each piece renews the lock.
-4. Install them under the epoch of step 1 (`install.lua`), with the words; not if Redis was wiped in between.
+   (`stage.lua`) under a key that is not read yet. Each piece renews the lock.
+4. Install them under the epoch of step 1 (`install.lua`), with what was recorded; not if Redis was wiped in between.
 
-The lock only keeps two from doing the same work: what makes a rebuild right is the epoch. Who waits for a rebuild does
-so for two seconds at most, and is then told how long it may still take.
+
+The lock only avoids duplicate work; the epoch is what makes a rebuild correct. A request waits for at most two
+seconds, and is then told how long the rebuild may still take (Retry-After).
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ logger = log.get(__name__)
 #: How long a lock outlives its owner; a live one renews it with every piece.
 LOCK_MS = 5_000
 WAIT_SECONDS = 2.0
-#: Nobody waits for a rebuild that may take so many seconds.
+#: Requests do not wait for a rebuild that may take more than so many seconds.
 NOT_WORTH_WAITING = 3
 #: Open rows that are read and gathered at once: some 10 ms of Redis' time.
 PIECE = 2_000
-#: What a rebuild gets done, for the estimate that those who wait are told. (Measured, alone on two cores: 38,000.)
+#: The rate of a rebuild, for the estimate in Retry-After. (Measured, alone on two cores: 38,000.)
 ROWS_PER_SECOND = 30_000
 MAX_RETRY_AFTER = 60
-#: Gathered holds that nobody installed are forgotten after so long.
+#: Gathered holds that were not installed expire after so long.
 STAGING_SECONDS = 60
 #: An installed state lives this long without a rebuild; it is only a cache, so any number would be right.
 CACHE_SECONDS = 40 * 86_400
 
 
 def tell(user_id: UUID, period_id: UUID) -> None:
-    """After a change of the rows has been committed: let the gate know, or else drop it.
+    """After a change of the rows has been committed: rebuild the gate, or else drop it.
 
     Best effort: when Redis is away, `free_orphans` finds what differs.
     """
@@ -59,11 +60,11 @@ def drop(user_id: UUID, period_id: UUID) -> None:
         with redis.reachable():
             redis.client().unlink(budget_key(user_id, period_id))
     except redis.Unreachable:
-        logger.warning("budget gate not dropped: redis is away", user_id=str(user_id))
+        logger.warning("budget gate not dropped: Redis unavailable", user_id=str(user_id))
 
 
 def catch_up(user_id: UUID, period_id: UUID, epoch: int, server: int) -> None:
-    """Rebuild unless the gate is of `epoch` and `server` already (somebody else may just have done it)."""
+    """Rebuild unless the gate is of `epoch` and `server` already (another process may just have rebuilt it)."""
     with redis.reachable():
         installed = redis.client().hmget(budget_key(user_id, period_id), ["epoch", "server"])
     if installed != [str(epoch), str(server)]:
@@ -71,7 +72,7 @@ def catch_up(user_id: UUID, period_id: UUID, epoch: int, server: int) -> None:
 
 
 def rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
-    """Make the gate say what the rows say now; remove it when there is no such period. One at a time per account.
+    """Make the gate equal to the rows; remove it when the period does not exist. One at a time per account.
 
     `joining`: any rebuild will do, also one that is under way; it may have read the rows before you called.
 
@@ -88,7 +89,9 @@ def rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
         left = 1 if owner is not None else _seconds_left(lock)
         if clock.monotonic() >= give_up or left > NOT_WORTH_WAITING:
             retry_after = min(max(left, 1), MAX_RETRY_AFTER)
-            raise DependencyUnavailable("The budget is being rebuilt; nothing was done.", retry_after=retry_after)
+            raise DependencyUnavailable(
+                "The budget is being rebuilt. No invocation was created; retry.", retry_after=retry_after
+            )
         if owner is None:
             clock.sleep(0.01)
             if joining and _done_by_another(key, lock):
@@ -97,7 +100,7 @@ def rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
 
 @contextmanager
 def _locked(lock: str) -> Iterator[str | None]:
-    """The lock for the block: our name in it, or None when somebody else has it."""
+    """The lock for the block: the name of its owner, or None when another process has it."""
     owner, mine = secrets.token_hex(8), True
     try:
         with redis.reachable():
@@ -112,11 +115,11 @@ def _unlock(lock: str, owner: str) -> None:
     try:
         redis.run("unlock", [lock], [owner])
     except redis.Unreachable:
-        logger.warning("lock of a rebuild left to expire: redis is away")
+        logger.warning("lock of a rebuild left to expire: Redis unavailable")
 
 
 def _seconds_left(lock: str) -> int:
-    """How long the rebuild that has the lock may still take; 0 when nobody has it."""
+    """How long the rebuild that has the lock may still take; 0 when the lock is free."""
     with redis.reachable():
         held = str(redis.client().get(lock) or "")
     return int(held.partition(" ")[2] or 0)
@@ -148,7 +151,7 @@ def _rebuild_once(key: str, lock: str, owner: str, period_id: UUID) -> bool:
 
 
 def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balance, int, int] | None:
-    """Read one moment's rows, and put the holds where `install` finds them. None: the lock is somebody else's now."""
+    """Read the rows of one moment, and put the holds where `install` finds them. None: the lock was lost."""
     with db.snapshot() as session:
         server = truth.server(session)
         balance, holds, total = truth.balance(session, period_id), 0, 0

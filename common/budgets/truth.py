@@ -1,4 +1,4 @@
-"""What the rows say: the truth that the gate is made from."""
+"""The ledger of one period, computed from the rows: what the gate is built from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class UnknownPeriod(Exception):
 
 
 def balance(session: Session, period_id: UUID) -> Balance:
-    """One period's books, recomputed from rows; every end that anybody was shown is in it. Raises `UnknownPeriod`."""
+    """One period's balance, computed from the rows, with every completion a client has seen.
+
+    Raises `UnknownPeriod`.
+    """
     row = session.execute(_BALANCE, {"period": period_id}).one_or_none()
     if row is None:
         raise UnknownPeriod
@@ -80,6 +83,6 @@ def open_count(session: Session, period_id: UUID) -> int:
 
 
 def now(period_id: UUID) -> Balance:
-    """One period's books as they stand."""
+    """One period's current balance."""
     with db.snapshot() as session:
         return balance(session, period_id)

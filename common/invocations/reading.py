@@ -22,7 +22,7 @@ CLOCK_SKEW = timedelta(hours=1)
 
 
 def get(invocation_id: UUID, owner: UUID | None) -> Invocation:
-    """One invocation of `owner` (None: anybody's, for admins). Raises `NotFound`, also for someone else's."""
+    """One invocation of `owner` (None: of any account, for admins). Raises `NotFound`, also for someone else's."""
     return _one(views.GET, {"id": invocation_id, "user_id": owner})
 
 
@@ -44,7 +44,7 @@ def _one(statement: Query[ViewRow], parameters: dict[str, Any]) -> Invocation:
 
 
 def states(ids: Collection[UUID]) -> dict[UUID, tuple[str, int]]:
-    """Status and attempts of several, whoever owns them (for waiters, who were checked when they came)."""
+    """Status and attempts of several, of any owner (waiting clients were authorized when they began to wait)."""
     rows = db.execute(views.STATES, {"ids": list(ids)}) if ids else []
     return {row.id: (_status(row), row.attempts) for row in rows}
 

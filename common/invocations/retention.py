@@ -38,7 +38,7 @@ marked as (
 select several from way
 """
 _DROP = text(_WALK.format(name="payloads", which="i.status <> 'open'"))
-#: Canceled or expired before anything was tried: nobody will miss what nobody has used.
+#: Canceled or expired before the first attempt: the input was never used.
 _DROP_UNUSED = text(_WALK.format(name="unused_payloads", which="i.is_failure and i.started_at is null"))
 
 

@@ -1,5 +1,5 @@
 # ruff: noqa: S608  (the statement is put together from constants)
-"""Write an accepted invocation down, exactly once, although the answer of a commit may be lost.
+"""Store an accepted invocation exactly once, although the answer of a commit may be lost.
 
 While the outcome of an INSERT is unknown, nothing that follows is a proof that its row is not there: a repetition may
 find that the epoch has moved, the tool was edited or access has ended, *after* the first one was committed; and the
@@ -89,7 +89,7 @@ def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> Sto
     tool is not as it was, or the Idempotency-Key belongs to another invocation. The hold is released then.
 
     Raises:
-        db.CommitUnknown: nobody knows, for `UNKNOWN_SECONDS`. The hold stands.
+        db.CommitUnknown: the outcome could not be determined within `UNKNOWN_SECONDS`. The hold stays.
         db.Unreachable: it is certainly not written; the hold is released.
         StatementError: the server or the driver refused it; the hold is released.
     """
@@ -113,7 +113,7 @@ def _write(row: dict[str, Any]) -> StoredRow | None:
 
 
 def _find_out(row: dict[str, Any], account: budgets.Account) -> StoredRow | None:
-    """Ask until somebody answers whether the row was written; if it was not, it cannot be any more."""
+    """Ask until the database answers whether the row was written; if it was not, it cannot be any more."""
     give_up = clock.monotonic() + UNKNOWN_SECONDS
     while True:
         clock.sleep(PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""submit: every check in the contract's order, the hold, the row, and only then the doorbell."""
+"""submit: every check in the contract's order, the hold, the row, and only then the queue message."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
 
 
 def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
-    """Wait for the request that is just now making the invocation of our key; None if it gave up or never ended."""
+    """Wait for the concurrent request with the same key; None if it failed or did not finish in time."""
     give_up, making = clock.monotonic() + SAME_KEY_SECONDS, True
     while making and clock.monotonic() < give_up:
         clock.sleep(0.02)
@@ -178,7 +178,7 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
         if not tools.is_current(tool):
             raise NotFound
         _catch_up(account, hold)
-    raise DependencyUnavailable("The budget kept changing underneath; nothing was done.", retry_after=1)
+    raise DependencyUnavailable("The budget was updated concurrently. No invocation was created; retry.", retry_after=1)
 
 
 def _hold(

@@ -56,7 +56,7 @@ class DetailRow(NamedTuple):
     operator_detail: str | None
 
 
-#: How large input and output are together, without reading them but where nobody has noted it.
+#: The size of input and output together, in bytes; they are read only where the size was not stored.
 PAYLOAD_BYTES: Final = """coalesce(i.input_bytes, octet_length(i.input::text), 0)
          + coalesce(i.output_bytes, octet_length(i.output::text), 0)"""
 

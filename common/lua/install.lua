@@ -1,4 +1,4 @@
--- Install what PostgreSQL says, as a whole: a set, never an add.
+-- Install the state computed from PostgreSQL, as a whole: never an increment.
 --
 -- KEYS  1 budget:{user}:<period>   2 staging:{user}:<period>:<epoch>, as stage.lua left it
 -- ARGV  1 epoch   2 granted   3 charged   4 seconds to live   5 which run of PostgreSQL was asked
@@ -8,7 +8,7 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local sums = redis.call('HMGET', KEYS[2], 'held', 'active')
 local charged, held, active = tonumber(ARGV[3]), tonumber(sums[1]), tonumber(sums[2])
 
--- What ended or moved between the snapshot and now: settle.lua left word. Older words say nothing new.
+-- What ended or moved between the snapshot and now: settle.lua has recorded it. Older records say nothing new.
 local cursor = '0'
 repeat
   local found = redis.call('HSCAN', KEYS[1], cursor, 'MATCH', '[ep]:*', 'COUNT', 1000)

@@ -1,4 +1,4 @@
--- A rebuild under a new epoch starts: what the gate said is gone, and from here on ends leave word (settle.lua).
+-- A rebuild under a new epoch starts: the gate's state is dropped, and from here on completions are recorded (settle.lua).
 --
 -- KEYS  1 budget:{user}:<period>      ARGV  1 epoch
 -- Answers  1 go on, 0 a newer rebuild is under way or done

@@ -10,7 +10,7 @@ if not b[2] or not b[5] or b[1] ~= run or not b[4] then return {'unknown'} end
 local epoch, active = tonumber(b[2]), tonumber(b[3])
 local amount, slot, at, heard = string.match(b[4], '^(%d+),(%d+),(%d+),(%d+)')
 heard = tonumber(heard)
--- Behind the row: whoever got the slot that this one had is not counted here either.
+-- The gate is behind the row: the row that got this one's slot is not counted here either.
 if heard < moves then return {'unknown'} end
 if heard > moves then return {0, epoch, b[5]} end
 if slot ~= '0' then return {tonumber(slot), epoch, b[5]} end

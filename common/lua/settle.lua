@@ -1,15 +1,15 @@
--- Tell the gate what was committed: an end (charge, free the hold) and rows that went into a slot or out of one.
--- Idempotent, and the order in which words arrive does not matter: every row numbers its moves, the highest counts.
+-- Apply what was committed: a completion (charge, free the hold) and rows that got a slot or lost one.
+-- Idempotent, and independent of the order of arrival: every row numbers its moves, and the highest number counts.
 --
 -- KEYS  1 budget:{user}:<period>   2 wait:{user}:<id>
--- ARGV  1 message for the waiters ("" = nobody is told)
---       2 id that ended ("" = none)   3 its charge   4 number of its last move   5 the slot it had (0 = waiting)
+-- ARGV  1 message for the waiters ("" = none)
+--       2 id that was completed ("" = none)   3 its charge   4 number of its last move   5 the slot it had (0 = waiting)
 --       then triples: id, number of its move, slot (0 = waiting)
--- Answers  {missed, active, granted, charged before, charged after}   {missed, active} no end, or one known already
---          active: how many rows have a slot now   missed: 1 = a word was never heard that others depend on: rebuild
+-- Answers  {missed, active, granted, charged before, charged after}   {missed, active} no completion, or one known already
+--          active: how many rows have a slot now   missed: 1 = an earlier move never arrived: rebuild
 if ARGV[1] ~= '' and redis.call('EXISTS', KEYS[2]) == 1 then redis.call('PUBLISH', 'invocations', ARGV[1]) end
 local ended, charge = ARGV[2], ARGV[3]
--- A rebuild may be between its snapshot and its install: leave word, so that it does not bring back what it saw.
+-- A rebuild may be between its snapshot and its install: record the move, so that the install does not bring back what the snapshot saw.
 local rebuilding = redis.call('HEXISTS', KEYS[1], 'rebuilding') == 1
 local active, missed, answer = 0, 0, {}
 
@@ -18,7 +18,7 @@ if ended ~= '' then
   local b = redis.call('HMGET', KEYS[1], 'granted', 'charged', 'h:' .. ended)
   if b[3] then
     local amount, slot, _, before = string.match(b[3], '^(%d+),(%d+),(%d+),(%d+)')
-    -- Somebody else may have got the slot that this one has here, or one that it had in between.
+    -- Another row may have got the slot that this one has here, or one that it had in between.
     if slot ~= '0' and ARGV[5] == '0' or tonumber(before) + 1 < tonumber(ARGV[4]) then missed = 1 end
     redis.call('HDEL', KEYS[1], 'h:' .. ended)
     redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)

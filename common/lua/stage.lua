@@ -4,7 +4,7 @@
 --       2 rebuild:{user}:<period>           the lock: "<owner> <seconds that the rebuild may still take>"
 -- ARGV  1 owner of the lock   2 milliseconds that the lock is kept   3 seconds that the rebuild may still take
 --       4 seconds that the staging hash is kept, then fours: id, amount, slot (0 = waiting), moves
--- Answers  1 go on, 0 somebody else has the lock now: give up
+-- Answers  1 go on, 0 another process has the lock now: give up
 if string.match(redis.call('GET', KEYS[2]) or '', '^%S+') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1] .. ' ' .. ARGV[3], 'PX', ARGV[2])
 local now = redis.call('TIME')[1]

@@ -13,7 +13,7 @@ THRESHOLDS = (80, 100)
 
 
 class BudgetThreshold(Base):
-    """One `budget.threshold` event: once per period and percentage, whoever crosses it."""
+    """One `budget.threshold` event: once per period and percentage."""
 
     __tablename__ = "budget_thresholds"
 

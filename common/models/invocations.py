@@ -85,7 +85,7 @@ class Invocation(Base):
     expires_at: Mapped[Instant]
     cancel_requested_at: Mapped[Instant | None]
     is_failure: Mapped[bool | None]
-    #: The trace of the request that made it, for whoever goes on with it; null when nothing is traced.
+    #: The trace of the request that made it, for the spans that continue it; null when nothing is traced.
     traceparent: Mapped[str | None]
 
     __table_args__ = (
@@ -232,7 +232,7 @@ class IdempotentRequest(Base):
 
 
 class Process(Base):
-    """A worker process and its pulse: who stops beating has lost its work (in two steps: suspect, then dead)."""
+    """A worker process and its heartbeat. Without one it loses its rows in two steps: suspect, then dead."""
 
     __tablename__ = "processes"
 

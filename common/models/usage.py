@@ -221,7 +221,7 @@ create trigger usage_logs_append_only before update or delete on usage_logs
 """
 USAGE_APPEND_ONLY_DOWN = "drop function usage_logs_append_only() cascade"
 
-#: The safety net: an end must never fail because nobody made next month's partition.
+#: The safety net: a completion must never fail because next month's partition is missing.
 USAGE_DEFAULT_UP = "create table usage_logs_default partition of usage_logs default"
 USAGE_DEFAULT_DOWN = "drop table usage_logs_default"
 
