@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.tools import editing
+from common.tools import drafts
 from dev.platform import Platform
 from tests.admin.conftest import Admin
 from tests.client import Client
@@ -85,7 +85,7 @@ def pids(hub: Platform) -> Iterator[None]:
 def accepted_before(offer: Offer, **fields: Any) -> str:
     """A tool as an older release could have stored it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(editing, "_schema_fault", lambda *_: None)
+        patch.setattr(drafts, "_schema_fault", lambda *_: None)
         return offer(**fields)
 
 
