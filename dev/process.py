@@ -45,6 +45,8 @@ def spawn(
     parent = os.getpid()
 
     def before_exec() -> None:
+        for ignored in (signal.SIGINT, signal.SIGQUIT):  # inherited from a shell that started us in the background
+            signal.signal(ignored, signal.SIG_DFL)
         if step_down:
             step_down()  # before the death signal: changing credentials clears it
         if LINUX:

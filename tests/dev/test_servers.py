@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +125,17 @@ def test_a_server_that_ends_by_itself_is_started_again_and_it_is_said(
         assert server.is_ready()
         assert sum(f"{name} exited (" in line for line in said) >= times
         assert one(postgres, "select answer from kept") == 42
+
+
+def test_a_child_does_not_inherit_ignored_signals() -> None:
+    """A shell that starts us in the background has SIGQUIT ignored."""
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        child = process.spawn([sys.executable, "-c", "import time; time.sleep(60)"])
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    os.kill(child.pid, signal.SIGQUIT)
+    assert child.wait(30) == -signal.SIGQUIT
 
 
 def test_no_empty_cluster_takes_the_place_of_data_that_are_gone(
