@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -141,16 +141,17 @@ def place_waiting(paused: Sequence[UUID]) -> int:
     where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
     accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _Round.after})
     _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
-    due = [account for account in accounts if account.id is not None]
-    return apart.total("slot", due, lambda account: _place_all(account, where), lambda account: account.period_id)
+    return apart.total("place", accounts, lambda account: _place_all(account, where), lambda account: account.period_id)
 
 
 def _place_all(waiting: WaitingAccount, where: dict[str, Any]) -> int:
-    """Place an account's oldest row, and then its others while it has free slots."""
+    """Place an account's oldest row that is due, and then its others while it has free slots."""
+    if waiting.id is None:
+        return 0
     limits = waiting.max_concurrency, waiting.rate_limit_per_minute
     account = budgets.Account(waiting.user_id, waiting.period_id, *limits)
     try:
-        return 1 + _place_more(account, where) if _place(account, waiting) else 0
+        return 1 + _place_more(account, where) if _place(account, waiting.id, waiting.moves) else 0
     except DependencyUnavailable:
         logger.warning("waiting rows not placed", period_id=str(account.period_id))
         return 0
@@ -159,31 +160,23 @@ def _place_all(waiting: WaitingAccount, where: dict[str, Any]) -> int:
 def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
     placed = 0
     for row in db.execute(WAITING_ROWS, {**where, "period_id": account.period_id}):
-        if not _place(account, row):
+        if not _place(account, row.id, row.moves):
             break
         placed += 1
     return placed
 
 
-class _Waiting(Protocol):
-    @property
-    def id(self) -> UUID | None: ...
-    @property
-    def moves(self) -> int: ...
-
-
-def _place(account: budgets.Account, row: _Waiting) -> bool:
+def _place(account: budgets.Account, id_: UUID, moves: int) -> bool:
     """Give one row one slot.
 
     If a completing neighbour was quicker, its own message to the gate settles what was counted here; if the epoch has
     moved on, a rebuild does.
     """
-    id_ = row.id or UUID(int=0)
-    free = budgets.reserve_slot(account, budgets.Move(id_, row.moves, None))
+    free = budgets.reserve_slot(account, budgets.Move(id_, moves, None))
     if free is None:
         return False
     number, epoch, server = free
-    where = {"id": id_, "moves": row.moves, "period_id": account.period_id, "epoch": epoch, "server": server}
+    where = {"id": id_, "moves": moves, "period_id": account.period_id, "epoch": epoch, "server": server}
     if placed := db.execute(PLACE, {**where, "slot": number}):
         budgets.moved(account.user_id, account.period_id, budgets.Move(id_, placed[0].moves, number))
         return True
