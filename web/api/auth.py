@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from common import errors
 from common.identity import accounts, passwords, sessions
+from common.models.accounts import User
 from web.api.blueprint import Blueprint
 from web.http import access_tokens, auth
 from web.http.fields import Flag, Id, Instant, Secret, Text, Whole, Word
-from web.http.responses import absolute_url
+from web.http.responses import Headers, Shown, absolute_url
 from web.http.schemas import Body, Resource
 
 blp = Blueprint(
@@ -20,14 +21,20 @@ blp = Blueprint(
 class NewPassword(Secret):
     """A new password. Its length is documented here, and checked in NFC by `identity.passwords`."""
 
-    def __init__(self, *, description: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, description: str = "", required: bool = False) -> None:
         rule = f"{passwords.MIN_CHARS}-{passwords.MAX_CHARS} characters; common passwords are refused."
         metadata = {"minLength": passwords.MIN_CHARS, "maxLength": passwords.MAX_CHARS}
-        super().__init__(metadata={**metadata, "description": f"{rule} {description}".strip()}, **kwargs)
+        super().__init__(metadata={**metadata, "description": f"{rule} {description}".strip()}, required=required)
 
 
 class EmailAddressSchema(Body):
     email = Text(required=True, max=320, metadata={"format": "email"})
+
+
+class EmailAddress(TypedDict):
+    """What `EmailAddressSchema` loads."""
+
+    email: str
 
 
 class RegistrationSchema(EmailAddressSchema):
@@ -35,16 +42,41 @@ class RegistrationSchema(EmailAddressSchema):
     name = Text(required=True, max=200, line=True, nfc=True)
 
 
+class Registration(EmailAddress):
+    """What `RegistrationSchema` loads."""
+
+    password: str
+    name: str
+
+
 class CredentialsSchema(EmailAddressSchema):
     password = Secret(required=True)
+
+
+class Credentials(EmailAddress):
+    """What `CredentialsSchema` loads."""
+
+    password: str
 
 
 class RefreshTokenSchema(Body):
     refresh_token = Secret(required=True)
 
 
+class RefreshTokenIn(TypedDict):
+    """What `RefreshTokenSchema` loads."""
+
+    refresh_token: str
+
+
 class NewPasswordSchema(Body):
     password = NewPassword(required=True)
+
+
+class ResetPassword(TypedDict):
+    """What `NewPasswordSchema` loads."""
+
+    password: str
 
 
 class UserSchema(Resource):
@@ -69,7 +101,7 @@ class TokenPairSchema(Resource):
 @blp.arguments(RegistrationSchema)
 @blp.response(201, UserSchema, headers=["Location"])
 @blp.raises(errors.EmailTaken, errors.WeakPassword, errors.TooManyAttempts)
-def register(body: dict[str, Any]) -> Any:
+def register(body: Registration) -> tuple[User, Headers]:
     """Register an account
 
     Only the syntax of the address is checked; addresses are compared case-insensitively. A mail with a verification
@@ -84,7 +116,7 @@ def register(body: dict[str, Any]) -> Any:
 @blp.arguments(CredentialsSchema)
 @blp.response(200, TokenPairSchema)
 @blp.raises(errors.InvalidCredentials, errors.AccountDisabled, errors.TooManyAttempts)
-def login(body: dict[str, Any]) -> Any:
+def login(body: Credentials) -> Shown:
     """Start a session
 
     A wrong address and a wrong password get the same error. Failed attempts are limited: in 15 minutes, 10 per account
@@ -98,7 +130,7 @@ def login(body: dict[str, Any]) -> Any:
 @blp.arguments(RefreshTokenSchema)
 @blp.response(200, TokenPairSchema)
 @blp.raises(errors.Unauthenticated, errors.TokenExpired, errors.TokenRevoked)
-def refresh(body: dict[str, Any]) -> Any:
+def refresh(body: RefreshTokenIn) -> Shown:
     """Exchange a refresh token for a new pair
 
     A refresh token can be used once. Concurrent requests within 10 seconds get the same pair; later reuse revokes the
@@ -111,7 +143,7 @@ def refresh(body: dict[str, Any]) -> Any:
 @auth.public
 @blp.arguments(RefreshTokenSchema)
 @blp.response(204)
-def logout(body: dict[str, Any]) -> None:
+def logout(body: RefreshTokenIn) -> None:
     """End the session of a refresh token; its access tokens are refused immediately"""
     sessions.logout(**body)
 
@@ -121,7 +153,7 @@ def logout(body: dict[str, Any]) -> None:
 @blp.arguments(EmailAddressSchema)
 @blp.response(202)
 @blp.raises(errors.TooManyAttempts)
-def request_reset(body: dict[str, Any]) -> Any:
+def request_reset(body: EmailAddress) -> Shown:
     """Request a password reset link
 
     The response is the same whether or not an account has the address. At most 20 requests an hour from one network
@@ -136,7 +168,7 @@ def request_reset(body: dict[str, Any]) -> Any:
 @blp.arguments(NewPasswordSchema)
 @blp.response(204)
 @blp.raises(errors.InvalidLink, errors.WeakPassword)
-def reset_password(body: dict[str, Any], token: str) -> None:
+def reset_password(body: ResetPassword, token: str) -> None:
     """Set a new password with a mailed link
 
     The link works once, within 30 minutes. All sessions of the account end. If the address was not verified before,
@@ -150,7 +182,7 @@ def reset_password(body: dict[str, Any], token: str) -> None:
 @blp.arguments(EmailAddressSchema)
 @blp.response(202)
 @blp.raises(errors.TooManyAttempts)
-def request_verification(body: dict[str, Any]) -> Any:
+def request_verification(body: EmailAddress) -> Shown:
     """Request another verification mail"""
     accounts.request_verification(**body, ip=auth.client_ip())
     return {}
@@ -165,7 +197,7 @@ def verify_email(token: str) -> None:
     accounts.verify_email(token)
 
 
-def _tokens(pair: sessions.TokenPair) -> dict[str, Any]:
+def _tokens(pair: sessions.TokenPair) -> Shown:
     return {
         "access_token": access_tokens.sign(pair),
         "refresh_token": pair.refresh_token,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
 from flask import g
@@ -13,11 +12,12 @@ from common.invocations import Invocation
 from common.kit import db, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES
 from web.api import submissions
-from web.api.invocation_schemas import BatchItemSchema
+from web.api.invocation_schemas import BatchItem, BatchItemSchema
 from web.http import auth, large_reads, problems
+from web.http.responses import Shown
 
 
-def submit_all(items: list[Any]) -> Iterator[dict[str, Any]]:
+def submit_all(items: list[object]) -> Iterator[Shown]:
     """Yield the result of each item.
 
     If a server becomes unreachable, the remaining items are not tried, since each would wait for a timeout; the results
@@ -35,10 +35,10 @@ def submit_all(items: list[Any]) -> Iterator[dict[str, Any]]:
             yield _refused(problems.unreachable(error))
 
 
-def _item(raw: Any) -> dict[str, Any]:
+def _item(raw: object) -> Shown:
     """Submit one item; the result of a submit of its own."""
     try:
-        body = problems.loaded(BatchItemSchema(), raw)
+        body: BatchItem = problems.loaded(BatchItemSchema(), raw)
         submitted = submissions.submit_order(body["tool"], submissions.order_of(body, body.get("idempotency_key")))
         invocation = submitted.invocation or _replayed(submitted.id)
     except errors.PlatformError as error:
@@ -58,6 +58,6 @@ def _replayed(invocation_id: UUID) -> Invocation:
     return invocation
 
 
-def _refused(error: errors.PlatformError) -> dict[str, Any]:
+def _refused(error: errors.PlatformError) -> Shown:
     problem = problems.as_dict(error)
     return {"status": problem["status"], "problem": problem}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from common import invocations, webhooks
 from common.kit.paging import Page
@@ -11,7 +10,8 @@ from common.models.webhooks import EVENT_TYPES
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Id, Instant, JsonObject, Word
-from web.http.pagination import ListQuery
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Shown
 from web.http.schemas import Resource
 
 blp = Blueprint("events", __name__, url_prefix="/events", description="The events of webhooks, for polling")
@@ -28,11 +28,17 @@ class EventQuery(ListQuery):
     payloads = Flag(load_default=True, metadata={"description": "`false` omits `input` and `output`."})
 
 
+class EventArguments(ListArguments):
+    """What `EventQuery` loads."""
+
+    payloads: bool
+
+
 @blp.get("")
 @auth.needs("webhooks:manage")
 @blp.arguments(EventQuery, location="query")
 @blp.page(EventSchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: EventArguments) -> Page[Shown]:
     """The account's events of the last 30 days, oldest first
 
     Store `next_cursor`, which the last page has too, and continue from there: each event is returned exactly once. A
@@ -50,5 +56,5 @@ def index(query: dict[str, Any]) -> Page[Any]:
     return page.map(lambda event: _shown(event, data.get(event.id, event.data)))
 
 
-def _shown(event: webhooks.OutboxEvent, data: Mapping[str, Any] | None) -> dict[str, Any]:
+def _shown(event: webhooks.OutboxEvent, data: Mapping[str, object] | None) -> Shown:
     return {"id": event.id, "type": event.type, "timestamp": event.created_at, "data": data}

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NotRequired, TypedDict
 
 import marshmallow as ma
 from marshmallow import validate
 
 from common import invocations
 from common.models.webhooks import INVOCATION_FILTERS
-from web.http.fields import Flag, Id, Instant, JsonObject, Many, Metadata, OneOrMore, Text, Tokens, Unread, Whole, Word
-from web.http.pagination import ListQuery
+from web.http.fields import (
+    AnyField,
+    Flag,
+    Id,
+    Instant,
+    JsonObject,
+    Many,
+    Metadata,
+    OneOrMore,
+    Text,
+    Tokens,
+    Unread,
+    Whole,
+    Word,
+)
+from web.http.pagination import ListArguments, ListQuery
 from web.http.schemas import Body, Query, Resource
 
 MAX_WAIT = 60
@@ -38,9 +54,20 @@ class SubmitInSchema(Body):
     )
 
     @ma.validates_schema
-    def require_webhook_url(self, data: dict[str, Any], **_: Any) -> None:
+    def require_webhook_url(self, data: Mapping[str, object], **_: object) -> None:
         if "webhook_events" in data and "webhook_url" not in data:
             raise ma.ValidationError("Allowed only together with webhook_url.", "webhook_events")
+
+
+class SubmitIn(TypedDict):
+    """What `SubmitInSchema` loads."""
+
+    input: object
+    max_tokens: NotRequired[int]
+    expires_in: int
+    metadata: dict[str, str]
+    webhook_url: NotRequired[str]
+    webhook_events: NotRequired[list[str]]
 
 
 class BatchItemSchema(SubmitInSchema):
@@ -48,8 +75,21 @@ class BatchItemSchema(SubmitInSchema):
     idempotency_key = Text(max=255, validate=validate.Regexp(r"^[\x20-\x7e]+\Z"))
 
 
+class BatchItem(SubmitIn):
+    """What `BatchItemSchema` loads."""
+
+    tool: str
+    idempotency_key: NotRequired[str]
+
+
 class BatchInSchema(Body):
     items = Many(Unread(BatchItemSchema), required=True, min=1, max=MAX_BATCH)
+
+
+class BatchIn(TypedDict):
+    """What `BatchInSchema` loads."""
+
+    items: list[object]
 
 
 class InvokedToolSchema(Resource):
@@ -108,7 +148,7 @@ class InvocationSchema(Resource):
     poll_after_ms = Whole(required=True, allow_none=True)
     links = ma.fields.Nested(InvocationLinksSchema, required=True)
 
-    def dump(self, obj: Any, *, many: bool | None = None) -> Any:  # noqa: ARG002
+    def dump(self, obj: object, *, many: bool | None = None) -> object:  # noqa: ARG002
         return obj
 
 
@@ -118,7 +158,7 @@ class ListedSchema(InvocationSchema):
     input = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
     output = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
 
-    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         super().on_bind_field(field_name, field_obj)
         field_obj.required = field_name not in ("input", "output")
 
@@ -130,23 +170,39 @@ class BatchAnswerSchema(Resource):
     invocation = ma.fields.Nested(ListedSchema)
     problem = JsonObject(metadata={"allOf": [{"$ref": "#/components/schemas/Problem"}]})
 
-    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         super().on_bind_field(field_name, field_obj)
         field_obj.required = field_name == "status"
 
 
+class InvocationArguments(ListArguments):
+    """What `InvocationQuery` loads."""
+
+    statuses: NotRequired[list[str]]
+    tool: NotRequired[str]
+    start: NotRequired[datetime]
+    end: NotRequired[datetime]
+    payloads: bool
+
+
 class InvocationQuery(ListQuery):
-    status = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6)
+    statuses = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6, data_key="status")
     tool = Text(max=64, metadata={"description": "Id or slug."})
     start = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
     end = Instant(data_key="to", metadata={"description": "Exclusive."})
     payloads = Flag(load_default=True, metadata={"description": "False: without `input` and `output`."})
 
     @ma.validates_schema
-    def in_order(self, data: dict[str, Any], **_: Any) -> None:
+    def in_order(self, data: InvocationArguments, **_: object) -> None:
         if "start" in data and "end" in data and data["start"] >= data["end"]:
             raise ma.ValidationError("Must be before `to`.", "from")
 
 
 class WaitQuery(Query):
     wait = Whole(1, MAX_WAIT, metadata={"description": "Long-poll: seconds to wait for completion."})
+
+
+class WaitArguments(TypedDict, total=False):
+    """What `WaitQuery` loads."""
+
+    wait: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 from uuid import UUID
 
 from flask import Response, request
@@ -16,14 +15,17 @@ from web.api import batches, submissions
 from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import (
     BatchAnswerSchema,
+    BatchIn,
     BatchInSchema,
+    InvocationArguments,
     InvocationQuery,
     InvocationSchema,
     ListedSchema,
+    WaitArguments,
     WaitQuery,
 )
 from web.http import auth, large_reads, limits, waiting
-from web.http.responses import enveloped
+from web.http.responses import Shown, enveloped
 
 blp = Blueprint("invocations", __name__, url_prefix="/invocations", description="Calls of AI tools as durable jobs")
 
@@ -32,15 +34,13 @@ blp = Blueprint("invocations", __name__, url_prefix="/invocations", description=
 @auth.needs("invocations:read")
 @blp.arguments(InvocationQuery, location="query")
 @blp.page(ListedSchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: InvocationArguments) -> Page[Shown]:
     """The caller's invocations, newest first
 
     A page ends early, with `has_more`, when its `input` and `output` reach 1 MiB in total; it has at least one
     invocation. `payloads=false` omits both fields.
     """
-    statuses = query.pop("status", ())
-    found = invocations.listing(auth.caller().user_id, statuses=statuses, **query)
-    return found.map(invocations.wire)
+    return invocations.listing(auth.caller().user_id, **query).map(invocations.wire)
 
 
 @blp.get("/<uuid:invocation_id>")
@@ -49,7 +49,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.arguments(WaitQuery, location="query")
 @blp.response(200, InvocationSchema, headers=["ETag", "Retry-After"])
 @blp.alt_response(304, headers=["ETag", "Retry-After"], description="Unchanged since the given ETag.")
-def show(query: dict[str, Any], invocation_id: UUID) -> Response:
+def show(query: WaitArguments, invocation_id: UUID) -> Response:
     """One invocation
 
     `wait` long-polls until it has ended. With `If-None-Match` the response is 304 while nothing has changed.
@@ -106,7 +106,7 @@ def events(invocation_id: UUID) -> Response:
 @blp.arguments(BatchInSchema)
 @blp.response(207, BatchAnswerSchema(many=True), description="The result of each item, in order.")
 @blp.raises(errors.EmailNotVerified)
-def batch(body: dict[str, Any]) -> Response:
+def batch(body: BatchIn) -> Response:
     """Submit up to 100 invocations, each independent of the others
 
     For repeated items (`idempotency_key`), `input` and `output` are included up to 1 MiB in total and omitted beyond.

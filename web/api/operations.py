@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response, current_app
 
 from common import errors
@@ -13,6 +11,7 @@ from common.version import VERSION
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Text, Word
+from web.http.responses import Shown
 from web.http.schemas import Resource
 
 metrics.at_scrape(gauges.Platform())
@@ -31,7 +30,7 @@ class ReadinessSchema(Resource):
 @blp.get("/health")
 @auth.public
 @blp.response(200, HealthSchema)
-def health() -> Any:
+def health() -> Shown:
     """Whether the process is up
 
     Checks no dependencies. Restart the process if this does not respond.
@@ -42,7 +41,7 @@ def health() -> Any:
 @blp.get("/ready")
 @auth.public
 @blp.response(200, ReadinessSchema)
-def ready() -> Any:
+def ready() -> Shown:
     """Whether the process can serve
 
     Ready means: PostgreSQL and Redis respond, all migrations have been run, and the first admin named in the settings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from flask import Response, current_app, g, request
 
@@ -11,14 +10,14 @@ from common import boot, errors, invocations, webhooks
 from common.identity import accounts
 from common.invocations import Invocation, Order, Submitted
 from common.kit import db
-from web.api.invocation_schemas import MAX_WAIT
+from web.api.invocation_schemas import MAX_WAIT, SubmitIn
 from web.http import auth, idempotency, limits, waiting
 from web.http.responses import enveloped, location
 
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
 
-def submit(tool: str, body: dict[str, Any]) -> Response:
+def submit(tool: str, body: SubmitIn) -> Response:
     """Submit an invocation; respond 202, or 200 if it ended within `Prefer: wait` or had ended before."""
     require_verified()
     order = order_of(body, idempotency.key())
@@ -57,9 +56,10 @@ def require_verified() -> None:
         accounts.require_verified(auth.caller())
 
 
-def order_of(body: dict[str, Any], key: str | None) -> Order:
-    if body.get("webhook_url") is not None:
-        webhooks.check_url(boot.outbound(), body["webhook_url"], "/webhook_url")
+def order_of(body: SubmitIn, key: str | None) -> Order:
+    webhook_url = body.get("webhook_url")
+    if webhook_url is not None:
+        webhooks.check_url(boot.outbound(), webhook_url, "/webhook_url")
     chosen = body.get("webhook_events")
     return Order(
         input=body["input"],
@@ -68,7 +68,7 @@ def order_of(body: dict[str, Any], key: str | None) -> Order:
         max_tokens=body.get("max_tokens"),
         expires_in=body["expires_in"],
         metadata=body["metadata"],
-        webhook_url=body.get("webhook_url"),
+        webhook_url=webhook_url,
         webhook_events=tuple(chosen) if chosen else None,
         idempotency_key=key,
     )

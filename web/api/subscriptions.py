@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import marshmallow as ma
 
@@ -13,8 +13,8 @@ from common.subscriptions import Current
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Instant, Text, Tokens, Whole, Word
-from web.http.pagination import ListQuery
-from web.http.responses import location
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Headers, Shown, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint(
@@ -76,8 +76,20 @@ class SubscribeInSchema(Body):
     plan = Text(required=True, max=63, metadata={"description": "The slug of a plan."})
 
 
+class SubscribeIn(TypedDict):
+    """What `SubscribeInSchema` loads."""
+
+    plan: str
+
+
 class CancelInSchema(Body):
     at_period_end = Flag(load_default=True)
+
+
+class CancelIn(TypedDict):
+    """What `CancelInSchema` loads."""
+
+    at_period_end: bool
 
 
 # -- views -------------------------------------------------------------------------------------------------------
@@ -87,7 +99,7 @@ class CancelInSchema(Body):
 @auth.public
 @blp.arguments(ListQuery, location="query")
 @blp.page(PlanSchema)
-def plans(query: dict[str, Any]) -> Page[Plan]:
+def plans(query: ListArguments) -> Page[Plan]:
     """Plans that are open for subscription"""
     return subscriptions.plans.offered(**query)
 
@@ -96,7 +108,7 @@ def plans(query: dict[str, Any]) -> Page[Plan]:
 @auth.needs("subscriptions:read")
 @blp.response(200, SubscriptionSchema)
 @blp.raises(errors.NotFound)
-def current() -> Any:
+def current() -> Shown:
     """The caller's subscription and the tokens of its period; 404 if there never was one"""
     return _shown(subscriptions.current(auth.caller().user_id))
 
@@ -109,7 +121,7 @@ def current() -> Any:
     200, schema=SubscriptionSchema, description="The plan was changed, or a pending change was withdrawn."
 )
 @blp.raises(errors.Conflict)
-def subscribe(body: dict[str, Any]) -> Any:
+def subscribe(body: SubscribeIn) -> tuple[Shown, int, Headers]:
     """Subscribe, or change plans
 
     Without a subscription, a new period starts: 201. An upgrade takes effect immediately and the difference in tokens
@@ -117,7 +129,7 @@ def subscribe(body: dict[str, Any]) -> Any:
     a pending change or cancellation, and is 409 if there is none.
     """
     shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"])
-    return (_shown(shown), 201, location(".current")) if began else (_shown(shown), 200)
+    return (_shown(shown), 201, location(".current")) if began else (_shown(shown), 200, {})
 
 
 @blp.post("/cancel")
@@ -125,7 +137,7 @@ def subscribe(body: dict[str, Any]) -> Any:
 @blp.arguments(CancelInSchema, required=False)
 @blp.response(200, SubscriptionSchema)
 @blp.raises(errors.Conflict, errors.NotFound)
-def cancel(body: dict[str, Any]) -> Any:
+def cancel(body: CancelIn) -> Shown:
     """Cancel the subscription at the end of its period, or immediately
 
     Accepted invocations still run in both cases. Subscribing again before the period ends resumes it, with its charges.
@@ -133,7 +145,7 @@ def cancel(body: dict[str, Any]) -> Any:
     return _shown(subscriptions.cancel(auth.caller().user_id, **body))
 
 
-def _shown(it: Current) -> dict[str, Any]:
+def _shown(it: Current) -> Shown:
     names = ("plan", "status", "current_period_start", "current_period_end", "cancel_at_period_end", "pending_plan")
     shown = {name: getattr(it, name) for name in names}
     return {**shown, "tokens": {**it.tokens.shown, "resets_at": it.current_period_end}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import marshmallow as ma
 from flask import Response
@@ -12,11 +12,12 @@ from common.errors import PlatformError
 from common.kit.paging import Page
 from common.tools import ListedTool, breakers
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationSchema, SubmitInSchema
+from web.api.invocation_schemas import InvocationSchema, SubmitIn, SubmitInSchema
 from web.api.submissions import submit
 from web.http import auth, limits
 from web.http.fields import Flag, Id, JsonObject, Text, Tokens, Whole
-from web.http.pagination import ListQuery
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Shown
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
@@ -62,9 +63,23 @@ class ToolQuery(ListQuery):
     category = Text(max=100)
 
 
+class ToolArguments(ListArguments, total=False):
+    """What `ToolQuery` loads."""
+
+    q: str
+    category: str
+
+
 class QuoteInSchema(Body):
     input = ma.fields.Raw(required=True, allow_none=True)
     max_tokens = Tokens()
+
+
+class QuoteIn(TypedDict):
+    """What `QuoteInSchema` loads."""
+
+    input: object
+    max_tokens: NotRequired[int]
 
 
 class QuoteSchema(Resource):
@@ -92,7 +107,7 @@ class QuoteSchema(Resource):
 @auth.needs("tools:read")
 @blp.arguments(ToolQuery, location="query")
 @blp.page(ToolSummarySchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: ToolArguments) -> Page[Shown]:
     """Tools that can be invoked"""
     found = tools.catalogue(query["window"], q=query.get("q"), category=query.get("category"))
     return found.map(_with_availability)
@@ -101,7 +116,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.get("/<tool>")
 @auth.needs("tools:read")
 @blp.response(200, ToolSchema)
-def show(tool: str) -> Any:
+def show(tool: str) -> Shown:
     """One tool, by id or slug, with its input schema"""
     return _with_availability(tools.find(tool))
 
@@ -134,7 +149,7 @@ def show(tool: str) -> Any:
     errors.RateLimited,
     errors.ToolUnavailable,
 )
-def invoke(body: dict[str, Any], tool: str) -> Response:
+def invoke(body: SubmitIn, tool: str) -> Response:
     """Submit an invocation
 
     202 guarantees that the invocation is stored, its tokens are held, and it will reach a final state. With
@@ -155,7 +170,7 @@ def invoke(body: dict[str, Any], tool: str) -> Response:
 @blp.arguments(QuoteInSchema)
 @blp.response(200, QuoteSchema)
 @blp.raises(errors.ToolInputRejected)
-def quote(body: dict[str, Any], tool: str) -> Any:
+def quote(body: QuoteIn, tool: str) -> Shown:
     """What an invocation would hold, whether it would be accepted now, and how long it would wait; free of charge"""
     found = tools.find(tool).current
     amount = invocations.check(found, body["input"], body.get("max_tokens"))
@@ -189,7 +204,7 @@ def _affordable(tool: tools.Version, amount: int) -> tuple[int | None, str | Non
     return balance.shown["available"], refusals[0].code if refusals else None
 
 
-def _with_availability(tool: ListedTool) -> dict[str, Any]:
+def _with_availability(tool: ListedTool) -> Shown:
     fields = ("id", "slug", "name", "description", "category", "current")
     shown = {name: getattr(tool, name) for name in fields}
     return {**shown, "is_available": not breakers.retry_after(tool.id)}

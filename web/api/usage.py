@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import marshmallow as ma
 import orjson
@@ -22,7 +22,8 @@ from web.api.blueprint import Blueprint
 from web.http import auth, large_reads
 from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
 from web.http.negotiation import preferred
-from web.http.pagination import ListQuery
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Shown
 from web.http.schemas import Query, Resource
 
 blp = Blueprint("usage", __name__, url_prefix="/usage", description="Usage, exact to the token")
@@ -36,9 +37,16 @@ class RangeQuery(Query):
     until = Instant(data_key="to", metadata={"description": "Exclusive."})
 
     @ma.validates_schema
-    def in_order(self, data: dict[str, Any], **_: Any) -> None:
+    def in_order(self, data: RangeArguments, **_: object) -> None:
         if "since" in data and "until" in data and data["since"] > data["until"]:
             raise ma.ValidationError("Must not be after `to`.", "from")
+
+
+class RangeArguments(TypedDict, total=False):
+    """What `RangeQuery` loads."""
+
+    since: datetime
+    until: datetime
 
 
 class FilterQuery(RangeQuery):
@@ -46,8 +54,19 @@ class FilterQuery(RangeQuery):
     status = OneOrMore(Word(*USAGE_STATUSES), max=len(USAGE_STATUSES))
 
 
+class FilterArguments(RangeArguments, total=False):
+    """What `FilterQuery` loads."""
+
+    tool: str
+    status: list[str]
+
+
 class UsageQuery(ListQuery, FilterQuery):
     pass
+
+
+class UsageArguments(ListArguments, FilterArguments):
+    """What `UsageQuery` loads."""
 
 
 class SummaryQuery(RangeQuery):
@@ -55,8 +74,21 @@ class SummaryQuery(RangeQuery):
     group_by = Word("tool", "status", "api_key")
 
 
+class SummaryArguments(RangeArguments):
+    """What `SummaryQuery` loads."""
+
+    bucket: str
+    group_by: NotRequired[str]
+
+
 class ExportQuery(FilterQuery):
     format = Word("csv", "ndjson", metadata={"description": "Default: the preference in `Accept`, otherwise `csv`."})
+
+
+class ExportArguments(FilterArguments, total=False):
+    """What `ExportQuery` loads."""
+
+    format: str
 
 
 class ToolNameSchema(Resource):
@@ -120,7 +152,7 @@ class UsageSummarySchema(Resource):
 @auth.needs("usage:read")
 @blp.arguments(UsageQuery, location="query")
 @blp.page(UsageEntrySchema)
-def index(query: dict[str, Any]) -> Page[Entry]:
+def index(query: UsageArguments) -> Page[Entry]:
     """One entry per ended invocation, newest first"""
     return usage.history(auth.caller().user_id, query["window"], _filter(query))
 
@@ -129,7 +161,7 @@ def index(query: dict[str, Any]) -> Page[Entry]:
 @auth.needs("usage:read")
 @blp.arguments(SummaryQuery, location="query")
 @blp.response(200, UsageSummarySchema)
-def summary(query: dict[str, Any]) -> Any:
+def summary(query: SummaryArguments) -> Shown:
     """Sums that equal the history to the token
 
     The range defaults to the current period. The series has a point for every bucket until now.
@@ -165,7 +197,7 @@ def summary(query: dict[str, Any]) -> Any:
     headers=["Content-Disposition", "Vary"],
     description="Every entry, newest first, streamed: CSV, or an object per line.",
 )
-def export(query: dict[str, Any]) -> Response:
+def export(query: ExportArguments) -> Response:
     """The whole history as a file
 
     `format` chooses, or else `Accept`.
@@ -183,12 +215,12 @@ def export(query: dict[str, Any]) -> Response:
 # -- ranges ------------------------------------------------------------------------------------------------------
 
 
-def _filter(query: dict[str, Any]) -> Filter:
+def _filter(query: FilterArguments) -> Filter:
     statuses = frozenset(query.get("status", ()))
     return Filter(query.get("since"), query.get("until"), query.get("tool"), statuses)
 
 
-def _period(query: dict[str, Any]) -> tuple[datetime, datetime]:
+def _period(query: RangeArguments) -> tuple[datetime, datetime]:
     """The requested range; missing bounds are those of the current period, or of the month without a subscription."""
     if "since" in query and "until" in query:
         return query["since"], query["until"]
@@ -197,7 +229,7 @@ def _period(query: dict[str, Any]) -> tuple[datetime, datetime]:
     return query.get("since", begins), query.get("until", ends)
 
 
-def _with(figures: Figures, **more: Any) -> dict[str, Any]:
+def _with(figures: Figures, **more: object) -> Shown:
     return {**asdict(figures), **more}
 
 
@@ -237,7 +269,7 @@ def _csv(entries: Iterable[Entry]) -> Iterator[str]:
         yield head
 
 
-def _line(cells: Iterable[Any]) -> str:
+def _line(cells: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue()

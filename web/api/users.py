@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 import marshmallow as ma
@@ -12,13 +13,13 @@ from common import errors
 from common.identity import accounts, keys
 from common.kit import clock
 from common.kit.paging import Page
-from common.models.accounts import SCOPES, ApiKey
+from common.models.accounts import SCOPES, ApiKey, User
 from web.api.auth import NewPassword, UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Id, Instant, Many, Secret, Text, Whole, Word
-from web.http.pagination import ListQuery
-from web.http.responses import absolute_url
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Headers, Shown, absolute_url
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("users", __name__, url_prefix="/users/me", description="The caller's profile and API keys")
@@ -33,16 +34,24 @@ class ProfileChangesSchema(Body):
     current_password = Secret(metadata={"description": "Allowed only together with `password`."})
 
     @ma.validates_schema
-    def both_or_neither(self, data: dict[str, Any], **_: Any) -> None:
+    def both_or_neither(self, data: Mapping[str, object], **_: object) -> None:
         for given, missing in (("password", "current_password"), ("current_password", "password")):
             if given in data and missing not in data:
                 raise ma.ValidationError(f"Required together with {given}.", missing)
 
 
+class ProfileChanges(TypedDict, total=False):
+    """What `ProfileChangesSchema` loads."""
+
+    name: str
+    password: str
+    current_password: str
+
+
 @blp.get("")
 @auth.signed_in
 @blp.response(200, UserSchema)
-def show() -> Any:
+def show() -> User:
     """The caller's account"""
     return accounts.get(auth.caller().user_id)
 
@@ -52,16 +61,17 @@ def show() -> Any:
 @blp.arguments(ProfileChangesSchema)
 @blp.response(200, UserSchema)
 @blp.raises(errors.WeakPassword, errors.TooManyAttempts, errors.Conflict)
-def edit(body: dict[str, Any]) -> Any:
+def edit(body: ProfileChanges) -> User:
     """Change the name or the password
 
     A new password ends all sessions, including the current one. A wrong `current_password` is 403.
     """
     user_id = auth.caller().user_id
+    name = body.get("name")
     if "password" in body:
-        password, current = body.pop("password"), body.pop("current_password")
-        return accounts.change_password(user_id, current, password, actor=auth.actor(), **body)
-    return accounts.rename(user_id, **body) if body else accounts.get(user_id)
+        current, new = body["current_password"], body["password"]
+        return accounts.change_password(user_id, current, new, actor=auth.actor(), name=name)
+    return accounts.get(user_id) if name is None else accounts.rename(user_id, name)
 
 
 # -- API keys ------------------------------------------------------------------------------------------------
@@ -93,15 +103,29 @@ class ApiKeyInSchema(Body):
     expires_at = Instant(allow_none=True, validate=_in_future)
 
 
+class ApiKeyIn(TypedDict):
+    """What `ApiKeyInSchema` loads."""
+
+    name: str
+    scopes: NotRequired[list[str]]
+    expires_at: NotRequired[datetime | None]
+
+
 class ApiKeyRotationSchema(Body):
     overlap_seconds = Whole(0, 86_400, load_default=1800)
+
+
+class ApiKeyRotation(TypedDict):
+    """What `ApiKeyRotationSchema` loads."""
+
+    overlap_seconds: int
 
 
 @blp.get("/api-keys")
 @auth.session_only
 @blp.arguments(ListQuery, location="query")
 @blp.page(ApiKeySchema)
-def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
+def list_keys(query: ListArguments) -> Page[ApiKey]:
     """The caller's API keys"""
     return keys.owned(auth.caller().user_id, **query)
 
@@ -111,7 +135,7 @@ def list_keys(query: dict[str, Any]) -> Page[ApiKey]:
 @blp.arguments(ApiKeyInSchema)
 @blp.response(201, ApiKeyWithTextSchema, headers=["Location"])
 @blp.raises(errors.Conflict)
-def create_key(body: dict[str, Any]) -> Any:
+def create_key(body: ApiKeyIn) -> tuple[Shown, Headers]:
     """Create an API key; only this response contains it"""
     caller = auth.caller()
     key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, **body)
@@ -123,7 +147,7 @@ def create_key(body: dict[str, Any]) -> Any:
 @blp.arguments(ApiKeyRotationSchema, required=False)
 @blp.response(200, ApiKeyWithTextSchema)
 @blp.raises(errors.Conflict)
-def rotate_key(body: dict[str, Any], key_id: UUID) -> Any:
+def rotate_key(body: ApiKeyRotation, key_id: UUID) -> Shown:
     """Give an API key a new secret; the old one works until the end of the overlap"""
     caller = auth.caller()
     return _with_text(*keys.rotate(caller.user_id, key_id, **body, actor=auth.actor(), family_id=caller.family_id))
@@ -137,6 +161,6 @@ def revoke_key(key_id: UUID) -> None:
     keys.revoke(auth.caller().user_id, key_id, actor=auth.actor())
 
 
-def _with_text(key: ApiKey, text: str) -> dict[str, Any]:
+def _with_text(key: ApiKey, text: str) -> Shown:
     shown = ("id", "name", "prefix", "last4", "scopes", "created_at", "expires_at", "last_used_at")
     return {**{name: getattr(key, name) for name in shown}, "key": text}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 import marshmallow as ma
@@ -10,12 +11,12 @@ from flask import Response
 
 from common import boot, errors, webhooks
 from common.kit.paging import Page
-from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS
+from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS, WebhookEndpoint
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Text, Whole, Word
-from web.http.pagination import ListQuery
-from web.http.responses import enveloped, location
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Shown, enveloped, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Webhook endpoints (Standard Webhooks 1.0.0)")
@@ -26,17 +27,18 @@ STATUSES = ("pending", "delivered", "failed")
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-def _url(**options: Any) -> Text:
-    return Text(metadata={"description": "A public https URL without credentials.", "format": "uri"}, **options)
+def _url(*, required: bool = False) -> Text:
+    doc = {"description": "A public https URL without credentials.", "format": "uri"}
+    return Text(required=required, metadata=doc)
 
 
-def _events(**options: Any) -> Many:
+def _events(load_default: object = ma.missing) -> Many:
     doc = {"description": "Event types, or `completed` for the four final states of an invocation."}
-    return Many(Word(*FILTERS), min=1, max=len(FILTERS), unique=True, metadata=doc, **options)
+    return Many(Word(*FILTERS), min=1, max=len(FILTERS), unique=True, metadata=doc, load_default=load_default)
 
 
-def _description(**options: Any) -> Text:
-    return Text(max=500, blank=True, allow_none=True, **options)
+def _description(load_default: object = ma.missing) -> Text:
+    return Text(max=500, blank=True, allow_none=True, load_default=load_default)
 
 
 class WebhookEndpointInSchema(Body):
@@ -45,11 +47,28 @@ class WebhookEndpointInSchema(Body):
     description = _description(load_default=None)
 
 
+class WebhookEndpointIn(TypedDict):
+    """What `WebhookEndpointInSchema` loads."""
+
+    url: str
+    events: list[str]
+    description: str | None
+
+
 class WebhookEndpointChangesSchema(Body):
     url = _url()
     events = _events()
     description = _description()
     status = Word("enabled", "disabled", metadata={"description": "Enabling resets the record of failures."})
+
+
+class WebhookEndpointChanges(TypedDict, total=False):
+    """What `WebhookEndpointChangesSchema` loads."""
+
+    url: str
+    events: list[str]
+    description: str | None
+    status: str
 
 
 class WebhookEndpointSchema(Resource):
@@ -92,8 +111,20 @@ class DeliveryQuery(ListQuery):
     status = OneOrMore(Word(*STATUSES), max=len(STATUSES))
 
 
+class DeliveryArguments(ListArguments):
+    """What `DeliveryQuery` loads."""
+
+    status: NotRequired[list[str]]
+
+
 class ReplayInSchema(Body):
     since = Instant(required=True, metadata={"description": "Inclusive, on the `created_at` of the deliveries."})
+
+
+class ReplayIn(TypedDict):
+    """What `ReplayInSchema` loads."""
+
+    since: datetime
 
 
 class ReplaySchema(Resource):
@@ -110,7 +141,7 @@ class ReplaySchema(Resource):
 @auth.needs("webhooks:manage")
 @blp.arguments(ListQuery, location="query")
 @blp.page(WebhookEndpointSchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: ListArguments) -> Page[WebhookEndpoint]:
     """The account's endpoints"""
     return webhooks.endpoints(auth.caller().user_id, **query)
 
@@ -120,7 +151,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.arguments(WebhookEndpointInSchema)
 @blp.response(201, WebhookEndpointWithSecretSchema, headers=["Location"])
 @blp.raises(errors.UrlRefused, errors.Conflict)
-def create(body: dict[str, Any]) -> Response:
+def create(body: WebhookEndpointIn) -> Response:
     """Add an endpoint
 
     The `secret` is shown only here and after a rotation. An account can have 20 endpoints.
@@ -138,7 +169,7 @@ def create(body: dict[str, Any]) -> Response:
 @blp.get("/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointSchema)
-def show(endpoint_id: UUID) -> Any:
+def show(endpoint_id: UUID) -> WebhookEndpoint:
     """One endpoint"""
     return webhooks.endpoint(auth.caller().user_id, endpoint_id)
 
@@ -148,7 +179,7 @@ def show(endpoint_id: UUID) -> Any:
 @blp.arguments(WebhookEndpointChangesSchema)
 @blp.response(200, WebhookEndpointSchema)
 @blp.raises(errors.UrlRefused)
-def edit(body: dict[str, Any], endpoint_id: UUID) -> Any:
+def edit(body: WebhookEndpointChanges, endpoint_id: UUID) -> WebhookEndpoint:
     """Change, disable or enable an endpoint"""
     return webhooks.change(auth.caller().user_id, endpoint_id, boot.outbound(), **body)
 
@@ -175,7 +206,7 @@ def rotate_secret(endpoint_id: UUID) -> Response:
 @blp.get("/default-secret")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookSecretSchema)
-def default_secret() -> Any:
+def default_secret() -> Shown:
     """The secret that signs webhooks to the `webhook_url` of an invocation"""
     return {"secret": webhooks.default_secret(auth.caller().user_id).open()}
 
@@ -183,12 +214,12 @@ def default_secret() -> Any:
 @blp.post("/default-secret/rotate")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookSecretSchema)
-def rotate_default_secret() -> Any:
+def rotate_default_secret() -> Shown:
     """Replace the default secret; for 24 hours webhooks are also signed with the old one"""
     return {"secret": webhooks.rotate_default_secret(auth.caller().user_id)}
 
 
-def _with_secret(made: webhooks.CreatedEndpoint) -> dict[str, Any]:
+def _with_secret(made: webhooks.CreatedEndpoint) -> Shown:
     return {**WebhookEndpointSchema().dump(made.endpoint), "secret": made.secret}
 
 
@@ -199,7 +230,7 @@ def _with_secret(made: webhooks.CreatedEndpoint) -> dict[str, Any]:
 @auth.needs("webhooks:manage")
 @blp.response(200, DeliveryAttemptSchema)
 @blp.raises(errors.RateLimited)
-def test(endpoint_id: UUID) -> Any:
+def test(endpoint_id: UUID) -> webhooks.AttemptResult:
     """Send one `webhook.test` now and return the result
 
     The response comes when the receiver has responded, after at most 15 seconds. At most 10 a minute per endpoint.
@@ -211,17 +242,16 @@ def test(endpoint_id: UUID) -> Any:
 @auth.needs("webhooks:manage")
 @blp.arguments(DeliveryQuery, location="query")
 @blp.page(DeliverySchema)
-def deliveries(query: dict[str, Any], endpoint_id: UUID) -> Page[Any]:
+def deliveries(query: DeliveryArguments, endpoint_id: UUID) -> Page[webhooks.DeliveryRecord]:
     """Past and pending deliveries to an endpoint, with every attempt"""
-    statuses = query.pop("status", ())
-    return webhooks.deliveries(auth.caller().user_id, endpoint_id, statuses=statuses, **query)
+    return webhooks.deliveries(auth.caller().user_id, endpoint_id, query["window"], query.get("status", ()))
 
 
 @blp.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/resend")
 @auth.needs("webhooks:manage")
 @blp.response(200, DeliverySchema)
 @blp.raises(errors.Conflict)
-def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
+def resend(endpoint_id: UUID, delivery_id: UUID) -> webhooks.DeliveryRecord:
     """Send one delivery again, with the same `webhook-id` and a new retry schedule
 
     At most 60 a minute per endpoint.
@@ -234,7 +264,7 @@ def resend(endpoint_id: UUID, delivery_id: UUID) -> Any:
 @blp.arguments(ReplayInSchema)
 @blp.response(200, ReplaySchema)
 @blp.raises(errors.Conflict)
-def replay(body: dict[str, Any], endpoint_id: UUID) -> Any:
+def replay(body: ReplayIn, endpoint_id: UUID) -> webhooks.ReplayResult:
     """Send again everything that failed since a time, oldest first
 
     At most 10 a minute per endpoint. Tests, resends and replays together are also limited per account: to 60 a minute

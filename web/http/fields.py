@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
 import marshmallow as ma
 from marshmallow import fields, validate
-from marshmallow.types import ErrorMessages
+from marshmallow.types import ErrorMessages, Validator
 
 from common.kit import clock
 from common.models.base import MAX_TOKENS
@@ -38,6 +38,22 @@ _INVALID_INSTANT: ErrorMessages = {
     "invalid": "Must be an RFC 3339 date-time with a time zone, such as 2027-01-31T12:00:00Z."
 }
 INT4_MAX = 2**31 - 1
+#: A field of whatever value: marshmallow's fields are generic in what they load, and invariant.
+AnyField = fields.Field[Any]
+#: The object whose member a field loads.
+Given = Mapping[str, object] | None
+
+
+class Options(TypedDict, total=False):
+    """The options of marshmallow's fields that ours pass on."""
+
+    load_default: object
+    data_key: str | None
+    attribute: str | None
+    validate: Validator | Iterable[Validator] | None
+    required: bool
+    allow_none: bool | None
+    metadata: Mapping[str, object]
 
 
 class Text(fields.String):
@@ -57,7 +73,7 @@ class Text(fields.String):
         line: bool = False,
         nfc: bool = False,
         blank: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[Options],
     ) -> None:
         self.line, self.nfc, self.blank = line, nfc, blank
         if not blank and "validate" not in kwargs:
@@ -65,8 +81,8 @@ class Text(fields.String):
         kwargs["validate"] = [validate.Length(0 if blank else min, max), *_listed(kwargs.get("validate"))]
         super().__init__(**kwargs)
 
-    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, *rest, **kwargs)
+    def _deserialize(self, value: object, attr: str | None, data: Given, **kwargs: object) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
         if self.nfc:
             text = unicodedata.normalize("NFC", text)
         if self.line and _CONTROL.search(text):
@@ -79,7 +95,7 @@ class Text(fields.String):
 class Secret(fields.String):
     """A password or token: taken exactly as sent and never shown."""
 
-    def __init__(self, *, min: int = 1, max: int = 4096, **kwargs: Any) -> None:
+    def __init__(self, *, min: int = 1, max: int = 4096, **kwargs: Unpack[Options]) -> None:
         kwargs["validate"] = [validate.Length(min, max), *_listed(kwargs.get("validate"))]
         super().__init__(load_only=True, **kwargs)
 
@@ -87,39 +103,40 @@ class Secret(fields.String):
 class Whole(fields.Integer):
     """An integer from `low` to `high`; not a boolean, a fraction or (in a body) text."""
 
-    def __init__(self, low: int = 0, high: int = INT4_MAX, **kwargs: Any) -> None:
+    def __init__(self, low: int = 0, high: int = INT4_MAX, **kwargs: Unpack[Options]) -> None:
         kwargs["validate"] = [validate.Range(low, high), *_listed(kwargs.get("validate"))]
         super().__init__(strict=True, **kwargs)
 
-    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> Any:
+    def _deserialize(self, value: object, attr: str | None, data: Given, **kwargs: object) -> int:
         if _is_text(self) and isinstance(value, str) and _WHOLE.fullmatch(value):
             value = int(value)
-        return super()._deserialize(value, *rest, **kwargs)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Tokens(Whole):
     """An amount of tokens, 0 to 2^53−1: integers that every JSON parser represents exactly."""
 
-    def __init__(self, low: int = 0, high: int = MAX_TOKENS, **kwargs: Any) -> None:
+    def __init__(self, low: int = 0, high: int = MAX_TOKENS, **kwargs: Unpack[Options]) -> None:
         super().__init__(low, high, **kwargs)
 
 
 class Number(fields.Float):
     """A finite number from `low` to `high`; not a boolean or text."""
 
-    def __init__(self, low: float = 0, high: float = MAX_TOKENS, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Range(low, high), **kwargs)
+    def __init__(self, low: float = 0, high: float = MAX_TOKENS, **kwargs: Unpack[Options]) -> None:
+        kwargs["validate"] = validate.Range(low, high)
+        super().__init__(**kwargs)
 
-    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> Any:
+    def _deserialize(self, value: object, attr: str | None, data: Given, **kwargs: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, *rest, **kwargs)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Flag(fields.Boolean):
     """Exactly true or false; no equivalents."""
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+    def _deserialize(self, value: object, *_: object, **__: object) -> bool:
         if isinstance(value, bool):
             return value
         if _is_text(self) and value in ("true", "false"):
@@ -130,7 +147,7 @@ class Flag(fields.Boolean):
 class Id(fields.UUID):
     """A UUID in its canonical form: 36 characters, lower case."""
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> UUID:
+    def _deserialize(self, value: object, *_: object, **__: object) -> UUID:
         if not isinstance(value, str) or not _UUID.fullmatch(value):
             raise self.make_error("invalid_uuid")
         return UUID(value)
@@ -141,7 +158,7 @@ class Instant(fields.AwareDateTime):
 
     default_error_messages = _INVALID_INSTANT
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+    def _deserialize(self, value: object, *_: object, **__: object) -> datetime:
         if not isinstance(value, str) or not _RFC3339.fullmatch(value):
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE)
         try:
@@ -149,15 +166,16 @@ class Instant(fields.AwareDateTime):
         except (ValueError, OverflowError) as error:
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from error
 
-    def _serialize(self, value: datetime | None, *_: Any, **__: Any) -> str | None:
+    def _serialize(self, value: datetime | None, *_: object, **__: object) -> str | None:
         return None if value is None else clock.rfc3339(value)
 
 
 class Word(fields.String):
     """One of the given words."""
 
-    def __init__(self, *words: str, **kwargs: Any) -> None:
-        super().__init__(validate=validate.OneOf(words), **kwargs)
+    def __init__(self, *words: str, **kwargs: Unpack[Options]) -> None:
+        kwargs["validate"] = validate.OneOf(words)
+        super().__init__(**kwargs)
 
 
 class Many(fields.List[Any]):
@@ -165,18 +183,20 @@ class Many(fields.List[Any]):
 
     default_error_messages = _MESSAGES
 
-    def __init__(self, inner: Any, *, min: int = 0, max: int = 100, unique: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, inner: AnyField, *, min: int = 0, max: int = 100, unique: bool = False, **kwargs: Unpack[Options]
+    ) -> None:
         self.unique, self.most = unique, max
         kwargs["validate"] = [validate.Length(min, max), *_listed(kwargs.get("validate"))]
         kwargs["metadata"] = {**({"uniqueItems": True} if unique else {}), **kwargs.get("metadata", {})}
         super().__init__(inner, **kwargs)
 
-    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> list[Any]:
+    def _deserialize(self, value: object, attr: str | None, data: Given, **kwargs: object) -> list[object]:
         if not isinstance(value, list):
             raise self.make_error("invalid")
         if len(value) > self.most:
             raise self.make_error("too_many", max=self.most)
-        items = super()._deserialize(value, *rest, **kwargs)
+        items = super()._deserialize(value, attr, data, **kwargs)
         if self.unique and any(item in items[:index] for index, item in enumerate(items)):
             raise self.make_error("repeated")
         return items
@@ -185,7 +205,7 @@ class Many(fields.List[Any]):
 class Unread(fields.Nested):
     """Documented as its schema, but loaded unchanged: for items that are validated one by one."""
 
-    def deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+    def deserialize(self, value: object, *_: object, **__: object) -> object:
         return value
 
 
@@ -196,7 +216,7 @@ class OneOrMore(Many):
 class JsonObject(fields.Dict):
     """Any JSON object, unchanged."""
 
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+    def _deserialize(self, value: object, *_: object, **__: object) -> dict[str, object]:
         if not isinstance(value, dict):
             raise self.make_error("invalid")
         return value
@@ -205,9 +225,9 @@ class JsonObject(fields.Dict):
 class Pairs(fields.Dict):
     """An object with text values. Errors point at the pair, without the `key` or `value` that marshmallow appends."""
 
-    def _deserialize(self, value: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
+    def _deserialize(self, value: object, attr: str | None, data: Given, **kwargs: object) -> dict[str, object]:
         try:
-            pairs: dict[str, Any] = super()._deserialize(value, *rest, **kwargs)  # type: ignore[no-untyped-call]
+            pairs: dict[str, object] = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
         except ma.ValidationError as error:
             if isinstance(error.messages, dict):
                 raise ma.ValidationError({name: _of_both(halves) for name, halves in error.messages.items()}) from None
@@ -218,24 +238,21 @@ class Pairs(fields.Dict):
 class Metadata(Pairs):
     """The caller's labels: at most `pairs` pairs of text."""
 
-    def __init__(self, *, pairs: int = 16, **kwargs: Any) -> None:
-        super().__init__(
-            keys=fields.String(validate=validate.Length(1, 64)),
-            values=fields.String(validate=validate.Length(0, 512)),
-            validate=validate.Length(max=pairs),
-            **kwargs,
-        )
+    def __init__(self, *, pairs: int = 16, **kwargs: Unpack[Options]) -> None:
+        kwargs["validate"] = validate.Length(max=pairs)
+        labels, texts = (fields.String(validate=validate.Length(*limits)) for limits in ((1, 64), (0, 512)))
+        super().__init__(keys=labels, values=texts, **kwargs)
 
 
 def _of_both(halves: dict[str, list[str]]) -> list[str]:
     return [message for messages in halves.values() for message in messages]
 
 
-def _listed(validators: Any) -> list[Any]:
+def _listed(validators: Validator | Iterable[Validator] | None) -> list[Validator]:
     if validators is None:
         return []
     return list(validators) if isinstance(validators, Iterable) else [validators]
 
 
-def _is_text(field: fields.Field[Any]) -> bool:
+def _is_text(field: AnyField) -> bool:
     return bool(getattr(field.root, "from_text", False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from flask import request
 
@@ -29,7 +28,7 @@ def key() -> str | None:
     return given
 
 
-def current_request(body: Any) -> Request | None:
+def current_request(body: object) -> Request | None:
     """The current request and its key, for `common.idempotency.claim`; None without a key."""
     given = key()
     if given is None:

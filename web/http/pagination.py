@@ -9,8 +9,8 @@ A view takes a `Window` and returns a `Page` (both `common/kit/paging.py`)::
     @auth.needs("webhooks:manage")
     @blp.arguments(EndpointQuery, location="query")
     @blp.page(Endpoint)                           # → {"data": […], "meta": {…}} and Link
-    def index(query: dict[str, Any]) -> Page[WebhookEndpoint]:
-        return webhooks.endpoints(auth.caller().user_id, **query)     # query["window"]: Window, and the filters
+    def index(query: EndpointArguments) -> Page[WebhookEndpoint]:     # a `ListArguments` with the filters
+        return webhooks.endpoints(auth.caller().user_id, **query)
 
 A cursor is a MAC and a position, both base64url. The MAC also covers the path and the caller, so a cursor that was
 altered or belongs to another list or caller is refused: 400 `invalid_cursor`. It does not cover the filters: a position
@@ -23,7 +23,7 @@ import base64
 import hmac
 import json
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -34,16 +34,28 @@ from common import errors
 from common.kit import crypto
 from common.kit.paging import Page, Position, Window
 from web.http.fields import Whole
-from web.http.responses import Enveloped, absolute_url
+from web.http.responses import Enveloped, Headers, absolute_url
 from web.http.schemas import Query
 
+T = TypeVar("T")
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 _MAC_CHARS = 22  # 132 bits in base64url
 
 
+class ListArguments(TypedDict):
+    """What a `ListQuery` loads."""
+
+    window: Window
+
+
+class _Given(TypedDict):
+    limit: int
+    cursor: NotRequired[str]
+
+
 class ListQuery(Query):
-    """`limit` and `cursor`, the parameters of every list; loads as `{"window": Window, …filters}`."""
+    """`limit` and `cursor`, the parameters of every list; loads as `ListArguments`, and the filters."""
 
     limit = Whole(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items per page."})
     #: Validated by `decode`, the empty string too, so that every invalid cursor gets the same error.
@@ -57,13 +69,13 @@ class ListQuery(Query):
     )
 
     @ma.post_load
-    def window(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        cursor = data.pop("cursor", None)
-        window = Window(data.pop("limit"), decode(cursor) if cursor is not None else None)
-        return {**data, "window": window}
+    def window(self, data: _Given, **_: object) -> dict[str, object]:
+        cursor = data.get("cursor")
+        filters = {name: value for name, value in data.items() if name not in ("limit", "cursor")}
+        return {**filters, "window": Window(data["limit"], decode(cursor) if cursor is not None else None)}
 
 
-def render(page: Page[Any], schema: ma.Schema) -> Any:
+def render(page: Page[T], schema: ma.Schema) -> Enveloped | tuple[Enveloped, Headers]:
     """The body of a list, with a `Link` header if there are more items."""
     cursor = encode(page.next) if page.next is not None else None
     meta = {"limit": page.limit, "has_more": page.has_more, "next_cursor": cursor}
@@ -86,7 +98,7 @@ def encode(position: Position) -> str:
     return _macs(where)[0] + where
 
 
-def decode(cursor: str) -> tuple[Any, ...]:
+def decode(cursor: str) -> Position:
     """The position of a cursor. Raises `errors.InvalidCursor`."""
     mac, where = cursor[:_MAC_CHARS], cursor[_MAC_CHARS:]
     if not cursor.isascii() or not any(hmac.compare_digest(mac, ours) for ours in _macs(where)):
@@ -110,7 +122,7 @@ def _tagged(value: UUID | datetime | int | str) -> tuple[str, int | str]:
     return ("i", value) if isinstance(value, int) else ("s", value)
 
 
-def _untagged(tag: str, value: Any) -> Any:
+def _untagged(tag: str, value: str | int) -> UUID | datetime | str | int:
     if tag == "u":
-        return UUID(value)
-    return datetime.fromisoformat(value) if tag == "t" else value
+        return UUID(str(value))
+    return datetime.fromisoformat(str(value)) if tag == "t" else value

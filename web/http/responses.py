@@ -6,12 +6,17 @@ from typing import Any
 
 from flask import Response, current_app, url_for
 
+#: Response headers by name.
+Headers = dict[str, str]
+#: A representation by field, before its schema renders it.
+Shown = dict[str, object]
 
-class Enveloped(dict[str, Any]):
+
+class Enveloped(dict[str, object]):
     """A body that already has its envelope."""
 
 
-def enveloped(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def enveloped(data: object, status: int = 200, headers: Headers | None = None) -> Response:
     """A response with rendered data in its envelope, without a schema."""
     response = current_app.make_response({"data": data})
     response.status_code = status
@@ -19,7 +24,7 @@ def enveloped(data: Any, status: int = 200, headers: dict[str, str] | None = Non
     return response
 
 
-def location(endpoint: str, **values: Any) -> dict[str, str]:
+def location(endpoint: str, **values: Any) -> Headers:  # as `url_for`, whose own options are of other types
     """The `Location` header of a created resource: `return thing, location(".show", thing_id=thing.id)`."""
     return {"Location": absolute_url(url_for(endpoint, **values))}
 

@@ -8,6 +8,10 @@ A view parses, calls one function of `common` and renders::
         url = Text(required=True, max=2048)
         description = Text(max=200, load_default="")
 
+    class EndpointIn(TypedDict):                  # what the schema loads; a test compares the two
+        url: str
+        description: str
+
     class EndpointSchema(Resource):               # dumps; lists every public field
         id = Id()
         url = Text()
@@ -18,14 +22,14 @@ A view parses, calls one function of `common` and renders::
     @blp.arguments(EndpointInSchema)              # → a positional argument; `required=False` if the body may be empty
     @blp.response(201, EndpointSchema)            # innermost but for `raises`; wraps in {"data": …}; 204: return None
     @blp.raises(errors.UrlRefused, errors.Conflict)   # documents the errors of this operation
-    def create(body: dict[str, Any]) -> Any:
+    def create(body: EndpointIn) -> tuple[WebhookEndpoint, Headers]:
         endpoint = webhooks.create(auth.caller().user_id, **body)
         return endpoint, location(".show", endpoint_id=endpoint.id)
 
     @blp.get("/<uuid:endpoint_id>")               # `uuid`: canonical lower case, anything else is 404
     @auth.needs("webhooks:manage")
     @blp.response(200, EndpointSchema)
-    def show(endpoint_id: UUID) -> Any: ...
+    def show(endpoint_id: UUID) -> WebhookEndpoint: ...
 
 Lists: see `web/http/pagination.py`. Fields are `required=False` by default; null is refused unless `allow_none=True`.
 Query strings use the same field types under `Query`; these then read text ("5", "true").
@@ -35,10 +39,10 @@ The OpenAPI document names a schema by its class, without the suffix `Schema`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import marshmallow as ma
-from marshmallow import fields, validate
+from marshmallow import validate
+
+from web.http.fields import AnyField
 
 
 class Body(ma.Schema):
@@ -64,7 +68,7 @@ class Resource(ma.Schema):
     class Meta:
         unknown = ma.EXCLUDE
 
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:  # noqa: ARG002
+    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:  # noqa: ARG002
         """Document enumerations, but not the limits on input: those may be widened without breaking clients."""
         field_obj.required = True
         for field in (field_obj, getattr(field_obj, "inner", None)):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from uuid import UUID
 
 from common.identity import audit
 from common.kit.paging import Page
 from common.models.accounts import ACTOR_KINDS, AuditEntry
 from web.api.blueprint import Blueprint
-from web.api.usage import RangeQuery
+from web.api.usage import RangeArguments, RangeQuery
 from web.http import auth
 from web.http.fields import Id, Instant, JsonObject, Text, Word
-from web.http.pagination import ListQuery
+from web.http.pagination import ListArguments, ListQuery
 from web.http.schemas import Resource
 
 blp = Blueprint("admin_audit", __name__, url_prefix="/admin/audit", description="The append-only audit log")
@@ -22,6 +22,15 @@ class AuditQuery(ListQuery, RangeQuery):
     action = Text(max=100)
     target_type = Text(max=100)
     target = Text(max=100, metadata={"description": "The id of the changed object; for a plan, its slug."})
+
+
+class AuditArguments(ListArguments, RangeArguments, total=False):
+    """What `AuditQuery` loads."""
+
+    actor: UUID
+    action: str
+    target_type: str
+    target: str
 
 
 class AuditEntrySchema(Resource):
@@ -42,6 +51,6 @@ class AuditEntrySchema(Resource):
 @auth.admin
 @blp.arguments(AuditQuery, location="query")
 @blp.page(AuditEntrySchema)
-def index(query: dict[str, Any]) -> Page[AuditEntry]:
+def index(query: AuditArguments) -> Page[AuditEntry]:
     """All recorded changes, newest first"""
     return audit.entries(**query)

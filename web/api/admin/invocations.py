@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired
+from uuid import UUID
 
 from common import invocations
 from common.invocations import Invocation
 from common.kit.paging import Page
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationQuery, ListedSchema
+from web.api.invocation_schemas import InvocationArguments, InvocationQuery, ListedSchema
 from web.http import auth
 from web.http.fields import Id, Text
+from web.http.responses import Shown
 
 blp = Blueprint(
     "admin_invocations", __name__, url_prefix="/admin/invocations", description="Invocations of all accounts"
@@ -30,19 +32,33 @@ class AdminInvocationQuery(InvocationQuery):
     user = Id(metadata={"description": "The id of an account."})
 
 
+class AdminInvocationArguments(InvocationArguments):
+    """What `AdminInvocationQuery` loads."""
+
+    user: NotRequired[UUID]
+
+
 @blp.get("")
 @auth.admin
 @blp.arguments(AdminInvocationQuery, location="query")
 @blp.page(AdminInvocationSchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: AdminInvocationArguments) -> Page[Shown]:
     """Invocations of all accounts, newest first
 
     Pages and payloads are limited as in `GET /invocations`.
     """
-    found = invocations.listing(query.pop("user", None), statuses=query.pop("status", ()), **query)
+    found = invocations.listing(
+        query.get("user"),
+        query["window"],
+        statuses=query.get("statuses", ()),
+        tool=query.get("tool"),
+        start=query.get("start"),
+        end=query.get("end"),
+        payloads=query["payloads"],
+    )
     details = invocations.operator_details([invocation.id for invocation in found.items])
     return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
 
 
-def _shown(invocation: Invocation, detail: str | None) -> dict[str, Any]:
+def _shown(invocation: Invocation, detail: str | None) -> Shown:
     return {**invocations.wire(invocation), "user_id": str(invocation.user_id), "operator_detail": detail}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from marshmallow import validate
 
 from common import errors
@@ -14,8 +12,8 @@ from web.api.blueprint import Blueprint
 from web.api.subscriptions import PlanSchema
 from web.http import auth
 from web.http.fields import Flag, Id, Instant, Text, Tokens, Whole
-from web.http.pagination import ListQuery
-from web.http.responses import location
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Headers, location
 from web.http.schemas import Body
 
 blp = Blueprint("plans", __name__, url_prefix="/admin/plans", description="Managing plans")
@@ -58,7 +56,7 @@ class PlanInSchema(PlanChangesSchema):
 @auth.admin
 @blp.arguments(ListQuery, location="query")
 @blp.page(AdminPlanSchema)
-def index(query: dict[str, Any]) -> Page[Plan]:
+def index(query: ListArguments) -> Page[Plan]:
     """All plans, including inactive ones"""
     return plans.everything(**query)
 
@@ -68,7 +66,7 @@ def index(query: dict[str, Any]) -> Page[Plan]:
 @blp.arguments(PlanInSchema)
 @blp.response(201, AdminPlanSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken)
-def create(body: dict[str, Any]) -> Any:
+def create(body: dict[str, object]) -> tuple[Plan, Headers]:
     """Create a plan"""
     plan = plans.create(body, actor=auth.actor())
     return plan, location(".show", slug=plan.slug)
@@ -86,7 +84,7 @@ def show(slug: str) -> Plan:
 @auth.admin
 @blp.arguments(PlanChangesSchema)
 @blp.response(200, AdminPlanSchema)
-def edit(body: dict[str, Any], slug: str) -> Plan:
+def edit(body: dict[str, object], slug: str) -> Plan:
     """Change a plan
 
     Limits take effect within seconds; `monthly_tokens`, with the next period of each subscription.

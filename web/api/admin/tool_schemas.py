@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import marshmallow as ma
 from marshmallow import validate
 
 from common.models.tools import ADAPTERS, AUTH_TYPES, METHODS
-from web.api.tools import ToolQuery, ToolSchema
-from web.http.fields import Flag, Instant, JsonObject, Number, Pairs, Secret, Text, Tokens, Whole, Word
+from web.api.tools import ToolArguments, ToolQuery, ToolSchema
+from web.http.fields import AnyField, Flag, Instant, JsonObject, Number, Pairs, Secret, Text, Tokens, Whole, Word
 from web.http.schemas import Body, Resource
 
 #: RFC 6901.
@@ -78,7 +78,7 @@ class ToolAuthSchema(Resource):
     header_name = Text()
     username = Text()
 
-    def on_bind_field(self, field_name: str, field_obj: ma.fields.Field[Any]) -> None:
+    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         super().on_bind_field(field_name, field_obj)
         field_obj.required = field_name == "type"
 
@@ -102,8 +102,21 @@ class AdminToolQuery(ToolQuery):
     is_archived = Flag()
 
 
+class AdminToolArguments(ToolArguments, total=False):
+    """What `AdminToolQuery` loads."""
+
+    is_active: bool
+    is_archived: bool
+
+
 class TrialInSchema(Body):
     input = ma.fields.Raw(allow_none=True, metadata={"description": "Default: the tool's `example_input`."})
+
+
+class TrialIn(TypedDict, total=False):
+    """What `TrialInSchema` loads."""
+
+    input: object
 
 
 class TrialFaultSchema(Resource):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 from uuid import UUID
 
 from flask import g
@@ -12,17 +12,19 @@ from common.kit.paging import Page
 from common.tools import ListedTool, adapters, breakers, editing
 from common.tools.adapters import Trial
 from web.api.admin.tool_schemas import (
+    AdminToolArguments,
     AdminToolQuery,
     AdminToolSchema,
     BreakerSchema,
     ToolChangesSchema,
     ToolInSchema,
+    TrialIn,
     TrialInSchema,
     TrialSchema,
 )
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.responses import location
+from web.http.responses import Headers, Shown, location
 
 blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="Managing tools")
 
@@ -31,7 +33,7 @@ blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description=
 @auth.admin
 @blp.arguments(AdminToolQuery, location="query")
 @blp.page(AdminToolSchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: AdminToolArguments) -> Page[Shown]:
     """All tools, including inactive and archived ones"""
     return tools.everything(**query).map(_shown)
 
@@ -41,7 +43,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.arguments(ToolInSchema)
 @blp.response(201, AdminToolSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken, errors.UrlRefused)
-def create(body: dict[str, Any]) -> Any:
+def create(body: dict[str, object]) -> tuple[Shown, Headers]:
     """Create a tool
 
     Defaults: adapter `http_json`, method POST, no headers, auth `{"type": "none"}`, 30 seconds, 3 attempts, not
@@ -69,7 +71,7 @@ def create(body: dict[str, Any]) -> Any:
 @blp.get("/<uuid:tool_id>")
 @auth.admin
 @blp.response(200, AdminToolSchema)
-def show(tool_id: UUID) -> Any:
+def show(tool_id: UUID) -> Shown:
     """One tool"""
     return _shown(tools.get(tool_id))
 
@@ -79,7 +81,7 @@ def show(tool_id: UUID) -> Any:
 @blp.arguments(ToolChangesSchema)
 @blp.response(200, AdminToolSchema)
 @blp.raises(errors.SlugTaken, errors.UrlRefused, errors.Conflict)
-def edit(body: dict[str, Any], tool_id: UUID) -> Any:
+def edit(body: dict[str, object], tool_id: UUID) -> Shown:
     """Change a tool, which creates a new version
 
     Invocations accepted before run with the version they were accepted with. An archived tool cannot be changed.
@@ -101,7 +103,7 @@ def archive(tool_id: UUID) -> None:
 @blp.arguments(TrialInSchema, required=False)
 @blp.response(200, TrialSchema)
 @blp.raises(errors.ToolInputRejected)
-def test(body: dict[str, Any], tool_id: UUID) -> Any:
+def test(body: TrialIn, tool_id: UUID) -> Shown:
     """Call a tool once, for at most 60 seconds, free of charge
 
     Neither checks nor updates the circuit breaker. A failed call is still 200, with its `error`.
@@ -130,18 +132,18 @@ def reset_breaker(tool_id: UUID) -> breakers.BreakerState:
     return editing.reset_breaker(auth.actor(), tool_id)
 
 
-def _check_url(body: dict[str, Any]) -> None:
+def _check_url(body: Mapping[str, object]) -> None:
     if "endpoint_url" in body:
-        webhooks.check_url(boot.outbound(), body["endpoint_url"], "/endpoint_url", operator=True)
+        webhooks.check_url(boot.outbound(), str(body["endpoint_url"]), "/endpoint_url", operator=True)
 
 
-def _shown(tool: ListedTool) -> dict[str, Any]:
+def _shown(tool: ListedTool) -> Shown:
     names = ("id", "slug", "name", "description", "category", "current", "is_active", "archived_at", "created_at")
     shown = {name: getattr(tool, name) for name in names}
     return {**shown, "is_available": tool.is_active and not breakers.retry_after(tool.id)}
 
 
-def _outcome(tried: Trial, version: int) -> dict[str, Any]:
+def _outcome(tried: Trial, version: int) -> Shown:
     failed = tried.error_code is not None
     return {
         "status": "failed" if failed else "succeeded",

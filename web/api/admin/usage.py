@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 import marshmallow as ma
 
@@ -12,9 +11,10 @@ from common import invocations, usage
 from common.kit import clock
 from common.usage import Stats, ranges
 from web.api.blueprint import Blueprint
-from web.api.usage import RangeQuery, UsageFiguresSchema, UsagePointSchema
+from web.api.usage import RangeArguments, RangeQuery, UsageFiguresSchema, UsagePointSchema
 from web.http import auth
 from web.http.fields import Id, Instant, Text, Tokens, Whole, Word
+from web.http.responses import Shown
 from web.http.schemas import Resource
 
 blp = Blueprint("admin_usage", __name__, url_prefix="/admin/usage", description="Usage of the whole platform")
@@ -24,6 +24,12 @@ DEFAULT_RANGE = timedelta(days=30)
 
 class StatsQuery(RangeQuery):
     bucket = Word(*reversed(ranges.GRAINS), load_default="day")
+
+
+class StatsArguments(RangeArguments):
+    """What `StatsQuery` loads."""
+
+    bucket: str
 
 
 class UsedSchema(Resource):
@@ -68,7 +74,7 @@ class PlatformStatsSchema(Resource):
 @auth.admin
 @blp.arguments(StatsQuery, location="query")
 @blp.response(200, PlatformStatsSchema)
-def stats(query: dict[str, Any]) -> Any:
+def stats(query: StatsArguments) -> Shown:
     """Usage of all accounts, and the current state of the queue
 
     The range defaults to the last 30 days and is extended to whole hours (see `from` and `to`).
@@ -85,7 +91,7 @@ def stats(query: dict[str, Any]) -> Any:
     }
 
 
-def _shown(found: Stats) -> dict[str, Any]:
+def _shown(found: Stats) -> Shown:
     names = ("since", "until", "totals", "top_tools", "top_users", "active_users", "error_rate", "latency_ms")
     series = [{**asdict(point.figures), "start": point.start} for point in found.series]
     return {**{name: getattr(found, name) for name in names}, "series": series}

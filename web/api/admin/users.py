@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 from marshmallow import validate
@@ -18,8 +18,8 @@ from web.api.auth import UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth, idempotency
 from web.http.fields import Flag, Id, Instant, Text, Tokens, Word
-from web.http.pagination import ListQuery
-from web.http.responses import location
+from web.http.pagination import ListArguments, ListQuery
+from web.http.responses import Headers, Shown, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description="Managing accounts")
@@ -39,9 +39,25 @@ class UserQuery(ListQuery):
     plan = Text(max=63, metadata={"description": "The slug of a plan."})
 
 
+class UserArguments(ListArguments, total=False):
+    """What `UserQuery` loads."""
+
+    q: str
+    role: str
+    is_active: bool
+    plan: str
+
+
 class UserChangesSchema(Body):
     role = Word(*ROLES)
     is_active = Flag()
+
+
+class UserChanges(TypedDict, total=False):
+    """What `UserChangesSchema` loads."""
+
+    role: str
+    is_active: bool
 
 
 class GrantInSchema(Body):
@@ -49,6 +65,13 @@ class GrantInSchema(Body):
         -MAX_TOKENS, required=True, validate=validate.NoneOf([0]), metadata={"description": "Negative: revoke tokens."}
     )
     reason = Text(required=True, max=500, nfc=True)
+
+
+class GrantIn(TypedDict):
+    """What `GrantInSchema` loads."""
+
+    tokens: int
+    reason: str
 
 
 class GrantSchema(Resource):
@@ -67,7 +90,7 @@ class GrantSchema(Resource):
 @auth.admin
 @blp.arguments(UserQuery, location="query")
 @blp.page(AdminUserSchema)
-def index(query: dict[str, Any]) -> Page[Any]:
+def index(query: UserArguments) -> Page[Shown]:
     """All accounts, newest first"""
     return accounts.listing(**query).map(_shown)
 
@@ -75,7 +98,7 @@ def index(query: dict[str, Any]) -> Page[Any]:
 @blp.get("/<uuid:user_id>")
 @auth.admin
 @blp.response(200, AdminUserSchema)
-def show(user_id: UUID) -> Any:
+def show(user_id: UUID) -> Shown:
     """One account"""
     return _shown(accounts.listed(user_id))
 
@@ -85,7 +108,7 @@ def show(user_id: UUID) -> Any:
 @blp.arguments(UserChangesSchema)
 @blp.response(200, AdminUserSchema)
 @blp.raises(errors.Conflict)
-def edit(body: dict[str, Any], user_id: UUID) -> Any:
+def edit(body: UserChanges, user_id: UUID) -> Shown:
     """Change the role or status of an account, effective with its next request
 
     Disabling ends its sessions; its API keys are refused. The last active admin can be neither demoted nor disabled.
@@ -100,7 +123,7 @@ def edit(body: dict[str, Any], user_id: UUID) -> Any:
 @blp.arguments(GrantInSchema)
 @blp.response(201, GrantSchema, headers=["Location", "Idempotent-Replayed"])
 @blp.raises(errors.Conflict, errors.IdempotencyKeyReused)
-def grant(body: dict[str, Any], user_id: UUID) -> Any:
+def grant(body: GrantIn, user_id: UUID) -> tuple[Grant, int, Headers]:
     """Grant tokens in the current period, or revoke available ones
 
     A repeat with the same `Idempotency-Key` within 24 hours returns the first grant.
@@ -121,6 +144,6 @@ def show_grant(user_id: UUID, grant_id: UUID) -> Grant:
     return subscriptions.granted(user_id, grant_id)
 
 
-def _shown(listed: ListedAccount) -> dict[str, Any]:
+def _shown(listed: ListedAccount) -> Shown:
     names = ("id", "email", "name", "role", "is_active", "email_verified", "created_at")
     return {**{name: getattr(listed.user, name) for name in names}, "plan": listed.plan}
