@@ -6,7 +6,7 @@ PostgreSQL is authoritative; `authorization_cache` keeps what it says about a cr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Any
@@ -18,17 +18,31 @@ from sqlalchemy.orm import Session
 from common.errors import TokenRevoked, Unauthenticated
 from common.identity.authorization_cache import Facts, facts_of
 from common.kit import clock, db, log
-from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, RefreshFamily, User
+from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
+from common.models.sessions import RefreshFamily
 
-#: Resolution of `last_used_at` of a key.
+#: Resolution of `last_used_at` of a key, and of `last_seen_at` of a session.
 TOUCH = timedelta(seconds=60)
 
 _log = log.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What a caller presents. `kind`: session or api_key. `expires_at`: when it ends by itself (None: never)."""
+
+    kind: str
+    key_id: UUID | None
+    scopes: tuple[str, ...]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request: an account, through a session (`family_id`) or an API key (`api_key_id`)."""
+    """Who makes a request: an account, through a session (`family_id`) or an API key (`api_key_id`).
+
+    `expires_at`: when that credential ends by itself (None: never).
+    """
 
     user_id: UUID
     role: str
@@ -36,18 +50,28 @@ class Caller:
     api_key_id: UUID | None
     family_id: UUID | None
     email_verified: bool
+    expires_at: datetime | None = None
 
     @property
     def is_admin(self) -> bool:
         return self.role == "admin"
 
+    @property
+    def credential(self) -> Credential:
+        """How the caller has proved who they are, and what that allows."""
+        kind = "session" if self.api_key_id is None else "api_key"
+        scopes = tuple(scope for scope in SCOPES if scope in self.scopes)
+        return Credential(kind, self.api_key_id, scopes, self.expires_at)
+
 
 def of_session(user_id: UUID, family_id: UUID) -> Caller:
     """The caller behind an access token. Raises `TokenRevoked` for an ended session or a disabled account."""
-    facts, _ = facts_of(user_id, f"session:{family_id}", lambda: _read_session(user_id, family_id))
+    facts, fresh = facts_of(user_id, f"session:{family_id}", lambda: _read_session(user_id, family_id))
     if not facts.get("active") or _past(facts["expires_at"]):
         raise TokenRevoked
-    return _caller(user_id, facts, scopes=SCOPES, family_id=family_id)
+    if fresh:
+        _touch_session(family_id)
+    return _caller(user_id, facts, scopes=SCOPES, family_id=family_id, until=facts["expires_at"])
 
 
 def of_key(lookup: str, secret_hash: str) -> Caller:
@@ -60,14 +84,22 @@ def of_key(lookup: str, secret_hash: str) -> Caller:
         raise TokenRevoked
     if fresh:
         _touch(key_id)
-    return _caller(user_id, facts, scopes=facts["scopes"], api_key_id=key_id)
+    until = min((end for end in (until, facts["expires_at"]) if end is not None), default=None)
+    return _caller(user_id, facts, scopes=facts["scopes"], api_key_id=key_id, until=until)
 
 
-def end_sessions(session: Session, user_id: UUID, reason: str, *, family_id: UUID | None = None) -> None:
-    """End one session of the account, or all of them. Call it inside `authorization_cache.changing`."""
+def end_sessions(
+    session: Session, user_id: UUID, reason: str, *, family_id: UUID | None = None, besides: UUID | None = None
+) -> None:
+    """End one session of the account, or all of them, or all `besides` one.
+
+    Call it inside `authorization_cache.changing`.
+    """
     active = update(RefreshFamily).where(RefreshFamily.user_id == user_id, RefreshFamily.revoked_at.is_(None))
     if family_id is not None:
         active = active.where(RefreshFamily.id == family_id)
+    if besides is not None:
+        active = active.where(RefreshFamily.id != besides)
     session.execute(active.values(revoked_at=func.now(), revoke_reason=reason))
 
 
@@ -149,6 +181,15 @@ def _touch(key_id: UUID) -> None:
         session.execute(update(ApiKey).where(ApiKey.id == key_id, stale).values(last_used_at=func.now()))
 
 
+def _touch_session(family_id: UUID) -> None:
+    """Update `last_seen_at` of a session, as `_touch` does for keys."""
+    stale = RefreshFamily.last_seen_at.is_(None) | (RefreshFamily.last_seen_at <= func.now() - TOUCH)
+    with db.transaction() as session:
+        session.execute(
+            update(RefreshFamily).where(RefreshFamily.id == family_id, stale).values(last_seen_at=func.now())
+        )
+
+
 # -- deciding ------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +212,8 @@ def _caller(
     scopes: tuple[str, ...] | list[str],
     api_key_id: UUID | None = None,
     family_id: UUID | None = None,
+    until: float | None = None,
 ) -> Caller:
+    expires_at = None if until is None else datetime.fromtimestamp(until, UTC)
     allowed = frozenset(scopes) if facts["role"] == "admin" else frozenset(scopes) - {"admin"}
-    return Caller(user_id, facts["role"], allowed, api_key_id, family_id, facts["verified"])
+    return Caller(user_id, facts["role"], allowed, api_key_id, family_id, facts["verified"], expires_at)

@@ -123,15 +123,19 @@ def remember_network(session: Session, user_id: UUID, network: str) -> None:
 
 
 def client_network(ip: str) -> str:
-    """A client network as a MAC, not readable: one IPv4 address, or the /64 of one IPv6 customer."""
+    """A client network as a MAC, not readable."""
+    return bucket("place", network_of(ip))
+
+
+def network_of(ip: str) -> str:
+    """The network of a client as people read it: one IPv4 address, or the /64 of one IPv6 customer."""
     try:
         address = ip_address(_without_port(ip))
     except ValueError:
-        return bucket("place", ip)
+        return ip
     if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        return bucket("place", str(mapped or ip_network((address, 64), strict=False)))
-    return bucket("place", str(address))
+        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _without_port(ip: str) -> str:

@@ -25,7 +25,8 @@ from common.errors import (
 )
 from common.identity import authorization, authorization_cache, email_addresses, passwords, rate_limits
 from common.kit import clock, crypto, db, failpoints, log
-from common.models.accounts import KnownPlace, RefreshFamily, RefreshToken, User
+from common.models.accounts import KnownPlace, User
+from common.models.sessions import RefreshFamily, RefreshToken
 
 ACCESS_SECONDS = 15 * 60
 GRACE_SECONDS = 10
@@ -34,6 +35,7 @@ ABSOLUTE = timedelta(days=30)
 #: Maximum time between two refreshes.
 IDLE = timedelta(days=14)
 PREFIX = "jhr_"
+MAX_USER_AGENT_CHARS = 256
 
 _log = log.get(__name__)
 
@@ -58,7 +60,7 @@ class TokenPair:
 # -- login ---------------------------------------------------------------------------------------------------
 
 
-def login(email: str, password: str, *, ip: str) -> TokenPair:
+def login(email: str, password: str, *, ip: str, user_agent: str | None = None) -> TokenPair:
     """Start a session. An unknown address takes the same code path, and the same time, as a wrong password.
 
     Raises:
@@ -76,7 +78,7 @@ def login(email: str, password: str, *, ip: str) -> TokenPair:
         raise InvalidCredentials
     rehashed = passwords.rehash(user.password_hash, password)
     with db.transaction() as session:  # locks the account before the counters, as a reset does: no deadlock
-        pair = _start(session, user, rehashed, rate_limits.client_network(ip))
+        pair = _start(session, user, rehashed, rate_limits.client_network(ip), _origin(ip, user_agent))
         rate_limits.give_back(session, *counters)
     _log.info("login", user_id=str(user.id), family_id=str(pair.family_id), ip=ip)
     return pair
@@ -97,7 +99,9 @@ def _account(key: str, network: str) -> Any:
     return select(User.id, User.password_hash, User.password_version, known.label("known")).where(User.email_key == key)
 
 
-def _start(session: Session, user: Row[Any], rehashed: str | None, network: str) -> TokenPair:
+def _start(
+    session: Session, user: Row[Any], rehashed: str | None, network: str, origin: dict[str, str | None] | None = None
+) -> TokenPair:
     """A new family, provided the password has not changed since it was checked. Locks the account's row."""
     found = session.execute(
         select(User.password_version, User.is_active).where(User.id == user.id).with_for_update(key_share=True)
@@ -112,11 +116,17 @@ def _start(session: Session, user: Row[Any], rehashed: str | None, network: str)
     family_id, refresh_token = clock.uuid7(), PREFIX + crypto.token()
     issued_at = session.execute(
         insert(RefreshFamily)
-        .values(id=family_id, user_id=user.id, expires_at=func.now() + ABSOLUTE)
+        .values(id=family_id, user_id=user.id, expires_at=func.now() + ABSOLUTE, **(origin or {}))
         .returning(RefreshFamily.created_at)
     ).scalar_one()
     token_id = _add(session, family_id, refresh_token)
     return TokenPair(user.id, family_id, token_id, refresh_token, issued_at)
+
+
+def _origin(ip: str, user_agent: str | None) -> dict[str, str | None]:
+    """What the owner of a session is shown of where it began."""
+    printable = "".join(filter(str.isprintable, user_agent or ""))[:MAX_USER_AGENT_CHARS]
+    return {"network": rate_limits.network_of(ip) or None, "user_agent": printable or None}
 
 
 def _add(session: Session, family_id: UUID, refresh_token: str, token_id: UUID | None = None) -> UUID:

@@ -103,45 +103,6 @@ class ApiKeySecret(Base):
     expires_at: Mapped[Instant | None]
 
 
-class RefreshFamily(Base):
-    """One login: the chain of refresh tokens that descend from it, revoked as a whole."""
-
-    __tablename__ = "refresh_families"
-
-    id: Mapped[Id]
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
-    created_at: Mapped[Created]
-    #: Absolute: rotation does not move it.
-    expires_at: Mapped[Instant]
-    revoked_at: Mapped[Instant | None]
-    revoke_reason: Mapped[Word | None]
-
-    __table_args__ = (
-        CheckConstraint("(revoked_at is null) = (revoke_reason is null)", name="revoke_reason"),
-        Index("ix_refresh_families_live", "user_id", postgresql_where=text("revoked_at is null")),
-        Index("ix_refresh_families_expires_at", "expires_at"),
-    )
-
-
-class RefreshToken(Base):
-    """A link of the chain. Spending it is one UPDATE … WHERE used_at IS NULL that names its only successor."""
-
-    __tablename__ = "refresh_tokens"
-
-    id: Mapped[Id]
-    family_id: Mapped[UUID] = mapped_column(ForeignKey("refresh_families.id", ondelete="CASCADE"), index=True)
-    token_hash: Mapped[Word]
-    created_at: Mapped[Created]
-    used_at: Mapped[Instant | None]
-    successor_id: Mapped[UUID | None]
-
-    __table_args__ = (
-        UniqueConstraint("token_hash"),
-        UniqueConstraint("successor_id"),
-        CheckConstraint("(used_at is null) = (successor_id is null)", name="successor_id"),
-    )
-
-
 class PasswordReset(Base):
     """A link that was mailed: single use, bound to the password it replaces."""
 

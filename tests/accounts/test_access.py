@@ -153,6 +153,7 @@ def possessions(api: Api, owner: Person, session: Session, tool: str) -> dict[st
     assert [answer.status_code for answer in (plan, invocation, endpoint)] == [201, 202, 201]
     return {
         "key_id": owner.key()["id"],
+        "session_id": api("GET", "/users/me/sessions", session.access).json()["data"][0]["id"],
         "invocation_id": invocation.json()["data"]["id"],
         "endpoint_id": endpoint.json()["data"]["id"],
         "delivery_id": str(uuid7()),

@@ -122,7 +122,7 @@ def login(body: Credentials) -> Shown:
     A wrong address and a wrong password get the same error. Failed attempts are limited: in 15 minutes, 10 per account
     and 100 per network address.
     """
-    return _tokens(sessions.login(**body, ip=auth.client_ip()))
+    return _tokens(sessions.login(**body, ip=auth.client_ip(), user_agent=auth.user_agent()))
 
 
 @blp.post("/refresh")

@@ -11,7 +11,7 @@ from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
 from common.settings import Settings
-from web.api import admin, auth, events, invocations, operations, subscriptions, tools, usage, users, webhooks
+from web.api import admin, auth, events, invocations, operations, sessions, subscriptions, tools, usage, users, webhooks
 from web.api.blueprint import Blueprint
 from web.api.openapi import components, docs, problem_components
 from web.http import problems
@@ -32,6 +32,7 @@ CORS_REQUEST_HEADERS = (
 RESOURCES: tuple[Blueprint, ...] = (
     auth.blp,
     users.blp,
+    sessions.blp,
     tools.blp,
     invocations.blp,
     webhooks.blp,

@@ -17,7 +17,7 @@ from common.models.accounts import SCOPES, ApiKey, User
 from web.api.auth import NewPassword, UserSchema
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.fields import Id, Instant, Many, Secret, Text, Whole, Word
+from web.http.fields import Id, Instant, JsonObject, Many, Secret, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Headers, Shown, absolute_url
 from web.http.schemas import Body, Resource
@@ -48,12 +48,40 @@ class ProfileChanges(TypedDict, total=False):
     current_password: str
 
 
+class CredentialSchema(Resource):
+    kind = Word("session", "api_key", required=True)
+    key_id = Id(required=True, allow_none=True, metadata={"description": "Null: a session."})
+    scopes = Many(Word(*SCOPES), required=True)
+    expires_at = Instant(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "When this session, or this secret of the key, ends by itself; a session also ends after "
+            "14 days without a refresh. Null: never."
+        },
+    )
+    allowance = JsonObject(
+        required=True,
+        allow_none=True,
+        dump_default=None,
+        metadata={"description": "The credential's own share of the budget. Null: it has none."},
+    )
+
+
+class ProfileSchema(UserSchema):
+    credential = ma.fields.Nested(
+        CredentialSchema, required=True, metadata={"description": "What this request was made with."}
+    )
+
+
 @blp.get("")
 @auth.signed_in
-@blp.response(200, UserSchema)
-def show() -> User:
-    """The caller's account"""
-    return accounts.get(auth.caller().user_id)
+@blp.response(200, ProfileSchema)
+def show() -> Shown:
+    """The caller's account, and the credential that was presented"""
+    caller = auth.caller()
+    user = accounts.get(caller.user_id)
+    return {**{name: getattr(user, name) for name in UserSchema().fields}, "credential": caller.credential}
 
 
 @blp.patch("")

@@ -128,6 +128,11 @@ def client_ip() -> str:
     return request.remote_addr or ""
 
 
+def user_agent() -> str | None:
+    """What the client says that it is (RFC 9110 §10.1.5)."""
+    return request.headers.get("User-Agent")
+
+
 def _guarded(
     view: Callable[P, R], policy: AccessPolicy, check: Callable[[], None], identify: bool = False
 ) -> Callable[P, R]:

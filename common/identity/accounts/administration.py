@@ -13,7 +13,8 @@ from common.errors import Conflict, NotFound
 from common.identity import audit, authorization, authorization_cache, passwords, rate_limits
 from common.identity.accounts.profile import get, replace_password, updated
 from common.kit import db
-from common.models.accounts import EmailVerification, KnownPlace, PasswordReset, RefreshFamily, Throttle, User
+from common.models.accounts import EmailVerification, KnownPlace, PasswordReset, Throttle, User
+from common.models.sessions import RefreshFamily
 from common.notifications import mails
 
 KEEP = timedelta(days=7)
