@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -39,17 +38,17 @@ class CanonicalUuid(UUIDConverter):
 class Json(JSONProvider):
     """orjson, with the standard library as a fallback for integers beyond 64 bits."""
 
-    def dumps(self, obj: Any, *, indent: int | None = None, **_: Any) -> str:
+    def dumps(self, obj: object, *, indent: int | None = None, **_: object) -> str:
         return orjson.dumps(obj, option=orjson.OPT_INDENT_2).decode() if indent else _encode(obj).decode()
 
-    def loads(self, s: str | bytes, **_: Any) -> Any:
+    def loads(self, s: str | bytes, **_: object) -> object:
         return orjson.loads(s)
 
-    def response(self, *args: Any, **kwargs: Any) -> Response:
+    def response(self, *args: object, **kwargs: object) -> Response:
         return Response(_encode(self._prepare_response_obj(args, kwargs)), content_type="application/json")
 
 
-def _encode(obj: Any) -> bytes:
+def _encode(obj: object) -> bytes:
     try:
         return orjson.dumps(obj)
     except TypeError:
@@ -81,7 +80,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     _require_policies(app)
     cli.register(app, settings)
     if tracing.enabled():
-        app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign, assignment]
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]

@@ -5,10 +5,9 @@ Each decorator both implements and documents its part, so the OpenAPI document c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import wraps
-from typing import Any
 
 import flask_smorest
 import marshmallow as ma
@@ -16,36 +15,39 @@ from flask import Response, current_app, request
 
 from common import errors
 from common.errors import PlatformError
+from common.kit.paging import Page
 from web.api.openapi import operations
+from web.api.openapi.components import Part
+from web.api.openapi.operations import Documented
 from web.http import auth, body, large_reads, limits, pagination, problems, responses
 from web.http.fields import OneOrMore, Secret
 
-View = Callable[..., Any]
+View = Callable[..., object]
 Decorator = Callable[[View], View]
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A flask-smorest blueprint with strict parsing, the envelope and full documentation."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self._prepare_doc_cbks.append(operations.contract)
 
     # -- routes (typed here because flask-smorest is not) --------------------------------------------------------
 
-    def get(self, rule: str, **options: Any) -> Decorator:
+    def get(self, rule: str, **options: object) -> Decorator:
         return self._on("GET", rule, **options)
 
-    def post(self, rule: str, **options: Any) -> Decorator:
+    def post(self, rule: str, **options: object) -> Decorator:
         return self._on("POST", rule, **options)
 
-    def patch(self, rule: str, **options: Any) -> Decorator:
+    def patch(self, rule: str, **options: object) -> Decorator:
         return self._on("PATCH", rule, **options)
 
-    def delete(self, rule: str, **options: Any) -> Decorator:
+    def delete(self, rule: str, **options: object) -> Decorator:
         return self._on("DELETE", rule, **options)
 
-    def _on(self, method: str, rule: str, **options: Any) -> Decorator:
+    def _on(self, method: str, rule: str, **options: object) -> Decorator:
         register: Decorator = self.route(rule, methods=[method], **options)
 
         def decorate(view: View) -> View:
@@ -61,7 +63,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     # -- arguments -----------------------------------------------------------------------------------------------
 
     def arguments(
-        self, schema: type[ma.Schema] | ma.Schema, *, location: str = "json", required: bool = True, **doc: Any
+        self, schema: type[ma.Schema] | ma.Schema, *, location: str = "json", required: bool = True, **doc: object
     ) -> Decorator:
         """Load the body (or `location="query"`) with `schema` and pass it as a positional argument (a dict)."""
         loader = schema() if isinstance(schema, type) else schema
@@ -70,7 +72,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def wrapper(*args: object, **kwargs: object) -> object:
                 return view(*args, problems.loaded(loader, read(), what), **kwargs)
 
             wrapper.takes = {*getattr(view, "takes", ()), location}  # type: ignore[attr-defined]
@@ -82,7 +84,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
     # -- responses -----------------------------------------------------------------------------------------------
 
-    def response(self, status_code: int, schema: Any = None, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
+    def response(
+        self, status_code: int, schema: Documented = None, *, headers: Iterable[str] = (), **doc: object
+    ) -> Decorator:
         """Render the result of the view with `schema` in the envelope; a `Response` is returned unchanged.
 
         `headers` names shared header components (`web/api/openapi/components.py`) of this response.
@@ -91,7 +95,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def checked(*args: Any, **kwargs: Any) -> Any:
+            def checked(*args: object, **kwargs: object) -> object:
                 _refuse_undeclared()
                 limits.count()
                 result = view(*args, **kwargs)
@@ -103,7 +107,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
-    def alt_response(self, status_code: int, *, headers: Iterable[str] = (), **doc: Any) -> Decorator:
+    def alt_response(self, status_code: int, *, headers: Iterable[str] = (), **doc: object) -> Decorator:
         """Document another response of this operation (`schema`, `description`, `content_type`)."""
         documented: Decorator = super().alt_response(status_code, headers=_refs(headers), **doc)
 
@@ -114,19 +118,18 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
-    def page(self, schema: type[ma.Schema], **doc: Any) -> Decorator:
+    def page(self, schema: type[ma.Schema], *, headers: Iterable[str] = ("Link",), **doc: object) -> Decorator:
         """Render the `Page` returned by the view as a list with `meta` and `Link`. See `web/http/pagination.py`."""
         items = schema(many=True)
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def wrapper(*args: object, **kwargs: object) -> object:
                 large_reads.begin()
                 result = view(*args, **kwargs)
-                return result if isinstance(result, Response) else pagination.render(result, items)
+                return pagination.render(result, items) if isinstance(result, Page) else result
 
-            documented = {"headers": ["Link"], **doc}
-            return self.response(200, operations.ListOf(schema), **documented)(wrapper)
+            return self.response(200, operations.ListOf(schema), headers=headers, **doc)(wrapper)
 
         return decorate
 
@@ -135,7 +138,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def wrapper(*args: object, **kwargs: object) -> object:
                 return view(*args, **kwargs)
 
             _note(wrapper, "contract").setdefault("raises", []).extend(kinds)
@@ -148,7 +151,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         def decorate(view: View) -> View:
             @wraps(view)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
+            def wrapper(*args: object, **kwargs: object) -> object:
                 return view(*args, **kwargs)
 
             wrapper.takes_headers = {*getattr(view, "takes_headers", ()), *names}  # type: ignore[attr-defined]
@@ -158,40 +161,40 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return decorate
 
     @staticmethod
-    def _prepare_response_content(data: Any) -> Any:
+    def _prepare_response_content(data: object) -> object:
         return data if isinstance(data, responses.Enveloped) else {"data": data}
 
     @staticmethod
-    def _make_doc_response_schema(schema: Any) -> Any:
+    def _make_doc_response_schema(schema: Documented) -> Part | None:
         return operations.envelope(schema)
 
 
-def _refs(headers: Iterable[str]) -> dict[str, Any] | None:
+def _refs(headers: Iterable[str]) -> dict[str, dict[str, str]] | None:
     return {name: operations.header_ref(name) for name in headers} or None
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
 
 
-def _note(view: Any, section: str) -> dict[str, Any]:
+def _note(view: View, section: str) -> Part:
     """This view's own copy of one section of the metadata that flask-smorest documents later."""
-    view._apidoc = deepcopy(getattr(view, "_apidoc", {}))
-    noted: dict[str, Any] = view._apidoc.setdefault(section, {})
-    return noted
+    own: dict[str, Part] = deepcopy(getattr(view, "_apidoc", {}))
+    view._apidoc = own  # type: ignore[attr-defined]
+    return own.setdefault(section, {})
 
 
-def _note_text(view: Any, status_code: int, schema: Any, doc: dict[str, Any]) -> None:
+def _note_text(view: View, status_code: int, schema: object, doc: Mapping[str, object]) -> None:
     """Document a response with a media type but no schema as text."""
     if schema is None and "content_type" in doc:
         _note(view, "contract").setdefault("texts", {}).setdefault(status_code, []).append(doc["content_type"])
 
 
-def _body_reader(schema: ma.Schema, required: bool) -> Callable[[], Any]:
+def _body_reader(schema: ma.Schema, required: bool) -> Callable[[], object]:
     secrets = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, Secret))
     return lambda: body.read_json(request, required=required, verbatim=secrets)
 
 
-def _query_reader(schema: ma.Schema) -> Callable[[], Any]:
+def _query_reader(schema: ma.Schema) -> Callable[[], object]:
     repeatable = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, OneOrMore))
     return lambda: body.read_query(request, repeatable)
 
@@ -213,7 +216,7 @@ def _refuse_undeclared() -> None:
 _WITH_BODY = frozenset(["POST", "PUT", "PATCH"])
 
 
-def _refuse_unknown(value: Any, what: str) -> None:
+def _refuse_unknown(value: object, what: str) -> None:
     if not isinstance(value, dict):
         raise errors.Invalid(f"The {what} is not valid.", errors=[errors.FieldError("", "Invalid input type.")])
     if value:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 from flask import Flask
@@ -33,7 +32,7 @@ class MigrationDatabase:
         self._url = settings.database_url
 
     @property
-    def engine(self) -> Any:
+    def engine(self) -> object:
         """An engine without the timeouts of the serving processes; `migrations/env.py` sets its own."""
         return db.make_engine(
             self._url, pool_size=1, application_name="joyfull-migrate", options="-c timezone=UTC -c jit=off"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 import click
 from flask.cli import AppGroup
@@ -33,7 +33,7 @@ def load(file: IO[bytes]) -> None:
     click.echo(f"{created} tools created, {changed} changed.")
 
 
-def _checked(entries: Any) -> list[dict[str, Any]]:
+def _checked(entries: object) -> list[dict[str, object]]:
     """The entries as the API loads them. Raises `Invalid` with a pointer into the file for every error."""
     if not isinstance(entries, list):
         raise Invalid("The file must contain a JSON list of tools. Nothing was changed.")
@@ -43,7 +43,7 @@ def _checked(entries: Any) -> list[dict[str, Any]]:
     return [problems.loaded(ToolInSchema(), entry) for entry in entries]
 
 
-def _faults(index: int, entry: Any) -> Iterator[FieldError]:
+def _faults(index: int, entry: object) -> Iterator[FieldError]:
     try:
         draft = catalogue.editing.Draft.of(problems.loaded(ToolInSchema(), entry))
         webhooks.check_url(boot.outbound(), draft.endpoint_url, "/endpoint_url", operator=True)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec
 
 import click
 from flask import current_app
@@ -16,13 +16,14 @@ from common.errors import EmailTaken, PlatformError, WeakPassword
 from common.identity import accounts, audit, email_addresses, passwords
 from common.settings import Settings
 
+P = ParamSpec("P")
 users = AppGroup("users", help="Manage accounts.")
 admin = AppGroup("admin", help="Manage the first admin account.")
 
 
-def _explained(command: Callable[..., None]) -> Callable[..., None]:
+def _explained(command: Callable[P, None]) -> Callable[P, None]:
     @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
         except PlatformError as error:
@@ -31,10 +32,10 @@ def _explained(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _password(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _password(help: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """A password option: prompted for or read from the environment, since arguments are visible in process lists."""
     return click.option(
-        "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NEW_PASSWORD", **options
+        "--password", prompt=True, hide_input=True, confirmation_prompt=True, envvar="NEW_PASSWORD", help=help
     )
 
 
@@ -94,8 +95,8 @@ def reset_password(email: str, password: str) -> None:
     click.echo(f"The password of {user.email} was changed. All sessions have ended.")
 
 
-def _administer(email: str, **changes: Any) -> None:
-    user = accounts.administer(accounts.by_email(email).id, actor=audit.OPERATOR, **changes)
+def _administer(email: str, *, role: str | None = None, is_active: bool | None = None) -> None:
+    user = accounts.administer(accounts.by_email(email).id, actor=audit.OPERATOR, role=role, is_active=is_active)
     click.echo(f"{user.email} is {user.role}, {'active' if user.is_active else 'disabled'}.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import jwt
@@ -43,18 +43,18 @@ def init(app: Flask, settings: Settings) -> None:
     app.extensions["access_tokens"] = {}
 
     @manager.encode_key_loader
-    def signing_key(_identity: Any) -> str:
+    def signing_key(_identity: object) -> str:
         return newest
 
     @manager.decode_key_loader
-    def verifying_key(header: dict[str, Any], _claims: dict[str, Any]) -> str:
+    def verifying_key(header: dict[str, object], _claims: dict[str, object]) -> str:
         key = ring.get(str(header.get("kid")))
         if key is None:
             raise jwt.InvalidTokenError("signed with an unknown key")
         return key
 
     @manager.additional_headers_loader
-    def name_the_key(_identity: Any) -> dict[str, str]:
+    def name_the_key(_identity: object) -> dict[str, str]:
         return {"kid": _kid(newest)}
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn
 from urllib.parse import parse_qsl
 
 from flask import Request, current_app
@@ -31,7 +31,7 @@ _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 FORBIDDEN_DETAIL = "The characters U+0000 and lone surrogates are not allowed."
 
 
-def read_json(request: Request, *, required: bool = True, verbatim: frozenset[str] = frozenset()) -> Any:
+def read_json(request: Request, *, required: bool = True, verbatim: frozenset[str] = frozenset()) -> object:
     """The JSON value of the body; `{}` if it is empty and not `required`. Members in `verbatim` may contain U+0000.
 
     Raises:
@@ -87,11 +87,11 @@ def _read(stream: IO[bytes], wanted: int) -> bytes:
     return bytes(body)
 
 
-def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> Any:
+def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> object:
     """Parse one strict JSON value. Raises like `read_json`."""
     try:
         shape.check(body, depth=MAX_DEPTH)
-        value = _DECODER.decode(body.decode())
+        value: object = _DECODER.decode(body.decode())
     except shape.NestedTooDeep:
         raise errors.TooDeep(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
     except shape.TooManyValues:
@@ -122,12 +122,12 @@ def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> di
         raise errors.Malformed("The query string is not valid UTF-8.") from None
     except ValueError:
         raise errors.Invalid("The query has too many parameters.") from None
-    query: dict[str, Any] = {}
+    query: dict[str, str | list[str]] = {}
     for name, value in pairs:
         if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
             raise errors.Invalid("The query is not valid.", errors=[FieldError(pointer(name), FORBIDDEN_DETAIL)])
-        if name in repeatable:
-            query.setdefault(name, []).append(value)
+        if name in repeatable and isinstance(several := query.setdefault(name, []), list):
+            several.append(value)
         elif name in query:
             raise errors.Invalid(
                 "The query is not valid.", errors=[FieldError(pointer(name), "This parameter can be given only once.")]
@@ -140,7 +140,7 @@ def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> di
 # -- hooks of the JSON decoder ---------------------------------------------------------------------------------
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise errors.DuplicateKey(f"An object has the key {_repeated(pairs)!r} more than once.")
@@ -149,7 +149,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _repeated(pairs: list[tuple[str, Any]]) -> str:
+def _repeated(pairs: list[tuple[str, object]]) -> str:
     seen: set[str] = set()
     return next(key for key, _ in pairs if key in seen or seen.add(key))[:80]  # type: ignore[func-returns-value]
 
@@ -171,7 +171,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_co
 # -- forbidden characters---------------------------------------------------------------------------------------
 
 
-def _check_characters(value: Any, verbatim: frozenset[str]) -> None:
+def _check_characters(value: object, verbatim: frozenset[str]) -> None:
     if isinstance(value, dict):
         value = {key: _without_nul(nested) if key in verbatim else nested for key, nested in value.items()}
     found = [FieldError(at, FORBIDDEN_DETAIL) for at in _forbidden(value)]
@@ -179,11 +179,11 @@ def _check_characters(value: Any, verbatim: frozenset[str]) -> None:
         raise errors.Invalid("The body is not valid.", errors=found[:MAX_FAULTS])
 
 
-def _without_nul(value: Any) -> Any:
+def _without_nul(value: object) -> object:
     return value.replace("\0", "") if isinstance(value, str) else value
 
 
-def _forbidden(value: Any, *path: str | int) -> Iterator[str]:
+def _forbidden(value: object, *path: str | int) -> Iterator[str]:
     """JSON Pointers to text that PostgreSQL cannot store; for an object key, to the object."""
     if isinstance(value, str):
         if _FORBIDDEN.search(value):

@@ -10,6 +10,7 @@ gunicorn loads this module before monkey-patching: do not import our own modules
 from __future__ import annotations
 
 import errno
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,14 +28,14 @@ CHUNK: Final = 64 * 1024
 class ClientSocket:
     """A client's socket for gunicorn, with deadlines on receiving and sending."""
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._timer: Any = None
+        self._timer: gevent.Timeout | None = None
         self._served = False
         #: Whether part of a head has arrived, but not all of it.
         self.head_begun = False
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # whatever gunicorn asks of a socket
         return getattr(self._socket, name)
 
     @contextmanager
@@ -63,15 +64,15 @@ class ClientSocket:
             self._timer.close()
             self._timer = None
 
-    def recv(self, *arguments: Any) -> bytes:
-        data: bytes = self._socket.recv(*arguments)
+    def recv(self, *arguments: int) -> bytes:
+        data = self._socket.recv(*arguments)
         if data and self._timer is not None and not self.head_begun:
             self.head_begun = True
             self._stop()
             self._start(HEAD_SECONDS)
         return data
 
-    def sendall(self, data: Any, *arguments: Any) -> None:
+    def sendall(self, data: bytes | bytearray | memoryview, *arguments: int) -> None:
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             slow = ConnectionResetError(errno.ECONNRESET, "the client does not accept the response")
@@ -86,7 +87,7 @@ class ConnectionCounter:
         self._most = most
         self._connected: Counter[str] = Counter()
 
-    def enter(self, address: Any) -> str | None:
+    def enter(self, address: object) -> str | None:
         """Count a new connection; returns its network, for `leave`, or None if the network has too many."""
         network = _network(address)
         if self._most and self._connected[network] >= self._most:
@@ -100,11 +101,13 @@ class ConnectionCounter:
             del self._connected[network]
 
 
-def _network(address: Any) -> str:
+def _network(address: object) -> str:
     """The client network: an IPv4 address or an IPv6 /64; empty for a local socket."""
     try:
-        found = ip_address(address[0].partition("%")[0])
-    except (IndexError, TypeError, ValueError, AttributeError):
+        found = ip_address(str(address[0]).partition("%")[0]) if isinstance(address, tuple) else None
+    except (IndexError, ValueError):
+        found = None
+    if found is None:
         return ""
     if found.version == 4:
         return str(found)

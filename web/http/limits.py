@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from flask import Response, current_app, g, request
@@ -27,7 +27,7 @@ MAX_ALLOWANCE = 100
 #: Seconds without calls to Redis after a failure: a hung server must not cost every read its timeout.
 REDIS_PAUSE = 5.0
 
-View = TypeVar("View", bound=Callable[..., Any])
+View = TypeVar("View", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from common.kit import tracing
 
-Environ = dict[str, Any]
-WsgiApp = Callable[..., Iterable[bytes]]
 #: Polled every few seconds by monitoring.
 UNTRACED = frozenset(("/health", "/ready", "/metrics"))
 
 
-def traced(app: WsgiApp) -> WsgiApp:
+def traced(app: WSGIApplication) -> WSGIApplication:
     """Wrap `app` in a span that ends when the response starts, since a stream may last for minutes.
 
     `web/http/request_hooks.py` names the span.
     """
 
-    def call(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] in UNTRACED:
             return app(environ, start_response)
         with tracing.span(environ["REQUEST_METHOD"], "server", environ.get("HTTP_TRACEPARENT")):

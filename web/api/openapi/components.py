@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
+#: A part of the document. OpenAPI nests objects of a hundred shapes; tests hold the whole to OpenAPI's own schema.
+Part = dict[str, Any]
+#: What flask-smorest collects the document in: an `apispec.APISpec`, a library that is not ours to import.
+Collected = Any
+
+SECURITY_SCHEMES: dict[str, Part] = {
     "accessToken": {
         "type": "http",
         "scheme": "bearer",
@@ -25,7 +30,7 @@ SECURITY_SCHEMES: dict[str, dict[str, Any]] = {
     },
 }
 
-HEADERS: dict[str, dict[str, Any]] = {
+HEADERS: dict[str, Part] = {
     "X-Request-ID": {
         "description": "The id of this request: the one sent by the client if valid, otherwise a new one.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[A-Za-z0-9._-]+$"},
@@ -89,7 +94,7 @@ ALWAYS = frozenset(HEADERS) - {"Link", "Retry-After", "Preference-Applied", "Ide
 #: Headers that CORS exposes to scripts in addition to the safelisted ones.
 EXPOSED = tuple(HEADERS)
 
-PARAMETERS: dict[str, dict[str, Any]] = {
+PARAMETERS: dict[str, Part] = {
     "X-Request-ID": {
         "name": "X-Request-ID",
         "in": "header",
@@ -122,7 +127,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
 }
 
-_PAGE_META_SCHEMA: dict[str, Any] = {
+_PAGE_META_SCHEMA: Part = {
     "type": "object",
     "required": ["limit", "has_more", "next_cursor"],
     "properties": {
@@ -133,7 +138,7 @@ _PAGE_META_SCHEMA: dict[str, Any] = {
 }
 
 
-def define(spec: Any) -> None:
+def define(spec: Collected) -> None:
     """Add the components to the document."""
     for name, scheme in SECURITY_SCHEMES.items():
         spec.components.security_scheme(name, scheme)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import orjson
 from flask import Blueprint, Flask, Response, current_app, send_from_directory
@@ -14,6 +13,7 @@ from common import errors
 from common.errors import PlatformError
 from common.settings import Settings
 from web.api.openapi import document
+from web.api.openapi.components import Collected
 from web.http import auth, problems
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
@@ -29,7 +29,7 @@ interactive = Blueprint("docs", __name__)
 always = Blueprint("errors", __name__)
 
 
-def register(app: Flask, settings: Settings, spec: Any) -> None:
+def register(app: Flask, settings: Settings, spec: Collected) -> None:
     """Register the pages that the settings allow. Call it last: `spec` must be complete."""
     app.register_blueprint(always)
     if settings.expose_docs:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
 
 import flask
 
 from web.api.openapi import examples
+from web.api.openapi.components import Part
 
 #: Pairs of fields that require each other, by schema.
 _TOGETHER = {"ProfileChanges": ("password", "current_password")}
@@ -40,12 +40,12 @@ _METHODS = ("get", "post", "patch", "put", "delete")
 _SCHEMAS = "#/components/schemas/"
 
 
-def of(app: flask.Flask) -> dict[str, Any]:
+def of(app: flask.Flask) -> Part:
     """The document of an app, whether or not its settings allow serving it."""
     return complete(app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict())
 
 
-def complete(collected: dict[str, Any]) -> dict[str, Any]:
+def complete(collected: Part) -> Part:
     """The complete document; does not modify `collected`."""
     spec = deepcopy(collected)
     schemas = spec["components"]["schemas"]
@@ -66,7 +66,7 @@ def complete(collected: dict[str, Any]) -> dict[str, Any]:
     return {name: spec[name] for name in order if name in spec}
 
 
-def operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def operations(spec: Part) -> Iterator[tuple[str, Part]]:
     """Every operation with a name such as `GET /health`."""
     for path, item in spec["paths"].items():
         for method in _METHODS:
@@ -77,7 +77,7 @@ def operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 # -- named schemas -------------------------------------------------------------------------------------------------
 
 
-def _name_answers(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+def _name_answers(operation: Part, schemas: Part) -> None:
     """Move inline envelopes to named schemas: `InvocationAnswer`, `InvocationPage`."""
     for response in operation["responses"].values():
         content = response.get("content", {}).get("application/json")
@@ -87,7 +87,7 @@ def _name_answers(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
             content["schema"] = {"$ref": f"{_SCHEMAS}{name}"}
 
 
-def _answer_name(schema: dict[str, Any]) -> str | None:
+def _answer_name(schema: Part) -> str | None:
     inside = schema.get("properties", {}).get("data", {})
     if "$ref" in inside:
         return f"{inside['$ref'].removeprefix(_SCHEMAS)}Answer"
@@ -97,7 +97,7 @@ def _answer_name(schema: dict[str, Any]) -> str | None:
     return "EmptyAnswer" if inside == {"type": "object"} else None
 
 
-def _translate_patterns(node: Any) -> None:
+def _translate_patterns(node: object) -> None:
     r"""Translate Python patterns to ECMA-262 with anchors: `\Z` becomes `$`, and `match` implies `^`."""
     if isinstance(node, dict):
         pattern = node.get("pattern")
@@ -112,7 +112,7 @@ def _translate_patterns(node: Any) -> None:
 
 # -- webhooks ------------------------------------------------------------------------------------------------------
 
-_EVENT_SCHEMAS: dict[str, Any] = {
+_EVENT_SCHEMAS: Part = {
     "BudgetThreshold": {
         "type": "object",
         "required": ["percent", "granted", "charged", "period_id"],
@@ -147,7 +147,7 @@ _SENT_HEADERS = {
 _ENDS = ("succeeded", "failed", "canceled", "expired")
 
 
-def _webhooks() -> dict[str, Any]:
+def _webhooks() -> Part:
     """The webhooks that we send (Standard Webhooks 1.0.0), by event type."""
     states = {state: f"An invocation is {state}" for state in ("queued", "running")}
     states |= {state: f"An invocation has ended as {state}" for state in _ENDS}
@@ -160,11 +160,11 @@ def _webhooks() -> dict[str, Any]:
     return {name: {"post": _webhook(name, *about)} for name, about in sent.items()}
 
 
-def _webhook(event_type: str, summary: str, data: str) -> dict[str, Any]:
+def _webhook(event_type: str, summary: str, data: str) -> Part:
     forms = (data, "InvocationReference") if data == "Invocation" else (data,)
     refs = [{"$ref": f"{_SCHEMAS}{form}"} for form in forms]
     truncated = {"type": "boolean", "const": True, "description": "Present only if `data` is an `InvocationReference`."}
-    schema: dict[str, Any] = {
+    schema: Part = {
         "type": "object",
         "title": "".join(word.capitalize() for word in event_type.split(".")) + "Event",
         "required": ["type", "timestamp", "data"],
@@ -194,5 +194,5 @@ def _webhook(event_type: str, summary: str, data: str) -> dict[str, Any]:
     }
 
 
-def _sent_header(name: str, description: str) -> dict[str, Any]:
+def _sent_header(name: str, description: str) -> Part:
     return {"name": name, "in": "header", "required": True, "description": description, "schema": {"type": "string"}}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from common.version import VERSION
 
 _EMAIL, _PASSWORD = "ada@example.com", "a quiet green river"
@@ -13,7 +11,7 @@ _PRICE = {"base_tokens": 1, "per_unit": {"pointer": "/units", "tokens": 0.1, "un
 _INPUT_SCHEMA = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
 
 #: By schema: complete request bodies, and response bodies that are not composed from fields.
-ASKED: dict[str, Any] = {
+ASKED: dict[str, object] = {
     "Registration": {"email": _EMAIL, "password": _PASSWORD, "name": "Ada"},
     "Credentials": {"email": _EMAIL, "password": _PASSWORD},
     "RefreshToken": {"refresh_token": "the refresh_token of the login"},
@@ -63,7 +61,7 @@ ASKED: dict[str, Any] = {
     "PlanChanges": {"rate_limit_per_minute": 1200},
 }
 #: By field name, or by schema and field where the name is ambiguous.
-SHOWN: dict[str, Any] = {
+SHOWN: dict[str, object] = {
     "Health.status": "ok",
     "Health.version": VERSION,
     "Readiness.status": "ready",
@@ -207,4 +205,4 @@ FORMATS = {
     "email": _EMAIL,
     "uri": "https://example.com/",
 }
-TYPES: dict[str, Any] = {"string": "text", "integer": 1, "number": 1.0, "boolean": True, "object": {}, "null": None}
+TYPES: dict[str, object] = {"string": "text", "integer": 1, "number": 1.0, "boolean": True, "object": {}, "null": None}

@@ -6,12 +6,11 @@ composed from the schemas: the value of a field is that of `Schema.field` in `SH
 
 from __future__ import annotations
 
-from typing import Any
-
+from web.api.openapi.components import Part
 from web.api.openapi.example_values import ASKED, FORMATS, PARAMETERS, SHOWN, TEXTS, TYPES
 
 
-def add(spec: dict[str, Any]) -> None:
+def add(spec: Part) -> None:
     """Add an example to every JSON body, every text body and the path parameters of the document."""
     schemas = spec["components"]["schemas"]
     for path in spec["paths"].values():
@@ -23,13 +22,13 @@ def add(spec: dict[str, Any]) -> None:
         _exemplify(webhook["post"], schemas)
 
 
-def _fill_in(parameters: list[Any]) -> None:
+def _fill_in(parameters: list[Part]) -> None:
     for parameter in parameters:
         if parameter.get("name") in PARAMETERS:
             parameter["example"] = PARAMETERS[parameter["name"]]
 
 
-def _exemplify(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+def _exemplify(operation: Part, schemas: Part) -> None:
     for body in (operation.get("requestBody", {}), *operation["responses"].values()):
         for media_type, content in body.get("content", {}).items():
             if media_type == "application/json":
@@ -38,7 +37,7 @@ def _exemplify(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
                 content["example"] = TEXTS[media_type]
 
 
-def value(schema: dict[str, Any], schemas: dict[str, Any], name: str = "", field: str = "") -> Any:
+def value(schema: Part, schemas: Part, name: str = "", field: str = "") -> object:
     """An example of `schema`, which is that of `field` in the schema called `name`."""
     if (key := f"{name}.{field}") in SHOWN:
         return SHOWN[key]
@@ -54,7 +53,7 @@ def value(schema: dict[str, Any], schemas: dict[str, Any], name: str = "", field
     return _by_type(schema, schemas, name)
 
 
-def _by_type(schema: dict[str, Any], schemas: dict[str, Any], name: str) -> Any:
+def _by_type(schema: Part, schemas: Part, name: str) -> object:
     kind = schema.get("type", "object")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "array":

@@ -7,13 +7,14 @@ every problem that the operation can return, and the headers of every response. 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import marshmallow as ma
 
 from common import errors
 from common.errors import PlatformError
 from web.api.openapi import components, problem_components
+from web.api.openapi.components import Collected, Part
 from web.http import problems
 from web.http.auth import AccessPolicy
 
@@ -69,11 +70,15 @@ class ListOf:
     def __init__(self, schema: type[ma.Schema]) -> None:
         self.schema = schema
 
-    def dump(self, page: Any) -> Any:
+    def dump(self, page: object) -> object:
         return page
 
 
-def envelope(schema: Any) -> Any:
+#: The schema of a response, or None for text and for nothing.
+Documented = ma.Schema | type[ma.Schema] | ListOf | None
+
+
+def envelope(schema: Documented) -> Part | None:
     """The documented envelope of a response: `{"data": …}`, for lists with `meta`."""
     if schema is None:
         return None
@@ -86,14 +91,14 @@ def envelope(schema: Any) -> Any:
                 "meta": {"$ref": "#/components/schemas/PageMeta"},
             },
         }
-    if isinstance(schema, ma.Schema) and schema.many:
-        schema = {"type": "array", "items": type(schema)}
-    return {"type": "object", "required": ["data"], "properties": {"data": schema}}
+    many = isinstance(schema, ma.Schema) and schema.many
+    data = {"type": "array", "items": type(schema)} if many else schema
+    return {"type": "object", "required": ["data"], "properties": {"data": data}}
 
 
-def media_types(view: Any) -> list[str]:
+def media_types(view: Callable[..., object]) -> list[str]:
     """The media types of a view's successful responses."""
-    answers = view._apidoc.get("response", {}).get("responses", {}).values()
+    answers = getattr(view, "_apidoc", {}).get("response", {}).get("responses", {}).values()
     found = {answer["content_type"] for listed in answers for answer in listed if isinstance(answer, dict)}
     return sorted(media_type or "application/json" for media_type in found) or ["application/json"]
 
@@ -101,7 +106,7 @@ def media_types(view: Any) -> list[str]:
 # -- one operation -------------------------------------------------------------------------------------------------
 
 
-def contract(doc: dict[str, Any], info: dict[str, Any], *, method: str, spec: Any, **_: Any) -> dict[str, Any]:
+def contract(doc: Part, info: Part, *, method: str, spec: Collected, **_: object) -> Part:
     """Complete the documentation of one operation (a flask-smorest doc callback)."""
     noted = info.get("contract", {})
     policy = noted["policy"]
@@ -132,18 +137,18 @@ _ACCESS = {
 }
 
 
-def _explain_access(info: dict[str, Any], policy: AccessPolicy) -> None:
+def _explain_access(info: Part, policy: AccessPolicy) -> None:
     access = _ACCESS[policy.kind].format(scope=policy.scope)
     docstring = info["docstring"]
     docstring["description"] = "\n\n".join(part for part in (docstring.get("description"), access) if part)
 
 
-_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_TEXT: Part = {"schema": {"type": "string"}}
 #: Tools differ in whether a schema describes the whole stream or one event, so only the description does.
-_TEXT_SCHEMAS: dict[str, dict[str, Any]] = {"text/event-stream": {}}
+_TEXT_SCHEMAS: dict[str, Part] = {"text/event-stream": {}}
 
 
-def _success(doc: dict[str, Any], texts: dict[int, list[str]], *, public: bool) -> None:
+def _success(doc: Part, texts: dict[int, list[str]], *, public: bool) -> None:
     """Add the headers of successful responses, and bodies without a schema."""
     names = ["X-Request-ID"] if public else ["X-Request-ID", "RateLimit-Policy", "RateLimit"]
     for status, response in doc.get("responses", {}).items():
@@ -155,7 +160,7 @@ def _success(doc: dict[str, Any], texts: dict[int, list[str]], *, public: bool) 
             response["content"] = {"application/json": {"schema": empty}}
 
 
-def _problems(spec: Any, doc: dict[str, Any], noted: dict[str, Any], method: str) -> dict[str, str]:
+def _problems(spec: Collected, doc: Part, noted: Part, method: str) -> dict[str, str]:
     """The name of the shared response for each status."""
     policy: AccessPolicy = noted["policy"]
     public = policy.kind == "public"

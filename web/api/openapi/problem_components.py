@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from common.errors import PlatformError, Temporary
-from web.api.openapi.components import header_ref
+from web.api.openapi.components import Collected, Part, header_ref
 from web.http import problems
 
 PROBLEM = "#/components/schemas/Problem"
-_PROBLEM_SCHEMA: dict[str, Any] = {
+_PROBLEM_SCHEMA: Part = {
     "type": "object",
     "description": "RFC 9457 problem details. Some codes have additional members.",
     "additionalProperties": True,
@@ -45,7 +44,7 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
     },
 }
 #: Additional members of the problems of some codes.
-_MEMBERS: dict[str, dict[str, Any]] = {
+_MEMBERS: dict[str, Part] = {
     "budget_exhausted": {
         "required": {"type": "integer", "description": "Tokens that would have been held."},
         "available": {"type": "integer", "description": "Tokens available in the current period."},
@@ -66,7 +65,7 @@ _MEMBERS: dict[str, dict[str, Any]] = {
         }
     },
 }
-_MEMBER_EXAMPLES: dict[str, dict[str, Any]] = {
+_MEMBER_EXAMPLES: dict[str, Part] = {
     "budget_exhausted": {
         "required": 500,
         "available": 120,
@@ -84,12 +83,12 @@ _HEADERS_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After",
 _BEFORE_CREDENTIALS = {401, 406, 414, 431}
 
 
-def define(spec: Any) -> None:
+def define(spec: Collected) -> None:
     """Add the problem schema to the document."""
     spec.components.schema("Problem", _PROBLEM_SCHEMA)
 
 
-def response_name(spec: Any, status: int, kinds: Iterable[type[PlatformError]], *, public: bool) -> str:
+def response_name(spec: Collected, status: int, kinds: Iterable[type[PlatformError]], *, public: bool) -> str:
     """The name of the shared response for these codes, which is created when first needed."""
     leaves = sorted(set(kinds), key=lambda kind: kind.code)
     codes = "".join(word.capitalize() for kind in leaves for word in kind.code.split("_"))
@@ -99,7 +98,7 @@ def response_name(spec: Any, status: int, kinds: Iterable[type[PlatformError]], 
     return name
 
 
-def _problem_response(status: int, kinds: list[type[PlatformError]], public: bool) -> dict[str, Any]:
+def _problem_response(status: int, kinds: list[type[PlatformError]], public: bool) -> Part:
     codes = [kind.code for kind in kinds]
     members = {name: schema for code in codes for name, schema in _MEMBERS.get(code, {}).items()}
     schema = {"$ref": PROBLEM, "properties": {"code": {"enum": codes}, **members}}
@@ -115,7 +114,7 @@ def _problem_response(status: int, kinds: list[type[PlatformError]], public: boo
     }
 
 
-def _problem_headers(status: int, public: bool) -> dict[str, Any]:
+def _problem_headers(status: int, public: bool) -> Part:
     headers = {"X-Request-ID": header_ref("X-Request-ID")}
     if status in _HEADERS_OF_STATUS:
         name = _HEADERS_OF_STATUS[status]
@@ -125,7 +124,7 @@ def _problem_headers(status: int, public: bool) -> dict[str, Any]:
     return headers
 
 
-def _example(kind: type[PlatformError], status: int) -> dict[str, Any]:
+def _example(kind: type[PlatformError], status: int) -> Part:
     error = kind(retry_after=7) if issubclass(kind, Temporary) else kind()
     return {
         "type": f"https://hub.example/docs/errors#{kind.code}",
