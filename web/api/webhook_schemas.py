@@ -1,0 +1,122 @@
+"""Schemas of webhook endpoints, their secrets and their deliveries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NotRequired, TypedDict
+
+import marshmallow as ma
+
+from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS
+from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Text, Whole, Word
+from web.http.pagination import ListArguments, ListQuery
+from web.http.schemas import Body, Resource
+
+STATUSES = ("pending", "delivered", "failed")
+
+
+def _url(*, required: bool = False) -> Text:
+    doc = {"description": "A public https URL without credentials.", "format": "uri"}
+    return Text(required=required, metadata=doc)
+
+
+def _events(load_default: object = ma.missing) -> Many:
+    doc = {"description": "Event types, or `completed` for the four final states of an invocation."}
+    return Many(Word(*FILTERS), min=1, max=len(FILTERS), unique=True, metadata=doc, load_default=load_default)
+
+
+def _description(load_default: object = ma.missing) -> Text:
+    return Text(max=500, blank=True, allow_none=True, load_default=load_default)
+
+
+class WebhookEndpointInSchema(Body):
+    url = _url(required=True)
+    events = _events(load_default=[COMPLETED])
+    description = _description(load_default=None)
+
+
+class WebhookEndpointIn(TypedDict):
+    """What `WebhookEndpointInSchema` loads."""
+
+    url: str
+    events: list[str]
+    description: str | None
+
+
+class WebhookEndpointChangesSchema(Body):
+    url = _url()
+    events = _events()
+    description = _description()
+    status = Word("enabled", "disabled", metadata={"description": "Enabling resets the record of failures."})
+
+
+class WebhookEndpointChanges(TypedDict, total=False):
+    """What `WebhookEndpointChangesSchema` loads."""
+
+    url: str
+    events: list[str]
+    description: str | None
+    status: str
+
+
+class WebhookEndpointSchema(Resource):
+    id = Id(required=True)
+    url = Text(required=True)
+    events = Many(Word(*FILTERS), required=True)
+    description = Text(required=True, allow_none=True)
+    status = Word("enabled", "disabled", required=True)
+    disabled_reason = Word(*DISABLED_REASONS, required=True, allow_none=True)
+    created_at = Instant(required=True)
+
+
+class WebhookSecretSchema(Resource):
+    secret = Text(required=True, metadata={"description": "The signing secret: `whsec_` and base64."})
+
+
+class WebhookEndpointWithSecretSchema(WebhookEndpointSchema, WebhookSecretSchema):
+    pass
+
+
+class DeliveryAttemptSchema(Resource):
+    at = Instant(required=True)
+    http_status = Whole(required=True, allow_none=True)
+    duration_ms = Whole(required=True)
+    error = Text(required=True, allow_none=True, metadata={"description": "Null if the attempt succeeded."})
+    response_excerpt = Text(required=True, allow_none=True, metadata={"description": "The first 2 kB of the response."})
+
+
+class DeliverySchema(Resource):
+    id = Id(required=True)
+    event_id = Id(required=True, metadata={"description": "The `webhook-id` of every attempt."})
+    event_type = Word(*EVENT_TYPES, required=True)
+    status = Word(*STATUSES, required=True)
+    created_at = Instant(required=True)
+    next_attempt_at = Instant(required=True, allow_none=True)
+    attempts = Many(ma.fields.Nested(DeliveryAttemptSchema), required=True)
+
+
+class DeliveryQuery(ListQuery):
+    status = OneOrMore(Word(*STATUSES), max=len(STATUSES))
+
+
+class DeliveryArguments(ListArguments):
+    """What `DeliveryQuery` loads."""
+
+    status: NotRequired[list[str]]
+
+
+class ReplayInSchema(Body):
+    since = Instant(required=True, metadata={"description": "Inclusive, on the `created_at` of the deliveries."})
+
+
+class ReplayIn(TypedDict):
+    """What `ReplayInSchema` loads."""
+
+    since: datetime
+
+
+class ReplaySchema(Resource):
+    replayed = Whole(required=True, metadata={"description": "Number of deliveries queued again."})
+    has_more = Flag(
+        required=True, metadata={"description": "The limit of one call was reached; call again for the rest."}
+    )
