@@ -178,7 +178,7 @@ class Word(fields.String):
         super().__init__(**kwargs)
 
 
-class Many(fields.List[Any]):
+class Many(fields.List[Any]):  # whatever its inner field loads
     """An array of at most `max` items; `unique` refuses repeated ones."""
 
     default_error_messages = _MESSAGES
@@ -240,8 +240,8 @@ class Metadata(Pairs):
 
     def __init__(self, *, pairs: int = 16, **kwargs: Unpack[Options]) -> None:
         kwargs["validate"] = validate.Length(max=pairs)
-        labels, texts = (fields.String(validate=validate.Length(*limits)) for limits in ((1, 64), (0, 512)))
-        super().__init__(keys=labels, values=texts, **kwargs)
+        name, text = fields.String(validate=validate.Length(1, 64)), fields.String(validate=validate.Length(0, 512))
+        super().__init__(keys=name, values=text, **kwargs)
 
 
 def _of_both(halves: dict[str, list[str]]) -> list[str]:
