@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
     """The options of marshmallow's fields that ours pass on."""
 
     load_default: object
+    dump_default: object
     data_key: str | None
     attribute: str | None
     validate: Validator | Iterable[Validator] | None
