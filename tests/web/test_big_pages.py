@@ -11,13 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from common import invocations
-from common.errors import RateLimited
 from common.invocations import Completion
 from common.kit import db as database
 from common.kit.paging import MAX_PAYLOAD_BYTES, Window
@@ -26,7 +25,6 @@ from tests.admin.conftest import Admin
 from tests.client import Client, Json
 from tests.web.conftest import Service, serving
 from web.http import large_reads
-from web.http.large_reads import LargeReadLimiter
 
 MIB = MAX_PAYLOAD_BYTES
 THIRD = "x" * 300_000
@@ -203,35 +201,6 @@ def test_who_waits_reads_nothing_before_the_end(read: Callable[[], int]) -> None
 
 
 # -- concurrent reads ----------------------------------------------------------------------------------------------
-
-
-def test_the_limit_is_per_account() -> None:
-    ours, theirs, few = uuid4(), uuid4(), LargeReadLimiter(2)
-    few.acquire(ours)
-    few.acquire(ours)
-    with pytest.raises(RateLimited):
-        few.acquire(ours, wait=0)
-    few.acquire(theirs, wait=0)
-    few.release(ours)
-    few.acquire(ours, wait=0)
-    for account in (ours, ours, theirs):
-        few.release(account)
-    assert few._accounts == {}, "no account is kept"
-
-
-def test_concurrent_reads_never_exceed_the_limit() -> None:
-    account, few = uuid4(), LargeReadLimiter(3)
-    under_way: list[int] = []
-
-    def read() -> None:
-        with few.held(account):
-            under_way.append(1)
-            assert len(under_way) <= 3
-            under_way.pop()
-
-    with ThreadPoolExecutor(20) as pool:
-        assert [job.exception() for job in [pool.submit(read) for _ in range(400)]] == [None] * 400
-    assert few._accounts == {}
 
 
 def unread(hub: Service, client: Client, invocation_id: UUID | str) -> socket.socket:

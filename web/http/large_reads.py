@@ -1,76 +1,51 @@
-"""Limits how many large reads of one account a process handles at once, so that no account can occupy it.
+"""Limits how many large reads of one account a process handles at once, and how many bytes of them in a second.
 
-A large read occupies a database connection, and the memory for what was read, until its response has been sent. A few
-requests of an account run at a time; the next ones wait, and are refused if they wait too long.
+A large read occupies a database connection, and the memory for what was read, until its response has been sent; it
+also takes CPU time from everybody else. A few requests of an account run at a time. Beyond a free amount, what they
+read is followed by a pause before the account's next ones. Requests that wait too long are refused.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from typing import Final
 from uuid import UUID
 
 from flask import Response, g
 
 from common.errors import RateLimited
+from common.kit.pacing import Crowded, Exceeded, Pacer
 
 #: Concurrent large reads of an account; each holds one of the process's database connections.
-READS_AT_ONCE: Final = 4
+READS_AT_ONCE: Final = 2
+#: How much of large reads an account gets from a process in the long run.
+BYTES_PER_SECOND: Final = 8 * 1024 * 1024
+#: How much of that in one moment, before any pause.
+BURST_BYTES: Final = 16 * 1024 * 1024
 #: A response that the kernel buffers whole, however slow its client is.
 SMALL_BYTES: Final = 64 * 1024
-#: How long (seconds) a request waits for another one of its account to finish.
+#: How long (seconds) a request waits for its turn.
 WAIT_SECONDS: Final = 5.0
 
-
-@dataclass(slots=True)
-class _Account:
-    permits: threading.BoundedSemaphore
-    users: int = field(default=0)
+_pacer = Pacer[UUID](READS_AT_ONCE, BURST_BYTES / BYTES_PER_SECOND)
 
 
-class LargeReadLimiter:
-    """A semaphore of `most` permits per account. Thread-safe; keeps nothing of accounts without reads."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._accounts: dict[UUID, _Account] = {}
-        self._lock = threading.Lock()
-
-    def acquire(self, account: UUID, wait: float | None = WAIT_SECONDS) -> None:
-        """Take a permit, waiting up to `wait` seconds (None: without limit). Raises `RateLimited`."""
-        with self._lock:
-            mine = self._accounts.setdefault(account, _Account(threading.BoundedSemaphore(self._most)))
-            mine.users += 1
-        if not mine.permits.acquire(timeout=wait):
-            self._forget(account, mine)
-            raise RateLimited("Too many large reads of this account are in progress. Retry when one has finished.")
-
-    def release(self, account: UUID) -> None:
-        mine = self._accounts[account]
-        mine.permits.release()
-        self._forget(account, mine)
-
-    @contextmanager
-    def held(self, account: UUID) -> Iterator[None]:
-        """Hold a permit for the block; waits for it without limit."""
-        self.acquire(account, None)
-        try:
-            yield
-        finally:
-            self.release(account)
-
-    def _forget(self, account: UUID, mine: _Account) -> None:
-        with self._lock:
-            mine.users -= 1
-            if not mine.users:
-                del self._accounts[account]
+@contextmanager
+def held(account: UUID) -> Iterator[Callable[[int], None]]:
+    """Hold a permit for the block, after waiting for it without limit; yields what is to be told bytes read."""
+    _pacer.acquire(account)
+    sizes: list[int] = []
+    try:
+        yield sizes.append
+    finally:
+        _release(account, sum(sizes))
 
 
-limiter = LargeReadLimiter(READS_AT_ONCE)
+def _release(account: UUID, size: int = 0) -> None:
+    _pacer.release(account, size / BYTES_PER_SECOND)
 
 
 # -- the current request -------------------------------------------------------------------------------------------
@@ -78,15 +53,23 @@ limiter = LargeReadLimiter(READS_AT_ONCE)
 
 def begin() -> None:
     """Mark the current request as a large read, until its response has been sent. Raises `RateLimited`."""
-    if "caller" in g and "large_read" not in g:
-        limiter.acquire(g.caller.user_id)
-        g.large_read = g.caller.user_id
+    if "caller" not in g or "large_read" in g:
+        return
+    try:
+        _pacer.acquire(g.caller.user_id, WAIT_SECONDS)
+    except Crowded:
+        detail = "Too many large reads of this account are in progress. Retry when one has finished."
+        raise RateLimited(detail) from None
+    except Exceeded as error:
+        detail = "This account has read too much in a short time. Retry later."
+        raise RateLimited(detail, retry_after=ceil(error.seconds)) from None
+    g.large_read = g.caller.user_id
 
 
 def end() -> None:
     """The request turned out to read little: release its permit now."""
     if (account := g.pop("large_read", None)) is not None:
-        limiter.release(account)
+        _release(account)
 
 
 def end_after(response: Response) -> None:
@@ -95,4 +78,4 @@ def end_after(response: Response) -> None:
     if length is not None and length <= SMALL_BYTES:
         end()
     elif (account := g.pop("large_read", None)) is not None:
-        response.call_on_close(partial(limiter.release, account))
+        response.call_on_close(partial(_release, account, length or 0))

@@ -214,11 +214,12 @@ def changes(waiter: Waiter, invocation: Invocation, after: int | None) -> Iterat
     seen, due = after, clock.monotonic()
     try:
         while clock.monotonic() < give_up:
-            with large_reads.limiter.held(invocation.user_id):  # until it has been sent
+            with large_reads.held(invocation.user_id) as was_read:  # until it has been sent
                 invocation = _since(seen, invocation)
                 news = invocation.sequence != seen
                 if news:
                     seen, due = invocation.sequence, clock.monotonic() + HEARTBEAT_SECONDS
+                    was_read(invocation.payload_bytes)
                     yield invocation
             if not news and not invocation.ended and clock.monotonic() >= due:
                 due = clock.monotonic() + HEARTBEAT_SECONDS
