@@ -89,19 +89,19 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     while True:
         tool = tools.remembered(tool_ref)
         try:
-            amount = check(tool.current, order.input, order.max_tokens)
+            amount = check(tool.current, order.input, order.max_tokens, caller.user_id)
             return _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
         except PlatformError:
             if tools.is_current(tool):
                 raise
 
 
-def check(tool: Version, value: Any, max_tokens: int | None) -> int:
-    """Whether a tool would take this input at this limit; returns what would be held.
+def check(tool: Version, value: Any, max_tokens: int | None, account: UUID | None = None) -> int:
+    """Whether a tool would take this input of an account at this limit; returns what would be held.
 
     Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the least that the tool costs.
     """
-    tools.validate_input(tool, value)
+    tools.validate_input(tool, value, account)
     amount = tool.price.hold(max_tokens)
     if amount < tool.price.least:
         least = FieldError("/max_tokens", f"must be at least {tool.price.least}, the base price of this tool")

@@ -1,6 +1,7 @@
 """A child process that validates values against schemas whose evaluation may take long (`jsonschemas.py`).
 
-Each process has one such child. Works with threads and under gevent: callers wait on a socket and block nothing else.
+Each process has one such child, with a low priority. Accounts take turns: whoever has checks that take long delays only
+their own. Works with threads and under gevent: callers wait on a socket and block nothing else.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from common.kit import jsonschemas, log
+from common.kit import clock, jsonschemas, log
+from common.kit.fairness import FairTurns, NoTurn
 from common.kit.jsonschemas import Fault, Unusable
 
-#: Time limit for one check, including compiling its schema.
+#: Limit (seconds of CPU time) for one check, including compiling its schema.
 SECONDS = 2.0
-#: The kernel kills the child after `SECONDS`; on a busy machine this may be noticed late.
+#: On a busy machine, where the child goes last, these may take so much longer.
 LATE = 3.0
 #: Allowance for starting the child, which must not count against a schema.
 START_SECONDS = 10.0
@@ -74,19 +76,32 @@ class _Child:
 
 class _State:
     child: _Child | None = None
-    turn = threading.Lock()
+    turns = FairTurns[UUID | None]()
 
 
-def check(key: str, schema: Mapping[str, Any], value: bytes, *, most: int, seconds: float = SECONDS) -> list[Fault]:
+def check(
+    key: str,
+    schema: Mapping[str, Any],
+    value: bytes,
+    *,
+    most: int,
+    seconds: float = SECONDS,
+    account: UUID | None = None,
+) -> list[Fault]:
     """Validate a JSON value; returns at most `most` faults. `key` identifies the schema in the child's cache.
+
+    `account`: for whom, which is whose other checks this one has to wait for.
 
     Raises:
         Unusable: the schema is invalid.
         TooLong: the time or memory limit was exceeded.
         CheckerBusy: the child is busy with other checks.
     """
-    if not _State.turn.acquire(timeout=TURN_SECONDS):
-        raise CheckerBusy
+    try:
+        _State.turns.acquire(account, TURN_SECONDS)
+    except NoTurn:
+        raise CheckerBusy from None
+    began = clock.monotonic()
     try:
         return _check(_child(), {"key": key, "schema": schema, "most": most, "seconds": seconds}, value)
     except (EOFError, OSError) as error:
@@ -94,7 +109,7 @@ def check(key: str, schema: Mapping[str, Any], value: bytes, *, most: int, secon
         _drop()
         raise TooLong from error
     finally:
-        _State.turn.release()
+        _State.turns.release(account, clock.monotonic() - began)
 
 
 def _check(child: _Child, question: dict[str, Any], value: bytes) -> list[Fault]:

@@ -7,7 +7,8 @@ large once its references are expanded, or recursive; a large value) run in a ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -33,6 +34,8 @@ TRIAL_SECONDS = 3.0
 #: A new schema is tried on small values and on deeply nested ones, which expose recursive growth.
 PROBE_DEPTH = 30
 PROBE_NAMES = 20
+
+Waiting = Callable[[], AbstractContextManager[None]]
 
 
 def check_schema(schema: Mapping[str, Any], example: Any = None) -> None:
@@ -107,7 +110,9 @@ def _validator(version_id: UUID, part: str) -> jsonschema_rs.Validator:
     return jsonschemas.compiled(getattr(version(version_id), part))
 
 
-def _faults(tool: Version, part: str, value: Any, most: int) -> list[Fault]:
+def _faults(
+    tool: Version, part: str, value: Any, *, most: int, account: UUID | None, waiting: Waiting = nullcontext
+) -> list[Fault]:
     """Raises `checker.TooLong`, `checker.CheckerBusy`."""
     schema = getattr(tool, part)
     if schema is None:
@@ -116,15 +121,19 @@ def _faults(tool: Version, part: str, value: Any, most: int) -> list[Fault]:
     try:
         if checks is not None and checks <= LIGHT and checks * len(text) <= QUICK:
             return jsonschemas.faults(_validator(tool.id, part), value, most)
-        return checker.check(f"{tool.id}:{part}", schema, text, most=most)
+        with waiting():
+            return checker.check(f"{tool.id}:{part}", schema, text, most=most, account=account)
     except Unusable as error:  # accepted by an older release
         raise checker.TooLong from error
 
 
-def validate_input(tool: Version, value: Any) -> None:
-    """Check an input against the tool's schema. Raises `ToolInputRejected` with a pointer for each fault."""
+def validate_input(tool: Version, value: Any, account: UUID | None = None) -> None:
+    """Check an input of an account against the tool's schema.
+
+    Raises `ToolInputRejected` with a pointer for each fault, `DependencyUnavailable`.
+    """
     try:
-        found = _faults(tool, "input_schema", value, MAX_INPUT_ERRORS)
+        found = _faults(tool, "input_schema", value, most=MAX_INPUT_ERRORS, account=account)
     except checker.TooLong:
         found = [([], "Validation against the tool's schema timed out.")]
     except checker.CheckerBusy:
@@ -135,10 +144,13 @@ def validate_input(tool: Version, value: Any) -> None:
         raise ToolInputRejected(errors=[FieldError(_pointer(("input", *path)), said) for path, said in found])
 
 
-def output_fault(tool: Version, value: Any) -> str | None:
-    """The first violation of the tool's `output_schema`; None when the output is valid or there is no schema."""
+def output_fault(tool: Version, value: Any, account: UUID | None = None, waiting: Waiting = nullcontext) -> str | None:
+    """The first violation of the tool's `output_schema`; None when the output is valid or there is no schema.
+
+    `account`: whose call it was; `waiting`: entered while another process checks.
+    """
     try:
-        found = _faults(tool, "output_schema", value, 1)
+        found = _faults(tool, "output_schema", value, most=1, account=account, waiting=waiting)
     except (checker.TooLong, checker.CheckerBusy):
         return "validation of the output against the tool's schema timed out"
     return f"{_pointer(found[0][0]) or 'the output'}: {found[0][1]}" if found else None

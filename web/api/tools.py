@@ -173,7 +173,7 @@ def invoke(body: SubmitIn, tool: str) -> Response:
 def quote(body: QuoteIn, tool: str) -> Shown:
     """What an invocation would hold, whether it would be accepted now, and how long it would wait; free of charge"""
     found = tools.find(tool).current
-    amount = invocations.check(found, body["input"], body.get("max_tokens"))
+    amount = invocations.check(found, body["input"], body.get("max_tokens"), auth.caller().user_id)
     available, reason = _affordable(found, amount)
     wait = invocations.sweeping.depth()
     return {
