@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, Final
 
 import orjson
+
+#: How many values `as_sent` looks at: a few milliseconds.
+LOOKED_AT: Final = 20_000
 
 
 def dumps(value: Any) -> str:
@@ -19,17 +24,21 @@ def dumps(value: Any) -> str:
 def as_sent(value: Any) -> str | None:
     """The JSON text of a value that `jsonb` would change: a different order of keys or a different form of number.
 
-    None for a value that `jsonb` preserves, so that few values are stored twice (docs/decisions/json-as-sent.md).
+    None for a value that `jsonb` preserves, so that few values are stored twice (docs/decisions/json-as-sent.md). One
+    that would take long to look through is stored twice as well.
     """
-    return None if _kept(value) else dumps(value)
+    return None if _kept(value, count(LOOKED_AT, -1)) else dumps(value)
 
 
-def _kept(value: Any) -> bool:
+def _kept(value: Any, left: Iterator[int]) -> bool:
+    """`left` counts down the values that are looked at."""
+    if next(left) <= 0:
+        return False
     if isinstance(value, dict):
         encoded = [key.encode() for key in value]
-        return encoded == sorted(encoded, key=_order) and all(map(_kept, value.values()))
+        return encoded == sorted(encoded, key=_order) and all(_kept(each, left) for each in value.values())
     if isinstance(value, list):
-        return all(map(_kept, value))
+        return all(_kept(each, left) for each in value)
     return not isinstance(value, float) or ("e" not in repr(value) and not (value == 0 and repr(value) == "-0.0"))
 
 

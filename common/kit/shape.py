@@ -16,8 +16,9 @@ MAX_VALUES: Final = 200_000
 #: A JSON string; the closing quote is optional, so that text with unclosed quotes is still scanned in one pass.
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
 _STRINGS = re.compile(_STRING, re.DOTALL)
-#: Strings and the text between them, up to 4096 per piece: removing the strings builds a list of that length.
-_PIECES = re.compile(rb'(?:[^"]+|' + _STRING + rb"){1,4096}", re.DOTALL)
+#: Strings and the text between them, up to 4096 strings or 64 kB of such text per piece: removing the strings builds a
+#: list of that length, and while one piece is measured no other thread can run.
+_PIECES = re.compile(rb'(?:[^"]{1,16}|' + _STRING + rb"){1,4096}", re.DOTALL)
 _SPACE = b" \t\r\n"
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 #: Brackets as signed bytes: one level down, one level up.
@@ -43,13 +44,17 @@ def check(text: bytes, *, depth: int, values: int = MAX_VALUES) -> None:
 
 
 def _measure(text: bytes, most_deep: int, most: int) -> None:
-    depth, values = 0, 1
+    depth, values, opened = 0, 1, False  # `opened`: the text before ends with a bracket, which may close at once
     for piece in _PIECES.finditer(text):
         bare = _STRINGS.sub(b"0", piece[0]).translate(None, _SPACE)
+        if not bare:
+            continue
+        values -= opened and bare[:1] in b"]}"
+        opened = bare[-1:] in b"[{"
+        values += bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
+        if values - opened > most:
+            raise TooManyValues
         steps = bare.translate(_STEPS, _NOT_BRACKETS)
         if max(accumulate(memoryview(steps).cast("b"), initial=depth)) > most_deep:
             raise NestedTooDeep
         depth += steps.count(b"\x01") - steps.count(b"\xff")
-        values += bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
-        if values > most:
-            raise TooManyValues

@@ -45,3 +45,8 @@ def test_what_is_read_is_what_was_sent(server: psycopg.Connection[tuple[str]], v
 @pytest.mark.parametrize("value", [None, {}, [], "text", 1, 1.5, {"a": 1, "b": [1.0, 2], "cc": {"ddd": {}}}])
 def test_what_is_kept_is_not_stored_twice(value: Any) -> None:
     assert jsonb.as_sent(value) is None
+
+
+def test_what_takes_long_to_look_through_is_stored_twice() -> None:
+    assert jsonb.as_sent([{}] * (jsonb.LOOKED_AT - 1)) is None
+    assert jsonb.as_sent(many := [{}] * jsonb.LOOKED_AT) == jsonb.dumps(many)

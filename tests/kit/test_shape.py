@@ -29,6 +29,17 @@ def depth(value: Any) -> int:
     return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
+@pytest.mark.parametrize("indent", [None, 3])
+@pytest.mark.parametrize("shift", range(3))
+def test_brackets_that_stand_between_two_pieces_are_counted_once(indent: int | None, shift: int) -> None:
+    value = ["x" * shift, *[[], {}] * 30_000]
+    text, many = json.dumps(value, indent=indent).encode(), counted(value)
+    assert len(text) > 64 * 1024
+    shape.check(text, depth=2, values=many)
+    with pytest.raises(shape.TooManyValues):
+        shape.check(text, depth=2, values=many - 1)
+
+
 @given(values, st.sampled_from([None, 1]), st.booleans())
 @example([], None, False)
 @example([{}, [[]], "[[,", {"a": {}}], 2, True)
