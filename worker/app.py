@@ -6,6 +6,7 @@ queue, so that no queue delays another.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Any
@@ -43,6 +44,8 @@ app.conf.imports = ("worker.tasks",)
 app.conf.update(include=["worker.tasks"], worker_consumer=f"{broker.__name__}:{broker.Consumer.__name__}")
 
 POOL_SIZE = 16
+#: How long a thread that computes may keep the interpreter from the others: theirs need it often, for moments.
+SWITCH_SECONDS = 0.001
 watchdog = Watchdog(heartbeat.me)
 #: With quorum queues Celery declares 28 queues for delayed messages. Not needed: delays are stored in the rows.
 DELAYED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
@@ -79,6 +82,8 @@ def _serve_metrics(host: str, port: int) -> None:
 
 @worker_ready.connect
 def _ready(sender: Any, **_: Any) -> None:
+    gc.freeze()  # what was loaded stays: a large response must not have it all looked through again and again
+    sys.setswitchinterval(SWITCH_SECONDS)
     task_events.events.begin(sender.hostname)
     heartbeat.me.log_start()
     watchdog.start()

@@ -76,6 +76,20 @@ class ConcurrencyLimiter:
             if not self._kept_slot(tool, clock.monotonic() - began):
                 self._return()
 
+    @contextmanager
+    def released(self) -> Iterator[None]:
+        """Around a wait for another process, or work that is limited in other ways: without the slot that it has."""
+        with self._free:
+            had_slot = threading.get_ident() in self._holders
+            self._release()
+        try:
+            yield
+        finally:
+            if had_slot:
+                with self._free:
+                    self._returning += 1
+                self._return()
+
     def _kept_slot(self, tool: UUID, seconds: float) -> bool:
         """After a call: update the tool's usual duration; returns whether this thread still holds its slot."""
         with self._free:

@@ -23,6 +23,7 @@ from common.invocations import Task
 from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
+from common.kit.pacing import Pacer
 from common.operations import instance
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
@@ -32,9 +33,13 @@ logger = log.get(__name__)
 TICK_SECONDS = 1.0
 #: More than the time between a claim and its call, even when every server in between is slow.
 ORPHANED_SECONDS = 15.0
-#: Responses of more bytes than this are parsed a few at a time: parsing takes many times their size in memory.
-LARGE = 128 * 1024
-LARGE_AT_ONCE = 2
+#: Responses of more bytes than this are parsed and stored one at a time: it takes many times their size in memory.
+LARGE = 32 * 1024
+#: Parsing and storing them for one account is followed by a pause of so many times as long, at most `LONGEST_PAUSE`
+#: each, once these have added up to `PAUSES_BEFORE` (seconds): others' work goes on in the meantime.
+PAUSE_FACTOR = 3.0
+LONGEST_PAUSE = 3.0
+PAUSES_BEFORE = 1.0
 THREADS = metrics.live_gauge("joyfull_worker_threads", "Threads of worker processes", ("kind",))
 BUSY = metrics.live_gauge("joyfull_worker_threads_busy", "Worker threads that are running an invocation")
 
@@ -72,7 +77,8 @@ class WorkerProcess:
         self._running: dict[UUID, Running] = {}
         self._orphaned: dict[UUID, float] = {}
         self._lock = threading.Lock()
-        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self._large = threading.Lock()
+        self._large_of_account = Pacer[UUID](1, PAUSES_BEFORE)
         self._thread: threading.Thread | None = None
 
     # -- start and stop ------------------------------------------------------------------------------------------
@@ -144,13 +150,27 @@ class WorkerProcess:
             self._running.pop(running.task.token, None)
 
     @contextmanager
-    def large_response(self, size: int) -> Iterator[None]:
-        """Around parsing and storing a response of `size` bytes: admits few large ones at a time."""
+    def large_response(self, account: UUID, size: int) -> Iterator[None]:
+        """Around parsing and storing a response of `size` bytes.
+
+        Large ones are admitted one at a time, with pauses between those of one account, and leave the compute slots to
+        others.
+        """
         if size <= LARGE:
             yield
             return
-        with self._large:
-            yield
+        with self.limiter.released():
+            self._large_of_account.acquire(account)
+            seconds = 0.0
+            try:
+                with self._large:
+                    began = clock.monotonic()
+                    try:
+                        yield
+                    finally:
+                        seconds = clock.monotonic() - began
+            finally:
+                self._large_of_account.release(account, min(LONGEST_PAUSE, PAUSE_FACTOR * seconds))
 
     def running(self) -> list[Running]:
         with self._lock:

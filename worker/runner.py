@@ -119,10 +119,10 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
         with me.limiter.waiting(version.tool_id):
             request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held))
             reply = adapters.ask(boot.outbound(), request)
-            room.enter_context(me.large_response(reply.size))
+        room.enter_context(me.large_response(task.user_id, reply.size))
         failpoints.at("worker.response_read")
         result = reply.read()
-    if fault := tools.output_fault(version, result.output):
+    if fault := tools.output_fault(version, result.output, task.user_id, me.limiter.released):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
     return _answered(version, result, task.held)
 

@@ -167,3 +167,18 @@ def test_what_fails_inside_or_during_a_call_gives_its_place_back() -> None:
             time.sleep(2 * STALLED)
             raise ConnectionError
     assert limiter._holders == {}
+
+
+def test_work_elsewhere_leaves_the_slot_to_others() -> None:
+    limiter = ConcurrencyLimiter(1)
+
+    def job() -> str:
+        with limiter.slot():
+            return "done"
+
+    with ThreadPoolExecutor(1) as pool:
+        with limiter.slot():
+            with limiter.released(), limiter.released():
+                assert pool.submit(job).result(PATIENCE) == "done"
+            assert [*limiter._holders] == [threading.get_ident()]
+        assert limiter._holders == {}
