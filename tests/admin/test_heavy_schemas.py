@@ -114,8 +114,7 @@ def test_a_tool_that_was_accepted_before_holds_up_nobody(client: Client, offer: 
     with ThreadPoolExecutor(4) as pool:
         others = [Client(client.api.removesuffix("/api/v1")).join() for _ in range(4)]
         invoked = [
-            pool.submit(each.call, "POST", f"/tools/{heavy}/invoke", (422, 503), json={"input": "x"})
-            for each in others
+            pool.submit(each.call, "POST", f"/tools/{heavy}/invoke", (422, 503), json={"input": "x"}) for each in others
         ]
         for _ in range(20):
             client.data("GET", "/tools")
