@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dev import servers
+from dev import servers, supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -22,6 +22,7 @@ SITE = ("properdocs", "build", "--strict")
 
 def main() -> int:
     """Run the checks two at a time, the longest first. Returns 1 if any fails."""
+    supervisor.raise_on_signals()  # so that temporary directories are removed
     checks: dict[str, Callable[[], Outcome]] = {
         "types": lambda: tool("mypy"),
         "migrations": migrations,

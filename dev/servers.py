@@ -116,6 +116,14 @@ class Server:
         if self._process is not None:
             process.stop(self._process, by=self.stop_signal)
             self._process = None
+        self._remove_temporary_sockets()
+
+    def _remove_temporary_sockets(self) -> None:
+        """Remove the temporary directory of the socket, unless another server still answers there."""
+        if self.sockets == self.directory or not self.sockets.is_dir():
+            return
+        if not any(_answers(path) for path in self.sockets.iterdir() if path.is_socket()):
+            shutil.rmtree(self.sockets)
 
     def kill(self) -> None:
         """Send SIGKILL, to simulate a crash. `start` and `wait` restart it on the same data."""
@@ -126,6 +134,16 @@ class Server:
 
     def _log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+
+
+def _answers(path: Path) -> bool:
+    """Whether a server listens on this Unix socket. (A killed one leaves its file behind.)"""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 class Postgres(Server):

@@ -101,7 +101,7 @@ def work_through(demo: Demo) -> None:
 
         seconds = work.run(demo.api, demo.receiver, demo.jobs, watch)
     for job in demo.jobs:
-        demo.expect(not job.trouble, f"{job.tool} {job.id or '(never accepted)'} by {job.way}: {job.trouble}")
+        demo.expect(not job.failure, f"{job.tool} {job.id or '(never accepted)'} by {job.way}: {job.failure}")
         demo.expect(not job.ended or job.status == "succeeded", f"{job.tool} {job.id} {job.status}: {_why(job)}")
     done = Counter(job.way for job in demo.jobs if job.ended)
     ways = f"{done['long-poll']} by long-poll, {done['stream']} by server-sent events, {done['webhook']} by webhook"

@@ -28,7 +28,7 @@ class Job:
     way: str = ""
     key: str = field(default_factory=lambda: f"demo-{secrets.token_hex(8)}")
     invocation: Json = field(default_factory=dict)
-    trouble: str = ""
+    failure: str = ""
     listed: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -97,15 +97,15 @@ def _look(api: ApiClient, jobs: list[Job]) -> None:
 
 
 def _carry(api: ApiClient, receiver: Receiver, job: Job, deadline: float) -> None:
-    """Submit one job and receive its result by its own way. A failure is kept in `job.trouble`."""
+    """Submit one job and receive its result by its own way. A failure is kept in `job.failure`."""
     try:
         job.saw(api.invoke(job.tool, {"input": job.input}, job.key).json()["data"])
         for news in _news(api, receiver, job, deadline):
             job.saw(news)
         if not job.ended:
-            job.trouble = f"still {job.status} when the {job.way} ended"
+            job.failure = f"still {job.status} when the {job.way} ended"
     except Exception as error:  # noqa: BLE001 - shown beside the results of the other jobs
-        job.trouble = f"{type(error).__name__}: {error}"
+        job.failure = f"{type(error).__name__}: {error}"
 
 
 def _news(api: ApiClient, receiver: Receiver, job: Job, deadline: float) -> Iterable[Json]:

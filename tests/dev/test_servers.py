@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -150,15 +150,28 @@ def test_no_empty_cluster_takes_the_place_of_data_that_are_gone(
     assert not postgres.data.exists()
 
 
-def test_a_directory_too_deep_for_sockets_is_no_obstacle(tmp_path: Path, started: list[Server]) -> None:
-    deep = tmp_path / ("deep" * 20)
-    redis = Redis(deep)
-    up(redis, started)
+@pytest.mark.parametrize("ends", [Server.stop, Server.kill])
+@pytest.mark.parametrize("kind", [Redis, Postgres])
+def test_a_directory_too_deep_for_sockets_is_no_obstacle(
+    kind: Callable[[Path], Redis | Postgres], ends: Callable[[Server], None], tmp_path: Path, started: list[Server]
+) -> None:
+    """The sockets are elsewhere meanwhile, and nothing of them is left behind, also if the server was killed."""
+    server = kind(tmp_path / ("deep" * 20))
+    up(server, started)
 
-    assert not str(redis.socket).startswith(str(tmp_path))
-    assert len(str(redis.socket)) < 108
-    redis.stop()
-    shutil.rmtree(redis.sockets)
+    assert not server.sockets.is_relative_to(tmp_path)
+    assert len(f"{server.sockets}/.s.PGSQL.5432.lock") < 108
+    ends(server)
+    server.stop()
+    assert not server.sockets.exists()
+
+
+def test_the_temporary_sockets_of_a_server_that_runs_are_left_alone(tmp_path: Path, started: list[Server]) -> None:
+    deep = tmp_path / ("deep" * 20)
+    up(first := Redis(deep), started)
+
+    Redis(deep).stop()
+    assert first.is_ready()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to step down")

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from dev import supervisor
 from tools.bench import peer, report
 from tools.bench.goals import Found, answering, growing, hosting, reading, running, sharing, standing, submitting
 from tools.bench.ground import Ground, prepared
@@ -42,6 +43,7 @@ ALONE: dict[str, Goal] = {
 
 
 def main(only: str) -> int:
+    supervisor.raise_on_signals()  # so that temporary directories are removed
     wanted = [name.upper() for name in only.replace(",", " ").split()]
     failed: list[str] = []
     for goals in TOGETHER:
