@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -28,10 +29,11 @@ from dev import platform as parts
 from dev.platform import Platform
 from dev.ports import free_port
 from dev.servers import Postgres, Redis
-from dev.supervisor import Supervisor
+from dev.supervisor import Supervisor, raise_on_signals
 from tests.client import Client
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool
+from tests.timing import Hurried, using
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = "template_joyfull"
@@ -42,6 +44,13 @@ _PLATFORM_LOGS = pytest.StashKey[Path]()
 
 
 # -- servers: one PostgreSQL per run, started by whoever hands out the work ---------------------------------------
+
+
+def pytest_configure() -> None:
+    """A run that is told to end (`timeout`, a closed terminal) ends like one that is interrupted: it cleans up."""
+    raise_on_signals()
+    hypothesis.settings.register_profile("joyfull", deadline=None)  # a busy machine takes longer
+    hypothesis.settings.load_profile("joyfull")
 
 
 def pytest_configure_node(node: object) -> None:
@@ -206,6 +215,13 @@ def redis(db: None) -> redis_kit.Client:
     return redis_kit.client()
 
 
+@pytest.fixture
+def hurried() -> Iterator[None]:
+    """In this process, waiting for what is only on its way takes no time."""
+    with using(Hurried()):
+        yield
+
+
 @pytest.fixture(scope="session")
 def _tool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tool]:
     with Tool(tmp_path_factory.mktemp("tool") / "calls.jsonl") as server:
@@ -260,7 +276,7 @@ def platform(
     hub.supervisor.start(parts.worker("webhooks", 16), parts.worker("sweeps", 4))
     try:
         hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
-        hub.supervisor.wait_for(lambda: _pulses(env["DATABASE_URL"]) >= len(hub.supervisor.children) - 1, "workers")
+        hub.supervisor.wait_for(lambda: _heartbeats(env["DATABASE_URL"]) >= len(hub.supervisor.children) - 1, "workers")
         yield hub
     finally:
         hub.supervisor.stop()
@@ -271,7 +287,7 @@ def hub(db: None, platform: Platform) -> Platform:
     """The running platform on an empty database, with all its processes known to the books again."""
     platform.supervisor.tick()
     count = len(platform.supervisor.children) - 1
-    platform.supervisor.wait_for(lambda: _pulses(platform.environ["DATABASE_URL"]) >= count, "workers")
+    platform.supervisor.wait_for(lambda: _heartbeats(platform.environ["DATABASE_URL"]) >= count, "workers")
     return platform
 
 
@@ -307,7 +323,7 @@ def offer(db: None, tool: Tool) -> Callable[..., str]:
     return create
 
 
-def _pulses(url: str) -> int:
+def _heartbeats(url: str) -> int:
     """How many worker processes have said within the last seconds that they are there."""
     with psycopg.connect(url) as connection:
         row = connection.execute(

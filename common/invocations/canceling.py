@@ -11,7 +11,7 @@ from common.identity.authorization import Caller
 from common.invocations import fragments, reading
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.model import Completion
-from common.kit import db
+from common.kit import db, failpoints
 from common.kit.query import Query
 
 TRIES: Final = 10
@@ -56,10 +56,12 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
     """
     mine = {"id": invocation_id, "user_id": caller.user_id}
     for _ in range(TRIES):  # it may start, or go back to the queue, between the two questions
+        failpoints.at("cancel.before_queued")
         rows = db.execute(COMPLETE_QUEUED, {**completion_parameters(invocation_id, Completion("canceled")), **mine})
         if rows:
             after_commit(rows[0])
             return True
+        failpoints.at("cancel.before_running")
         if db.execute(REQUEST_CANCEL, mine):
             return False
         if reading.get(invocation_id, caller.user_id).ended:

@@ -13,7 +13,7 @@ from common import budgets
 from common.budgets import SERVER
 from common.errors import DependencyUnavailable
 from common.invocations import fragments
-from common.kit import apart, db, log
+from common.kit import apart, db, failpoints, log
 from common.kit.query import Query
 
 logger = log.get(__name__)
@@ -172,7 +172,9 @@ def _place(account: budgets.Account, id_: UUID, moves: int) -> bool:
     If a completing neighbour was quicker, its own message to the gate settles what was counted here; if the epoch has
     moved on, a rebuild does.
     """
+    failpoints.at("place.before_slot")
     free = budgets.reserve_slot(account, budgets.Move(id_, moves, None))
+    failpoints.at("place.after_slot")
     if free is None:
         return False
     number, epoch, server = free

@@ -7,6 +7,8 @@ optional probability (default 1). Actions: `kill9`, `term`, `stop:<s>` (SIGSTOP,
 `dir=<path>` arms points while processes run: a process that reaches `a.point` and finds the file `<path>/a.point`
 removes the file and performs the action in it. One file thus causes one event, in the first process to arrive.
 
+`calling` lets a test run a function of its own at a point, in its own process.
+
 Without the setting, a point costs one comparison. Production refuses the setting, here and in `common.settings`.
 """
 
@@ -18,7 +20,9 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +34,11 @@ POINTS: Final = (
     "web.before_commit",
     "web.after_commit",
     "web.after_publish",
+    "place.before_slot",
+    "place.after_slot",
+    "cancel.before_queued",
+    "cancel.before_running",
+    "breaker.after_look",
     "worker.received",
     "worker.after_claim",
     "worker.before_send",
@@ -65,6 +74,7 @@ class _Plan:
     actions: dict[str, Action]
     seed: str = "0"
     armed: Path | None = None
+    calls: dict[str, Callable[[], object]] = field(default_factory=dict)
 
 
 class _State:
@@ -80,6 +90,23 @@ def configure(spec: str, *, production: bool = False) -> None:
         raise ValueError("failpoints must not be enabled in production")
     _reached.clear()
     _State.plan = _parse(spec) if spec else None
+
+
+@contextmanager
+def calling(point: str, function: Callable[[], object]) -> Iterator[None]:
+    """Inside the block, this process calls `function` whenever it reaches `point`, in the thread that reaches it.
+
+    What the function raises is raised there. Raises `ValueError` for a point that does not exist.
+    """
+    if point not in POINTS:
+        raise ValueError(f"no such failpoint: {point}")
+    before = _State.plan
+    plan = before or _Plan({})
+    _State.plan = replace(plan, calls={**plan.calls, point: function})
+    try:
+        yield
+    finally:
+        _State.plan = before
 
 
 def at(point: str) -> None:
@@ -119,6 +146,8 @@ def parse_action(text: str) -> Action:
 def _reach(plan: _Plan, point: str) -> None:
     if (action := plan.actions.get(point)) and _drawn(plan.seed, point) < action.probability:
         _do(action)
+    if function := plan.calls.get(point):
+        function()
     if plan.armed is not None and (action := _fetch(plan.armed / point)):
         _do(action)
 

@@ -20,7 +20,7 @@ from uuid import UUID
 import pybreaker
 
 from common.errors import ToolUnavailable
-from common.kit import clock, log, redis
+from common.kit import clock, failpoints, log, redis
 from common.tools.breaker_cache import FAILURES, OPEN, VIEW_SECONDS, StateCache, probe_key
 
 logger = log.get(__name__)
@@ -130,6 +130,7 @@ def calling(tool_id: UUID, seconds: float) -> Iterator[None]:
     if probe and not _may_probe(tool, seconds):
         raise _unavailable(tool_id)
     storage = _Shared(tool, may_probe=probe)
+    failpoints.at("breaker.after_look")
     try:
         with _breaker(storage).calling():
             yield

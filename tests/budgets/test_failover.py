@@ -59,9 +59,8 @@ class Primary:
 
 
 @pytest.fixture
-def primary(db: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Primary]:
+def primary(db: None, settings: Settings, tmp_path: Path, hurried: None) -> Iterator[Primary]:
     """All of this process's rows are there; Redis is the usual one."""
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
     primary = Primary(tmp_path)
     boot.connect(replace(settings, database_url=primary.server.url()), process="test", pool_size=20)
     yield primary
@@ -98,7 +97,7 @@ def test_a_grant_that_is_gone_is_not_spent(primary: Primary) -> None:
     assert ledger.verify().differences == ()
 
 
-def test_places_that_ends_gave_back_are_not_given_again(primary: Primary) -> None:
+def test_slots_that_completions_gave_back_are_not_given_again(primary: Primary) -> None:
     """Nobody has more at work than their plan allows, also when a sweep is the first to ask."""
     customer, tool = factories.customer(at_once=1), factories.tool()
     worker = replace(factories.worker(), take_next=False)

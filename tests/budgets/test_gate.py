@@ -12,10 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations, subscriptions
-from common.budgets import truth, watching
 from common.errors import BudgetExhausted, RateLimited
 from common.invocations import ClaimOptions, Task, placing, sweeping
-from common.kit import clock, db
+from common.kit import clock, db, failpoints
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.tools import ListedTool
@@ -23,12 +22,12 @@ from dev.servers import Redis
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
+from tests.timing import once
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
+def _quick(hurried: None) -> None:
+    """Nobody waits for what is only on its way."""
 
 
 @pytest.fixture
@@ -55,16 +54,7 @@ def meanwhile(
     *, before: Callable[[], object] = lambda: None, after: Callable[[], object] = lambda: None
 ) -> Iterator[None]:
     """Inside the block, whoever asks the gate for a slot is overtaken: before the asking, or after it."""
-    ask = budgets.reserve_slot
-
-    def reserve_slot(account: budgets.Account, wanted: budgets.Move) -> tuple[int, int, int] | None:
-        before()
-        free = ask(account, wanted)
-        after()
-        return free
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budgets, "reserve_slot", reserve_slot)
+    with failpoints.calling("place.before_slot", before), failpoints.calling("place.after_slot", after):
         yield
 
 
@@ -81,7 +71,7 @@ def put_back(customer: Customer, tool: ListedTool, worker: ClaimOptions) -> tupl
 # -- slots --------------------------------------------------------------------------------------------------------
 
 
-def test_words_in_the_wrong_order_leave_no_place_behind(db: None, office: world.Post) -> None:
+def test_settlements_in_the_wrong_order_leave_no_slot_behind(db: None, office: world.Post) -> None:
     """A ends, B gets its slot and is put back, C gets it: the gate hears of C first."""
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     _, b, c = (customer.submit(tool) for _ in range(3))
@@ -97,7 +87,7 @@ def test_words_in_the_wrong_order_leave_no_place_behind(db: None, office: world.
     assert ledger.verify().differences == ()
 
 
-def test_a_lost_word_does_not_free_a_place_twice(db: None, office: world.Post) -> None:
+def test_a_lost_settlement_does_not_free_a_slot_twice(db: None, office: world.Post) -> None:
     """B's going back to the queue is never told, and then B ends: the slot that it had is C's."""
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     b, c, d = (customer.submit(tool) for _ in range(3))
@@ -110,7 +100,7 @@ def test_a_lost_word_does_not_free_a_place_twice(db: None, office: world.Post) -
     assert placed() == 1, (c, d)
 
 
-def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
+def test_a_slot_that_a_completing_neighbour_gave_first(db: None) -> None:
     """The sweep asks for a slot for E; before it can write it down, A ends and E is its successor."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     _, _, e = (customer.submit(tool) for _ in range(3))
@@ -123,7 +113,7 @@ def test_a_place_that_an_ending_neighbour_gave_first(db: None) -> None:
     assert gate(customer)["active"] == placed() == 1
 
 
-def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: None) -> None:
+def test_a_slot_is_not_stored_for_a_row_that_has_had_another_since(db: None) -> None:
     """The sweep asks for a slot for B; before it can write it down, B gets A's, fails in it and is put back again."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     running, again = put_back(customer, tool, worker)
@@ -140,7 +130,7 @@ def test_a_place_is_not_written_down_for_a_row_that_has_had_another_since(db: No
     assert ledger.verify().differences == ()
 
 
-def test_a_late_word_does_not_free_the_place_that_was_asked_for_since(db: None, office: world.Post) -> None:
+def test_a_late_settlement_does_not_free_the_slot_that_was_reserved_since(db: None, office: world.Post) -> None:
     """B is put back; a rebuild sees that before the gate is told; the word comes after the sweep has asked."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     with office.sending("late"):
@@ -158,7 +148,7 @@ def test_a_late_word_does_not_free_the_place_that_was_asked_for_since(db: None, 
     assert ledger.verify().differences == ()
 
 
-def test_a_row_that_is_gone_when_its_place_is_asked_for_is_no_reason_to_rebuild(db: None) -> None:
+def test_a_row_that_is_gone_when_its_slot_is_reserved_is_no_reason_to_rebuild(db: None) -> None:
     """What others hold under the present epoch would be refused for nothing."""
     customer, tool, worker = factories.customer(at_once=2), factories.tool(), factories.worker()
     _, again = put_back(customer, tool, worker)
@@ -168,7 +158,7 @@ def test_a_row_that_is_gone_when_its_place_is_asked_for_is_no_reason_to_rebuild(
     assert budgets.gate(customer.user_id, customer.period_id)["epoch"] == epoch
 
 
-def test_a_parked_row_is_placed_although_a_rebuild_died(db: None) -> None:
+def test_a_waiting_row_gets_a_slot_although_a_rebuild_died(db: None) -> None:
     """The epoch is ahead of the gate, and nobody submits any more."""
     customer, worker = factories.customer(at_once=1), factories.worker()
     made = customer.submit(factories.tool())
@@ -197,7 +187,7 @@ def test_one_accounts_backlog_does_not_hide_anothers_waiting_row(db: None, monke
     assert factories.taken(worker).id == made
 
 
-def test_free_places_are_filled_at_once(db: None) -> None:
+def test_free_slots_are_filled_at_once(db: None) -> None:
     customer, tool = factories.customer(at_once=5), factories.tool()
     made = [customer.submit(tool) for _ in range(8)]
     assert sweeping.unplace_paused([tool.id]) == 5
@@ -215,61 +205,50 @@ def _bump(customer: Customer) -> int:
         return budgets.bump(session, customer.period_id)
 
 
-def test_who_tells_of_a_grant_does_not_join_a_rebuild_that_read_before_it(
-    db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_tells_of_a_grant_does_not_join_a_rebuild_that_read_before_it(db: None) -> None:
     customer, admin = factories.customer(100), factories.admin()
     read, go_on = threading.Event(), threading.Event()
-    real = truth.balance
 
-    def balance(session: object, period_id: UUID) -> budgets.Balance:
-        found = real(session, period_id)  # type: ignore[arg-type]
+    def hold_up() -> None:
         if threading.current_thread() is early:
             read.set()
             go_on.wait(10)
-        return found
 
     def grant() -> None:
         subscriptions.grant(customer.user_id, 50, reason="", actor=admin)
         granted.set()
 
     granted = threading.Event()
-    monkeypatch.setattr(truth, "balance", balance)
     early = threading.Thread(target=budgets.rebuild, args=(customer.user_id, customer.period_id))
     late = threading.Thread(target=grant)
-    early.start()
-    assert read.wait(10)
-    late.start()
-    assert not granted.wait(0.3), "it did not wait"
-    go_on.set()
-    early.join()
-    late.join()
+    with failpoints.calling("rebuild.after_read", hold_up):
+        early.start()
+        assert read.wait(10)
+        late.start()
+        assert not granted.wait(0.3), "it did not wait"
+        go_on.set()
+        early.join()
+        late.join()
     assert gate(customer)["granted"] == 150
 
 
 @pytest.mark.parametrize("put_back", [False, True])
-def test_what_happens_between_the_snapshot_and_the_install_counts(
-    db: None, monkeypatch: pytest.MonkeyPatch, put_back: bool
-) -> None:
+def test_what_happens_between_the_snapshot_and_the_install_counts(db: None, put_back: bool) -> None:
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     for _ in range(3):
         customer.submit(tool)
     task = factories.taken(worker)
-    real = redis_kit.run
 
-    def run(name: str, keys: list[str], args: list[str | int]) -> object:
-        if name == "install":
-            monkeypatch.setattr(redis_kit, "run", real)
-            second = invocations.complete(task, replace(GOOD, cost=4), worker)
-            assert second is not None
-            if put_back:
-                invocations.retry_later(second, BAD, 30.0, worker)
-            else:
-                invocations.complete(second, replace(GOOD, cost=5), worker)
-        return real(name, keys, args)
+    def between() -> None:
+        second = invocations.complete(task, replace(GOOD, cost=4), worker)
+        assert second is not None
+        if put_back:
+            invocations.retry_later(second, BAD, 30.0, worker)
+        else:
+            invocations.complete(second, replace(GOOD, cost=5), worker)
 
-    monkeypatch.setattr(redis_kit, "run", run)
-    budgets.rebuild(customer.user_id, customer.period_id)
+    with failpoints.calling("rebuild.after_read", once(between)):
+        budgets.rebuild(customer.user_id, customer.period_id)
     assert gate(customer) == {
         "granted": 1_000_000,
         "charged": 4 if put_back else 9,

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 from common import budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound
 from common.invocations import ClaimOptions, Task, storing, submitting, sweeping
-from common.kit import db
+from common.kit import db, failpoints
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
 from common.operations import ledger
@@ -42,6 +42,7 @@ from tests import factories
 from tests.budgets import world
 from tests.budgets.world import Ended, Open
 from tests.subscriptions.accounts import began
+from tests.timing import once
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
 STEPS = int(os.environ.get("MODEL_STEPS", "50"))
@@ -379,18 +380,13 @@ class Story(RuleBasedStateMachine):
     def rebuild_while_words_arrive(self, account: int, number: int, wiped: bool) -> None:
         """Words come in between the snapshot and the install."""
         customer = self.customers[account]
-        real = redis_kit.run
 
-        def run(name: str, keys: Any, args: Any) -> Any:
-            if name == "install":
-                patch.undo()
-                self.a_late_word(number=number)
-                if wiped:
-                    redis_kit.client().flushall()
-            return real(name, keys, args)
+        def meanwhile() -> None:
+            self.a_late_word(number=number)
+            if wiped:
+                redis_kit.client().flushall()
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(redis_kit, "run", run)
+        with failpoints.calling("rebuild.after_read", once(meanwhile)):
             budgets.rebuild(customer.user_id, customer.period_id)
 
     @rule(number=numbers, good=st.booleans())
@@ -399,19 +395,14 @@ class Story(RuleBasedStateMachine):
         """An end is committed and told between the snapshot and the install."""
         account = self.open[list(self.tasks.values())[number % len(self.tasks)].id].account
         customer = self.customers[account]
-        real = redis_kit.run
 
-        def run(name: str, keys: Any, args: Any) -> Any:
-            if name == "install":
-                patch.undo()
-                if good:
-                    self.end(number=number, cost=9, good=True, take_next=True, how="at once")
-                else:
-                    self.retry_later(number=number, delay=0.0, take_next=True, how="at once")
-            return real(name, keys, args)
+        def meanwhile() -> None:
+            if good:
+                self.end(number=number, cost=9, good=True, take_next=True, how="at once")
+            else:
+                self.retry_later(number=number, delay=0.0, take_next=True, how="at once")
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(redis_kit, "run", run)
+        with failpoints.calling("rebuild.after_read", once(meanwhile)):
             budgets.rebuild(customer.user_id, customer.period_id)
 
     @rule(number=numbers)
@@ -493,10 +484,8 @@ class Story(RuleBasedStateMachine):
 
 @pytest.fixture
 def reset(
-    db: None, _sweeper: psycopg.Connection[tuple[str]], _sweep_statement: bytes, monkeypatch: pytest.MonkeyPatch
+    db: None, _sweeper: psycopg.Connection[tuple[str]], _sweep_statement: bytes, hurried: None
 ) -> Callable[[], object]:
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
-
     def begin_anew() -> None:
         _sweeper.execute(_sweep_statement)
         redis_kit.client().flushall()

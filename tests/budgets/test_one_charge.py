@@ -64,7 +64,7 @@ update processes set heartbeat_at = heartbeat_at - interval '1 hour', suspect_at
 
 
 def an_hour_later() -> None:
-    """Whoever died is missed: suspected first, buried then, and its rows are taken back."""
+    """A dead process is suspected first, then reaped, and its rows are taken back."""
     for _ in range(2):
         db.rowcount(_OLD, {})
         sweeping.reap_dead_processes()

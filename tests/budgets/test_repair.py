@@ -1,4 +1,4 @@
-"""The repair of gates: it compares every figure, nobody's trouble stops it, and a rebuild of any size ends."""
+"""The repair of gates: every figure is compared, one failing account stops nothing, a rebuild of any size ends."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations, subscriptions
-from common.budgets import comparing, rebuilding, watching
+from common.budgets import comparing, rebuilding
 from common.errors import BudgetExhausted, DependencyUnavailable
 from common.invocations import sweeping
-from common.kit import clock, db
+from common.kit import clock, db, failpoints
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.tools import ListedTool
 from tests import factories
 from tests.factories import GOOD, Customer
+from tests.timing import Gap, once, using
 
 database = db
 #: Many more of them: `REBUILD_ROWS=1000000`.
 ROWS = int(os.environ.get("REBUILD_ROWS", "40000"))
-PARKED = """
+WAITING = """
 with made as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, input, metadata, held, request_id,
                            expires_at)
@@ -40,9 +41,8 @@ select id, user_id, period_id, tool_id, tool_version_id, held, 30, expires_at fr
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
+def _quick(hurried: None) -> None:
+    """Nobody waits for what is only on its way."""
 
 
 def key(customer: Customer) -> str:
@@ -134,26 +134,27 @@ def test_a_hold_that_the_gate_lost_is_found(db: None) -> None:
     assert repaired() == 1
 
 
-def test_what_is_only_on_its_way_is_no_difference(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An end whose word to the gate comes between the two looks."""
+def test_what_is_only_on_its_way_is_no_difference(db: None) -> None:
+    """A completion whose settlement reaches the gate between the two looks."""
     customer, worker = factories.customer(100), factories.worker()
     customer.submit(factories.tool())
     task = factories.taken(worker)
-    settle, words = budgets.settle, []
-    with monkeypatch.context() as patch:
-        patch.setattr(budgets, "settle", lambda *args, **named: words.append((args, named)))
-        invocations.complete(task, GOOD, worker)
-    compare = comparing.differences
+    committed, go_on = threading.Event(), threading.Event()
 
-    def and_then_it_arrives(gate: str, older_than: float) -> frozenset[str]:
-        found = compare(gate, older_than)
-        for args, named in words:
-            settle(*args, **named)
-        words.clear()
-        return found
+    def on_its_way() -> None:
+        committed.set()
+        assert go_on.wait(30)
 
-    monkeypatch.setattr(comparing, "differences", and_then_it_arrives)
-    assert repaired() == 0
+    def arrives() -> None:
+        go_on.set()
+        completing.join(30)
+
+    completing = threading.Thread(target=invocations.complete, args=(task, GOOD, worker))
+    with failpoints.calling("worker.after_commit", on_its_way), using(Gap(arrives)):
+        completing.start()
+        assert committed.wait(30)
+        assert repaired() == 0
+    assert go_on.is_set(), "it was a difference at the first look"
 
 
 def test_a_large_gate_is_compared_by_its_figures(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,17 +187,11 @@ def test_a_grant_beside_a_lock_left_behind_reaches_the_gate(db: None) -> None:
     assert ledger.verify().differences == ()
 
 
-def test_a_lock_is_given_back_by_its_owner_alone(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_is_given_back_by_its_owner_alone(db: None) -> None:
+    """The rebuild was so slow that the lock has expired, and somebody else has it."""
     customer = factories.customer(10)
-    run = redis_kit.run
-
-    def slow(name: str, *args: object) -> object:
-        if name == "install":  # so slow that the lock has expired, and somebody else has it
-            left_behind(customer)
-        return run(name, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(redis_kit, "run", slow)
-    budgets.rebuild(customer.user_id, customer.period_id)
+    with failpoints.calling("rebuild.after_read", lambda: left_behind(customer)):
+        budgets.rebuild(customer.user_id, customer.period_id)
     lock = f"rebuild:{{{customer.user_id}}}:{customer.period_id}"
     assert redis_kit.client().get(lock) == "somebody 1"
 
@@ -218,7 +213,7 @@ def fill(db: None, _sweeper: psycopg.Connection[object], _sweep_statement: bytes
     def fill(customer: Customer, tool: ListedTool, number: int) -> None:
         ids = {"user": customer.user_id, "period": customer.period_id, "tool": tool.id, "version": tool.current.id}
         _sweeper.execute("set session_replication_role = replica")
-        _sweeper.execute(PARKED, {**ids, "number": number})
+        _sweeper.execute(WAITING, {**ids, "number": number})
 
     yield fill
     _sweeper.execute(_sweep_statement)
@@ -263,20 +258,13 @@ def _epoch(customer: Customer) -> int:
     return int(rows[0].epoch)
 
 
-def test_words_that_arrive_during_a_rebuild_count(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completions_that_arrive_during_a_rebuild_count(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ends and moves between its snapshot and its install, in an account of several pieces."""
     monkeypatch.setattr(rebuilding, "PIECE", 2)
     customer, tool, worker = factories.customer(1_000, at_once=3), factories.tool(), factories.worker()
     for _ in range(7):
         customer.submit(tool)
-    task, run = factories.taken(worker), redis_kit.run
-
-    def and_an_end_before(name: str, *args: object) -> object:
-        if name == "install":
-            monkeypatch.setattr(redis_kit, "run", run)
-            invocations.complete(task, GOOD, worker)
-        return run(name, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(redis_kit, "run", and_an_end_before)
-    budgets.rebuild(customer.user_id, customer.period_id)
+    task = factories.taken(worker)
+    with failpoints.calling("rebuild.after_read", once(lambda: invocations.complete(task, GOOD, worker))):
+        budgets.rebuild(customer.user_id, customer.period_id)
     assert repaired() == 0

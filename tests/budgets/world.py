@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets
-from common.budgets import watching
 from common.kit import db
 from common.kit import redis as redis_kit
+from tests.timing import Hurried, using
 
 Word = Callable[[], object]
 
@@ -75,8 +75,8 @@ def post() -> Iterator[Post]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(budgets, "settle", office.carrier(budgets.settle))
         patch.setattr(budgets, "moved", office.carrier(budgets.moved))
-        patch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
-        yield office
+        with using(Hurried()):
+            yield office
 
 
 # -- what the rows say -------------------------------------------------------------------------------------------

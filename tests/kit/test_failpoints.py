@@ -22,8 +22,7 @@ def _off() -> Iterator[None]:
 
 
 def test_without_the_setting_nothing_happens() -> None:
-    for point in failpoints.POINTS:
-        failpoints.at(point)
+    assert [point for point in failpoints.POINTS if _raises(point)] == []
 
 
 def test_production_refuses_them() -> None:
@@ -57,9 +56,9 @@ def test_chances_follow_from_the_seed() -> None:
     assert 50 < sum(draws(1)) < 130
 
 
-def _raises() -> bool:
+def _raises(point: str = "worker.received") -> bool:
     try:
-        failpoints.at("worker.received")
+        failpoints.at(point)
     except failpoints.Injected:
         return True
     return False
@@ -70,6 +69,21 @@ def test_an_armed_point_strikes_once(tmp_path: Path) -> None:
     failpoints.at("worker.received")
     (tmp_path / "worker.received").write_text("raise")
     assert [_raises() for _ in range(3)] == [True, False, False]
+
+
+def test_a_function_is_called_at_its_point_and_inside_the_block_only() -> None:
+    failpoints.configure("worker.after_claim:raise")
+    called: list[str] = []
+    with failpoints.calling("worker.received", lambda: called.append("received")):
+        with failpoints.calling("worker.after_commit", lambda: called.append("commit")):
+            for point in ("worker.received", "worker.after_commit", "worker.before_send"):
+                failpoints.at(point)
+        failpoints.at("worker.after_commit")
+        assert _raises("worker.after_claim"), "what was configured holds, too"
+    failpoints.at("worker.received")
+    assert called == ["received", "commit"]
+    with pytest.raises(ValueError, match="no such"), failpoints.calling("nowhere", called.clear):
+        pass
 
 
 def test_sleeping_takes_its_time() -> None:

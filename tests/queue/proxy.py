@@ -2,6 +2,7 @@
 
 `lose_next(marker)`: the next statement that contains `marker` reaches the server and is carried out; its answer is
 lost, and the connection with it. `cut_after(n)`: so many messages more reach the server, then it is gone altogether.
+`lost` counts such answers, `sent` the bytes that came from the server.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._left: int | None = None
         self.lost = 0
+        self.sent = 0
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path}?host={quote(self._directory.name, safe='/')}"
 
     def __enter__(self) -> Proxy:
@@ -95,6 +97,7 @@ class Proxy:
                     time.sleep(0.05)  # the implicit transaction commits behind the rows that it sends
                     self.lost += 1
                     break
+                self.sent += len(data)
                 client.sendall(data)
         except OSError:
             pass

@@ -73,7 +73,7 @@ def test_a_wide_account_has_no_more_turns_than_a_narrow_one(tool: ListedTool) ->
 
 
 def test_a_flood_is_bounded_by_its_plan(tool: ListedTool) -> None:
-    """The rest of it waits parked: a worker that wants more than that gets somebody else's."""
+    """The rest of it waits without a slot: a worker that wants more than that gets somebody else's."""
     greedy, other = factories.customer(at_once=3), factories.customer()
     flood(greedy, tool, 8)
     me = factories.worker()

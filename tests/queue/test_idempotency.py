@@ -12,21 +12,22 @@ from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import BudgetExhausted, IdempotencyKeyReused, Invalid
-from common.invocations import storing, submitting, sweeping
-from common.kit import clock
+from common.invocations import sweeping
+from common.kit import clock, failpoints
 from common.kit import db as database
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from tests import factories
 from tests.budgets import world
 from tests.budgets.test_exactness import begin, results, submitters
+from tests.timing import Fast, Still, once, using
 
 KEY = "order-17"
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
+def _quick(hurried: None) -> None:
+    """Nobody waits for what is only on its way."""
 
 
 def holds(customer: factories.Customer) -> int:
@@ -112,12 +113,11 @@ def test_all_old_keys_are_forgotten_however_many_a_minute_brought(db: None, monk
     assert [row.key for row in database.execute(text("select key from idempotency_keys"), {})] == [KEY]
 
 
-def test_the_maker_of_a_key_died_before_its_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_maker_of_a_key_died_before_its_row(db: None) -> None:
     """The others wait for it, then go on; two of them at once still make one."""
-    monkeypatch.setattr(submitting, "SAME_KEY_SECONDS", 0.3)
     customer, tool = factories.customer(), factories.tool()
     budgets.hold(customer.account(), clock.uuid7(), 10, key=KEY)
-    with ThreadPoolExecutor(4) as pool:
+    with using(Fast()), ThreadPoolExecutor(4) as pool:
         made = set(pool.map(lambda _: customer.submit(tool, idempotency_key=KEY), range(4)))
     assert len(made) == len(world.open_rows()) == 1
     budgets.free_orphans(older_than=-1)
@@ -125,34 +125,26 @@ def test_the_maker_of_a_key_died_before_its_row(db: None, monkeypatch: pytest.Mo
 
 
 def test_the_maker_of_a_key_gave_up(db: None) -> None:
-    """Nobody waits for it any longer than it takes."""
+    """Whoever waits for it goes on at once, long before its time is up."""
     customer, tool = factories.customer(), factories.tool()
     account, maker = customer.account(), clock.uuid7()
     budgets.hold(account, maker, 10, key=KEY)
-    with ThreadPoolExecutor(1) as pool:
-        started = time.monotonic()
-        waiting = pool.submit(customer.submit, tool, idempotency_key=KEY)
-        time.sleep(0.1)
-        budgets.release(account, maker, key=KEY)
-        assert waiting.result(20)
-    assert time.monotonic() - started < submitting.SAME_KEY_SECONDS
+    with using(Still(lambda: budgets.release(account, maker, key=KEY))):
+        assert customer.submit(tool, idempotency_key=KEY)
     assert holds(customer) == 1
 
 
-def test_a_wipe_between_the_maker_and_its_row(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wipe_between_the_maker_and_its_row(db: None) -> None:
     """Then the gate knows nothing of the key: the table decides."""
     customer, tool = factories.customer(), factories.tool()
-    store = storing.store
     quicker: list[object] = []
 
-    def slow(row: object, *args: object) -> object:
-        monkeypatch.setattr(storing, "store", store)
+    def another_one() -> None:
         redis_kit.client().flushall()
         quicker.append(customer.submit(tool, idempotency_key=KEY))
-        return store(row, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(storing, "store", slow)
-    assert [customer.submit(tool, idempotency_key=KEY)] == quicker
+    with failpoints.calling("web.before_commit", once(another_one)):
+        assert [customer.submit(tool, idempotency_key=KEY)] == quicker
     assert len(world.open_rows()) == holds(customer) == 1
     assert ledger.verify().differences == ()
 

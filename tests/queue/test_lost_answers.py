@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
+import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import AlreadyFinished, DependencyUnavailable, NotFound
-from common.invocations import ClaimOptions, canceling, completing, reclaiming, retrying, sweeping
-from common.kit import db
+from common.invocations import ClaimOptions, Task, reclaiming, sweeping
+from common.kit import db, failpoints
 from common.kit.db import pool
 from common.kit.outbound import Aborted
 from common.operations import ledger
@@ -21,13 +22,13 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD
 from tests.queue.proxy import Proxy
+from tests.timing import Gap, using
 from worker import heartbeat
 
 
 @pytest.fixture
-def proxy(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def proxy(db: None, settings: Settings, hurried: None) -> Iterator[Proxy]:
     """All connections of this process go through it."""
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
     with Proxy(settings.database_url) as proxy:
         database.connect(proxy.url, pool_size=20, application_name="test-proxied")
         yield proxy
@@ -66,27 +67,25 @@ def test_a_submit_whose_answer_is_lost_is_stored_once(proxy: Proxy) -> None:
     all_is_right()
 
 
-def test_an_end_whose_answer_is_lost_keeps_what_it_took(proxy: Proxy) -> None:
+@pytest.mark.parametrize(
+    ("statement", "write", "after"),
+    [
+        (END_AND_TAKE, lambda task, worker: invocations.complete(task, GOOD, worker), "succeeded"),
+        (RETRY_AND_TAKE, lambda task, worker: invocations.retry_later(task, BAD, 30.0, worker), "open"),
+    ],
+    ids=["end", "retry"],
+)
+def test_a_write_whose_answer_is_lost_is_kept_with_what_it_claimed(
+    proxy: Proxy, statement: str, write: Callable[[Task, ClaimOptions], Task | None], after: str
+) -> None:
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     first, second, _ = (customer.submit(tool) for _ in range(3))
     task = factories.taken(worker)
-    proxy.lose_next(END_AND_TAKE)
-    following = invocations.complete(task, GOOD, worker)
+    proxy.lose_next(statement)
+    following = write(task, worker)
     assert proxy.lost == 1
     assert following is not None and following.id == second
-    assert status(first) == "succeeded"
-    all_is_right()
-
-
-def test_a_retry_whose_answer_is_lost_stays_a_retry(proxy: Proxy) -> None:
-    customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
-    first, second = (customer.submit(tool) for _ in range(2))
-    task = factories.taken(worker)
-    proxy.lose_next(RETRY_AND_TAKE)
-    following = invocations.retry_later(task, BAD, 30.0, worker)
-    assert proxy.lost == 1
-    assert following is not None and following.id == second
-    assert status(first) == "open"
+    assert status(first) == after
     all_is_right()
 
 
@@ -100,26 +99,22 @@ def test_a_take_whose_answer_is_lost_is_found(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("good", [True, False])
 def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
-    db: None, monkeypatch: pytest.MonkeyPatch, good: bool
+    db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch, good: bool
 ) -> None:
-    """Refused by the server (a lock, a deadlock): nothing was done, and nothing becomes a failure by that."""
-    monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", 1)
+    """Refused by the server (a lock): nothing was done, and nothing becomes a failure by that."""
     customer, worker = factories.customer(), factories.worker()
     made = customer.submit(factories.tool())
     task = factories.taken(worker)
-    once, busy = database.execute, [True]
-
-    def refused_once(statement: Any, parameters: Any) -> Any:
-        if statement in (completing.COMPLETE_AND_CLAIM, retrying.RETRY_AND_CLAIM) and busy:
-            busy.clear()
-            raise database.Busy("40P01")
-        return once(statement, parameters)
-
-    monkeypatch.setattr(database, "execute", refused_once)
-    if good:
-        invocations.complete(task, GOOD, worker)
-    else:
-        invocations.retry_later(task, BAD, 30.0, worker)
+    monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", 50)
+    database.connect(settings.database_url, pool_size=20, application_name="test")
+    with psycopg.connect(settings.database_url) as blocker:
+        blocker.execute("select 1 from queue where id = %s for update", (made,))
+        with using(Gap(blocker.rollback)):
+            if good:
+                invocations.complete(task, GOOD, worker)
+            else:
+                invocations.retry_later(task, BAD, 30.0, worker)
+        assert blocker.info.transaction_status == TransactionStatus.IDLE, "it had to wait"
     assert status(made) == ("succeeded" if good else "open")
 
 
@@ -145,34 +140,37 @@ def test_a_task_that_is_given_back_has_not_been_tried(db: None) -> None:
     assert ledger.verify().differences == ()
 
 
-def test_cancel_finds_its_row_however_often_it_changes_sides(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancel_finds_its_row_however_often_it_changes_sides(db: None) -> None:
     """Between any two questions the row is taken or put back: never is an open one called finished."""
     customer, worker = factories.customer(), factories.worker()
     made = customer.submit(factories.tool())
-    once, flips = database.execute, [6]
-    task = None
+    task, flips = None, 6
 
-    def flipping(statement: Any, parameters: Any) -> Any:
-        nonlocal task
-        if statement in (canceling.COMPLETE_QUEUED, canceling.REQUEST_CANCEL) and flips[0]:
-            flips[0] -= 1
-            if statement is canceling.COMPLETE_QUEUED:
-                task = factories.taken(worker)
-            elif task is not None:
-                invocations.give_back(task)
-        return once(statement, parameters)
+    def is_taken() -> None:
+        nonlocal task, flips
+        if flips > 0:
+            flips, task = flips - 1, factories.taken(worker)
 
-    monkeypatch.setattr(database, "execute", flipping)
-    assert invocations.cancel(customer.caller, made) is True
-    flips[0] = 0
-    with pytest.raises(AlreadyFinished):
-        invocations.cancel(customer.caller, made)
-    with pytest.raises(NotFound):
-        invocations.cancel(factories.user(), made)
-    other = customer.submit(factories.tool())
-    flips[0] = 1000
-    with pytest.raises(DependencyUnavailable):
-        invocations.cancel(customer.caller, other)
+    def is_given_back() -> None:
+        nonlocal task, flips
+        if task is not None and flips > 0:
+            flips -= 1
+            invocations.give_back(task)
+
+    with (
+        failpoints.calling("cancel.before_queued", is_taken),
+        failpoints.calling("cancel.before_running", is_given_back),
+    ):
+        assert invocations.cancel(customer.caller, made) is True
+        flips = 0
+        with pytest.raises(AlreadyFinished):
+            invocations.cancel(customer.caller, made)
+        with pytest.raises(NotFound):
+            invocations.cancel(factories.user(), made)
+        other = customer.submit(factories.tool())
+        flips = 1000
+        with pytest.raises(DependencyUnavailable):
+            invocations.cancel(customer.caller, other)
 
 
 # -- a process that lives and has lost sight of a row ----------------------------------------------------------------
@@ -214,7 +212,7 @@ def test_a_call_that_was_canceled_or_lost_its_row_is_cut_off(me: heartbeat.Worke
     running[2].call.check()
 
 
-def test_an_appetite_without_hunger_takes_nothing(db: None) -> None:
+def test_claim_options_that_take_nothing_next_claim_nothing(db: None) -> None:
     customer, tool, worker = factories.customer(at_once=1), factories.tool(), factories.worker()
     for _ in range(2):
         customer.submit(tool)

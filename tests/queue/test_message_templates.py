@@ -1,4 +1,4 @@
-"""The doorbells that are pushed straight into Redis are, member for member, what Celery would have sent."""
+"""The messages that are pushed straight into Redis are, member for member, what Celery would have sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRESH = {"id", "root_id", "correlation_id", "delivery_tag", "reply_to"}
 
 @pytest.fixture
 def patient(settings: Settings) -> Any:
-    """However many wait, ring."""
+    """However many wait, notify."""
     messages.configure(settings.broker_url, 1_000)
     yield
     messages.configure(settings.broker_url, settings.queue_messages_max)
@@ -42,7 +42,7 @@ def shape(message: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("subject", [None, uuid4()])
 @pytest.mark.parametrize("task", [messages.RUN_INVOCATION, messages.DELIVER])
 @pytest.mark.usefixtures("patient")
-def test_a_pushed_doorbell_is_what_celery_sends(task: str, subject: UUID | None) -> None:
+def test_a_pushed_message_is_what_celery_sends(task: str, subject: UUID | None) -> None:
     queue = messages.QUEUES[task]
     args = [str(subject)] if subject else []
     messages.app().send_task(task, args=args, queue=queue, retry=False, ignore_result=True, delivery_mode=1)
@@ -53,16 +53,16 @@ def test_a_pushed_doorbell_is_what_celery_sends(task: str, subject: UUID | None)
 
 
 @pytest.mark.usefixtures("patient")
-def test_every_doorbell_has_an_id_of_its_own() -> None:
+def test_every_message_has_an_id_of_its_own() -> None:
     for _ in range(3):
         messages.notify(messages.RUN_INVOCATION)
-    rung = [popped("invocations") for _ in range(3)]
-    ids = {message["headers"]["id"] for message in rung}
+    sent = [popped("invocations") for _ in range(3)]
+    ids = {message["headers"]["id"] for message in sent}
     assert len(ids) == 3
-    assert all(message["properties"]["delivery_tag"] in ids for message in rung)
+    assert all(message["properties"]["delivery_tag"] in ids for message in sent)
 
 
-def test_enough_bells_are_enough(settings: Settings) -> None:
+def test_enough_messages_are_enough(settings: Settings) -> None:
     messages.configure(settings.broker_url, 2)
     try:
         assert [messages.notify(messages.RUN_INVOCATION) for _ in range(4)] == [True, True, False, False]

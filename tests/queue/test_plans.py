@@ -61,7 +61,7 @@ class Many:
         self.unused = factories.tool()
         self.first, self.last = (self._owner(order) for order in ("asc", "desc"))
         self.busy = self._row("token is not null")
-        self.parked = self._row("slot is null")
+        self.waiting = self._row("slot is null")
         self.middle = database.execute(
             text("select id from invocations order by id offset :n limit 1"), {"n": CALLS // 2}
         )[0].id
@@ -145,7 +145,7 @@ HOT: dict[str, Any] = {
     "take from the start": (claiming.CLAIM_FROM_THE_START, _taking),
     "end and take": (completing.COMPLETE_AND_CLAIM, _ending),
     "end": (completing.COMPLETE, _ending),
-    "end queued": (canceling.COMPLETE_QUEUED, lambda many: _ending(many, many.parked, Completion("canceled"))),
+    "end queued": (canceling.COMPLETE_QUEUED, lambda many: _ending(many, many.waiting, Completion("canceled"))),
     "retry and take": (retrying.RETRY_AND_CLAIM, _retrying),
     "sending": (claiming.DISPATCHED, lambda many: {"id": many.busy.id, "token": many.busy.token}),
     "give back": (retrying.GIVE_BACK, lambda many: {"id": many.busy.id, "token": many.busy.token}),
@@ -187,7 +187,7 @@ LISTS: dict[str, Any] = {
     "everybody's queued, by tool": lambda many: {"owner": None, "statuses": ["queued"], "tool": many.tools[3].slug},
     "everybody's, by tool": lambda many: {"owner": None, "tool": many.tools[3].slug},
     "queued": lambda _: {"statuses": ["queued"]},
-    "queued, deep": lambda many: {"statuses": ["queued"], "window": Window(20, (many.parked.id,))},
+    "queued, deep": lambda many: {"statuses": ["queued"], "window": Window(20, (many.waiting.id,))},
     "running": lambda _: {"statuses": ["running"]},
     "succeeded": lambda _: {"statuses": ["succeeded"]},
     "failed": lambda _: {"statuses": ["failed"]},

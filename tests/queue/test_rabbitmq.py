@@ -45,7 +45,7 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
 def on_rabbitmq(
     rabbitmq: RabbitMQ, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
-    """Web and workers of their own, on the test's database, so that nobody else hears what is rung here."""
+    """Web and workers of their own, on the test's database, so that nobody else takes the messages."""
     env = {**environ, "BROKER_URL": rabbitmq.url(), "PORT": str(free_port())}
     logs = tmp_path_factory.mktemp("log")
     hub = Platform(load(env), env, Supervisor(env, logs, ROOT), passwords={}, tools_port=0)
@@ -108,28 +108,30 @@ def test_a_silent_broker_keeps_nobody_waiting(
     slug = offer()
     accepted = [client.invoke(slug, {"text": "first"})]
     with silent(rabbitmq), ThreadPoolExecutor(12) as pool:
-        began = time.monotonic()
         for n in range(2):
             time.sleep(2 * rabbit.CACHE_SECONDS)  # what it knew of the queue is old by now
             accepted += pool.map(lambda _, n=n: client.invoke(slug, {"text": str(n)}), range(12))
-        waited = time.monotonic() - began
-    assert waited < 20, "two seconds each time, and the machine's own slowness"
     all_succeed(on_rabbitmq, client, accepted)
 
 
 @pytest.mark.parametrize("open_before", [True, False])
-def test_no_wait_on_the_wire_is_without_end(rabbitmq: RabbitMQ, open_before: bool) -> None:
+def test_no_wait_for_the_broker_is_without_end(rabbitmq: RabbitMQ, open_before: bool) -> None:
     """Whether the connection was there before or not; and the next use makes another."""
     with Connection(rabbitmq.url()) as connection:
-        connection.default_channel.queue_declare("bells")
-    publisher = rabbit.Publisher(Connection(rabbitmq.url(), connect_timeout=rabbit.SECONDS))
+        connection.default_channel.queue_declare("work")
+    publisher, other = (rabbit.Publisher(Connection(rabbitmq.url(), connect_timeout=rabbit.SECONDS)) for _ in range(2))
     if open_before:
-        assert publisher.waiting("bells", 1) == 0
-    began = time.monotonic()
+        assert publisher.waiting("work", 1) == other.waiting("work", 1) == 0
+
+    def seconds(asking: rabbit.Publisher, threads: int) -> float:
+        began = time.monotonic()
+        with ThreadPoolExecutor(threads) as pool:
+            asked = [pool.submit(asking.waiting, "work", 1) for _ in range(threads)]
+            assert {type(each.exception(60)) for each in asked} == {rabbit.RabbitUnreachable}
+        return time.monotonic() - began
+
     with silent(rabbitmq):
-        time.sleep(2 * rabbit.CACHE_SECONDS)
-        with ThreadPoolExecutor(8) as pool:
-            asked = [pool.submit(publisher.waiting, "bells", 1) for _ in range(8)]
-            assert {type(each.exception(30)) for each in asked} == {rabbit.RabbitUnreachable}
-    assert time.monotonic() - began < 15, "one after the other it would be sixteen"
-    assert publisher.waiting("bells", 1) == publisher.waiting("no such queue", 1) == 0
+        time.sleep(2 * rabbit.CACHE_SECONDS)  # what they know of the queue is old by now
+        alone, together = seconds(other, 1), seconds(publisher, 8)
+    assert together < 4 * alone, "one after the other it would be eight times as long"
+    assert publisher.waiting("work", 1) == publisher.waiting("no such queue", 1) == 0

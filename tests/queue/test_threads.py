@@ -93,7 +93,7 @@ class Chaos:
         return invocations.complete(task, replace(GOOD, cost=rng.randrange(20)) if luck < 0.9 else BAD, mine)
 
     def sweep(self) -> None:
-        """Two keepers at once, with nothing to keep them apart."""
+        """Two sweepers at once, with nothing to keep them apart."""
         while not self.drain.is_set():
             sweeping.reap_dead_processes()
             sweeping.place_waiting([])
@@ -121,7 +121,6 @@ def _deadlocks() -> int:
 @pytest.mark.parametrize("wiping", [False, True])
 def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.MonkeyPatch, wiping: bool) -> None:
     monkeypatch.setattr(placing, "BEHIND", 0.0)
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.05)
     chaos = Chaos(
         [factories.customer(at_once=cap) for cap in CAPS], [factories.tool(), factories.tool(idempotent=False)]
     )
@@ -131,7 +130,7 @@ def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.Monke
         running += [pool.submit(chaos.submit, seed) for seed in range(3)]
         running += [pool.submit(chaos.sweep) for _ in range(2)] + [pool.submit(chaos.watch)]
         running += [pool.submit(chaos.wipe)] if wiping else []
-        time.sleep(SECONDS)
+        time.sleep(SECONDS)  # of chaos
         chaos.stop.set()
         deadline = time.monotonic() + 60
         while world.open_rows() and time.monotonic() < deadline:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from common import invocations, tools
+from common import invocations
 from common.kit import db as database
+from common.kit import failpoints
 from common.kit import redis as redis_kit
 from common.queueing import messages
 from common.tools import breaker_cache, breakers
@@ -66,7 +67,7 @@ def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
     assert messages.waiting(messages.QUEUES[messages.RUN_INVOCATION]) == 1, "others hear of it"
 
 
-def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
+def test_a_tool_whose_breaker_opened_meanwhile_is_left_alone(
     me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer, bad = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
@@ -84,7 +85,7 @@ def test_a_tool_that_began_to_rest_meanwhile_is_left_alone(
 def test_a_full_process_goes_on_with_the_tool_that_fills_it(
     me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool
 ) -> None:
-    """The thread that comes free is counted no more: it needs no doorbell to go on."""
+    """The thread that comes free is counted no more: it needs no message to go on."""
     me.threads = 2  # one of them for one tool
     customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     made: list[object] = [customer.submit(one) for _ in range(5)]
@@ -98,12 +99,11 @@ def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
     monkeypatch.setattr(heartbeat, "ORPHANED_SECONDS", 0.0)
     customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     made: list[object] = [customer.submit(one)]
-    with monkeypatch.context() as patch:
 
-        def away(*_: object) -> None:
-            raise database.Unreachable("away")
+    def away() -> None:
+        raise database.Unreachable("away")
 
-        patch.setattr(tools, "version", away)
+    with failpoints.calling("worker.after_claim", away):
         work().join(30)
     assert statuses(made) == ["running"]
     me._heartbeat()

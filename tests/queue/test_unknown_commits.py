@@ -6,15 +6,13 @@ Through a real proxy in front of PostgreSQL. (tests/explorer does the same at ev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from common import budgets, subscriptions
-from common.budgets import watching
 from common.errors import BudgetExhausted, PlatformError
 from common.identity.audit import OPERATOR
-from common.kit import clock, db
+from common.kit import db
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.settings import Settings
@@ -23,41 +21,18 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import Customer
 from tests.queue.proxy import Proxy
+from tests.timing import Gap, using
 
 database = db
 SUBMIT = "insert into idempotency_keys"
 
 
 @pytest.fixture
-def proxy(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
+def proxy(db: None, settings: Settings, hurried: None) -> Iterator[Proxy]:
     with Proxy(settings.database_url) as proxy:
         database.connect(proxy.url, pool_size=20, application_name="test")
         yield proxy
         database.connect(settings.database_url, pool_size=20, application_name="test")
-
-
-class Gap(clock.Clock):
-    """A clock in whose first sleep something happens: after the answer was lost, before anybody asks again."""
-
-    def __init__(self, happens: Callable[[], object]) -> None:
-        self._happens: Callable[[], object] | None = happens
-
-    def sleep(self, seconds: float) -> None:
-        happens, self._happens = self._happens, None
-        if happens is not None:
-            happens()
-        super().sleep(seconds)
-
-
-@contextmanager
-def in_the_gap(happens: Callable[[], object]) -> Iterator[None]:
-    before = clock.use(Gap(happens))
-    try:
-        yield
-    finally:
-        clock.use(before)
 
 
 def wipe(customer: Customer, _tool: ListedTool) -> None:
@@ -96,7 +71,7 @@ def test_a_row_that_was_written_is_found_whatever_happened_since(
 ) -> None:
     customer, tool = factories.customer(40), factories.tool()
     before = [customer.submit(tool)]  # one only: the statement is not prepared yet, so its text goes out with it
-    with in_the_gap(lambda: happens(customer, tool)):
+    with using(Gap(lambda: happens(customer, tool))):
         proxy.lose_next(SUBMIT)
         made = customer.submit(tool, idempotency_key=key)
     assert proxy.lost == 1

@@ -45,6 +45,12 @@ class Service:
             connection.sendall(request)
             return read_all(connection)
 
+    def raw_to_the_end(self, request: bytes) -> bytes:
+        """Send raw bytes, and read until the server closes. Raises `TimeoutError` if it leaves the connection open."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(request)
+            return read_to_the_end(connection)
+
     def logged(self, request_id: str) -> str:
         """The log lines of one request; waits for them, since they are written after the response."""
         give_up = time.monotonic() + 5
@@ -57,12 +63,19 @@ class Service:
 
 
 def read_all(connection: socket.socket) -> bytes:
+    """Read until the server closes, or has sent nothing for the connection's timeout."""
     received = b""
-    try:
+    with suppress(TimeoutError, ConnectionResetError):
         while chunk := connection.recv(65536):
             received += chunk
-    except (TimeoutError, ConnectionResetError):
-        pass
+    return received
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    received = b""
+    with suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
     return received
 
 

@@ -20,9 +20,11 @@ from common import invocations
 from common.invocations import Completion
 from common.kit import db as database
 from common.kit.paging import MAX_PAYLOAD_BYTES, Window
+from common.settings import Settings
 from tests import factories
 from tests.admin.conftest import Admin
 from tests.client import Client, Json
+from tests.queue.proxy import Proxy
 from tests.web.conftest import Service, serving
 from web.http import large_reads
 
@@ -158,23 +160,17 @@ def test_repeats_in_a_batch_show_no_more_than_a_page_would(alice: Client, echo: 
 
 
 @pytest.fixture
-def read(db: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Bytes of text and JSON that PostgreSQL has sent to this process since the last call."""
-    execute = database.execute
-    taken: list[int] = []
-
-    def noting(*args: Any) -> Any:
-        rows = execute(*args)
-        taken.append(len(json.dumps([list(row) for row in rows], default=str)))
-        return rows
+def read(db: None, settings: Settings) -> Iterator[Callable[[], int]]:
+    """Bytes that PostgreSQL has sent to this process since the last call."""
 
     def total() -> int:
-        found = sum(taken)
-        taken.clear()
-        return found
+        sent, proxy.sent = proxy.sent, 0
+        return sent
 
-    monkeypatch.setattr(database, "execute", noting)
-    return total
+    with Proxy(settings.database_url) as proxy:
+        database.connect(proxy.url, pool_size=5, application_name="test")
+        yield total
+        database.connect(settings.database_url, pool_size=20, application_name="test")
 
 
 def test_no_more_is_read_than_is_shown(read: Callable[[], int]) -> None:

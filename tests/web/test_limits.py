@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import pytest
 import requests
 
 from common.kit import redis
+from dev.servers import Redis
 from tests.web.conftest import Service
 from web.http.limits import ReadQuota
 
@@ -44,11 +44,14 @@ def test_a_read_rarely_asks_redis(db: None) -> None:
     assert redis.client().info("stats")["total_commands_processed"] - before < 50
 
 
-def test_without_redis_a_process_counts_alone(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_a_process_counts_alone(db: None, redis_server: Redis) -> None:
     reads, account = ReadQuota(quota=100), uuid4()
-    dead = redis.make_client("redis://127.0.0.1:1/0")
-    monkeypatch.setattr(redis, "client", lambda: dead)
-    assert sum(reads.take(account, NOON)[1] for _ in range(120)) == 100
+    redis_server.kill()
+    try:
+        assert sum(reads.take(account, NOON)[1] for _ in range(120)) == 100
+    finally:
+        redis_server.start()
+        redis_server.wait()
 
 
 ME = {"X-Account": str(uuid4())}

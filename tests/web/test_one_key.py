@@ -20,7 +20,6 @@ import requests
 from sqlalchemy import text
 
 from common import budgets, invocations
-from common.budgets import watching
 from common.identity import audit
 from common.kit import db as database
 from common.operations import ledger
@@ -58,9 +57,7 @@ def pair(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def caller(db: None, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    monkeypatch.setattr(ledger, "LOOK_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
+def caller(db: None, pair: Pair, hurried: None) -> Caller:
     return Caller(pair.service)
 
 

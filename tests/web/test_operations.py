@@ -49,9 +49,7 @@ def alone(
 
 
 def not_ready(service: Service) -> dict[str, str]:
-    started = time.monotonic()
     response = service("GET", "/ready")
-    assert time.monotonic() - started < 3.5
     if response.status_code == 200:
         assert response.json() == {"data": {"status": "ready"}}
         return {}

@@ -60,10 +60,8 @@ REFUSED: list[tuple[str, bytes, int, str]] = [
 
 @pytest.mark.parametrize(("request_", "status", "code"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_refused(service: Service, request_: bytes, status: int, code: str) -> None:
-    started = time.monotonic()
-    answer = service.raw(request_)
-    assert_refused(answer, status, code)
-    assert time.monotonic() - started < 4, "the connection was left open"
+    """And the connection is closed."""
+    assert_refused(service.raw_to_the_end(request_), status, code)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ def test_a_body_that_drips(service: Service) -> None:
         connection.sendall(POST + b"Content-Length: 100\r\n\r\n")
         for _ in range(3):
             connection.sendall(b" ")
-            time.sleep(0.2)
+            time.sleep(0.2)  # within the deadline, which is a second here
         assert_refused(read_all(connection), 408, "request_timeout")
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from common.errors import ToolUnavailable
+from common.kit import failpoints
 from common.kit import redis as redis_kit
 from common.kit.outbound import Aborted
 from common.tools import breakers
@@ -53,7 +54,7 @@ def fail(times: int, tool: UUID = TOOL) -> None:
             call(down(), tool)
 
 
-def rest_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def reset_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakers, "RESET_SECONDS", 0.0)
 
 
@@ -95,7 +96,7 @@ def test_what_says_nothing_about_the_tool_changes_nothing(error: Exception, monk
         call(error)
     fail(1)
     assert breakers.open_tools() == [TOOL]
-    rest_is_over(monkeypatch)
+    reset_time_is_over(monkeypatch)
     with pytest.raises(type(error)):
         call(error)
     assert breakers.state(TOOL).state == "half_open"
@@ -106,7 +107,7 @@ def test_what_says_nothing_about_the_tool_changes_nothing(error: Exception, monk
 def test_a_good_try_closes_it_and_a_bad_one_opens_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     fail(breakers.FAIL_MAX)
     opened = breakers.state(TOOL).opened_at
-    rest_is_over(monkeypatch)
+    reset_time_is_over(monkeypatch)
     fail(1)
     again = breakers.state(TOOL).opened_at
     assert opened is not None and again is not None and again > opened
@@ -120,17 +121,17 @@ def test_calls_run_side_by_side() -> None:
     """pybreaker's own `call` holds a lock while the tool works."""
     together = threading.Barrier(4, timeout=20)
 
-    def work(_: int) -> None:
+    def work(_: int) -> int:
         with breakers.calling(TOOL, 30):
-            together.wait()
+            return together.wait()
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
+        assert {*pool.map(work, range(4))} == {0, 1, 2, 3}
 
 
 def test_one_thread_of_many_may_try(monkeypatch: pytest.MonkeyPatch) -> None:
     fail(breakers.FAIL_MAX)
-    rest_is_over(monkeypatch)
+    reset_time_is_over(monkeypatch)
     over = threading.Barrier(8, timeout=20)
 
     def work(_: int) -> bool:
@@ -149,16 +150,13 @@ def test_one_thread_of_many_may_try(monkeypatch: pytest.MonkeyPatch) -> None:
     assert breakers.state(TOOL).state == "closed"
 
 
-def test_opened_elsewhere_between_asking_and_calling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opened_elsewhere_between_asking_and_calling() -> None:
     """Long ago, even: whoever was not given the try does not take it."""
-    make = breakers._breaker
 
-    def opened_meanwhile(storage: breakers._Shared) -> object:
+    def opened_meanwhile() -> None:
         breakers._view.opened[str(TOOL)] = 0.0
-        return make(storage)
 
-    monkeypatch.setattr(breakers, "_breaker", opened_meanwhile)
-    with pytest.raises(ToolUnavailable):
+    with failpoints.calling("breaker.after_look", opened_meanwhile), pytest.raises(ToolUnavailable):
         call()
 
 
@@ -179,15 +177,15 @@ except ToolUnavailable:
 """
 
 
-def _child(url: str, rest: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, url, str(rest)]
+def _child(url: str, reset_seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, url, str(reset_seconds)]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_it_is_shared_by_processes_and_one_of_them_may_try(redis_server: Redis) -> None:
     fail(breakers.FAIL_MAX)
-    resting = _child(redis_server.url(), 30)
-    assert resting.communicate("x", timeout=30)[0] == "out\n"
+    refused_child = _child(redis_server.url(), 30)
+    assert refused_child.communicate("x", timeout=30)[0] == "out\n"
     children = [_child(redis_server.url(), 0) for _ in range(4)]
     said = [child.stdout.readline().strip() for child in children if child.stdout is not None]
     for child in children:
@@ -210,6 +208,6 @@ def test_without_redis_each_process_keeps_its_own(monkeypatch: pytest.MonkeyPatc
     fail(breakers.FAIL_MAX)
     with pytest.raises(ToolUnavailable):
         call()
-    rest_is_over(monkeypatch)
+    reset_time_is_over(monkeypatch)
     call()
     assert breakers.state(TOOL).state == "closed"

@@ -40,7 +40,7 @@ def test_never_more_than_the_width_work_at_once() -> None:
     def job(_: int) -> None:
         with limiter.slot():
             crowd.change(+1)
-            time.sleep(0.002)
+            time.sleep(0.002)  # of work
             crowd.change(-1)
 
     with ThreadPoolExecutor(20) as pool:
@@ -77,7 +77,7 @@ def test_answers_come_back_a_few_at_a_time_and_before_new_jobs() -> None:
                 answered.wait(PATIENCE)
             crowd.change(+1)
             order.append("answer")
-            time.sleep(0.005)
+            time.sleep(0.005)  # of work
             crowd.change(-1)
 
     def later() -> None:
@@ -122,7 +122,7 @@ def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
 
     def call(seconds: float) -> None:
         with limiter.slot(), limiter.waiting(tool):
-            time.sleep(seconds)
+            time.sleep(seconds)  # how long it is away is what is measured
 
     def counts() -> int:
         with limiter.slot(), limiter.waiting(tool):
@@ -160,11 +160,11 @@ def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
     assert (limiter._holders, limiter._returning) == ({}, 0)
 
 
-def test_what_fails_inside_or_during_a_call_gives_its_place_back() -> None:
+def test_what_fails_inside_or_during_a_call_gives_its_slot_back() -> None:
     limiter, tool = ConcurrencyLimiter(1), uuid4()
     for _ in range(3):
         with suppress(ConnectionError), limiter.slot(), limiter.waiting(tool):
-            time.sleep(2 * STALLED)
+            time.sleep(2 * STALLED)  # so that it has to come back
             raise ConnectionError
     assert limiter._holders == {}
 

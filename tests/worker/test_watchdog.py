@@ -81,7 +81,7 @@ def test_a_broker_connection_that_swallows_everything(db: None, start: Start, to
         supervisor.wait_for(lambda: ended(first), "the first call")
         proxy.swallow()
         second = customer.submit(one)
-        time.sleep(2)
+        time.sleep(2)  # in which it would have ended long ago
         assert not ended(second)
         proxy.heal()
         supervisor.wait_for(lambda: ended(second), "the second call", timeout=90)
