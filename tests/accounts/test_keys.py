@@ -238,7 +238,7 @@ def test_last_use_is_noted_without_a_write_per_request(api: Api, sql: Sql, redis
     assert sql.execute("select last_used_at >= %s from api_keys", (used,)).fetchone() == (True,)
 
 
-def test_an_account_has_a_hundred_keys(api: Api, monkeypatch: pytest.MonkeyPatch, sql: Sql) -> None:
+def test_an_account_has_a_hundred_keys(api: Api, sql: Sql) -> None:
     person = api.person()
     session = person.login()
     person.key()

@@ -186,7 +186,7 @@ def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two:
 
 
 @pytest.mark.parametrize(
-    ("hops", "forwarded", "place"),
+    ("hops", "forwarded", "address"),
     [
         (0, "198.51.100.7", "127.0.0.1"),
         (1, "198.51.100.7", "198.51.100.7"),
@@ -196,13 +196,13 @@ def test_a_client_is_an_ipv4_address_or_an_ipv6_network(db: None, one: str, two:
     ],
 )
 def test_a_client_is_where_the_trusted_proxies_say(
-    settings: Settings, sql: psycopg.Connection[Any], hops: int, forwarded: str, place: str
+    settings: Settings, sql: psycopg.Connection[Any], hops: int, forwarded: str, address: str
 ) -> None:
     """Addresses that the client itself adds are ignored."""
     client = create_app(replace(settings, trusted_proxies=hops)).test_client()
     body = {"email": "a@example.com", "password": WRONG}
     client.post("/api/v1/auth/login", json=body, headers={"X-Forwarded-For": forwarded})
-    _, bucket = rate_limits.per_ip(rate_limits.LOGINS_PER_IP, place)
+    _, bucket = rate_limits.per_ip(rate_limits.LOGINS_PER_IP, address)
     assert one(sql, "select attempts from throttles where bucket = %s", bucket) == 1
 
 

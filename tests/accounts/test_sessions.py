@@ -146,7 +146,7 @@ def test_who_is_shut_out_while_his_request_arrives_is_shut_out(
     with drip(api, session, method, path, body) as connection:
         time.sleep(0.5)  # let the server check the credentials first: otherwise the test passes but proves less
         assert session.logout().status_code == 204
-        time.sleep(auth.FRESH_SECONDS + 0.2)
+        time.sleep(auth.FRESH_SECONDS + 0.2)  # what was checked before is checked again
         connection.sendall(body)
         answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 401 "), answer
@@ -192,8 +192,8 @@ def test_logging_out_is_no_error_twice_and_concerns_one_session(api: Api) -> Non
 
 
 def test_a_role_is_that_of_now_and_not_of_the_token(api: Api, other: Api, sql: Sql) -> None:
-    person, keeper = api.person(), api.person()
-    for somebody in (person, keeper):
+    person, operator = api.person(), api.person()
+    for somebody in (person, operator):
         accounts.administer(somebody.uuid, actor=OPERATOR, role="admin")
     key = person.key(scopes=["admin", "tools:read"])["key"]
     session = person.login()

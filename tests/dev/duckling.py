@@ -18,5 +18,5 @@ if __name__ == "__main__":
     print(json.dumps(started), flush=True)
     if "--stay" in sys.argv:
         print("stays", flush=True)
-        time.sleep(600)
+        time.sleep(600)  # until it is ended
     sys.exit(int(sys.argv[-1]))

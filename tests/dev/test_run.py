@@ -155,7 +155,7 @@ def test_what_dies_comes_back_later_and_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not forkserver.AVAILABLE, reason="forking from the forkserver needs Linux and pidfds")
-def test_a_process_out_of_the_nursery_is_like_any_other(tmp_path: Path) -> None:
+def test_a_process_of_the_fork_server_is_like_any_other(tmp_path: Path) -> None:
     """Its own environment, arguments, log and exit status; killed it comes back, also when the forkserver died."""
     said: list[str] = []
     supervisor = Supervisor({**os.environ, "ANIMAL": "swan"}, tmp_path, ROOT, said.append)

@@ -14,40 +14,39 @@ from common.kit import db as database
 from common.kit import redis
 from common.kit.db import pool
 from common.settings import Settings
-from tests.explorer import director as stage
-from tests.explorer import spares
-from tests.explorer.world import STATES, Keeper
+from tests.explorer import director, spares
+from tests.explorer.world import STATES, StateStore
 
 #: Whoever waits for a lock of somebody that is stopped would wait for ever: it is told so soon instead.
 LOCK_MS = 15
 
 
 @pytest.fixture(scope="session")
-def _keeper(settings: Settings, _connected: None) -> Iterator[Keeper]:
-    keeper = Keeper(settings.database_url, settings.redis_url)
-    yield keeper
-    keeper.close()
+def _store(settings: Settings, _connected: None) -> Iterator[StateStore]:
+    store = StateStore(settings.database_url, settings.redis_url)
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def keeper(db: None, _keeper: Keeper, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
+def store(db: None, _store: StateStore, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateStore]:
     """All start states, on a database and a Redis that belong to this test process alone."""
     monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", LOCK_MS)
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
     spares.take_over_from(database.engine())
-    before = stage.memories()
+    before = director.memories()
     for path in redis.LUA.glob("*.lua"):
         redis.client().script_load(path.read_text(encoding="utf-8"))
     for state in STATES:
-        if not _keeper.knows(state):
-            _keeper.empty()
-            stage.remember(stage.fresh_memory())
-            _keeper.build(state, stage.memories)
+        if not _store.knows(state):
+            _store.empty()
+            director.remember(director.fresh_memory())
+            _store.build(state, director.memories)
     gc.collect()
     gc.disable()
-    yield _keeper
+    yield _store
     gc.enable()
-    stage.remember(before)
+    director.remember(before)
     spares.forget()
     boot.connect(settings, process="test", pool_size=20)

@@ -69,19 +69,19 @@ select d.event_id, d.status, count(*) over (partition by d.event_id, d.endpoint_
 """
 
 
-def broken(receiver: Receiver, keeper: Any) -> list[str]:
+def broken(receiver: Receiver, store: Any) -> list[str]:
     """After every lease has run out, and everything that is due was sent."""
     ran_out = "update deliveries set lease_until = now() - interval '1 s' where lease_until is not null"
-    keeper.connection.execute(ran_out)
+    store.connection.execute(ran_out)
     sweeping.expire_leases()
     for _ in range(10):
-        keeper.connection.execute("update deliveries set due_at = now() where status = 'pending'")
+        store.connection.execute("update deliveries set due_at = now() where status = 'pending'")
         claim = queue.claim_next()
         if claim is None:
             break
         queue.delivered(claim, receiver.post(claim, arrives=True))
     found = []
-    for event_id, status, rows in keeper.connection.execute(_ROWS):
+    for event_id, status, rows in store.connection.execute(_ROWS):
         if status != "delivered" or rows != 1:
             found.append(f"delivery is {status}, {rows} rows")
         if not receiver.answered[event_id]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.explorer.world import COST, Keeper, World
+from tests.explorer.world import COST, StateStore, World
 
 _BOOKS = """
 select p.id::text, p.user_id::text, p.epoch, pl.max_concurrency,
@@ -26,17 +26,17 @@ select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.id
 """
 
 
-def broken(world: World, keeper: Keeper, *, settled: bool) -> list[str]:
+def broken(world: World, store: StateStore, *, settled: bool) -> list[str]:
     """What does not hold; `settled`: nothing is under way any more, and everything has been repaired."""
     found = list(world.seen.problems)
-    found += _budgets(keeper, settled=settled)
-    found += _invocations(world, keeper, settled=settled)
+    found += _budgets(store, settled=settled)
+    found += _invocations(world, store, settled=settled)
     return found
 
 
-def _budgets(keeper: Keeper, *, settled: bool) -> list[str]:
+def _budgets(store: StateStore, *, settled: bool) -> list[str]:
     found, known = [], set()
-    for period, user, epoch, most, granted, charged, held, placed, running, opened in keeper.connection.execute(_BOOKS):
+    for period, user, epoch, most, granted, charged, held, placed, running, opened in store.connection.execute(_BOOKS):
         known.add(f"budget:{{{user}}}:{period}")
         if granted < charged + held:
             found.append(f"overspent: granted {granted}, charged {charged}, held {held}")
@@ -45,14 +45,14 @@ def _budgets(keeper: Keeper, *, settled: bool) -> list[str]:
         if settled and opened:
             found.append(f"{opened} left open")
         if settled:
-            found += _gate(_fields(keeper, period, user), epoch, [granted, charged, held, placed])
+            found += _gate(_fields(store, period, user), epoch, [granted, charged, held, placed])
     if settled:
-        found += [f"unknown gate {key!r}" for key in map(_text, keeper.redis.keys("budget:*")) if key not in known]
+        found += [f"unknown gate {key!r}" for key in map(_text, store.redis.keys("budget:*")) if key not in known]
     return found
 
 
-def _fields(keeper: Keeper, period: str, user: str) -> dict[str, str]:
-    return {_text(name): _text(value) for name, value in keeper.redis.hgetall(f"budget:{{{user}}}:{period}").items()}
+def _fields(store: StateStore, period: str, user: str) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in store.redis.hgetall(f"budget:{{{user}}}:{period}").items()}
 
 
 def _gate(fields: dict[str, str], epoch: int, rows: list[int]) -> list[str]:
@@ -65,9 +65,9 @@ def _gate(fields: dict[str, str], epoch: int, rows: list[int]) -> list[str]:
     return [f"gate {says}, holds {holds}, rows {rows}"] if says != rows or holds != rows[2] else []
 
 
-def _invocations(world: World, keeper: Keeper, *, settled: bool) -> list[str]:
+def _invocations(world: World, store: StateStore, *, settled: bool) -> list[str]:
     found: list[str] = []
-    rows = keeper.connection.execute(_ROWS).fetchall()
+    rows = store.connection.execute(_ROWS).fetchall()
     by_request: dict[str, list[Any]] = {}
     for row in rows:
         by_request.setdefault(row[1], []).append(row)

@@ -6,14 +6,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.explorer import director as stage
-from tests.explorer import hooks, people
+from tests.explorer import director, hooks, people
 from tests.explorer.director import Actor, Director, Step, VirtualClock
 from tests.explorer.search import Schedule
 from tests.explorer.verbs import VERBS, WITH_TASK
-from tests.explorer.world import Keeper
+from tests.explorer.world import StateStore
 
-#: What may happen to a task and to the places of an account; what accounts and admins do is explored in `exact`.
+#: What may happen to a task and to the slots of an account; what accounts and admins do is explored in `exact`.
 _WORK = (
     "submit", "batch", "work", "wake", "retry", "give back", "cancel", "take over", "lost", "place", "park",
     "free orphans", "rebuild", "wipe", "plan edit",
@@ -75,13 +74,13 @@ def writes(step: Step) -> frozenset[str]:
     return frozenset(name[2:] for name in step.touches if step.changes or name.startswith("w:"))
 
 
-def watch(keeper: Keeper, state: str, verb: str) -> Seen:
+def watch(store: StateStore, state: str, verb: str) -> Seen:
     """Run a verb undisturbed and note its exchanges."""
-    world = keeper.restore(state)
-    director = Director(world.call_tool)
-    actor = Actor("A", lambda _: VERBS[verb](world, "A"), memory=stage.copy_of(world.memory))
-    with stage.installed(director, VirtualClock(keeper.age)):
-        director.start(actor)
+    world = store.restore(state)
+    undisturbed = Director(world.call_tool)
+    actor = Actor("A", lambda _: VERBS[verb](world, "A"), memory=director.copy_of(world.memory))
+    with director.installed(undisturbed, VirtualClock(store.age)):
+        undisturbed.start(actor)
     assert actor.error is None, f"{state}/{verb} failed undisturbed: {actor.error!r}"
     return Seen(tuple(actor.steps))
 

@@ -23,11 +23,10 @@ from common import budgets, invocations
 from common.invocations import ClaimOptions, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
-from tests.explorer import director as stage
-from tests.explorer import hooks, oracle, people, spares
+from tests.explorer import director, hooks, oracle, people, spares
 from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
-from tests.explorer.verbs import TROUBLE, VERBS
-from tests.explorer.world import Keeper
+from tests.explorer.verbs import UNAVAILABLE, VERBS
+from tests.explorer.world import StateStore
 from worker import runner
 
 OnStop = Callable[[Actor, Step, Any, Any, Callable[[], Any]], Any]
@@ -77,12 +76,12 @@ class Finding:
 class Run:
     """One schedule, from its start state to the oracle's last look."""
 
-    def __init__(self, keeper: Keeper, schedule: Schedule) -> None:
-        self.keeper, self.schedule = keeper, schedule
-        self.world = keeper.restore(schedule.state)
+    def __init__(self, store: StateStore, schedule: Schedule) -> None:
+        self.store, self.schedule = store, schedule
+        self.world = store.restore(schedule.state)
         self.director = Director(self.world.call_tool)
         self.first = Actor(
-            "A", lambda _: VERBS[schedule.first](self.world, "A"), memory=stage.copy_of(self.world.memory)
+            "A", lambda _: VERBS[schedule.first](self.world, "A"), memory=director.copy_of(self.world.memory)
         )
         self.first.stop_at, self.first.on_stop = schedule.step, self._stop
         self.second = Actor("B", lambda _: VERBS[schedule.second](self.world, "B"))
@@ -97,13 +96,13 @@ class Run:
             "stuck": self._stuck,
             "dies": self._dies,
         }
-        self.virtual = VirtualClock(keeper.age)
+        self.virtual = VirtualClock(store.age)
         self.statement = ""
         self.afterwards: list[Callable[[], None]] = []
 
     def __call__(self) -> Finding | None:
         failures = _failures()
-        with stage.installed(self.director, self.virtual):
+        with director.installed(self.director, self.virtual):
             self.director.start(self.first)
             for each in self.afterwards:
                 each()
@@ -150,24 +149,24 @@ class Run:
     def _lost(self, _actor: Actor, _step: Step, _what: Any, on: Any, do: Callable[[], Any]) -> Any:
         with suppress(Exception):
             do()
-        error = stage.lost_answer(on)
+        error = director.lost_answer(on)
         self._gap()
         raise error
 
     def _cut(self, _actor: Actor, _step: Step, _what: Any, on: Any, _do: Callable[[], Any]) -> Any:
-        error = stage.lost_answer(on)
+        error = director.lost_answer(on)
         self._gap()
         raise error
 
     def _refused(self, _actor: Actor, step: Step, _what: Any, on: Any, _do: Callable[[], Any]) -> Any:
         self._gap()
-        raise stage.refusal(on, step)
+        raise director.refusal(on, step)
 
     def _dies(self, actor: Actor, _step: Step, _what: Any, on: Any, do: Callable[[], Any]) -> Any:
         with suppress(Exception):
             do()
         actor.dead = True
-        stage.lost_answer(on, dead=True)
+        director.lost_answer(on, dead=True)
         raise Died
 
     def _late(self, _actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
@@ -178,23 +177,23 @@ class Run:
             session = spares.take(on)
             self.afterwards.append(lambda: spares.leave(session, last=b"commit"))
         else:
-            query, parameters = stage.statement_of(what)
+            query, parameters = director.statement_of(what)
             self.afterwards.append(lambda: _quietly(lambda: self._raw(query, parameters)))
-        error = stage.lost_answer(on)
+        error = director.lost_answer(on)
         self._gap()
         raise error
 
     def _raw(self, query: bytes, parameters: list[Any]) -> None:
-        psycopg.RawCursor(self.keeper.connection).execute(query, parameters)
+        psycopg.RawCursor(self.store.connection).execute(query, parameters)
 
     def _stuck(self, actor: Actor, _step: Step, what: Any, on: Any, _do: Callable[[], Any]) -> Any:
         """Sent, and waiting for the period's row, which a third session has; it lets go after the next exchange."""
-        blocker = self.keeper.blocker
+        blocker = self.store.blocker
         blocker.execute("select 1 from periods where id = %s for update", (self.world.customer.period_id,))
         pid = on.pgconn.backend_pid
         on.pgconn.exec_(b"set lock_timeout = 0; set statement_timeout = 0")
         waits = _send(what, on, lambda: self._waits_for_lock(pid))
-        error = stage.lost_answer(on)
+        error = director.lost_answer(on)
 
         def let_go() -> None:
             blocker.rollback()
@@ -208,12 +207,12 @@ class Run:
 
     def _waits_for_lock(self, pid: int) -> bool:
         query = "select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
-        return self.keeper.connection.execute(query, (pid,)).fetchone() is not None
+        return self.store.connection.execute(query, (pid,)).fetchone() is not None
 
     def _wait_until_gone(self, pid: int) -> None:
         for _ in range(_RELEASE_MS):
             query = "select 1 from pg_stat_activity where pid = %s and state = 'active'"
-            if not self.keeper.connection.execute(query, (pid,)).fetchone():
+            if not self.store.connection.execute(query, (pid,)).fetchone():
                 return
             select.select([], [], [], 0.001)
         self.world.seen.problems.append("a released statement did not end")
@@ -222,22 +221,22 @@ class Run:
 
     def _judge_errors(self) -> None:
         for actor in (self.first, self.second):
-            if actor.error is not None and not isinstance(actor.error, TROUBLE):
+            if actor.error is not None and not isinstance(actor.error, UNAVAILABLE):
                 self.world.seen.problems.append(f"{actor.name} raised {actor.error!r}")
             actor.error = None
 
     def _clear_away(self) -> None:
         if db.engine().pool.checkedout():  # type: ignore[attr-defined]
             db.engine().dispose()
-            self.keeper.dismiss(self.director.pids)
+            self.store.dismiss(self.director.pids)
 
     def _look(self, failures: float) -> list[str]:
-        stage.remember(stage.fresh_memory())
+        director.remember(director.fresh_memory())
         if self.world.person is not None:
             broken = people.broken(self.world.person, [self.schedule.first, self.schedule.second])
         elif self.world.receiver is not None:
-            broken = hooks.broken(self.world.receiver, self.keeper)
-            broken += oracle.broken(self.world, self.keeper, settled=True)
+            broken = hooks.broken(self.world.receiver, self.store)
+            broken += oracle.broken(self.world, self.store, settled=True)
         else:
             return self._look_unless_seen(failures)
         return broken + _failed_since(failures)
@@ -245,17 +244,17 @@ class Run:
     def _look_unless_seen(self, failures: float) -> list[str]:
         """Fill, settle and look after each of them, unless the same was done from an end like this."""
         broken = self.world.seen.problems + _failed_since(failures)
-        end = self.keeper.ends.name(self.schedule.state, self._seen(), self.virtual.passed)
-        if not broken and self.keeper.ends.came_out_well(end):
+        end = self.store.ends.name(self.schedule.state, self._seen(), self.virtual.passed)
+        if not broken and self.store.ends.came_out_well(end):
             return []
         broken = self._fill_and_look() + self._settle_and_look() + _failed_since(failures)
         if not broken:
-            self.keeper.ends.good(end)
+            self.store.ends.good(end)
         return broken
 
     def _seen(self) -> str:
         """What the oracle will ask about: requests that were accepted or have a row, calls, what was canceled."""
-        seen, rows = self.world.seen, self.keeper.requests()
+        seen, rows = self.world.seen, self.store.requests()
         told = [f"told {each.request} {each.answer} {each.id}" for each in seen.told]
         told = [line for line, each in zip(told, seen.told, strict=True) if each.id or each.request in rows]
         called = [f"called {id_} {min(calls, 2)}" for id_, calls in seen.calls.items()]
@@ -266,28 +265,28 @@ class Run:
             self.world.submit(f"fill-{number}")
             if self.world.seen.told[-1].answer != "id":
                 break
-        return oracle.broken(self.world, self.keeper, settled=False)
+        return oracle.broken(self.world, self.store, settled=False)
 
     def _settle_and_look(self) -> list[str]:
         self._settle()
-        return oracle.broken(self.world, self.keeper, settled=True)
+        return oracle.broken(self.world, self.store, settled=True)
 
     def _settle(self) -> None:
         """Every worker is dead; the sweeps do what they do; a new worker takes everything to its end."""
-        before = stage.memories()
-        stage.remember(stage.fresh_memory())
+        before = director.memories()
+        director.remember(director.fresh_memory())
         try:
             self._repair_and_work()
         except Exception as error:  # noqa: BLE001 - whatever a repair raises is a finding
             self.world.seen.problems.append(f"settling raised {error!r}")
-        stage.remember(before)
+        director.remember(before)
 
     def _repair_and_work(self) -> None:
-        self.keeper.connection.execute("delete from processes")
-        self.keeper.age(10)  # locks that the dead have left in Redis are gone by now
+        self.store.connection.execute("delete from processes")
+        self.store.age(10)  # locks that the dead have left in Redis are gone by now
         worker = uuid7()
         for _ in range(ROUNDS):
-            self.keeper.connection.execute(
+            self.store.connection.execute(
                 "update queue set due_at = now() - interval '5 s' where due_at > now() - interval '5 s'"
             )
             sweeping.reap_dead_processes()
@@ -299,7 +298,7 @@ class Run:
             task = invocations.claim(ClaimOptions(worker))
             while task is not None:
                 task = runner.run(self.world.me, task, partial(ClaimOptions, worker))
-            if not self.keeper.connection.execute("select 1 from queue").fetchone():
+            if not self.store.connection.execute("select 1 from queue").fetchone():
                 break
         budgets.free_orphans(older_than=-1)
 

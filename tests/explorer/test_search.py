@@ -14,7 +14,7 @@ import pytest
 
 from tests.explorer.schedules import NOT_FIRST, VERBS_OF, Seen, one_stop, two_faults, two_stops, watch
 from tests.explorer.search import Finding, Run, Schedule
-from tests.explorer.world import Keeper
+from tests.explorer.world import StateStore
 
 ASKED = os.environ.get("EXPLORE", "")
 SEED = int(os.environ.get("EXPLORE_SEED", "1"))
@@ -33,15 +33,15 @@ FIRST = [
 ]
 
 
-def explore(keeper: Keeper, schedules: Iterable[Schedule]) -> list[Finding]:
-    spared = keeper.ends.spared
-    findings = [finding for schedule in schedules if (finding := Run(keeper, schedule)())]
-    print(f"{keeper.ends.spared - spared} of them ended like another")
+def explore(store: StateStore, schedules: Iterable[Schedule]) -> list[Finding]:
+    spared = store.ends.spared
+    findings = [finding for schedule in schedules if (finding := Run(store, schedule)())]
+    print(f"{store.ends.spared - spared} of them ended like another")
     return findings
 
 
-def seen_in(keeper: Keeper, state: str) -> dict[str, Seen]:
-    return {verb: watch(keeper, state, verb) for verb in VERBS_OF[state]}
+def seen_in(store: StateStore, state: str) -> dict[str, Seen]:
+    return {verb: watch(store, state, verb) for verb in VERBS_OF[state]}
 
 
 def _shown(findings: list[Finding]) -> str:
@@ -50,20 +50,20 @@ def _shown(findings: list[Finding]) -> str:
 
 @pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
 @pytest.mark.parametrize(("state", "verb"), FIRST)
-def test_one_verb_in_the_gap(keeper: Keeper, state: str, verb: str) -> None:
-    schedules = list(one_stop(state, verb, seen_in(keeper, state)))
+def test_one_verb_in_the_gap(store: StateStore, state: str, verb: str) -> None:
+    schedules = list(one_stop(state, verb, seen_in(store, state)))
     print(f"{len(schedules)} schedules")
-    findings = explore(keeper, schedules)
+    findings = explore(store, schedules)
     assert not findings, _shown(findings)
 
 
 @pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
 @pytest.mark.parametrize(("state", "verb"), FIRST)
-def test_two_verbs_that_stop(keeper: Keeper, state: str, verb: str) -> None:
-    every = list(two_stops(state, verb, seen_in(keeper, state)))
+def test_two_verbs_that_stop(store: StateStore, state: str, verb: str) -> None:
+    every = list(two_stops(state, verb, seen_in(store, state)))
     schedules = list(_some(every, len(every) if (state, verb) in WHOLE else SAMPLE))
     print(f"{len(schedules)} of {len(every)} schedules, seed {SEED}")
-    findings = explore(keeper, schedules)
+    findings = explore(store, schedules)
     assert not findings, _shown(findings)
 
 
@@ -73,14 +73,14 @@ def _some(schedules: list[Schedule], number: int) -> Iterator[Schedule]:
 
 
 @pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
-def test_two_faults(keeper: Keeper) -> None:
-    seen = {state: seen_in(keeper, state) for state in VERBS_OF}
+def test_two_faults(store: StateStore) -> None:
+    seen = {state: seen_in(store, state) for state in VERBS_OF}
     print(f"{PAIRS} schedules, seed {SEED}")
-    findings = explore(keeper, two_faults(seen, SEED, PAIRS))
+    findings = explore(store, two_faults(seen, SEED, PAIRS))
     assert not findings, _shown(findings)
 
 
 @pytest.mark.skipif("/" not in ASKED, reason="no single schedule was asked for: EXPLORE=state/verb/step/fault/verb")
-def test_the_schedule_that_was_asked_for(keeper: Keeper) -> None:
-    finding = Run(keeper, Schedule.read(ASKED))()
+def test_the_schedule_that_was_asked_for(store: StateStore) -> None:
+    finding = Run(store, Schedule.read(ASKED))()
     assert finding is None, str(finding)

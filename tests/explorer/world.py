@@ -210,7 +210,7 @@ end
 """
 
 
-class Keeper:
+class StateStore:
     """Keeps start states, and puts one back: rows, sequences, Redis. On connections that no seam sees."""
 
     def __init__(self, database_url: str, redis_url: str) -> None:

@@ -21,7 +21,9 @@ def frozen(db: None, settings: Settings) -> Iterator[psycopg.Connection[tuple[ob
         yield connection
 
 
-def test_the_dead_are_buried_although_the_lock_is_never_free(frozen: psycopg.Connection[tuple[object, ...]]) -> None:
+def test_dead_processes_are_reaped_although_the_lock_is_never_free(
+    frozen: psycopg.Connection[tuple[object, ...]],
+) -> None:
     dead = uuid7()
     frozen.execute(
         """insert into processes (id, kind, name, heartbeat_at, suspect_at)

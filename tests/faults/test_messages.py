@@ -50,7 +50,7 @@ LETTERS = [
 
 
 @pytest.mark.chaos
-def test_no_letter_ends_a_worker(hub: Platform, client: Client, offer: object) -> None:
+def test_no_message_ends_a_worker(hub: Platform, client: Client, offer: object) -> None:
     pids = {name: child.pid for name, child in hub.supervisor.children.items()}
     broker = redis_kit.make_client(load(dict(hub.environ)).broker_url.replace("redis+socket", "unix"))
     for queue in ("invocations", "webhooks", "sweeps"):
@@ -67,7 +67,7 @@ def test_no_letter_ends_a_worker(hub: Platform, client: Client, offer: object) -
     assert row == (len(pids) - 1,)
 
 
-def test_a_bell_is_gone_when_it_is_read(hub: Platform, client: Client, offer: Callable[..., str]) -> None:
+def test_a_message_is_gone_when_it_is_read(hub: Platform, client: Client, offer: Callable[..., str]) -> None:
     """Nothing is noted of it as unacknowledged: whoever dies with it in hand is found by the row's lease."""
     broker = redis_kit.make_client(load(dict(hub.environ)).broker_url.replace("redis+socket", "unix"))
 

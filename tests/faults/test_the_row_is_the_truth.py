@@ -80,7 +80,7 @@ def test_redis_wiped_in_mid_run_changes_nothing_but_latency(hub: Platform, offer
     with ThreadPoolExecutor(3) as pool:
         running = [pool.submit(load, client) for client in clients]
         for _ in range(5):
-            time.sleep(0.4)
+            time.sleep(0.4)  # of load between two wipes
             redis_kit.client().flushall()
         accepted = [each.result() for each in running]
 
@@ -104,7 +104,7 @@ def test_messages_lost_doubled_and_forged_change_nothing(
     for number in range(20):
         ids.append(client.invoke(slug, {"text": "x"})["id"])
         if number % 2:
-            redis_kit.client().delete("invocations")  # every bell that waits is lost
+            redis_kit.client().delete("invocations")  # every message that waits is lost
         else:
             for _ in range(3):
                 messages.notify(messages.RUN_INVOCATION, UUID(ids[0]))  # doubled, late, and for what has ended

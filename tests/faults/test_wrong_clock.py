@@ -14,7 +14,7 @@ TOOL = UUID(int=7)
 
 
 @pytest.mark.parametrize("ahead", [3600.0, -7200.0])
-def test_a_breaker_rests_as_long_whoever_opened_it(
+def test_a_breaker_stays_open_as_long_whoever_opened_it(
     redis: object, monkeypatch: pytest.MonkeyPatch, ahead: float
 ) -> None:
     breakers.forget()

@@ -1,4 +1,4 @@
-"""Two beats ring for everything twice, at the same time; nothing is counted, sent or renewed twice."""
+"""Two beats send every trigger twice, at the same time; nothing is counted, sent or renewed twice."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def test_two_beats_do_no_harm(hub: Platform, client: Client, offer: Callable[...
     assert ledger.verify().differences == ()
 
 
-def test_bells_that_have_piled_up_are_one_by_the_databases_clock(db: None) -> None:
-    """A host whose clock is ahead must not take every bell for one that comes too late."""
+def test_triggers_that_have_piled_up_are_one_by_the_databases_clock(db: None) -> None:
+    """A host whose clock is ahead must not take every message for one that comes too late."""
     name = "forget-old-keys"
 
-    def rung() -> int:
+    def triggered() -> int:
         for _ in range(3):
             sweeper.run_in_turn(name)
         return int(database.execute(text("select runs from sweep_runs where name = :name"), {"name": name})[0].runs)
 
-    assert rung() == 1
+    assert triggered() == 1
     database.rowcount(
         text("update sweep_runs set ran_at = ran_at - interval '31 s' where name = :name"), {"name": name}
     )
-    assert rung() == 2
+    assert triggered() == 2
     for entry in sweeper.beat_schedule().values():
         options = entry["options"]
         assert isinstance(options, dict)

@@ -160,15 +160,15 @@ def test_a_worker_that_starts_on_anothers_redis_ends(
     try:
         supervisor.wait_for(lambda: bool(said), "its end")
         assert ANOTHERS in log.read_text()
-        assert not pulses(environ, began)
+        assert not heartbeats(environ, began)
         alone.delete(instance.KEY)
-        supervisor.wait_for(lambda: bool(pulses(environ, began)), "a worker")
+        supervisor.wait_for(lambda: bool(heartbeats(environ, began)), "a worker")
         assert alone.get(instance.KEY) == instance.name()
     finally:
         supervisor.stop()
 
 
-def pulses(environ: dict[str, str], since: datetime) -> int:
+def heartbeats(environ: dict[str, str], since: datetime) -> int:
     """How many processes have come into the books since then; what tests before left there does not count."""
     query = "select count(*) from processes where started_at > %s"
     with psycopg.connect(environ["DATABASE_URL"]) as connection:

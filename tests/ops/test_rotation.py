@@ -101,14 +101,14 @@ class Installation:
             old = worker.pid
             worker.signal(signal.SIGTERM)
             self.supervisor.wait_for(lambda worker=worker, old=old: worker.is_up and worker.pid != old, name)  # type: ignore[misc]
-        self.supervisor.wait_for(lambda: self.pulses() >= 2, "workers")
+        self.supervisor.wait_for(lambda: self.heartbeats() >= 2, "workers")
 
     def reload(self, pid: int) -> None:
         before = children(pid)
         os.kill(pid, signal.SIGHUP)
         self.supervisor.wait_for(lambda: bool(now := children(pid)) and not now & before, "new web processes")
 
-    def pulses(self) -> int:
+    def heartbeats(self) -> int:
         with psycopg.connect(self.postgres.url()) as connection:
             query = "select count(*) from processes where not stopping and heartbeat_at > now() - interval '3 s'"
             (found,) = connection.execute(query).fetchone() or (0,)

@@ -91,7 +91,7 @@ class Ground:
         if "bare-web" in names:
             self.supervisor.wait_for(lambda: listening(self.bare_port), "bare web")
         expected = sum(name.startswith("invocations-") for name in self.supervisor.children)
-        self.supervisor.wait_for(lambda: pulses(self.settings.database_url) >= expected, "workers")
+        self.supervisor.wait_for(lambda: heartbeats(self.settings.database_url) >= expected, "workers")
 
     def stop(self, *names: str) -> None:
         """Stop these parts."""
@@ -313,7 +313,7 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def pulses(url: str) -> int:
+def heartbeats(url: str) -> int:
     """How many worker processes have said within the last seconds that they are there."""
     with psycopg.connect(url) as connection:
         row = connection.execute(

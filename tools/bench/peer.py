@@ -41,8 +41,8 @@ general_settings:
 
 def measure(ground: Ground) -> dict[str, Found]:
     where = Path(tempfile.gettempdir()) / f"joyfull-bench-peer-{os.geteuid()}"
-    if trouble := install(where):
-        print(f"peer: left out, because it cannot be installed: {trouble}", flush=True)
+    if failure := install(where):
+        print(f"peer: left out, because it cannot be installed: {failure}", flush=True)
         return {}
     port = free_port()
     answering.stop(ground)

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _ours(ground: Ground, spent: list[float] | None = None) -> float:
-    """Deliveries a second, from the first ring to the last answer."""
+    """Deliveries a second, from the first message to the last answer."""
     count = RECEIVERS * EVENTS
     ground.sql("delete from deliveries")
     ground.answered(reset=True)

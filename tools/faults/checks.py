@@ -173,9 +173,9 @@ def _bills(world: World, orders: list[Order], told: dict[str, Told], result: Res
         due[each["account"]] += each["billing"]["charged"]
         slug = each["tool"]["slug"]
         if id_ in limits and slug in PRICES:
-            for trouble in charges.wrong(each, PRICES[slug], limits[id_], seen):
+            for failure in charges.wrong(each, PRICES[slug], limits[id_], seen):
                 result.twice += 1
-                yield trouble
+                yield failure
     for account in {order.account.key: order.account for order in orders}.values():
         charged = _charged_by_api(world, account) - world.known_charges.get(account.key, 0)
         if world.sums_known and charged != due[account.key]:
@@ -266,7 +266,7 @@ def _feeds(world: World) -> Iterator[str]:
 
 
 def canary(world: World) -> str | None:
-    """I19: a call runs to its end within 30 s, and every process has a pulse; None when all is well."""
+    """I19: a call runs to its end within 30 s, and every process has a heartbeat; None when all is well."""
     client = Client(world.hub.url, world.history)
     order = Order(world.accounts[0], "echo", f"canary-{len(world.spans)}-{world.seed}", 0.0)
     headers = {"Prefer": "wait=30", "Idempotency-Key": order.key}

@@ -6,7 +6,7 @@ from typing import Final
 
 from tools.faults.world import THREADS, WEB, WORKERS, World
 
-#: Sessions that all pools together may have: 16 and two of the keeper for each process, and our own.
+#: Sessions that all pools together may have: 16 and two of the heartbeat thread for each process, and our own.
 SESSIONS = (WEB + WORKERS + 2) * 20 + 10
 _QUERIES: Final[dict[str, str]] = {
     "I3 one token, one attempt": "select token from attempts group by 1 having count(*) > 1",
@@ -47,6 +47,6 @@ def broken(world: World) -> list[str]:
     sessions = world.number("select count(*) from pg_stat_activity where backend_type = 'client backend'")
     if sessions > SESSIONS:
         found.append(f"I16 {sessions} sessions in PostgreSQL")
-    if world.bells > WORKERS * THREADS + WEB:
-        found.append(f"I18 {world.bells} bells waited unheard for {WORKERS * THREADS} threads")
+    if world.messages > WORKERS * THREADS + WEB:
+        found.append(f"I18 {world.messages} messages waited unread for {WORKERS * THREADS} threads")
     return found

@@ -26,7 +26,7 @@ class Row:
     after: float = 3.0
     settle: float = 180.0
     needs: str = ""
-    strangers_ring: bool = False
+    sends_messages: bool = False
 
 
 ROWS: Final[list[Row]] = []
@@ -40,12 +40,12 @@ def row(
     after: float = 3.0,
     settle: float = 180.0,
     needs: str = "",
-    strangers_ring: bool = False,
+    sends_messages: bool = False,
 ) -> Callable[[Fault], Fault]:
-    """Put a fault into the matrix; `strangers_ring`: it rings bells of its own, so their number says nothing."""
+    """Put a fault into the matrix; `sends_messages`: it sends messages of its own, so their number says nothing."""
 
     def add(fault: Fault) -> Fault:
-        ROWS.append(Row(tuple(ids.split()), title, fault, rate, after, settle, needs, strangers_ring))
+        ROWS.append(Row(tuple(ids.split()), title, fault, rate, after, settle, needs, sends_messages))
         return fault
 
     return add

@@ -63,7 +63,7 @@ def sweeps_dead(world: World) -> str:
         world.children[name].kill()
     world.sleep(20)
     world.down.clear()
-    return "both down for 20 s (the keepers of the other workers do the second's sweep)"
+    return "both down for 20 s (the other workers sweep every second meanwhile)"
 
 
 @row("F46", "whoever sweeps killed between looking and doing")

@@ -15,7 +15,7 @@ from tools.faults.world import WEB, World
 BOUND = 15.0
 
 
-@row("F22", "web process killed after the commit, before the bell")
+@row("F22", "web process killed after the commit, before the message")
 def killed_after_commit(world: World) -> str:
     world.strike("web.after_commit", times=4)
     return "SIGKILL at web.after_commit, 4 times; clients ask again under the same key"
@@ -27,7 +27,7 @@ def killed_before_commit(world: World) -> str:
     return "SIGKILL at web.before_commit, 10 times: ten holds without a row"
 
 
-@row("F24", "web process killed after the bell, before the answer")
+@row("F24", "web process killed after the message, before the answer")
 def killed_after_publish(world: World) -> str:
     world.strike("web.after_publish", times=4)
     return "SIGKILL at web.after_publish, 4 times; clients ask again under the same key"

@@ -42,7 +42,7 @@ def expect(true: object, what: str) -> None:
         raise Violation(what)
 
 
-@row("F01", "worker killed after it was rung for, before it takes anything")
+@row("F01", "worker killed after it received a message, before it claims anything")
 def killed_before_claim(world: World) -> str:
     world.strike("worker.received", times=3)
     return "SIGKILL at worker.received, 3 times"
@@ -74,7 +74,7 @@ def killed_after_answer(world: World) -> str:
     return "SIGKILL at worker.response_read, 3 times"
 
 
-@row("F05 F65", "worker killed after the end was written, before the gate is told and the deliveries are rung for")
+@row("F05 F65", "worker killed after the end was written, before the gate and the webhook workers are notified")
 def killed_after_commit(world: World) -> str:
     world.strike("worker.after_commit", times=3)
     return "SIGKILL at worker.after_commit, 3 times"
@@ -96,8 +96,8 @@ def one_of_several(world: World) -> str:
     return "SIGKILL to one worker process, kept down for 8 s"
 
 
-@row("F08", "worker frozen for longer than it is waited for, then woken: a zombie")
-def zombie(world: World) -> str:
+@row("F08", "worker frozen until its claims are taken back, then woken")
+def woken(world: World) -> str:
     world.strike("worker.response_read", "stop:60")
     world.sleep(62)
     return "SIGSTOP for 60 s at worker.response_read, then SIGCONT"
@@ -124,7 +124,7 @@ def quit_in_commit(world: World) -> str:
     with world.postgres_proxy() as proxy:
         old = world.replace("invocations-1", {"DATABASE_URL": world.proxied_database})
         for _ in range(2):
-            world.wait_until("pulse", world.all_alive, 180)
+            world.wait_until("heartbeats", world.all_alive, 180)
             before = proxy.sprung
             proxy.delay('"units"', 2.0)
             world.wait_until("a commit", partial(_sprang, proxy, before), 60)
@@ -150,7 +150,7 @@ def poison(world: World) -> str:
     return f"SIGKILL to whoever called for it: {killed} processes, then failed (worker_lost)"
 
 
-@row("F12", "messages that are none: garbage, a pickle, an unknown task, a megabyte", strangers_ring=True)
+@row("F12", "messages that are none: garbage, a pickle, an unknown task, a megabyte", sends_messages=True)
 def poison_messages(world: World) -> str:
     before = {name: world.pid(name) for name in WORKERS}
     box = world.broker_client()
@@ -227,24 +227,24 @@ def broker_frozen(world: World) -> str:
     return "SIGSTOP for 10 s and for 40 s"
 
 
-@row("F18", "every bell rung five times over, in disorder, and yesterday's again", strangers_ring=True)
-def doubled_bells(world: World) -> str:
-    rung = 0
+@row("F18", "every message sent five times over, in disorder, and yesterday's again", sends_messages=True)
+def doubled_messages(world: World) -> str:
+    sent = 0
     for _ in range(10):
         for order in world.history.orders[-15:]:
             for id_ in order.ids:
                 for _ in range(5):
                     messages.app().send_task(messages.RUN_INVOCATION, args=[id_], queue="invocations", retry=False)
-                    rung += 1
+                    sent += 1
         world.sleep(1)
-    return f"{rung} bells more than were due, most of them for what had ended"
+    return f"{sent} messages more than were due, most of them for what had ended"
 
 
 @row("F19", "a worker that is connected to the broker and hears nothing")
 def unresponsive(world: World) -> str:
     with world.broker_proxy() as proxy:
         old = world.replace("invocations-1", {"BROKER_URL": world.proxied_broker})
-        world.wait_until("pulse", world.all_alive, 180)
+        world.wait_until("heartbeats", world.all_alive, 180)
         world.sleep(5)
         proxy.freeze()
         world.sleep(30)

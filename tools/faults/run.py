@@ -31,11 +31,11 @@ def one(world: World, row: Row, tell: Tell) -> Result:
     """Run one row of the matrix. Whatever goes wrong is in the result."""
     result, began, clock = Result(row.ids, row.title), time.time(), time.monotonic()
     world.history.fresh()
-    world.bells = 0
+    world.messages = 0
     with _blaming(result):
         checks.baseline(world)
     spender = Spender(world.hub.url, world.hook_url, world.history)
-    with _blaming(result), _counting_bells(world, row), _spending(spender), world.under_load(row.rate):
+    with _blaming(result), _counting_messages(world, row), _spending(spender), world.under_load(row.rate):
         world.sleep(2)
         with _blaming(result):
             _break(world, row, result)
@@ -73,9 +73,9 @@ def _break(world: World, row: Row, result: Result) -> None:
         world.spans.append(Span(" ".join(row.ids), fault, time.time()))
 
 
-def _blame(result: Result, trouble: str | None) -> None:
-    if trouble:
-        result.violations.append(trouble)
+def _blame(result: Result, failure: str | None) -> None:
+    if failure:
+        result.violations.append(failure)
 
 
 @contextmanager
@@ -100,17 +100,17 @@ def line(result: Result) -> str:
 
 
 @contextmanager
-def _counting_bells(world: World, row: Row) -> Iterator[None]:
-    """Look at how many bells wait, twice a second, unless somebody else rings them too."""
+def _counting_messages(world: World, row: Row) -> Iterator[None]:
+    """Look at how many messages wait, twice a second, unless the fault sends some too."""
     over = threading.Event()
 
     def look() -> None:
         box = world.broker_client()
         while not over.wait(0.5):
             with contextlib.suppress(Exception):
-                world.bells = max(world.bells, int(box.llen("invocations")))
+                world.messages = max(world.messages, int(box.llen("invocations")))
 
-    if not row.strangers_ring:
+    if not row.sends_messages:
         threading.Thread(target=look, daemon=True).start()
     try:
         yield
@@ -119,7 +119,7 @@ def _counting_bells(world: World, row: Row) -> Iterator[None]:
 
 
 def settle(world: World, limit: float) -> None:
-    """Until nothing is open, every delivery has ended, every process has a pulse, and the books agree."""
+    """Until nothing is open, every delivery has ended, every process has a heartbeat, and the books agree."""
 
     def at_rest() -> bool:
         with contextlib.suppress(psycopg.Error):

@@ -139,8 +139,8 @@ def _judge(world: World, began: float, samples: list[Sample], struck: list[str])
     try:
         world.heal()
         run.settle(world, 300)
-        if trouble := checks.canary(world):
-            result.violations.append(trouble)
+        if failure := checks.canary(world):
+            result.violations.append(failure)
         run.settle(world, 300)
         checks.all_of(world, result, began)
     except Violation as error:

@@ -73,7 +73,7 @@ class World:
         self.accounts: list[Account] = []
         self.feeds: list[Feed] = []
         self.restarts = 0
-        self.bells = 0
+        self.messages = 0
         self.verified = 0
         self._seen_up: dict[str, float] = {}
         self._load: Load | None = None
@@ -399,11 +399,11 @@ class World:
         return int(self.rows(query, *parameters)[0][0] or 0)
 
     def all_alive(self) -> bool:
-        """Every worker process that runs has a pulse."""
+        """Every worker process that runs has a heartbeat."""
         query = "select name from processes where heartbeat_at > now() - interval '4 s' and not stopping"
-        pulses = {int(name.rsplit(":", 1)[1]) for (name,) in self.rows(query)}
+        heartbeats = {int(name.rsplit(":", 1)[1]) for (name,) in self.rows(query)}
         workers = [c for n, c in self.children.items() if n.split("-")[0] in ("invocations", "webhooks", "sweeps")]
-        return all(child.is_up and _family(child.pid) & pulses for child in workers)
+        return all(child.is_up and _family(child.pid) & heartbeats for child in workers)
 
     def quiet(self, account: Account) -> bool:
         """Whether nothing of this account is open."""

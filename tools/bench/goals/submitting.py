@@ -21,12 +21,12 @@ from tools.bench.ground import Ground
 SECONDS = 4.0
 CLIENTS = 16
 WAITING = 2_000
-#: More bells than are ever rung here: each submit publishes its own, as one does while workers are idle.
-EVERY_BELL = {"QUEUE_MESSAGES_MAX": "1000000"}
+#: More messages than ever wait here: each submit publishes its own, as one does while workers are idle.
+EVERY_MESSAGE = {"QUEUE_MESSAGES_MAX": "1000000"}
 
 
 def p1(ground: Ground) -> dict[str, Found]:
-    """Row committed, hold taken, bell rung ÷ one view that verifies, inserts and publishes. No workers: web alone."""
+    """Row committed, hold taken, message sent ÷ one view that verifies, inserts and publishes. Without workers."""
     ground.start(web(ground), ground.bare_web())
     spent: dict[str, list[float]] = {"ours": [], "bare": []}
     found = pairs.in_turn(lambda: ours(ground, spent["ours"]), lambda: bare(ground, spent["bare"]))
@@ -38,7 +38,7 @@ def p1(ground: Ground) -> dict[str, Found]:
 
 def web(ground: Ground) -> Part:
     part = ground.web()
-    return replace(part, environ={**part.environ, **EVERY_BELL})
+    return replace(part, environ={**part.environ, **EVERY_MESSAGE})
 
 
 def ours(ground: Ground, spent: list[float]) -> float:
@@ -59,7 +59,7 @@ def _measured(ground: Ground, part: str, port: int, requests: list[bytes], spent
 
 
 def forget(ground: Ground) -> None:
-    """The bells that nobody heard."""
+    """The messages that nobody took."""
     with redis.Redis.from_url(ground.settings.redis_url) as broker:
         broker.delete("invocations", "bare")
 
