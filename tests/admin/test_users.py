@@ -13,7 +13,7 @@ from tests.admin.conftest import Admin
 from tests.client import PASSWORD, Client
 
 
-def test_accounts_are_found_by_text_role_standing_and_plan(hub: Platform, admin: Admin, client: Client) -> None:
+def test_accounts_are_found_by_text_role_state_and_plan(hub: Platform, admin: Admin, client: Client) -> None:
     other = Client(hub.url)
     other.email = f"100%_{other.email}"
     other.join("pro")
@@ -85,12 +85,14 @@ def test_the_last_admin_stays_also_when_the_last_two_race(
 
 
 def test_self_service_and_surplus_fields_are_refused(admin: Admin, client: Client) -> None:
-    who = client.data("GET", "/users/me")["id"]
+    who, before = client.data("GET", "/users/me")["id"], client.tokens()["granted"]
     client.call("PATCH", f"/admin/users/{who}", 403, json={"role": "admin"})
     client.call("POST", f"/admin/users/{who}/grants", 403, json={"tokens": 1, "reason": "please"})
     for wrong in ({"email": "x@example.com"}, {"role": "root"}, {"is_active": "no"}, {"role": None}):
         admin.call("PATCH", f"/admin/users/{who}", 422, json=wrong)
     admin.call("PATCH", f"/admin/users/{who[:-1]}0", (404,), json={"role": "admin"})
+    assert client.data("GET", "/users/me")["role"] == "user"
+    assert client.tokens()["granted"] == before
 
 
 def test_grants_move_what_is_free_and_nothing_else(hub: Platform, admin: Admin, client: Client) -> None:

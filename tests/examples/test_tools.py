@@ -278,7 +278,7 @@ def test_slow_calls_wait_side_by_side(service: Service) -> None:
         waited = list(pool.map(lambda _: service.post("/slow", {"seconds": 0.5}).json()["result"]["waited"], range(40)))
 
     assert min(waited) >= 0.5
-    assert time.monotonic() - began < 10, "one after the other would take 20 seconds"
+    assert time.monotonic() - began < sum(waited) / 2, "one after the other it would be all of it"
 
 
 def test_seconds_may_stand_in_the_query(service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import ssl
 import struct
@@ -10,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+import pytest
 
 from common.kit.outbound import Call
 
@@ -195,6 +198,22 @@ def aborting(call: Call, sent: bool = True) -> Iterator[None]:
     yield
     over.set()
     thread.join()
+
+
+@contextlib.contextmanager
+def ending(what: str) -> Iterator[None]:
+    """Whoever does not come to an end in this block fails the test, instead of hanging for ever."""
+
+    def give_up(_number: int, _frame: object) -> None:
+        pytest.fail(f"it never ended: {what}")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -32,11 +32,11 @@ from common.kit.outbound import (
     pools,
 )
 from tests.kit import peers
-from tests.kit.peers import OK, Peer, aborting, running
+from tests.kit.peers import OK, Peer, aborting, ending, running
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-#: How late a deadline or an abort may be noticed here: the promise is a second, a busy machine gets more.
-LATE = 10.0
+#: A timeout in a test that ends before: nobody waits for so long.
+NEVER = 3600
 CAP = 64 * 1024
 
 
@@ -115,10 +115,9 @@ def test_the_deadline_holds_over_the_whole_exchange(phase: str) -> None:
     with peer() as (outbound, url):
         for timeout in (0.4, 2.0, 8.0):  # a busy machine may not come as far as this phase at first
             began = time.monotonic()
-            with pytest.raises(TimedOut) as caught:
+            with pytest.raises(TimedOut) as caught, ending(f"a call of {timeout} s"):
                 send(outbound, url, body=body, timeout=timeout)
-            took = time.monotonic() - began
-            assert timeout - 0.05 < took < timeout + LATE
+            assert time.monotonic() - began > timeout - 0.05
             if caught.value.sent is sent:
                 return
     raise AssertionError(f"sent is {not sent} in every try")
@@ -129,12 +128,13 @@ def test_another_thread_aborts_at_once(phase: str) -> None:
     peer, sent = PHASES[phase]
     body = b"x" * 30_000_000 if phase == "sending" else b"{}"
     call = Call()
-    with peer() as (outbound, url), aborting(call, sent):
-        began = time.monotonic()
-        with pytest.raises(Aborted) as caught:
-            send(outbound, url, body=body, timeout=30, call=call)
-        took = time.monotonic() - began
-    assert took < 15, "long before its deadline"
+    with (
+        peer() as (outbound, url),
+        aborting(call, sent),
+        pytest.raises(Aborted) as caught,
+        ending("an aborted call"),
+    ):
+        send(outbound, url, body=body, timeout=NEVER, call=call)
     assert caught.value.sent is sent
 
 
@@ -144,15 +144,14 @@ def test_the_deadline_and_aborting_hold_on_a_connection_used_before(outbound: Ou
         conn.sendall(OK)
         peers.drips(HEAD + b"\r\n", b"x")(peer, conn)
 
-    for error, timeout in ((TimedOut, 1.0), (Aborted, 30)):
+    for error, timeout in ((TimedOut, 1.0), (Aborted, NEVER)):
         with running(answers_then_drips) as peer, contextlib.ExitStack() as stack:
             send(outbound, peer.url())
-            call, began = Call(), time.monotonic()
+            call = Call()
             if error is Aborted:
                 stack.enter_context(aborting(call))
-            with pytest.raises(error):
+            with pytest.raises(error), ending(error.__name__):
                 send(outbound, peer.url(), timeout=timeout, call=call)
-            assert time.monotonic() - began < 15
             assert peer.connections == 1
 
 
@@ -333,9 +332,11 @@ def test_what_is_no_proper_answer_is_broken_and_may_have_been_executed(
 )
 def test_proper_answers_of_every_kind(outbound: OutboundClient, reply: bytes, status: int, body: bytes) -> None:
     with running(peers.answers_and_closes(reply)) as peer:
+        began = time.monotonic()
         answer = send(outbound, peer.url())
+        took = time.monotonic() - began
     assert (answer.status, answer.body) == (status, body)
-    assert 0 <= answer.duration_ms < 20_000
+    assert 0 <= answer.duration_ms <= 1000 * took + 1, "rounded"
 
 
 def test_an_answer_that_comes_before_the_body_was_taken_is_heard(outbound: OutboundClient) -> None:
@@ -383,7 +384,7 @@ def test_what_cannot_be_reached_says_nothing_about_why() -> None:
 # -- names -------------------------------------------------------------------------------------------------------
 
 
-def _door(*answers: Sequence[str], allow: Any = LOOPBACK) -> tuple[OutboundClient, list[str]]:
+def _resolving_to(*answers: Sequence[str], allow: Any = LOOPBACK) -> tuple[OutboundClient, list[str]]:
     """A outbound whose resolver gives one answer after the other, and a log of what it was asked."""
     left, asked = itertools.chain(answers, itertools.repeat(answers[-1])), []
 
@@ -396,7 +397,7 @@ def _door(*answers: Sequence[str], allow: Any = LOOPBACK) -> tuple[OutboundClien
 
 def test_rebinding_between_creation_and_connecting_is_refused() -> None:
     with running(peers.answers(OK)) as peer:
-        outbound, _ = _door(["127.0.0.1"], allow=())
+        outbound, _ = _resolving_to(["127.0.0.1"], allow=())
         url = peer.url(host="rebind.example", scheme="https").replace(f":{peer.port}", "")
         assert outbound.check_url(url)
         with pytest.raises(Refused):
@@ -407,7 +408,7 @@ def test_rebinding_between_creation_and_connecting_is_refused() -> None:
 def test_what_was_checked_is_what_is_connected_to() -> None:
     """One question per connection: there is no second answer that could differ from the first."""
     with running(peers.answers(OK)) as peer:
-        outbound, asked = _door(["127.0.0.1"], ["169.254.169.254"])
+        outbound, asked = _resolving_to(["127.0.0.1"], ["169.254.169.254"])
         url = peer.url(host="tool.example")
         assert send(outbound, url).status == 200
         assert send(outbound, url).status == 200  # the same connection: the peer that was checked
@@ -421,7 +422,7 @@ def test_what_was_checked_is_what_is_connected_to() -> None:
 @pytest.mark.parametrize("answers", [["127.0.0.1", "10.0.0.1"], ["10.0.0.1", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
 def test_mixed_answers_are_refused_at_connecting(answers: list[str]) -> None:
     with running(peers.answers(OK)) as peer:
-        outbound, _ = _door(answers)
+        outbound, _ = _resolving_to(answers)
         with pytest.raises(Refused):
             send(outbound, peer.url(host="mixed.example"))
     assert peer.connections == 0
@@ -430,7 +431,7 @@ def test_mixed_answers_are_refused_at_connecting(answers: list[str]) -> None:
 def test_the_next_address_is_tried_but_not_three_hundred() -> None:
     dead = [f"127.0.1.{n}" for n in range(1, 250)]
     with running(peers.answers(OK)) as peer:
-        outbound, _ = _door([*dead[:2], "127.0.0.1"], [*dead, "127.0.0.1"])
+        outbound, _ = _resolving_to([*dead[:2], "127.0.0.1"], [*dead, "127.0.0.1"])
         assert send(outbound, peer.url(host="some.example")).status == 200
         with pytest.raises(PeerUnreachable):
             send(outbound, peer.url(host="many.example"))
@@ -442,7 +443,7 @@ def test_ipv6_only() -> None:
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
     with running(peers.answers(OK), host="::1") as peer:
-        outbound, _ = _door(["::1"])
+        outbound, _ = _resolving_to(["::1"])
         assert send(outbound, peer.url(host="six.example")).status == 200
         assert send(outbound, peer.url(host="[::1]")).status == 200
         assert peers.headers(peer.requests[1])["host"] == f"[::1]:{peer.port}"

@@ -48,7 +48,7 @@ def test_the_tables_are_large_enough() -> None:
 def test_forbidden_addresses(address: str) -> None:
     target = parse("https://tool.example/")
     assert not AddressPolicy().permits(target, ip_address(address))
-    refused_when_connecting(_door(address), "https://tool.example/")
+    refused_when_connecting(_client(address), "https://tool.example/")
 
 
 @pytest.mark.parametrize("address", ALLOWED)
@@ -63,7 +63,7 @@ def refused_when_connecting(outbound: OutboundClient, url: str) -> None:
     assert caught.value.sent is False
 
 
-def _door(*addresses: str, allow: str = "", **options: object) -> OutboundClient:
+def _client(*addresses: str, allow: str = "", **options: object) -> OutboundClient:
     networks = tuple(map(ip_network, allow.split()))
     return OutboundClient(networks, user_agent="test", resolve=lambda _host, _port: list(addresses), **options)  # type: ignore[arg-type]
 
@@ -191,7 +191,7 @@ REFUSED_URLS = [
 @pytest.mark.parametrize("url", REFUSED_URLS)
 def test_refused_urls(url: str) -> None:
     """At creation and at connect time, whatever a resolver would say."""
-    outbound = _door(PUBLIC)
+    outbound = _client(PUBLIC)
     with pytest.raises(Refused):
         outbound.check_url(url)
     refused_when_connecting(outbound, url)
@@ -216,13 +216,13 @@ def test_refused_urls(url: str) -> None:
     ],
 )
 def test_urls_are_normalised(url: str, normal: str) -> None:
-    assert _door(PUBLIC).check_url(url) == normal
-    assert _door(PUBLIC).check_url(normal) == normal
+    assert _client(PUBLIC).check_url(url) == normal
+    assert _client(PUBLIC).check_url(normal) == normal
 
 
 @pytest.mark.parametrize("answers", [[PUBLIC, "10.0.0.1"], ["::1", PUBLIC], [PUBLIC] * 300 + ["169.254.169.254"]])
 def test_one_forbidden_answer_among_many_refuses_the_name(answers: list[str]) -> None:
-    refused_when_connecting(_door(*answers), "https://mixed.example/")
+    refused_when_connecting(_client(*answers), "https://mixed.example/")
 
 
 def test_at_creation_a_name_is_judged_by_its_form_and_nobody_is_asked() -> None:
@@ -254,14 +254,14 @@ def test_at_creation_a_name_is_judged_by_its_form_and_nobody_is_asked() -> None:
     ],
 )
 def test_allowed_networks_may_be_private_on_any_port_over_plain_http(url: str) -> None:
-    outbound = _door("10.1.2.3", allow="10.0.0.0/8")
+    outbound = _client("10.1.2.3", allow="10.0.0.0/8")
     assert outbound.check_url(url, operator=True)
     outbound._policy.check(parse(url), [ip_address("10.1.2.3")])
 
 
 def test_users_name_hosts_of_allowed_networks_by_names_that_only_those_have() -> None:
     """What looks public has to be reached as the public is: it may well lead there."""
-    outbound = _door("10.1.2.3", allow="10.0.0.0/8")
+    outbound = _client("10.1.2.3", allow="10.0.0.0/8")
     assert outbound.check_url("http://tool:9000/")
     assert outbound.check_url("http://tool.internal/")
     for url in ("http://tool.example/", "https://tool.example:9000/", "http://metadata.google.internal/"):
@@ -273,18 +273,18 @@ def test_users_name_hosts_of_allowed_networks_by_names_that_only_those_have() ->
     "url", ["http://11.1.2.3/", "http://192.168.0.1/", "http://8.8.8.8/", "http://127.0.0.1/", "http://localhost/"]
 )
 def test_what_is_outside_the_allowed_networks_stays_as_it_was(url: str) -> None:
-    refused_when_connecting(_door("10.1.2.3", allow="10.0.0.0/8"), url)
+    refused_when_connecting(_client("10.1.2.3", allow="10.0.0.0/8"), url)
     with pytest.raises(Refused):
-        _door("10.1.2.3", allow="10.0.0.0/8").check_url(url)
+        _client("10.1.2.3", allow="10.0.0.0/8").check_url(url)
 
 
 def test_every_address_must_be_allowed() -> None:
-    refused_when_connecting(_door("10.1.2.3", "192.168.0.1", allow="10.0.0.0/8"), "https://tool.example/")
+    refused_when_connecting(_client("10.1.2.3", "192.168.0.1", allow="10.0.0.0/8"), "https://tool.example/")
 
 
 def test_localhost_is_loopback_whatever_a_resolver_says() -> None:
-    assert _door(PUBLIC, allow="127.0.0.0/8").check_url("http://localhost:8000/")
-    assert _door(PUBLIC, allow="127.0.0.0/8").check_url("http://app.localhost:8000/")
+    assert _client(PUBLIC, allow="127.0.0.0/8").check_url("http://localhost:8000/")
+    assert _client(PUBLIC, allow="127.0.0.0/8").check_url("http://app.localhost:8000/")
 
 
 @pytest.mark.parametrize(
@@ -307,12 +307,12 @@ def test_localhost_is_loopback_whatever_a_resolver_says() -> None:
 def test_metadata_is_never_allowed(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
     for url in (f"http://{host}/", "http://tool.example/"):
-        refused_when_connecting(_door(address, allow="0.0.0.0/0 ::/0"), url)
+        refused_when_connecting(_client(address, allow="0.0.0.0/0 ::/0"), url)
 
 
 def test_our_own_services_are_refused_even_where_allowed() -> None:
     forbid = own_services("http://localhost:8000", "redis://10.0.0.5/0", "postgresql+psycopg://u:p@db.example/x", None)
-    outbound = _door("10.0.0.5", allow="127.0.0.0/8 10.0.0.0/8", forbid=forbid)
+    outbound = _client("10.0.0.5", allow="127.0.0.0/8 10.0.0.0/8", forbid=forbid)
     for url in (
         "http://localhost:8000/",
         "http://127.0.0.1:8000/x",

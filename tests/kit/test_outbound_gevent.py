@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 from gevent import monkey; monkey.patch_all()
-import sys, threading, time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 import gevent
@@ -23,30 +23,30 @@ outbound = OutboundClient((ip_network("127.0.0.0/8"),), user_agent="test", resol
 def send(url, **options):
     return outbound.request("POST", url, **{"headers": {}, "body": b"{}", "timeout": 20, "max_bytes": 1000, **options})
 
-def slow(peer, conn):
-    while peer.read(conn):
-        time.sleep(0.3)
-        conn.sendall(OK)
+together = threading.Barrier(30, timeout=50)
 
-began = time.monotonic()
-with running(slow) as peer:
+def answers_all_at_once(peer, conn):
+    peer.read(conn)
+    together.wait()
+    conn.sendall(OK)
+
+with running(answers_all_at_once) as peer:
     jobs = [gevent.spawn(send, peer.url(host="tool.example")) for _ in range(30)]
     assert all(job.get().status == 200 for job in jobs)
-print("together", time.monotonic() - began < 5)
+print("together")
 
 for phase, scheme in ((peers.hangs, "http"), (peers.never_reads, "https"), (peers.drips(b"", b"HTTP/1.1 100"), "http")):
     with running(phase) as peer:
-        began = time.monotonic()
         try:
             send(peer.url(scheme=scheme), timeout=0.4)
         except TimedOut:
-            print("deadline", time.monotonic() - began < 4)
+            print("deadline")
         call = Call()
         threading.Timer(0.2, call.abort).start()
         try:
-            send(peer.url(scheme=scheme), timeout=50, call=call)
+            send(peer.url(scheme=scheme), timeout=3600, call=call)
         except Aborted:
-            print("aborted", time.monotonic() - began < 8)
+            print("aborted")
 """
 
 
@@ -55,4 +55,4 @@ def test_under_gevent() -> None:
         [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["together", "True"] + ["deadline", "True", "aborted", "True"] * 3
+    assert done.stdout.split() == ["together"] + ["deadline", "aborted"] * 3

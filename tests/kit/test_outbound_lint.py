@@ -39,5 +39,5 @@ def test_another_way_out_is_refused(code: str, path: str) -> None:
     assert "TID251" in complaints(code, path)
 
 
-def test_the_door_itself_may_go_out() -> None:
+def test_the_outbound_client_itself_may_go_out() -> None:
     assert "TID251" not in complaints("import requests", "common/kit/outbound/new.py")

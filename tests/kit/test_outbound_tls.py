@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from common.kit.outbound import Aborted, Answer, Call, OutboundClient, PeerUnreachable, TimedOut
 from common.kit.outbound.wire import tls_context
 from tests.kit import peers
-from tests.kit.peers import OK, Peer, aborting, running
+from tests.kit.peers import OK, Peer, aborting, ending, running
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 HOST = "tool.example"
@@ -156,11 +155,9 @@ def test_there_is_no_falling_back_to_plain_http(outbound: OutboundClient) -> Non
 def test_the_deadline_and_aborting_hold_within_tls(outbound: OutboundClient, authority: Authority) -> None:
     script = peers.drips(b"HTTP/1.1 200 OK\r\n\r\n", b"x")
     with running(script, context=authority.context(HOST)) as peer:
-        began = time.monotonic()
-        with pytest.raises(TimedOut) as late:
+        with pytest.raises(TimedOut) as late, ending("a call of 1.5 s"):
             send(outbound, peer.url(host=HOST), timeout=1.5)
         call = Call()
-        with aborting(call), pytest.raises(Aborted) as aborted:
-            send(outbound, peer.url(host=HOST), call=call, timeout=50)
-        assert time.monotonic() - began < 25
+        with aborting(call), pytest.raises(Aborted) as aborted, ending("an aborted call"):
+            send(outbound, peer.url(host=HOST), call=call, timeout=3600)
         assert (late.value.sent, aborted.value.sent) == (True, True)

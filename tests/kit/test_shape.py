@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,6 +57,14 @@ def test_exactly_as_many_as_there_are(value: Any, indent: int | None, escaped: b
             shape.check(text, depth=deep, values=many - 1)
 
 
+def raised(function: Callable[..., object], *args: object, **named: object) -> Exception | None:
+    try:
+        function(*args, **named)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return error
+    return None
+
+
 @pytest.mark.parametrize("text", [b"", b"]]]]", b'"', b'"\\' * 100_000, b'"' * 100_001, b'["\\"', b"{" * 20, b",,,,"])
 def test_what_is_no_json_is_left_to_the_parser(text: bytes) -> None:
-    shape.check(text, depth=32)
+    assert raised(shape.check, text, depth=32) is None

@@ -116,10 +116,11 @@ def test_without_an_endpoint_nothing_is_imported_and_nothing_sent() -> None:
     code = (
         "import sys; from common.kit import tracing; tracing.configure(None, 'web')\n"
         "with tracing.span('x', 'server', None): tracing.note(failed='y')\n"
-        "assert (tracing.traceparent(), tracing.headers(), tracing.enabled()) == (None, {}, False)\n"
-        "assert not [name for name in sys.modules if name.startswith(('opentelemetry', 'google'))]\n"
+        "print((tracing.traceparent(), tracing.headers(), tracing.enabled()))\n"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'google'))])\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["(None, {}, False)", "[]"]
 
 
 def test_an_endpoint_without_the_packages_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

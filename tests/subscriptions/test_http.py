@@ -53,10 +53,19 @@ def test_the_life_of_a_subscription(hub: Platform) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"plan": "gold"}, {"plan": None}, {"plan": 1}, {"plan": "free", "price": 0}, {"plan": "f" * 64}]
+    ("body", "pointer"),
+    [
+        ({}, "/plan"),
+        ({"plan": "gold"}, "/plan"),
+        ({"plan": None}, "/plan"),
+        ({"plan": 1}, "/plan"),
+        ({"plan": "free", "price": 0}, "/price"),
+        ({"plan": "f" * 64}, "/plan"),
+    ],
 )
-def test_bodies_that_are_refused(client: Client, body: object) -> None:
-    client.call("POST", "/subscriptions/subscribe", 422, json=body)
+def test_bodies_that_are_refused(client: Client, body: object, pointer: str) -> None:
+    refused = client.call("POST", "/subscriptions/subscribe", 422, json=body).json()
+    assert [fault["pointer"] for fault in refused["errors"]] == [pointer]
 
 
 def test_a_key_reads_the_subscription_and_never_changes_it(client: Client) -> None:

@@ -69,11 +69,11 @@ def test_resends_and_replays_are_limited_too(api: Api, receiver: Receiver, sende
     [delivery] = api("GET", f"{path}/deliveries", 200)["data"]
     for _ in range(10):
         api("POST", f"{path}/replay", 200, since="2026-01-01T00:00:00Z")
-    api("POST", f"{path}/replay", 429, since="2026-01-01T00:00:00Z")
+    assert api("POST", f"{path}/replay", 429, since="2026-01-01T00:00:00Z")["code"] == "rate_limited"
     sql("delete from throttles")
     for _ in range(60):
         api("POST", f"{path}/deliveries/{delivery['id']}/resend", 200)
-    api("POST", f"{path}/deliveries/{delivery['id']}/resend", 429)
+    assert api("POST", f"{path}/deliveries/{delivery['id']}/resend", 429)["code"] == "rate_limited"
 
 
 # -- failing -------------------------------------------------------------------------------------------------------

@@ -205,10 +205,10 @@ def test_an_end_is_written_although_full_lanes_could_not_be_parked(
     assert statuses() == ["delivered"]
 
 
-def test_a_lost_doorbell_is_rung_again_for_what_is_due(user_id: UUID, endpoint: Endpoint) -> None:
+def test_a_lost_message_is_sent_again_for_what_is_due(user_id: UUID, endpoint: Endpoint) -> None:
     endpoint()
     assert webhooks.notify_due() == 0
     happen(user_id)
     happen(user_id)
     assert webhooks.notify_due() == 2
-    assert webhooks.notify_due() == 0, "they have been rung for, and nobody has come yet"
+    assert webhooks.notify_due() == 0, "workers have been notified of them, and none has come yet"

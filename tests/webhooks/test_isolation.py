@@ -172,7 +172,7 @@ def test_parked_rows_come_back_without_anybody_who_ends(user_id: UUID, endpoint:
     assert (again.id, again.tries) == (claim.id, 1), "what was given back was not tried"
 
 
-def test_an_end_without_appetite_still_brings_the_next_one_back(user_id: UUID, endpoint: Endpoint) -> None:
+def test_an_end_that_claims_nothing_still_brings_the_next_one_back(user_id: UUID, endpoint: Endpoint) -> None:
     endpoint()
     for n in range(3):
         happen(user_id, n=n)
