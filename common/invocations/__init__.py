@@ -9,7 +9,8 @@
     cancel            the owner changes their mind                                    canceling.py
     take_over         rows of dead processes are requeued or completed                reclaiming.py
     sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
-    get, listing, …   reading, and how an invocation looks in JSON                    reading.py, wire.py
+    get, listing, …   reading, and how an invocation looks in JSON                    reading.py, waiting.py, wire.py
+    attempts, …       what was done for it: calls, deliveries                         history.py
     drop_payloads     retention                                                       retention.py
 
 The row is the truth. Open work has a row in `queue`; the statement that completes an invocation deletes it there and
@@ -20,6 +21,7 @@ from common.invocations import counting, storage, sweeping
 from common.invocations.canceling import cancel, held_by
 from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
 from common.invocations.completing import complete
+from common.invocations.history import CallRow, attempts, deliveries
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
 from common.invocations.reading import (
     event_data,
@@ -36,11 +38,14 @@ from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.retention import drop_payloads, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import account_of, check, submit
+from common.invocations.waiting import REASONS as WAITING_REASONS
 from common.invocations.wire import etag, poll_after_ms, wire
 
 __all__ = [
     "COST_EXCEEDED",
     "ENDS",
+    "WAITING_REASONS",
+    "CallRow",
     "ClaimOptions",
     "Completion",
     "Invocation",
@@ -48,11 +53,13 @@ __all__ = [
     "Submitted",
     "Task",
     "account_of",
+    "attempts",
     "cancel",
     "check",
     "claim",
     "complete",
     "counting",
+    "deliveries",
     "drop_payloads",
     "drop_unused_payloads",
     "etag",

@@ -94,6 +94,19 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a queued invocation has not started, and until when at least (None: not known).
+
+    `reason`: `slot` (others of the account have all of its slots), `queue` (no worker has taken it yet), `breaker` (its
+    tool is not called for now), `retry` (between two attempts).
+    """
+
+    reason: str
+    detail: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
     """An invocation as its owner sees it. `charged` is None until the end."""
 
@@ -118,6 +131,11 @@ class Invocation:
     finished_at: datetime | None
     expires_at: datetime
     cancel_requested_at: datetime | None
+    #: The key that it was submitted with; None: a session.
+    api_key_id: UUID | None = None
+    #: Only while it is queued. `last_error`: code and detail of the attempt before.
+    waiting: Waiting | None = None
+    last_error: Mapping[str, str] | None = None
     #: Of input and output together, in bytes; `payloads` False: they were not read.
     payload_bytes: int = 0
     payloads: bool = True

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from common.errors import NotFound
-from common.invocations import lists, views
+from common.invocations import lists, views, waiting
 from common.invocations.model import Invocation
 from common.invocations.views import StateRow, ViewRow
 from common.invocations.wire import at_event, wire
@@ -117,10 +117,12 @@ def events_data(events: Collection[tuple[str, UUID, int]], *, payloads: bool = T
 
 
 def _invocation(row: ViewRow) -> Invocation:
+    status = _status(row)
+    queued = status == "queued"
     return Invocation(
         id=row.id,
         user_id=row.user_id,
-        status=_status(row),
+        status=status,
         tool_id=row.tool_id,
         tool_slug=row.slug,
         tool_name=row.name,
@@ -139,6 +141,9 @@ def _invocation(row: ViewRow) -> Invocation:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         cancel_requested_at=row.cancel_requested_at,
+        api_key_id=row.api_key_id,
+        waiting=waiting.of(row.tool_id, row.has_slot, row.not_before, row.last_error) if queued else None,
+        last_error=row.last_error if queued else None,
         payload_bytes=row.payload_bytes,
         payloads=row.payloads,
     )

@@ -41,12 +41,14 @@ d as (
      start_tag = null, due_at = now() + make_interval(secs => :delay), last_error = cast(:last_error as jsonb),
          crash_count = q.crash_count + :loss, moves = q.moves + 1
     from w where q.id = w.id
-  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, w.slot, w.start_tag, w.token, w.worker, w.claimed_at),
+  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, q.due_at, w.slot, w.start_tag, w.token, w.worker,
+            w.claimed_at),
 a as (
   insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
-                        operator_detail)
+                        operator_detail, retry_at)
   select d.id, d.attempts, d.token, d.worker, d.claimed_at, greatest(now(), d.claimed_at), cast(:outcome as text),
-         cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text) from d)"""
+         cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text), d.due_at
+    from d)"""
 _RETRIED = f"d.id, d.user_id, d.period_id, d.moves, {fragments.SUCCESSOR_COLUMNS}"
 
 RETRY: Final = Query(

@@ -21,7 +21,7 @@ from common.errors import (
     ToolUnavailable,
 )
 from common.identity.authorization import Caller
-from common.invocations import placing, storage, storing
+from common.invocations import placing, storage, storing, waiting
 from common.invocations.model import Invocation, Order, Submitted
 from common.kit import clock, db, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
@@ -172,7 +172,8 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
         }
         failpoints.at("web.before_commit")
         if times := storing.store(row, account, key):
-            return Submitted(invocation_id, rate=hold.rate, invocation=_queued(caller, tool, amount, order, times))
+            invocation = _queued(caller, tool, amount, order, times, has_slot=hold.slot is not None)
+            return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
         if replay := _replay(caller, tool_ref, order, fingerprint):
             return replay
         if not tools.is_current(tool):
@@ -227,7 +228,9 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
     }
 
 
-def _queued(caller: Caller, tool: ListedTool, amount: int, order: Order, times: storing.StoredRow) -> Invocation:
+def _queued(
+    caller: Caller, tool: ListedTool, amount: int, order: Order, times: storing.StoredRow, *, has_slot: bool
+) -> Invocation:
     """What was just stored, without reading it again."""
     return Invocation(
         id=times.id,
@@ -251,6 +254,8 @@ def _queued(caller: Caller, tool: ListedTool, amount: int, order: Order, times: 
         finished_at=None,
         expires_at=times.expires_at,
         cancel_requested_at=None,
+        api_key_id=caller.api_key_id,
+        waiting=waiting.of(tool.id, has_slot, None, None),
     )
 
 

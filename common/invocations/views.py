@@ -12,7 +12,11 @@ from common.kit.query import Query
 
 
 class ViewRow(NamedTuple):
-    """An invocation as it is shown. `stored`: the status in the table, which is `open` until the completion."""
+    """An invocation as it is shown. `stored`: the status in the table, which is `open` until the completion.
+
+    Of a row in the queue: `not_before` is when it is due, if that is yet to come; `last_error` is that of the attempt
+    before.
+    """
 
     id: UUID
     user_id: UUID
@@ -38,6 +42,10 @@ class ViewRow(NamedTuple):
     finished_at: datetime | None
     expires_at: datetime
     cancel_requested_at: datetime | None
+    api_key_id: UUID | None
+    has_slot: bool
+    not_before: datetime | None
+    last_error: Mapping[str, str] | None
 
 
 class StateRow(NamedTuple):
@@ -71,7 +79,8 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata,
        coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
-       coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at
+       coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at, i.api_key_id,
+       q.slot is not null as has_slot, case when q.due_at > now() then q.due_at end as not_before, q.last_error
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
   left join queue q on q.id = i.id

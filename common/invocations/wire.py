@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from common.invocations.model import Invocation
+from common.invocations.model import Invocation, Waiting
 from common.kit.clock import now, rfc3339
 
 API = "/api/v1/invocations"
@@ -30,8 +30,11 @@ def wire(invocation: Invocation) -> dict[str, Any]:
         "error": _error(invocation),
         "metadata": dict(invocation.metadata),
         "attempts": invocation.attempts,
+        "last_error": None if invocation.last_error is None else dict(invocation.last_error),
+        "waiting": _waiting(invocation.waiting),
         "billing": _billing(invocation),
         "request_id": invocation.request_id,
+        "api_key_id": None if invocation.api_key_id is None else str(invocation.api_key_id),
         "created_at": rfc3339(invocation.created_at),
         "started_at": _time(invocation.started_at),
         "finished_at": _time(invocation.finished_at),
@@ -49,6 +52,12 @@ def _error(invocation: Invocation) -> dict[str, str] | None:
     if invocation.error_code is None:
         return None
     return {"code": invocation.error_code, "detail": invocation.error_detail or ""}
+
+
+def _waiting(waiting: Waiting | None) -> dict[str, str | None] | None:
+    if waiting is None:
+        return None
+    return {"reason": waiting.reason, "until": _time(waiting.until), "detail": waiting.detail}
 
 
 def _billing(invocation: Invocation) -> dict[str, Any]:
@@ -88,7 +97,8 @@ def etag(invocation: Invocation) -> str:
     shown = (it.id, it.status, it.tool_slug, it.tool_name, it.attempts, it.charged, it.error_code, it.error_detail)
     times = (it.started_at, it.finished_at, it.expires_at, it.cancel_requested_at)
     kept = (it.input is None, it.output is None)
-    return hashlib.sha256(repr((*shown, *map(str, times), *kept)).encode()).hexdigest()[:32]
+    queued = (it.waiting, it.last_error)
+    return hashlib.sha256(repr((*shown, *map(str, times), *kept, *queued)).encode()).hexdigest()[:32]
 
 
 def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocation:
@@ -101,4 +111,6 @@ def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocati
 
 
 def _open(invocation: Invocation) -> Invocation:
-    return replace(invocation, output=None, error_code=None, error_detail=None, charged=None, finished_at=None)
+    """Without what came later, and without what only a reader of the present wants to know."""
+    begun = replace(invocation, output=None, error_code=None, error_detail=None, charged=None, finished_at=None)
+    return replace(begun, waiting=None, last_error=None)

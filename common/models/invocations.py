@@ -188,6 +188,8 @@ class Attempt(Base):
     detail: Mapped[str | None]
     #: What the tool said where `detail`, which the owner may be shown, says less.
     operator_detail: Mapped[str | None]
+    #: When the next attempt was due; null: none was planned.
+    retry_at: Mapped[Instant | None]
 
     __table_args__ = (
         UniqueConstraint("token"),

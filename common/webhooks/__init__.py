@@ -22,7 +22,7 @@ from common.webhooks.endpoints import (
     rotate_default_secret,
     rotate_secret,
 )
-from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, prune, replay, resend, test
+from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, deliveries_of, prune, replay, resend, test
 from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
 from common.webhooks.outbox import feed, record, repair_feed
 from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
@@ -49,6 +49,7 @@ __all__ = [
     "delay",
     "delivered",
     "deliveries",
+    "deliveries_of",
     "disable_failing",
     "endpoint",
     "endpoints",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import orjson
-from sqlalchemy import TextClause, func, select, text, update
+from sqlalchemy import ColumnElement, TextClause, func, select, text, update
 from sqlalchemy.orm import Session
 
 from common.errors import Conflict, NotFound
@@ -32,9 +32,13 @@ PRUNE_BATCH: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """A delivery with its attempts, oldest first. `next_attempt_at` is None once it has finished."""
+    """A delivery with its attempts, oldest first. `next_attempt_at` is None once it has finished.
+
+    `endpoint_id` is None for a URL that came with the call.
+    """
 
     id: UUID
+    endpoint_id: UUID | None
     event_id: UUID
     event_type: str
     status: str
@@ -56,17 +60,27 @@ class ReplayResult:
 
 def deliveries(user_id: UUID, endpoint_id: UUID, window: Window, statuses: Sequence[str] = ()) -> Page[DeliveryRecord]:
     """An endpoint's deliveries, newest first. Raises `NotFound`."""
-    query = select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id)
-    query = query.where(Delivery.endpoint_id == endpoint_id)
+    chosen = [Delivery.endpoint_id == endpoint_id]
     if statuses:
-        query = query.where(Delivery.status.in_(statuses))
-    if window.after:
-        query = query.where(Delivery.id < window.after[0])
+        chosen.append(Delivery.status.in_(statuses))
     with db.snapshot() as session:
         own(session, user_id, endpoint_id)
-        rows = session.execute(query.order_by(Delivery.id.desc()).limit(window.limit + 1)).all()
-        page = Page.cut(rows, window, lambda row: (row[0].id,))
-        tried = _attempts(session, [row[0].id for row in page.items])
+        return _page(session, chosen, window)
+
+
+def deliveries_of(invocation_id: UUID, window: Window) -> Page[DeliveryRecord]:
+    """The deliveries of an invocation's events to all receivers, newest first."""
+    with db.snapshot() as session:
+        return _page(session, [Event.invocation_id == invocation_id], window)
+
+
+def _page(session: Session, chosen: Sequence[ColumnElement[bool]], window: Window) -> Page[DeliveryRecord]:
+    query = select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id).where(*chosen)
+    if window.after:
+        query = query.where(Delivery.id < window.after[0])
+    rows = session.execute(query.order_by(Delivery.id.desc()).limit(window.limit + 1)).all()
+    page = Page.cut(rows, window, lambda row: (row[0].id,))
+    tried = _attempts(session, [row[0].id for row in page.items])
     return page.map(lambda row: _record(row[0], row[1], tried.get(row[0].id, [])))
 
 
@@ -80,7 +94,7 @@ def _attempts(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Delivery
 
 def _record(row: Delivery, kind: str, attempts: Sequence[DeliveryAttempt]) -> DeliveryRecord:
     due = row.due_at if row.status == "pending" else None
-    return DeliveryRecord(row.id, row.event_id, kind, row.status, row.created_at, due, attempts)
+    return DeliveryRecord(row.id, row.endpoint_id, row.event_id, kind, row.status, row.created_at, due, attempts)
 
 
 # -- resend and replay -----------------------------------------------------------------------------------------

@@ -121,6 +121,20 @@ class BillingSchema(Resource):
     )
 
 
+class WaitingSchema(Resource):
+    reason = Word(
+        *invocations.WAITING_REASONS,
+        required=True,
+        metadata={
+            "description": "`slot`: others of the account have all the slots of its plan; `queue`: no worker has taken "
+            "it yet; `breaker`: its tool is not called for now; `retry`: between two attempts; `scheduled`: not to "
+            "start yet."
+        },
+    )
+    until = Instant(required=True, allow_none=True, metadata={"description": "At least until then; null: not known."})
+    detail = Text(required=True)
+
+
 class InvocationLinksSchema(Resource):
     self = Text(required=True)
     cancel = Text(required=True)
@@ -138,8 +152,18 @@ class InvocationSchema(Resource):
     error = ma.fields.Nested(InvocationErrorSchema, required=True, allow_none=True)
     metadata = Metadata(required=True)
     attempts = Whole(required=True, metadata={"description": "Number of calls started."})
+    last_error = ma.fields.Nested(
+        InvocationErrorSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The error of the attempt before, while it waits for the next."},
+    )
+    waiting = ma.fields.Nested(
+        WaitingSchema, required=True, allow_none=True, metadata={"description": "Why it has not started; if queued."}
+    )
     billing = ma.fields.Nested(BillingSchema, required=True)
     request_id = Text(required=True)
+    api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: submitted through a session."})
     created_at = Instant(required=True)
     started_at = Instant(required=True, allow_none=True)
     finished_at = Instant(required=True, allow_none=True)
@@ -161,6 +185,22 @@ class ListedSchema(InvocationSchema):
     def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         super().on_bind_field(field_name, field_obj)
         field_obj.required = field_name not in ("input", "output")
+
+
+class AttemptSchema(Resource):
+    """One call of the tool; its end is null while it runs."""
+
+    n = Whole(required=True, metadata={"description": "1 for the first call."})
+    started_at = Instant(required=True)
+    ended_at = Instant(required=True, allow_none=True)
+    outcome = Text(
+        required=True,
+        allow_none=True,
+        metadata={"description": "`succeeded`, `canceled` or an error code; null while it runs."},
+    )
+    http_status = Whole(required=True, allow_none=True)
+    error = ma.fields.Nested(InvocationErrorSchema, required=True, allow_none=True)
+    retry_at = Instant(required=True, allow_none=True, metadata={"description": "When the next attempt was due."})
 
 
 class BatchAnswerSchema(Resource):

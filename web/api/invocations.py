@@ -8,12 +8,14 @@ from uuid import UUID
 from flask import Response, request
 
 from common import errors, invocations
-from common.invocations import Invocation
+from common.invocations import CallRow, Invocation
 from common.kit import jsonb
 from common.kit.paging import Page
+from common.webhooks import DeliveryRecord
 from web.api import batches, submissions
 from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import (
+    AttemptSchema,
     BatchAnswerSchema,
     BatchIn,
     BatchInSchema,
@@ -24,7 +26,9 @@ from web.api.invocation_schemas import (
     WaitArguments,
     WaitQuery,
 )
+from web.api.webhook_schemas import InvocationDeliverySchema
 from web.http import auth, large_reads, limits, waiting
+from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Shown, enveloped
 
 blp = Blueprint("invocations", __name__, url_prefix="/invocations", description="Calls of AI tools as durable jobs")
@@ -98,6 +102,24 @@ def events(invocation_id: UUID) -> Response:
     response.call_on_close(lambda: waiting.registry.remove(waiter))
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     return response
+
+
+@blp.get("/<uuid:invocation_id>/attempts")
+@auth.needs("invocations:read")
+@blp.arguments(ListQuery, location="query")
+@blp.page(AttemptSchema)
+def attempts(query: ListArguments, invocation_id: UUID) -> Page[CallRow]:
+    """The calls of the tool for an invocation, newest first, with the one that runs now"""
+    return invocations.attempts(auth.caller().user_id, invocation_id, **query)
+
+
+@blp.get("/<uuid:invocation_id>/deliveries")
+@auth.needs("invocations:read")
+@blp.arguments(ListQuery, location="query")
+@blp.page(InvocationDeliverySchema)
+def deliveries(query: ListArguments, invocation_id: UUID) -> Page[DeliveryRecord]:
+    """The deliveries of an invocation's webhooks, to endpoints and to its `webhook_url`, newest first"""
+    return invocations.deliveries(auth.caller().user_id, invocation_id, **query)
 
 
 @blp.post("/batch")

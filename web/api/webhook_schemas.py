@@ -95,6 +95,10 @@ class DeliverySchema(Resource):
     attempts = Many(ma.fields.Nested(DeliveryAttemptSchema), required=True)
 
 
+class InvocationDeliverySchema(DeliverySchema):
+    endpoint_id = Id(required=True, allow_none=True, metadata={"description": "Null: the `webhook_url` of the call."})
+
+
 class DeliveryQuery(ListQuery):
     status = OneOrMore(Word(*STATUSES), max=len(STATUSES))
 

@@ -109,6 +109,7 @@ SHOWN: dict[str, object] = {
     "WebhookEndpoint.disabled_reason": None,
     "WebhookEndpointWithSecret.disabled_reason": None,
     "PlatformLatencies.p99": 400,
+    "Attempt.outcome": "succeeded",
     "Balance.granted": 10_000,
     "Balance.charged": 120,
     "Balance.held": 50,
@@ -143,6 +144,7 @@ SHOWN: dict[str, object] = {
     "invocations": 100,
     "ip": "192.0.2.1",
     "last4": "x7Qa",
+    "last_error": None,
     "latency_ms": 84,
     "latency_p50_ms": 80,
     "latency_p95_ms": 200,
@@ -188,6 +190,7 @@ SHOWN: dict[str, object] = {
     "tokens_used": 1200,
     "url": "https://example.com/hooks",
     "version": 1,
+    "waiting": None,
 }
 #: By media type, for bodies that are not JSON.
 TEXTS: dict[str, str] = {

@@ -1,0 +1,34 @@
+"""Why a queued invocation has not started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from common.invocations.model import Waiting
+from common.tools import breakers
+
+#: `scheduled` is for invocations that are not to start before a time of the caller's.
+REASONS: Final = ("slot", "queue", "breaker", "retry", "scheduled")
+
+_SLOT: Final = Waiting("slot", "Other invocations of the account have all the slots of its plan.")
+_QUEUE: Final = Waiting("queue", "The next free worker of the platform starts it in turn.")
+
+
+def of(tool_id: UUID, has_slot: bool, not_before: datetime | None, last_error: Mapping[str, str] | None) -> Waiting:
+    """The first of the reasons that apply, the longest lasting first.
+
+    Args:
+        tool_id: the tool, whose circuit breaker may be open.
+        has_slot: whether it has one of the account's slots.
+        not_before: when it is due, if that is yet to come.
+        last_error: code and detail of the attempt before.
+    """
+    if not_before is not None and last_error is not None:
+        return Waiting("retry", f"The last attempt ended with {last_error['code']}.", not_before)
+    breaker = breakers.state(tool_id)
+    if breaker.state != "closed":
+        return Waiting("breaker", "The tool has failed repeatedly and is not called for now.", breaker.retry_at)
+    return _QUEUE if has_slot else _SLOT
