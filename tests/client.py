@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import requests
 
+from tests import billing
+
 PASSWORD = "correct horse battery staple"
 ENDS = ("succeeded", "failed", "canceled", "expired")
 Json = dict[str, Any]
@@ -50,7 +52,7 @@ class Client:
 
     def get(self, invocation_id: str, wait: int | None = None) -> Json:
         params = {} if wait is None else {"wait": wait}
-        return dict(self.data("GET", f"/invocations/{invocation_id}", params=params))
+        return billing.checked(self.data("GET", f"/invocations/{invocation_id}", params=params))
 
     def ended(self, invocation_id: str, within: float = 60.0) -> Json:
         """Long-poll until the end."""

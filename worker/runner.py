@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from dataclasses import replace
 
 from common import boot, invocations, tools
 from common.errors import ToolUnavailable
@@ -130,11 +130,13 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
 def _answered(version: Version, result: ToolResult, held: int) -> Completion:
     """A successful response: charged by the price; its output is withheld if it cost more than the caller allowed."""
     cost = version.price.cost(result.units)
-    measured: dict[str, Any] = {"http_status": result.http_status, "duration_ms": result.duration_ms}
+    measured = Completion(
+        "succeeded", cost=cost, http_status=result.http_status, duration_ms=result.duration_ms, units=result.units
+    )
     if not version.price.exceeds(cost, held):
-        return Completion("succeeded", result.output, cost, **measured)
+        return replace(measured, output=result.output)
     detail = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."
-    return Completion("failed", None, cost, COST_EXCEEDED, detail, **measured)
+    return replace(measured, status="failed", error_code=COST_EXCEEDED, error_detail=detail)
 
 
 def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:

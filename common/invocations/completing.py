@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -124,6 +125,7 @@ def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[s
         "error_detail": completion.error_detail,
         "operator_detail": completion.operator_detail,
         "cost": completion.cost,
+        "units": None if completion.units is None else Decimal(str(completion.units)),
         "outcome": completion.outcome,
         "usage_status": completion.usage_status,
         "http_status": completion.http_status,

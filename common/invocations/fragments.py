@@ -88,15 +88,15 @@ f as (
          output_as_sent = case when o.status = 'succeeded' then cast(:output_as_sent as json) end,
          error_code = case when o.status = 'failed' then cast(:error_code as text) end,
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
-         charged = least(cast(:cost as bigint), o.held),
+         charged = least(cast(:cost as bigint), o.held), units = cast(:units as numeric),
          attempts = o.attempts, cancel_requested_at = o.cancel_at,
          is_failure = case when o.status <> 'succeeded' then true end,
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
          finished_at = greatest(now(), o.started_at, i.created_at)
     from o where i.id = o.id
-  returning i.id, i.user_id, i.api_key_id, i.webhook_url, i.webhook_events, i.status, i.charged, o.held, o.period_id,
-            o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot, o.moves,
-            array['invocation.' || i.status, 'completed'] as filters),
+  returning i.id, i.user_id, i.api_key_id, i.webhook_url, i.webhook_events, i.status, i.charged, i.units, o.held,
+            o.period_id, o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot,
+            o.moves, array['invocation.' || i.status, 'completed'] as filters),
 a as (
   insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
                         operator_detail)
@@ -106,9 +106,10 @@ a as (
     from f where f.token is not null),
 u as (
   insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, api_key_id, status,
-                          tokens_used, held, overrun, latency_ms, http_status)
+                          tokens_used, units, held, overrun, latency_ms, http_status)
   select f.id, cast(:event_id as uuid), f.user_id, f.period_id, f.tool_id, f.tool_version_id, f.api_key_id,
-         case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.held,
+         case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.units,
+         f.held,
          greatest(0, cast(:cost as bigint) - f.held),
          cast(:latency_ms as integer), cast(:http_status as smallint)
     from f),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from common.budgets import Rate
+from common.tools import Price
 
 ENDS = ("succeeded", "failed", "canceled", "expired")
 #: The only failure that is charged: the tool did the work, and it cost more than the caller's `max_tokens`.
@@ -70,7 +72,7 @@ class Task:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged): 0 for all but
-    success and `COST_EXCEEDED`.
+    success and `COST_EXCEEDED`. `units`: the number that it was computed from, if it was.
 
     `operator_detail`: what was said of the error that is not for the owner.
     """
@@ -83,6 +85,7 @@ class Completion:
     http_status: int | None = None
     duration_ms: int | None = None
     operator_detail: str | None = None
+    units: float | None = None
 
     @property
     def outcome(self) -> str:
@@ -108,7 +111,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """An invocation as its owner sees it. `charged` is None until the end."""
+    """An invocation as its owner sees it. `charged` is None until the end; `units`: the number that was priced."""
 
     id: UUID
     user_id: UUID
@@ -131,6 +134,8 @@ class Invocation:
     finished_at: datetime | None
     expires_at: datetime
     cancel_requested_at: datetime | None
+    price: Price
+    units: Decimal | None = None
     #: The key that it was submitted with; None: a session.
     api_key_id: UUID | None = None
     #: Only while it is queued. `last_error`: code and detail of the attempt before.

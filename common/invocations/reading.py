@@ -16,6 +16,7 @@ from common.kit import db
 from common.kit.clock import uuid7_floor
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
 from common.kit.query import Query
+from common.tools import Price
 
 #: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
 CLOCK_SKEW = timedelta(hours=1)
@@ -141,6 +142,8 @@ def _invocation(row: ViewRow) -> Invocation:
         finished_at=row.finished_at,
         expires_at=row.expires_at,
         cancel_requested_at=row.cancel_requested_at,
+        price=Price(row.base_tokens, row.per_unit, row.max_tokens),
+        units=row.units,
         api_key_id=row.api_key_id,
         waiting=waiting.of(row.tool_id, row.has_slot, row.not_before, row.last_error) if queued else None,
         last_error=row.last_error if queued else None,

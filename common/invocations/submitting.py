@@ -254,6 +254,7 @@ def _queued(
         finished_at=None,
         expires_at=times.expires_at,
         cancel_requested_at=None,
+        price=tool.current.price,
         api_key_id=caller.api_key_id,
         waiting=waiting.of(tool.id, has_slot, None, None),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -42,6 +43,10 @@ class ViewRow(NamedTuple):
     finished_at: datetime | None
     expires_at: datetime
     cancel_requested_at: datetime | None
+    base_tokens: int
+    per_unit: Mapping[str, str | float] | None
+    max_tokens: int
+    units: Decimal | None
     api_key_id: UUID | None
     has_slot: bool
     not_before: datetime | None
@@ -79,7 +84,8 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata,
        coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
-       coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at, i.api_key_id,
+       coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at,
+       tv.base_tokens, tv.per_unit, tv.max_tokens, i.units, i.api_key_id,
        q.slot is not null as has_slot, case when q.due_at > now() then q.due_at end as not_before, q.last_error
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from common.invocations.model import Invocation, Waiting
 from common.kit.clock import now, rfc3339
+from common.tools import Price
 
 API = "/api/v1/invocations"
 POLL_MS = (250, 500, 1_000, 2_000, 5_000)
@@ -60,13 +62,38 @@ def _waiting(waiting: Waiting | None) -> dict[str, str | None] | None:
     return {"reason": waiting.reason, "until": _time(waiting.until), "detail": waiting.detail}
 
 
-def _billing(invocation: Invocation) -> dict[str, Any]:
+def _billing(invocation: Invocation) -> dict[str, object]:
     if not invocation.ended:
         outcome, reason = "pending", None
     else:
         outcome = "charged" if invocation.is_charged else "free"
         reason = invocation.error_code or (invocation.status if outcome == "free" else None)
-    return {"held": invocation.held, "charged": invocation.charged or 0, "outcome": outcome, "reason": reason}
+    return {
+        "held": invocation.held,
+        "charged": invocation.charged or 0,
+        "outcome": outcome,
+        "reason": reason,
+        "price": _price(invocation.price),
+        "units": _number(invocation.units),
+    }
+
+
+def _price(price: Price) -> dict[str, object]:
+    per_unit = price.per_unit
+    if per_unit is not None:
+        named = {"pointer": per_unit["pointer"], "tokens": float(per_unit["tokens"]), "unit": per_unit["unit"]}
+    return {
+        "base_tokens": price.base_tokens,
+        "per_unit": None if per_unit is None else named,
+        "max_tokens": price.max_tokens,
+    }
+
+
+def _number(units: Decimal | None) -> int | float | None:
+    """As the tool wrote it: an integer, or a number with a fraction."""
+    if units is None:
+        return None
+    return int(units) if units == units.to_integral_value() and units < 2**63 else float(units)
 
 
 def links(invocation: Invocation) -> dict[str, str]:
@@ -113,4 +140,4 @@ def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocati
 def _open(invocation: Invocation) -> Invocation:
     """Without what came later, and without what only a reader of the present wants to know."""
     begun = replace(invocation, output=None, error_code=None, error_detail=None, charged=None, finished_at=None)
-    return replace(begun, waiting=None, last_error=None)
+    return replace(begun, units=None, waiting=None, last_error=None)

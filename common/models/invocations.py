@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
+    Numeric,
     SmallInteger,
     Text,
     UniqueConstraint,
@@ -77,6 +79,8 @@ class Invocation(Base):
     webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     held: Mapped[Tokens]
     charged: Mapped[int | None] = mapped_column(BigInteger)
+    #: The number that was priced, if the price counts one; billing's own record of it is in `usage_logs`.
+    units: Mapped[Decimal | None] = mapped_column(Numeric)
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     request_id: Mapped[Word]
     created_at: Mapped[Created]

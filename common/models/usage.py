@@ -7,10 +7,11 @@ primary key and old months can be dropped whole.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, Integer, Numeric, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
@@ -40,8 +41,9 @@ class Xid8(UserDefinedType[str]):
 class UsageLog(Base):
     """One ended invocation. No foreign keys: it copies from a row that has them, and outlives that row's retention.
 
-    `overrun`: by how much the price would have exceeded the hold; it is not charged. `xid`: the transaction that wrote
-    the row, by which readers tell what is summed already (docs/decisions/rollups.md).
+    `units`: the number that was priced, where the price counts one. `overrun`: by how much the price would have
+    exceeded the hold; it is not charged. `xid`: the transaction that wrote the row, by which readers tell what is
+    summed already (docs/decisions/rollups.md).
     """
 
     __tablename__ = "usage_logs"
@@ -55,6 +57,7 @@ class UsageLog(Base):
     api_key_id: Mapped[UUID | None]
     status: Mapped[Word]
     tokens_used: Mapped[Tokens]
+    units: Mapped[Decimal | None] = mapped_column(Numeric)
     held: Mapped[Tokens]
     overrun: Mapped[Tokens] = mapped_column(server_default=text("0"))
     latency_ms: Mapped[int | None]

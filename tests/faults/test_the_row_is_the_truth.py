@@ -56,7 +56,7 @@ def test_the_calls_of_killed_workers(hub: Platform, client: Client, offer: Offer
     assert len(tool.calls(again)) == 2
     ended = client.ended(once, within=90)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "worker_lost")
-    assert ended["billing"] == {"held": 50, "charged": 0, "outcome": "free", "reason": "worker_lost"}
+    assert ended["billing"].items() >= {"held": 50, "charged": 0, "outcome": "free", "reason": "worker_lost"}.items()
     assert len(tool.calls(once)) == 1
     tokens = client.tokens()
     assert (tokens["charged"], tokens["held"]) == (6, 0)

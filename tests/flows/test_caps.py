@@ -22,7 +22,8 @@ CHAT = {"pointer": "/usage/total_tokens", "tokens": 0.5, "unit": "token"}
 
 def exceeded(ended: dict[str, Any], held: int) -> None:
     assert (ended["status"], ended["error"]["code"], ended["output"]) == ("failed", "cost_exceeded", None)
-    assert ended["billing"] == {"held": held, "charged": held, "outcome": "charged", "reason": "cost_exceeded"}
+    billed = {"held": held, "charged": held, "outcome": "charged", "reason": "cost_exceeded"}
+    assert ended["billing"].items() >= billed.items()
 
 
 @pytest.mark.parametrize(("most", "units"), [(1, "0"), (40, "39"), (5_000, "4999")])

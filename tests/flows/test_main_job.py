@@ -26,11 +26,11 @@ def test_an_invocation_from_submit_to_balance(client: Client, offer: Offer, tool
     )  # fmt: skip
     accepted = response.json()["data"]
     assert response.headers["Location"].endswith(f"/api/v1/invocations/{accepted['id']}")
-    assert accepted["billing"] == {"held": 50, "charged": 0, "outcome": "pending", "reason": None}
+    assert accepted["billing"].items() >= {"held": 50, "charged": 0, "outcome": "pending", "reason": None}.items()
 
     ended = client.ended(accepted["id"])
     assert (ended["status"], ended["output"]["echo"]) == ("succeeded", {"text": "hello"})
-    assert ended["billing"] == {"held": 50, "charged": 6, "outcome": "charged", "reason": None}
+    assert ended["billing"].items() >= {"held": 50, "charged": 6, "outcome": "charged", "reason": None}.items()
     assert (ended["metadata"], ended["attempts"], ended["request_id"]) == ({"order": "7"}, 1, "flow-1")
 
     (call,) = tool.calls(accepted["id"])

@@ -112,12 +112,36 @@ class InvocationErrorSchema(Resource):
     detail = Text(required=True)
 
 
+class PerUnitSchema(Resource):
+    pointer = Text(required=True, metadata={"description": "An RFC 6901 pointer into the tool's complete response."})
+    tokens = ma.fields.Float(required=True)
+    unit = Text(required=True)
+
+
+class PriceSchema(Resource):
+    base_tokens = Tokens(required=True)
+    per_unit = ma.fields.Nested(PerUnitSchema, required=True, allow_none=True)
+    max_tokens = Tokens(required=True)
+
+
 class BillingSchema(Resource):
     held = Tokens(required=True, metadata={"description": "Tokens held at submit; does not change afterwards."})
     charged = Tokens(required=True)
     outcome = Word("pending", "charged", "free", required=True)
     reason = Text(
         required=True, allow_none=True, metadata={"description": "An error code, `canceled`, `expired`, or null."}
+    )
+    price = ma.fields.Nested(
+        PriceSchema, required=True, metadata={"description": "That of the tool's version that was used."}
+    )
+    units = ma.fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The number at `price.per_unit.pointer`. If the outcome is `charged`, `charged` is "
+            "`base_tokens` + `tokens` × `units`, rounded up, at most `held`. Null if the price counts no units, or "
+            "nothing was priced."
+        },
     )
 
 

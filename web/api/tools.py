@@ -12,7 +12,7 @@ from common.errors import PlatformError
 from common.kit.paging import Page
 from common.tools import ListedTool, breakers
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationSchema, SubmitIn, SubmitInSchema
+from web.api.invocation_schemas import InvocationSchema, PriceSchema, SubmitIn, SubmitInSchema
 from web.api.submissions import submit
 from web.http import auth, limits
 from web.http.fields import Flag, Id, JsonObject, Text, Tokens, Whole
@@ -24,18 +24,6 @@ blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tool
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
-
-
-class PerUnitSchema(Resource):
-    pointer = Text(required=True, metadata={"description": "An RFC 6901 pointer into the tool's complete response."})
-    tokens = ma.fields.Float(required=True)
-    unit = Text(required=True)
-
-
-class PriceSchema(Resource):
-    base_tokens = Tokens(required=True)
-    per_unit = ma.fields.Nested(PerUnitSchema, required=True, allow_none=True)
-    max_tokens = Tokens(required=True)
 
 
 class ToolSummarySchema(Resource):

@@ -188,6 +188,7 @@ SHOWN: dict[str, object] = {
     "token_type": "Bearer",
     "tokens": 12,
     "tokens_used": 1200,
+    "units": 110,
     "url": "https://example.com/hooks",
     "version": 1,
     "waiting": None,
