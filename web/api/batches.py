@@ -12,7 +12,7 @@ from common.invocations import Invocation
 from common.kit import db, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES
 from web.api import submissions
-from web.api.invocation_schemas import BatchItem, BatchItemSchema
+from web.api.submit_schemas import BatchItem, BatchItemSchema
 from web.http import auth, large_reads, problems
 from web.http.responses import Shown
 

@@ -17,8 +17,6 @@ from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import (
     AttemptSchema,
     BatchAnswerSchema,
-    BatchIn,
-    BatchInSchema,
     InvocationArguments,
     InvocationQuery,
     InvocationSchema,
@@ -26,6 +24,7 @@ from web.api.invocation_schemas import (
     WaitArguments,
     WaitQuery,
 )
+from web.api.submit_schemas import BatchIn, BatchInSchema
 from web.api.webhook_schemas import InvocationDeliverySchema
 from web.http import auth, large_reads, limits, waiting
 from web.http.pagination import ListArguments, ListQuery

@@ -10,7 +10,8 @@ from common import boot, errors, invocations, webhooks
 from common.identity import accounts
 from common.invocations import Invocation, Order, Submitted
 from common.kit import db
-from web.api.invocation_schemas import MAX_WAIT, SubmitIn
+from web.api.invocation_schemas import MAX_WAIT
+from web.api.submit_schemas import SubmitIn
 from web.http import auth, idempotency, limits, waiting
 from web.http.responses import enveloped, location
 

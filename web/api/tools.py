@@ -12,8 +12,9 @@ from common.errors import PlatformError
 from common.kit.paging import Page
 from common.tools import ListedTool, breakers
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationSchema, PriceSchema, SubmitIn, SubmitInSchema
+from web.api.invocation_schemas import InvocationSchema, PriceSchema
 from web.api.submissions import submit
+from web.api.submit_schemas import SubmitIn, SubmitInSchema
 from web.http import auth, limits
 from web.http.fields import Flag, Id, JsonObject, Text, Tokens, Whole
 from web.http.pagination import ListArguments, ListQuery

@@ -1,0 +1,74 @@
+"""Schemas for submitting invocations: the bodies of a submit and of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+import marshmallow as ma
+from marshmallow import validate
+
+from common.models.webhooks import INVOCATION_FILTERS
+from web.http.fields import Many, Metadata, Text, Tokens, Unread, Whole, Word
+from web.http.schemas import Body
+
+DEFAULT_EXPIRY = 86_400
+MAX_EXPIRY = 604_800
+MAX_BATCH = 100
+
+
+class SubmitInSchema(Body):
+    input = ma.fields.Raw(
+        required=True, allow_none=True, metadata={"description": "The input of the tool; see its `input_schema`."}
+    )
+    max_tokens = Tokens(metadata={"description": "Upper limit for the hold and the charge, at most that of the price."})
+    expires_in = Whole(
+        1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds until the deadline."}
+    )
+    metadata = Metadata(load_default=dict)
+    webhook_url = Text(max=2048)
+    webhook_events = Many(
+        Word(*INVOCATION_FILTERS),
+        min=1,
+        max=len(INVOCATION_FILTERS),
+        unique=True,
+        metadata={"description": "Events sent to `webhook_url`; default: `completed`, the four final states."},
+    )
+
+    @ma.validates_schema
+    def require_webhook_url(self, data: Mapping[str, object], **_: object) -> None:
+        if "webhook_events" in data and "webhook_url" not in data:
+            raise ma.ValidationError("Allowed only together with webhook_url.", "webhook_events")
+
+
+class SubmitIn(TypedDict):
+    """What `SubmitInSchema` loads."""
+
+    input: object
+    max_tokens: NotRequired[int]
+    expires_in: int
+    metadata: dict[str, str]
+    webhook_url: NotRequired[str]
+    webhook_events: NotRequired[list[str]]
+
+
+class BatchItemSchema(SubmitInSchema):
+    tool = Text(required=True, max=64, metadata={"description": "Id or slug."})
+    idempotency_key = Text(max=255, validate=validate.Regexp(r"^[\x20-\x7e]+\Z"))
+
+
+class BatchItem(SubmitIn):
+    """What `BatchItemSchema` loads."""
+
+    tool: str
+    idempotency_key: NotRequired[str]
+
+
+class BatchInSchema(Body):
+    items = Many(Unread(BatchItemSchema), required=True, min=1, max=MAX_BATCH)
+
+
+class BatchIn(TypedDict):
+    """What `BatchInSchema` loads."""
+
+    items: list[object]
