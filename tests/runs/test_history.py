@@ -79,4 +79,5 @@ def test_deliveries_to_endpoints_and_to_the_url_of_the_call(api: Api, receiver: 
 @pytest.mark.parametrize("what", ["attempts", "deliveries"])
 def test_nobody_reads_anothers(api: Api, what: str) -> None:
     made = api.submit(factories.tool())
-    api.of(factories.customer()).problem("GET", f"/invocations/{made['id']}/{what}", 404)
+    refused = api.of(factories.customer()).problem("GET", f"/invocations/{made['id']}/{what}", 404)
+    assert refused["code"] == "not_found"
