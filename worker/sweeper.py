@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from common import budgets, idempotency, invocations, subscriptions, usage, webhooks
+from common import account_deletion, budgets, idempotency, invocations, subscriptions, usage, webhooks
 from common.identity import accounts
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
@@ -114,6 +114,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "send-mails": (10.0, lambda: mails.send_due(_State.public_url)),
     "purge-mails": (3600.0, mails.purge),
     "forget-old-sessions": (3600.0, accounts.purge),
+    "finish-deletions": (10.0, account_deletion.finish),
 }
 
 

@@ -18,7 +18,7 @@ writes everything else that follows (SQL that several stages share: fragments.py
 """
 
 from common.invocations import counting, storage, sweeping
-from common.invocations.canceling import cancel, held_by
+from common.invocations.canceling import cancel, cancel_queued, forget_urls, held_by
 from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
 from common.invocations.completing import complete
 from common.invocations.history import CallRow, attempts, deliveries
@@ -35,7 +35,7 @@ from common.invocations.reading import (
     traceparent,
 )
 from common.invocations.reclaiming import heartbeat, leave, take_over
-from common.invocations.retention import drop_payloads, drop_unused_payloads
+from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import account_of, check, submit
 from common.invocations.waiting import REASONS as WAITING_REASONS
@@ -55,16 +55,19 @@ __all__ = [
     "account_of",
     "attempts",
     "cancel",
+    "cancel_queued",
     "check",
     "claim",
     "complete",
     "counting",
     "deliveries",
     "drop_payloads",
+    "drop_payloads_of",
     "drop_unused_payloads",
     "etag",
     "event_data",
     "events_data",
+    "forget_urls",
     "get",
     "get_ended",
     "get_within",

@@ -6,15 +6,20 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
 from common.errors import AlreadyFinished, DependencyUnavailable
 from common.identity.authorization import Caller
 from common.invocations import fragments, reading
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.model import Completion
-from common.kit import db, failpoints
+from common.kit import clock, db, failpoints
 from common.kit.query import Query
 
 TRIES: Final = 10
+#: Queued rows that are read at a time.
+BATCH: Final = 100
 
 COMPLETE_QUEUED: Final = completion_of(
     f"delete from queue where id = :id and user_id = :user_id and token is null returning {fragments.DELETED}"  # noqa: S608
@@ -67,6 +72,53 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
         if reading.get(invocation_id, caller.user_id).ended:
             raise AlreadyFinished
     raise DependencyUnavailable("The invocation changed state repeatedly. It was not canceled; retry.", retry_after=1)
+
+
+class _Queued(NamedTuple):
+    id: UUID
+
+
+QUEUED_OF: Final = Query(
+    """
+select q.id from queue q
+ where q.period_id in (select p.id from periods p where p.user_id = :user_id) and q.token is null
+ limit :limit
+""",
+    _Queued,
+)
+_OPEN_OF = text("""
+select exists (select from queue where period_id in (select p.id from periods p where p.user_id = :user_id)) as open
+""")
+_FORGET_URLS = text("""
+update invocations i set webhook_url = null, webhook_events = null
+ where i.id in (select q.id from queue q
+                 where q.period_id in (select p.id from periods p where p.user_id = :user_id))
+   and i.status = 'open' and i.webhook_url is not null
+""")
+
+
+def cancel_queued(user_id: UUID, *, seconds: float) -> bool:
+    """Cancel what the account has in the queue, for about so many seconds. What runs is left to its end.
+
+    Returns whether nothing of the account is open any more.
+    """
+    give_up = clock.monotonic() + seconds
+    while clock.monotonic() < give_up:
+        rows = db.execute(QUEUED_OF, {"user_id": user_id, "limit": BATCH})
+        for row in rows:
+            canceled = {**completion_parameters(row.id, Completion("canceled")), "user_id": user_id}
+            for completed in db.execute(COMPLETE_QUEUED, canceled):
+                after_commit(completed)
+            if clock.monotonic() > give_up:
+                break
+        if not rows:
+            break
+    return not db.execute(_OPEN_OF, {"user_id": user_id})[0].open
+
+
+def forget_urls(session: Session, user_id: UUID) -> None:
+    """Forget the webhook URLs of the account's open invocations: their ends are told to nobody."""
+    session.execute(_FORGET_URLS, {"user_id": user_id})
 
 
 def held_by(worker: UUID) -> list[HeldRow]:

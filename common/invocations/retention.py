@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from sqlalchemy import TextClause, text
 
 from common.kit import clock, db
@@ -53,6 +55,32 @@ def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) ->
 def drop_unused_payloads(*, seconds: float = SECONDS, batch: int = BATCH) -> int:
     """For the beat: forget the input of what was canceled or expired before it ran, a month after it was made."""
     return _drop(_DROP_UNUSED, UNUSED_DAYS, seconds, batch)
+
+
+#: By the index of the account's invocations, from where the last batch ended.
+_DROP_OF = text("""
+with old as materialized (
+  select i.id from invocations i
+   where i.user_id = :user_id and i.id > :after and i.status <> 'open'
+     and (i.input is not null or i.output is not null)
+   order by i.id limit :limit),
+dropped as (
+  update invocations i set input = null, output = null, input_bytes = null, output_bytes = null
+    from old where i.id = old.id
+  returning i.id)
+select count(*) as several, (select id from old order by id desc limit 1) as reached from dropped
+""")
+
+
+def drop_payloads_of(user_id: UUID, *, seconds: float = SECONDS, batch: int = BATCH) -> bool:
+    """Forget input and output of everything of the account that has ended. Returns whether none are left."""
+    give_up, after = clock.monotonic() + seconds, UUID(int=0)
+    while clock.monotonic() < give_up:
+        done = db.execute(_DROP_OF, {"user_id": user_id, "after": after, "limit": batch})[0]
+        if done.several < batch:
+            return True
+        after = done.reached
+    return False
 
 
 def _drop(walk: TextClause, days: int, seconds: float, batch: int) -> int:

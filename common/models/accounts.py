@@ -48,6 +48,9 @@ class User(Base):
     #: Encrypted; signs the webhooks of per-call URLs.
     default_webhook_secret: Mapped[Word | None]
     created_at: Mapped[Created]
+    #: Deleted by its owner: the row only stands for what was billed. `forgotten_at`: nothing else of it is left.
+    deleted_at: Mapped[Instant | None]
+    forgotten_at: Mapped[Instant | None]
 
     __table_args__ = (
         UniqueConstraint("email_key"),
@@ -55,6 +58,13 @@ class User(Base):
         CheckConstraint("password_version > 0", name="password_version"),
         # "The last admin can be neither demoted nor disabled" counts and locks these few rows.
         Index("ix_users_active_admins", "id", postgresql_where=text("role = 'admin' and is_active")),
+        Index(
+            "ix_users_being_forgotten",
+            "id",
+            postgresql_where=text("deleted_at is not null and forgotten_at is null"),
+        ),
+        CheckConstraint("deleted_at is null or not is_active", name="deleted"),
+        CheckConstraint("forgotten_at >= deleted_at", name="forgotten"),
     )
 
     @property

@@ -27,6 +27,8 @@ RETRY_AFTER = tuple(timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200))
 #: How long a claimed mail belongs to its sender; longer than an SMTP exchange can take.
 LEASE = timedelta(seconds=120)
 KEEP = timedelta(days=30)
+#: Not kept at all: to addresses that were to be forgotten.
+FORGOTTEN = frozenset(["account_deleted"])
 
 _log = log.get(__name__)
 
@@ -110,6 +112,9 @@ def _process(due: Mail, public_url: str) -> None:
 
 def _done(due: Mail, outcome: str) -> None:
     with db.transaction() as session:
+        if due.template in FORGOTTEN:
+            session.execute(delete(Mail).where(Mail.id == due.id))
+            return
         values = {"due_at": None, "done_at": func.now(), "outcome": outcome}
         session.execute(update(Mail).where(Mail.id == due.id).values(values))
 
@@ -183,6 +188,14 @@ def _key_rotated(session: Session, due: Mail, _public_url: str) -> MailContent:
     return _notice(session, due, "An API key was rotated", sentence)
 
 
+def _account_deleted(session: Session, due: Mail, _public_url: str) -> MailContent:
+    sentence = (
+        "your account was deleted, as requested with its password. Your subscription, API keys and webhooks have "
+        "ended. Your name and address are forgotten once this mail is sent; you can register again with this address."
+    )
+    return _notice(session, due, "Your account was deleted", sentence, security=False)
+
+
 def _endpoint_disabled(session: Session, due: Mail, _public_url: str) -> MailContent:
     sentence = f"a webhook endpoint{_quoted(session, due, 'url')} of your account was disabled: {due.data['reason']}."
     return _notice(session, due, "A webhook endpoint was disabled", sentence, security=False)
@@ -227,6 +240,7 @@ _TEMPLATES: dict[str, Callable[[Session, Mail, str], MailContent | None]] = {
     "key_created": _key_created,
     "key_rotated": _key_rotated,
     "endpoint_disabled": _endpoint_disabled,
+    "account_deleted": _account_deleted,
 }
 
 

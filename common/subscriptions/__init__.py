@@ -32,6 +32,7 @@ __all__ = [
     "cancel",
     "configure",
     "current",
+    "end",
     "for_submit",
     "forget_terms",
     "grant",
@@ -69,11 +70,12 @@ def subscribe(user_id: UUID, slug: str) -> tuple[Current, bool]:
     lower plan applies at the end of the period. The current plan undoes a pending change or cancellation. After an
     immediate cancellation, the period that is still running is reopened, with its charges.
 
-    Raises `Invalid` (unknown plan) and `Conflict` (nothing to change).
+    Raises `Invalid` (unknown plan), `Conflict` (nothing to change) and `TokenRevoked` (the account was deleted).
     """
     with db.transaction() as session:
         plan = plans.named(session, slug)
         now = periods.lock(session, user_id)
+        periods.refuse_deleted(session, user_id)
         subscription, period = renewal.up_to_date(session, user_id, now)
         began = subscription is None or subscription.status != "active"
         if subscription is None or period is None:
@@ -175,13 +177,26 @@ def cancel(user_id: UUID, *, at_period_end: bool = True) -> Current:
             raise NotFound("The account has no subscription.")
         if subscription.status != "active" or period is None:
             raise Conflict("The subscription has already ended.")
-        subscription.pending_plan_id = None
-        subscription.canceled_at = subscription.canceled_at or now
-        subscription.cancel_at_period_end = at_period_end
-        if not at_period_end:
-            subscription.status, period.access_ended_at = "canceled", now
+        _cancel(subscription, period, now, at_period_end=at_period_end)
     forget_terms(user_id)
     return current(user_id)
+
+
+def end(session: Session, user_id: UUID) -> None:
+    """End the account's access now, if it has any. Call `forget_terms` after the commit."""
+    now = periods.lock(session, user_id)
+    subscription, period = renewal.up_to_date(session, user_id, now)
+    if subscription is not None and period is not None and subscription.status == "active":
+        _cancel(subscription, period, now, at_period_end=False)
+    session.flush()
+
+
+def _cancel(subscription: Subscription, period: Period, now: datetime, *, at_period_end: bool) -> None:
+    subscription.pending_plan_id = None
+    subscription.canceled_at = subscription.canceled_at or now
+    subscription.cancel_at_period_end = at_period_end
+    if not at_period_end:
+        subscription.status, period.access_ended_at = "canceled", now
 
 
 # -- grants by admins --------------------------------------------------------------------------------------------------

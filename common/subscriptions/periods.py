@@ -12,11 +12,13 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from common.errors import TokenRevoked
 from common.kit.clock import uuid7
 from common.models.subscriptions import Grant, Period, Plan, Subscription
 from common.subscriptions import months, plans
 
 _LOCK = text("select 1 from users where id = :user for no key update")
+_DELETED = text("select deleted_at is not null from users where id = :user")
 _CLOCK = text("select clock_timestamp()")
 
 
@@ -25,6 +27,12 @@ def lock(session: Session, user_id: UUID) -> datetime:
     session.execute(_LOCK, {"user": user_id})
     now: datetime = session.execute(_CLOCK).scalar_one()
     return now
+
+
+def refuse_deleted(session: Session, user_id: UUID) -> None:
+    """Raises `TokenRevoked` for an account that was deleted while the caller waited for its lock."""
+    if session.scalar(_DELETED, {"user": user_id}):
+        raise TokenRevoked("The account was deleted. Nothing was changed.")
 
 
 def latest(session: Session, user_id: UUID) -> Subscription | None:

@@ -19,6 +19,7 @@ from common.webhooks.endpoints import (
     endpoint,
     endpoints,
     remove,
+    remove_all,
     rotate_default_secret,
     rotate_secret,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "record",
     "release",
     "remove",
+    "remove_all",
     "repair_feed",
     "replay",
     "resend",

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from common.errors import Conflict, FieldError, NotFound, UrlRefused
+from common.errors import Conflict, FieldError, NotFound, TokenRevoked, UrlRefused
 from common.kit import clock, crypto, db
 from common.kit.outbound import OutboundClient, Refused
 from common.kit.paging import Page, Window
@@ -53,7 +53,7 @@ def create(
     events: Sequence[str] = (COMPLETED,),
     description: str | None = None,
 ) -> CreatedEndpoint:
-    """Create an endpoint. Raises `UrlRefused`, `Conflict` (the account has 20)."""
+    """Create an endpoint. Raises `UrlRefused`, `Conflict` (the account has 20), `TokenRevoked` (it was deleted)."""
     check_url(outbound, url)
     secret = signing.new_secret()
     row = WebhookEndpoint(id=clock.uuid7(), user_id=user_id, url=url, events=_distinct(events), description=description)
@@ -68,7 +68,9 @@ def create(
 
 def _refuse_too_many(session: Session, user_id: UUID) -> None:
     """Count under a lock of the account's row, so that concurrent requests cannot exceed the limit."""
-    session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+    living = select(User.id).where(User.id == user_id, User.deleted_at.is_(None))
+    if session.scalar(living.with_for_update(key_share=True)) is None:
+        raise TokenRevoked("The account was deleted. Nothing was created.")
     count = select(func.count()).select_from(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id)
     if session.scalars(count).one() >= MAX_ENDPOINTS:
         raise Conflict(
@@ -125,6 +127,24 @@ def remove(user_id: UUID, endpoint_id: UUID) -> None:
     with db.transaction() as session:
         own(session, user_id, endpoint_id)
         session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
+
+
+#: Each part uses the index of its state.
+_FORGET_PENDING = text("""
+delete from deliveries d using (
+  select id from deliveries
+   where status = 'pending' and lease_until is null and not parked and user_id = :user and endpoint_id is null
+  union all select id from deliveries where parked and user_id = :user and endpoint_id is null
+  union all select id from deliveries where lease_until is not null and user_id = :user and endpoint_id is null) p
+ where d.id = p.id
+""")
+
+
+def remove_all(session: Session, user_id: UUID) -> None:
+    """Delete the account's endpoints and secrets, and what waits to be sent to the URLs of single calls."""
+    session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.user_id == user_id))
+    session.execute(delete(WebhookDefaultSecret).where(WebhookDefaultSecret.user_id == user_id))
+    session.execute(_FORGET_PENDING, {"user": user_id})
 
 
 def rotate_secret(user_id: UUID, endpoint_id: UUID) -> CreatedEndpoint:

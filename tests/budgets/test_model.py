@@ -29,8 +29,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from common import budgets, invocations, subscriptions
-from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound
+from common import account_deletion, budgets, invocations, subscriptions
+from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound, SubscriptionRequired
+from common.identity import accounts as identity
 from common.invocations import ClaimOptions, Task, storing, submitting, sweeping
 from common.kit import db, failpoints
 from common.kit import redis as redis_kit
@@ -157,13 +158,17 @@ class Story(RuleBasedStateMachine):
     def go_on_and_commit(self, number: int) -> None:
         """… and goes on much later. If its row is still accepted, the rows must have covered it."""
         account, tool, made, hold = self.slow.pop(number % len(self.slow))
+        if self._row_is_accepted(account, tool, made, hold):
+            self._accepted(account, tool, made)
+        else:
+            customer = self.customers[account]
+            budgets.release(replace(customer.account(), period_id=customer.period_id), made)
+
+    def _row_is_accepted(self, account: int, tool: ListedTool, made: UUID, hold: budgets.Hold) -> bool:
         customer = self.customers[account]
         row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
         amount = tool.current.price.max_tokens
-        if db.execute(storing.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}):
-            self._accepted(account, tool, made)
-        else:
-            budgets.release(replace(customer.account(), period_id=customer.period_id), made)
+        return bool(db.execute(storing.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}))
 
     # -- work ------------------------------------------------------------------------------------------------------
 
@@ -282,7 +287,7 @@ class Story(RuleBasedStateMachine):
         with pytest.raises(AlreadyFinished):
             invocations.cancel(self.customers[owner].caller, wanted)
         with pytest.raises(NotFound):
-            invocations.cancel(self.customers[1 - owner].caller, wanted)
+            invocations.cancel(self.customers[(owner + 1) % 2].caller, wanted)
 
     @rule(number=numbers, how=posts)
     @only_with("open")
@@ -347,6 +352,44 @@ class Story(RuleBasedStateMachine):
         assert subscriptions.renew_due() == 1
         assert self.period(account) != customer.period_id
         self.customers[account] = replace(customer, period_id=self.period(account))
+
+    @rule(account=accounts, number=numbers, how=posts, at_once=st.booleans())
+    def leave(self, account: int, number: int, how: str, at_once: bool) -> None:
+        """The owner deletes the account: what is queued is canceled, what runs is settled. Somebody else follows.
+
+        Or the process dies after the commit, and a sweep does the rest.
+        """
+        if len(self.customers) > 3:
+            return
+        customer = self.customers[account]
+        with self.post.sending(how), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(account_deletion, "CANCEL_SECONDS", 10.0 if at_once else 0.0)
+            account_deletion.close(identity.get(customer.user_id), actor=self.admin)
+            account_deletion.finish()
+        with pytest.raises(SubscriptionRequired):
+            customer.submit(self.tools[number % 3])
+        for slow in [slow for slow in self.slow if slow[0] == account]:
+            assert not self._row_is_accepted(*slow), "stored for an account that is gone"
+            self.slow.remove(slow)
+        self.customers.append(customer)
+        self.customers[account] = factories.customer(TOKENS, at_once=AT_ONCE)
+        self.renewed.discard(account)
+        left = len(self.customers) - 1
+        for each in [each for each, owner in self.owners.items() if owner == account]:
+            self.owners[each] = left
+            if each in self.open:
+                self.open[each].account = left
+        self._finished()
+
+    @rule()
+    def finish_deletions(self) -> None:
+        """What went back to the queue since its owner has left is not tried again."""
+        account_deletion.finish()
+        self._finished()
+
+    def _finished(self) -> None:
+        for each in [each for each, row in self.open.items() if row.account > 1 and row.token is None]:
+            self._ends(each, "canceled", 0)
 
     # -- Redis -----------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from common import budgets, invocations, subscriptions
+from common import account_deletion, budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired
-from common.identity.audit import OPERATOR
+from common.identity import accounts
+from common.identity.audit import OPERATOR, Actor
 from common.invocations import ClaimOptions, sweeping
 from common.kit import db, redis
 from common.kit.clock import uuid7
@@ -113,6 +114,14 @@ def unsubscribe(world: World, _name: str) -> None:
         subscriptions.cancel(world.customer.user_id, at_period_end=False)
 
 
+def leave(world: World, _name: str) -> None:
+    """The customer deletes the account (its password was checked already), and the beat does what is left of that."""
+    user_id = world.customer.user_id
+    with suppress(*REFUSED):
+        account_deletion.close(accounts.get(user_id), actor=Actor("session", user_id))
+    account_deletion.finish()
+
+
 def edit_tool(world: World, _name: str) -> None:
     with suppress(*REFUSED):
         editing.change(OPERATOR, world.tool.id, {"timeout_seconds": 29})
@@ -191,6 +200,7 @@ VERBS: dict[str, Verb] = {
     "upgrade": upgrade,
     "downgrade": downgrade,
     "unsubscribe": unsubscribe,
+    "leave": leave,
     "tool edit": edit_tool,
     "tool archive": archive_tool,
     "plan edit": edit_plan,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import marshmallow as ma
 
-from common import errors
+from common import account_deletion, errors
 from common.identity import accounts, keys
 from common.kit import clock
 from common.kit.paging import Page
@@ -100,6 +100,32 @@ def edit(body: ProfileChanges) -> User:
         current, new = body["current_password"], body["password"]
         return accounts.change_password(user_id, current, new, actor=auth.actor(), name=name)
     return accounts.get(user_id) if name is None else accounts.rename(user_id, name)
+
+
+class DeletionSchema(Body):
+    password = Secret(required=True, metadata={"description": "The current password."})
+
+
+class Deletion(TypedDict):
+    """What `DeletionSchema` loads."""
+
+    password: str
+
+
+@blp.delete("")
+@auth.session_only
+@blp.arguments(DeletionSchema)
+@blp.response(204)
+@blp.raises(errors.TooManyAttempts, errors.Conflict)
+def delete(body: Deletion) -> None:
+    """Delete the account
+
+    The subscription, API keys, webhooks and sessions end immediately, and queued invocations are canceled; running ones
+    are settled. Name and address are forgotten, and so are inputs and outputs; usage and grants stay, under the id. The
+    address can be registered again, as a new account. The last active admin cannot be deleted (409). A wrong password
+    is 403.
+    """
+    account_deletion.delete(auth.caller().user_id, **body, actor=auth.actor())
 
 
 # -- API keys ------------------------------------------------------------------------------------------------

@@ -28,12 +28,12 @@ def administer(user_id: UUID, *, actor: audit.Actor, role: str | None = None, is
 
     Raises:
         NotFound: no such account.
-        Conflict: it is the last active admin.
+        Conflict: it is the last active admin, or was deleted by its owner.
         DependencyUnavailable: Redis is unreachable; nothing was changed.
     """
     changes = {k: v for k, v in {"role": role, "is_active": is_active}.items() if v is not None}
     with authorization_cache.changing(user_id), db.transaction() as session:
-        user = _locked(session, user_id, changes)
+        user = locked(session, user_id, changes)
         before = {field: getattr(user, field) for field in changes}
         if is_active is False:
             authorization.end_sessions(session, user_id, "disabled")
@@ -76,15 +76,20 @@ def purge() -> int:
     return deleted
 
 
-def _locked(session: Session, user_id: UUID, changes: dict[str, Any]) -> User:
-    """The account, locked after all active admins, so that the last two cannot demote each other concurrently."""
+def locked(session: Session, user_id: UUID, changes: dict[str, Any]) -> User:
+    """The account, locked after all active admins, so that the last two cannot demote each other concurrently.
+
+    Raises `NotFound`, and `Conflict` for the last active admin and for an account that was deleted.
+    """
     admins = set(session.scalars(_active_admins().with_for_update(key_share=True)))
     user = session.get(User, user_id, with_for_update={"key_share": True})
     if user is None:
         raise NotFound
+    if user.deleted_at is not None:
+        raise Conflict("The account was deleted by its owner. Nothing was changed.")
     stays = changes.get("role", user.role) == "admin" and changes.get("is_active", user.is_active)
     if admins == {user_id} and not stays:
-        raise Conflict("This is the last active admin. It cannot be demoted or disabled.")
+        raise Conflict("This is the last active admin. It cannot be demoted, disabled or deleted.")
     return user
 
 

@@ -44,12 +44,7 @@ def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor
         WeakPassword: `new` does not meet the policy.
         Conflict: the password was changed concurrently.
     """
-    counter = rate_limits.per_account(PASSWORD_CHANGES, str(user_id))
-    rate_limits.attempt(counter)
-    user = get(user_id)
-    if not passwords.verify(user.password_hash, current):
-        _log.warning("password change refused", user_id=str(user_id))
-        raise Forbidden("The current password is wrong. Nothing was changed.")
+    user, counter = confirmed(user_id, current)
     passwords.check(new, user.email_key)
     password_hash = passwords.make(new)
     with authorization_cache.changing(user_id), db.transaction() as session:
@@ -59,6 +54,22 @@ def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor
         user = updated(session, user_id, **({} if name is None else {"name": name}))
     mails.notify()
     return user
+
+
+def confirmed(user_id: UUID, password: str) -> tuple[User, rate_limits.Counter]:
+    """The account, if that is its password, and the counter to give back with the change that needed it.
+
+    Raises:
+        Forbidden: the password is wrong.
+        TooManyAttempts: it was wrong too often.
+    """
+    counter = rate_limits.per_account(PASSWORD_CHANGES, str(user_id))
+    rate_limits.attempt(counter)
+    user = get(user_id)
+    if not passwords.verify(user.password_hash, password):
+        _log.warning("wrong password for a change of the account", user_id=str(user_id))
+        raise Forbidden("The current password is wrong. Nothing was changed.")
+    return user, counter
 
 
 def require_verified(caller: authorization.Caller) -> None:
@@ -71,11 +82,11 @@ def require_verified(caller: authorization.Caller) -> None:
 
 
 def updated(session: Session, user_id: UUID, **values: Any) -> User:
-    """Set columns of the account and return it. Raises `NotFound`."""
+    """Set columns of the account and return it. Raises `NotFound`, also for an account that was deleted."""
     if values:
-        session.execute(update(User).where(User.id == user_id).values(**values))
+        session.execute(update(User).where(User.id == user_id, User.deleted_at.is_(None)).values(**values))
     user = session.get(User, user_id, populate_existing=True)
-    if user is None:
+    if user is None or user.deleted_at is not None:
         raise NotFound
     return user
 

@@ -30,6 +30,11 @@ blp = Blueprint("admin_users", __name__, url_prefix="/admin/users", description=
 
 class AdminUserSchema(UserSchema):
     plan = Text(required=True, allow_none=True, metadata={"description": "The slug of the active subscription's plan."})
+    deleted_at = Instant(
+        required=True,
+        allow_none=True,
+        metadata={"description": "When its owner deleted it: its name and address are forgotten."},
+    )
 
 
 class UserQuery(ListQuery):
@@ -145,5 +150,5 @@ def show_grant(user_id: UUID, grant_id: UUID) -> Grant:
 
 
 def _shown(listed: ListedAccount) -> Shown:
-    names = ("id", "email", "name", "role", "is_active", "email_verified", "created_at")
+    names = ("id", "email", "name", "role", "is_active", "email_verified", "created_at", "deleted_at")
     return {**{name: getattr(listed.user, name) for name in names}, "plan": listed.plan}

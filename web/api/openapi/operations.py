@@ -164,12 +164,13 @@ def _problems(spec: Collected, doc: Part, noted: Part, method: str) -> dict[str,
     """The name of the shared response for each status."""
     policy: AccessPolicy = noted["policy"]
     public = policy.kind == "public"
+    has_body = method in {"post", "patch", "put"} or "requestBody" in doc
     queried = {name for parameter in doc.get("parameters", []) for name in parameter["schema"].fields}
     kinds = [
         *_ANY,
         *([errors.InvalidCursor] if "cursor" in queried else []),
         *([errors.NotFound] if noted.get("in_path") else []),
-        *(_OF_BODIES if method in {"post", "patch", "put"} else []),
+        *(_OF_BODIES if has_body else []),
         *([] if public else _OF_CALLERS + _OF_POLICIES[policy.kind]),
         *noted.get("raises", []),
     ]
