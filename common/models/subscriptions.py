@@ -150,6 +150,20 @@ class Grant(Base):
     )
 
 
+class StatementCheck(Base):
+    """When a period's statement was last recomputed from single rows, and by how much it was off."""
+
+    __tablename__ = "statement_checks"
+
+    period_id: Mapped[UUID] = mapped_column(ForeignKey("periods.id"), primary_key=True)
+    at: Mapped[Instant]
+    #: How many grants and invocations were read.
+    rows: Mapped[int] = mapped_column(BigInteger)
+    difference: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (CheckConstraint("rows >= 0", name="rows"),)
+
+
 #: Grants are never rewritten: a mistake is put right by another grant.
 GRANTS_APPEND_ONLY_UP = """
 create function grants_append_only() returns trigger language plpgsql as $$

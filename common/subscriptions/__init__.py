@@ -14,35 +14,51 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from common import budgets, idempotency
+from common import budgets
 from common.errors import Conflict, NotFound
-from common.identity import audit
-from common.identity.audit import Actor
 from common.kit import db
-from common.kit.clock import uuid7
-from common.models.base import MAX_TOKENS
-from common.models.subscriptions import Grant, Period, Plan, Subscription
+from common.models.subscriptions import Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
+from common.subscriptions.forecast import Forecast, forecast
+from common.subscriptions.grants import grant, granted
 from common.subscriptions.renewal import renew, renew_due
+from common.subscriptions.statement import (
+    BilledPeriod,
+    LedgerCheck,
+    PeriodBalance,
+    Statement,
+    check,
+    listing,
+    statement,
+)
 from common.subscriptions.terms import PeriodTerms, configure, for_submit, forget_terms, limits, plans_that_allow
 
 __all__ = [
+    "BilledPeriod",
     "Current",
+    "Forecast",
+    "LedgerCheck",
+    "PeriodBalance",
     "PeriodTerms",
+    "Statement",
     "cancel",
+    "check",
     "configure",
     "current",
     "end",
     "for_submit",
+    "forecast",
     "forget_terms",
     "grant",
     "granted",
     "limits",
+    "listing",
     "period_bounds",
     "plans",
     "plans_that_allow",
     "renew",
     "renew_due",
+    "statement",
     "subscribe",
 ]
 
@@ -119,13 +135,11 @@ def _change(session: Session, subscription: Subscription, period: Period, plan: 
 
 #: The open period, or else the last one.
 _SHOWN = (Period.closed_at.is_not(None), Period.starts_at.desc())
-_OVERDUE = text("select 1 from periods where user_id = :user and closed_at is null and ends_at <= now()")
 
 
 def current(user_id: UUID) -> Current:
     """The subscription, its period and balance, in one snapshot. Raises `NotFound` if there has never been one."""
-    if db.execute(_OVERDUE, {"user": user_id}):
-        renewal.renew(user_id)
+    renewal.renew_if_due(user_id)
     with db.snapshot() as session:
         subscription = periods.latest(session, user_id)
         if subscription is None:
@@ -155,8 +169,7 @@ select starts_at, ends_at from periods where user_id = :user order by starts_at 
 
 def period_bounds(user_id: UUID) -> tuple[datetime, datetime] | None:
     """Start and end of the current (or last) period; None if there has never been one."""
-    if db.execute(_OVERDUE, {"user": user_id}):
-        renewal.renew(user_id)
+    renewal.renew_if_due(user_id)
     rows = db.execute(_BOUNDS, {"user": user_id})
     return (rows[0].starts_at, rows[0].ends_at) if rows else None
 
@@ -197,52 +210,3 @@ def _cancel(subscription: Subscription, period: Period, now: datetime, *, at_per
     subscription.cancel_at_period_end = at_period_end
     if not at_period_end:
         subscription.status, period.access_ended_at = "canceled", now
-
-
-# -- grants by admins --------------------------------------------------------------------------------------------------
-
-
-def grant(
-    user_id: UUID, tokens: int, *, reason: str, actor: Actor, request: idempotency.Request | None = None
-) -> tuple[Grant, bool]:
-    """Add tokens to the account's current period, or revoke tokens that are neither charged nor held (negative).
-
-    Returns the grant, and whether an earlier `request` with the same key made it. Raises `IdempotencyKeyReused`, and
-    `Conflict` (no current period, too few tokens available, or over the maximum).
-    """
-    grant_id = uuid7()
-    with db.transaction() as session:
-        if earlier := idempotency.claim(session, request, grant_id):
-            return session.get_one(Grant, earlier), True
-        now = periods.lock(session, user_id)
-        _, period = renewal.up_to_date(session, user_id, now)
-        if period is None:
-            raise Conflict("The account has no current period. Nothing was granted.")
-        before = _require_room(session, period, tokens)
-        granted = (None, None) if before.unlimited else (before.granted, before.granted + tokens)
-        added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id, id_=grant_id)
-        after = {"granted": granted[1], "tokens": tokens, "reason": reason}
-        audit.record(session, actor, "user.grant", "user", user_id, before={"granted": granted[0]}, after=after)
-    budgets.tell(user_id, period.id)
-    return added, False
-
-
-def granted(user_id: UUID, grant_id: UUID) -> Grant:
-    """One of the account's grants. Raises `NotFound`."""
-    with db.snapshot() as session:
-        found = session.scalar(select(Grant).where(Grant.id == grant_id, Grant.user_id == user_id))
-    if found is None:
-        raise NotFound("Grant not found.")
-    return found
-
-
-def _require_room(session: Session, period: Period, tokens: int) -> budgets.Balance:
-    """Check that the grant is possible. Returns the balance before it."""
-    if tokens < 0:  # fences off holds being made now: their rows can no longer commit
-        budgets.bump(session, period.id)
-    balance = budgets.balance(session, period.id)
-    if tokens < 0 and balance.available < -tokens:
-        raise Conflict("Tokens that are charged or held cannot be revoked. Nothing was changed.")
-    if balance.granted + tokens > MAX_TOKENS:
-        raise Conflict(f"A period can have at most {MAX_TOKENS:,} tokens. Nothing was granted.")
-    return balance

@@ -15,6 +15,7 @@ from common.subscriptions import periods
 
 logger = log.get(__name__)
 
+_OVERDUE = text("select 1 from periods where user_id = :user and closed_at is null and ends_at <= now()")
 _DUE = text("""
 select user_id from periods where closed_at is null and ends_at <= now() order by ends_at limit :limit
 """)
@@ -33,6 +34,12 @@ def renew_due(limit: int = 500) -> int:
         except (db.Busy, IntegrityError):
             logger.exception("period not renewed", user_id=str(row.user_id))
     return renewed
+
+
+def renew_if_due(user_id: UUID) -> None:
+    """Bring an account's periods up to date, if its current one has ended."""
+    if db.execute(_OVERDUE, {"user": user_id}):
+        renew(user_id)
 
 
 def renew(user_id: UUID) -> None:

@@ -7,19 +7,23 @@ exactly. docs/decisions/rollups.md has the argument.
 
 from __future__ import annotations
 
+from common.usage.charges import DayCharge, charges_by_day
 from common.usage.entries import Entry, Filter, export, history
 from common.usage.figures import Figures
 from common.usage.histogram import percentile
+from common.usage.pace import Pace, pace
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
 from common.usage.rollups import RollupDifference, adopt, catch_up, differences, rebuild, rollup, sums
 from common.usage.totals import Group, Point, Summary, summary
 
 __all__ = [
+    "DayCharge",
     "Entry",
     "Figures",
     "Filter",
     "Group",
+    "Pace",
     "Point",
     "RollupDifference",
     "Stats",
@@ -28,9 +32,11 @@ __all__ = [
     "add_months",
     "adopt",
     "catch_up",
+    "charges_by_day",
     "differences",
     "export",
     "history",
+    "pace",
     "percentile",
     "rebuild",
     "retire_months",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,8 +20,9 @@ ADDRESS = "http://localhost:8000"
 EMAIL = "grace@example.com"
 
 
-@pytest.mark.parametrize("name", ["accounts.md"])
-def test_commands_work_as_they_are_pasted(hub: Platform, name: str) -> None:
+@pytest.mark.parametrize("name", ["accounts.md", "statement.md"])
+def test_commands_work_as_they_are_pasted(hub: Platform, offer: Callable[..., str], name: str) -> None:
+    offer(slug="sentiment")
     page = (DOCS / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     pasted = "".join(blocks)

@@ -11,7 +11,21 @@ from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
 from common.settings import Settings
-from web.api import admin, auth, events, invocations, operations, sessions, subscriptions, tools, usage, users, webhooks
+from web.api import (
+    admin,
+    auth,
+    events,
+    forecasts,
+    invocations,
+    operations,
+    sessions,
+    statements,
+    subscriptions,
+    tools,
+    usage,
+    users,
+    webhooks,
+)
 from web.api.blueprint import Blueprint
 from web.api.openapi import components, docs, problem_components
 from web.http import problems
@@ -38,7 +52,9 @@ RESOURCES: tuple[Blueprint, ...] = (
     webhooks.blp,
     events.blp,
     usage.blp,
+    forecasts.blp,
     subscriptions.blp,
+    statements.blp,
     admin.users.blp,
     admin.tools.blp,
     admin.plans.blp,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
 import marshmallow as ma
-import orjson
 from flask import Response
 
 from common import subscriptions, usage
@@ -18,6 +14,7 @@ from common.kit import clock
 from common.kit.paging import Page
 from common.models.usage import USAGE_STATUSES
 from common.usage import Entry, Figures, Filter, ranges
+from web.api import usage_files
 from web.api.blueprint import Blueprint
 from web.http import auth, large_reads
 from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
@@ -204,12 +201,8 @@ def export(query: ExportArguments) -> Response:
     """
     large_reads.begin()
     entries = usage.export(auth.caller().user_id, _filter(query))
-    form = query.get("format") or _FORMATS[preferred(list(_FORMATS))]
-    lines, media_type = (_csv(entries), "text/csv") if form == "csv" else (_ndjson(entries), "application/x-ndjson")
-    response = Response(lines, content_type=f"{media_type}; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="usage.{form}"'
-    response.headers["Vary"] = "Accept"
-    return response
+    form = query.get("format") or usage_files.FORMATS[preferred(list(usage_files.FORMATS))]
+    return usage_files.response(entries, form, UsageEntrySchema())
 
 
 # -- ranges ------------------------------------------------------------------------------------------------------
@@ -231,45 +224,3 @@ def _period(query: RangeArguments) -> tuple[datetime, datetime]:
 
 def _with(figures: Figures, **more: object) -> Shown:
     return {**asdict(figures), **more}
-
-
-# -- export ------------------------------------------------------------------------------------------------------
-
-COLUMNS = (
-    "id",
-    "invocation_id",
-    "tool",
-    "status",
-    "tokens_used",
-    "latency_ms",
-    "http_status",
-    "api_key_id",
-    "created_at",
-)
-_FORMATS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
-_entry = UsageEntrySchema()
-
-
-def _ndjson(entries: Iterable[Entry]) -> Iterator[bytes]:
-    for entry in entries:
-        yield orjson.dumps(_entry.dump(entry), option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _csv(entries: Iterable[Entry]) -> Iterator[str]:
-    """CSV (RFC 4180). No cell can be interpreted as a formula: each begins with a letter or digit.
-
-    The header line is yielded with the first entry, so that producing the first value has queried the database.
-    """
-    head = _line(COLUMNS)
-    for entry in entries:
-        shown = {**_entry.dump(entry), "tool": entry.tool.slug}
-        yield head + _line([shown[name] for name in COLUMNS])
-        head = ""
-    if head:
-        yield head
-
-
-def _line(cells: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()

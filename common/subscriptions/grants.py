@@ -1,0 +1,64 @@
+"""Grants by admins: tokens added to a period, or taken back."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from common import budgets, idempotency
+from common.errors import Conflict, NotFound
+from common.identity import audit
+from common.identity.audit import Actor
+from common.kit import db
+from common.kit.clock import uuid7
+from common.models.base import MAX_TOKENS
+from common.models.subscriptions import Grant, Period
+from common.subscriptions import periods, renewal
+
+
+def grant(
+    user_id: UUID, tokens: int, *, reason: str, actor: Actor, request: idempotency.Request | None = None
+) -> tuple[Grant, bool]:
+    """Add tokens to the account's current period, or revoke tokens that are neither charged nor held (negative).
+
+    Returns the grant, and whether an earlier `request` with the same key made it. Raises `IdempotencyKeyReused`, and
+    `Conflict` (no current period, too few tokens available, or over the maximum).
+    """
+    grant_id = uuid7()
+    with db.transaction() as session:
+        if earlier := idempotency.claim(session, request, grant_id):
+            return session.get_one(Grant, earlier), True
+        now = periods.lock(session, user_id)
+        _, period = renewal.up_to_date(session, user_id, now)
+        if period is None:
+            raise Conflict("The account has no current period. Nothing was granted.")
+        before = _require_room(session, period, tokens)
+        granted = (None, None) if before.unlimited else (before.granted, before.granted + tokens)
+        added = periods.add_grant(session, period, "admin", tokens, reason=reason, actor_id=actor.id, id_=grant_id)
+        after = {"granted": granted[1], "tokens": tokens, "reason": reason}
+        audit.record(session, actor, "user.grant", "user", user_id, before={"granted": granted[0]}, after=after)
+    budgets.tell(user_id, period.id)
+    return added, False
+
+
+def granted(user_id: UUID, grant_id: UUID) -> Grant:
+    """One of the account's grants. Raises `NotFound`."""
+    with db.snapshot() as session:
+        found = session.scalar(select(Grant).where(Grant.id == grant_id, Grant.user_id == user_id))
+    if found is None:
+        raise NotFound("Grant not found.")
+    return found
+
+
+def _require_room(session: Session, period: Period, tokens: int) -> budgets.Balance:
+    """Check that the grant is possible. Returns the balance before it."""
+    if tokens < 0:  # fences off holds being made now: their rows can no longer commit
+        budgets.bump(session, period.id)
+    balance = budgets.balance(session, period.id)
+    if tokens < 0 and balance.available < -tokens:
+        raise Conflict("Tokens that are charged or held cannot be revoked. Nothing was changed.")
+    if balance.granted + tokens > MAX_TOKENS:
+        raise Conflict(f"A period can have at most {MAX_TOKENS:,} tokens. Nothing was granted.")
+    return balance
