@@ -25,12 +25,16 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
-class NestedTooDeep(ValueError):
+class UnacceptableJson(ValueError):
+    """The text is not acceptable. The message is a predicate: "is nested more than …"."""
+
+
+class NestedTooDeep(UnacceptableJson):
     """The text is nested deeper than allowed."""
 
 
-class TooManyValues(ValueError):
-    """The text has more values than allowed."""
+class TooManyValues(UnacceptableJson):
+    """The text has more values, or an object more keys, than allowed."""
 
 
 def check(text: bytes, *, depth: int, values: int = MAX_VALUES) -> None:
@@ -53,8 +57,8 @@ def _measure(text: bytes, most_deep: int, most: int) -> None:
         opened = bare[-1:] in b"[{"
         values += bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
         if values - opened > most:
-            raise TooManyValues
+            raise TooManyValues(f"has more than {most:,} values.")
         steps = bare.translate(_STEPS, _NOT_BRACKETS)
         if max(accumulate(memoryview(steps).cast("b"), initial=depth)) > most_deep:
-            raise NestedTooDeep
+            raise NestedTooDeep(f"is nested more than {most_deep} levels deep.")
         depth += steps.count(b"\x01") - steps.count(b"\xff")

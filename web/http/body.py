@@ -1,33 +1,32 @@
 """Strict reading of bodies and query strings: every way in which they can be invalid has one defined error.
 
-JSON is exactly RFC 8259, read by the standard library: no duplicate keys, NaN, BOM, lone surrogates or NULs
-(PostgreSQL stores neither of the last two), at most `MAX_DEPTH` levels and `MAX_VALUES` values (both counted before
-parsing), and numbers within the range of a float. Only bodies whose bytes may hold forbidden characters are searched
-for them after parsing.
+JSON is read by `common.kit.strict_json`, and its strings may have neither U+0000 nor lone surrogates, which PostgreSQL
+does not store.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from collections.abc import Iterator
-from typing import IO, NoReturn
+from typing import IO
 from urllib.parse import parse_qsl
 
 from flask import Request, current_app
 
 from common import errors
 from common.errors import FieldError
-from common.kit import shape
+from common.kit import strict_json
 from web.http.problems import MAX_FAULTS, RequestTimeout, UnsupportedMediaType, pointer
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
 #: Maximum body size without credentials: parsing JSON costs more than receiving it.
 PUBLIC_BYTES = 16 * 1024
-_SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
+_READER = strict_json.JsonReader(depth=MAX_DEPTH, keys=MAX_KEYS)
+_ERRORS: dict[type[strict_json.UnacceptableJson], type[errors.PlatformError]] = {
+    strict_json.NotJson: errors.MalformedJson,
+    strict_json.RepeatedKey: errors.DuplicateKey,
+    strict_json.NestedTooDeep: errors.TooDeep,
+    strict_json.TooManyValues: errors.Invalid,
+}
 FORBIDDEN_DETAIL = "The characters U+0000 and lone surrogates are not allowed."
 
 
@@ -90,21 +89,25 @@ def _read(stream: IO[bytes], wanted: int) -> bytes:
 def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> object:
     """Parse one strict JSON value. Raises like `read_json`."""
     try:
-        shape.check(body, depth=MAX_DEPTH)
-        value: object = _DECODER.decode(body.decode())
-    except shape.NestedTooDeep:
-        raise errors.TooDeep(f"The body is nested more than {MAX_DEPTH} levels deep.") from None
-    except shape.TooManyValues:
-        raise errors.Invalid(f"The body has more than {shape.MAX_VALUES:,} values.") from None
-    except UnicodeDecodeError as error:
-        raise errors.MalformedJson(f"The body is not valid UTF-8: invalid byte at offset {error.start}.") from None
-    except json.JSONDecodeError as error:
-        raise errors.MalformedJson(f"{error.msg} at line {error.lineno}, column {error.colno}.") from None
-    except ValueError:
-        raise errors.MalformedJson("A number has too many digits.") from None
-    if _SUSPICIOUS.search(body):
-        _check_characters(value, verbatim)
+        value = _READER.read(body)
+    except strict_json.UnacceptableJson as refusal:
+        raise _ERRORS[type(refusal)](f"The body {refusal}") from None
+    found = [
+        FieldError(pointer(*path), FORBIDDEN_DETAIL)
+        for path in strict_json.unstorable(body, _without_nul(value, verbatim) if verbatim else value)
+    ]
+    if found:
+        raise errors.Invalid("The body is not valid.", errors=found[:MAX_FAULTS])
     return value
+
+
+def _without_nul(value: object, members: frozenset[str]) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: nested.replace("\0", "") if key in members and isinstance(nested, str) else nested
+        for key, nested in value.items()
+    }
 
 
 def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> dict[str, str | list[str]]:
@@ -124,7 +127,7 @@ def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> di
         raise errors.Invalid("The query has too many parameters.") from None
     query: dict[str, str | list[str]] = {}
     for name, value in pairs:
-        if _FORBIDDEN.search(name) or _FORBIDDEN.search(value):
+        if strict_json.FORBIDDEN.search(name) or strict_json.FORBIDDEN.search(value):
             raise errors.Invalid("The query is not valid.", errors=[FieldError(pointer(name), FORBIDDEN_DETAIL)])
         if name in repeatable and isinstance(several := query.setdefault(name, []), list):
             several.append(value)
@@ -135,64 +138,3 @@ def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> di
         else:
             query[name] = value
     return query
-
-
-# -- hooks of the JSON decoder ---------------------------------------------------------------------------------
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise errors.DuplicateKey(f"An object has the key {_repeated(pairs)!r} more than once.")
-    if len(value) > MAX_KEYS:
-        raise errors.Invalid(f"An object has more than {MAX_KEYS} keys.")
-    return value
-
-
-def _repeated(pairs: list[tuple[str, object]]) -> str:
-    seen: set[str] = set()
-    return next(key for key, _ in pairs if key in seen or seen.add(key))[:80]  # type: ignore[func-returns-value]
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise errors.MalformedJson(f"{name} is not valid JSON.")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise errors.MalformedJson("A number is too large.")
-    return number
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
-
-
-# -- forbidden characters---------------------------------------------------------------------------------------
-
-
-def _check_characters(value: object, verbatim: frozenset[str]) -> None:
-    if isinstance(value, dict):
-        value = {key: _without_nul(nested) if key in verbatim else nested for key, nested in value.items()}
-    found = [FieldError(at, FORBIDDEN_DETAIL) for at in _forbidden(value)]
-    if found:
-        raise errors.Invalid("The body is not valid.", errors=found[:MAX_FAULTS])
-
-
-def _without_nul(value: object) -> object:
-    return value.replace("\0", "") if isinstance(value, str) else value
-
-
-def _forbidden(value: object, *path: str | int) -> Iterator[str]:
-    """JSON Pointers to text that PostgreSQL cannot store; for an object key, to the object."""
-    if isinstance(value, str):
-        if _FORBIDDEN.search(value):
-            yield pointer(*path)
-    elif isinstance(value, dict):
-        for key, nested in value.items():
-            if _FORBIDDEN.search(key):
-                yield pointer(*path)
-            yield from _forbidden(nested, *path, key)
-    elif isinstance(value, list):
-        for index, nested in enumerate(value):
-            yield from _forbidden(nested, *path, index)

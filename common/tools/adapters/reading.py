@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from typing import Any
 
-import orjson
-
-from common.kit import shape
+from common.kit import strict_json
 from common.tools.adapters import redaction
 
 #: Deeper than any sensible response, and less than what the JSON encoder can write.
 MAX_DEPTH = 64
+_READER = strict_json.JsonReader(depth=MAX_DEPTH)
 
 #: JSON media types, or any text, which many servers send by default.
 _MEDIA_TYPE = re.compile(
@@ -21,7 +19,6 @@ _MEDIA_TYPE = re.compile(
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -38,18 +35,11 @@ def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
     _check_media_type(content_type)
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
-        shape.check(body, depth=MAX_DEPTH)
-        value = orjson.loads(body)  # strict: UTF-8, no NaN, no infinity, no lone surrogates
-    except shape.NestedTooDeep:
-        raise Unreadable(f"The response is nested more than {MAX_DEPTH} levels deep.") from None
-    except shape.TooManyValues:
-        raise Unreadable(f"The response has more than {shape.MAX_VALUES:,} values.") from None
-    except orjson.JSONDecodeError as error:
-        raise Unreadable("The response is not valid JSON.") from error
-    if _LONG_NUMBER.search(body):
-        value = json.loads(body)  # keeps integers beyond 64 bits exact
-    if b"\\u0000" in body:
-        _check_characters(value)
+        value = _READER.read(body)
+    except strict_json.UnacceptableJson as refusal:
+        raise Unreadable(f"The response {refusal}") from None
+    if next(strict_json.unstorable(body, value), None) is not None:
+        raise Unreadable("The response contains the character U+0000 or a lone surrogate.")
     return redaction.without(value, secrets)
 
 
@@ -60,19 +50,6 @@ def _check_media_type(content_type: str) -> None:
     charset = _CHARSET.search(match["parameters"] or "")
     if charset is not None and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
         raise Unreadable("The response is not in UTF-8.")
-
-
-def _check_characters(value: Any) -> None:
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise Unreadable("The response contains the character U+0000.")
-    elif isinstance(value, dict):
-        for key, nested in value.items():
-            _check_characters(key)
-            _check_characters(nested)
-    elif isinstance(value, list):
-        for nested in value:
-            _check_characters(nested)
 
 
 def at(value: Any, pointer: str) -> Any:
