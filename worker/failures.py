@@ -7,10 +7,11 @@ beyond that, deliveries are postponed, each a little longer than the one before,
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
+
+from cachetools import FIFOCache
 
 from common.kit import clock
 
@@ -32,7 +33,7 @@ class Failures:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._windows: OrderedDict[tuple[UUID, str], _Window] = OrderedDict()
+        self._windows: FIFOCache[tuple[UUID, str], _Window] = FIFOCache(REMEMBERED)
         self._lock = threading.Lock()
 
     def delay(self, account: UUID, host: str) -> float | None:
@@ -53,8 +54,6 @@ class Failures:
                 return
             window = self._windows.get((account, host))
             if window is None or window.ends <= clock.monotonic():
-                window = self._windows[account, host] = _Window(clock.monotonic() + WINDOW)
+                window = _Window(clock.monotonic() + WINDOW)
             window.failures += 1
-            self._windows.move_to_end((account, host))
-            if len(self._windows) > REMEMBERED:
-                self._windows.popitem(last=False)
+            self._windows[account, host] = window

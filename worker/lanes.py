@@ -13,10 +13,12 @@ Each receiver (lane) is classified by its last delivery: it succeeded (*good*), 
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from cachetools import FIFOCache
 
 from common.webhooks import LaneCapacity
 
@@ -43,7 +45,7 @@ class Lanes:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._busy: Counter[int] = Counter()
-        self._good: OrderedDict[int, bool] = OrderedDict()
+        self._good: FIFOCache[int, bool] = FIFOCache(REMEMBERED)
         self._lock = threading.Lock()
 
     def room(self, ending: int | None = None) -> LaneCapacity:
@@ -75,9 +77,6 @@ class Lanes:
             if not self._busy[lane]:
                 del self._busy[lane]
             self._good[lane] = good
-            self._good.move_to_end(lane)
-            if len(self._good) > REMEMBERED:
-                self._good.popitem(last=False)
 
     def idle(self, lanes: Sequence[int]) -> list[int]:
         """The lanes that have room but no delivery under way whose end would unpark their rows."""

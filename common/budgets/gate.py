@@ -24,6 +24,7 @@ from common.budgets.model import (
 from common.budgets.rebuilding import rebuild, tell
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
 from common.kit import clock, db, log, redis
+from common.kit.cache import Cache
 
 logger = log.get(__name__)
 
@@ -31,7 +32,7 @@ UNLIMITED = -1
 TRIES = 4
 WIDTH_SECONDS = 10.0
 WIDTHS_MOST = 10_000
-_widths: dict[UUID, tuple[float, int]] = {}
+_widths: Cache[UUID, int] = Cache(WIDTHS_MOST, WIDTH_SECONDS)
 _STILL_WAITING = text("select 1 from queue where id = :id and moves = :moves and slot is null")
 
 
@@ -139,7 +140,7 @@ def _tell(
     except redis.Unreachable:
         logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(period_id))
         return ()
-    _remember(period_id, int(active))
+    _widths.put(period_id, max(0, int(active)))
     if missed:
         tell(user_id, period_id)
     return answer
@@ -147,14 +148,7 @@ def _tell(
 
 def width(period_id: UUID) -> int:
     """How many rows of an account had a slot when this process last settled something of it; 0: never, or long ago."""
-    at, active = _widths.get(period_id, (0.0, 0))
-    return active if clock.monotonic() - at < WIDTH_SECONDS else 0
-
-
-def _remember(period_id: UUID, active: int) -> None:
-    if len(_widths) >= WIDTHS_MOST:
-        _widths.clear()
-    _widths[period_id] = clock.monotonic(), max(0, active)
+    return _widths.get(period_id) or 0
 
 
 def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:

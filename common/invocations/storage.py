@@ -8,13 +8,14 @@ before sizes were noted counts nothing.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
 from common.errors import StorageExhausted
 from common.kit import clock, db, jsonb
+from common.kit.cache import Cache
 
 #: Seconds that a process goes on with what it knows: with room for as much again, and with less.
 LONG: Final = 60.0
@@ -39,23 +40,30 @@ insert into stored_payloads (user_id, bytes, measured_at) select user_id, bytes,
 on conflict (user_id) do update set bytes = excluded.bytes, measured_at = excluded.measured_at
 """)
 
-_known: dict[UUID, tuple[float, int]] = {}
+
+class _Known(NamedTuple):
+    good_until: float
+    stored: int
+
+
+_known: Cache[UUID, _Known] = Cache(REMEMBER_MOST)
 
 
 def refuse_if_full(user_id: UUID, most: int | None, value: Any) -> None:
     """Before `value` is stored too. `most`: bytes; None: unlimited. Raises `StorageExhausted`."""
     if most is None:
         return
-    good_until, stored = _known.get(user_id, (0.0, 0))
-    if clock.monotonic() >= good_until:
-        stored = int(db.execute(_STORED, {"user_id": user_id})[0].bytes)
-        good_until = clock.monotonic() + (LONG if 2 * stored < most else SHORT)
-    if len(_known) >= REMEMBER_MOST:
-        _known.clear()
-    if stored >= most:
-        _known[user_id] = (good_until, stored)
-        raise StorageExhausted(stored=stored, limit=most)
-    _known[user_id] = (good_until, stored + len(jsonb.dumps(value)))
+    known = _known.get(user_id) or _measured(user_id, most)
+    full = known.stored >= most
+    adds = 0 if full else len(jsonb.dumps(value))
+    _known.put(user_id, _Known(known.good_until, known.stored + adds), known.good_until)
+    if full:
+        raise StorageExhausted(stored=known.stored, limit=most)
+
+
+def _measured(user_id: UUID, most: int) -> _Known:
+    stored = int(db.execute(_STORED, {"user_id": user_id})[0].bytes)
+    return _Known(clock.monotonic() + (LONG if 2 * stored < most else SHORT), stored)
 
 
 def measure() -> None:

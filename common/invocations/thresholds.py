@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from common import budgets, webhooks
 from common.kit import apart, db, log
+from common.kit.cache import Cache
 from common.kit.query import Query
 from common.models.budgets import THRESHOLDS, BudgetThreshold
 from common.queueing import messages
@@ -31,7 +32,7 @@ select exists (select 1 from budget_thresholds where period_id = :period_id and 
     _Recorded,
 )
 
-_recorded: set[tuple[UUID, int]] = set()
+_recorded: Cache[tuple[UUID, int], bool] = Cache(REMEMBERED_MOST)
 
 
 def record(user_id: UUID, period_id: UUID, percent: int) -> None:
@@ -39,7 +40,7 @@ def record(user_id: UUID, period_id: UUID, percent: int) -> None:
 
     Best effort: `record_missed` finds what was missed.
     """
-    if (period_id, percent) in _recorded:
+    if _recorded.get((period_id, percent)):
         return
     try:
         with db.transaction() as session:
@@ -56,9 +57,7 @@ def record(user_id: UUID, period_id: UUID, percent: int) -> None:
     except db.Unreachable:
         logger.warning("budget threshold left to the sweep", period_id=str(period_id), percent=percent)
         return
-    if len(_recorded) >= REMEMBERED_MOST:
-        _recorded.clear()
-    _recorded.add((period_id, percent))
+    _recorded.put((period_id, percent), True)
     if first:
         messages.notify(messages.DELIVER)
 

@@ -14,12 +14,12 @@ import signal
 import socket
 import struct
 import sys
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import jsonschema_rs
+from cachetools import FIFOCache
 
 #: Maximum size of a compiled pattern, in bytes.
 REGEX_SIZE_LIMIT = 1_000_000
@@ -100,7 +100,7 @@ def send(sock: socket.socket, message: bytes) -> None:
 
 def _serve(sock: socket.socket) -> None:
     """`{"key", "schema", "most", "seconds"}`, a line feed, a value → `{"faults"}`, `{"unusable"}` or `{"unknown"}`."""
-    known: OrderedDict[str, jsonschema_rs.Validator] = OrderedDict()
+    known: FIFOCache[str, jsonschema_rs.Validator] = FIFOCache(KEPT)
     while True:
         head, _, value = receive(sock).partition(b"\n")
         asked = json.loads(head)
@@ -110,7 +110,7 @@ def _serve(sock: socket.socket) -> None:
         send(sock, answer)
 
 
-def _answer(known: OrderedDict[str, jsonschema_rs.Validator], asked: Any, value: bytes) -> dict[str, Any]:
+def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Any, value: bytes) -> dict[str, Any]:
     key = asked["key"]
     if key not in known:
         if asked["schema"] is None:
@@ -119,8 +119,6 @@ def _answer(known: OrderedDict[str, jsonschema_rs.Validator], asked: Any, value:
             known[key] = compiled(asked["schema"])
         except Unusable as error:
             return {"unusable": [str(error), error.path, error.pattern]}
-        if len(known) > KEPT:
-            known.popitem(last=False)
     return {"faults": faults(known[key], json.loads(value), asked["most"])}
 
 

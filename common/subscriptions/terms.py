@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from common.errors import SubscriptionRequired
 from common.kit import clock, db
+from common.kit.cache import Cache
 from common.subscriptions import plans, renewal
 
 #: How long a process caches an account's limits. The statement that commits an invocation checks access and period
@@ -53,7 +54,7 @@ def configure(max_payload_bytes: int | None) -> None:
     _Defaults.max_payload_bytes = max_payload_bytes
 
 
-_terms: dict[UUID, tuple[float, PeriodTerms]] = {}
+_terms: Cache[UUID, PeriodTerms] = Cache(CACHE_SIZE)
 
 
 def for_submit(user_id: UUID) -> PeriodTerms:
@@ -62,13 +63,11 @@ def for_submit(user_id: UUID) -> PeriodTerms:
     Cached for a second; call `forget_terms` when a submit finds them outdated.
     Raises `SubscriptionRequired`.
     """
-    cached = _terms.get(user_id)
-    if cached and clock.monotonic() - cached[0] < CACHE_SECONDS:
-        return cached[1]
-    looked_up_at, terms = clock.monotonic(), _look_up(user_id)
-    if len(_terms) >= CACHE_SIZE:
-        _terms.clear()
-    _terms[user_id] = (looked_up_at, terms)
+    terms = _terms.get(user_id)
+    if terms is None:
+        good_until = clock.monotonic() + CACHE_SECONDS  # from before it was looked up
+        terms = _look_up(user_id)
+        _terms.put(user_id, terms, good_until)
     return terms
 
 
@@ -104,7 +103,7 @@ def _look_up(user_id: UUID) -> PeriodTerms:
 
 def forget_terms(user_id: UUID) -> None:
     """Drop the account's cached terms in this process."""
-    _terms.pop(user_id, None)
+    _terms.drop(user_id)
 
 
 def plans_that_allow(required: int, terms: PeriodTerms) -> list[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 
 from common.errors import NotFound
 from common.kit import crypto, db
+from common.kit.cache import Cache
 from common.kit.paging import Page, Window
 from common.models.tools import Tool, ToolVersion
 from common.tools.prices import Price
@@ -85,9 +86,7 @@ def remembered(ref: str) -> ListedTool:
     known = _known.get(ref)
     if known is None:
         known = find(ref)
-        if len(_known) >= REMEMBERED:
-            _known.clear()
-        _known[ref] = known
+        _known.put(ref, known)
     return known
 
 
@@ -95,12 +94,11 @@ def is_current(tool: ListedTool) -> bool:
     """Whether the tool is active and has no newer version. Otherwise, drops it from the cache."""
     current = bool(db.execute(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
     if not current:
-        for ref in [ref for ref, known in list(_known.items()) if known.id == tool.id]:
-            _known.pop(ref, None)
+        _known.drop_if(lambda known: known.id == tool.id)
     return current
 
 
-_known: dict[str, ListedTool] = {}
+_known: Cache[str, ListedTool] = Cache(REMEMBERED)
 _IS_CURRENT = text("select 1 from tools where id = :id and version = :version and is_active and archived_at is null")
 
 

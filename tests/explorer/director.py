@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -22,6 +23,7 @@ from psycopg.pq import TransactionStatus
 
 from common.invocations import claiming, placing, thresholds
 from common.kit import clock, redis, seam
+from common.kit.cache import Cache
 from common.queueing import messages
 from common.subscriptions import terms
 from common.tools import breakers
@@ -74,7 +76,15 @@ class VirtualClock(clock.Clock):
 
 
 def fresh_memory() -> dict[str, Any]:
-    return {"terms": {}, "tools": {}, "widths": {}, "told": set(), "back": 0.0, "after": None, "quiet": 0.0}
+    return {
+        "terms": Cache(terms.CACHE_SIZE),
+        "tools": Cache(catalogue.REMEMBERED),
+        "widths": Cache(gate.WIDTHS_MOST, gate.WIDTH_SECONDS),
+        "told": Cache(thresholds.REMEMBERED_MOST),
+        "back": 0.0,
+        "after": None,
+        "quiet": 0.0,
+    }
 
 
 def memories() -> dict[str, Any]:
@@ -100,7 +110,7 @@ def remember(what: dict[str, Any]) -> None:
 
 def copy_of(memory: dict[str, Any]) -> dict[str, Any]:
     """The same memory, for an actor to change."""
-    return {name: value.copy() if isinstance(value, dict | set) else value for name, value in memory.items()}
+    return {name: copy(value) for name, value in memory.items()}
 
 
 @dataclass(slots=True)

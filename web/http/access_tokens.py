@@ -15,6 +15,7 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 from common.errors import TokenExpired, Unauthenticated
 from common.identity import sessions
 from common.kit import clock
+from common.kit.cache import Cache
 from common.settings import Settings
 
 ALGORITHM = "HS256"
@@ -40,7 +41,7 @@ def init(app: Flask, settings: Settings) -> None:
         JWT_DECODE_LEEWAY=SKEW_SECONDS,
     )
     manager = JWTManager(app)
-    app.extensions["access_tokens"] = {}
+    app.extensions["access_tokens"] = Cache(REMEMBERED_TOKENS)
 
     @manager.encode_key_loader
     def signing_key(_identity: object) -> str:
@@ -86,15 +87,13 @@ def verify(token: str) -> tuple[UUID, UUID]:
     The signature is verified once and the result cached. Expiry, and the state of the session
     (`sessions.authenticate`), are checked every time.
     """
-    known: dict[str, _Claims] = current_app.extensions["access_tokens"]
+    known: Cache[str, _Claims] = current_app.extensions["access_tokens"]
     claims = known.get(token)
     if claims is None:
         claims = _decoded(token)
-        if len(known) >= REMEMBERED_TOKENS:
-            known.clear()
-        known[token] = claims
+        known.put(token, claims)
     if claims.expires <= clock.now().timestamp():
-        known.pop(token, None)
+        known.drop(token)
         raise TokenExpired
     return claims.user_id, claims.family_id
 
