@@ -1,4 +1,4 @@
-"""One circuit breaker per tool (pybreaker); its state is shared by all processes through Redis.
+"""One circuit breaker per tool; its state is shared by all processes through Redis.
 
 Closed: calls go through; five consecutive failures open the breaker. Open: no calls for 30 seconds; submits are refused
 and queued invocations wait. Half-open: exactly one call on the whole platform, the probe, is let through and decides.
@@ -13,11 +13,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
-
-import pybreaker
 
 from common.errors import ToolUnavailable
 from common.kit import clock, failpoints, log, redis
@@ -42,79 +40,6 @@ class BreakerState:
 _view = StateCache()
 
 
-class _Shared(pybreaker.CircuitBreakerStorage):
-    """pybreaker's storage for one tool: reads from the cache, writes to the cache and (best effort) to Redis."""
-
-    def __init__(self, tool: str, *, may_probe: bool) -> None:
-        super().__init__(tool)
-        self.tool = tool
-        self.probing = False
-        self._may_probe = may_probe
-        self._inconclusive = False
-
-    def is_excluded(self, error: BaseException) -> bool:
-        """Whether an error is not the tool's failure. pybreaker counts every such error as a success, but an error
-        that says nothing about the tool (nothing sent, call aborted, database unavailable) must not change the state.
-        """
-        failed = bool(getattr(error, "counts_against_tool", False))
-        self._inconclusive = not failed and not getattr(error, "http_status", None)
-        return not failed
-
-    @property
-    def state(self) -> str:
-        if self.tool not in _view.fresh().opened:
-            return str(pybreaker.STATE_CLOSED)
-        return str(pybreaker.STATE_HALF_OPEN if self.probing else pybreaker.STATE_OPEN)
-
-    @state.setter
-    def state(self, state: str) -> None:
-        self.probing = state == pybreaker.STATE_HALF_OPEN
-        if state == pybreaker.STATE_CLOSED:
-            close(UUID(self.tool))
-        elif state == pybreaker.STATE_OPEN:
-            _view.opened[self.tool] = now = _view.now()
-            _write("hset", OPEN, self.tool, str(now))
-            _write("delete", probe_key(self.tool))
-            logger.warning("circuit breaker opened", tool_id=self.tool, retry_seconds=RESET_SECONDS)
-
-    def increment_counter(self) -> None:
-        mine = _view.failures.get(self.tool, 0) + 1
-        shared = _write("hincrby", FAILURES, self.tool, 1)
-        _view.failures[self.tool] = mine if shared is None else int(shared)
-
-    def reset_counter(self) -> None:
-        if not self._inconclusive and _view.failures.pop(self.tool, 0):
-            _write("hdel", FAILURES, self.tool)
-
-    @property
-    def counter(self) -> int:
-        return _view.failures.get(self.tool, 0)
-
-    @property
-    def success_counter(self) -> int:
-        return 0 if self._inconclusive else 1  # one successful probe closes the breaker
-
-    @property
-    def opened_at(self) -> datetime | None:
-        """Now, unless this caller may probe: the cached state may have changed since, the permission has not."""
-        long_ago = timedelta(seconds=RESET_SECONDS + 1)  # pybreaker compares with its own clock
-        return datetime.now(UTC) - long_ago if self._may_probe else datetime.now(UTC)
-
-    @opened_at.setter
-    def opened_at(self, _moment: datetime) -> None:
-        """Ignored: stored together with the state."""
-
-
-def _breaker(storage: _Shared) -> Any:
-    return pybreaker.CircuitBreaker(
-        fail_max=FAIL_MAX,
-        reset_timeout=RESET_SECONDS,
-        exclude=[storage.is_excluded],
-        state_storage=storage,
-        throw_new_error_on_trip=False,
-    )
-
-
 @contextmanager
 def calling(tool_id: UUID, seconds: float) -> Iterator[None]:
     """Guard a call that takes at most `seconds` (a probe whose process dies blocks the next one for that long).
@@ -126,51 +51,78 @@ def calling(tool_id: UUID, seconds: float) -> Iterator[None]:
         ToolUnavailable: the breaker is open, or another call is probing.
     """
     tool = str(tool_id)
-    probe = tool in _view.fresh().opened
-    if probe and not _may_probe(tool, seconds):
-        raise _unavailable(tool_id)
-    storage = _Shared(tool, may_probe=probe)
+    probe, good = _enter(tool, seconds), None
     failpoints.at("breaker.after_look")
     try:
-        with _breaker(storage).calling():
-            yield
-    except pybreaker.CircuitBreakerError as error:  # opened by another call in the meantime
-        raise _unavailable(tool_id) from error
+        yield
+        good = True
+    except BaseException as error:
+        good = _verdict(error)
+        raise
     finally:
+        if good is not None:
+            _ended(tool, good=good, probe=probe)
         if probe:
             _view.probed_elsewhere.pop(tool, None)
-        if storage.probing:  # ended without a result: allow the next probe
             _write("delete", probe_key(tool))
 
 
-def _unavailable(tool_id: UUID) -> ToolUnavailable:
-    return ToolUnavailable(retry_after=max(1, retry_after(tool_id)))
-
-
-def _may_probe(tool: str, seconds: float) -> bool:
-    if _wait(tool) > 0:
+def _verdict(error: BaseException) -> bool | None:
+    """Whether the tool worked. None: the error says nothing about it (nothing sent, call aborted, database away)."""
+    if getattr(error, "counts_against_tool", False):
         return False
-    try:
-        with redis.reachable():
-            mine = bool(redis.client().set(probe_key(tool), "1", nx=True, ex=math.ceil(seconds) + 10))
-            if mine and not _still_due(tool):
-                redis.client().delete(probe_key(tool))
-                return tool not in _view.opened
-    except redis.Unreachable:
-        return _view.probe_locally(tool, seconds)
-    if not mine:
+    return True if getattr(error, "http_status", None) else None
+
+
+def _ended(tool: str, *, good: bool, probe: bool) -> None:
+    """The state machine: what the end of a call does to the breaker."""
+    if good and probe:
+        close(UUID(tool))
+    elif good and _view.failures.pop(tool, 0):
+        _write("hdel", FAILURES, tool)
+    elif not good and ((_failures(tool) >= FAIL_MAX and tool not in _view.opened) or probe):
+        _view.opened[tool] = now = _view.now()
+        _write("hset", OPEN, tool, str(now))
+        logger.warning("circuit breaker opened", tool_id=tool, retry_seconds=RESET_SECONDS)
+
+
+def _failures(tool: str) -> int:
+    """Count one more; returns the number of consecutive failures on the whole platform."""
+    mine = _view.failures.get(tool, 0) + 1
+    shared = _write("hincrby", FAILURES, tool, 1)
+    _view.failures[tool] = mine if shared is None else int(shared)
+    return _view.failures[tool]
+
+
+def _enter(tool: str, seconds: float) -> bool:
+    """Whether this call is the probe of an open breaker. Raises `ToolUnavailable`."""
+    if tool not in _view.fresh().opened:
+        return False
+    if _wait(tool) == 0.0:
+        try:
+            with redis.reachable():
+                if (probe := _ask_for_probe(tool, seconds)) is not None:
+                    return probe
+        except redis.Unreachable:
+            if _view.probe_locally(tool, seconds):
+                return True
+    raise ToolUnavailable(retry_after=max(1, retry_after(UUID(tool))))
+
+
+def _ask_for_probe(tool: str, seconds: float) -> bool | None:
+    """Whether this call is the probe; False: the breaker is closed now; None: another call probes, or has failed."""
+    if not redis.client().set(probe_key(tool), "1", nx=True, ex=math.ceil(seconds) + 10):
         _view.probed_elsewhere[tool] = clock.monotonic() + VIEW_SECONDS
-    return mine
-
-
-def _still_due(tool: str) -> bool:
-    """Check again: another process's probe may have ended since."""
-    found = redis.client().hget(OPEN, tool)
-    if found is None:
+        return None
+    opened = redis.client().hget(OPEN, tool)  # again: another process's probe may have ended since
+    if opened is not None:
+        _view.opened[tool] = float(opened)
+        if _wait(tool) == 0.0:
+            return True
+    else:
         _view.opened.pop(tool, None)
-        return False
-    _view.opened[tool] = float(found)
-    return _wait(tool) == 0.0
+    redis.client().delete(probe_key(tool))
+    return None if opened is not None else False
 
 
 def _wait(tool: str) -> float:

@@ -16,7 +16,7 @@ from common.errors import ToolUnavailable
 from common.kit import failpoints
 from common.kit import redis as redis_kit
 from common.kit.outbound import Aborted
-from common.tools import breakers
+from common.tools import breaker_cache, breakers
 from common.tools.adapters import ToolFailure
 from dev.servers import Redis
 
@@ -118,7 +118,6 @@ def test_a_good_try_closes_it_and_a_bad_one_opens_it_again(monkeypatch: pytest.M
 
 
 def test_calls_run_side_by_side() -> None:
-    """pybreaker's own `call` holds a lock while the tool works."""
     together = threading.Barrier(4, timeout=20)
 
     def work(_: int) -> int:
@@ -151,13 +150,26 @@ def test_one_thread_of_many_may_try(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_opened_elsewhere_between_asking_and_calling() -> None:
-    """Long ago, even: whoever was not given the try does not take it."""
+    """Whoever was not given the trial call does not take it: that the call succeeds does not close the breaker."""
 
     def opened_meanwhile() -> None:
         breakers._view.opened[str(TOOL)] = 0.0
 
-    with failpoints.calling("breaker.after_look", opened_meanwhile), pytest.raises(ToolUnavailable):
+    with failpoints.calling("breaker.after_look", opened_meanwhile):
         call()
+    assert str(TOOL) in breakers._view.opened
+
+
+def test_a_late_failure_of_a_call_from_before_does_not_free_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it begin the rest anew: it was sent before the breaker opened."""
+    with pytest.raises(ToolFailure), breakers.calling(TOOL, 30):
+        fail(breakers.FAIL_MAX)
+        opened = breakers.state(TOOL).opened_at
+        reset_time_is_over(monkeypatch)
+        redis_kit.client().set(breaker_cache.probe_key(str(TOOL)), "1", ex=40)
+        raise down()
+    assert breakers.state(TOOL).opened_at == opened
+    assert redis_kit.client().exists(breaker_cache.probe_key(str(TOOL)))
 
 
 CHILD = """
