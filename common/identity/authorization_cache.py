@@ -26,6 +26,7 @@ from uuid import UUID
 
 from common.errors import DependencyUnavailable, PlatformError
 from common.kit import clock, crypto, log, redis
+from common.kit.pause import Pause
 
 CACHE_SECONDS = 60
 #: Longer than any transaction can last: PostgreSQL ends statements after 15 s and idle transactions after 30 s.
@@ -77,8 +78,7 @@ def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Fact
 # -- Redis ---------------------------------------------------------------------------------------------------
 
 
-class _Backoff:
-    until = 0.0
+_pause = Pause(BACKOFF_SECONDS)
 
 
 def _keys(user_id: UUID) -> tuple[str, str]:
@@ -87,12 +87,12 @@ def _keys(user_id: UUID) -> tuple[str, str]:
 
 
 def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:
-    if clock.monotonic() < _Backoff.until:
+    if _pause.active():
         return None, ""
     try:
         value, generation = redis.run("auth_read", _keys(user_id), [field, crypto.token(12), CACHE_SECONDS])
     except redis.Unreachable:
-        _Backoff.until = clock.monotonic() + BACKOFF_SECONDS
+        _pause.begin()
         return None, ""
     return value, generation
 
@@ -103,7 +103,7 @@ def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
     try:
         redis.run("auth_install", _keys(user_id)[:1], [generation, field, signed])
     except redis.Unreachable:
-        _Backoff.until = clock.monotonic() + BACKOFF_SECONDS
+        _pause.begin()
 
 
 def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:

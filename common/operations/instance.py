@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from sqlalchemy import text
 
-from common.kit import clock, db, log, redis
+from common.kit import db, log, redis
+from common.kit.pause import Pause
 from common.queueing import messages
 
 logger = log.get(__name__)
@@ -45,8 +47,8 @@ class _State:
     ours: str | None = None
     confirmed: bool = False
     conflict: str | None = None
-    check_at: float = 0.0
-    log_at: float = 0.0
+    pause: Pause = field(default_factory=partial(Pause, CHECK_SECONDS))
+    logged: Pause = field(default_factory=partial(Pause, LOG_SECONDS))
 
 
 _state = _State()
@@ -123,19 +125,19 @@ def keep() -> None:
     Raises:
         redis.Unreachable, db.Unreachable: a server could not be checked.
     """
-    if clock.monotonic() < _state.check_at:
+    if _state.pause.active():
         return
-    _state.check_at = clock.monotonic() + CHECK_SECONDS
+    _state.pause.begin()
     try:
         check()
-        _state.check_at = 0.0
+        _state.pause.end()
     except Foreign as foreign:
         _log_conflict(foreign)
 
 
 def _log_conflict(foreign: Foreign) -> None:
-    if clock.monotonic() >= _state.log_at:
-        _state.log_at = clock.monotonic() + LOG_SECONDS
+    if not _state.logged.active():
+        _state.logged.begin()
         logger.error("two platforms share a server", reason=str(foreign))
 
 
@@ -159,4 +161,5 @@ def renew() -> str | None:
 def forget() -> None:
     """Discard the results of earlier checks, after a change of servers."""
     _state.ours, _state.confirmed, _state.conflict = None, False, None
-    _state.check_at = _state.log_at = 0.0
+    _state.pause.end()
+    _state.logged.end()

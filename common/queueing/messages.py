@@ -14,7 +14,8 @@ from uuid import UUID
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import clock, log, metrics, rabbit, redis
+from common.kit import log, metrics, rabbit, redis
+from common.kit.pause import Pause
 from common.queueing import templates
 
 logger = log.get(__name__)
@@ -35,7 +36,7 @@ _publishing = threading.BoundedSemaphore(AT_ONCE)
 class _State:
     broker_url = ""
     queue_messages_max = 0
-    skip_until = 0.0
+    pause = Pause(BACKOFF_SECONDS)
 
 
 def configure(broker_url: str, queue_messages_max: int) -> None:
@@ -47,7 +48,7 @@ def configure(broker_url: str, queue_messages_max: int) -> None:
         _template.cache_clear()
     _State.broker_url = broker_url
     _State.queue_messages_max = queue_messages_max
-    _State.skip_until = 0.0
+    _State.pause.end()
 
 
 def connection_url(broker_url: str) -> str:
@@ -69,7 +70,7 @@ def notify(task: str, subject: UUID | None = None) -> bool:
     Returns whether a message was sent. Never raises when the broker fails.
     """
     queue = QUEUES[task]
-    if _skipped():
+    if _State.pause.active():
         return False
     try:
         return _send(task, queue, subject, _State.queue_messages_max)
@@ -118,12 +119,8 @@ def broker_on_redis() -> redis.Client | None:
 _ERRORS: Final = (OperationalError, OSError, redis.Unreachable, rabbit.RabbitUnreachable)
 
 
-def _skipped() -> bool:
-    return clock.monotonic() < _State.skip_until
-
-
 def _back_off(queue: str, error: Exception) -> None:
-    _State.skip_until = clock.monotonic() + BACKOFF_SECONDS
+    _State.pause.begin()
     MESSAGES.labels(queue, "failed").inc()
     logger.warning("message not published; the sweep will notify", queue=queue, reason=type(error).__name__)
 
@@ -147,7 +144,7 @@ def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
     if _rabbit().waiting(queue, enough) >= enough or not _publishing.acquire(timeout=BACKOFF_SECONDS):
         return False
     try:
-        if _skipped():
+        if _State.pause.active():
             return False
         _rabbit().send(queue, partial(_send_task, task, [str(subject)] if subject else []))
     finally:

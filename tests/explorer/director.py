@@ -24,6 +24,7 @@ from psycopg.pq import TransactionStatus
 from common.invocations import claiming, placing, thresholds
 from common.kit import clock, redis, seam
 from common.kit.cache import Cache
+from common.kit.pause import Pause
 from common.queueing import messages
 from common.subscriptions import terms
 from common.tools import breakers
@@ -83,7 +84,7 @@ def fresh_memory() -> dict[str, Any]:
         "told": Cache(thresholds.REMEMBERED_MOST),
         "back": 0.0,
         "after": None,
-        "quiet": 0.0,
+        "quiet": Pause(messages.BACKOFF_SECONDS),
     }
 
 
@@ -95,7 +96,7 @@ def memories() -> dict[str, Any]:
         "told": thresholds._recorded,
         "back": claiming._Looked.back,
         "after": placing._Round.after,
-        "quiet": messages._State.skip_until,
+        "quiet": messages._State.pause,
     }
 
 
@@ -104,7 +105,7 @@ def remember(what: dict[str, Any]) -> None:
     thresholds._recorded, claiming._Looked.back = what["told"], what["back"]
     if what["after"] is not None:
         placing._Round.after = what["after"]
-    messages._State.skip_until = what["quiet"]
+    messages._State.pause = what["quiet"]
     breakers._view.forget()
 
 

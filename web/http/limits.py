@@ -18,6 +18,7 @@ from flask import Response, current_app, g, request
 
 from common import errors
 from common.kit import clock, redis
+from common.kit.pause import Pause
 
 READS_PER_MINUTE = 6000
 WINDOW = 60
@@ -100,7 +101,7 @@ class ReadQuota:
         self.quota = quota
         self._window = 0
         self._allowances: dict[UUID, _Allowance] = {}
-        self._redis_paused_until = 0.0
+        self._pause = Pause(REDIS_PAUSE)
 
     def take(self, account: UUID, now: float) -> tuple[RateLimit, bool]:
         """Count a read of `account` at `now` (seconds since 1970); returns the limit and whether it is allowed."""
@@ -130,18 +131,21 @@ class ReadQuota:
         try:
             allowance.taken = self._add(f"reads:{{{account}}}:{window}", want)
         except redis.Unreachable:
-            self._redis_paused_until = clock.monotonic() + REDIS_PAUSE
             allowance.taken += want
         allowance.left += max(0, want - max(0, allowance.taken - self.quota))
 
     def _add(self, key: str, want: int) -> int:
-        if clock.monotonic() < self._redis_paused_until:
+        if self._pause.active():
             raise redis.Unreachable("not called: it failed a moment ago")
-        with redis.reachable():
-            steps = redis.client().pipeline(transaction=False)
-            steps.incrby(key, want)
-            steps.expire(key, 2 * WINDOW)
-            return int(steps.execute()[0])
+        try:
+            with redis.reachable():
+                steps = redis.client().pipeline(transaction=False)
+                steps.incrby(key, want)
+                steps.expire(key, 2 * WINDOW)
+                return int(steps.execute()[0])
+        except redis.Unreachable:
+            self._pause.begin()
+            raise
 
 
 read_quota = ReadQuota()
