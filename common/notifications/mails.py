@@ -8,9 +8,7 @@ looked up when the mail is sent, not before the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from html import escape
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -20,6 +18,7 @@ from common.errors import TooManyAttempts
 from common.identity import email_addresses, one_time_links, rate_limits
 from common.kit import clock, db, log, mail
 from common.models.accounts import Mail, User
+from common.notifications.rendering import MailContent, render
 from common.queueing import messages
 
 #: Delay after the n-th failed try; after the last one the mail is given up.
@@ -31,16 +30,6 @@ KEEP = timedelta(days=30)
 FORGOTTEN = frozenset(["account_deleted"])
 
 _log = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class MailContent:
-    """The content of a mail, rendered as plain text and HTML: paragraphs and at most one link."""
-
-    recipient: str
-    subject: str
-    paragraphs: tuple[str, ...]
-    link: str | None = None
 
 
 def record(session: Session, template: str, recipient: str, **data: Any) -> None:
@@ -99,7 +88,7 @@ def _process(due: Mail, public_url: str) -> None:
         if content is None:
             _done(due, "nobody")
             return
-        mail.send(content.recipient, content.subject, as_text(content), as_html(content))
+        mail.send(content.recipient, content.subject, content.text, content.html)
         _done(due, "sent")
     except TooManyAttempts:
         _done(due, "throttled")
@@ -129,7 +118,7 @@ def _retry_later(due: Mail, reason: str) -> None:
         session.execute(update(Mail).where(Mail.id == due.id).values(due_at=func.now() + delay))
 
 
-# -- templates -----------------------------------------------------------------------------------------------
+# -- what is in them --------------------------------------------------------------------------------------------
 
 
 def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent | None:
@@ -137,17 +126,8 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent
     if user is None:
         return None
     _count(session, rate_limits.RESETS_PER_ACCOUNT, user.email_key, due)
-    return MailContent(
-        user.email,
-        "Reset your password",
-        (
-            f"Hello {user.name}," if user.email_verified else "Hello,",
-            "we received a request to reset the password of your account. "
-            "To set a new one, send it within 30 minutes as the field `password` of a POST to:",
-            "If this was not you, ignore this mail: your password has not changed.",
-        ),
-        f"{public_url}/api/v1/auth/password-reset/{one_time_links.issue_reset(session, user)}",
-    )
+    link = f"{public_url}/api/v1/auth/password-reset/{one_time_links.issue_reset(session, user)}"
+    return render(due.template, user.email, name=user.name if user.email_verified else None, link=link)
 
 
 def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent | None:
@@ -155,68 +135,18 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent |
     if user is None or user.email_verified_at is not None:
         return None
     _count(session, rate_limits.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
-    return MailContent(
-        user.email,
-        "Confirm your e-mail address",
-        (
-            "Hello,",
-            "to confirm that this e-mail address is yours, send a POST within 24 hours to:",
-            "If you did not create an account, ignore this mail.",
-        ),
-        f"{public_url}/api/v1/auth/verify-email/{one_time_links.issue_verification(session, user)}",
-    )
+    link = f"{public_url}/api/v1/auth/verify-email/{one_time_links.issue_verification(session, user)}"
+    return render(due.template, user.email, link=link)
 
 
-def _password_changed(session: Session, due: Mail, _public_url: str) -> MailContent:
-    rest = "Your API keys still work."
-    if due.data.get("claimed"):
-        rest = (
-            "This e-mail address had not been confirmed before, so existing API keys were revoked and "
-            "webhook endpoints disabled: another person may have created them."
-        )
-    sentence = f"the password of your account was changed {due.data['how']}. All sessions have ended. {rest}"
-    return _notice(session, due, "Your password was changed", sentence)
-
-
-def _key_created(session: Session, due: Mail, _public_url: str) -> MailContent:
-    sentence = f"an API key{_quoted(session, due, 'key')} was created in your account."
-    return _notice(session, due, "An API key was created", sentence)
-
-
-def _key_rotated(session: Session, due: Mail, _public_url: str) -> MailContent:
-    sentence = f"an API key{_quoted(session, due, 'key')} of your account was given a new secret."
-    return _notice(session, due, "An API key was rotated", sentence)
-
-
-def _account_deleted(session: Session, due: Mail, _public_url: str) -> MailContent:
-    sentence = (
-        "your account was deleted, as requested with its password. Your subscription, API keys and webhooks have "
-        "ended. Your name and address are forgotten once this mail is sent; you can register again with this address."
-    )
-    return _notice(session, due, "Your account was deleted", sentence, security=False)
-
-
-def _endpoint_disabled(session: Session, due: Mail, _public_url: str) -> MailContent:
-    sentence = f"a webhook endpoint{_quoted(session, due, 'url')} of your account was disabled: {due.data['reason']}."
-    return _notice(session, due, "A webhook endpoint was disabled", sentence, security=False)
-
-
-def _quoted(session: Session, due: Mail, what: str) -> str:
-    """User-supplied text, for verified addresses only: nobody can use us to send their words to a stranger."""
-    key = email_addresses.key(due.recipient)
-    verified = session.scalar(select(User.email_verified_at.is_not(None)).where(User.email_key == key))
-    return f" “{due.data[what]}”" if verified else ""
-
-
-def _notice(session: Session, due: Mail, subject: str, sentence: str, *, security: bool = True) -> MailContent:
+def _notice(session: Session, due: Mail, _public_url: str) -> MailContent:
     # Limited per template, so that an attacker cannot suppress one notice by causing many of another.
-    _count(session, rate_limits.NOTICES_PER_ACCOUNT, f"{due.template} {email_addresses.key(due.recipient)}", due)
-    where = f"This happened at {due.created_at:%Y-%m-%d %H:%M} UTC" + (
-        f" from {ip}." if (ip := due.data.get("ip")) else "."
-    )
-    advice = "If this was not you, reset your password now and check your API keys."
-    paragraphs = ("Hello,", sentence, where, *([advice] if security else []))
-    return MailContent(due.recipient, subject, paragraphs)
+    key = email_addresses.key(due.recipient)
+    _count(session, rate_limits.NOTICES_PER_ACCOUNT, f"{due.template} {key}", due)
+    # Templates show what users worded to verified addresses only: nobody can use us to send it to a stranger.
+    verified = session.scalar(select(User.email_verified_at.is_not(None)).where(User.email_key == key))
+    data = {"ip": None, "claimed": False, **due.data, "verified": verified}
+    return render(due.template, due.recipient, at=f"{due.created_at:%Y-%m-%d %H:%M} UTC", **data)
 
 
 def _recipient(session: Session, due: Mail) -> User | None:
@@ -236,23 +166,9 @@ def _count(session: Session, limit: rate_limits.AttemptLimit, subject: str, due:
 _TEMPLATES: dict[str, Callable[[Session, Mail, str], MailContent | None]] = {
     "password_reset": _password_reset,
     "verify_email": _verify_email,
-    "password_changed": _password_changed,
-    "key_created": _key_created,
-    "key_rotated": _key_rotated,
-    "endpoint_disabled": _endpoint_disabled,
-    "account_deleted": _account_deleted,
+    "password_changed": _notice,
+    "key_created": _notice,
+    "key_rotated": _notice,
+    "endpoint_disabled": _notice,
+    "account_deleted": _notice,
 }
-
-
-def as_text(content: MailContent) -> str:
-    """The mail as plain text, with the link on a line of its own before the last paragraph."""
-    *first, last = content.paragraphs
-    return "\n\n".join([*first, *([content.link] if content.link else []), last]) + "\n"
-
-
-def as_html(content: MailContent) -> str:
-    """The mail as HTML, escaped, without external resources."""
-    *first, last = (f"<p>{escape(paragraph)}</p>" for paragraph in content.paragraphs)
-    link = [f"<p><code>{escape(content.link)}</code></p>"] if content.link else []
-    body = "\n".join([*first, *link, last])
-    return f'<!doctype html>\n<html lang="en"><body style="font-family: sans-serif">\n{body}\n</body></html>\n'

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from jinja2 import UndefinedError
 
 from common.identity import accounts
 from common.identity.audit import OPERATOR
 from common.kit import mail
-from common.notifications import mails
+from common.notifications import mails, rendering
 from common.settings import Settings
 from tests.accounts.conftest import Mailbox, one, text_of
 from tests.accounts.people import PASSWORD, Api, Person
@@ -123,3 +124,24 @@ def test_a_mailbox_is_not_flooded_with_notices(api: Api, mailbox: Mailbox, sql: 
     accounts.set_password(person.uuid, "set by an operator", actor=OPERATOR)
     subjects = Counter(message["Subject"] for message in mailbox.deliver())
     assert subjects == {"An API key was created": 20, "Your password was changed": 1}
+
+
+def test_what_a_template_inserts_stays_within_its_line_and_is_escaped() -> None:
+    key = "one\n\nsecond <paragraph>\r\nX-Header: 1"
+    data = {"verified": True, "key": key, "at": "now", "ip": None}
+    content = rendering.render("key_created", "a@example.com", **data)
+    assert content.subject == "An API key was created"
+    assert "an API key “one second <paragraph> X-Header: 1” was created" in content.text.split("\n\n")[1]
+    assert "“one second &lt;paragraph&gt; X-Header: 1”" in content.html
+    assert len(content.text.split("\n\n")) == content.html.count("<p>") == 4
+    with pytest.raises(UndefinedError):
+        rendering.render("key_created", "a@example.com", at="now")
+
+
+def test_every_kind_of_mail_has_a_text() -> None:
+    data = {"at": "now", "ip": "::1", "link": "https://hub.example/x", "name": None, "claimed": True}
+    data |= {"verified": True, "key": "k", "url": "https://u.example", "reason": "r", "how": "by an operator"}
+    for template in mails._TEMPLATES:
+        content = rendering.render(template, "a@example.com", **data)
+        assert content.subject.count("\n") == 0 and content.text.startswith("Hello,\n\n"), template
+        assert ("<code>https://hub.example/x</code>" in content.html) == ("https://hub.example/x" in content.text)
