@@ -104,7 +104,7 @@ def test_whoever_stays_up_is_looked_after() -> None:
 
 
 def test_nothing_is_reachable_from_other_machines() -> None:
-    """S59: the API, Flower and the monitoring behind loopback, for a proxy of this machine; servers not at all."""
+    """The API, Flower and the monitoring behind loopback, for a proxy of this machine; servers not at all."""
     open_ = {
         name for name, service in SERVICES.items() for port in service.get("ports", ()) if "127.0.0.1:" not in port
     }

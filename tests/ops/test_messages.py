@@ -1,4 +1,4 @@
-"""The broker is no authority: what is not JSON is thrown away unread (S60)."""
+"""The broker is no authority: what is not JSON is thrown away unread."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_a_late_result_is_counted_as_stale(client: Client, offer: Offer, hub: Platform, db: None) -> None:
-    """I7: a worker that was thought dead comes back with a result; nothing is written, and that is seen."""
+    """A worker that was thought dead comes back with a result; nothing is written, and that is seen."""
     hub.supervisor.children["invocations-1"].signal(signal.SIGSTOP)
     hub.supervisor.children["invocations-2"].signal(signal.SIGSTOP)
     try:
