@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common import subscriptions
-from common.kit import crypto, db, failpoints, log, mail, metrics, redis, tracing
+from common.kit import crypto, db, failpoints, log, mail, memory, metrics, redis, tracing
 from common.kit.outbound import OutboundClient, SystemResolver, own_services
 from common.operations import instance
 from common.queueing import messages
@@ -29,6 +29,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     crypto.configure(settings.secrets_keys)
     db.connect(settings.database_url, pool_size=pool_size, application_name=f"joyfull-{process}")
     redis.connect(settings.redis_url)
+    memory.forget()
     messages.configure(settings.broker_url, settings.queue_messages_max)
     instance.forget()
     subscriptions.configure(settings.max_stored_bytes or None)

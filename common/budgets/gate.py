@@ -23,7 +23,7 @@ from common.budgets.model import (
 )
 from common.budgets.rebuilding import rebuild, tell
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
-from common.kit import clock, db, log, redis
+from common.kit import clock, db, log, memory, redis
 from common.kit.cache import Cache
 
 logger = log.get(__name__)
@@ -32,7 +32,7 @@ UNLIMITED = -1
 TRIES = 4
 WIDTH_SECONDS = 10.0
 WIDTHS_MOST = 10_000
-_widths: Cache[UUID, int] = Cache(WIDTHS_MOST, WIDTH_SECONDS)
+_widths = memory.Part(lambda: Cache[UUID, int](WIDTHS_MOST, WIDTH_SECONDS))
 _STILL_WAITING = text("select 1 from queue where id = :id and moves = :moves and slot is null")
 
 
@@ -140,7 +140,7 @@ def _tell(
     except redis.Unreachable:
         logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(period_id))
         return ()
-    _widths.put(period_id, max(0, int(active)))
+    _widths().put(period_id, max(0, int(active)))
     if missed:
         tell(user_id, period_id)
     return answer
@@ -148,7 +148,7 @@ def _tell(
 
 def width(period_id: UUID) -> int:
     """How many rows of an account had a slot when this process last settled something of it; 0: never, or long ago."""
-    return _widths.get(period_id) or 0
+    return _widths().get(period_id) or 0
 
 
 def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:

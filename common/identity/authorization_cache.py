@@ -25,7 +25,7 @@ from typing import Any
 from uuid import UUID
 
 from common.errors import DependencyUnavailable, PlatformError
-from common.kit import clock, crypto, log, redis
+from common.kit import clock, crypto, log, memory, redis
 from common.kit.pause import Pause
 
 CACHE_SECONDS = 60
@@ -78,7 +78,7 @@ def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Fact
 # -- Redis ---------------------------------------------------------------------------------------------------
 
 
-_pause = Pause(BACKOFF_SECONDS)
+_pause = memory.Part(lambda: Pause(BACKOFF_SECONDS))
 
 
 def _keys(user_id: UUID) -> tuple[str, str]:
@@ -87,12 +87,12 @@ def _keys(user_id: UUID) -> tuple[str, str]:
 
 
 def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:
-    if _pause.active():
+    if _pause().active():
         return None, ""
     try:
         value, generation = redis.run("auth_read", _keys(user_id), [field, crypto.token(12), CACHE_SECONDS])
     except redis.Unreachable:
-        _pause.begin()
+        _pause().begin()
         return None, ""
     return value, generation
 
@@ -103,7 +103,7 @@ def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
     try:
         redis.run("auth_install", _keys(user_id)[:1], [generation, field, signed])
     except redis.Unreachable:
-        _pause.begin()
+        _pause().begin()
 
 
 def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:

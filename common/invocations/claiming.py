@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from common.invocations import fragments
 from common.invocations.model import Task
-from common.kit import clock, db
+from common.kit import clock, db, memory
 from common.kit.clock import uuid7
 from common.kit.query import Query
 from common.queueing import messages
@@ -92,11 +92,14 @@ class _Looked:
     back = 0.0
 
 
+_looked = memory.Part(_Looked)
+
+
 def claim(options: ClaimOptions) -> Task | None:
     """Claim the row that is due first in fair order; None when no row is ready."""
     rows = _claimed(CLAIM, options)
-    if not rows and clock.monotonic() - _Looked.back > LOOK_BACK_SECONDS:
-        _Looked.back = clock.monotonic()
+    if not rows and clock.monotonic() - _looked().back > LOOK_BACK_SECONDS:
+        _looked().back = clock.monotonic()
         rows = _claimed(CLAIM_FROM_THE_START, options)
     if not rows:
         return None

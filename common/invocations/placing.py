@@ -13,7 +13,7 @@ from common import budgets
 from common.budgets import SERVER
 from common.errors import DependencyUnavailable
 from common.invocations import fragments
-from common.kit import apart, db, failpoints, log
+from common.kit import apart, db, failpoints, log, memory
 from common.kit.query import Query
 
 logger = log.get(__name__)
@@ -136,11 +136,14 @@ class _Round:
     after = UUID(int=0)
 
 
+_round = memory.Part(_Round)
+
+
 def place_waiting(paused: Sequence[UUID]) -> int:
     """Give due waiting rows the free slots (a completion that found no successor may have missed them)."""
     where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
-    accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _Round.after})
-    _Round.after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
+    accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _round().after})
+    _round().after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
     return apart.total("place", accounts, lambda account: _place_all(account, where), lambda account: account.period_id)
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from common.errors import StorageExhausted
-from common.kit import clock, db, jsonb
+from common.kit import clock, db, jsonb, memory
 from common.kit.cache import Cache
 
 #: Seconds that a process goes on with what it knows: with room for as much again, and with less.
@@ -46,17 +46,17 @@ class _Known(NamedTuple):
     stored: int
 
 
-_known: Cache[UUID, _Known] = Cache(REMEMBER_MOST)
+_known = memory.Part(lambda: Cache[UUID, _Known](REMEMBER_MOST))
 
 
 def refuse_if_full(user_id: UUID, most: int | None, value: Any) -> None:
     """Before `value` is stored too. `most`: bytes; None: unlimited. Raises `StorageExhausted`."""
     if most is None:
         return
-    known = _known.get(user_id) or _measured(user_id, most)
+    known = _known().get(user_id) or _measured(user_id, most)
     full = known.stored >= most
     adds = 0 if full else len(jsonb.dumps(value))
-    _known.put(user_id, _Known(known.good_until, known.stored + adds), known.good_until)
+    _known().put(user_id, _Known(known.good_until, known.stored + adds), known.good_until)
     if full:
         raise StorageExhausted(stored=known.stored, limit=most)
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from common import budgets, webhooks
-from common.kit import apart, db, log
+from common.kit import apart, db, log, memory
 from common.kit.cache import Cache
 from common.kit.query import Query
 from common.models.budgets import THRESHOLDS, BudgetThreshold
@@ -32,7 +32,7 @@ select exists (select 1 from budget_thresholds where period_id = :period_id and 
     _Recorded,
 )
 
-_recorded: Cache[tuple[UUID, int], bool] = Cache(REMEMBERED_MOST)
+_recorded = memory.Part(lambda: Cache[tuple[UUID, int], bool](REMEMBERED_MOST))
 
 
 def record(user_id: UUID, period_id: UUID, percent: int) -> None:
@@ -40,7 +40,7 @@ def record(user_id: UUID, period_id: UUID, percent: int) -> None:
 
     Best effort: `record_missed` finds what was missed.
     """
-    if _recorded.get((period_id, percent)):
+    if _recorded().get((period_id, percent)):
         return
     try:
         with db.transaction() as session:
@@ -57,7 +57,7 @@ def record(user_id: UUID, period_id: UUID, percent: int) -> None:
     except db.Unreachable:
         logger.warning("budget threshold left to the sweep", period_id=str(period_id), percent=percent)
         return
-    _recorded.put((period_id, percent), True)
+    _recorded().put((period_id, percent), True)
     if first:
         messages.notify(messages.DELIVER)
 

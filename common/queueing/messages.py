@@ -14,7 +14,7 @@ from uuid import UUID
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from common.kit import log, metrics, rabbit, redis
+from common.kit import log, memory, metrics, rabbit, redis
 from common.kit.pause import Pause
 from common.queueing import templates
 
@@ -30,13 +30,13 @@ BACKOFF_SECONDS = 2.0
 #: Threads that may publish at once: fewer than the connections of Celery's pool, which is waited for without a limit.
 AT_ONCE: Final = 8
 MESSAGES = metrics.Counter("joyfull_queue_messages", "Messages published to the broker", ["queue", "outcome"])
+_pause = memory.Part(lambda: Pause(BACKOFF_SECONDS))
 _publishing = threading.BoundedSemaphore(AT_ONCE)
 
 
 class _State:
     broker_url = ""
     queue_messages_max = 0
-    pause = Pause(BACKOFF_SECONDS)
 
 
 def configure(broker_url: str, queue_messages_max: int) -> None:
@@ -48,7 +48,6 @@ def configure(broker_url: str, queue_messages_max: int) -> None:
         _template.cache_clear()
     _State.broker_url = broker_url
     _State.queue_messages_max = queue_messages_max
-    _State.pause.end()
 
 
 def connection_url(broker_url: str) -> str:
@@ -70,7 +69,7 @@ def notify(task: str, subject: UUID | None = None) -> bool:
     Returns whether a message was sent. Never raises when the broker fails.
     """
     queue = QUEUES[task]
-    if _State.pause.active():
+    if _pause().active():
         return False
     try:
         return _send(task, queue, subject, _State.queue_messages_max)
@@ -120,7 +119,7 @@ _ERRORS: Final = (OperationalError, OSError, redis.Unreachable, rabbit.RabbitUnr
 
 
 def _back_off(queue: str, error: Exception) -> None:
-    _State.pause.begin()
+    _pause().begin()
     MESSAGES.labels(queue, "failed").inc()
     logger.warning("message not published; the sweep will notify", queue=queue, reason=type(error).__name__)
 
@@ -144,7 +143,7 @@ def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
     if _rabbit().waiting(queue, enough) >= enough or not _publishing.acquire(timeout=BACKOFF_SECONDS):
         return False
     try:
-        if _State.pause.active():
+        if _pause().active():
             return False
         _rabbit().send(queue, partial(_send_task, task, [str(subject)] if subject else []))
     finally:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from common.errors import SubscriptionRequired
-from common.kit import clock, db
+from common.kit import clock, db, memory
 from common.kit.cache import Cache
 from common.subscriptions import plans, renewal
 
@@ -54,7 +54,7 @@ def configure(max_payload_bytes: int | None) -> None:
     _Defaults.max_payload_bytes = max_payload_bytes
 
 
-_terms: Cache[UUID, PeriodTerms] = Cache(CACHE_SIZE)
+_terms = memory.Part(lambda: Cache[UUID, PeriodTerms](CACHE_SIZE))
 
 
 def for_submit(user_id: UUID) -> PeriodTerms:
@@ -63,11 +63,11 @@ def for_submit(user_id: UUID) -> PeriodTerms:
     Cached for a second; call `forget_terms` when a submit finds them outdated.
     Raises `SubscriptionRequired`.
     """
-    terms = _terms.get(user_id)
+    terms = _terms().get(user_id)
     if terms is None:
         good_until = clock.monotonic() + CACHE_SECONDS  # from before it was looked up
         terms = _look_up(user_id)
-        _terms.put(user_id, terms, good_until)
+        _terms().put(user_id, terms, good_until)
     return terms
 
 
@@ -103,7 +103,7 @@ def _look_up(user_id: UUID) -> PeriodTerms:
 
 def forget_terms(user_id: UUID) -> None:
     """Drop the account's cached terms in this process."""
-    _terms.drop(user_id)
+    _terms().drop(user_id)
 
 
 def plans_that_allow(required: int, terms: PeriodTerms) -> list[str]:

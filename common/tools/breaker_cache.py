@@ -79,7 +79,3 @@ class StateCache:
     def now(self) -> float:
         """Redis's clock (Unix time)."""
         return clock.wall() + self.skew
-
-    def forget(self) -> None:
-        """Clear the cache."""
-        self.opened, self.failures, self.probed_elsewhere, self._read_at = {}, {}, {}, -math.inf

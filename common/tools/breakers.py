@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from common.errors import ToolUnavailable
-from common.kit import clock, failpoints, log, redis
+from common.kit import clock, failpoints, log, memory, redis
 from common.tools.breaker_cache import FAILURES, OPEN, VIEW_SECONDS, StateCache, probe_key
 
 logger = log.get(__name__)
@@ -37,7 +37,7 @@ class BreakerState:
     retry_at: datetime | None
 
 
-_view = StateCache()
+_view = memory.Part(StateCache)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def calling(tool_id: UUID, seconds: float) -> Iterator[None]:
         if good is not None:
             _ended(tool, good=good, probe=probe)
         if probe:
-            _view.probed_elsewhere.pop(tool, None)
+            _view().probed_elsewhere.pop(tool, None)
             _write("delete", probe_key(tool))
 
 
@@ -78,25 +78,25 @@ def _ended(tool: str, *, good: bool, probe: bool) -> None:
     """The state machine: what the end of a call does to the breaker."""
     if good and probe:
         close(UUID(tool))
-    elif good and _view.failures.pop(tool, 0):
+    elif good and _view().failures.pop(tool, 0):
         _write("hdel", FAILURES, tool)
-    elif not good and ((_failures(tool) >= FAIL_MAX and tool not in _view.opened) or probe):
-        _view.opened[tool] = now = _view.now()
+    elif not good and ((_failures(tool) >= FAIL_MAX and tool not in _view().opened) or probe):
+        _view().opened[tool] = now = _view().now()
         _write("hset", OPEN, tool, str(now))
         logger.warning("circuit breaker opened", tool_id=tool, retry_seconds=RESET_SECONDS)
 
 
 def _failures(tool: str) -> int:
     """Count one more; returns the number of consecutive failures on the whole platform."""
-    mine = _view.failures.get(tool, 0) + 1
+    mine = _view().failures.get(tool, 0) + 1
     shared = _write("hincrby", FAILURES, tool, 1)
-    _view.failures[tool] = mine if shared is None else int(shared)
-    return _view.failures[tool]
+    _view().failures[tool] = mine if shared is None else int(shared)
+    return _view().failures[tool]
 
 
 def _enter(tool: str, seconds: float) -> bool:
     """Whether this call is the probe of an open breaker. Raises `ToolUnavailable`."""
-    if tool not in _view.fresh().opened:
+    if tool not in _view().fresh().opened:
         return False
     if _wait(tool) == 0.0:
         try:
@@ -104,7 +104,7 @@ def _enter(tool: str, seconds: float) -> bool:
                 if (probe := _ask_for_probe(tool, seconds)) is not None:
                     return probe
         except redis.Unreachable:
-            if _view.probe_locally(tool, seconds):
+            if _view().probe_locally(tool, seconds):
                 return True
     raise ToolUnavailable(retry_after=max(1, retry_after(UUID(tool))))
 
@@ -112,23 +112,23 @@ def _enter(tool: str, seconds: float) -> bool:
 def _ask_for_probe(tool: str, seconds: float) -> bool | None:
     """Whether this call is the probe; False: the breaker is closed now; None: another call probes, or has failed."""
     if not redis.client().set(probe_key(tool), "1", nx=True, ex=math.ceil(seconds) + 10):
-        _view.probed_elsewhere[tool] = clock.monotonic() + VIEW_SECONDS
+        _view().probed_elsewhere[tool] = clock.monotonic() + VIEW_SECONDS
         return None
     opened = redis.client().hget(OPEN, tool)  # again: another process's probe may have ended since
     if opened is not None:
-        _view.opened[tool] = float(opened)
+        _view().opened[tool] = float(opened)
         if _wait(tool) == 0.0:
             return True
     else:
-        _view.opened.pop(tool, None)
+        _view().opened.pop(tool, None)
     redis.client().delete(probe_key(tool))
     return None if opened is not None else False
 
 
 def _wait(tool: str) -> float:
     """Seconds until a probe is allowed; 0 if it is now, or if the breaker is closed."""
-    opened = _view.fresh().opened.get(tool)
-    return 0.0 if opened is None else max(0.0, opened + RESET_SECONDS - _view.now())
+    opened = _view().fresh().opened.get(tool)
+    return 0.0 if opened is None else max(0.0, opened + RESET_SECONDS - _view().now())
 
 
 def _write(command: str, *args: Any) -> Any:
@@ -150,19 +150,19 @@ def retry_after(tool_id: UUID) -> int:
 
 def open_tools() -> list[UUID]:
     """Tools whose breaker is open or being probed by another caller: their queued invocations wait."""
-    return [UUID(tool) for tool in list(_view.fresh().opened) if _wait(tool) > 0 or _probed_elsewhere(tool)]
+    return [UUID(tool) for tool in list(_view().fresh().opened) if _wait(tool) > 0 or _probed_elsewhere(tool)]
 
 
 def _probed_elsewhere(tool: str) -> bool:
     """Without this, queued invocations would be claimed and released over and over during a probe."""
-    return _view.probed_elsewhere.get(tool, 0.0) > clock.monotonic()
+    return _view().probed_elsewhere.get(tool, 0.0) > clock.monotonic()
 
 
 def state(tool_id: UUID) -> BreakerState:
     """The breaker of a tool, for admins."""
     tool = str(tool_id)
-    failures = _view.fresh().failures.get(tool, 0)
-    opened = _view.opened.get(tool)
+    failures = _view().fresh().failures.get(tool, 0)
+    opened = _view().opened.get(tool)
     if opened is None:
         return BreakerState("closed", failures, None, None)
     word = "open" if _wait(tool) > 0 else "half_open"
@@ -174,13 +174,8 @@ def state(tool_id: UUID) -> BreakerState:
 def close(tool_id: UUID) -> None:
     """Close a breaker and clear its failures: after a successful probe, or on an admin's reset."""
     tool = str(tool_id)
-    _view.opened.pop(tool, None)
-    _view.failures.pop(tool, None)
+    _view().opened.pop(tool, None)
+    _view().failures.pop(tool, None)
     _write("hdel", OPEN, tool)
     _write("hdel", FAILURES, tool)
     _write("delete", probe_key(tool))
-
-
-def forget() -> None:
-    """Drop this process's cache (for tests that wipe Redis, and processes that connect elsewhere)."""
-    _view.forget()

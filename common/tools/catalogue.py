@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
 
 from common.errors import NotFound
-from common.kit import crypto, db
+from common.kit import crypto, db, memory
 from common.kit.cache import Cache
 from common.kit.paging import Page, Window
 from common.models.tools import Tool, ToolVersion
@@ -83,10 +83,10 @@ def remembered(ref: str) -> ListedTool:
 
     Raises `NotFound`.
     """
-    known = _known.get(ref)
+    known = _known().get(ref)
     if known is None:
         known = find(ref)
-        _known.put(ref, known)
+        _known().put(ref, known)
     return known
 
 
@@ -94,11 +94,11 @@ def is_current(tool: ListedTool) -> bool:
     """Whether the tool is active and has no newer version. Otherwise, drops it from the cache."""
     current = bool(db.execute(_IS_CURRENT, {"id": tool.id, "version": tool.current.version}))
     if not current:
-        _known.drop_if(lambda known: known.id == tool.id)
+        _known().drop_if(lambda known: known.id == tool.id)
     return current
 
 
-_known: Cache[str, ListedTool] = Cache(REMEMBERED)
+_known = memory.Part(lambda: Cache[str, ListedTool](REMEMBERED))
 _IS_CURRENT = text("select 1 from tools where id = :id and version = :version and is_active and archived_at is null")
 
 

@@ -17,6 +17,7 @@ from common.errors import DependencyUnavailable, TokenRevoked
 from common.identity import accounts, authorization, authorization_cache, keys
 from common.identity.audit import OPERATOR
 from common.kit import db as db_kit
+from common.kit import memory
 from common.kit import redis as redis_kit
 from common.kit.redis import Client
 from dev.servers import Redis
@@ -292,7 +293,7 @@ def test_a_thief_is_shut_out_while_redis_is_away(api: Api, redis: Client, redis_
     finally:
         redis_server.start()
         redis_server.wait()
-        authorization_cache._pause.end()
+        memory.forget()
     with redis_kit.reachable():
         assert redis.ping()
 
@@ -316,6 +317,6 @@ def test_without_redis_people_come_in_and_changes_are_refused(
     finally:
         redis_server.start()
         redis_server.wait()
-        authorization_cache._pause.end()
+        memory.forget()
     with redis_kit.reachable():
         assert redis.ping()

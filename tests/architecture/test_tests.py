@@ -108,7 +108,7 @@ PATCHED = {
     "queue/test_lost_answers.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "heartbeat.ORPHANED_SECONDS": WAIT},
     "queue/test_plans.py": {"database.execute": "takes down the statement that would be sent"},
     "queue/test_threads.py": {"placing.BEHIND": WAIT},
-    "queue/test_turns.py": {"breakers._view.opened": WAIT, "heartbeat.ORPHANED_SECONDS": WAIT},
+    "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "web/test_streams.py": {"waiting.HEARTBEAT_SECONDS": WAIT},
     "web/test_waiter_registry.py": {

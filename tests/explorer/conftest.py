@@ -13,6 +13,7 @@ from common.budgets import watching
 from common.kit import db as database
 from common.kit import redis
 from common.kit.db import pool
+from common.kit.memory import Memory
 from common.settings import Settings
 from tests.explorer import director, spares
 from tests.explorer.world import STATES, StateStore
@@ -35,14 +36,14 @@ def store(db: None, _store: StateStore, settings: Settings, monkeypatch: pytest.
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
     spares.take_over_from(database.engine())
-    before = director.memories()
+    before = director.remember(Memory())
     for path in redis.LUA.glob("*.lua"):
         redis.client().script_load(path.read_text(encoding="utf-8"))
     for state in STATES:
         if not _store.knows(state):
             _store.empty()
-            director.remember(director.fresh_memory())
-            _store.build(state, director.memories)
+            director.remember(Memory())
+            _store.build(state)
     gc.collect()
     gc.disable()
     yield _store

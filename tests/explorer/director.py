@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -21,12 +20,8 @@ import redis as redis_py
 from greenlet import getcurrent, greenlet
 from psycopg.pq import TransactionStatus
 
-from common.invocations import claiming, placing, thresholds
-from common.kit import clock, redis, seam
-from common.kit.cache import Cache
-from common.kit.pause import Pause
-from common.queueing import messages
-from common.subscriptions import terms
+from common.kit import clock, memory, redis, seam
+from common.kit.memory import Memory
 from common.tools import breakers
 from tests.explorer import spares
 
@@ -76,42 +71,10 @@ class VirtualClock(clock.Clock):
 # -- what a process remembers ------------------------------------------------------------------------------------
 
 
-def fresh_memory() -> dict[str, Any]:
-    return {
-        "terms": Cache(terms.CACHE_SIZE),
-        "tools": Cache(catalogue.REMEMBERED),
-        "widths": Cache(gate.WIDTHS_MOST, gate.WIDTH_SECONDS),
-        "told": Cache(thresholds.REMEMBERED_MOST),
-        "back": 0.0,
-        "after": None,
-        "quiet": Pause(messages.BACKOFF_SECONDS),
-    }
-
-
-def memories() -> dict[str, Any]:
-    return {
-        "terms": terms._terms,
-        "tools": catalogue._known,
-        "widths": gate._widths,
-        "told": thresholds._recorded,
-        "back": claiming._Looked.back,
-        "after": placing._Round.after,
-        "quiet": messages._State.pause,
-    }
-
-
-def remember(what: dict[str, Any]) -> None:
-    terms._terms, catalogue._known, gate._widths = what["terms"], what["tools"], what["widths"]
-    thresholds._recorded, claiming._Looked.back = what["told"], what["back"]
-    if what["after"] is not None:
-        placing._Round.after = what["after"]
-    messages._State.pause = what["quiet"]
-    breakers._view.forget()
-
-
-def copy_of(memory: dict[str, Any]) -> dict[str, Any]:
-    """The same memory, for an actor to change."""
-    return {name: copy(value) for name, value in memory.items()}
+def remember(what: Memory) -> Memory:
+    """Give this process another memory; what it knows of breakers is read anew. Returns the one before."""
+    what.parts.pop(breakers._view, None)
+    return memory.use(what)
 
 
 @dataclass(slots=True)
@@ -131,7 +94,7 @@ class Actor:
 
     name: str
     work: Callable[[Actor], object]
-    memory: dict[str, Any] = field(default_factory=fresh_memory)
+    memory: Memory = field(default_factory=Memory)
     stop_at: int = 0
     on_stop: Callable[[Actor, Step, Any, Any, Callable[[], Any]], Any] | None = None
     after_next: Callable[[], None] | None = None
@@ -173,11 +136,9 @@ class Director:
     def go_on(self, actor: Actor) -> None:
         if actor.frame.dead:
             return
-        before = memories()
-        remember(actor.memory)
+        before = remember(actor.memory)
         actor.frame.parent = getcurrent()
         actor.frame.switch()
-        actor.memory = memories()
         remember(before)
 
     @staticmethod

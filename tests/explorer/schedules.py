@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from tests.explorer import director, hooks, people
@@ -78,7 +79,7 @@ def watch(store: StateStore, state: str, verb: str) -> Seen:
     """Run a verb undisturbed and note its exchanges."""
     world = store.restore(state)
     undisturbed = Director(world.call_tool)
-    actor = Actor("A", lambda _: VERBS[verb](world, "A"), memory=director.copy_of(world.memory))
+    actor = Actor("A", lambda _: VERBS[verb](world, "A"), memory=copy(world.memory))
     with director.installed(undisturbed, VirtualClock(store.age)):
         undisturbed.start(actor)
     assert actor.error is None, f"{state}/{verb} failed undisturbed: {actor.error!r}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from common import budgets, invocations
 from common.invocations import ClaimOptions, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
+from common.kit.memory import Memory
 from tests.explorer import director, hooks, oracle, people, spares
 from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
 from tests.explorer.verbs import UNAVAILABLE, VERBS
@@ -80,9 +82,7 @@ class Run:
         self.store, self.schedule = store, schedule
         self.world = store.restore(schedule.state)
         self.director = Director(self.world.call_tool)
-        self.first = Actor(
-            "A", lambda _: VERBS[schedule.first](self.world, "A"), memory=director.copy_of(self.world.memory)
-        )
+        self.first = Actor("A", lambda _: VERBS[schedule.first](self.world, "A"), memory=copy(self.world.memory))
         self.first.stop_at, self.first.on_stop = schedule.step, self._stop
         self.second = Actor("B", lambda _: VERBS[schedule.second](self.world, "B"))
         self.second.stop_at, self.second.on_stop = schedule.second_step, self._stop_second
@@ -231,7 +231,7 @@ class Run:
             self.store.dismiss(self.director.pids)
 
     def _look(self, failures: float) -> list[str]:
-        director.remember(director.fresh_memory())
+        director.remember(Memory())
         if self.world.person is not None:
             broken = people.broken(self.world.person, [self.schedule.first, self.schedule.second])
         elif self.world.receiver is not None:
@@ -273,8 +273,7 @@ class Run:
 
     def _settle(self) -> None:
         """Every worker is dead; the sweeps do what they do; a new worker takes everything to its end."""
-        before = director.memories()
-        director.remember(director.fresh_memory())
+        before = director.remember(Memory())
         try:
             self._repair_and_work()
         except Exception as error:  # noqa: BLE001 - whatever a repair raises is a finding

@@ -17,7 +17,8 @@ from common.errors import PlatformError
 from common.identity import accounts, email_addresses
 from common.identity.audit import Actor as Admin
 from common.invocations import Task
-from common.kit import db, redis
+from common.kit import db, memory, redis
+from common.kit.memory import Memory
 from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
 from tests import factories
@@ -70,7 +71,7 @@ class World:
     person: Person | None = None
     receiver: Receiver | None = None
     seen: Seen = field(default_factory=Seen)
-    memory: dict[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
 
     def call_tool(self, ids: Any, version: Version) -> Reply:
         """The tool itself: the only thing here that is not real."""
@@ -250,10 +251,10 @@ class StateStore:
     def knows(self, name: str) -> bool:
         return name in self._worlds
 
-    def build(self, name: str, memories: Callable[[], dict[str, Any]]) -> None:
+    def build(self, name: str) -> None:
         """Make a start state on an empty database, and remember it, with what its makers' process remembers."""
         world = STATES[name]()
-        world.memory = memories()
+        world.memory = memory.current()
         self._worlds[name] = world
         self._remember(name)
         self.ends.begin(name)

@@ -12,7 +12,9 @@ from uuid import UUID
 import pytest
 
 from common.errors import ToolUnavailable
+from common.kit import memory
 from common.kit import redis as redis_kit
+from common.kit.memory import Memory
 from common.tools import breaker_cache, breakers
 from dev.servers import Redis
 from tests.client import eventually
@@ -29,28 +31,29 @@ def _open(redis_server: Redis) -> Iterator[None]:
     """The tool has failed five times, and the reset time is over."""
     redis_kit.connect(redis_server.url())
     redis_kit.client().flushall()
-    breakers.forget()
+    memory.forget()
     for _ in range(breakers.FAIL_MAX):
         with pytest.raises(Down), breakers.calling(TOOL, 30):
             raise Down
     _rested()
     yield
     redis_kit.connect(redis_server.url())
-    breakers.forget()
+    memory.forget()
 
 
 def _rested() -> None:
     long_ago = time.time() - breakers.RESET_SECONDS - 1
     redis_kit.client().hset(breaker_cache.OPEN, str(TOOL), str(long_ago))
-    breakers.forget()
+    memory.forget()
 
 
 def _elsewhere_a_try_fails() -> None:
     """As another process does it: this one's view is up to a second old and knows nothing."""
-    seen, read_at = dict(breakers._view.fresh().opened), breakers._view._read_at
+    breakers.open_tools()
+    here = memory.use(Memory())
     with pytest.raises(Down), breakers.calling(TOOL, 30):
         raise Down
-    breakers._view.opened, breakers._view._read_at = seen, read_at
+    memory.use(here)
 
 
 def tries() -> bool:
@@ -70,15 +73,16 @@ def test_who_does_not_know_yet_that_a_try_has_failed_does_not_try_again() -> Non
 
 
 def test_who_does_not_know_yet_that_a_try_has_succeeded_just_calls() -> None:
-    seen, read_at = dict(breakers._view.fresh().opened), breakers._view._read_at
+    breakers.open_tools()
+    here = memory.use(Memory())
     assert tries()
-    breakers._view.opened, breakers._view._read_at = seen, read_at
+    memory.use(here)
     assert tries()
     assert redis_kit.client().keys("breakers:probe:*") == []
 
 
 def test_without_redis_one_thread_of_the_process_tries() -> None:
-    breakers._view.fresh()
+    breakers.open_tools()
     redis_kit.connect("redis://127.0.0.1:1/0")
     over = threading.Barrier(6, timeout=20)
 
@@ -101,7 +105,7 @@ def test_what_waits_is_left_alone_while_somebody_tries() -> None:
     redis_kit.client().set(breaker_cache.probe_key(str(TOOL)), "1", ex=40)
     assert breakers.open_tools() == [TOOL]
     redis_kit.client().delete(breaker_cache.probe_key(str(TOOL)))
-    breakers.forget()
+    memory.forget()
     assert breakers.open_tools() == []
 
 
@@ -110,6 +114,6 @@ def test_a_try_whose_process_died_frees_the_way() -> None:
     assert not tries()
     redis_kit.client().pexpire(breaker_cache.probe_key(str(TOOL)), 1)
     eventually("its expiry", 20, lambda: not redis_kit.client().exists(breaker_cache.probe_key(str(TOOL))))
-    breakers.forget()
+    memory.forget()
     with breakers.calling(TOOL, 20.5):
         assert redis_kit.client().ttl(breaker_cache.probe_key(str(TOOL))) <= math.ceil(20.5) + 10

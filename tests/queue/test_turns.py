@@ -10,10 +10,10 @@ import pytest
 
 from common import invocations
 from common.kit import db as database
-from common.kit import failpoints
+from common.kit import failpoints, memory
 from common.kit import redis as redis_kit
 from common.queueing import messages
-from common.tools import breaker_cache, breakers
+from common.tools import breaker_cache
 from tests import factories
 from tests.budgets import world
 from tests.outside.tool import Tool
@@ -68,16 +68,16 @@ def test_a_process_that_stops_ends_what_it_runs_and_takes_nothing_more(
 
 
 def test_a_tool_whose_breaker_opened_meanwhile_is_left_alone(
-    me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool, monkeypatch: pytest.MonkeyPatch
+    me: heartbeat.WorkerProcess, work: Callable[[], threading.Thread], tool: Tool
 ) -> None:
     customer, bad = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo?after=400")
     made: list[object] = [customer.submit(bad) for _ in range(2)]
     thread = work()
     eventually(lambda: len(me.running()) == 1)
-    monkeypatch.setitem(breakers._view.opened, str(bad.id), time.time())
     redis_kit.client().hset(breaker_cache.OPEN, str(bad.id), str(time.time()))
+    memory.forget()
     thread.join(30)
-    breakers.forget()
+    memory.forget()
     assert statuses(made) == ["succeeded", "queued"]
     assert {row[2] for row in world.open_rows().values()} == {0}, "taken and given back is taken"
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from common.errors import ToolUnavailable
-from common.kit import failpoints
+from common.kit import failpoints, memory
 from common.kit import redis as redis_kit
 from common.kit.outbound import Aborted
 from common.tools import breaker_cache, breakers
@@ -28,10 +28,10 @@ TOOL, OTHER = UUID(int=1), UUID(int=2)
 def _fresh(redis_server: Redis) -> Iterator[None]:
     redis_kit.connect(redis_server.url())
     redis_kit.client().flushall()
-    breakers.forget()
+    memory.forget()
     yield
     redis_kit.connect(redis_server.url())
-    breakers.forget()
+    memory.forget()
 
 
 def down() -> ToolFailure:
@@ -71,7 +71,7 @@ def test_failures_in_a_row_open_it_for_this_tool_alone() -> None:
 
 def test_failures_of_all_processes_count_together() -> None:
     fail(breakers.FAIL_MAX - 2)
-    breakers.forget()  # as another process
+    memory.forget()  # as another process
     fail(2)
     assert breakers.open_tools() == [TOOL]
 
@@ -153,11 +153,11 @@ def test_opened_elsewhere_between_asking_and_calling() -> None:
     """Whoever was not given the trial call does not take it: that the call succeeds does not close the breaker."""
 
     def opened_meanwhile() -> None:
-        breakers._view.opened[str(TOOL)] = 0.0
+        breakers._view().opened[str(TOOL)] = 0.0
 
     with failpoints.calling("breaker.after_look", opened_meanwhile):
         call()
-    assert str(TOOL) in breakers._view.opened
+    assert str(TOOL) in breakers._view().opened
 
 
 def test_a_late_failure_of_a_call_from_before_does_not_free_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +203,14 @@ def test_it_is_shared_by_processes_and_one_of_them_may_try(redis_server: Redis) 
     for child in children:
         child.communicate("x", timeout=30)
     assert sorted(said) == ["in", "out", "out", "out"]
-    breakers.forget()
+    memory.forget()
     assert breakers.state(TOOL).state == "closed"
 
 
 def test_a_reset_by_an_admin_is_seen_elsewhere() -> None:
     fail(breakers.FAIL_MAX)
     breakers.close(TOOL)
-    breakers.forget()  # as another process
+    memory.forget()  # as another process
     call()
     assert breakers.state(TOOL).state == "closed"
 
