@@ -52,6 +52,15 @@ class Collector(Server):
                 raise TimeoutError(f"of {names} only {sorted(found)} came")
             time.sleep(0.05)
 
+    def span(self, span_id: str, timeout: float = 60.0) -> Span:
+        """The span with this id, once it has come. Raises `TimeoutError`."""
+        deadline = time.monotonic() + timeout
+        while not (found := [span for span in list(self._spans) if span.id == span_id]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"span {span_id} is not among {[(each.name, each.id) for each in self._spans]}")
+            time.sleep(0.05)
+        return found[0]
+
     async def _take(self, request: Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(3600 if self.silent else 0)
         packed = request.header("Content-Encoding") == "gzip"

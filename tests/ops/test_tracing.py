@@ -5,22 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import sql
 
+from common import boot
 from common.kit import tracing
-from common.settings import load
+from common.settings import Settings, load
 from dev import platform as parts
 from dev.ports import free_port
+from dev.servers import Redis
 from dev.supervisor import Supervisor
 from tests.client import Client
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TEMPLATE
 from tests.ops.collector import Collector
 from tests.outside.receiver import Receiver, Reply
+from tests.outside.server import Request
 
 Offer = Callable[..., str]
 INVOKE = "POST /api/v1/tools/<tool>/invoke"
+#: Seconds that a busy machine may take to start processes.
+STARTING = 240
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -31,10 +38,37 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def traced(environ: dict[str, str], collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A small platform of its own that sends its traces to the collector; → its URL."""
+def own_database(postgres_url: str, database_url: str) -> Iterator[str]:
+    """A database of this module alone: a worker of somebody else would run an invocation without a trace."""
+    name = sql.Identifier(f"{database_url.partition('?')[0].rpartition('/')[2]}_traced")
+    with psycopg.connect(postgres_url.format("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} template {}").format(name, sql.Identifier(TEMPLATE)))
+        yield postgres_url.format(name.as_string(admin).strip('"'))
+        admin.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    server.wait()
+    yield server.url()
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def small_platform(
+    environ: dict[str, str],
+    own_database: str,
+    own_redis: str,
+    collector: Collector,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Settings]:
+    """A small platform that sends its traces to the collector; → its settings."""
     env = {
         **environ,
+        "DATABASE_URL": own_database,
+        "REDIS_URL": own_redis,
         "PORT": str(free_port()),
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -42,19 +76,39 @@ def traced(environ: dict[str, str], collector: Collector, tmp_path_factory: pyte
     settings = load(env)
     supervisor = Supervisor(env, tmp_path_factory.mktemp("traced"), ROOT)
     supervisor.start(parts.web(settings), parts.worker("invocations", 4), parts.worker("webhooks", 4))
-    url = parts.local_url(settings.host, settings.port)
     try:
-        supervisor.wait_for(lambda: parts.serving(f"{url}/ready"), "web")
-        yield url
+        url = parts.local_url(settings.host, settings.port)
+        supervisor.wait_for(lambda: parts.serving(f"{url}/ready"), "web", STARTING)
+        supervisor.wait_for(lambda: workers(own_database) == {"invocations", "webhooks"}, "workers", STARTING)
+        yield settings
     finally:
-        with psycopg.connect(env["DATABASE_URL"]) as connection:
-            print("worker processes:", connection.execute("select name, heartbeat_at from processes").fetchall())
         supervisor.stop()
+
+
+def workers(url: str) -> set[str]:
+    """The queues whose workers have a row, which is when they begin to work."""
+    with psycopg.connect(url) as connection:
+        return {queue for (queue,) in connection.execute("select split_part(name, '@', 1) from processes").fetchall()}
+
+
+@pytest.fixture
+def traced(db: None, small_platform: Settings, settings: Settings) -> Iterator[str]:
+    """The URL of the small platform; this process is connected to the servers of it."""
+    boot.connect(replace(small_platform, otel_endpoint=None), process="test", pool_size=4)
+    try:
+        yield parts.local_url(small_platform.host, small_platform.port)
+    finally:
+        boot.connect(settings, process="test", pool_size=20)
+
+
+def span_id(request: Request) -> str:
+    """The id of the span in which a request was sent."""
+    return (request.header("traceparent") or "--").split("-")[2]
 
 
 @pytest.mark.xdist_group("platform")
 def test_one_trace_from_the_request_to_the_webhook(
-    traced: str, collector: Collector, offer: Offer, receiver: Receiver, database_url: str
+    traced: str, collector: Collector, offer: Offer, receiver: Receiver, own_database: str
 ) -> None:
     client = Client(traced).join()
     receiver.always("/tool", Reply(200, body=b'{"units": 1}', headers={"Content-Type": "application/json"}))
@@ -62,11 +116,13 @@ def test_one_trace_from_the_request_to_the_webhook(
     submitted = client.invoke(slug, {"text": "canary-of-the-input"}, webhook_url=f"{receiver.url}/hook")
     ended = client.ended(submitted["id"])
     assert ended["status"] == "succeeded", ended
-    (hook,) = receiver.wait(1, "/hook", timeout=30)
-    (called,) = receiver.requests("/tool")
+    hook, called = receiver.wait(1, "/hook", timeout=60)[0], receiver.requests("/tool")[0]
 
-    names = (INVOKE, "invocations.run", f"call {slug}", "webhooks.deliver")
-    request, run, call, deliver = collector.trace_of(submitted["id"], *names)
+    deliver, call = collector.span(span_id(hook)), collector.span(span_id(called))
+    run, request = collector.span(call.parent), collector.span(deliver.parent)
+    assert [span.name for span in (request, run, call, deliver)] == [
+        INVOKE, "invocations.run", f"call {slug}", "webhooks.deliver",
+    ]  # fmt: skip
     assert [span.service for span in (request, run, call, deliver)] == [
         "joyfull-web", "joyfull-invocations", "joyfull-invocations", "joyfull-webhooks",
     ]  # fmt: skip
@@ -74,12 +130,12 @@ def test_one_trace_from_the_request_to_the_webhook(
     assert [span.parent for span in (request, run, call, deliver)] == ["", request.id, run.id, request.id]
     assert run.attributes["invocation_id"] == submitted["id"]
     assert (request.attributes["http.response.status_code"], request.failed) == (202, False)
-    assert (hook.header("traceparent") or "").startswith(f"00-{request.trace}-{deliver.id}-")
-    assert (called.header("traceparent") or "").startswith(f"00-{request.trace}-{call.id}-")
-    sent = b"".join(collector.bodies)
+    for sent in (hook, called):
+        assert (sent.header("traceparent") or "").startswith(f"00-{request.trace}-")
+    exported = b"".join(collector.bodies)
     for secret in (b"canary-of-the-tool", b"canary-of-the-input", client.email.encode(), receiver.url.encode()):
-        assert secret not in sent
-    with psycopg.connect(database_url) as connection:
+        assert secret not in exported
+    with psycopg.connect(own_database) as connection:
         stored = connection.execute("select traceparent from invocations where id = %s", (submitted["id"],)).fetchone()
     assert stored
     assert stored[0].startswith(f"00-{request.trace}-{request.id}-")
