@@ -11,8 +11,9 @@ from typing import Any
 import orjson
 
 from common.kit import clock, crypto, tracing
+from common.kit.http_headers import retry_after
 from common.kit.outbound import Answer, OutboundClient, OutboundError
-from common.webhooks import schedule, signing
+from common.webhooks import signing
 from common.webhooks.model import BUSY, AttemptResult, Encrypted, OutboxEvent
 
 #: Seconds for the whole exchange.
@@ -96,7 +97,7 @@ def _result(at: datetime, answer: Answer) -> AttemptResult:
         answer.status,
         _error(answer.status),
         excerpt(answer.body),
-        schedule.retry_after(wait, at),
+        retry_after(wait, at),
     )
 
 

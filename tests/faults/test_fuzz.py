@@ -18,12 +18,11 @@ from werkzeug.datastructures import Headers
 
 from common.errors import InvalidCursor, InvalidHeader, PlatformError, Unauthenticated
 from common.identity import keys
-from common.kit import crypto, failpoints, jsonschemas
+from common.kit import crypto, failpoints, http_headers, jsonschemas
 from common.kit.outbound import addresses
 from common.kit.outbound.errors import Refused
 from common.tools import schemas
 from common.tools.adapters import reading
-from common.webhooks import schedule
 from web.api import submissions
 from web.http import body, idempotency, pagination
 
@@ -226,8 +225,8 @@ def test_api_keys_that_are_none(key: str) -> None:
     st.none() | TEXT | st.integers().map(str) | st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT"))
 )
 def test_retry_after(value: str | None) -> None:
-    seconds = schedule.retry_after(value, datetime(2030, 1, 1, tzinfo=UTC))
-    assert seconds is None or 0 <= seconds <= schedule.MAX_RETRY_AFTER
+    seconds = http_headers.retry_after(value, datetime(2030, 1, 1, tzinfo=UTC))
+    assert seconds is None or 0 <= seconds <= http_headers.MAX_RETRY_AFTER
 
 
 @fuzzed

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.kit import clock, log, tracing
+from common.kit.http_headers import retry_after
 from common.kit.outbound import (
     Aborted,
     Answer,
@@ -22,7 +23,6 @@ from common.kit.outbound import (
 from common.tools import Version
 from common.tools.adapters import reading, redaction
 from common.tools.adapters.model import ToolFailure, ToolRequest, ToolResult
-from common.webhooks.schedule import retry_after
 
 logger = log.get(__name__)
 
