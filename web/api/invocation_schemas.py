@@ -135,7 +135,7 @@ class InvocationSchema(Resource):
         return obj
 
 
-class ListedSchema(InvocationSchema):
+class ListedInvocationSchema(InvocationSchema):
     """An invocation in a list, where input and output may be omitted."""
 
     input = ma.fields.Raw(allow_none=True, metadata={"description": "Not with `payloads=false`."})
@@ -166,7 +166,7 @@ class BatchAnswerSchema(Resource):
     """The result of one item: the `invocation` or the `problem` that a submit of its own would have returned."""
 
     status = Whole(required=True, metadata={"description": "200 or 202, or the status of the problem."})
-    invocation = ma.fields.Nested(ListedSchema)
+    invocation = ma.fields.Nested(ListedInvocationSchema)
     problem = JsonObject(metadata={"allOf": [{"$ref": "#/components/schemas/Problem"}]})
 
     def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:

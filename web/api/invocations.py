@@ -20,7 +20,7 @@ from web.api.invocation_schemas import (
     InvocationArguments,
     InvocationQuery,
     InvocationSchema,
-    ListedSchema,
+    ListedInvocationSchema,
     WaitArguments,
     WaitQuery,
 )
@@ -36,7 +36,7 @@ blp = Blueprint("invocations", __name__, url_prefix="/invocations", description=
 @blp.get("")
 @auth.needs("invocations:read")
 @blp.arguments(InvocationQuery, location="query")
-@blp.page(ListedSchema)
+@blp.page(ListedInvocationSchema)
 def index(query: InvocationArguments) -> Page[Shown]:
     """The caller's invocations, newest first
 

@@ -9,7 +9,7 @@ from common import invocations
 from common.invocations import Invocation
 from common.kit.paging import Page
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationArguments, InvocationQuery, ListedSchema
+from web.api.invocation_schemas import InvocationArguments, InvocationQuery, ListedInvocationSchema
 from web.http import auth
 from web.http.fields import Id, Text
 from web.http.responses import Shown
@@ -19,7 +19,7 @@ blp = Blueprint(
 )
 
 
-class AdminInvocationSchema(ListedSchema):
+class AdminInvocationSchema(ListedInvocationSchema):
     user_id = Id(required=True)
     operator_detail = Text(
         required=True,
