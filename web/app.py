@@ -21,6 +21,7 @@ from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.openapi.operations import DESCRIPTION
 from web.http import access_tokens, problems, request_hooks, streams
+from web.http.refusals import Refusals
 from web.http.tracing import traced
 
 POOL_SIZE = 16
@@ -76,6 +77,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     request_hooks.register(app)
     problems.register(app)
     access_tokens.init(app, settings)
+    app.extensions["refusals"] = Refusals(settings.public_url)
     rest.register(app, settings, resources)
     _require_policies(app)
     cli.register(app, settings)

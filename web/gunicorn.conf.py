@@ -7,6 +7,7 @@ connections do not survive a fork.
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from common.settings import load_or_exit
@@ -45,11 +46,13 @@ forwarded_allow_ips = ""
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """Remove the gauges of a web process that has ended."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        from prometheus_client import multiprocess  # imported late: gevent must patch first
+    """Remove the gauges of a web process that has ended, as `prometheus_client.multiprocess.mark_process_dead` does.
 
-        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    That library is not imported here: web processes would inherit it as it was before gevent patches.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        for gauges in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"gauge_live*_{worker.pid}.db"):
+            gauges.unlink(missing_ok=True)
 
 
 # Modules that stay imported here are inherited by every later worker process; after a reload (SIGHUP) that would mix

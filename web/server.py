@@ -5,7 +5,8 @@
 - Request heads, responses and connections per client network are limited as well (`web/http/connections.py`).
 - After 408 and 413, and if the application asks for it, the connection is closed; the rest of the body is not read.
 
-gunicorn loads this module before monkey-patching: do not import our own modules at the top, except `connections`.
+gunicorn loads this module before monkey-patching, so it imports nothing of ours but `connections`; the rest
+comes with the application (`web/http/refusals.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.local import local
@@ -25,6 +26,9 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from web.http.connections import ClientSocket, ConnectionCounter
+
+if TYPE_CHECKING:
+    from web.http.refusals import Refusals
 
 BODY_SECONDS = 30.0
 #: The connection that the current greenlet serves.
@@ -42,10 +46,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Load the application in the worker process, after monkey-patching, and wrap it."""
         super().load_wsgi()
         app: Any = self.wsgi
-        util.write_error = partial(_write_problem, app.config["PUBLIC_URL"])
+        self._refusals: Refusals = app.extensions["refusals"]
+        util.write_error = partial(_write_refusal, self._refusals)
         self.wsgi: WsgiApp = with_body_deadline(app)
         settings = app.config["SETTINGS"]
-        self._public_url = app.config["PUBLIC_URL"]
         # Behind a proxy every connection is the proxy's, so the proxy has to limit connections per client.
         self._connections = ConnectionCounter(0 if settings.trusted_proxies else settings.max_connections_per_address)
         lines = logging.getLogger("gunicorn.error")
@@ -56,7 +60,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Serve one connection, in a greenlet of its own."""
         network = self._connections.enter(addr)
         if network is None:
-            _refuse_connection(self._public_url, client)
+            _refuse_connection(self._refusals, client)
             return
         connection = ClientSocket(client)
         _connection.client = connection
@@ -72,14 +76,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         with client.head(self.cfg.keepalive):
             yield
         if client.head_begun:  # the head is incomplete: it timed out
-            _write_problem(self._public_url, client, 408, "", "")
+            _write_refusal(self._refusals, client, 408, "", "")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Log an error outside the application and respond to it."""
-        from common.kit import log
-
         if req is None:
-            log.clear()  # the log context is that of the previous request on this connection
+            self._refusals.forget_request()
         super().handle_error(req, client, addr, exc)
 
 
@@ -118,46 +120,17 @@ class DeadlinedBody(io.RawIOBase):
         return len(data)
 
 
-def _write_problem(public_url: str, sock: Any, status: int, _reason: str, _message: str) -> None:
+def _write_refusal(refusals: Refusals, sock: Any, status: int, _reason: str, _message: str) -> None:
     """Send an error that gunicorn reports without the application (replaces `gunicorn.util.write_error`)."""
-    from web.http import problems
-
-    _send_problem(public_url, sock, problems.kind_of(400 if status == 501 else status)())
+    util.write_nonblock(sock, refusals.unreadable(status))
 
 
-def _refuse_connection(public_url: str, sock: Any) -> None:
+def _refuse_connection(refusals: Refusals, sock: Any) -> None:
     """Respond 429 to a connection over the limit, without reading a request, and close it."""
-    from common.errors import RateLimited
-
     try:
         sock.setblocking(0)
-        _send_problem(
-            public_url,
-            sock,
-            RateLimited("Too many concurrent connections from your network. Close some or retry later."),
-        )
+        util.write_nonblock(sock, refusals.too_many_connections())
     except OSError:
         pass
     finally:
         util.close(sock)
-
-
-def _send_problem(public_url: str, sock: Any, error: Any) -> None:
-    from common.kit import clock, log
-    from web.http import problems, request_hooks
-
-    occurrence = clock.uuid7()  # identifies the occurrence in place of the path, which may be unreadable
-    request_id = occurrence.hex
-    body = problems.encode(problems.members(error, public_url, request_id=request_id, instance=occurrence.urn))
-    headers = {
-        "Connection": "close",
-        "Content-Type": problems.MEDIA_TYPE,
-        "Content-Length": len(body),
-        "X-Request-ID": request_id,
-        **problems.headers_of(error),
-        **request_hooks.SECURITY_HEADERS,
-    }
-    first = f"HTTP/1.1 {problems.status_of(type(error))} {error.title}"
-    head = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])
-    log.get(__name__).warning("request refused before the application", code=error.code, request_id=request_id)
-    util.write_nonblock(sock, head.encode("latin-1") + body)

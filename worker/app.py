@@ -26,7 +26,7 @@ from celery.worker.consumer import Consumer
 from common import boot, settings
 from common.kit import log, metrics
 from common.queueing import messages
-from worker import broker, flower, heartbeat, sweeper, task_events
+from worker import broker, heartbeat, sweeper, task_events
 from worker.watchdog import Watchdog
 
 config = settings.load_or_exit()
@@ -36,6 +36,8 @@ os.environ["CELERY_BROKER_URL"] = messages.connection_url(config.broker_url)
 # show them to other users of the host.
 os.environ["FLOWER_BASIC_AUTH"] = config.flower_basic_auth
 if "flower" in sys.argv:
+    from worker import flower
+
     flower.require_login_for_metrics()
 messages.configure(config.broker_url, config.queue_messages_max)
 broker.install()

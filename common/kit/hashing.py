@@ -8,7 +8,6 @@ used for hashes only, because gevent's own pool also waits for name servers.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from typing import Any, TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
+from gevent import monkey
+from gevent.threadpool import ThreadPool
 
 T = TypeVar("T")
 
@@ -81,8 +82,7 @@ def _bounded(compute: Callable[[], T]) -> T:
 
 
 def _off_loop(compute: Callable[[], T]) -> T:
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
+    if not monkey.is_module_patched("threading"):
         return compute()
     result: T = _threads().apply(compute)
     return result
@@ -90,6 +90,4 @@ def _off_loop(compute: Callable[[], T]) -> T:
 
 @cache
 def _threads() -> Any:
-    from gevent.threadpool import ThreadPool
-
     return ThreadPool(SLOTS)

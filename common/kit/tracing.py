@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from common.kit.spans import Spans
 
 Kind = Literal["server", "client", "consumer", "producer"]
 #: The format of version 00; all-zero ids are invalid.
@@ -28,8 +31,7 @@ class NotInstalled(Exception):
 
 
 class _State:
-    tracer: Any = None
-    provider: Any = None
+    spans: Spans | None = None
 
 
 def configure(endpoint: str | None, service: str) -> None:
@@ -41,33 +43,21 @@ def configure(endpoint: str | None, service: str) -> None:
     if endpoint is None:
         return
     try:
-        exporter, resources, sdk, export = map(
-            importlib.import_module,
-            (
-                "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-                "opentelemetry.sdk.resources",
-                "opentelemetry.sdk.trace",
-                "opentelemetry.sdk.trace.export",
-            ),
-        )
+        spans = importlib.import_module("common.kit.spans")
     except ModuleNotFoundError as error:
         raise NotInstalled(f"tracing needs requirements-tracing.txt ({error.name} is not installed)") from error
-    resource = resources.Resource.create({"service.name": f"joyfull-{service}"})
-    provider = sdk.TracerProvider(resource=resource)
-    out = exporter.OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(export.BatchSpanProcessor(out))
-    _State.provider, _State.tracer = provider, provider.get_tracer("joyfull")
+    _State.spans = spans.Spans(endpoint, service)
 
 
 def stop() -> None:
     """Export the remaining spans and stop tracing."""
-    if _State.provider is not None:
-        _State.provider.shutdown()
-        _State.provider = _State.tracer = None
+    if _State.spans is not None:
+        _State.spans.stop()
+        _State.spans = None
 
 
 def enabled() -> bool:
-    return _State.tracer is not None
+    return _State.spans is not None
 
 
 def span(
@@ -78,66 +68,24 @@ def span(
 
     An exception that leaves the block is recorded by its class name only: its message may contain user data.
     """
-    if _State.tracer is None:
+    if _State.spans is None:
         return _NOTHING
-    return _span(name, kind, parent, attributes)
-
-
-@contextmanager
-def _span(name: str, kind: Kind, parent: str | None, attributes: dict[str, str | int | None]) -> Iterator[None]:
-    from opentelemetry import trace
-
+    valid = parent if parent is not None and TRACEPARENT.fullmatch(parent) else None
     known = {key: value for key, value in attributes.items() if value is not None}
-    with _State.tracer.start_as_current_span(
-        name,
-        context=_context(parent, kind),
-        kind=trace.SpanKind[kind.upper()],
-        attributes=known,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
-        try:
-            yield
-        except Exception as error:
-            current.set_status(trace.Status(trace.StatusCode.ERROR, type(error).__name__))
-            raise
-
-
-def _context(parent: str | None, kind: Kind) -> Any:
-    """The context of a new span; None for that of the enclosing span."""
-    from opentelemetry.context import Context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    if parent is not None and TRACEPARENT.fullmatch(parent):
-        return TraceContextTextMapPropagator().extract({HEADER: parent}, Context())
-    return Context() if kind in {"server", "consumer"} else None
+    return _State.spans.span(name, kind, valid, known)
 
 
 def note(
     attributes: Mapping[str, str | int] | None = None, *, failed: str | None = None, name: str | None = None
 ) -> None:
     """Add attributes to the current span, rename it, or mark it as failed with a reason."""
-    if _State.tracer is None:
-        return
-    from opentelemetry import trace
-
-    current = trace.get_current_span()
-    current.set_attributes(attributes or {})
-    if name is not None:
-        current.update_name(name)
-    if failed is not None:
-        current.set_status(trace.Status(trace.StatusCode.ERROR, failed))
+    if _State.spans is not None:
+        _State.spans.note(attributes or {}, failed, name)
 
 
 def traceparent() -> str | None:
     """The current trace context for another process; None without a trace."""
-    if _State.tracer is None:
-        return None
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier: dict[str, str] = {}
-    TraceContextTextMapPropagator().inject(carrier)
-    return carrier.get(HEADER)
+    return None if _State.spans is None else _State.spans.traceparent()
 
 
 def headers() -> dict[str, str]:

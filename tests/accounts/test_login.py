@@ -13,7 +13,9 @@ import psycopg
 import pytest
 import requests
 
-from common.identity import rate_limits
+from common import errors
+from common.identity import passwords, rate_limits, sessions
+from common.kit import hashing
 from common.kit.redis import Client
 from common.settings import Settings
 from tests.accounts.conftest import Mailbox, one
@@ -38,10 +40,6 @@ def test_a_wrong_address_and_a_wrong_password_read_alike(api: Api) -> None:
 
 def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time itself is compared in tools/bench/; here: the same work is done."""
-    from common import errors
-    from common.identity import sessions
-    from common.kit import hashing
-
     api.person("somebody@example.com")
     computed: list[str] = []
     compute = hashing.matches
@@ -59,8 +57,6 @@ def test_an_unknown_address_costs_a_hash_too(api: Api, monkeypatch: pytest.Monke
 
 def test_the_first_unknown_address_costs_no_more_than_the_next(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoy hash is not computed: otherwise the first login after a start would take longer."""
-    from common.kit import hashing
-
     monkeypatch.setattr("argon2._password_hasher.hash_secret", lambda **_: pytest.fail("computed"))
     hashing.decoy.cache_clear()
     assert not hashing.matches(hashing.decoy(), WRONG)
@@ -69,9 +65,6 @@ def test_the_first_unknown_address_costs_no_more_than_the_next(db: None, monkeyp
 
 
 def test_a_right_password_lets_in_though_there_is_no_time_to_renew_its_hash(db: None) -> None:
-    from common.identity import passwords
-    from common.kit import hashing
-
     old = argon2.PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
     slots = hashing._slots()
     taken = sum(slots.acquire(blocking=False) for _ in range(hashing.SLOTS))

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from common.errors import DependencyUnavailable, TokenRevoked
-from common.identity import accounts, authorization, authorization_cache, keys
+from common.errors import DependencyUnavailable, InvalidCredentials, TokenRevoked
+from common.identity import accounts, authorization, authorization_cache, keys, passwords, sessions
 from common.identity.audit import OPERATOR
 from common.kit import db as db_kit
 from common.kit import memory
@@ -208,9 +208,6 @@ def test_a_role_is_that_of_now_and_not_of_the_token(api: Api, other: Api, sql: S
 
 def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql) -> None:
     """The password is checked for 50 ms without a lock: one that was correct before a change is refused after it."""
-    from common.errors import InvalidCredentials
-    from common.identity import passwords, sessions
-
     person = api.person()
     with db_kit.transaction() as session:
         seen = session.execute(sessions._account(person.email, "place")).one()

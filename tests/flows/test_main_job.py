@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from math import inf
 
+from standardwebhooks import Webhook
+
 from common.operations import ledger
 from dev.platform import Platform
 from tests.client import Client
@@ -54,8 +56,6 @@ def test_prefer_wait_answers_with_the_end(client: Client, offer: Offer) -> None:
 
 
 def test_the_end_comes_as_a_signed_webhook(client: Client, offer: Offer, receiver: Receiver) -> None:
-    from standardwebhooks import Webhook
-
     secret = client.data("GET", "/webhooks/default-secret")["secret"]
     submitted = client.invoke(offer(), {"text": "hi"}, webhook_url=f"{receiver.url}/hook")
     (received,) = receiver.wait(1, timeout=15)

@@ -181,6 +181,7 @@ def test_without_an_endpoint_nothing_is_imported_and_nothing_sent() -> None:
 
 def test_an_endpoint_without_the_packages_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.delitem(sys.modules, "common.kit.spans", raising=False)
     with pytest.raises(tracing.NotInstalled, match=r"requirements-tracing\.txt"):
         tracing.configure("http://127.0.0.1:1", "web")
     assert not tracing.enabled()

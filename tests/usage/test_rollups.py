@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from common import usage
 from common.kit import db as kit
+from common.kit.clock import uuid7_floor
 from common.models.usage import USAGE_STATUSES
 from tests.usage.ledger import END, INSERT, START, STATUSES, Ledger, partitions, rolled_up, total
 
@@ -263,8 +264,6 @@ def test_statuses_are_the_contracts() -> None:
 
 
 def test_an_id_tells_its_month(db: None) -> None:
-    from common.kit.clock import uuid7_floor
-
     with kit.snapshot() as session:
         floor: UUID = session.scalar(text("select uuid7_floor(:at)"), {"at": START})
     assert floor == uuid7_floor(START)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -376,8 +377,6 @@ def test_a_test_is_sent_now_and_once(user_id: UUID, endpoint: Endpoint, receiver
 def test_two_senders_and_many_messages_deliver_each_once(
     user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender
 ) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     endpoint("/a")
     endpoint("/b")
     events = {str(happen(user_id, n=n)) for n in range(30)}

@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from common.kit.outbound import Aborted, Call, OutboundClient
+from common.models.tools import ADAPTERS as NAMED
 from common.tools import Price, Version
 from common.tools import adapters as tools
 from common.tools.adapters import ADAPTERS, CallIds, ToolFailure, ToolRequest, ToolResult, chat_completion
@@ -327,6 +328,4 @@ def test_endpoints(url: str, full: str) -> None:
 
 
 def test_every_adapter_that_a_tool_may_name_exists() -> None:
-    from common.models.tools import ADAPTERS as NAMED
-
     assert set(ADAPTERS) == set(NAMED)
