@@ -9,8 +9,8 @@
     cancel            the owner changes their mind                                    canceling.py
     take_over         rows of dead processes are requeued or completed                reclaiming.py
     sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
-    get, listing, …   reading, and how an invocation looks in JSON                    reading.py, waiting.py, wire.py
-    attempts, …       what was done for it: calls, deliveries                         history.py
+    get, listing, …   reading, and how an invocation looks in JSON                    reading.py, representation.py
+    attempts, …       what was done for it: calls, deliveries                         history.py, waiting.py
     drop_payloads     retention                                                       retention.py
 
 The row is the truth. Open work has a row in `queue`; the statement that completes an invocation deletes it there and
@@ -35,11 +35,11 @@ from common.invocations.reading import (
     traceparent,
 )
 from common.invocations.reclaiming import heartbeat, leave, take_over
+from common.invocations.representation import etag, poll_after_ms, represent
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import account_of, check, submit
 from common.invocations.waiting import REASONS as WAITING_REASONS
-from common.invocations.wire import etag, poll_after_ms, wire
 
 __all__ = [
     "COST_EXCEEDED",
@@ -79,6 +79,7 @@ __all__ = [
     "mark_dispatched",
     "operator_details",
     "poll_after_ms",
+    "represent",
     "retry_later",
     "states",
     "storage",
@@ -86,5 +87,4 @@ __all__ = [
     "sweeping",
     "take_over",
     "traceparent",
-    "wire",
 ]

@@ -10,8 +10,8 @@ from uuid import UUID
 from common.errors import NotFound
 from common.invocations import lists, views, waiting
 from common.invocations.model import Invocation
+from common.invocations.representation import at_event, represent
 from common.invocations.views import StateRow, ViewRow
-from common.invocations.wire import at_event, wire
 from common.kit import db
 from common.kit.clock import uuid7_floor
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
@@ -99,7 +99,7 @@ def listing(
 
 def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, Any]:
     """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`."""
-    return wire(at_event(get(invocation_id, None), event_type, attempts))
+    return represent(at_event(get(invocation_id, None), event_type, attempts))
 
 
 def traceparent(invocation_id: UUID) -> str | None:
@@ -112,7 +112,7 @@ def events_data(events: Collection[tuple[str, UUID, int]], *, payloads: bool = T
     """As `event_data`, for many (type, invocation, attempts) with one statement; None where there is none any more."""
     found = _many({invocation_id for _, invocation_id, _ in events}, payloads=payloads)
     return [
-        wire(at_event(found[invocation_id], event_type, attempts)) if invocation_id in found else None
+        represent(at_event(found[invocation_id], event_type, attempts)) if invocation_id in found else None
         for event_type, invocation_id, attempts in events
     ]
 

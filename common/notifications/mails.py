@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from common import links
 from common.errors import TooManyAttempts
 from common.identity import email_addresses, one_time_links, rate_limits
 from common.kit import clock, db, log, mail
@@ -126,7 +127,7 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent
     if user is None:
         return None
     _count(session, rate_limits.RESETS_PER_ACCOUNT, user.email_key, due)
-    link = f"{public_url}/api/v1/auth/password-reset/{one_time_links.issue_reset(session, user)}"
+    link = public_url + links.password_reset(one_time_links.issue_reset(session, user))
     return render(due.template, user.email, name=user.name if user.email_verified else None, link=link)
 
 
@@ -135,7 +136,7 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent |
     if user is None or user.email_verified_at is not None:
         return None
     _count(session, rate_limits.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
-    link = f"{public_url}/api/v1/auth/verify-email/{one_time_links.issue_verification(session, user)}"
+    link = public_url + links.email_verification(one_time_links.issue_verification(session, user))
     return render(due.template, user.email, link=link)
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from uuid import UUID
 
 import flask
 import pytest
 import requests
 
-from common import errors
+from common import errors, links
 from common.settings import DEVELOPMENT_SECRETS, Settings, SettingsError, load
 from tests.web.conftest import ROOT, Service, serving
 from web.api.blueprint import Blueprint
@@ -279,6 +280,20 @@ def test_a_route_without_a_policy_keeps_the_app_from_starting(settings: Settings
 def test_every_route_of_the_product_has_a_policy(settings: Settings) -> None:
     app: flask.Flask = create_app(settings)
     assert all(hasattr(app.view_functions[rule.endpoint], "policy") for rule in app.url_map.iter_rules())
+
+
+def test_every_address_that_is_handed_out_is_served(settings: Settings) -> None:
+    """`common` makes these by itself, for webhooks and mails; the routes are those of the application."""
+    routes = create_app(settings).url_map.bind("hub.example")
+    of_invocation = links.invocation(UUID(int=1))
+    served = {
+        "invocations.show": ("GET", of_invocation["self"]),
+        "invocations.cancel": ("POST", of_invocation["cancel"]),
+        "invocations.events": ("GET", of_invocation["events"]),
+        "auth.reset_password": ("POST", links.password_reset("a-token")),
+        "auth.verify_email": ("POST", links.email_verification("a-token")),
+    }
+    assert {name: routes.match(path, method)[0] for name, (method, path) in served.items()} == {n: n for n in served}
 
 
 def test_wrong_settings_are_listed_and_nothing_else_is_printed(environ: dict[str, str]) -> None:

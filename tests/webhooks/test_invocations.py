@@ -59,7 +59,7 @@ def test_each_change_is_told_as_it_was(
     assert bodies["invocation.queued"]["output"] is None
     assert bodies["invocation.succeeded"]["output"] == {"ok": True}
     assert bodies["invocation.succeeded"] == json.loads(
-        json.dumps(invocations.wire(invocations.get(invocation_id, customer.user_id)))
+        json.dumps(invocations.represent(invocations.get(invocation_id, customer.user_id)))
     )
     assert {headers(request)["x-request-id"] for request in requests} == {"req-7"}
 

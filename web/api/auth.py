@@ -10,7 +10,7 @@ from common.models.accounts import User
 from web.api.blueprint import Blueprint
 from web.http import access_tokens, auth
 from web.http.fields import Flag, Id, Instant, Secret, Text, Whole, Word
-from web.http.responses import Headers, Shown, absolute_url
+from web.http.responses import Headers, Shown, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint(
@@ -108,7 +108,7 @@ def register(body: Registration) -> tuple[User, Headers]:
     link is sent. At most 100 registrations an hour from one network address.
     """
     user = accounts.register(**body, ip=auth.client_ip())
-    return user, {"Location": absolute_url("/api/v1/users/me")}
+    return user, location("users.show")
 
 
 @blp.post("/login")

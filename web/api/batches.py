@@ -43,7 +43,7 @@ def _item(raw: object) -> Shown:
         invocation = submitted.invocation or _replayed(submitted.id)
     except errors.PlatformError as error:
         return _refused(error)
-    return {"status": 200 if invocation.ended else 202, "invocation": invocations.wire(invocation)}
+    return {"status": 200 if invocation.ended else 202, "invocation": invocations.represent(invocation)}
 
 
 def _replayed(invocation_id: UUID) -> Invocation:

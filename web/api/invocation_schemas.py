@@ -101,7 +101,7 @@ class InvocationLinksSchema(Resource):
 
 
 class InvocationSchema(Resource):
-    """Documents an invocation that `invocations.wire` has already rendered; `dump` returns it unchanged."""
+    """Documents an invocation that `invocations.represent` has already rendered; `dump` returns it unchanged."""
 
     id = Id(required=True)
     status = Word("queued", "running", *invocations.ENDS, required=True)

@@ -43,7 +43,7 @@ def index(query: InvocationArguments) -> Page[Shown]:
     A page ends early, with `has_more`, when its `input` and `output` reach 1 MiB in total; it has at least one
     invocation. `payloads=false` omits both fields.
     """
-    return invocations.listing(auth.caller().user_id, **query).map(invocations.wire)
+    return invocations.listing(auth.caller().user_id, **query).map(invocations.represent)
 
 
 @blp.get("/<uuid:invocation_id>")
@@ -74,7 +74,7 @@ def cancel(invocation_id: UUID) -> Response:
     large_reads.begin()
     done = invocations.cancel(auth.caller(), invocation_id)
     invocation = invocations.get(invocation_id, auth.caller().user_id)
-    return enveloped(invocations.wire(invocation), 200 if done else 202)
+    return enveloped(invocations.represent(invocation), 200 if done else 202)
 
 
 @blp.get("/<uuid:invocation_id>/events")
@@ -145,7 +145,7 @@ def _shown(invocation: Invocation) -> Response:
     if request.if_none_match.contains_weak(tag):
         response = Response(status=304)
     else:
-        response = enveloped(invocations.wire(invocation))
+        response = enveloped(invocations.represent(invocation))
     response.set_etag(tag)
     response.headers["Cache-Control"] = "private, no-cache"
     if not invocation.ended:
@@ -167,5 +167,5 @@ def _stream(
             continue
         name = "snapshot" if first else f"invocation.{change.status}"
         first = False
-        data = jsonb.dumps(invocations.wire(change))
+        data = jsonb.dumps(invocations.represent(change))
         yield f"id: {change.sequence}\nevent: {name}\ndata: {data}\n\n".encode()

@@ -10,6 +10,7 @@ from flask import Flask, Response
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
+from common.links import API_PREFIX
 from common.settings import Settings
 from web.api import (
     admin,
@@ -30,7 +31,6 @@ from web.api.blueprint import Blueprint
 from web.api.openapi import components, docs, problem_components
 from web.http import problems
 
-BASE = "/api/v1"
 CORS_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -85,7 +85,7 @@ def register(app: Flask, settings: Settings, resources: Sequence[Blueprint] = RE
     components.define(api.spec)
     api.register_blueprint(operations.blp)
     for blp in resources:
-        api.register_blueprint(blp, url_prefix=f"{BASE}{blp.url_prefix or ''}")
+        api.register_blueprint(blp, url_prefix=f"{API_PREFIX}{blp.url_prefix or ''}")
     docs.register(app, settings, api.spec)
     _allow_origins(app, settings)
 

@@ -34,7 +34,7 @@ def submit(tool: str, body: SubmitIn) -> Response:
         headers["Preference-Applied"] = f"wait={seconds}"
     if not invocation.ended:
         headers["Retry-After"] = "1"
-    return enveloped(invocations.wire(invocation), 200 if invocation.ended else 202, headers)
+    return enveloped(invocations.represent(invocation), 200 if invocation.ended else 202, headers)
 
 
 def _awaited(submitted: Submitted, seconds: int) -> Invocation:

@@ -19,7 +19,7 @@ from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Id, Instant, JsonObject, Many, Secret, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
-from web.http.responses import Headers, Shown, absolute_url
+from web.http.responses import Headers, Shown, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("users", __name__, url_prefix="/users/me", description="The caller's profile and API keys")
@@ -193,7 +193,7 @@ def create_key(body: ApiKeyIn) -> tuple[Shown, Headers]:
     """Create an API key; only this response contains it"""
     caller = auth.caller()
     key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, **body)
-    return _with_text(key, text), {"Location": absolute_url(f"/api/v1/users/me/api-keys/{key.id}")}
+    return _with_text(key, text), location(".revoke_key", key_id=key.id)
 
 
 @blp.post("/api-keys/<uuid:key_id>/rotate")

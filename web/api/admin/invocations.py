@@ -61,4 +61,4 @@ def index(query: AdminInvocationArguments) -> Page[Shown]:
 
 
 def _shown(invocation: Invocation, detail: str | None) -> Shown:
-    return {**invocations.wire(invocation), "user_id": str(invocation.user_id), "operator_detail": detail}
+    return {**invocations.represent(invocation), "user_id": str(invocation.user_id), "operator_detail": detail}

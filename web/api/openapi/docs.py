@@ -11,6 +11,7 @@ from flask import Blueprint, Flask, Response, current_app, send_from_directory
 
 from common import errors
 from common.errors import PlatformError
+from common.links import API_PREFIX
 from common.settings import Settings
 from web.api.openapi import document
 from web.api.openapi.components import Collected
@@ -37,7 +38,7 @@ def register(app: Flask, settings: Settings, spec: Collected) -> None:
         app.register_blueprint(interactive)
 
 
-@interactive.get("/api/v1/openapi.json")
+@interactive.get(f"{API_PREFIX}/openapi.json")
 @auth.public
 def openapi() -> Response:
     return Response(current_app.config["OPENAPI_DOCUMENT"], content_type="application/json")

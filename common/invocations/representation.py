@@ -1,4 +1,4 @@
-"""How an invocation looks on the wire: the same in answers, events, streams and webhooks."""
+"""How an invocation is represented in JSON: the same in answers, events, streams and webhooks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from common import links
 from common.invocations.model import Invocation, Waiting
 from common.kit.clock import now, rfc3339
 from common.tools import Price
 
-API = "/api/v1/invocations"
 POLL_MS = (250, 500, 1_000, 2_000, 5_000)
 
 
-def wire(invocation: Invocation) -> dict[str, Any]:
+def represent(invocation: Invocation) -> dict[str, Any]:
     """The resource of the contract, ready for JSON; without input and output where they were not read."""
     shown = {
         "id": str(invocation.id),
@@ -43,7 +43,7 @@ def wire(invocation: Invocation) -> dict[str, Any]:
         "expires_at": rfc3339(invocation.expires_at),
         "cancel_requested_at": _time(invocation.cancel_requested_at),
         "poll_after_ms": poll_after_ms(invocation),
-        "links": links(invocation),
+        "links": links.invocation(invocation.id),
     }
     if not invocation.payloads:
         del shown["input"], shown["output"]
@@ -94,11 +94,6 @@ def _number(units: Decimal | None) -> int | float | None:
     if units is None:
         return None
     return int(units) if units == units.to_integral_value() and units < 2**63 else float(units)
-
-
-def links(invocation: Invocation) -> dict[str, str]:
-    base = f"{API}/{invocation.id}"
-    return {"self": base, "cancel": f"{base}/cancel", "events": f"{base}/events"}
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -1,0 +1,27 @@
+"""Addresses that the platform hands out on its own, in representations, webhooks and mails.
+
+The only module of `common` that knows where the REST API is served; its routes are added under the same prefix.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+API_PREFIX: Final = "/api/v1"
+
+
+def invocation(invocation_id: UUID) -> dict[str, str]:
+    """Paths of an invocation: itself, canceling it, and its events."""
+    base = f"{API_PREFIX}/invocations/{invocation_id}"
+    return {"self": base, "cancel": f"{base}/cancel", "events": f"{base}/events"}
+
+
+def password_reset(token: str) -> str:
+    """The path to which a new password is sent with a mailed token."""
+    return f"{API_PREFIX}/auth/password-reset/{token}"
+
+
+def email_verification(token: str) -> str:
+    """The path that confirms an address with a mailed token."""
+    return f"{API_PREFIX}/auth/verify-email/{token}"
