@@ -66,9 +66,19 @@ class Balance:
 
     @property
     def shown(self) -> dict[str, int | None]:
-        """As it is shown; null means unlimited."""
-        granted, available = (None, None) if self.unlimited else (self.granted, self.available)
+        """As it is shown; None means unlimited."""
+        granted, available = self.shown_granted, self.shown_available
         return {"granted": granted, "charged": self.charged, "held": self.held, "available": available}
+
+    @property
+    def shown_granted(self) -> int | None:
+        """What was granted, as it is shown: None means unlimited."""
+        return None if self.unlimited else self.granted
+
+    @property
+    def shown_available(self) -> int | None:
+        """What is available, as it is shown: None means unlimited."""
+        return None if self.unlimited else self.available
 
 
 @dataclass(frozen=True, slots=True)

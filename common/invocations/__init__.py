@@ -1,6 +1,7 @@
 """An invocation, stage by stage, in the order of its life. Each stage has its SQL beside it.
 
-    submit            accept it: every check, the hold, the row, the message          submitting.py, storing.py
+    quote             what it would cost and whether it would be accepted             quoting.py
+    submit            accept it: every check, the hold, the row, the message          ordering.py, submitting.py
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
     complete          … records how it ended, settles, and claims the next            completing.py
@@ -11,6 +12,7 @@
     sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
     get, listing, …   reading, and how an invocation looks in JSON                    reading.py, representation.py
     attempts, …       what was done for it: calls, deliveries                         history.py, waiting.py
+    feed              the events of an account                                        events.py
     drop_payloads     retention                                                       retention.py
 
 The row is the truth. Open work has a row in `queue`; the statement that completes an invocation deletes it there and
@@ -21,8 +23,11 @@ from common.invocations import counting, storage, sweeping
 from common.invocations.canceling import cancel, cancel_queued, forget_urls, held_by
 from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
 from common.invocations.completing import complete
+from common.invocations.events import FeedEvent, feed
 from common.invocations.history import CallRow, attempts, deliveries
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
+from common.invocations.ordering import SubmitFields, SubmitRules
+from common.invocations.quoting import Quote, quote
 from common.invocations.reading import (
     event_data,
     events_data,
@@ -48,8 +53,12 @@ __all__ = [
     "CallRow",
     "ClaimOptions",
     "Completion",
+    "FeedEvent",
     "Invocation",
     "Order",
+    "Quote",
+    "SubmitFields",
+    "SubmitRules",
     "Submitted",
     "Task",
     "account_of",
@@ -67,6 +76,7 @@ __all__ = [
     "etag",
     "event_data",
     "events_data",
+    "feed",
     "forget_urls",
     "get",
     "get_ended",
@@ -79,6 +89,7 @@ __all__ = [
     "mark_dispatched",
     "operator_details",
     "poll_after_ms",
+    "quote",
     "represent",
     "retry_later",
     "states",

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from common import budgets
 from common.errors import Conflict, NotFound
-from common.kit import db
+from common.kit import clock, db
 from common.models.subscriptions import Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
 from common.subscriptions.forecast import Forecast, forecast
@@ -32,6 +32,7 @@ from common.subscriptions.statement import (
     statement,
 )
 from common.subscriptions.terms import PeriodTerms, configure, for_submit, forget_terms, limits, plans_that_allow
+from common.usage import ranges
 
 __all__ = [
     "BilledPeriod",
@@ -56,11 +57,23 @@ __all__ = [
     "period_bounds",
     "plans",
     "plans_that_allow",
+    "range_within",
     "renew",
     "renew_due",
     "statement",
     "subscribe",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBalance:
+    """The tokens of a period as they are shown; `granted` and `available` are None when they are unlimited."""
+
+    granted: int | None
+    charged: int
+    held: int
+    available: int | None
+    resets_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,12 @@ class Current:
     cancel_at_period_end: bool
     pending_plan: str | None
     tokens: budgets.Balance
+
+    @property
+    def balance(self) -> ShownBalance:
+        """`tokens`, as they are shown."""
+        it = self.tokens
+        return ShownBalance(it.shown_granted, it.charged, it.held, it.shown_available, self.current_period_end)
 
 
 # -- subscribe ---------------------------------------------------------------------------------------------------
@@ -172,6 +191,15 @@ def period_bounds(user_id: UUID) -> tuple[datetime, datetime] | None:
     renewal.renew_if_due(user_id)
     rows = db.execute(_BOUNDS, {"user": user_id})
     return (rows[0].starts_at, rows[0].ends_at) if rows else None
+
+
+def range_within(user_id: UUID, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:
+    """A time range of the account's; missing bounds are those of its period, or of the month without one (UTC)."""
+    if since is not None and until is not None:
+        return since, until
+    month = ranges.floor(clock.now(), "month")
+    begins, ends = period_bounds(user_id) or (month, ranges.following(month, "month"))
+    return since or begins, until or ends
 
 
 # -- cancel -----------------------------------------------------------------------------------------------------

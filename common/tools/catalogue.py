@@ -16,6 +16,7 @@ from common.kit import crypto, db, memory
 from common.kit.cache import Cache
 from common.kit.paging import Page, Window
 from common.models.tools import Tool, ToolVersion
+from common.tools import breakers
 from common.tools.prices import Price
 
 REMEMBERED = 2_000
@@ -64,6 +65,11 @@ class ListedTool:
     is_active: bool
     archived_at: datetime | None
     created_at: datetime
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a submit would be let through now: it is active, and its circuit breaker is closed."""
+        return self.is_active and not breakers.retry_after(self.id)
 
 
 _LIVE = and_(Tool.is_active, Tool.archived_at.is_(None))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from common.usage.charges import DayCharge, charges_by_day
 from common.usage.entries import Entry, Filter, export, history
+from common.usage.exporting import csv_lines, ndjson
 from common.usage.figures import Figures
 from common.usage.histogram import percentile
 from common.usage.pace import Pace, pace
@@ -33,9 +34,11 @@ __all__ = [
     "adopt",
     "catch_up",
     "charges_by_day",
+    "csv_lines",
     "differences",
     "export",
     "history",
+    "ndjson",
     "pace",
     "percentile",
     "rebuild",

@@ -6,20 +6,21 @@ Ranges are widened to whole hours, so that no rolled-up row has to be read.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from common.kit import db
+from common.kit import clock, db
 from common.usage import ranges
 from common.usage.figures import Figures, total_of
 from common.usage.histogram import percentile
 from common.usage.totals import Point, check_range, points_of
 
 TOP = 10
+DEFAULT_RANGE = timedelta(days=30)
 _SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 #: Everything in the range as one relation, summed by the server.
@@ -79,6 +80,7 @@ class Stats:
 
     since: datetime
     until: datetime
+    bucket: str
     totals: Figures
     series: list[Point]
     top_tools: list[Top]
@@ -92,8 +94,13 @@ class Stats:
         return self.totals.failed / self.totals.invocations if self.totals.invocations else 0.0
 
 
-def stats(since: datetime, until: datetime, *, bucket: str = "day") -> Stats:
-    """Usage of all accounts in [since, until), widened to whole hours. Raises `Invalid` as `summary` does."""
+def stats(since: datetime | None = None, until: datetime | None = None, *, bucket: str = "day") -> Stats:
+    """Usage of all accounts in [since, until), widened to whole hours; by default of the last 30 days.
+
+    Raises `Invalid` as `summary` does.
+    """
+    until = until or clock.now()
+    since = since or until - DEFAULT_RANGE
     since, until = ranges.floor(since, "hour"), ranges.ceiling(until, "hour")
     check_range(since, until, bucket)
     with db.snapshot() as session:
@@ -106,6 +113,7 @@ def stats(since: datetime, until: datetime, *, bucket: str = "day") -> Stats:
     return Stats(
         since=since,
         until=until,
+        bucket=bucket,
         totals=total.figures(),
         series=[Point(start, points[start].figures()) for start in sorted(points)],
         top_tools=[_shown(row) for row in tools],

@@ -61,6 +61,7 @@ class Summary:
     groups: list[Group]
     series: list[Point]
     complete_through: datetime
+    group_by: str | None = None
 
 
 def summary(
@@ -84,6 +85,7 @@ def summary(
         groups=_groups(found, names) if group_by else [],
         series=_series(found, ranges.starts(since, max(since, min(until, seen.now)), bucket)),
         complete_through=min(until, seen.through),
+        group_by=group_by,
     )
 
 

@@ -23,8 +23,7 @@ from common.kit.outbound import addresses
 from common.kit.outbound.errors import Refused
 from common.tools import schemas
 from common.tools.adapters import reading
-from web.api import submissions
-from web.http import body, idempotency, pagination
+from web.http import body, idempotency, pagination, submissions
 
 fuzzed = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -135,7 +134,7 @@ ONE_LINE = st.text(st.characters(exclude_characters="\r\n"), max_size=300)
 @fuzzed
 @given(ONE_LINE | st.text('wait=; ,"0123456789 respond-async', max_size=40))
 def test_prefer_is_a_wait_or_nothing(app: Flask, value: str) -> None:
-    seconds = _header(app, "Prefer", value, submissions._preferred_wait)
+    seconds = _header(app, "Prefer", value, submissions.preferred_wait)
     assert seconds is None or 1 <= seconds <= 60
 
 

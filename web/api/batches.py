@@ -11,9 +11,8 @@ from common import errors, invocations
 from common.invocations import Invocation
 from common.kit import db, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES
-from web.api import submissions
 from web.api.submit_schemas import BatchItem, BatchItemSchema
-from web.http import auth, large_reads, problems
+from web.http import auth, large_reads, problems, submissions
 from web.http.responses import Shown
 
 
@@ -39,7 +38,7 @@ def _item(raw: object) -> Shown:
     """Submit one item; the result of a submit of its own."""
     try:
         body: BatchItem = problems.loaded(BatchItemSchema(), raw)
-        submitted = submissions.submit_order(body["tool"], submissions.order_of(body, body.get("idempotency_key")))
+        submitted = submissions.submit(body["tool"], body, body.get("idempotency_key"))
         invocation = submitted.invocation or _replayed(submitted.id)
     except errors.PlatformError as error:
         return _refused(error)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from common import invocations, webhooks
+from common import invocations
+from common.invocations import FeedEvent
 from common.kit.paging import Page
 from common.models.webhooks import EVENT_TYPES
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Id, Instant, JsonObject, Word
 from web.http.pagination import ListArguments, ListQuery
-from web.http.responses import Shown
 from web.http.schemas import Resource
 
 blp = Blueprint("events", __name__, url_prefix="/events", description="The events of webhooks, for polling")
@@ -38,23 +36,11 @@ class EventArguments(ListArguments):
 @auth.needs("webhooks:manage")
 @blp.arguments(EventQuery, location="query")
 @blp.page(EventSchema)
-def index(query: EventArguments) -> Page[Shown]:
+def index(query: EventArguments) -> Page[FeedEvent]:
     """The account's events of the last 30 days, oldest first
 
     Store `next_cursor`, which the last page has too, and continue from there: each event is returned exactly once. A
     page ends early, with `has_more`, when its `input` and `output` reach 1 MiB in total; it has at least one event.
     `payloads=false` omits both fields.
     """
-    payloads = query["payloads"]
-    page = webhooks.feed(auth.caller().user_id, query["window"], payloads=payloads)
-    rendered = [event for event in page.items if event.data is None and event.invocation_id is not None]
-    found = invocations.events_data(
-        [(event.type, event.invocation_id, event.attempts) for event in rendered if event.invocation_id],
-        payloads=payloads,
-    )
-    data = dict(zip((event.id for event in rendered), found, strict=True))
-    return page.map(lambda event: _shown(event, data.get(event.id, event.data)))
-
-
-def _shown(event: webhooks.OutboxEvent, data: Mapping[str, object] | None) -> Shown:
-    return {"id": event.id, "type": event.type, "timestamp": event.created_at, "data": data}
+    return invocations.feed(auth.caller().user_id, **query)

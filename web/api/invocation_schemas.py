@@ -23,8 +23,7 @@ from web.http.fields import (
 )
 from web.http.pagination import ListArguments, ListQuery
 from web.http.schemas import Query, Resource
-
-MAX_WAIT = 60
+from web.http.waiting import MAX_WAIT
 
 
 class InvokedToolSchema(Resource):

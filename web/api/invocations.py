@@ -12,7 +12,7 @@ from common.invocations import CallRow, Invocation
 from common.kit import jsonb
 from common.kit.paging import Page
 from common.webhooks import DeliveryRecord
-from web.api import batches, submissions
+from web.api import batches
 from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import (
     AttemptSchema,
@@ -26,7 +26,7 @@ from web.api.invocation_schemas import (
 )
 from web.api.submit_schemas import BatchIn, BatchInSchema
 from web.api.webhook_schemas import InvocationDeliverySchema
-from web.http import auth, large_reads, limits, waiting
+from web.http import auth, large_reads, limits, submissions, waiting
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Shown, enveloped
 
@@ -132,7 +132,7 @@ def batch(body: BatchIn) -> Response:
 
     For repeated items (`idempotency_key`), `input` and `output` are included up to 1 MiB in total and omitted beyond.
     """
-    submissions.require_verified()
+    submissions.require_allowed()
     return enveloped(list(batches.submit_all(body["items"])), 207)
 
 

@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 import marshmallow as ma
 from marshmallow import validate
 
+from common.invocations import SubmitFields
 from common.models.webhooks import INVOCATION_FILTERS
 from web.http.fields import Many, Metadata, Text, Tokens, Unread, Whole, Word
 from web.http.schemas import Body
@@ -41,23 +42,12 @@ class SubmitInSchema(Body):
             raise ma.ValidationError("Allowed only together with webhook_url.", "webhook_events")
 
 
-class SubmitIn(TypedDict):
-    """What `SubmitInSchema` loads."""
-
-    input: object
-    max_tokens: NotRequired[int]
-    expires_in: int
-    metadata: dict[str, str]
-    webhook_url: NotRequired[str]
-    webhook_events: NotRequired[list[str]]
-
-
 class BatchItemSchema(SubmitInSchema):
     tool = Text(required=True, max=64, metadata={"description": "Id or slug."})
     idempotency_key = Text(max=255, validate=validate.Regexp(r"^[\x20-\x7e]+\Z"))
 
 
-class BatchItem(SubmitIn):
+class BatchItem(SubmitFields):
     """What `BatchItemSchema` loads."""
 
     tool: str

@@ -14,7 +14,7 @@ from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Instant, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
-from web.http.responses import Headers, Shown, location
+from web.http.responses import Headers, location
 from web.http.schemas import Body, Resource
 
 blp = Blueprint(
@@ -69,7 +69,7 @@ class SubscriptionSchema(Resource):
     current_period_end = Instant(required=True)
     cancel_at_period_end = Flag(required=True)
     pending_plan = Text(required=True, allow_none=True, metadata={"description": "The plan from the next period on."})
-    tokens = ma.fields.Nested(BalanceSchema, required=True)
+    tokens = ma.fields.Nested(BalanceSchema, required=True, attribute="balance")
 
 
 class SubscribeInSchema(Body):
@@ -108,9 +108,9 @@ def plans(query: ListArguments) -> Page[Plan]:
 @auth.needs("subscriptions:read")
 @blp.response(200, SubscriptionSchema)
 @blp.raises(errors.NotFound)
-def current() -> Shown:
+def current() -> Current:
     """The caller's subscription and the tokens of its period; 404 if there never was one"""
-    return _shown(subscriptions.current(auth.caller().user_id))
+    return subscriptions.current(auth.caller().user_id)
 
 
 @blp.post("/subscribe")
@@ -121,7 +121,7 @@ def current() -> Shown:
     200, schema=SubscriptionSchema, description="The plan was changed, or a pending change was withdrawn."
 )
 @blp.raises(errors.Conflict)
-def subscribe(body: SubscribeIn) -> tuple[Shown, int, Headers]:
+def subscribe(body: SubscribeIn) -> tuple[Current, int, Headers]:
     """Subscribe, or change plans
 
     Without a subscription, a new period starts: 201. An upgrade takes effect immediately and the difference in tokens
@@ -129,7 +129,7 @@ def subscribe(body: SubscribeIn) -> tuple[Shown, int, Headers]:
     a pending change or cancellation, and is 409 if there is none.
     """
     shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"])
-    return (_shown(shown), 201, location(".current")) if began else (_shown(shown), 200, {})
+    return (shown, 201, location(".current")) if began else (shown, 200, {})
 
 
 @blp.post("/cancel")
@@ -137,15 +137,9 @@ def subscribe(body: SubscribeIn) -> tuple[Shown, int, Headers]:
 @blp.arguments(CancelInSchema, required=False)
 @blp.response(200, SubscriptionSchema)
 @blp.raises(errors.Conflict, errors.NotFound)
-def cancel(body: CancelIn) -> Shown:
+def cancel(body: CancelIn) -> Current:
     """Cancel the subscription at the end of its period, or immediately
 
     Accepted invocations still run in both cases. Subscribing again before the period ends resumes it, with its charges.
     """
-    return _shown(subscriptions.cancel(auth.caller().user_id, **body))
-
-
-def _shown(it: Current) -> Shown:
-    names = ("plan", "status", "current_period_start", "current_period_end", "cancel_at_period_end", "pending_plan")
-    shown = {name: getattr(it, name) for name in names}
-    return {**shown, "tokens": {**it.tokens.shown, "resets_at": it.current_period_end}}
+    return subscriptions.cancel(auth.caller().user_id, **body)

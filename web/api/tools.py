@@ -7,18 +7,17 @@ from typing import NotRequired, TypedDict
 import marshmallow as ma
 from flask import Response
 
-from common import budgets, errors, invocations, subscriptions, tools
-from common.errors import PlatformError
+from common import errors, invocations, tools
+from common.invocations import Quote, SubmitFields
 from common.kit.paging import Page
-from common.tools import ListedTool, breakers
+from common.tools import ListedTool
 from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import InvocationSchema, PriceSchema
-from web.api.submissions import submit
-from web.api.submit_schemas import SubmitIn, SubmitInSchema
-from web.http import auth, limits
+from web.api.submissions import accepted
+from web.api.submit_schemas import SubmitInSchema
+from web.http import auth, limits, submissions
 from web.http.fields import Flag, Id, JsonObject, Text, Tokens, Whole
 from web.http.pagination import ListArguments, ListQuery
-from web.http.responses import Shown
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
@@ -96,18 +95,17 @@ class QuoteSchema(Resource):
 @auth.needs("tools:read")
 @blp.arguments(ToolQuery, location="query")
 @blp.page(ToolSummarySchema)
-def index(query: ToolArguments) -> Page[Shown]:
+def index(query: ToolArguments) -> Page[ListedTool]:
     """Tools that can be invoked"""
-    found = tools.catalogue(query["window"], q=query.get("q"), category=query.get("category"))
-    return found.map(_with_availability)
+    return tools.catalogue(**query)
 
 
 @blp.get("/<tool>")
 @auth.needs("tools:read")
 @blp.response(200, ToolSchema)
-def show(tool: str) -> Shown:
+def show(tool: str) -> ListedTool:
     """One tool, by id or slug, with its input schema"""
-    return _with_availability(tools.find(tool))
+    return tools.find(tool)
 
 
 @blp.post("/<tool>/invoke")
@@ -138,7 +136,7 @@ def show(tool: str) -> Shown:
     errors.RateLimited,
     errors.ToolUnavailable,
 )
-def invoke(body: SubmitIn, tool: str) -> Response:
+def invoke(body: SubmitFields, tool: str) -> Response:
     """Submit an invocation
 
     202 guarantees that the invocation is stored, its tokens are held, and it will reach a final state. With
@@ -151,7 +149,8 @@ def invoke(body: SubmitIn, tool: str) -> Response:
     Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, input, subscription,
     rate limit, circuit breaker, budget.
     """
-    return submit(tool, body)
+    seconds = submissions.preferred_wait()
+    return accepted(submissions.submit_and_wait(tool, body, seconds or 0), seconds)
 
 
 @blp.post("/<tool>/quote")
@@ -159,41 +158,6 @@ def invoke(body: SubmitIn, tool: str) -> Response:
 @blp.arguments(QuoteInSchema)
 @blp.response(200, QuoteSchema)
 @blp.raises(errors.ToolInputRejected)
-def quote(body: QuoteIn, tool: str) -> Shown:
+def quote(body: QuoteIn, tool: str) -> Quote:
     """What an invocation would hold, whether it would be accepted now, and how long it would wait; free of charge"""
-    found = tools.find(tool).current
-    amount = invocations.check(found, body["input"], body.get("max_tokens"), auth.caller().user_id)
-    available, reason = _affordable(found, amount)
-    wait = invocations.sweeping.depth()
-    return {
-        "max_tokens": amount,
-        "max_units": found.price.units_within(amount),
-        "available": available,
-        "allowed": reason is None,
-        "reason": reason,
-        "estimated_wait_seconds": round(wait.oldest),
-    }
-
-
-def _affordable(tool: tools.Version, amount: int) -> tuple[int | None, str | None]:
-    """The caller's available tokens (None: unlimited), and the code with which a submit would be refused."""
-    try:
-        terms = subscriptions.for_submit(auth.caller().user_id)
-        account = invocations.account_of(auth.caller(), terms)
-        balance = budgets.now(terms.period_id)
-    except errors.SubscriptionRequired as refusal:
-        return 0, refusal.code
-    refusals: list[type[PlatformError]] = []
-    if budgets.rate_limited(account):
-        refusals.append(errors.RateLimited)
-    if breakers.retry_after(tool.tool_id):
-        refusals.append(errors.ToolUnavailable)
-    if balance.available < amount:
-        refusals.append(errors.BudgetExhausted)
-    return balance.shown["available"], refusals[0].code if refusals else None
-
-
-def _with_availability(tool: ListedTool) -> Shown:
-    fields = ("id", "slug", "name", "description", "category", "current")
-    shown = {name: getattr(tool, name) for name in fields}
-    return {**shown, "is_available": not breakers.retry_after(tool.id)}
+    return invocations.quote(auth.caller(), tool, body["input"], body.get("max_tokens"))

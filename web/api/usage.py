@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import NotRequired, TypedDict
@@ -10,11 +11,9 @@ import marshmallow as ma
 from flask import Response
 
 from common import subscriptions, usage
-from common.kit import clock
 from common.kit.paging import Page
 from common.models.usage import USAGE_STATUSES
-from common.usage import Entry, Figures, Filter, ranges
-from web.api import usage_files
+from common.usage import Entry, Filter, Summary, csv_lines, ndjson, ranges
 from web.api.blueprint import Blueprint
 from web.http import auth, large_reads
 from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
@@ -164,19 +163,9 @@ def summary(query: SummaryArguments) -> Shown:
     The range defaults to the current period. The series has a point for every bucket until now.
     """
     large_reads.begin()
-    user_id, by = auth.caller().user_id, query.get("group_by")
-    since, until = _period(query)
-    found = usage.summary(user_id, since, until, bucket=query["bucket"], group_by=by)
-    return {
-        "since": found.since,
-        "until": found.until,
-        "bucket": found.bucket,
-        "group_by": by,
-        "totals": found.totals,
-        "groups": [_with(group.figures, key=group.key) for group in found.groups],
-        "series": [_with(point.figures, start=point.start) for point in found.series],
-        "complete_through": found.complete_through,
-    }
+    user_id = auth.caller().user_id
+    since, until = subscriptions.range_within(user_id, query.get("since"), query.get("until"))
+    return _shown(usage.summary(user_id, since, until, bucket=query["bucket"], group_by=query.get("group_by")))
 
 
 @blp.get("/export")
@@ -201,11 +190,12 @@ def export(query: ExportArguments) -> Response:
     """
     large_reads.begin()
     entries = usage.export(auth.caller().user_id, _filter(query))
-    form = query.get("format") or usage_files.FORMATS[preferred(list(usage_files.FORMATS))]
-    return usage_files.response(entries, form, UsageEntrySchema())
+    return _file(entries, query.get("format") or _FORMATS[preferred(list(_FORMATS))])
 
 
-# -- ranges ------------------------------------------------------------------------------------------------------
+# -- rendering ---------------------------------------------------------------------------------------------------
+
+_FORMATS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
 
 
 def _filter(query: FilterArguments) -> Filter:
@@ -213,14 +203,18 @@ def _filter(query: FilterArguments) -> Filter:
     return Filter(query.get("since"), query.get("until"), query.get("tool"), statuses)
 
 
-def _period(query: RangeArguments) -> tuple[datetime, datetime]:
-    """The requested range; missing bounds are those of the current period, or of the month without a subscription."""
-    if "since" in query and "until" in query:
-        return query["since"], query["until"]
-    month = ranges.floor(clock.now(), "month")
-    begins, ends = subscriptions.period_bounds(auth.caller().user_id) or (month, ranges.following(month, "month"))
-    return query.get("since", begins), query.get("until", ends)
+def _shown(found: Summary) -> Shown:
+    names = ("since", "until", "bucket", "group_by", "totals", "complete_through")
+    return {
+        **{name: getattr(found, name) for name in names},
+        "groups": [{**asdict(group.figures), "key": group.key} for group in found.groups],
+        "series": [{**asdict(point.figures), "start": point.start} for point in found.series],
+    }
 
 
-def _with(figures: Figures, **more: object) -> Shown:
-    return {**asdict(figures), **more}
+def _file(entries: Iterable[Entry], form: str) -> Response:
+    lines, media_type = (csv_lines(entries), "text/csv") if form == "csv" else (ndjson(entries), "application/x-ndjson")
+    response = Response(lines, content_type=f"{media_type}; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="usage.{form}"'
+    response.headers["Vary"] = "Accept"
+    return response

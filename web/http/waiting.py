@@ -23,6 +23,8 @@ from web.http import large_reads
 
 logger = log.get(__name__)
 
+#: The longest that a request waits for the end of its invocation, in seconds.
+MAX_WAIT = 60
 CHANNEL = "invocations"
 REREAD_SECONDS = 2.0
 FLAG_SECONDS = 90

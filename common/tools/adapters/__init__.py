@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from common.kit import seam
 from common.kit.outbound import OutboundClient
 from common.tools import Version
 from common.tools.adapters import chat_completion, http_json, trial
 from common.tools.adapters.model import CallIds, Reply, ToolFailure, ToolRequest, ToolResult
-from common.tools.adapters.trial import Trial
+from common.tools.adapters.trial import Trial, TrialIn
 
 __all__ = [
     "ADAPTERS",
@@ -22,6 +22,7 @@ __all__ = [
     "ToolRequest",
     "ToolResult",
     "Trial",
+    "TrialIn",
     "ask",
     "call",
     "try_out",
@@ -53,6 +54,9 @@ def call(outbound: OutboundClient, request: ToolRequest) -> ToolResult:
     return ask(outbound, request).read()
 
 
-def try_out(outbound: OutboundClient, version: Version, value: Any, *, request_id: str) -> Trial:
-    """Call a tool once for an admin, without charge. Raises `ToolInputRejected`."""
-    return trial.run(partial(call, outbound), version, value, request_id)
+def try_out(outbound: OutboundClient, version: Version, given: TrialIn, *, request_id: str) -> Trial:
+    """Call a tool once for an admin, without charge, with the `input` that was given or else its example input.
+
+    Raises `Invalid` (there is neither), `ToolInputRejected`.
+    """
+    return trial.run(partial(call, outbound), version, trial.input_of(version, given), request_id)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from common import tools
+from common.errors import FieldError, Invalid
 from common.kit import crypto, jsonb
 from common.kit.clock import uuid7
 from common.tools import Version
@@ -16,16 +17,41 @@ from common.tools.adapters.model import CallIds, ToolFailure, ToolRequest, ToolR
 MAX_SECONDS = 60
 
 
+class TrialIn(TypedDict, total=False):
+    """What an admin gives: the input, which may be null, or nothing."""
+
+    input: object
+
+
+@dataclass(frozen=True, slots=True)
+class TrialError:
+    """Why it failed, with the code that an invocation would have."""
+
+    code: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The outcome; successful without an `error_code`. `tokens`: what a caller would have been charged."""
+    """The outcome; successful without an `error`. `version`: of the tool; `tokens`: what a caller would be charged."""
 
+    version: int
     output: Any = None
     tokens: int = 0
-    error_code: str | None = None
-    error_detail: str | None = None
+    error: TrialError | None = None
     http_status: int | None = None
     latency_ms: int | None = None
+
+    @property
+    def status(self) -> str:
+        return "failed" if self.error else "succeeded"
+
+
+def input_of(version: Version, given: TrialIn) -> object:
+    """The `input` that was given, or else the example. Raises `Invalid` if there is neither."""
+    if "input" not in given and version.example_input is None:
+        raise Invalid(errors=[FieldError("/input", "Required, because the tool has no example_input.")])
+    return given.get("input", version.example_input)
 
 
 def run(call: Callable[[ToolRequest], ToolResult], version: Version, value: Any, request_id: str) -> Trial:
@@ -36,13 +62,13 @@ def run(call: Callable[[ToolRequest], ToolResult], version: Version, value: Any,
         request = ToolRequest(short, jsonb.dumps(value), CallIds(uuid7(), request_id), _secret(version))
         result = call(request)
     except ToolFailure as failure:
-        return Trial(
-            None, 0, failure.code, failure.operator_detail or failure.detail, failure.http_status, failure.duration_ms
-        )
+        error = TrialError(failure.code, failure.operator_detail or failure.detail)
+        return Trial(version.version, None, 0, error, failure.http_status, failure.duration_ms)
     if fault := tools.output_fault(version, result.output):
-        return Trial(result.output, 0, "output_rejected", fault, result.http_status, result.duration_ms)
+        error = TrialError("output_rejected", fault)
+        return Trial(version.version, result.output, 0, error, result.http_status, result.duration_ms)
     tokens = version.price.charge(result.units, version.price.max_tokens)
-    return Trial(result.output, tokens, http_status=result.http_status, latency_ms=result.duration_ms)
+    return Trial(version.version, result.output, tokens, None, result.http_status, result.duration_ms)
 
 
 def _secret(version: Version) -> str | None:

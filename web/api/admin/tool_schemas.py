@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 import marshmallow as ma
 from marshmallow import validate
 
@@ -111,12 +109,6 @@ class AdminToolArguments(ToolArguments, total=False):
 
 class TrialInSchema(Body):
     input = ma.fields.Raw(allow_none=True, metadata={"description": "Default: the tool's `example_input`."})
-
-
-class TrialIn(TypedDict, total=False):
-    """What `TrialInSchema` loads."""
-
-    input: object
 
 
 class TrialFaultSchema(Resource):

@@ -10,7 +10,7 @@ from flask import g
 from common import boot, errors, tools, webhooks
 from common.kit.paging import Page
 from common.tools import ListedTool, adapters, breakers, editing
-from common.tools.adapters import Trial
+from common.tools.adapters import Trial, TrialIn
 from web.api.admin.tool_schemas import (
     AdminToolArguments,
     AdminToolQuery,
@@ -18,13 +18,12 @@ from web.api.admin.tool_schemas import (
     BreakerSchema,
     ToolChangesSchema,
     ToolInSchema,
-    TrialIn,
     TrialInSchema,
     TrialSchema,
 )
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.responses import Headers, Shown, location
+from web.http.responses import Headers, location
 
 blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="Managing tools")
 
@@ -33,9 +32,9 @@ blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description=
 @auth.admin
 @blp.arguments(AdminToolQuery, location="query")
 @blp.page(AdminToolSchema)
-def index(query: AdminToolArguments) -> Page[Shown]:
+def index(query: AdminToolArguments) -> Page[ListedTool]:
     """All tools, including inactive and archived ones"""
-    return tools.everything(**query).map(_shown)
+    return tools.everything(**query)
 
 
 @blp.post("")
@@ -43,7 +42,7 @@ def index(query: AdminToolArguments) -> Page[Shown]:
 @blp.arguments(ToolInSchema)
 @blp.response(201, AdminToolSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken, errors.UrlRefused)
-def create(body: dict[str, object]) -> tuple[Shown, Headers]:
+def create(body: dict[str, object]) -> tuple[ListedTool, Headers]:
     """Create a tool
 
     Defaults: adapter `http_json`, method POST, no headers, auth `{"type": "none"}`, 30 seconds, 3 attempts, not
@@ -65,15 +64,15 @@ def create(body: dict[str, object]) -> tuple[Shown, Headers]:
     draft = editing.Draft.of(body)
     _check_url(body)
     tool = editing.create(auth.actor(), draft)
-    return _shown(tool), location(".show", tool_id=tool.id)
+    return tool, location(".show", tool_id=tool.id)
 
 
 @blp.get("/<uuid:tool_id>")
 @auth.admin
 @blp.response(200, AdminToolSchema)
-def show(tool_id: UUID) -> Shown:
+def show(tool_id: UUID) -> ListedTool:
     """One tool"""
-    return _shown(tools.get(tool_id))
+    return tools.get(tool_id)
 
 
 @blp.patch("/<uuid:tool_id>")
@@ -81,13 +80,13 @@ def show(tool_id: UUID) -> Shown:
 @blp.arguments(ToolChangesSchema)
 @blp.response(200, AdminToolSchema)
 @blp.raises(errors.SlugTaken, errors.UrlRefused, errors.Conflict)
-def edit(body: dict[str, object], tool_id: UUID) -> Shown:
+def edit(body: dict[str, object], tool_id: UUID) -> ListedTool:
     """Change a tool, which creates a new version
 
     Invocations accepted before run with the version they were accepted with. An archived tool cannot be changed.
     """
     _check_url(body)
-    return _shown(editing.change(auth.actor(), tool_id, body))
+    return editing.change(auth.actor(), tool_id, body)
 
 
 @blp.delete("/<uuid:tool_id>")
@@ -103,17 +102,13 @@ def archive(tool_id: UUID) -> None:
 @blp.arguments(TrialInSchema, required=False)
 @blp.response(200, TrialSchema)
 @blp.raises(errors.ToolInputRejected)
-def test(body: TrialIn, tool_id: UUID) -> Shown:
+def test(body: TrialIn, tool_id: UUID) -> Trial:
     """Call a tool once, for at most 60 seconds, free of charge
 
     Neither checks nor updates the circuit breaker. A failed call is still 200, with its `error`.
     """
     version = tools.get(tool_id).current
-    value = body.get("input", version.example_input)
-    if value is None and "input" not in body:
-        raise errors.Invalid(errors=[errors.FieldError("/input", "Required, because the tool has no example_input.")])
-    tried = adapters.try_out(boot.outbound(), version, value, request_id=g.request_id)
-    return _outcome(tried, version.version)
+    return adapters.try_out(boot.outbound(), version, body, request_id=g.request_id)
 
 
 @blp.get("/<uuid:tool_id>/breaker")
@@ -135,22 +130,3 @@ def reset_breaker(tool_id: UUID) -> breakers.BreakerState:
 def _check_url(body: Mapping[str, object]) -> None:
     if "endpoint_url" in body:
         webhooks.check_url(boot.outbound(), str(body["endpoint_url"]), "/endpoint_url", operator=True)
-
-
-def _shown(tool: ListedTool) -> Shown:
-    names = ("id", "slug", "name", "description", "category", "current", "is_active", "archived_at", "created_at")
-    shown = {name: getattr(tool, name) for name in names}
-    return {**shown, "is_available": tool.is_active and not breakers.retry_after(tool.id)}
-
-
-def _outcome(tried: Trial, version: int) -> Shown:
-    failed = tried.error_code is not None
-    return {
-        "status": "failed" if failed else "succeeded",
-        "output": tried.output,
-        "error": {"code": tried.error_code, "detail": tried.error_detail} if failed else None,
-        "tokens": tried.tokens,
-        "http_status": tried.http_status,
-        "latency_ms": tried.latency_ms,
-        "version": version,
-    }

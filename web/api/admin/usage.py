@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
 
 import marshmallow as ma
 
 from common import invocations, usage
-from common.kit import clock
 from common.usage import Stats, ranges
 from web.api.blueprint import Blueprint
 from web.api.usage import RangeArguments, RangeQuery, UsageFiguresSchema, UsagePointSchema
@@ -18,8 +16,6 @@ from web.http.responses import Shown
 from web.http.schemas import Resource
 
 blp = Blueprint("admin_usage", __name__, url_prefix="/admin/usage", description="Usage of the whole platform")
-
-DEFAULT_RANGE = timedelta(days=30)
 
 
 class StatsQuery(RangeQuery):
@@ -79,19 +75,15 @@ def stats(query: StatsArguments) -> Shown:
 
     The range defaults to the last 30 days and is extended to whole hours (see `from` and `to`).
     """
-    until = query.get("until", clock.now())
-    since = query.get("since", until - DEFAULT_RANGE)
-    found = usage.stats(since, until, bucket=query["bucket"])
-    queue = invocations.sweeping.depth()
+    found, queue = usage.stats(**query), invocations.sweeping.depth()
     return {
         **_shown(found),
-        "bucket": query["bucket"],
         "queue_depth": queue.depth - queue.running,
         "oldest_queued_seconds": round(queue.oldest),
     }
 
 
 def _shown(found: Stats) -> Shown:
-    names = ("since", "until", "totals", "top_tools", "top_users", "active_users", "error_rate", "latency_ms")
+    names = ("since", "until", "bucket", "totals", "top_tools", "top_users", "active_users", "error_rate", "latency_ms")
     series = [{**asdict(point.figures), "start": point.start} for point in found.series]
     return {**{name: getattr(found, name) for name in names}, "series": series}

@@ -1,0 +1,62 @@
+"""From what a caller sent to an `Order`: what every face asks before `submit`, whatever the request looked like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NotRequired, TypedDict
+
+from common import webhooks
+from common.identity import accounts
+from common.identity.authorization import Caller
+from common.invocations.model import Order
+from common.kit.outbound import OutboundClient
+
+#: Fields of a request that do not make it another request under the same Idempotency-Key.
+_NOT_COMPARED: Final = ("tool", "idempotency_key")
+
+
+class SubmitFields(TypedDict):
+    """What is sent with a submit, once its form was checked."""
+
+    input: object
+    max_tokens: NotRequired[int]
+    expires_in: int
+    metadata: dict[str, str]
+    webhook_url: NotRequired[str]
+    webhook_events: NotRequired[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRules:
+    """What this deployment asks of every submit.
+
+    Attributes:
+        outbound: knows which addresses a `webhook_url` may lead to.
+        verified_only: accounts with an unverified address may not submit.
+    """
+
+    outbound: OutboundClient
+    verified_only: bool
+
+    def require_allowed(self, caller: Caller) -> None:
+        """Raises `EmailNotVerified`."""
+        if self.verified_only:
+            accounts.require_verified(caller)
+
+    def order(self, sent: SubmitFields, *, request_id: str, key: str | None) -> Order:
+        """The order in `sent`. Raises `UrlRefused`."""
+        webhook_url = sent.get("webhook_url")
+        if webhook_url is not None:
+            webhooks.check_url(self.outbound, webhook_url, "/webhook_url")
+        chosen = sent.get("webhook_events")
+        return Order(
+            input=sent["input"],
+            body={name: value for name, value in sent.items() if name not in _NOT_COMPARED},
+            request_id=request_id,
+            max_tokens=sent.get("max_tokens"),
+            expires_in=sent["expires_in"],
+            metadata=sent["metadata"],
+            webhook_url=webhook_url,
+            webhook_events=tuple(chosen) if chosen else None,
+            idempotency_key=key,
+        )

@@ -1,0 +1,88 @@
+"""Submitting an invocation, and waiting for it: one function for every face. A face parses before and renders after.
+
+It reports the plan's rate limit in the headers of the response, and what waits is limited per account, as are all
+clients that wait (`web/http/waiting.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from flask import current_app, g, request
+
+from common import boot, errors, invocations
+from common.invocations import Invocation, SubmitFields, SubmitRules, Submitted
+from common.kit import db
+from web.http import auth, idempotency, limits, waiting
+
+_WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
+
+
+class Outcome(NamedTuple):
+    """An accepted invocation, as it is after waiting. `replayed`: an earlier request with the same key made it."""
+
+    invocation: Invocation
+    replayed: bool
+
+
+def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0) -> Outcome:
+    """Submit for the current caller, under the request's `Idempotency-Key`, and wait up to `seconds` for the end.
+
+    Raises what `invocations.submit` does, `EmailNotVerified`,
+    `InvalidHeader` and `UrlRefused`.
+    """
+    require_allowed()
+    submitted = submit(tool, sent, idempotency.key())
+    invocation = submitted.invocation
+    if invocation is None or seconds:
+        invocation = _awaited(submitted, seconds)
+    return Outcome(invocation, submitted.replayed)
+
+
+def _awaited(submitted: Submitted, seconds: int) -> Invocation:
+    """The invocation after waiting for it.
+
+    It was accepted, and an error would suggest that it was not: if PostgreSQL becomes unreachable, or a limit on reads
+    is exceeded, the invocation is returned as it was stored.
+    """
+    try:
+        fresh = submitted.invocation is not None
+        return waiting.wait_for_completion(submitted.id, auth.caller().user_id, seconds, fresh=fresh)
+    except (db.Unreachable, errors.RateLimited):
+        if submitted.invocation is None:  # a repeated request: the client can repeat it again
+            raise
+        return submitted.invocation
+
+
+def require_allowed() -> None:
+    """Whether the caller may submit at all. Raises `EmailNotVerified`."""
+    _rules().require_allowed(auth.caller())
+
+
+def _rules() -> SubmitRules:
+    return SubmitRules(boot.outbound(), current_app.config["SETTINGS"].email_verification_required)
+
+
+def submit(tool: str, sent: SubmitFields, key: str | None) -> Submitted:
+    """Submit without waiting, and report the state of the plan's rate limit, including when it refuses."""
+    order = _rules().order(sent, request_id=g.request_id, key=key)
+    try:
+        submitted = invocations.submit(auth.caller(), tool, order)
+    except errors.RateLimited as refusal:
+        if refusal.submits is not None:
+            _show_rate(refusal.submits, 0, refusal.retry_after)
+        raise
+    if (rate := submitted.rate) is not None:
+        _show_rate(rate.limit, rate.remaining, rate.reset)
+    return submitted
+
+
+def _show_rate(limit: int, remaining: int, reset: int) -> None:
+    limits.show(limits.RateLimit("submits", limit, 60, remaining, reset))
+
+
+def preferred_wait() -> int | None:
+    """Seconds of `Prefer: wait=N` (RFC 7240), clamped to 1-60; None if absent or invalid."""
+    match = _WAIT.search(", ".join(request.headers.getlist("Prefer")))
+    return None if match is None else max(1, min(waiting.MAX_WAIT, int(match[1])))
