@@ -26,7 +26,7 @@ from web.api.invocation_schemas import (
 )
 from web.api.submit_schemas import BatchIn, BatchInSchema
 from web.api.webhook_schemas import InvocationDeliverySchema
-from web.http import auth, large_reads, limits, submissions, waiting
+from web.http import auth, large_reads, limits, streams, submissions, waiting
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Shown, enveloped
 
@@ -94,13 +94,8 @@ def events(invocation_id: UUID) -> Response:
     """
     invocation = invocations.get_within(invocation_id, auth.caller().user_id, 0)
     waiter = waiting.register(invocation.user_id, invocation.id)
-    response = Response(
-        _stream(waiter, invocation, request.headers.get("Last-Event-ID", ""), auth.authorization_check()),
-        content_type="text/event-stream; charset=utf-8",
-    )
-    response.call_on_close(lambda: waiting.registry.remove(waiter))
-    response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    return response
+    changes = _stream(waiter, invocation, request.headers.get("Last-Event-ID", ""), auth.authorization_check())
+    return streams.events(changes, lambda: waiting.registry.remove(waiter))
 
 
 @blp.get("/<uuid:invocation_id>/attempts")

@@ -8,7 +8,7 @@ Retry-After while a server is unreachable. A later failure ends an event stream 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from flask import Response
 
@@ -18,6 +18,14 @@ from common.kit import db, log, redis
 logger = log.get(__name__)
 EVENTS = "text/event-stream"
 _EXPECTED = (db.Unreachable, redis.Unreachable, PlatformError)
+
+
+def events(values: Iterable[bytes], closed: Callable[[], None]) -> Response:
+    """Server-sent events; `closed` is called at the end, also if nothing was sent."""
+    response = Response(values, content_type=f"{EVENTS}; charset=utf-8")
+    response.call_on_close(closed)
+    response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return response
 
 
 def started(response: Response) -> Response:
