@@ -20,7 +20,7 @@ from web import cli
 from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.openapi.operations import DESCRIPTION
-from web.http import access_tokens, problems, request_hooks, streams
+from web.http import access_tokens, faces, problems, request_hooks, streams
 from web.http.refusals import Refusals
 from web.http.tracing import traced
 
@@ -79,7 +79,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     access_tokens.init(app, settings)
     app.extensions["refusals"] = Refusals(settings.public_url)
     rest.register(app, settings, resources)
-    _require_policies(app)
+    require_policies(app)
     cli.register(app, settings)
     if tracing.enabled():
         app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign, assignment]
@@ -107,8 +107,10 @@ def _configure(app: Flask, settings: Settings) -> None:
     app.url_map.merge_slashes = False
 
 
-def _require_policies(app: Flask) -> None:
-    """Deny by default: refuse to start if a view has no access policy."""
+def require_policies(app: Flask) -> None:
+    """Deny by default: refuse to start if a view does not say who may call it, or belongs to no face."""
     unprotected = sorted(name for name, view in app.view_functions.items() if not hasattr(view, "policy"))
     if unprotected:
         raise RuntimeError(f"these views have no access policy (web/http/auth.py): {', '.join(unprotected)}")
+    if undecided := list(faces.undecided(app)):
+        raise RuntimeError(f"these views belong to no face (web/http/faces.py): {', '.join(undecided)}")

@@ -9,7 +9,7 @@ import requests
 from common.kit import redis
 from dev.servers import Redis
 from tests.web.conftest import Service
-from web.http.limits import ReadQuota
+from web.http.quotas import ReadQuota
 
 NOON = 1_800_000_000.0  # the start of a minute
 

@@ -26,6 +26,7 @@ from web.http import auth, connections, limits
 from web.http.auth import AccessPolicy
 from web.http.fields import Flag, Id, Instant, JsonObject, Many, Metadata, OneOrMore, Secret, Text, Tokens, Whole, Word
 from web.http.pagination import ListQuery
+from web.http.quotas import RateLimit
 from web.http.responses import enveloped, location
 from web.http.schemas import Body, Resource
 
@@ -161,7 +162,7 @@ def mine() -> Any:
 @limits.submits
 @blp.response(202)
 def submit() -> Any:
-    limits.show(limits.RateLimit("submits", 300, 60, 299, 60))
+    limits.show(RateLimit("submits", 300, 60, 299, 60))
     return "accepted"
 
 

@@ -12,7 +12,7 @@ from common.invocations import Invocation
 from common.kit import db, redis
 from common.kit.paging import MAX_PAYLOAD_BYTES
 from web.api.submit_schemas import BatchItem, BatchItemSchema
-from web.http import auth, large_reads, problems, submissions
+from web.http import auth, large_reads, problems, submissions, validation
 from web.http.responses import Shown
 
 
@@ -37,7 +37,7 @@ def submit_all(items: list[object]) -> Iterator[Shown]:
 def _item(raw: object) -> Shown:
     """Submit one item; the result of a submit of its own."""
     try:
-        body: BatchItem = problems.loaded(BatchItemSchema(), raw)
+        body: BatchItem = validation.loaded(BatchItemSchema(), raw)
         submitted = submissions.submit(body["tool"], body, body.get("idempotency_key"))
         invocation = submitted.invocation or _replayed(submitted.id)
     except errors.PlatformError as error:

@@ -19,7 +19,7 @@ from common.kit.paging import Page
 from web.api.openapi import operations
 from web.api.openapi.components import Part
 from web.api.openapi.operations import Documented
-from web.http import auth, body, large_reads, limits, pagination, problems, responses
+from web.http import auth, body, large_reads, limits, pagination, responses, validation
 from web.http.fields import OneOrMore, Secret
 
 View = Callable[..., object]
@@ -67,13 +67,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     ) -> Decorator:
         """Load the body (or `location="query"`) with `schema` and pass it as a positional argument (a dict)."""
         loader = schema() if isinstance(schema, type) else schema
-        read = _query_reader(loader) if location == "query" else _body_reader(loader, required)
-        what = "query" if location == "query" else "body"
+        load = _query_loader(loader) if location == "query" else _body_loader(loader, required)
 
         def decorate(view: View) -> View:
             @wraps(view)
             def wrapper(*args: object, **kwargs: object) -> object:
-                return view(*args, problems.loaded(loader, read(), what), **kwargs)
+                return view(*args, load(), **kwargs)
 
             wrapper.takes = {*getattr(view, "takes", ()), location}  # type: ignore[attr-defined]
             parameter = {"in": location, "required": required, "schema": loader, **doc}
@@ -189,14 +188,14 @@ def _note_text(view: View, status_code: int, schema: object, doc: Mapping[str, o
         _note(view, "contract").setdefault("texts", {}).setdefault(status_code, []).append(doc["content_type"])
 
 
-def _body_reader(schema: ma.Schema, required: bool) -> Callable[[], object]:
+def _body_loader(schema: ma.Schema, required: bool) -> Callable[[], object]:
     secrets = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, Secret))
-    return lambda: body.read_json(request, required=required, verbatim=secrets)
+    return lambda: body.load(request, schema, required=required, verbatim=secrets)
 
 
-def _query_reader(schema: ma.Schema) -> Callable[[], object]:
+def _query_loader(schema: ma.Schema) -> Callable[[], object]:
     repeatable = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, OneOrMore))
-    return lambda: body.read_query(request, repeatable)
+    return lambda: validation.loaded(schema, body.read_query(request, repeatable), "query")
 
 
 def _refuse_undeclared() -> None:
@@ -220,5 +219,5 @@ def _refuse_unknown(value: object, what: str) -> None:
     if not isinstance(value, dict):
         raise errors.Invalid(f"The {what} is not valid.", errors=[errors.FieldError("", "Invalid input type.")])
     if value:
-        faults = [errors.FieldError(problems.pointer(name), "Unknown field.") for name in value]
-        raise errors.Invalid(f"The {what} is not valid.", errors=faults[: problems.MAX_FAULTS])
+        faults = [errors.FieldError(validation.pointer(name), "Unknown field.") for name in value]
+        raise errors.Invalid(f"The {what} is not valid.", errors=faults[: validation.MAX_FAULTS])

@@ -16,6 +16,7 @@ from web.api import (
     admin,
     auth,
     events,
+    face,
     forecasts,
     invocations,
     operations,
@@ -29,7 +30,7 @@ from web.api import (
 )
 from web.api.blueprint import Blueprint
 from web.api.openapi import components, docs, problem_components
-from web.http import problems
+from web.http import faces, problems
 
 CORS_REQUEST_HEADERS = (
     "Authorization",
@@ -65,7 +66,7 @@ RESOURCES: tuple[Blueprint, ...] = (
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
-    """flask-smorest with problem documents in place of its own errors."""
+    """flask-smorest with the errors of the faces in place of its own."""
 
     DEFAULT_ERROR_RESPONSE_NAME = None
 
@@ -87,6 +88,9 @@ def register(app: Flask, settings: Settings, resources: Sequence[Blueprint] = RE
     for blp in resources:
         api.register_blueprint(blp, url_prefix=f"{API_PREFIX}{blp.url_prefix or ''}")
     docs.register(app, settings, api.spec)
+    faces.assign(app, face.OPERATIONS, operations.blp)
+    faces.assign(app, face.REST, *resources)
+    faces.assign(app, face.DOCUMENTATION, docs.always, docs.interactive)
     _allow_origins(app, settings)
 
 

@@ -13,7 +13,7 @@ from common import tools as catalogue
 from common.errors import FieldError, Invalid, PlatformError
 from common.identity import audit
 from web.api.admin.tool_schemas import ToolInSchema
-from web.http import body, problems
+from web.http import body, validation
 
 tools = AppGroup("tools", help="Manage the tool catalogue.")
 
@@ -40,12 +40,12 @@ def _checked(entries: object) -> list[dict[str, object]]:
     faults = [fault for index, entry in enumerate(entries) for fault in _faults(index, entry)]
     if faults:
         raise Invalid("The list of tools is not valid. Nothing was changed.", errors=faults)
-    return [problems.loaded(ToolInSchema(), entry) for entry in entries]
+    return [validation.loaded(ToolInSchema(), entry) for entry in entries]
 
 
 def _faults(index: int, entry: object) -> Iterator[FieldError]:
     try:
-        draft = catalogue.editing.Draft.of(problems.loaded(ToolInSchema(), entry))
+        draft = catalogue.editing.Draft.of(validation.loaded(ToolInSchema(), entry))
         webhooks.check_url(boot.outbound(), draft.endpoint_url, "/endpoint_url", operator=True)
     except Invalid as refusal:
         for fault in refusal.errors or (FieldError("", refusal.detail),):

@@ -1,4 +1,4 @@
-"""Authentication and authorization: turns an access token or an API key into a `Caller`; every view has one policy.
+"""Authorization: the face's credential becomes a `Caller`, and every view says who may call it.
 
     @auth.public                    no credentials required
     @auth.signed_in                 any credential, whatever its scopes
@@ -14,17 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from common.errors import Forbidden, InvalidHeader, ScopeMissing, Unauthenticated
-from common.identity import audit, keys, sessions
+from common.errors import Forbidden, ScopeMissing, Unauthenticated
+from common.identity import audit
 from common.identity.authorization import Caller
 from common.kit import clock, log
 from common.models.accounts import SCOPES
-from web.http import access_tokens
+from web.http import faces
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -139,7 +139,7 @@ def _guarded(
     @wraps(view)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         if identify:
-            g.look_up, g.check = _credential(), check
+            g.look_up, g.check = faces.current().credential(), check
             _identify()
         return view(*args, **kwargs)
 
@@ -155,21 +155,3 @@ def _identify() -> None:
     except Forbidden as refusal:
         log.get(__name__).warning("access denied", code=refusal.code, method=request.method, endpoint=request.endpoint)
         raise
-
-
-# -- credentials ---------------------------------------------------------------------------------------------
-
-
-def _credential() -> Callable[[], Caller]:
-    """A function that looks up the caller of the credential in `Authorization` or `X-API-Key`, and nowhere else."""
-    authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
-    if authorization is not None and api_key is not None:
-        raise InvalidHeader("Send either Authorization or X-API-Key, not both.")
-    if api_key is not None:
-        return partial(keys.authenticate, api_key)
-    scheme, _, credential = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not credential:
-        raise Unauthenticated
-    if credential.startswith(keys.PREFIX):
-        return partial(keys.authenticate, credential)
-    return partial(sessions.authenticate, *access_tokens.verify(credential))

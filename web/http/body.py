@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import IO
 from urllib.parse import parse_qsl
 
+import marshmallow as ma
 from flask import Request, current_app
 
 from common import errors
 from common.errors import FieldError
 from common.kit import strict_json
-from web.http.problems import MAX_FAULTS, RequestTimeout, UnsupportedMediaType, pointer
+from web.http import faces
+from web.http.problems import RequestTimeout, UnsupportedMediaType
+from web.http.validation import MAX_FAULTS, loaded, pointer
 
 MAX_DEPTH = 32
 MAX_KEYS = 1000
@@ -46,6 +49,18 @@ def read_json(request: Request, *, required: bool = True, verbatim: frozenset[st
     if not body.strip():
         raise errors.BodyRequired
     return parse(body, verbatim)
+
+
+def load(
+    request: Request, schema: ma.Schema, *, required: bool = True, verbatim: frozenset[str] = frozenset()
+) -> object:
+    """The body, read as `read_json` does and loaded with `schema`; the face decides about fields that it does not have.
+
+    Raises what `read_json` does, and `errors.Invalid` with a pointer to every invalid field.
+    """
+    ignored = faces.current().unknown_fields == "ignored"
+    value = read_json(request, required=required, verbatim=verbatim)
+    return loaded(schema, value, ignore_unknown=ignored)
 
 
 def max_bytes(request: Request) -> int:

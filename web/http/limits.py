@@ -1,45 +1,22 @@
 """`RateLimit-Policy` and `RateLimit` on every authenticated response (IETF draft-ietf-httpapi-ratelimit-headers).
 
 Code that checks a limit calls `show(RateLimit(…))`; the headers are rendered after the view. This module also enforces
-the limit on reads, which are all requests that are not marked `@limits.submits`: 6,000 per account and minute over all
-processes. A process takes reads from Redis in small allowances, smaller the fewer are left, so a read rarely costs a
-round trip and the total never exceeds the quota. While Redis is unreachable each process counts on its own: reads are
-not refused for that.
+the face's quota (`web/http/quotas.py`) on all requests that are not marked `@limits.submits`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
-from uuid import UUID
 
 from flask import Response, current_app, g, request
 
 from common import errors
-from common.kit import clock, redis
-from common.kit.pause import Pause
-
-READS_PER_MINUTE = 6000
-WINDOW = 60
-#: An allowance is at most this fraction (1/n) of what is left, and at most `MAX_ALLOWANCE`.
-ALLOWANCE_SHARE = 50
-MAX_ALLOWANCE = 100
-#: Seconds without calls to Redis after a failure: a hung server must not cost every read its timeout.
-REDIS_PAUSE = 5.0
+from common.kit import clock
+from web.http import faces
+from web.http.quotas import RateLimit
 
 View = TypeVar("View", bound=Callable[..., object])
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """A limit of the caller: `quota` per `window` seconds, `remaining` of it left, full again in `reset` seconds."""
-
-    name: str
-    quota: int
-    window: int
-    remaining: int
-    reset: int
 
 
 def show(limit: RateLimit) -> None:
@@ -54,10 +31,11 @@ def submits(view: View) -> View:
 
 
 def count() -> None:
-    """Count the current request as a read of its caller. Raises `errors.RateLimited`."""
-    if "caller" not in g or _counts_submits():
+    """Count the current request against the quota of its face. Raises `errors.RateLimited`."""
+    quota = faces.current().quota
+    if quota is None or "caller" not in g or _counts_submits():
         return
-    limit, allowed = read_quota.take(g.caller.user_id, clock.wall())
+    limit, allowed = quota.take(g.caller.user_id, clock.wall())
     show(limit)
     if not allowed:
         raise errors.RateLimited(retry_after=limit.reset)
@@ -66,11 +44,12 @@ def count() -> None:
 def render(response: Response) -> None:
     """Write the headers of an authenticated response, including errors that occurred before anything was counted.
 
-    For a submit that the plan's rate did not count (refused, replayed, unlimited) they show the reads, uncounted.
+    For a submit that the plan's rate did not count (refused, replayed, unlimited) they show the quota, uncounted.
     """
-    if "caller" in g and "limits" not in g:
+    quota = faces.current().quota
+    if quota is not None and "caller" in g and "limits" not in g:
         account, now = g.caller.user_id, clock.wall()
-        show(read_quota.state(account, now) if _counts_submits() else read_quota.take(account, now)[0])
+        show(quota.state(account, now) if _counts_submits() else quota.take(account, now)[0])
     limits: dict[str, RateLimit] = g.get("limits", {})
     if limits:
         policies = (f'"{limit.name}";q={limit.quota};w={limit.window}' for limit in limits.values())
@@ -81,71 +60,3 @@ def render(response: Response) -> None:
 
 def _counts_submits() -> bool:
     return getattr(current_app.view_functions[request.endpoint or ""], "counts_submits", False)
-
-
-# -- reads ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Allowance:
-    """`left`: reads that this process may still serve to one account; `taken`: those taken by all processes."""
-
-    left: int = 0
-    taken: int = 0
-
-
-class ReadQuota:
-    """Counts the reads of all accounts in the current minute, as known to this process."""
-
-    def __init__(self, quota: int = READS_PER_MINUTE) -> None:
-        self.quota = quota
-        self._window = 0
-        self._allowances: dict[UUID, _Allowance] = {}
-        self._pause = Pause(REDIS_PAUSE)
-
-    def take(self, account: UUID, now: float) -> tuple[RateLimit, bool]:
-        """Count a read of `account` at `now` (seconds since 1970); returns the limit and whether it is allowed."""
-        allowance = self._allowance(account, now)
-        if not allowance.left and allowance.taken < self.quota:
-            self._extend(allowance, account, self._window)
-        allowed = allowance.left > 0
-        allowance.left -= allowed
-        return self._limit(allowance, now), allowed
-
-    def state(self, account: UUID, now: float) -> RateLimit:
-        """The limit of `account` as known to this process; counts nothing."""
-        return self._limit(self._allowance(account, now), now)
-
-    def _allowance(self, account: UUID, now: float) -> _Allowance:
-        window = int(now) // WINDOW
-        if window != self._window:
-            self._window, self._allowances = window, {}
-        return self._allowances.setdefault(account, _Allowance())
-
-    def _limit(self, allowance: _Allowance, now: float) -> RateLimit:
-        remaining = max(0, self.quota - allowance.taken) + allowance.left
-        return RateLimit("reads", self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW)
-
-    def _extend(self, allowance: _Allowance, account: UUID, window: int) -> None:
-        want = max(1, min(MAX_ALLOWANCE, (self.quota - allowance.taken) // ALLOWANCE_SHARE))
-        try:
-            allowance.taken = self._add(f"reads:{{{account}}}:{window}", want)
-        except redis.Unreachable:
-            allowance.taken += want
-        allowance.left += max(0, want - max(0, allowance.taken - self.quota))
-
-    def _add(self, key: str, want: int) -> int:
-        if self._pause.active():
-            raise redis.Unreachable("not called: it failed a moment ago")
-        try:
-            with redis.reachable():
-                steps = redis.client().pipeline(transaction=False)
-                steps.incrby(key, want)
-                steps.expire(key, 2 * WINDOW)
-                return int(steps.execute()[0])
-        except redis.Unreachable:
-            self._pause.begin()
-            raise
-
-
-read_quota = ReadQuota()

@@ -1,33 +1,30 @@
-"""Errors as `application/problem+json` (RFC 9457). The only module that maps errors to HTTP statuses.
+"""Errors and their HTTP statuses, which only this module knows; and as `application/problem+json` (RFC 9457).
 
 Views raise the errors of `common.errors`, or let `common` raise them, and do not call this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
-import marshmallow as ma
 import orjson
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as WerkzeugMethodNotAllowed
 
 from common import errors
-from common.errors import FieldError, PlatformError, Temporary
+from common.errors import PlatformError, Temporary
 from common.kit import clock, db, log, redis
+from web.http import faces
 
 MEDIA_TYPE = "application/problem+json"
 _COMMIT_UNKNOWN = (
     "The connection to the database was lost during the commit, so the change may or may not have been made. "
     "Check its state before you retry."
 )
-#: Maximum number of `errors` in a problem.
-MAX_FAULTS = 100
 logger = log.get(__name__)
 #: A problem as it is sent, by member.
 Problem = dict[str, object]
@@ -132,8 +129,8 @@ def _descendants(kind: type[PlatformError]) -> Iterator[type[PlatformError]]:
 
 
 def register(app: Flask) -> None:
-    """Register handlers that turn every exception into a problem. (HTTPException: see `rest.Api`.)"""
-    app.register_error_handler(PlatformError, response_to)
+    """Register handlers that turn every exception into an error of its face. (HTTPException: see `rest.Api`.)"""
+    app.register_error_handler(PlatformError, answer)
     app.register_error_handler(db.Unreachable, _unreachable)
     app.register_error_handler(redis.Unreachable, _unreachable)
     app.register_error_handler(Exception, _unexpected)
@@ -173,9 +170,16 @@ def encode(problem: Problem) -> bytes:
     return orjson.dumps(problem, default=str)
 
 
-def response_to(error: PlatformError) -> Response:
-    """The response to an error in the current request."""
+def answer(error: PlatformError) -> Response:
+    """The response to an error in the current request, in the shape of its face."""
     g.problem_code = error.code
+    response = faces.current().error(error)
+    response.headers.setdefault("Content-Security-Policy", faces.CLOSED["Content-Security-Policy"])
+    return response
+
+
+def response_to(error: PlatformError) -> Response:
+    """The problem document of an error in the current request; the shape of REST and of what belongs to no face."""
     return Response(encode(as_dict(error)), status_of(type(error)), headers_of(error), content_type=MEDIA_TYPE)
 
 
@@ -194,15 +198,15 @@ _BAD_TOKENS = (errors.TokenExpired, errors.TokenRevoked)
 
 
 def handle_http_exception(error: HTTPException) -> Response:
-    """The problem for an exception of Werkzeug: no route, wrong method, body too large, …"""
-    response = response_to(kind_of(error.code or 500)())
+    """The response to an exception of Werkzeug: no route, wrong method, body too large, …"""
+    response = answer(kind_of(error.code or 500)())
     if isinstance(error, WerkzeugMethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
 
 
 def _unreachable(error: Exception) -> Response:
-    return response_to(unreachable(error))
+    return answer(unreachable(error))
 
 
 def unreachable(error: Exception) -> PlatformError:
@@ -214,35 +218,9 @@ def unreachable(error: Exception) -> PlatformError:
 
 def _unexpected(error: Exception) -> Response:
     logger.error("unexpected exception", exc_info=error)
-    return response_to(InternalError())
+    return answer(InternalError())
 
 
 def title_of(status: int) -> str:
     """The reason phrase of a status (RFC 9110)."""
     return HTTPStatus(status).phrase
-
-
-# -- validation errors -----------------------------------------------------------------------------------------
-
-
-def loaded(schema: ma.Schema, value: object, what: str = "body") -> Any:  # who calls says as which TypedDict
-    """Load `value` with `schema`. Raises `errors.Invalid` with a pointer to every invalid field."""
-    try:
-        return schema.load(value)  # type: ignore[arg-type]  # it refuses what is no object
-    except ma.ValidationError as error:
-        raise errors.Invalid(f"The {what} is not valid.", errors=list(_faults(error.messages))[:MAX_FAULTS]) from None
-
-
-def pointer(*path: str | int) -> str:
-    """The RFC 6901 JSON Pointer to `path`."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
-
-
-def _faults(messages: object, *path: str | int) -> Iterator[FieldError]:
-    """Marshmallow's nested messages as a flat list of field errors."""
-    if isinstance(messages, Mapping):
-        for key, nested in messages.items():
-            yield from _faults(nested, *path) if key == "_schema" else _faults(nested, *path, key)
-    else:
-        for message in messages if isinstance(messages, list) else [messages]:
-            yield FieldError(pointer(*path), str(message))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from common.errors import PlatformError, RateLimited
 from common.kit import clock, log
-from web.http import problems, request_hooks
+from web.http import faces, problems, request_hooks
 
 logger = log.get(__name__)
 
@@ -44,7 +44,8 @@ class Refusals:
             "Content-Length": len(body),
             "X-Request-ID": request_id,
             **problems.headers_of(error),
-            **request_hooks.SECURITY_HEADERS,
+            **request_hooks.EVERYWHERE,
+            **faces.CLOSED,
         }
         first = f"HTTP/1.1 {problems.status_of(type(error))} {error.title}"
         head = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from common import errors
 from common.kit import clock, log, metrics, tracing
 from common.operations import instance
-from web.http import body, large_reads, limits, negotiation
+from web.http import body, faces, large_reads, limits, negotiation
 from web.http.problems import NotAcceptable
 
 logger = log.get("web.access")
@@ -28,13 +28,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 #: A name, an IPv4 or a bracketed IPv6 address, a port. Two Host headers arrive as one, joined with a comma.
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
 _METHODS = frozenset(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
-#: On every response; the documentation pages set their own Content-Security-Policy.
-SECURITY_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+#: On every response, beside the headers of the face.
+EVERYWHERE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def register(app: Flask) -> None:
@@ -68,7 +63,7 @@ def _refuse_invalid() -> ResponseReturnValue | None:
 
 def _refuse_foreign_servers() -> None:
     """Refuse to work with servers of another platform; health, readiness and metrics are still served."""
-    if request.blueprint not in (None, "operations") and instance.refusal() is not None:
+    if request.blueprint is not None and not faces.current().independent and instance.refusal() is not None:
         raise errors.DependencyUnavailable
 
 
@@ -85,7 +80,7 @@ def _finish(response: Response) -> Response:
     headers["X-Request-ID"] = g.request_id
     if "ETag" in headers:
         headers.setdefault("Cache-Control", "private, no-cache")
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in {**EVERYWHERE, **faces.current().headers}.items():
         headers.setdefault(name, value)
     if request.is_secure:
         headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"

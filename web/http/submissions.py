@@ -15,6 +15,7 @@ from common import boot, errors, invocations
 from common.invocations import Invocation, SubmitFields, SubmitRules, Submitted
 from common.kit import db
 from web.http import auth, idempotency, limits, waiting
+from web.http.quotas import RateLimit
 
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
@@ -79,7 +80,7 @@ def submit(tool: str, sent: SubmitFields, key: str | None) -> Submitted:
 
 
 def _show_rate(limit: int, remaining: int, reset: int) -> None:
-    limits.show(limits.RateLimit("submits", limit, 60, remaining, reset))
+    limits.show(RateLimit("submits", limit, 60, remaining, reset))
 
 
 def preferred_wait() -> int | None:

@@ -47,7 +47,13 @@ def index(query: AdminInvocationArguments) -> Page[Shown]:
 
     Pages and payloads are limited as in `GET /invocations`.
     """
-    found = invocations.listing(
+    found = _found(query)
+    details = invocations.operator_details([invocation.id for invocation in found.items])
+    return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
+
+
+def _found(query: AdminInvocationArguments) -> Page[Invocation]:
+    return invocations.listing(
         query.get("user"),
         query["window"],
         statuses=query.get("statuses", ()),
@@ -56,8 +62,6 @@ def index(query: AdminInvocationArguments) -> Page[Shown]:
         end=query.get("end"),
         payloads=query["payloads"],
     )
-    details = invocations.operator_details([invocation.id for invocation in found.items])
-    return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
 
 
 def _shown(invocation: Invocation, detail: str | None) -> Shown:
