@@ -1,4 +1,4 @@
-"""One circuit breaker per tool; its state is shared by all processes through Redis.
+"""One circuit breaker per tool, with pybreaker's interface; its state is shared by all processes through Redis.
 
 Closed: calls go through; five consecutive failures open the breaker. Open: no calls for 30 seconds; submits are refused
 and queued invocations wait. Half-open: exactly one call on the whole platform, the probe, is let through and decides.
@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
+
+import pybreaker
 
 from common.errors import ToolUnavailable
 from common.kit import clock, failpoints, log, memory, redis
@@ -40,6 +43,87 @@ class BreakerState:
 _view = memory.Part(StateCache)
 
 
+class ToolBreaker(pybreaker.CircuitBreaker):
+    """pybreaker's interface to the breaker of one tool.
+
+    pybreaker itself decides in one process, by that process's clock. Here the state is the platform's, times are those
+    of Redis's clock, and the permission to probe is a key in Redis.
+    """
+
+    def __init__(self, tool: str) -> None:
+        self._tool = tool
+        super().__init__(FAIL_MAX, RESET_SECONDS, name=tool)
+
+    @property
+    def current_state(self) -> str:
+        """One of pybreaker's names; half-open: a probe is allowed or under way."""
+        if self._tool not in _view().fresh().opened:
+            return str(pybreaker.STATE_CLOSED)
+        return str(pybreaker.STATE_OPEN if _wait(self._tool) > 0 else pybreaker.STATE_HALF_OPEN)
+
+    @property
+    def fail_counter(self) -> int:
+        """Consecutive failures on the whole platform."""
+        return _view().fresh().failures.get(self._tool, 0)
+
+    def is_system_error(self, exception: BaseException) -> bool:
+        """Whether an error is the tool's failure. The caller's own errors are not."""
+        return bool(getattr(exception, "counts_against_tool", False))
+
+    def open(self) -> bool:
+        """Refuse calls for `RESET_SECONDS` from now. An error that opens the breaker is not replaced by pybreaker's."""
+        _view().opened[self._tool] = now = _view().now()
+        _write("hset", OPEN, self._tool, str(now))
+        logger.warning("circuit breaker opened", tool_id=self._tool, retry_seconds=RESET_SECONDS)
+        return False
+
+    def close(self) -> None:
+        """Let calls through, and forget all failures."""
+        _view().opened.pop(self._tool, None)
+        _view().failures.pop(self._tool, None)
+        _write("hdel", OPEN, self._tool)
+        _write("hdel", FAILURES, self._tool)
+        _write("delete", probe_key(self._tool))
+
+    @contextmanager
+    def calling(self, seconds: float = RESET_SECONDS) -> Iterator[None]:
+        """Guard a call that takes at most `seconds`. Raises `pybreaker.CircuitBreakerError`."""
+        probe, good = _enter(self._tool, seconds), None
+        failpoints.at("breaker.after_look")
+        try:
+            yield
+            good = True
+        except BaseException as error:
+            good = self._verdict(error)
+            raise
+        finally:
+            if good is not None:
+                self._ended(good=good, probe=probe)
+            if probe:
+                _view().probed_elsewhere.pop(self._tool, None)
+                _write("delete", probe_key(self._tool))
+
+    def _verdict(self, error: BaseException) -> bool | None:
+        """Whether the tool worked. None: the error says nothing about it (nothing sent, aborted, database away)."""
+        if self.is_system_error(error):
+            return False
+        return True if getattr(error, "http_status", None) else None
+
+    def _ended(self, *, good: bool, probe: bool) -> None:
+        """The state machine: what the end of a call does to the breaker."""
+        if good and probe:
+            self.close()
+        elif good and _view().failures.pop(self._tool, 0):
+            _write("hdel", FAILURES, self._tool)
+        elif not good and ((_failures(self._tool) >= FAIL_MAX and self._tool not in _view().opened) or probe):
+            self.open()
+
+
+@lru_cache(maxsize=2_000)
+def _breaker(tool: str) -> ToolBreaker:
+    return ToolBreaker(tool)
+
+
 @contextmanager
 def calling(tool_id: UUID, seconds: float) -> Iterator[None]:
     """Guard a call that takes at most `seconds` (a probe whose process dies blocks the next one for that long).
@@ -50,40 +134,11 @@ def calling(tool_id: UUID, seconds: float) -> Iterator[None]:
     Raises:
         ToolUnavailable: the breaker is open, or another call is probing.
     """
-    tool = str(tool_id)
-    probe, good = _enter(tool, seconds), None
-    failpoints.at("breaker.after_look")
     try:
-        yield
-        good = True
-    except BaseException as error:
-        good = _verdict(error)
-        raise
-    finally:
-        if good is not None:
-            _ended(tool, good=good, probe=probe)
-        if probe:
-            _view().probed_elsewhere.pop(tool, None)
-            _write("delete", probe_key(tool))
-
-
-def _verdict(error: BaseException) -> bool | None:
-    """Whether the tool worked. None: the error says nothing about it (nothing sent, call aborted, database away)."""
-    if getattr(error, "counts_against_tool", False):
-        return False
-    return True if getattr(error, "http_status", None) else None
-
-
-def _ended(tool: str, *, good: bool, probe: bool) -> None:
-    """The state machine: what the end of a call does to the breaker."""
-    if good and probe:
-        close(UUID(tool))
-    elif good and _view().failures.pop(tool, 0):
-        _write("hdel", FAILURES, tool)
-    elif not good and ((_failures(tool) >= FAIL_MAX and tool not in _view().opened) or probe):
-        _view().opened[tool] = now = _view().now()
-        _write("hset", OPEN, tool, str(now))
-        logger.warning("circuit breaker opened", tool_id=tool, retry_seconds=RESET_SECONDS)
+        with _breaker(str(tool_id)).calling(seconds):
+            yield
+    except pybreaker.CircuitBreakerError as error:
+        raise ToolUnavailable(retry_after=max(1, retry_after(tool_id))) from error
 
 
 def _failures(tool: str) -> int:
@@ -95,7 +150,7 @@ def _failures(tool: str) -> int:
 
 
 def _enter(tool: str, seconds: float) -> bool:
-    """Whether this call is the probe of an open breaker. Raises `ToolUnavailable`."""
+    """Whether this call is the probe of an open breaker. Raises `pybreaker.CircuitBreakerError`."""
     if tool not in _view().fresh().opened:
         return False
     if _wait(tool) == 0.0:
@@ -106,7 +161,7 @@ def _enter(tool: str, seconds: float) -> bool:
         except redis.Unreachable:
             if _view().probe_locally(tool, seconds):
                 return True
-    raise ToolUnavailable(retry_after=max(1, retry_after(UUID(tool))))
+    raise pybreaker.CircuitBreakerError("the breaker is open")
 
 
 def _ask_for_probe(tool: str, seconds: float) -> bool | None:
@@ -160,22 +215,15 @@ def _probed_elsewhere(tool: str) -> bool:
 
 def state(tool_id: UUID) -> BreakerState:
     """The breaker of a tool, for admins."""
-    tool = str(tool_id)
-    failures = _view().fresh().failures.get(tool, 0)
-    opened = _view().opened.get(tool)
+    breaker = _breaker(str(tool_id))
+    word, failures = breaker.current_state.replace("-", "_"), breaker.fail_counter
+    opened = _view().opened.get(str(tool_id))
     if opened is None:
         return BreakerState("closed", failures, None, None)
-    word = "open" if _wait(tool) > 0 else "half_open"
-    return BreakerState(
-        word, failures, datetime.fromtimestamp(opened, UTC), datetime.fromtimestamp(opened + RESET_SECONDS, UTC)
-    )
+    times = (datetime.fromtimestamp(at, UTC) for at in (opened, opened + RESET_SECONDS))
+    return BreakerState(word, failures, *times)
 
 
 def close(tool_id: UUID) -> None:
-    """Close a breaker and clear its failures: after a successful probe, or on an admin's reset."""
-    tool = str(tool_id)
-    _view().opened.pop(tool, None)
-    _view().failures.pop(tool, None)
-    _write("hdel", OPEN, tool)
-    _write("hdel", FAILURES, tool)
-    _write("delete", probe_key(tool))
+    """Close a breaker and clear its failures, on an admin's reset."""
+    _breaker(str(tool_id)).close()
