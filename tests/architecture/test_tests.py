@@ -87,6 +87,7 @@ HOST = "a property of the machine, which a test cannot change"
 WATCHED = "counts what is done, and does it"
 #: What may be patched, and why no failpoint, setting or real situation takes its place.
 PATCHED = {
+    "accounts/test_deletion.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "accounts/test_login.py": {"hashing.matches": WATCHED},
     "admin/test_heavy_schemas.py": {"drafts._schema_fault": "an older release accepted what this one refuses"},
     "budgets/test_gate.py": {"placing.BATCH": SIZE},
@@ -94,6 +95,7 @@ PATCHED = {
     "budgets/world.py": dict.fromkeys(
         ("budgets.settle", "budgets.moved"), "a model decides when each message to the gate arrives, or whether"
     ),
+    "budgets/test_model.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "dev/test_servers.py": {"process._namespaces_allowed": HOST},
     "explorer/conftest.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "watching.LOOK_AGAIN_SECONDS": WAIT},
     "kit/test_names.py": {
@@ -109,6 +111,7 @@ PATCHED = {
     "queue/test_plans.py": {"database.execute": "takes down the statement that would be sent"},
     "queue/test_threads.py": {"placing.BEHIND": WAIT},
     "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
+    "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "web/test_streams.py": {"waiting.HEARTBEAT_SECONDS": WAIT},
     "web/test_waiter_registry.py": {

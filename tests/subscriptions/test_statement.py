@@ -27,6 +27,8 @@ from tests import factories
 from tests.budgets import world
 from tests.subscriptions.accounts import account, began, last_31st, used
 
+#: The module: its package exports a function of the same name.
+statements = import_module("common.subscriptions.statement")
 numbers = st.integers(0, 10**6)
 _ROWS = text("""
 select (select count(*) from grants where period_id = :period)
@@ -200,7 +202,7 @@ values (uuid7(), uuid7(), :user, :period, uuid7(), uuid7(), 'success', :tokens, 
 
 
 def test_the_oldest_holds_are_listed_and_the_others_summed_up(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("common.subscriptions.statement"), "MOST_HOLDS", 2)
+    monkeypatch.setattr(statements, "MOST_HOLDS", 2)
     customer, tool = factories.customer(100), factories.tool()
     ids = [customer.submit(tool) for _ in range(5)]
     shown = subscriptions.statement(customer.user_id)
