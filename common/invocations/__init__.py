@@ -7,11 +7,13 @@
     complete          … records how it ended, settles, and claims the next            completing.py
     retry_later       … or puts it back to wait                                       retrying.py
     give_back         … or hands it back unbegun
-    cancel            the owner changes their mind                                    canceling.py
+    cancel            the owner changes their mind, of one or of many                 canceling.py
+    rerun             a new invocation with the input of one that was                 rerunning.py
     take_over         rows of dead processes are requeued or completed                reclaiming.py
     sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
     get, listing, …   reading, and how an invocation looks in JSON                    reading.py, representation.py
     attempts, …       what was done for it: calls, deliveries                         history.py, waiting.py
+    failures          what failed, by tool and error                                  failure_groups.py
     feed              the events of an account                                        events.py
     drop_payloads     retention                                                       retention.py
 
@@ -20,10 +22,20 @@ writes everything else that follows (SQL that several stages share: fragments.py
 """
 
 from common.invocations import counting, storage, sweeping
-from common.invocations.canceling import cancel, cancel_queued, forget_urls, held_by
+from common.invocations.canceling import (
+    CancelCounts,
+    cancel,
+    cancel_matching,
+    cancel_queued,
+    cancel_several,
+    forget_urls,
+    held_by,
+)
 from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
 from common.invocations.completing import complete
 from common.invocations.events import FeedEvent, feed
+from common.invocations.failure_groups import FailureGroup, failures
+from common.invocations.filters import Filters, Matching
 from common.invocations.history import CallRow, attempts, deliveries
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
 from common.invocations.ordering import SubmitFields, SubmitRules
@@ -41,6 +53,7 @@ from common.invocations.reading import (
 )
 from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.representation import etag, poll_after_ms, represent
+from common.invocations.rerunning import Again, rerun
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import account_of, check, submit
@@ -50,11 +63,16 @@ __all__ = [
     "COST_EXCEEDED",
     "ENDS",
     "WAITING_REASONS",
+    "Again",
     "CallRow",
+    "CancelCounts",
     "ClaimOptions",
     "Completion",
+    "FailureGroup",
     "FeedEvent",
+    "Filters",
     "Invocation",
+    "Matching",
     "Order",
     "Quote",
     "SubmitFields",
@@ -64,7 +82,9 @@ __all__ = [
     "account_of",
     "attempts",
     "cancel",
+    "cancel_matching",
     "cancel_queued",
+    "cancel_several",
     "check",
     "claim",
     "complete",
@@ -76,6 +96,7 @@ __all__ = [
     "etag",
     "event_data",
     "events_data",
+    "failures",
     "feed",
     "forget_urls",
     "get",
@@ -91,6 +112,7 @@ __all__ = [
     "poll_after_ms",
     "quote",
     "represent",
+    "rerun",
     "retry_later",
     "states",
     "storage",

@@ -1,7 +1,9 @@
-"""cancel: the owner changes their mind."""
+"""cancel: the owner changes their mind, of one invocation or of many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -9,10 +11,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from common.errors import AlreadyFinished, DependencyUnavailable
+from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound
 from common.identity.authorization import Caller
-from common.invocations import fragments, reading
+from common.invocations import fragments, lists, reading
 from common.invocations.completing import after_commit, completion_of, completion_parameters
+from common.invocations.filters import Filters
 from common.invocations.model import Completion
 from common.kit import clock, db, failpoints
 from common.kit.query import Query
@@ -20,6 +23,8 @@ from common.kit.query import Query
 TRIES: Final = 10
 #: Queued rows that are read at a time.
 BATCH: Final = 100
+#: So many are canceled by one request.
+MOST_AT_ONCE: Final = 1_000
 
 COMPLETE_QUEUED: Final = completion_of(
     f"delete from queue where id = :id and user_id = :user_id and token is null returning {fragments.DELETED}"  # noqa: S608
@@ -69,7 +74,7 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
         failpoints.at("cancel.before_running")
         if db.execute(REQUEST_CANCEL, mine):
             return False
-        if reading.get(invocation_id, caller.user_id).ended:
+        if reading.get_within(invocation_id, caller.user_id, 0).ended:
             raise AlreadyFinished
     raise DependencyUnavailable("The invocation changed state repeatedly. It was not canceled; retry.", retry_after=1)
 
@@ -124,3 +129,58 @@ def forget_urls(session: Session, user_id: UUID) -> None:
 def held_by(worker: UUID) -> list[HeldRow]:
     """The rows that this worker process holds."""
     return db.execute(HELD, {"worker": worker})
+
+
+# -- many ----------------------------------------------------------------------------------------------------------
+
+
+class _Count(NamedTuple):
+    known: int
+
+
+KNOWN: Final = Query(
+    "select count(*) as known from invocations where id = any(cast(:ids as uuid[])) and user_id = :user_id", _Count
+)
+
+
+@dataclass(slots=True)
+class CancelCounts:
+    """How many never start, how many were running and are to stop, and how many had ended before."""
+
+    canceled: int = 0
+    requested: int = 0
+    already_finished: int = 0
+
+
+def cancel_several(caller: Caller, ids: Sequence[UUID]) -> CancelCounts:
+    """Cancel these invocations of the caller, each by itself, in this order.
+
+    Raises `NotFound`, before anything is canceled, if one is unknown or of another account.
+    """
+    if db.execute(KNOWN, {"ids": list(ids), "user_id": caller.user_id})[0].known < len({*ids}):
+        raise NotFound("At least one of these invocations does not exist. Nothing was canceled.")
+    counts = CancelCounts()
+    for each in ids:
+        try:
+            if cancel(caller, each):
+                counts.canceled += 1
+            else:
+                counts.requested += 1
+        except AlreadyFinished:
+            counts.already_finished += 1
+    return counts
+
+
+def cancel_matching(caller: Caller, given: Filters, confirm: int) -> CancelCounts:
+    """Cancel the caller's open invocations that a list would show, if there are `confirm` of them.
+
+    The newest `MOST_AT_ONCE`: when there are more, the counts add up to less than `confirm`. One that ends meanwhile
+    counts as finished. Raises `Conflict` with their `count` if it is another.
+    """
+    found = db.execute(
+        lists.open_work(lists.Kind.of(given)), {**given.parameters(), "below": given.high, "limit": MOST_AT_ONCE}
+    )
+    count = found[0].found if found else 0
+    if count != confirm:
+        raise Conflict(f"{count} open invocations match, not {confirm}. Nothing was canceled.", count=count)
+    return cancel_several(caller, [row.id for row in found])

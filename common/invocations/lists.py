@@ -9,12 +9,14 @@ its newest ids; the newest of all are shown.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Final, NamedTuple
+from uuid import UUID
 
-from common.invocations.model import ENDS
+from common.invocations import filters
+from common.invocations.filters import FAILURES, Filters
 from common.invocations.views import PAYLOAD_BYTES, ViewRow, view
 from common.kit.query import Query
 
@@ -25,7 +27,15 @@ class Found(NamedTuple):
     found: int
 
 
-FAILURES: Final = tuple(status for status in ENDS if status != "succeeded")
+class OpenRow(NamedTuple):
+    """One of so many open invocations."""
+
+    id: UUID
+    found: int
+
+
+#: Kinds of lists that a process keeps the statements of.
+REMEMBERED: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +49,34 @@ class Kind:
     after: bool
     payloads: bool
     statuses: frozenset[str]
+    matching: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, given: Filters, *, after: bool = False, payloads: bool = False) -> Kind:
+        """`after`: a further page."""
+        return cls(
+            owner=given.owner is not None,
+            tool=given.tool is not None,
+            start=given.start is not None,
+            end=given.end is not None,
+            after=after,
+            payloads=payloads,
+            statuses=frozenset("is_failure" if status in FAILURES else status for status in given.statuses),
+            matching=given.matching.names,
+        )
 
 
-def statement(
-    *, owner: object, tool: object, start: object, end: object, after: object, payloads: bool, statuses: Collection[str]
-) -> Query[tuple[ViewRow, Found]]:
-    """The statement of a list with these restrictions (None: none): one constant text for each kind of list.
+@lru_cache(maxsize=REMEMBERED)
+def statement(kind: Kind) -> Query[tuple[ViewRow, Found]]:
+    """The statement of such a list: one constant text for each kind.
 
-    Parameters: `user_id`, `tool`, `from`, `to`, `low` and `below` (ids: inclusive, exclusive), `failures` (statuses),
-    `limit` (one more than are shown), `most` (bytes of `payloads`); each only where it restricts. Each row tells how
-    many were `found`: with payloads the list ends where the next would be too much, but not before its first.
+    Parameters: those of `Filters`, `limit` (one more than are shown) and `most` (bytes of `payloads`). Each row tells
+    how many were `found`: with payloads the list ends where the next would be too much, but not before its first.
     """
-    kind = Kind(
-        owner=owner is not None,
-        tool=tool is not None,
-        start=start is not None,
-        end=end is not None,
-        after=after is not None,
-        payloads=payloads,
-        statuses=frozenset("is_failure" if status in FAILURES else status for status in statuses),
-    )
-    return _statement(kind)
-
-
-@cache
-def _statement(kind: Kind) -> Query[tuple[ViewRow, Found]]:
-    branches = [_BRANCHES[status](kind) for status in sorted(kind.statuses or ("any",))]
-    newest = f"select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit"
     shown = _FITTING if kind.payloads else "select id from newest order by id desc limit :limit - 1"
     return Query.pair(
         f"""
-with newest as materialized ({newest}), sized as ({_SIZED})
+with {_newest_of(kind)}, sized as ({_SIZED})
 select v.*, (select count(*) from newest) as found
   from ({view("true" if kind.payloads else "false")} where i.id = any(array({shown}))) v order by v.id desc
 """,
@@ -78,23 +85,76 @@ select v.*, (select count(*) from newest) as found
     )
 
 
+@lru_cache(maxsize=REMEMBERED)
+def open_work(kind: Kind) -> Query[OpenRow]:
+    """The open invocations of such a list, whatever its statuses say of the others: the newest `limit`, and how many.
+
+    Parameters: those of `Filters`, and `limit`.
+    """
+    running = {"queued": "q.token is null", "running": "q.token is not null"}
+    wanted = [running[status] for status in sorted(kind.statuses & {*running})]
+    where = [
+        "p.user_id = :user_id",
+        f"({' or '.join(wanted) if wanted else 'false' if kind.statuses else 'true'})",
+        *filters.conditions(kind.matching),
+        *_within(kind, "q"),
+    ]
+    return Query(
+        f"""
+with found as materialized (
+  select q.id from periods p join queue q on q.period_id = p.id join invocations i on i.id = q.id
+   where {" and ".join(where)})
+select id, (select count(*) from found) as found from found order by id desc limit :limit
+""",
+        OpenRow,
+    )
+
+
+def _newest_of(kind: Kind) -> str:
+    """The newest ids; where that is quicker, first among the recent ones alone."""
+    statuses = sorted(kind.statuses or ("any",))
+    if not filters.in_two_steps(kind.matching) or _OF_QUEUE.keys() >= {*statuses}:
+        return f"newest as materialized ({_union(_branches(kind, statuses, 'invocations i'))})"
+    near = _union(_branches(kind, statuses, filters.recent(after=kind.after or kind.end)))
+    far = _union(_branches(kind, [status for status in statuses if status not in _OF_QUEUE], filters.LABELED))
+    return f"""near as materialized ({near}),
+newest as materialized (
+  select x.id from (select id from near union
+                    select far.id from ({far}) far where (select count(*) from near) < :limit) x
+   order by x.id desc limit :limit)"""
+
+
+def _union(branches: list[str]) -> str:
+    return f"select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit"
+
+
+def _branches(kind: Kind, statuses: list[str], invocations: str) -> list[str]:
+    found = []
+    for status in statuses:
+        if status in _OF_QUEUE:
+            found.append(_OF_QUEUE[status](kind))
+        else:
+            found += [_ENDED[status](kind, invocations, look) for look in filters.looks(kind.matching)]
+    return found
+
+
 _SIZED = f"""
 select i.id, row_number() over w as n, sum({PAYLOAD_BYTES}) over w as bytes
   from newest join invocations i on i.id = newest.id window w as (order by i.id desc)"""
 _FITTING = "select id from sized where n < :limit and (bytes <= :most or n = 1)"
 
 
-def _any(kind: Kind, *conditions: str) -> str:
+def _any(kind: Kind, invocations: str, *conditions: str) -> str:
     owner = ["i.user_id = :user_id"] if kind.owner else []
-    return _newest("invocations i", [*owner, *conditions], kind, "i")
+    return _newest(invocations, [*owner, *conditions], kind, "i")
 
 
-def _succeeded(kind: Kind) -> str:
-    return _any(kind, "i.status = 'succeeded'")
+def _succeeded(kind: Kind, invocations: str, look: str) -> str:
+    return _any(kind, invocations, look, "i.status = 'succeeded'")
 
 
-def _failure(kind: Kind) -> str:
-    found = _any(kind, "i.is_failure", "i.status = s.status")
+def _failure(kind: Kind, invocations: str, look: str) -> str:
+    found = _any(kind, invocations, look, "i.is_failure", "i.status = s.status")
     return f"(select x.id from unnest(cast(:failures as text[])) s(status) cross join lateral {found} x)"
 
 
@@ -112,26 +172,32 @@ def _running(kind: Kind) -> str:
 
 
 def _queue(kind: Kind) -> str:
-    return "queue q join invocations i on i.id = q.id" if kind.start or kind.end else "queue q"
+    return "queue q join invocations i on i.id = q.id" if kind.start or kind.end or kind.matching else "queue q"
 
 
-_BRANCHES: Final = {
+_OF_QUEUE: Final = {"queued": _queued, "running": _running}
+_ENDED: Final[dict[str, Callable[[Kind, str, str], str]]] = {
     "any": _any,
     "succeeded": _succeeded,
     "is_failure": _failure,
-    "queued": _queued,
-    "running": _running,
 }
 
 
 def _newest(table: str, conditions: list[str], kind: Kind, name: str) -> str:
-    if kind.tool:
-        conditions = [*conditions, f"{name}.tool_id = (select id from tools where slug = :tool or id::text = :tool)"]
-    if kind.start:
-        conditions = [*conditions, f"{name}.id >= :low", "i.created_at >= :from"]
-    if kind.end:
-        conditions = [*conditions, "i.created_at < :to"]
-    if kind.end or kind.after:
-        conditions = [*conditions, f"{name}.id < :below"]
-    where = f"where {' and '.join(conditions)}" if conditions else ""
+    every = [*conditions, *filters.conditions(kind.matching), *_within(kind, name)]
+    where = f"where {' and '.join(every)}" if every else ""
     return f"(select {name}.id from {table} {where} order by {name}.id desc limit :limit)"
+
+
+def _within(kind: Kind, name: str) -> list[str]:
+    """The conditions of tool, time and page."""
+    found = []
+    if kind.tool:
+        found.append(f"{name}.tool_id = (select id from tools where slug = :tool or id::text = :tool)")
+    if kind.start:
+        found += [f"{name}.id >= :low", "i.created_at >= :from"]
+    if kind.end:
+        found.append("i.created_at < :to")
+    if kind.end or kind.after:
+        found.append(f"{name}.id < :below")
+    return found

@@ -21,7 +21,10 @@ USAGE_STATUS = {"succeeded": "success", "canceled": "canceled", "expired": "expi
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a caller asks for. `body` is the whole request as it came, for recognising a repeat."""
+    """What a caller asks for. `body` is the whole request as it came, for recognising a repeat.
+
+    `end_user`: whom the caller makes it for; `rerun_of`: the invocation that it repeats.
+    """
 
     input: Any
     body: Mapping[str, Any]
@@ -32,6 +35,8 @@ class Order:
     webhook_url: str | None = None
     webhook_events: tuple[str, ...] | None = None
     idempotency_key: str | None = None
+    end_user: str | None = None
+    rerun_of: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,9 @@ class Invocation:
     units: Decimal | None = None
     #: The key that it was submitted with; None: a session.
     api_key_id: UUID | None = None
+    #: Whom the caller made it for; and the invocation that it repeats.
+    end_user: str | None = None
+    rerun_of: UUID | None = None
     #: Only while it is queued. `last_error`: code and detail of the attempt before.
     waiting: Waiting | None = None
     last_error: Mapping[str, str] | None = None

@@ -22,6 +22,7 @@ class SubmitFields(TypedDict):
     max_tokens: NotRequired[int]
     expires_in: int
     metadata: dict[str, str]
+    end_user: NotRequired[str]
     webhook_url: NotRequired[str]
     webhook_events: NotRequired[list[str]]
 
@@ -59,4 +60,5 @@ class SubmitRules:
             webhook_url=webhook_url,
             webhook_events=tuple(chosen) if chosen else None,
             idempotency_key=key,
+            end_user=sent.get("end_user"),
         )

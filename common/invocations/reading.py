@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from common.errors import NotFound
 from common.invocations import lists, views, waiting
+from common.invocations.filters import Filters, Matching
 from common.invocations.model import Invocation
 from common.invocations.representation import at_event, represent
 from common.invocations.views import StateRow, ViewRow
 from common.kit import db
-from common.kit.clock import uuid7_floor
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
 from common.kit.query import Query
 from common.tools import Price
 
-#: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
-CLOCK_SKEW = timedelta(hours=1)
+EVERYTHING = Matching()
 
 
 def get(invocation_id: UUID, owner: UUID | None) -> Invocation:
@@ -70,29 +69,17 @@ def listing(
     start: datetime | None = None,
     end: datetime | None = None,
     payloads: bool = True,
+    matching: Matching = EVERYTHING,
 ) -> Page[Invocation]:
     """Newest first; `start` inclusive, `end` exclusive, both on `created_at`.
 
     A page has `MAX_PAYLOAD_BYTES` of input and output at most, or one invocation; or, without `payloads`, none.
     """
-    below = [window.after[0]] if window.after else []
-    below += [uuid7_floor(end + CLOCK_SKEW)] if end else []
-    rows = db.execute(
-        lists.statement(
-            owner=owner, tool=tool, start=start, end=end, after=window.after, payloads=payloads, statuses=statuses
-        ),
-        {
-            "user_id": owner,
-            "tool": tool,
-            "failures": [status for status in lists.FAILURES if status in statuses],
-            "from": start,
-            "to": end,
-            "low": uuid7_floor(start - CLOCK_SKEW) if start else UUID(int=0),
-            "below": min(below, default=UUID(int=2**128 - 1)),
-            "limit": window.limit + 1,
-            "most": MAX_PAYLOAD_BYTES,
-        },
-    )
+    given = Filters(owner, statuses, tool, start, end, matching)
+    kind = lists.Kind.of(given, after=window.after is not None, payloads=payloads)
+    below = min(given.high, window.after[0]) if window.after else given.high
+    page = {"below": below, "limit": window.limit + 1, "most": MAX_PAYLOAD_BYTES}
+    rows = db.execute(lists.statement(kind), {**given.parameters(), **page})
     more = bool(rows) and rows[0][1].found > len(rows)
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 
@@ -145,6 +132,8 @@ def _invocation(row: ViewRow) -> Invocation:
         price=Price(row.base_tokens, row.per_unit, row.max_tokens),
         units=row.units,
         api_key_id=row.api_key_id,
+        end_user=row.end_user,
+        rerun_of=row.rerun_of,
         waiting=waiting.of(row.tool_id, row.has_slot, row.not_before, row.last_error) if queued else None,
         last_error=row.last_error if queued else None,
         payload_bytes=row.payload_bytes,

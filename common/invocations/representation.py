@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from common import links
 from common.invocations.model import Invocation, Waiting
@@ -36,7 +37,9 @@ def represent(invocation: Invocation) -> dict[str, Any]:
         "waiting": _waiting(invocation.waiting),
         "billing": _billing(invocation),
         "request_id": invocation.request_id,
-        "api_key_id": None if invocation.api_key_id is None else str(invocation.api_key_id),
+        "api_key_id": _id(invocation.api_key_id),
+        "end_user": invocation.end_user,
+        "rerun_of": _id(invocation.rerun_of),
         "created_at": rfc3339(invocation.created_at),
         "started_at": _time(invocation.started_at),
         "finished_at": _time(invocation.finished_at),
@@ -94,6 +97,10 @@ def _number(units: Decimal | None) -> int | float | None:
     if units is None:
         return None
     return int(units) if units == units.to_integral_value() and units < 2**63 else float(units)
+
+
+def _id(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -51,11 +51,12 @@ k as (
 f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
                            input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
-                           traceparent, expires_at)
+                           traceparent, end_user, rerun_of, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
          cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
-         :request_id, cast(:traceparent as text), now() + make_interval(secs => :expires_in)
+         :request_id, cast(:traceparent as text), cast(:end_user as text), cast(:rerun_of as uuid),
+         now() + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (

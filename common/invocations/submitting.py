@@ -137,6 +137,11 @@ def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     return Submitted(rows[0].invocation_id, replayed=True)
 
 
+def replay(caller: Caller, tool_ref: str, order: Order) -> Submitted | None:
+    """What an earlier request with this key and body has made, for those who cannot submit it again."""
+    return _replay(caller, tool_ref, order, _fingerprint(order.body))
+
+
 def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
     """Wait for the concurrent request with the same key; None if it failed or did not finish in time."""
     give_up, making = clock.monotonic() + SAME_KEY_SECONDS, True
@@ -223,6 +228,8 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "input_as_sent": jsonb.as_sent(order.input),
         "metadata": jsonb.dumps(order.metadata),
         "metadata_as_sent": jsonb.as_sent(order.metadata),
+        "end_user": order.end_user,
+        "rerun_of": order.rerun_of,
         "webhook_url": order.webhook_url,
         "webhook_events": None if order.webhook_events is None else list(order.webhook_events),
     }
@@ -256,6 +263,8 @@ def _queued(
         cancel_requested_at=None,
         price=tool.current.price,
         api_key_id=caller.api_key_id,
+        end_user=order.end_user,
+        rerun_of=order.rerun_of,
         waiting=waiting.of(tool.id, has_slot, None, None),
     )
 

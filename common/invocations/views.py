@@ -48,6 +48,8 @@ class ViewRow(NamedTuple):
     max_tokens: int
     units: Decimal | None
     api_key_id: UUID | None
+    end_user: str | None
+    rerun_of: UUID | None
     has_slot: bool
     not_before: datetime | None
     last_error: Mapping[str, str] | None
@@ -85,7 +87,7 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
        coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at,
-       tv.base_tokens, tv.per_unit, tv.max_tokens, i.units, i.api_key_id,
+       tv.base_tokens, tv.per_unit, tv.max_tokens, i.units, i.api_key_id, i.end_user, i.rerun_of,
        q.slot is not null as has_slot, case when q.due_at > now() then q.due_at end as not_before, q.last_error
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id

@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tokens, Word, one_of
+from common.models.finding import FOUND_BY, TERMS_DOWN, TERMS_UP
 
 ENDS = ("succeeded", "failed", "canceled", "expired")
 STATUSES = ("queued", "running", *ENDS)
@@ -89,6 +90,10 @@ class Invocation(Base):
     expires_at: Mapped[Instant]
     cancel_requested_at: Mapped[Instant | None]
     is_failure: Mapped[bool | None]
+    #: Whom the caller made it for, in the caller's words.
+    end_user: Mapped[str | None]
+    #: The invocation that it repeats.
+    rerun_of: Mapped[UUID | None]
     #: The trace of the request that made it, for the spans that continue it; null when nothing is traced.
     traceparent: Mapped[str | None]
 
@@ -114,6 +119,7 @@ class Invocation(Base):
         Index("ix_invocations_user_id_tool_id_id", "user_id", "tool_id", "id"),
         Index("ix_invocations_failure", "user_id", "status", "id", postgresql_where=text("is_failure")),
         Index("ix_invocations_all_failure", "status", "id", postgresql_where=text("is_failure")),
+        *FOUND_BY,
         {"postgresql_with": {"fillfactor": "80"}},
     )
 
@@ -316,5 +322,5 @@ $$
 """
 UUID7_DOWN = "drop function uuid7()"
 
-DDL_UP = (ENDED_IS_FINAL_UP, UUID7_UP)
-DDL_DOWN = (ENDED_IS_FINAL_DOWN, UUID7_DOWN)
+DDL_UP = (ENDED_IS_FINAL_UP, UUID7_UP, TERMS_UP)
+DDL_DOWN = (ENDED_IS_FINAL_DOWN, UUID7_DOWN, TERMS_DOWN)

@@ -111,6 +111,8 @@ PATCHED = {
     "queue/test_plans.py": {"database.execute": "takes down the statement that would be sent"},
     "queue/test_threads.py": {"placing.BEHIND": WAIT},
     "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
+    "runs/test_cancel_many.py": {"canceling.MOST_AT_ONCE": SIZE},
+    "runs/test_filters.py": {"filters.RECENT": SIZE},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "web/test_streams.py": {"waiting.HEARTBEAT_SECONDS": WAIT},

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 from common import account_deletion, budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound, SubscriptionRequired
 from common.identity import accounts as identity
-from common.invocations import ClaimOptions, Task, storing, submitting, sweeping
+from common.invocations import Again, ClaimOptions, Filters, Task, storing, submitting, sweeping
 from common.kit import db, failpoints
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
@@ -119,12 +119,24 @@ class Story(RuleBasedStateMachine):
         for _ in range(3):
             self._submit(account, self.tools[number % 2])
 
-    def _submit(self, account: int, tool: ListedTool) -> None:
+    @rule(number=numbers)
+    @only_with("owners")
+    def rerun(self, number: int) -> None:
+        """Once more, whatever has become of it: what is held is as of any submit."""
+        original = list(self.owners)[number % len(self.owners)]
+        account, tool_id = self.owners[original], invocations.get(original, None).tool_id
+        if account > 1:
+            return  # whoever made it has left
+        again = Again(original, {}, "test")
+        (tool,) = (each for each in self.tools if each.id == tool_id)
+        self._submit(account, tool, lambda: invocations.rerun(self.customers[account].caller, again).id)
+
+    def _submit(self, account: int, tool: ListedTool, ask: Callable[[], UUID] | None = None) -> None:
         """Accepted if and only if the rows cover it: a gate that believes otherwise is not believed."""
         self._look_again()
         covered = self.available(account) >= tool.current.price.max_tokens
         try:
-            made = self.customers[account].submit(tool)
+            made = ask() if ask else self.customers[account].submit(tool)
         except BudgetExhausted:
             assert not covered, "refused, but the rows cover it"
             return
@@ -278,6 +290,25 @@ class Story(RuleBasedStateMachine):
             self._ends(wanted, "canceled", 0)
         else:
             row.canceled = True
+
+    @rule(number=numbers, how=posts)
+    @only_with("open")
+    def cancel_many(self, number: int, how: str) -> None:
+        """All that an account has open, by its number."""
+        account = list(self.open.values())[number % len(self.open)].account % 2
+        mine = {each: row for each, row in self.open.items() if row.account == account}
+        caller = self.customers[account].caller
+        with pytest.raises(Conflict):
+            invocations.cancel_matching(caller, Filters(caller.user_id), len(mine) + 1)
+        with self.post.sending(how):
+            counts = invocations.cancel_matching(caller, Filters(caller.user_id), len(mine))
+        queued = [each for each, row in mine.items() if row.token is None]
+        assert (counts.canceled, counts.requested) == (len(queued), len(mine) - len(queued))
+        for each, row in mine.items():
+            if row.token is None:
+                self._ends(each, "canceled", 0)
+            else:
+                row.canceled = True
 
     @rule(number=numbers)
     @only_with("ended")

@@ -80,6 +80,18 @@ def cancel(world: World, _name: str) -> None:
             world.seen.canceled.append(first)
 
 
+def cancel_many(world: World, _name: str) -> None:
+    """All that the client knows of, each by itself; a fault in between leaves the rest as it is."""
+    known = [told.id for told in world.seen.told if told.id]
+    with suppress(*REFUSED):
+        invocations.cancel_several(world.customer.caller, known)
+
+
+def rerun(world: World, name: str) -> None:
+    """The first one once more, whatever has become of it."""
+    world.rerun(f"again-{name}", next(told.id for told in world.seen.told if told.id))
+
+
 def take_over(world: World, _name: str) -> None:
     """A process picks up what it has by the books and works on in no thread."""
     invocations.take_over(world.me.id, [row.token for row in invocations.held_by(world.me.id)])
@@ -193,6 +205,8 @@ VERBS: dict[str, Verb] = {
     "retry": retry,
     "give back": give_back,
     "cancel": cancel,
+    "cancel many": cancel_many,
+    "rerun": rerun,
     "take over": take_over,
     "grant": grant,
     "grant elsewhere": grant_elsewhere,

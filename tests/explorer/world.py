@@ -16,7 +16,7 @@ from common import budgets, invocations
 from common.errors import PlatformError
 from common.identity import accounts, email_addresses
 from common.identity.audit import Actor as Admin
-from common.invocations import Task
+from common.invocations import Again, Submitted, Task
 from common.kit import db, memory, redis
 from common.kit.memory import Memory
 from common.tools import ListedTool, Version
@@ -82,13 +82,20 @@ class World:
     def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> bool:
         """A client submits, and keeps what it is told. Returns whether the servers were there."""
         who = customer or self.customer
+        order = factories.order(idempotency_key=key, metadata={"request": request})
+        return self.told(request, lambda: invocations.submit(who.caller, self.tool.slug, order))
+
+    def rerun(self, request: str, original: UUID) -> bool:
+        """A client submits once more, as `submit`."""
+        again = Again(original, {"metadata": {"request": request}}, "test")
+        return self.told(request, lambda: invocations.rerun(self.customer.caller, again))
+
+    def told(self, request: str, ask: Callable[[], Submitted]) -> bool:
         self.seen.told.append(told := Told(request, "nothing"))
         place = len(self.seen.told) - 1
-        order = factories.order(idempotency_key=key, metadata={"request": request})
         there = True
         try:
-            made = invocations.submit(who.caller, self.tool.slug, order)
-            told = Told(request, "id", made.id)
+            told = Told(request, "id", ask().id)
         except db.CommitUnknown:
             told, there = Told(request, "unknown"), False
         except (PlatformError, db.Unreachable, redis.Unreachable) as error:

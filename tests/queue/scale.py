@@ -11,6 +11,8 @@ import psycopg
 import psycopg.sql
 from sqlalchemy import TextClause
 
+from common.kit.query import Query
+
 _FILL = """
 set session_replication_role = replica;
 create temporary table people as
@@ -80,9 +82,21 @@ def fill(connection: psycopg.Connection[Any], *, calls: int, queued: int, worker
 
 
 def explain(
-    connection: psycopg.Connection[Any], statement: TextClause, values: Mapping[str, Any], *, generic: bool
+    connection: psycopg.Connection[Any], statement: TextClause | Query[Any], values: Mapping[str, Any], *, generic: bool
 ) -> str:
     """How the statement is carried out, prepared, planned for these values or for any. Leaves nothing behind."""
+    try:
+        connection.execute(f"set local plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
+        lines = explained(connection, statement, values, "analyze, buffers, costs off")
+        return "\n".join(row[0] for row in lines)
+    finally:
+        connection.rollback()
+
+
+def explained(
+    connection: psycopg.Connection[Any], statement: TextClause | Query[Any], values: Mapping[str, Any], options: str
+) -> list[Any]:
+    """What EXPLAIN says with these options, of the statement prepared. What it changes is not rolled back here."""
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -93,14 +107,11 @@ def explain(
     query = re.sub(r"(?<![:\w]):(\w+)", number, statement.text)
     try:
         connection.execute(f"prepare wanted as {query}")
-        connection.execute(f"set local plan_cache_mode = force_{'generic' if generic else 'custom'}_plan")
         literals = [psycopg.sql.Literal(_plain(values[name])).as_string(connection) for name in names]
-        call = f"explain (analyze, buffers, costs off) execute wanted({', '.join(literals)})"
-        return "\n".join(row[0] for row in connection.execute(call).fetchall())
+        return connection.execute(f"explain ({options}) execute wanted({', '.join(literals)})").fetchall()
     finally:
-        connection.rollback()
-        connection.execute("deallocate all")
-        connection.commit()
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
+            connection.execute("deallocate wanted")
 
 
 def _plain(value: Any) -> Any:

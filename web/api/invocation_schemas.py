@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 import marshmallow as ma
 
 from common import invocations
-from web.http.fields import (
-    AnyField,
-    Flag,
-    Id,
-    Instant,
-    JsonObject,
-    Metadata,
-    OneOrMore,
-    Text,
-    Tokens,
-    Whole,
-    Word,
-)
-from web.http.pagination import ListArguments, ListQuery
+from web.http.fields import AnyField, Id, Instant, JsonObject, Metadata, Text, Tokens, Whole, Word
 from web.http.schemas import Query, Resource
 from web.http.waiting import MAX_WAIT
 
@@ -122,6 +108,8 @@ class InvocationSchema(Resource):
     billing = ma.fields.Nested(BillingSchema, required=True)
     request_id = Text(required=True)
     api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: submitted through a session."})
+    end_user = Text(required=True, allow_none=True)
+    rerun_of = Id(required=True, allow_none=True, metadata={"description": "The invocation that it repeats."})
     created_at = Instant(required=True)
     started_at = Instant(required=True, allow_none=True)
     finished_at = Instant(required=True, allow_none=True)
@@ -173,27 +161,32 @@ class BatchAnswerSchema(Resource):
         field_obj.required = field_name == "status"
 
 
-class InvocationArguments(ListArguments):
-    """What `InvocationQuery` loads."""
-
-    statuses: NotRequired[list[str]]
-    tool: NotRequired[str]
-    start: NotRequired[datetime]
-    end: NotRequired[datetime]
-    payloads: bool
+class CancelCountsSchema(Resource):
+    canceled = Whole(required=True, metadata={"description": "They never start."})
+    requested = Whole(required=True, metadata={"description": "They are running and are told to stop."})
+    already_finished = Whole(required=True)
 
 
-class InvocationQuery(ListQuery):
-    statuses = OneOrMore(Word("queued", "running", *invocations.ENDS), max=6, data_key="status")
-    tool = Text(max=64, metadata={"description": "Id or slug."})
-    start = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
-    end = Instant(data_key="to", metadata={"description": "Exclusive."})
-    payloads = Flag(load_default=True, metadata={"description": "False: without `input` and `output`."})
+class FailedToolSchema(Resource):
+    id = Id(required=True)
+    slug = Text(required=True)
+    name = Text(required=True)
 
-    @ma.validates_schema
-    def in_order(self, data: InvocationArguments, **_: object) -> None:
-        if "start" in data and "end" in data and data["start"] >= data["end"]:
-            raise ma.ValidationError("Must be before `to`.", "from")
+
+class FailureGroupSchema(Resource):
+    """Failed invocations of one tool with one error code."""
+
+    tool = ma.fields.Nested(FailedToolSchema, required=True)
+    code = Text(required=True)
+    count = Whole(required=True, attribute="number")
+    first = Instant(required=True, metadata={"description": "The `created_at` of the first of them."})
+    last = Instant(required=True)
+    example_id = Id(required=True, attribute="last_id", metadata={"description": "The latest of them."})
+    max_rerun_tokens = Tokens(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The most that running all of them again can cost; null: the tool cannot be called."},
+    )
 
 
 class WaitQuery(Query):

@@ -8,23 +8,33 @@ from uuid import UUID
 from flask import Response, request
 
 from common import errors, invocations
-from common.invocations import CallRow, Invocation
+from common.invocations import CallRow, CancelCounts, FailureGroup, Filters, Invocation
 from common.kit import jsonb
 from common.kit.paging import Page
 from common.webhooks import DeliveryRecord
 from web.api import batches
 from web.api.blueprint import Blueprint
+from web.api.invocation_filters import (
+    CancelManyIn,
+    CancelManyInSchema,
+    FailureArguments,
+    FailureQuery,
+    InvocationArguments,
+    InvocationQuery,
+    chosen,
+)
 from web.api.invocation_schemas import (
     AttemptSchema,
     BatchAnswerSchema,
-    InvocationArguments,
-    InvocationQuery,
+    CancelCountsSchema,
+    FailureGroupSchema,
     InvocationSchema,
     ListedInvocationSchema,
     WaitArguments,
     WaitQuery,
 )
-from web.api.submit_schemas import BatchIn, BatchInSchema
+from web.api.submissions import accepted
+from web.api.submit_schemas import BatchIn, BatchInSchema, RerunIn, RerunInSchema
 from web.api.webhook_schemas import InvocationDeliverySchema
 from web.http import auth, large_reads, limits, streams, submissions, waiting
 from web.http.pagination import ListArguments, ListQuery
@@ -43,7 +53,8 @@ def index(query: InvocationArguments) -> Page[Shown]:
     A page ends early, with `has_more`, when its `input` and `output` reach 1 MiB in total; it has at least one
     invocation. `payloads=false` omits both fields.
     """
-    return invocations.listing(auth.caller().user_id, **query).map(invocations.represent)
+    found = invocations.listing(auth.caller().user_id, query["window"], payloads=query["payloads"], **chosen(query))
+    return found.map(invocations.represent)
 
 
 @blp.get("/<uuid:invocation_id>")
@@ -75,6 +86,72 @@ def cancel(invocation_id: UUID) -> Response:
     done = invocations.cancel(auth.caller(), invocation_id)
     invocation = invocations.get(invocation_id, auth.caller().user_id)
     return enveloped(invocations.represent(invocation), 200 if done else 202)
+
+
+@blp.post("/cancel")
+@auth.needs("invocations:write")
+@blp.arguments(CancelManyInSchema)
+@blp.response(200, CancelCountsSchema)
+@blp.raises(errors.NotFound, errors.Conflict)
+def cancel_many(body: CancelManyIn) -> CancelCounts:
+    """Cancel up to 100 invocations by their ids, or the open ones that match filters
+
+    With filters, `confirm` is the number of open invocations that match; if it is another, nothing is canceled, and the
+    409 has it as `count`. The newest 1,000 are canceled by one request: if there are more, the three counts add up to
+    less than `confirm`.
+    """
+    caller = auth.caller()
+    if "ids" in body:
+        return invocations.cancel_several(caller, body["ids"])
+    return invocations.cancel_matching(caller, Filters(caller.user_id, **chosen(body)), body.get("confirm", 0))
+
+
+@blp.get("/failures")
+@auth.needs("invocations:read")
+@blp.arguments(FailureQuery, location="query")
+@blp.page(FailureGroupSchema)
+def failures(query: FailureArguments) -> Page[FailureGroup]:
+    """What failed, by tool and error code; what failed last is first"""
+    return invocations.failures(auth.caller().user_id, **query)
+
+
+@blp.post("/<uuid:invocation_id>/rerun")
+@auth.needs("invocations:write")
+@limits.submits
+@blp.headers("Idempotency-Key", "Prefer")
+@blp.arguments(RerunInSchema, required=False)
+@blp.response(
+    202,
+    InvocationSchema,
+    headers=["Location", "Retry-After", "Idempotent-Replayed"],
+    description="Accepted: a new invocation is stored and its tokens are held.",
+)
+@blp.alt_response(
+    200,
+    schema=InvocationSchema,
+    headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
+    description="The new invocation has ended.",
+)
+@blp.raises(
+    errors.Conflict,
+    errors.IdempotencyKeyReused,
+    errors.ToolInputRejected,
+    errors.BudgetExhausted,
+    errors.StorageExhausted,
+    errors.SubscriptionRequired,
+    errors.EmailNotVerified,
+    errors.RateLimited,
+    errors.ToolUnavailable,
+)
+def rerun(body: RerunIn, invocation_id: UUID) -> Response:
+    """Submit an invocation once more
+
+    The new one is of the tool's current version, and `rerun_of` names the first, which stays as it is. Input and
+    metadata are those of the first unless given; `end_user`, `webhook_url` and `webhook_events` are too. 409: its input
+    is not stored any more, and no other was sent. Everything else is as of a submit, `Idempotency-Key` too.
+    """
+    seconds = submissions.preferred_wait()
+    return accepted(submissions.rerun_and_wait(invocation_id, body, seconds or 0), seconds)
 
 
 @blp.get("/<uuid:invocation_id>/events")

@@ -1,4 +1,4 @@
-"""Schemas for submitting invocations: the bodies of a submit and of a batch."""
+"""Schemas for submitting invocations: the bodies of a submit, of a batch and of a rerun."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class SubmitInSchema(Body):
         1, MAX_EXPIRY, load_default=DEFAULT_EXPIRY, metadata={"description": "Seconds until the deadline."}
     )
     metadata = Metadata(load_default=dict)
+    end_user = Text(
+        max=128, line=True, metadata={"description": "Whom you make it for, in your own words; lists can be filtered."}
+    )
     webhook_url = Text(max=2048)
     webhook_events = Many(
         Word(*INVOCATION_FILTERS),
@@ -62,3 +65,17 @@ class BatchIn(TypedDict):
     """What `BatchInSchema` loads."""
 
     items: list[object]
+
+
+class RerunInSchema(Body):
+    input = ma.fields.Raw(allow_none=True, metadata={"description": "Default: that of the invocation."})
+    metadata = Metadata(metadata={"description": "Default: those of the invocation."})
+    max_tokens = Tokens(metadata={"description": "As of any submit; default: that of the price."})
+
+
+class RerunIn(TypedDict, total=False):
+    """What `RerunInSchema` loads."""
+
+    input: object
+    metadata: dict[str, str]
+    max_tokens: int

@@ -7,12 +7,14 @@ clients that wait (`web/http/waiting.py`).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+from uuid import UUID
 
 from flask import current_app, g, request
 
 from common import boot, errors, invocations
-from common.invocations import Invocation, SubmitFields, SubmitRules, Submitted
+from common.invocations import Again, Invocation, SubmitFields, SubmitRules, Submitted
 from common.kit import db
 from web.http import auth, idempotency, limits, waiting
 from web.http.quotas import RateLimit
@@ -34,7 +36,17 @@ def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0) -> Outcome:
     `InvalidHeader` and `UrlRefused`.
     """
     require_allowed()
-    submitted = submit(tool, sent, idempotency.key())
+    return _outcome(submit(tool, sent, idempotency.key()), seconds)
+
+
+def rerun_and_wait(original: UUID, changes: Mapping[str, object], seconds: int = 0) -> Outcome:
+    """The same for an invocation that is submitted once more. Raises what `invocations.rerun` does too."""
+    require_allowed()
+    again = Again(original, changes, g.request_id, idempotency.key())
+    return _outcome(_with_rate(lambda: invocations.rerun(auth.caller(), again)), seconds)
+
+
+def _outcome(submitted: Submitted, seconds: int) -> Outcome:
     invocation = submitted.invocation
     if invocation is None or seconds:
         invocation = _awaited(submitted, seconds)
@@ -68,8 +80,12 @@ def _rules() -> SubmitRules:
 def submit(tool: str, sent: SubmitFields, key: str | None) -> Submitted:
     """Submit without waiting, and report the state of the plan's rate limit, including when it refuses."""
     order = _rules().order(sent, request_id=g.request_id, key=key)
+    return _with_rate(lambda: invocations.submit(auth.caller(), tool, order))
+
+
+def _with_rate(submit_now: Callable[[], Submitted]) -> Submitted:
     try:
-        submitted = invocations.submit(auth.caller(), tool, order)
+        submitted = submit_now()
     except errors.RateLimited as refusal:
         if refusal.submits is not None:
             _show_rate(refusal.submits, 0, refusal.retry_after)

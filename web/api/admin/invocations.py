@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NotRequired
 from uuid import UUID
+
+import marshmallow as ma
 
 from common import invocations
 from common.invocations import Invocation
 from common.kit.paging import Page
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationArguments, InvocationQuery, ListedInvocationSchema
+from web.api.invocation_filters import InvocationArguments, InvocationQuery, chosen
+from web.api.invocation_schemas import ListedInvocationSchema
 from web.http import auth
 from web.http.fields import Id, Text
 from web.http.responses import Shown
@@ -31,6 +35,13 @@ class AdminInvocationSchema(ListedInvocationSchema):
 class AdminInvocationQuery(InvocationQuery):
     user = Id(metadata={"description": "The id of an account."})
 
+    @ma.validates_schema
+    def of_an_account(self, data: Mapping[str, object], **_: object) -> None:
+        """Keys and labels are an account's own words: they mean nothing across accounts."""
+        for name in ("idempotency_key", "metadata", "end_user"):
+            if name in data and "user" not in data:
+                raise ma.ValidationError("Allowed only together with `user`.", name)
+
 
 class AdminInvocationArguments(InvocationArguments):
     """What `AdminInvocationQuery` loads."""
@@ -47,21 +58,9 @@ def index(query: AdminInvocationArguments) -> Page[Shown]:
 
     Pages and payloads are limited as in `GET /invocations`.
     """
-    found = _found(query)
+    found = invocations.listing(query.get("user"), query["window"], payloads=query["payloads"], **chosen(query))
     details = invocations.operator_details([invocation.id for invocation in found.items])
     return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
-
-
-def _found(query: AdminInvocationArguments) -> Page[Invocation]:
-    return invocations.listing(
-        query.get("user"),
-        query["window"],
-        statuses=query.get("statuses", ()),
-        tool=query.get("tool"),
-        start=query.get("start"),
-        end=query.get("end"),
-        payloads=query["payloads"],
-    )
 
 
 def _shown(invocation: Invocation, detail: str | None) -> Shown:

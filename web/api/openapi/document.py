@@ -54,6 +54,7 @@ def complete(collected: Part) -> Part:
     for _, operation in operations(spec):
         operation["tags"] = [_GROUPS.get(tag, tag) for tag in operation["tags"]]
         _name_answers(operation, schemas)
+        _spell_objects(operation)
     _translate_patterns(schemas)
     for name, (one, other) in _TOGETHER.items():
         if name in schemas:
@@ -87,6 +88,13 @@ def _name_answers(operation: Part, schemas: Part) -> None:
         if content and name:
             schemas[name] = content["schema"]
             content["schema"] = {"$ref": f"{_SCHEMAS}{name}"}
+
+
+def _spell_objects(operation: Part) -> None:
+    """An object in a query is `name[key]=value` for each of its members."""
+    for parameter in operation.get("parameters", []):
+        if parameter.get("in") == "query" and parameter["schema"].get("type") == "object":
+            parameter.update(style="deepObject", explode=True)
 
 
 def _answer_name(schema: Part) -> str | None:

@@ -24,6 +24,8 @@ ASKED: dict[str, object] = {
     "SubmitIn": {"input": _TEXT, "metadata": {"order": "42"}},
     "QuoteIn": {"input": _TEXT},
     "BatchIn": {"items": [{"tool": "sentiment", "input": _TEXT}, {"tool": "sentiment", "input": {"text": "Alas."}}]},
+    "RerunIn": {"metadata": {"order": "43"}},
+    "CancelManyIn": {"ids": ["0190abcd-0000-7000-8000-000000000001"]},
     "BatchAnswerList": {
         "data": [
             {
@@ -134,6 +136,9 @@ SHOWN: dict[str, object] = {
     "WebhookEndpointWithSecret.disabled_reason": None,
     "PlatformLatencies.p99": 400,
     "Attempt.outcome": "succeeded",
+    "FailureGroup.code": "tool_timeout",
+    "FailureGroup.count": 12,
+    "FailureGroup.max_rerun_tokens": 6_000,
     "Balance.granted": 10_000,
     "Balance.charged": 120,
     "Balance.held": 50,
@@ -154,6 +159,7 @@ SHOWN: dict[str, object] = {
     "duration_ms": 84,
     "email": _EMAIL,
     "endpoint_url": "https://tools.example.com/sentiment",
+    "end_user": None,
     "error": None,
     "error_rate": 0.01,
     "example_input": _TEXT,
@@ -204,6 +210,7 @@ SHOWN: dict[str, object] = {
     "request_id": "0190abcd00007000800000000000000a",
     "response_excerpt": "",
     "result_pointer": None,
+    "rerun_of": None,
     "retry_at": None,
     "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "slug": "sentiment",

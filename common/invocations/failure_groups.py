@@ -1,0 +1,76 @@
+"""What failed, by tool and error."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from common.invocations.filters import Filters
+from common.kit import clock, db
+from common.kit.paging import Page, Window
+from common.kit.query import Query
+from common.models.base import MAX_TOKENS
+from common.models.invocations import ERROR_CODES
+
+#: How far back one looks without a `start`.
+DAYS: Final = 30
+
+
+class FailureGroup(NamedTuple):
+    """Failed invocations of one tool with one error code. `last_id` is the latest of them.
+
+    `max_rerun_tokens`: the most that running all of them again can cost; None if the tool cannot be called any more.
+    """
+
+    tool_id: UUID
+    slug: str
+    name: str
+    code: str
+    number: int
+    first: datetime
+    last: datetime
+    last_id: UUID
+    max_rerun_tokens: int | None
+
+    @property
+    def tool(self) -> dict[str, object]:
+        """What the tool is called now."""
+        return {"id": self.tool_id, "slug": self.slug, "name": self.name}
+
+
+#: Each code by itself: then the index has all that is asked, and is read nowhere else.
+GROUPS: Final = Query(
+    f"""
+with g as materialized (
+  select i.tool_id, c.code, count(*) as number, min(i.created_at) as first, max(i.created_at) as last,
+         max(i.id::text)::uuid as last_id
+    from unnest(cast(:codes as text[])) c(code)
+   cross join lateral (
+         select f.tool_id, f.created_at, f.id from invocations f
+          where f.user_id = :user_id and f.error_code = c.code and f.id >= :low and f.id < :high
+            and f.created_at >= :from and f.created_at < :to) i
+   group by i.tool_id, c.code)
+select g.tool_id, t.slug, t.name, g.code, g.number, g.first, g.last, g.last_id,
+       case when t.is_active and t.archived_at is null
+            then least(g.number * v.max_tokens, {MAX_TOKENS})::bigint end as max_rerun_tokens
+  from g join tools t on t.id = g.tool_id join tool_versions v on v.tool_id = t.id and v.version = t.version
+ where g.last_id < :below order by g.last_id desc limit :limit
+""",  # noqa: S608  (a constant)
+    FailureGroup,
+)
+
+
+def failures(
+    owner: UUID, window: Window, *, start: datetime | None = None, end: datetime | None = None
+) -> Page[FailureGroup]:
+    """The groups of an account's failed invocations, the one that failed last first.
+
+    `start` (default: `DAYS` before the end) inclusive, `end` (default: now) exclusive, both on `created_at`.
+    """
+    until = end or clock.now()
+    given = Filters(owner, start=start or until - timedelta(days=DAYS), end=until)
+    below = window.after[0] if window.after else given.high
+    page = {"high": given.high, "below": below, "codes": list(ERROR_CODES), "limit": window.limit + 1}
+    rows = db.execute(GROUPS, {**given.parameters(), **page})
+    return Page.cut(rows, window, lambda group: (group.last_id,))

@@ -1,0 +1,150 @@
+# ruff: noqa: S608  (the conditions are put together from constants)
+"""What a list of invocations can be restricted by, beside account, status, tool and time.
+
+Each restriction is a condition on `invocations i` that an index answers (docs/decisions/finding-invocations.md). Two
+need more than one look: a request id that we made is found by the time in it, and metadata among the newest invocations
+first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from common.invocations.model import ENDS
+from common.kit import jsonb
+from common.kit.clock import uuid7_floor
+
+FAILURES: Final = tuple(status for status in ENDS if status != "succeeded")
+#: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
+CLOCK_SKEW: Final = timedelta(hours=1)
+
+#: So many of an account's newest invocations are looked at for a pair of metadata before the index is asked: what is
+#: common is found here, and what is rare there.
+RECENT: Final = 1_000
+
+_CONDITIONS: Final = {
+    "api_key": "i.api_key_id = cast(:api_key as uuid)",
+    "end_user": "i.end_user = cast(:end_user as text)",
+    "error": "i.error_code = cast(:error as text)",
+    "rerun_of": "i.rerun_of = cast(:rerun_of as uuid)",
+    "request_id": "i.request_id = cast(:request_id as text)",
+    "metadata": "i.metadata @> cast(:metadata as jsonb)",
+    "idempotency_key": """i.id = (select k.invocation_id from idempotency_keys k
+            where k.user_id = :user_id and k.key = :idempotency_key and k.created_at > now() - interval '24 hours')""",
+}
+#: The same as the condition of the index, or its opposite: then the ids begin alike.
+_OTHER_TIME: Final = "left(i.request_id, 8) <> left(i.id::text, 8)"
+_SAME_TIME: Final = """left(i.request_id, 8) = left(i.id::text, 8)
+         and i.id >= cast(:request_low as uuid) and i.id < cast(:request_high as uuid)"""
+_TERMS: Final = """i.user_id = :user_id and i.metadata <> '{}'
+         and invocation_terms(i.user_id, i.metadata)
+             @> invocation_terms(cast(:user_id as uuid), cast(:metadata as jsonb))"""
+_HEX: Final = re.compile(r"[0-9a-f]{8}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """The values to be found; None: any. All of `metadata` has to be there.
+
+    `idempotency_key`, `end_user` and `metadata` are an account's own words: only together with an owner.
+    """
+
+    idempotency_key: str | None = None
+    request_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    api_key: UUID | None = None
+    end_user: str | None = None
+    error: str | None = None
+    rerun_of: UUID | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What is restricted."""
+        return frozenset(each.name for each in fields(self) if getattr(self, each.name) not in (None, {}))
+
+    def parameters(self) -> dict[str, object]:
+        """The parameters of the conditions."""
+        low, high = _ids_beside(self.request_id or "")
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**given, "metadata": jsonb.dumps(dict(self.metadata)), "request_low": low, "request_high": high}
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Everything that a list is restricted by. `owner` None: of any account; `statuses` empty: any.
+
+    `start` inclusive, `end` exclusive, both on `created_at`.
+    """
+
+    owner: UUID | None
+    statuses: Sequence[str] = ()
+    tool: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    matching: Matching = field(default_factory=Matching)
+
+    @property
+    def high(self) -> UUID:
+        """Above all ids."""
+        return uuid7_floor(self.end + CLOCK_SKEW) if self.end else UUID(int=2**128 - 1)
+
+    def parameters(self) -> dict[str, object]:
+        """The parameters of a list's statement, but for its page."""
+        return {
+            "user_id": self.owner,
+            "tool": self.tool,
+            "failures": [status for status in FAILURES if status in self.statuses],
+            "from": self.start,
+            "to": self.end,
+            "low": uuid7_floor(self.start - CLOCK_SKEW) if self.start else UUID(int=0),
+            **self.matching.parameters(),
+        }
+
+
+def conditions(names: Iterable[str]) -> list[str]:
+    """The conditions of these restrictions, wherever the rows come from."""
+    return [_CONDITIONS[name] for name in sorted(names)]
+
+
+def looks(names: frozenset[str]) -> list[str]:
+    """The conditions of each look that is to be made at all invocations: together they find everything."""
+    if "request_id" in names:
+        return [_OTHER_TIME, _SAME_TIME]
+    return ["true"]
+
+
+def in_two_steps(names: frozenset[str]) -> bool:
+    """Whether the newest invocations are to be looked at first."""
+    return "metadata" in names and not names & {"request_id", "idempotency_key", "rerun_of"}
+
+
+#: What conditions look at.
+_COLUMNS: Final = """x.user_id, x.tool_id, x.api_key_id, x.status, x.is_failure, x.error_code, x.metadata, x.end_user,
+         x.rerun_of, x.request_id, x.created_at"""
+
+
+def recent(*, after: bool) -> str:
+    """The newest invocations of the owner, as a table `i`: the ids from their index, and then row by row."""
+    below = "and r.id < :below" if after else ""
+    ids = f"select r.id from invocations r where r.user_id = :user_id {below} order by r.id desc limit {RECENT}"
+    return f"""(select n.id, {_COLUMNS} from ({ids}) n cross join lateral (
+         select {_COLUMNS} from invocations x where x.id = n.id offset 0) x order by n.id desc) i"""
+
+
+#: All invocations of the owner with these pairs, as a table `i`. (`offset 0`: not by walking through everything, newest
+#: first, until enough are found.)
+LABELED: Final = f"(select * from invocations i where {_TERMS} offset 0) i"
+
+
+def _ids_beside(request_id: str) -> tuple[UUID, UUID]:
+    """The range of ids that begin like this request id: those of about a minute. Empty if no id does."""
+    start = request_id[:8]
+    if not _HEX.fullmatch(start):
+        return UUID(int=0), UUID(int=0)
+    low = UUID(start + "0" * 24)
+    return low, UUID(int=min(low.int + 2**96, 2**128 - 1))

@@ -1,0 +1,84 @@
+"""rerun: a new invocation with the input of one that was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from common.errors import Conflict, NotFound
+from common.identity.authorization import Caller
+from common.invocations import submitting
+from common.invocations.model import Order, Submitted
+from common.kit import db
+from common.kit.query import Query
+
+
+class OriginalRow(NamedTuple):
+    """What is to be repeated. `dropped`: its input is not stored any more."""
+
+    tool_id: UUID
+    input: object  # JSON
+    dropped: bool
+    metadata: Mapping[str, str]
+    webhook_url: str | None
+    webhook_events: list[str] | None
+    end_user: str | None
+
+
+ORIGINAL: Final = Query(
+    """
+select i.tool_id, coalesce(i.input_as_sent, cast(i.input as json)) as input, i.input is null as dropped,
+       coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata, i.webhook_url, i.webhook_events, i.end_user
+  from invocations i where i.id = :id and i.user_id = :user_id
+""",
+    OriginalRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A request to repeat an invocation. `changes`: `input`, `metadata` and `max_tokens`, as far as they are given."""
+
+    original: UUID
+    changes: Mapping[str, Any]
+    request_id: str
+    idempotency_key: str | None = None
+
+
+def rerun(caller: Caller, again: Again) -> Submitted:
+    """Submit an invocation of the caller once more, to the current version of its tool; the first one stays as it is.
+
+    Input and metadata are those of the first where no others are given; `end_user` and the webhook are. Limit and
+    deadline are as of any submit.
+
+    Raises:
+        NotFound: there is no such invocation, or its tool cannot be called any more.
+        Conflict: its input was dropped, and no other is given.
+        And whatever `submit` raises.
+    """
+    rows = db.execute(ORIGINAL, {"id": again.original, "user_id": caller.user_id})
+    if not rows:
+        raise NotFound("There is no such invocation.")
+    order, tool = _order(rows[0], again), str(rows[0].tool_id)
+    if not rows[0].dropped or "input" in again.changes:
+        return submitting.submit(caller, tool, order)
+    if replayed := submitting.replay(caller, tool, order):
+        return replayed
+    raise Conflict("The input of this invocation is not stored any more. Nothing was created; send an input.")
+
+
+def _order(original: OriginalRow, again: Again) -> Order:
+    return Order(
+        input=again.changes.get("input", original.input),
+        body={"rerun_of": str(again.original), **again.changes},
+        request_id=again.request_id,
+        max_tokens=again.changes.get("max_tokens"),
+        metadata=again.changes.get("metadata", original.metadata),
+        webhook_url=original.webhook_url,
+        webhook_events=None if original.webhook_events is None else tuple(original.webhook_events),
+        idempotency_key=again.idempotency_key,
+        end_user=original.end_user,
+        rerun_of=again.original,
+    )

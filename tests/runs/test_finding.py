@@ -1,0 +1,173 @@
+"""Among many rows each filter is answered by an index, planned for its values or for any, and costs others nothing.
+
+`PLANS_CALLS=200000 pytest -s tests/runs/test_finding.py` prints figures for so many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from common.invocations import Filters, Matching, completing, failure_groups, lists, placing, storing
+from common.kit import clock
+from common.kit import db as database
+from common.kit.paging import Window
+from common.models import finding
+from common.models.invocations import ERROR_CODES
+from tests.queue import scale
+from tests.queue.test_plans import SMALL, Many, _ending, _list, _submit
+
+KEYS = 50
+#: More is read when a filter walks through an account's rows.
+MOST_BLOCKS = 5_000
+
+_LABEL = """
+set session_replication_role = replica;
+with n as (select id, user_id, row_number() over (order by id) as n from invocations)
+update invocations i
+   set metadata = case when n.n = 77 then '{"order": "7", "env": "prod"}'::jsonb
+                       when n.n % 10 = 0 then '{"env": "test"}' else '{"env": "prod"}' end,
+       end_user = case when n.n % 2 = 0 then 'user-' || n.n % 1000 end,
+       api_key_id = lpad(to_hex(n.n % %(keys)s), 32, '0')::uuid,
+       request_id = case when n.n % 2 = 0 then 'client-' || n.n else replace(i.id::text, '-', '') end,
+       rerun_of = case when n.n % 1000 = 0 then i.id end
+  from n where n.id = i.id;
+set session_replication_role = origin;
+"""
+
+
+class Found(Many):
+    """Somebody with a quarter of all calls, which have everything that is looked for."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        super().__init__(connection)
+        connection.execute(_LABEL.replace("%(keys)s", str(KEYS)))
+        connection.commit()
+        connection.autocommit = True
+        connection.execute("vacuum analyze invocations")
+        connection.autocommit = False
+
+
+@pytest.fixture(scope="module")
+def many(_connected: None, database_url: str, _sweeper: Any, _sweep_statement: bytes) -> Iterator[Found]:
+    _sweeper.execute(_sweep_statement)
+    with psycopg.connect(database_url) as connection:
+        yield Found(connection)
+    _sweeper.execute(_sweep_statement)
+    _sweeper.execute("vacuum")
+
+
+def _last(many: Found, what: str, where: str) -> Any:
+    query = f"select {what} from invocations where user_id = %s and {where} order by id limit 1"
+    row = many.connection.execute(query, (many.last.user_id,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+MATCHING: dict[str, Any] = {
+    "a client's request id": lambda many: Matching(request_id=_last(many, "request_id", "request_id like 'client%%'")),
+    "a request id of our own": lambda many: Matching(request_id=_last(many, "request_id", "request_id ~ '^0'")),
+    "an unknown request id": lambda _: Matching(request_id="nothing"),
+    "metadata, common": lambda _: Matching(metadata={"env": "prod"}),
+    "metadata, rare": lambda _: Matching(metadata={"order": "7"}),
+    "metadata, unknown": lambda _: Matching(metadata={"order": "8"}),
+    "api key": lambda many: Matching(api_key=_last(many, "api_key_id", "true")),
+    "an unknown api key": lambda _: Matching(api_key=clock.uuid7()),
+    "end user": lambda many: Matching(end_user=_last(many, "end_user", "end_user is not null")),
+    "an unknown end user": lambda _: Matching(end_user="nobody"),
+    "error": lambda _: Matching(error="tool_failed"),
+    "an error that never was": lambda _: Matching(error="worker_lost"),
+    "rerun of": lambda many: Matching(rerun_of=_last(many, "rerun_of", "rerun_of is not null")),
+    "idempotency key": lambda _: Matching(idempotency_key="k"),
+}
+
+
+def _shown(name: str, statement: Any, values: dict[str, Any], many: Found) -> None:
+    for generic in (False, True):
+        plan = scale.explain(many.connection, statement, values, generic=generic)
+        milliseconds, blocks = scale.cost(plan)
+        print(f"{name:36} {'generic' if generic else 'custom':8} {milliseconds:9.3f} ms {blocks:7} blocks")
+        assert scale.scanned(plan) <= SMALL, plan
+        assert blocks < MOST_BLOCKS, plan
+
+
+@pytest.mark.parametrize("page", ["first", "deep"])
+@pytest.mark.parametrize("name", MATCHING)
+def test_no_filter_walks_through_everything(many: Found, name: str, page: str) -> None:
+    window = Window(20, (many.middle,) if page == "deep" else None)
+    statement, values = _list(many, matching=MATCHING[name](many), window=window)
+    _shown(f"{name}, {page}", statement, values, many)
+
+
+def test_failures_are_summed_up_from_their_index(many: Found) -> None:
+    given = Filters(many.last.user_id, start=datetime.now(UTC) - timedelta(days=30), end=datetime.now(UTC))
+    page = {"high": given.high, "below": given.high, "codes": [*ERROR_CODES], "limit": 21}
+    statement, values = failure_groups.GROUPS, {**given.parameters(), **page}
+    _shown("failures", statement, values, many)
+    plan = scale.explain(many.connection, statement, values, generic=True)
+    assert "Index Only Scan using ix_invocations_user_id_error_code_id" in plan
+
+
+def test_open_work_is_found_in_the_queue(many: Found) -> None:
+    given = Filters(many.first.user_id, matching=Matching(end_user="user-2"))
+    statement = lists.open_work(lists.Kind.of(given))
+    _shown("open work", statement, {**given.parameters(), "below": given.high, "limit": 1000}, many)
+
+
+def _records(many: Found, statement: Any, values: dict[str, Any], *, indexed: bool) -> int:
+    """How many entries of the write-ahead log it makes for `invocations`: one for each entry of an index, among others.
+
+    Leaves nothing behind.
+    """
+    try:
+        if not indexed:
+            for index in finding.FOUND_BY:
+                many.connection.execute(f"drop index {index.name}")
+        plan = scale.explained(many.connection, statement, values, "analyze, wal, format json")
+        (written,) = _writes(plan[0][0][0]["Plan"])
+        assert written["WAL Records"], "nothing was written"
+        return int(written["WAL Records"])
+    finally:
+        many.connection.rollback()
+
+
+def _writes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if node["Node Type"] == "ModifyTable" and node["Relation Name"] == "invocations":
+        yield node
+    for inner in node.get("Plans", []):
+        yield from _writes(inner)
+
+
+def _cost(many: Found, statement: Any, values: dict[str, Any]) -> int:
+    """How many entries the indexes of this page add."""
+    with_, without = (_records(many, statement, values, indexed=indexed) for indexed in (True, False))
+    print(f"{with_} entries of the log, {without} without the indexes")
+    return with_ - without
+
+
+def test_a_submit_writes_no_entry_for_what_it_does_not_have(many: Found) -> None:
+    """Through a session, with the request id that we make, without labels."""
+    made, submitted = clock.uuid7(), _submit(many)
+    (state,) = database.execute(placing.PERIOD_STATE, {"id": submitted["period_id"]})
+    plain = {**submitted, "id": made, "request_id": made.hex, "epoch": state.epoch, "server": state.server}
+    assert _cost(many, storing.SUBMIT, plain) == 0
+    assert _cost(many, storing.SUBMIT, {**plain, "request_id": "mine"}) == 1
+    assert _cost(many, storing.SUBMIT, {**plain, "api_key_id": clock.uuid7()}) == 1
+    assert _cost(many, storing.SUBMIT, {**plain, "end_user": "ada"}) == 1
+
+
+def test_a_success_writes_no_entry(many: Found) -> None:
+    """An update in place (heap-only), or one that is none for other reasons: these indexes add nothing."""
+    values = _ending(many)
+    many.connection.execute("set session_replication_role = replica")
+    many.connection.execute(
+        "update invocations set metadata = '{}', end_user = null, api_key_id = null, rerun_of = null,"
+        " request_id = replace(id::text, '-', '') where id = %s",
+        (many.busy.id,),
+    )
+    many.connection.commit()
+    assert _cost(many, completing.COMPLETE, values) == 0
