@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from common import account_deletion, budgets, invocations, subscriptions
-from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired
+from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired, TokenRevoked
 from common.identity import accounts
 from common.identity.audit import OPERATOR, Actor
 from common.invocations import ClaimOptions, sweeping
@@ -26,7 +26,7 @@ Verb = Callable[[World, str], object]
 #: What a client, an admin or a sweep may meet when servers fail: answered with 503, or tried again by the next sweep.
 UNAVAILABLE = (db.Unreachable, redis.Unreachable, DependencyUnavailable)
 #: And what an account's own state may answer.
-REFUSED = (Conflict, NotFound, SubscriptionRequired, AlreadyFinished)
+REFUSED = (Conflict, NotFound, SubscriptionRequired, AlreadyFinished, TokenRevoked)
 
 
 def submit(world: World, name: str) -> None:
