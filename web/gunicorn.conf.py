@@ -5,12 +5,17 @@ redis-py cooperate with it. Each worker process creates the application after th
 connections do not survive a fork.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from common.settings import load_or_exit
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
 
 _settings = load_or_exit()
 
@@ -45,7 +50,7 @@ control_socket_disable = True
 forwarded_allow_ips = ""
 
 
-def child_exit(_server: Any, worker: Any) -> None:
+def child_exit(_server: object, worker: Worker) -> None:
     """Remove the gauges of a web process that has ended, as `prometheus_client.multiprocess.mark_process_dead` does.
 
     That library is not imported here: web processes would inherit it as it was before gevent patches.

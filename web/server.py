@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import io
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 import gevent
 from gevent.local import local
@@ -28,15 +30,16 @@ from gunicorn.workers.ggevent import GeventWorker
 from web.http.connections import ClientSocket, ConnectionCounter
 
 if TYPE_CHECKING:
+    from _typeshed import OptExcInfo, WriteableBuffer
+
     from web.http.refusals import Refusals
 
 BODY_SECONDS = 30.0
 #: The connection that the current greenlet serves.
 _connection = local()
 _CLOSING = ("408", "413")
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+Write = Callable[[bytes], object]
+Client = socket.socket | ClientSocket
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -45,10 +48,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Load the application in the worker process, after monkey-patching, and wrap it."""
         super().load_wsgi()
-        app: Any = self.wsgi
+        app: Any = self.wsgi  # gunicorn has no types; a Flask application, not to be imported here
         self._refusals: Refusals = app.extensions["refusals"]
         util.write_error = partial(_write_refusal, self._refusals)
-        self.wsgi: WsgiApp = with_body_deadline(app)
+        self.wsgi: WSGIApplication = with_body_deadline(app)
         settings = app.config["SETTINGS"]
         # Behind a proxy every connection is the proxy's, so the proxy has to limit connections per client.
         self._connections = ConnectionCounter(0 if settings.trusted_proxies else settings.max_connections_per_address)
@@ -56,7 +59,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         lines.handlers.clear()
         lines.propagate = True  # use the application's log formatter
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+    def handle(self, listener: object, client: socket.socket, addr: object) -> None:
         """Serve one connection, in a greenlet of its own."""
         network = self._connections.enter(addr)
         if network is None:
@@ -78,18 +81,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if client.head_begun:  # the head is incomplete: it timed out
             _write_refusal(self._refusals, client, 408, "", "")
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+    def handle_error(self, req: object, client: object, addr: object, exc: BaseException) -> None:
         """Log an error outside the application and respond to it."""
         if req is None:
             self._refusals.forget_request()
         super().handle_error(req, client, addr, exc)
 
 
-def with_body_deadline(app: WsgiApp) -> WsgiApp:
+def with_body_deadline(app: WSGIApplication) -> WSGIApplication:
     """Wrap `app`: a deadline on bodies, and connections are closed if the rest of a body is not read."""
 
-    def call(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+    def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None) -> Write:
             if status.startswith(_CLOSING) or "joyfull.close" in environ:
                 start_response.__self__.force_close()  # type: ignore[attr-defined]
             return start_response(status, headers, exc_info)
@@ -103,32 +106,33 @@ def with_body_deadline(app: WsgiApp) -> WsgiApp:
 class DeadlinedBody(io.RawIOBase):
     """A request body with one deadline over all reads. Raises `TimeoutError`, or `OSError` on invalid framing."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: InputStream) -> None:
         self._body = body
         self._deadline = time.monotonic() + BODY_SECONDS
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
         try:
             with gevent.Timeout(max(0.001, self._deadline - time.monotonic()), TimeoutError):
-                data = self._body.read(len(buffer))
+                data = self._body.read(len(view))
         except ParseException as error:
             raise OSError("invalid framing of the body") from error
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
 
-def _write_refusal(refusals: Refusals, sock: Any, status: int, _reason: str, _message: str) -> None:
+def _write_refusal(refusals: Refusals, sock: Client, status: int, _reason: str, _message: str) -> None:
     """Send an error that gunicorn reports without the application (replaces `gunicorn.util.write_error`)."""
     util.write_nonblock(sock, refusals.unreadable(status))
 
 
-def _refuse_connection(refusals: Refusals, sock: Any) -> None:
+def _refuse_connection(refusals: Refusals, sock: Client) -> None:
     """Respond 429 to a connection over the limit, without reading a request, and close it."""
     try:
-        sock.setblocking(0)
+        sock.setblocking(False)
         util.write_nonblock(sock, refusals.too_many_connections())
     except OSError:
         pass
