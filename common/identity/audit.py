@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert, select
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from common.kit import db, jsonb
 from common.kit.paging import Page, Window
-from common.models.accounts import AuditEntry
+from common.models.audit import AuditEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ def record(
     target_type: str,
     target_id: object,
     *,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
 ) -> None:
     """Add an entry in the transaction of the change: `record(session, actor, "user.update", "user", id, after=…)`.
 

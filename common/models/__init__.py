@@ -1,9 +1,26 @@
 """Every table of the platform, and the SQL that metadata cannot say (`DDL_UP`, `DDL_DOWN`; for the migration)."""
 
-from common.models import accounts, budgets, instance, invocations, sessions, subscriptions, tools, usage, webhooks
+from common.models import (
+    accounts,
+    audit,
+    budgets,
+    instance,
+    invocations,
+    invocations_sql,
+    processes,
+    sessions,
+    subscriptions,
+    tools,
+    usage,
+    usage_sql,
+    webhooks,
+)
 from common.models.base import Base
 
-_MODULES = (accounts, sessions, subscriptions, tools, invocations, usage, webhooks, budgets, instance)
+_MODULES = (
+    *(accounts, sessions, audit, subscriptions, tools, invocations, invocations_sql, processes, usage, usage_sql),
+    *(webhooks, budgets, instance),
+)
 DDL_UP: tuple[str, ...] = tuple(s for m in _MODULES for s in getattr(m, "DDL_UP", ()))
 DDL_DOWN: tuple[str, ...] = tuple(s for m in reversed(_MODULES) for s in getattr(m, "DDL_DOWN", ()))
 
@@ -12,9 +29,11 @@ __all__ = [
     "DDL_UP",
     "Base",
     "accounts",
+    "audit",
     "budgets",
     "instance",
     "invocations",
+    "processes",
     "sessions",
     "subscriptions",
     "tools",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, MetaData, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.types import UserDefinedType
 
 from common.kit.clock import uuid7
 
@@ -19,8 +20,17 @@ Id = Annotated[UUID, mapped_column(Uuid, primary_key=True, default=uuid7)]
 Tokens = Annotated[int, mapped_column(BigInteger)]
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 Created = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
-Json = Annotated[dict[str, Any], mapped_column(JSONB)]
+Json = Annotated[dict[str, object], mapped_column(JSONB)]
 Word = Annotated[str, mapped_column(Text)]
+
+
+class Xid8(UserDefinedType[str]):
+    """PostgreSQL's 64-bit transaction id, which never wraps. Compared in SQL, read as text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
 
 
 class Base(DeclarativeBase):

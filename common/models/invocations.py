@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tokens, Word, one_of
-from common.models.finding import FOUND_BY, TERMS_DOWN, TERMS_UP
+from common.models.finding import FOUND_BY
 
 ENDS = ("succeeded", "failed", "canceled", "expired")
 STATUSES = ("queued", "running", *ENDS)
@@ -48,7 +48,7 @@ ERROR_CODES = (
 #: 1996). VT = Sequence("vt", metadata=Base.metadata, minvalue=0, start=0)
 
 
-class Invocation(Base):
+class InvocationRow(Base):
     """The facts. `status` is `open` until the end; queued or running is what `queue` says.
 
     `is_failure` is set by the ends but success: an index on `status` would cost every end a new entry in each index,
@@ -64,15 +64,15 @@ class Invocation(Base):
     tool_version_id: Mapped[UUID] = mapped_column(ForeignKey("tool_versions.id"))
     api_key_id: Mapped[UUID | None]
     status: Mapped[Word] = mapped_column(server_default="open")
-    input: Mapped[Any | None] = mapped_column(JSONB(none_as_null=False))
-    output: Mapped[Any | None] = mapped_column(JSONB(none_as_null=False))
+    input: Mapped[object | None] = mapped_column(JSONB(none_as_null=False))
+    output: Mapped[object | None] = mapped_column(JSONB(none_as_null=False))
     #: As text, in bytes. Null: not there, or from before this was noted.
     input_bytes: Mapped[int | None]
     output_bytes: Mapped[int | None]
     #: The same as text, where `jsonb` would reorder keys or respell numbers; dropped with them.
-    input_as_sent: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
-    output_as_sent: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
-    metadata_as_sent: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    input_as_sent: Mapped[object | None] = mapped_column(JSON(none_as_null=True))
+    output_as_sent: Mapped[object | None] = mapped_column(JSON(none_as_null=True))
+    metadata_as_sent: Mapped[object | None] = mapped_column(JSON(none_as_null=True))
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]
     metadata_: Mapped[Json] = mapped_column("metadata", server_default=text("'{}'"))
@@ -154,7 +154,7 @@ class QueueRow(Base):
     crash_count: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     started_at: Mapped[Instant | None]
     cancel_at: Mapped[Instant | None]
-    last_error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    last_error: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
 
     __table_args__ = (
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
@@ -243,23 +243,6 @@ class IdempotentRequest(Base):
     )
 
 
-class Process(Base):
-    """A worker process and its heartbeat. Without one it loses its rows in two steps: suspect, then dead."""
-
-    __tablename__ = "processes"
-
-    id: Mapped[Id]
-    kind: Mapped[Word]
-    name: Mapped[Word]
-    started_at: Mapped[Created]
-    heartbeat_at: Mapped[Created]
-    progress_at: Mapped[Created]
-    suspect_at: Mapped[Instant | None]
-    stopping: Mapped[bool] = mapped_column(server_default=text("false"))
-
-    __table_args__ = (Index("ix_processes_heartbeat_at", "heartbeat_at"),)
-
-
 class StoredPayloads(Base):
     """What an account's inputs and outputs came to when they were last summed up, in bytes."""
 
@@ -268,59 +251,3 @@ class StoredPayloads(Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
     bytes: Mapped[int] = mapped_column(BigInteger)
     measured_at: Mapped[Instant]
-
-
-class SweepRun(Base):
-    """When each periodic piece of work was last done, and how it went: what `doctor` and alerts look at."""
-
-    __tablename__ = "sweep_runs"
-
-    name: Mapped[str] = mapped_column(Text, primary_key=True)
-    ran_at: Mapped[Created]
-    milliseconds: Mapped[int]
-    runs: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
-    failures: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-
-    __table_args__ = (CheckConstraint("milliseconds >= 0 and runs >= failures", name="counts"),)
-
-
-#: An end is an end: afterwards only the payloads may be dropped (retention), and nothing is ever deleted.
-ENDED_IS_FINAL_UP = """
-create function invocations_ended_is_final() returns trigger language plpgsql as $$
-declare
-  payloads constant text[] :=
-    array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
-begin
-  if tg_op = 'UPDATE' and new.input is null then
-    new.input_as_sent := null;
-  end if;
-  if tg_op = 'UPDATE' and new.output is null then
-    new.output_as_sent := null;
-  end if;
-  if tg_op = 'DELETE' or new.input is not null and new.input is distinct from old.input
-     or new.output is not null and new.output is distinct from old.output
-     or new.input_as_sent is not null and new.input_as_sent::text is distinct from old.input_as_sent::text
-     or new.output_as_sent is not null and new.output_as_sent::text is distinct from old.output_as_sent::text
-     or to_jsonb(new) - payloads <> to_jsonb(old) - payloads then
-    raise exception 'invocation % has ended: it never changes', old.id
-      using errcode = 'integrity_constraint_violation', constraint = 'invocations_ended_is_final';
-  end if;
-  return new;
-end $$;
-create trigger invocations_ended_is_final before update or delete on invocations
-  for each row when (old.status <> 'open') execute function invocations_ended_is_final();
-"""
-ENDED_IS_FINAL_DOWN = "drop function invocations_ended_is_final() cascade"
-
-#: Time-ordered ids made inside SQL (RFC 9562 §5.7); PostgreSQL has its own only since version 18.
-UUID7_UP = """
-create function uuid7() returns uuid language sql volatile parallel safe as $$
-  select encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-    placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-    from 1 for 6), 52, 1), 53, 1), 'hex')::uuid
-$$
-"""
-UUID7_DOWN = "drop function uuid7()"
-
-DDL_UP = (ENDED_IS_FINAL_UP, UUID7_UP, TERMS_UP)
-DDL_DOWN = (ENDED_IS_FINAL_DOWN, UUID7_DOWN, TERMS_DOWN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
@@ -14,6 +14,14 @@ from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tok
 ADAPTERS = ("http_json", "chat_completion")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 AUTH_TYPES = ("none", "bearer", "header", "basic")
+
+
+class PerUnit(TypedDict):
+    """A price per unit: what a unit is called and costs, and where in the response their number is (RFC 6901)."""
+
+    unit: str
+    tokens: float
+    pointer: str
 
 
 class Tool(Base):
@@ -49,22 +57,22 @@ class ToolVersion(Base):
     adapter: Mapped[Word]
     method: Mapped[Word]
     endpoint_url: Mapped[Word]
-    headers: Mapped[Json]
-    auth: Mapped[Json]
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    auth: Mapped[dict[str, str]] = mapped_column(JSONB)
     auth_secret: Mapped[str | None]
     input_schema: Mapped[Json]
-    output_schema: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    example_input: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
+    output_schema: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
+    example_input: Mapped[object | None] = mapped_column(JSONB(none_as_null=True))
     result_pointer: Mapped[str | None]
     base_tokens: Mapped[Tokens]
-    per_unit: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    per_unit: Mapped[PerUnit | None] = mapped_column(JSONB(none_as_null=True))
     max_tokens: Mapped[Tokens]
     timeout_seconds: Mapped[int] = mapped_column(SmallInteger)
     max_attempts: Mapped[int] = mapped_column(SmallInteger)
     idempotent: Mapped[bool]
     created_at: Mapped[Created]
     #: Of schemas and example, those that `jsonb` would reorder or respell, by their names.
-    as_sent: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    as_sent: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
 
     __table_args__ = (
         UniqueConstraint("tool_id", "version"),
@@ -78,7 +86,7 @@ class ToolVersion(Base):
         CheckConstraint("version >= 1", name="version"),
     )
 
-    def sent(self, name: str) -> Any:
+    def sent(self, name: str) -> Any:  # Any: each column has a type of its own
         """A column as it was sent."""
         return (self.as_sent or {}).get(name, getattr(self, name))
 

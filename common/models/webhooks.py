@@ -10,7 +10,6 @@ not lock the endpoint's row.
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,11 +27,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.types import UserDefinedType
 
-from common.models.base import Base, Created, Id, Instant, Word, one_of
+from common.models.base import Base, Created, Id, Instant, Word, Xid8, one_of
 
 ENDS = ("invocation.succeeded", "invocation.failed", "invocation.canceled", "invocation.expired")
 INVOCATION_TYPES = ("invocation.queued", "invocation.running", *ENDS)
@@ -47,21 +44,6 @@ INVOCATION_FILTERS = (COMPLETED, *INVOCATION_TYPES)
 DISABLED_REASONS = ("gone", "failing", "manual")
 #: The generation of transaction ids: raised when rows arrive from another cluster (see `docs/decisions/outbox.md`).
 FEED_ERA = Sequence("feed_era", metadata=Base.metadata)
-
-
-class Xid8(UserDefinedType[int]):
-    """PostgreSQL's 64-bit transaction id, which never wraps around. Compared in SQL, an integer in Python."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "xid8"
-
-    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002
-        return lambda value: None if value is None else str(value)
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ARG002
-        return lambda value: None if value is None else int(value)
 
 
 class WebhookEndpoint(Base):
@@ -117,12 +99,12 @@ class Event(Base):
     user_id: Mapped[UUID]
     type: Mapped[Word]
     invocation_id: Mapped[UUID | None]
-    data: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    data: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     era: Mapped[int] = mapped_column(
         Integer, server_default=text("coalesce(pg_sequence_last_value('feed_era'::regclass), 0)::integer")
     )
-    xid: Mapped[int] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
+    xid: Mapped[str] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
     created_at: Mapped[Created]
 
     __table_args__ = (

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from common.identity import audit
 from common.kit.paging import Page
-from common.models.accounts import ACTOR_KINDS, AuditEntry
+from common.models.audit import ACTOR_KINDS, AuditEntry
 from web.api.blueprint import Blueprint
 from web.api.usage import RangeArguments, RangeQuery
 from web.http import auth
