@@ -19,7 +19,20 @@ gone back in time (a replica promoted, a backup restored): it is another run of 
 """
 
 from common.budgets.gate import being_made, gate, hold, moved, rate_limited, release, reserve_slot, settle, width
-from common.budgets.model import Account, Balance, Hold, Move, Rate, SameKey, Settled, budget_key, owner_of, waiters_key
+from common.budgets.model import (
+    Account,
+    Balance,
+    Hold,
+    Move,
+    Rate,
+    SameKey,
+    Settled,
+    StoredHold,
+    budget_key,
+    holds_in,
+    owner_of,
+    waiters_key,
+)
 from common.budgets.rebuilding import catch_up, rebuild, tell
 from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now
 from common.budgets.watching import free_orphans, spent
@@ -33,6 +46,7 @@ __all__ = [
     "Rate",
     "SameKey",
     "Settled",
+    "StoredHold",
     "UnknownPeriod",
     "balance",
     "being_made",
@@ -42,6 +56,7 @@ __all__ = [
     "free_orphans",
     "gate",
     "hold",
+    "holds_in",
     "moved",
     "now",
     "owner_of",

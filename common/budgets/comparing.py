@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
 from common.budgets import truth
-from common.budgets.model import period_of
+from common.budgets.model import StoredHold, holds_in, period_of
 from common.kit import clock, db, redis
+from common.kit.query import Query
 
 #: A gate with more fields is compared by its figures alone: to read it whole would stop Redis for a while.
 WHOLE_MOST = 20_000
@@ -48,7 +50,7 @@ class Gate:
     def old_holds(self, older_than: float) -> dict[str, str]:
         """Holds that were taken more than so many seconds ago: their rows are not on their way any more."""
         horizon = clock.wall() - older_than
-        return {id_: value for id_, value in self.holds.items() if float(value.split(",")[2]) < horizon}
+        return {id_: value for id_, value in self.holds.items() if StoredHold.parse(value).since < horizon}
 
 
 def read(keys: Sequence[str]) -> list[Gate]:
@@ -69,8 +71,7 @@ def read(keys: Sequence[str]) -> list[Gate]:
 
 
 def _whole(key: str, fields: Mapping[str, str]) -> Gate:
-    holds = {name[2:]: value for name, value in fields.items() if name.startswith("h:")}
-    return Gate(key, {name: fields[name] for name in _FIGURES if name in fields}, len(fields), holds)
+    return Gate(key, {name: fields[name] for name in _FIGURES if name in fields}, len(fields), holds_in(fields))
 
 
 def _figures(key: str, size: int, said: Sequence[str | None]) -> Gate:
@@ -79,7 +80,30 @@ def _figures(key: str, size: int, said: Sequence[str | None]) -> Gate:
 
 # -- beside the rows -----------------------------------------------------------------------------------------------
 
-_BOOKS = text(f"""
+
+class BooksRow(NamedTuple):
+    """What the rows say of a period: the figures that a gate should have."""
+
+    id: UUID
+    epoch: int
+    server: int
+    charged: Decimal
+    granted: Decimal
+    held: Decimal
+    active: int
+    open: int
+
+
+class PlacedRow(NamedTuple):
+    """An open invocation: what it holds, and whether it has a slot."""
+
+    id: UUID
+    held: int
+    placed: bool
+
+
+_BOOKS = Query(
+    f"""
 select p.id, p.epoch, {truth.SERVER} as server, period_charged(p.id, p.user_id) as charged,
        (select coalesce(sum(g.tokens), 0) from grants g where g.period_id = p.id) as granted,
        q.held, q.active, q.open
@@ -87,9 +111,11 @@ select p.id, p.epoch, {truth.SERVER} as server, period_charged(p.id, p.user_id) 
          select coalesce(sum(q.held), 0) as held, count(q.slot) as active, count(*) as open
            from queue q where q.period_id = p.id) q
  where p.id = any(:periods)
-""")  # noqa: S608
-_OPEN = text("select id, held, slot is not null as placed from queue where id = any(:ids)")
-_OPEN_OF = text("select id, held, slot is not null as placed from queue where period_id = :period")
+""",  # noqa: S608
+    BooksRow,
+)
+_OPEN = Query("select id, held, slot is not null as placed from queue where id = any(:ids)", PlacedRow)
+_OPEN_OF = Query("select id, held, slot is not null as placed from queue where period_id = :period", PlacedRow)
 _CHARGED = text("select coalesce(sum(charged), 0) from invocations where id = any(:ids) and status <> 'open'")
 
 
@@ -101,9 +127,9 @@ def suspects(gates: Collection[Gate], older_than: float) -> list[Gate]:
     periods = {gate.key: period_of(gate.key) for gate in gates}
     old = {gate.key: gate.old_holds(older_than) for gate in gates}
     with db.snapshot() as session:
-        books = {row.id: row for row in session.execute(_BOOKS, {"periods": list(periods.values())})}
+        books = {row.id: row for row in db.fetch(session, _BOOKS, {"periods": list(periods.values())})}
         ids = [UUID(id_) for holds in old.values() for id_ in holds]
-        rows = {str(row.id): row for row in session.execute(_OPEN, {"ids": ids})} if ids else {}
+        rows = {str(row.id): row for row in db.fetch(session, _OPEN, {"ids": ids})} if ids else {}
 
     def suspect(gate: Gate) -> bool:
         known = books.get(periods[gate.key])
@@ -126,12 +152,13 @@ def differences(key: str, older_than: float) -> frozenset[str]:
 
 def _differences(gate: Gate, older_than: float) -> frozenset[str]:
     with db.snapshot() as session:
-        books = session.execute(_BOOKS, {"periods": [period_of(gate.key)]}).one_or_none()
-        if books is None:
+        found = db.fetch(session, _BOOKS, {"periods": [period_of(gate.key)]})
+        if not found:
             return frozenset({UNKNOWN_PERIOD})
+        books = found[0]
         if not gate.whole or not gate.known:
             return _off(_said(gate), books)
-        rows = {str(row.id): row for row in session.execute(_OPEN_OF, {"period": books.id})}
+        rows = {str(row.id): row for row in db.fetch(session, _OPEN_OF, {"period": books.id})}
         ended = [UUID(id_) for id_ in gate.holds.keys() - rows.keys()]
         unsettled = int(session.execute(_CHARGED, {"ids": ended}).scalar_one()) if ended else 0
     said = _said(gate)
@@ -153,24 +180,33 @@ def _said(gate: Gate) -> dict[str, int]:
     return {**{name: gate.number(name) for name in _FIGURES[1:]}, "open": opened}
 
 
-def _off(said: Mapping[str, int], books: Any) -> frozenset[str]:
+def _off(said: Mapping[str, int], books: BooksRow) -> frozenset[str]:
     """By how much each figure is off: the same number at two looks, however much is charged between them."""
-    off = {name: value - int(getattr(books, name)) for name, value in said.items()}
+    figures = {
+        "epoch": books.epoch,
+        "server": books.server,
+        "granted": int(books.granted),
+        "charged": int(books.charged),
+        "held": int(books.held),
+        "active": books.active,
+        "open": books.open,
+    }
+    off = {name: value - figures[name] for name, value in said.items()}
     return frozenset(f"{name}: {by:+d}" for name, by in off.items() if by)
 
 
 def _miscounted(gate: Gate) -> frozenset[str]:
     """A gate's own sums beside its own holds, which change together."""
-    holds = [hold.split(",") for hold in gate.holds.values()]
-    counted = {"held": sum(int(hold[0]) for hold in holds), "active": sum(hold[1] != "0" for hold in holds)}
+    holds = [StoredHold.parse(hold) for hold in gate.holds.values()]
+    counted = {"held": sum(hold.amount for hold in holds), "active": sum(hold.placed for hold in holds)}
     return frozenset(f"{name}: {gate.number(name) - by:+d}" for name, by in counted.items() if gate.number(name) != by)
 
 
-def _unlike(holds: Mapping[str, str], rows: Mapping[str, Any]) -> frozenset[str]:
+def _unlike(holds: Mapping[str, str], rows: Mapping[str, PlacedRow]) -> frozenset[str]:
     """Holds that have no open row, or one of another amount, or are in a slot and their row is not, or the reverse."""
     return frozenset(f"hold {id_}: {hold}" for id_, hold in holds.items() if not _as_its_row(hold, rows.get(id_)))
 
 
-def _as_its_row(hold: str, row: Any) -> bool:
-    amount, slot, *_ = hold.split(",")
-    return row is not None and (int(amount), slot != "0") == (row.held, row.placed)
+def _as_its_row(text: str, row: PlacedRow | None) -> bool:
+    hold = StoredHold.parse(text)
+    return row is not None and (hold.amount, hold.placed) == (row.held, row.placed)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
-
-from sqlalchemy import text
 
 from common.budgets import truth
 from common.budgets.model import (
@@ -25,6 +23,7 @@ from common.budgets.rebuilding import rebuild, tell
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
 from common.kit import clock, db, log, memory, redis
 from common.kit.cache import Cache
+from common.kit.query import Query
 
 logger = log.get(__name__)
 
@@ -32,8 +31,18 @@ UNLIMITED = -1
 TRIES = 4
 WIDTH_SECONDS = 10.0
 WIDTHS_MOST = 10_000
+#: Any: a word, and then numbers and ids, by the header of `hold.lua`.
+HoldAnswer = list[Any]
 _widths = memory.Part(lambda: Cache[UUID, int](WIDTHS_MOST, WIDTH_SECONDS))
-_STILL_WAITING = text("select 1 from queue where id = :id and moves = :moves and slot is null")
+
+
+class StillWaiting(NamedTuple):
+    """A row that is still waiting."""
+
+    id: UUID
+
+
+_STILL_WAITING = Query("select id from queue where id = :id and moves = :moves and slot is null", StillWaiting)
 
 
 def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None = None) -> Hold | SameKey:
@@ -62,14 +71,14 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
     raise DependencyUnavailable("The budget could not be verified. No invocation was created; retry.", retry_after=1)
 
 
-def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> list[Any]:
+def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> HoldAnswer:
     keys = [
         budget_key(account.user_id, account.period_id),
         rate_key(account.user_id),
         idempotency_key(account.user_id, key),
     ]
     limits = [_number(account.max_concurrency), _number(account.rate_limit_per_minute)]
-    answer: list[Any] = redis.run("hold", keys, [str(invocation_id), amount, *limits])
+    answer: HoldAnswer = redis.run("hold", keys, [str(invocation_id), amount, *limits])
     return answer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -104,6 +105,37 @@ class Move:
 
     def words(self) -> tuple[str, int, int]:
         return str(self.invocation_id), self.number, self.slot or 0
+
+
+# -- holds in the gate -----------------------------------------------------------------------------------------
+
+#: The fields of a gate's hash that are holds: this prefix and the invocation's id. (`common/lua` writes them.)
+_HOLD_PREFIX = "h:"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHold:
+    """A hold as it stands in the gate: `amount,slot,since,moves`; `slot` 0: waiting, `since`: Unix time."""
+
+    amount: int
+    slot: int
+    since: float
+
+    @classmethod
+    def parse(cls, text: str) -> StoredHold:
+        """Raises `ValueError` for what is no hold."""
+        amount, slot, since, *_ = text.split(",")
+        return cls(int(amount), int(slot), float(since))
+
+    @property
+    def placed(self) -> bool:
+        """Whether its invocation has a slot."""
+        return self.slot != 0
+
+
+def holds_in(gate: Mapping[str, str]) -> dict[str, str]:
+    """The holds among the fields of a gate's hash, unparsed, by the id of their invocation."""
+    return {name.removeprefix(_HOLD_PREFIX): value for name, value in gate.items() if name.startswith(_HOLD_PREFIX)}
 
 
 # -- names of keys ---------------------------------------------------------------------------------------------

@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common.budgets.model import Balance
 from common.kit import db
+from common.kit.query import Query
 from common.models.subscriptions import UNLIMITED_TOKENS
 
 #: Which run of PostgreSQL answers: one that lacks what another has committed (a promoted replica, a restored copy) has
 #: begun at another moment.
 SERVER = "cast(extract(epoch from pg_postmaster_start_time()) * 1000000 as bigint)"
 _SERVER = text(f"select {SERVER}")
-_BALANCE = text("""
-select p.user_id, period_charged(p.id, p.user_id) as charged,
+
+
+class BalanceRow(NamedTuple):
+    """What a period is charged and granted, and what is held of it."""
+
+    charged: Decimal
+    granted: Decimal
+    by_plans: Decimal
+    held: Decimal
+
+
+class OpenRow(NamedTuple):
+    """An open invocation as a gate holds it; `slot` 0: waiting."""
+
+    id: UUID
+    held: int
+    slot: int
+    moves: int
+
+
+_BALANCE = Query(
+    """
+select period_charged(p.id, p.user_id) as charged,
        g.granted, g.by_plans, (select coalesce(sum(q.held), 0) from queue q where q.period_id = p.id) as held
   from periods p cross join lateral (
        select coalesce(sum(tokens), 0) as granted, coalesce(sum(tokens) filter (where kind <> 'admin'), 0) as by_plans
          from grants where period_id = p.id) g
  where p.id = :period
-""")
-_OPEN = text("""
+""",
+    BalanceRow,
+)
+_OPEN = Query(
+    """
 select id, held, coalesce(slot, 0) as slot, moves from queue where period_id = :period and id > :after
  order by id limit :limit
-""")
+""",
+    OpenRow,
+)
 _COUNT = text("select count(*) from queue where period_id = :period")
 _BUMP = text("update periods set epoch = greatest(epoch, :above) + 1 where id = :period returning epoch")
 
@@ -41,9 +70,10 @@ def balance(session: Session, period_id: UUID) -> Balance:
 
     Raises `UnknownPeriod`.
     """
-    row = session.execute(_BALANCE, {"period": period_id}).one_or_none()
-    if row is None:
+    rows = db.fetch(session, _BALANCE, {"period": period_id})
+    if not rows:
         raise UnknownPeriod
+    row = rows[0]
     return Balance(int(row.granted), int(row.charged), int(row.held), row.by_plans >= UNLIMITED_TOKENS)
 
 
@@ -63,14 +93,14 @@ def bump(session: Session, period_id: UUID, *, above: int = 0) -> int:
     return epoch
 
 
-def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[Row[tuple[UUID, int, int, int]]]]:
-    """The open rows of a period in pieces of at most `at_once`: `id`, `held`, `slot` (0: waiting), `moves`.
+def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[OpenRow]]:
+    """The open rows of a period in pieces of at most `at_once`.
 
     At least one piece, which may be empty. All of one moment if the session is a snapshot.
     """
     after = UUID(int=0)
     while True:
-        piece = session.execute(_OPEN, {"period": period_id, "after": after, "limit": at_once}).all()
+        piece = db.fetch(session, _OPEN, {"period": period_id, "after": after, "limit": at_once})
         yield piece
         if len(piece) < at_once:
             return
