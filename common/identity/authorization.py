@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hmac import compare_digest
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -125,7 +124,15 @@ def _read_session(user_id: UUID, family_id: UUID) -> Facts:
     )
     with db.transaction() as session:
         row = session.execute(query).one_or_none()
-    return {} if row is None else {**_common(row), "expires_at": row.expires_at.timestamp()}
+    if row is None:
+        return {}
+    role, is_active, verified_at, expires_at, revoked_at = row
+    return {
+        "role": role,
+        "active": is_active and revoked_at is None,
+        "verified": verified_at is not None,
+        "expires_at": expires_at.timestamp(),
+    }
 
 
 def _read_key(key_id: UUID) -> Facts:
@@ -137,8 +144,8 @@ def _read_key(key_id: UUID) -> Facts:
             ApiKey.scopes,
             ApiKey.expires_at,
             ApiKey.revoked_at,
-            func.array_agg(ApiKeySecret.secret_hash).label("hashes"),
-            func.array_agg(func.extract("epoch", ApiKeySecret.expires_at)).label("ends"),
+            func.array_agg(ApiKeySecret.secret_hash),
+            func.array_agg(func.extract("epoch", ApiKeySecret.expires_at)),
         )
         .join(ApiKey, ApiKey.user_id == User.id)
         .join(ApiKeySecret, ApiKeySecret.api_key_id == ApiKey.id)
@@ -146,21 +153,14 @@ def _read_key(key_id: UUID) -> Facts:
         .group_by(User.id, ApiKey.id)
     )
     with db.transaction() as session:
-        row = session.execute(query).one()
-    ends = [None if end is None else float(end) for end in row.ends]
+        role, is_active, verified_at, scopes, expires_at, revoked_at, hashes, ends = session.execute(query).one()
     return {
-        **_common(row),
-        "scopes": row.scopes,
-        "expires_at": row.expires_at and row.expires_at.timestamp(),
-        "secrets": list(zip(row.hashes, ends, strict=True)),
-    }
-
-
-def _common(row: Any) -> Facts:
-    return {
-        "role": row.role,
-        "active": row.is_active and row.revoked_at is None,
-        "verified": row.email_verified_at is not None,
+        "role": role,
+        "active": is_active and revoked_at is None,
+        "verified": verified_at is not None,
+        "scopes": scopes,
+        "expires_at": None if expires_at is None else expires_at.timestamp(),
+        "secrets": [(hash_, None if end is None else float(end)) for hash_, end in zip(hashes, ends, strict=True)],
     }
 
 
@@ -171,7 +171,8 @@ def _owner(lookup: str) -> tuple[UUID, UUID]:
         row = session.execute(select(ApiKey.user_id, ApiKey.id).where(ApiKey.lookup == lookup)).one_or_none()
     if row is None:
         raise Unauthenticated
-    return row.user_id, row.id
+    user_id, key_id = row
+    return user_id, key_id
 
 
 def _touch(key_id: UUID) -> None:

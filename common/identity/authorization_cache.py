@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 from common.errors import DependencyUnavailable, PlatformError
@@ -34,7 +34,27 @@ CHANGING_SECONDS = 120
 #: How long a process reads PostgreSQL directly after Redis failed to answer.
 BACKOFF_SECONDS = 1.0
 
-Facts = dict[str, Any]
+
+class Facts(TypedDict, total=False):
+    """What PostgreSQL says about a credential; empty: there is no such credential. Times are Unix times.
+
+    `scopes` and `secrets` (hash, end) are those of an API key.
+    """
+
+    role: str
+    active: bool
+    verified: bool
+    expires_at: float | None
+    scopes: list[str]
+    secrets: list[tuple[str, float | None]]
+
+
+class CachedFacts(Facts):
+    """Facts as they are cached, with the end of their validity."""
+
+    until: float
+
+
 _log = log.get(__name__)
 
 
@@ -109,7 +129,7 @@ def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
 def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:
     """The facts of an entry that is signed by us, for this credential, and not expired; otherwise None."""
     text = crypto.verified("standing", f"{user_id} {field}", entry)
-    facts: Facts | None = None if text is None else json.loads(text)
+    facts: CachedFacts | None = None if text is None else json.loads(text)
     if facts is not None and clock.now().timestamp() < facts["until"]:
         return facts
     _log.warning("authorization cache entry rejected: bad signature or expired", user_id=str(user_id))

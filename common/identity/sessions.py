@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import (
@@ -70,7 +70,7 @@ def login(email: str, password: str, *, ip: str, user_agent: str | None = None) 
     """
     key = email_addresses.key(email)
     with db.transaction() as session:
-        user = session.execute(_account(key, rate_limits.client_network(ip))).one_or_none()
+        user = _account(session, key, rate_limits.client_network(ip))
         counters = rate_limits.login(key, ip, known=bool(user and user.known))
         rate_limits.count(session, *counters)
     if not _password_matches(user, password, counters) or user is None:
@@ -84,7 +84,16 @@ def login(email: str, password: str, *, ip: str, user_agent: str | None = None) 
     return pair
 
 
-def _password_matches(user: Row[Any] | None, password: str, counters: tuple[rate_limits.Counter, ...]) -> bool:
+class LoginRow(NamedTuple):
+    """The account of a login; `known`: it has logged in from that network before."""
+
+    id: UUID
+    password_hash: str
+    password_version: int
+    known: bool
+
+
+def _password_matches(user: LoginRow | None, password: str, counters: tuple[rate_limits.Counter, ...]) -> bool:
     try:
         return passwords.verify(user.password_hash if user else None, password)
     except DependencyUnavailable:  # too many hashes at once: no password was tried
@@ -93,22 +102,24 @@ def _password_matches(user: Row[Any] | None, password: str, counters: tuple[rate
         raise
 
 
-def _account(key: str, network: str) -> Any:
-    """The account with that address, and whether it has logged in from that network before."""
+def _account(session: Session, key: str, network: str) -> LoginRow | None:
+    """The account with that address."""
     known = select(KnownPlace.user_id).where(KnownPlace.user_id == User.id, KnownPlace.place == network).exists()
-    return select(User.id, User.password_hash, User.password_version, known.label("known")).where(User.email_key == key)
+    query = select(User.id, User.password_hash, User.password_version, known).where(User.email_key == key)
+    row = session.execute(query).one_or_none()
+    return None if row is None else LoginRow(*row)
 
 
 def _start(
-    session: Session, user: Row[Any], rehashed: str | None, network: str, origin: dict[str, str | None] | None = None
+    session: Session, user: LoginRow, rehashed: str | None, network: str, origin: dict[str, str | None] | None = None
 ) -> TokenPair:
     """A new family, provided the password has not changed since it was checked. Locks the account's row."""
-    found = session.execute(
+    password_version, is_active = session.execute(
         select(User.password_version, User.is_active).where(User.id == user.id).with_for_update(key_share=True)
     ).one()
-    if found.password_version != user.password_version:
+    if password_version != user.password_version:
         raise InvalidCredentials
-    if not found.is_active:
+    if not is_active:
         raise AccountDisabled
     if rehashed:
         session.execute(update(User).where(User.id == user.id).values(password_hash=rehashed))
@@ -176,21 +187,24 @@ def _use(session: Session, refresh_token: str) -> TokenPair | None:
     ).one_or_none()
     if used is None:
         return None
+    family_id, used_at, user_id = used
+    if used_at is None:
+        raise AssertionError("the statement has just set it")
     successor = _successors(refresh_token, successor_id)[0]
-    _add(session, used.family_id, successor, successor_id)
-    return TokenPair(used.user_id, used.family_id, successor_id, successor, used.used_at)
+    _add(session, family_id, successor, successor_id)
+    return TokenPair(user_id, family_id, successor_id, successor, used_at)
 
 
 def _repeated(session: Session, refresh_token: str) -> TokenPair | None:
     """The pair that a concurrent request got; None if the token was used longer ago. Raises like `refresh`."""
-    found = session.execute(_token(refresh_token)).one_or_none()
+    found = _token(session, refresh_token)
     if found is None:
         raise Unauthenticated
     if found.revoked_at is not None or not found.is_active:
         raise TokenRevoked
     if found.expired:
         raise TokenExpired
-    if not found.racing:
+    if not found.racing or found.used_at is None or found.successor_id is None:
         return None
     for successor in _successors(refresh_token, found.successor_id):
         if crypto.digest(successor) == found.successor_hash:
@@ -198,11 +212,25 @@ def _repeated(session: Session, refresh_token: str) -> TokenPair | None:
     raise TokenRevoked
 
 
-def _token(refresh_token: str) -> Any:
+class TokenRow(NamedTuple):
+    """A refresh token, its family, its account and its successor, in the order of `_token`'s columns."""
+
+    family_id: UUID
+    used_at: datetime | None
+    successor_id: UUID | None
+    user_id: UUID
+    revoked_at: datetime | None
+    is_active: bool
+    successor_hash: str | None
+    racing: bool | None
+    expired: bool
+
+
+def _token(session: Session, refresh_token: str) -> TokenRow | None:
     successor = select(RefreshToken.id, RefreshToken.token_hash).subquery()
     racing = RefreshToken.used_at > func.now() - timedelta(seconds=GRACE_SECONDS)
     unused_too_long = RefreshToken.used_at.is_(None) & (RefreshToken.created_at <= func.now() - IDLE)
-    return (
+    query = (
         select(
             RefreshToken.family_id,
             RefreshToken.used_at,
@@ -210,15 +238,17 @@ def _token(refresh_token: str) -> Any:
             RefreshFamily.user_id,
             RefreshFamily.revoked_at,
             User.is_active,
-            successor.c.token_hash.label("successor_hash"),
-            racing.label("racing"),
-            (unused_too_long | (RefreshFamily.expires_at <= func.now())).label("expired"),
+            successor.c.token_hash,
+            racing,
+            unused_too_long | (RefreshFamily.expires_at <= func.now()),
         )
         .join(RefreshFamily, RefreshFamily.id == RefreshToken.family_id)
         .join(User, User.id == RefreshFamily.user_id)
         .outerjoin(successor, successor.c.id == RefreshToken.successor_id)
         .where(RefreshToken.token_hash == crypto.digest(refresh_token))
     )
+    row = session.execute(query).one_or_none()
+    return None if row is None else TokenRow(*row)
 
 
 def _successors(used: str, successor_id: UUID) -> list[str]:
@@ -241,9 +271,9 @@ def _revoke_reused(refresh_token: str) -> None:
 
 def _end(refresh_token: str, reason: str, *, regardless: bool = False) -> UUID | None:
     with db.transaction() as session:
-        found = session.execute(_token(refresh_token)).one_or_none()
+        found = _token(session, refresh_token)
     if found is None or found.revoked_at is not None:
         return None
     with authorization_cache.changing(found.user_id, regardless=regardless), db.transaction() as session:
         authorization.end_sessions(session, found.user_id, reason, family_id=found.family_id)
-    return UUID(str(found.family_id))
+    return found.family_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -121,7 +121,7 @@ def claimed_under(token: UUID) -> list[ClaimedRow]:
     return db.execute(CLAIMED_UNDER, {"token": token})
 
 
-def parameters(options: ClaimOptions, token: UUID) -> dict[str, Any]:
+def parameters(options: ClaimOptions, token: UUID) -> dict[str, object]:
     """The parameters of every statement that claims."""
     return {"next_token": token, "worker": options.worker, "paused": list(options.paused)}
 

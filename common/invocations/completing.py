@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from common import budgets
@@ -112,7 +112,7 @@ def complete(task: Task, completion: Completion, options: ClaimOptions) -> Task 
     return following
 
 
-def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[str, Any]:
+def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[str, object]:
     """The parameters of every statement that completes."""
     succeeded = completion.status == "succeeded"
     return {
@@ -188,14 +188,14 @@ class Write(Generic[W]):
 _COMPLETE: Final = Write(COMPLETE_AND_CLAIM, COMPLETE, COMPLETED_BY, after_commit)
 
 
-def write(kind: Write[W], task: Task, parameters: dict[str, Any], options: ClaimOptions) -> tuple[bool, Task | None]:
+def write(kind: Write[W], task: Task, parameters: dict[str, object], options: ClaimOptions) -> tuple[bool, Task | None]:
     """One write of a worker, fenced by its token. Returns whether the row was its own, and the next task, if any."""
-    width = budgets.width(task.period_id)
-    everything = {**parameters, **claiming.parameters(options, uuid7()), "width": width}
+    width, token = budgets.width(task.period_id), uuid7()
+    everything = {**parameters, **claiming.parameters(options, token), "width": width}
     try:
         written, claimed = _execute(kind, everything, claim=options.take_next)
     except db.Unreachable:
-        return _write_alone(kind, task, everything)
+        return _write_alone(kind, task, everything, token)
     if written is None:
         return False, None
     failpoints.at("worker.after_commit")
@@ -208,14 +208,16 @@ def write(kind: Write[W], task: Task, parameters: dict[str, Any], options: Claim
     return True, claiming.task(claimed)
 
 
-def _execute(kind: Write[W], parameters: dict[str, Any], *, claim: bool) -> tuple[W | None, ClaimedRow | None]:
+def _execute(kind: Write[W], parameters: dict[str, object], *, claim: bool) -> tuple[W | None, ClaimedRow | None]:
     """What was written, and what was claimed; (None, None) when the fencing token rejected the write."""
     if claim:
         return next(iter(db.execute(kind.and_claim, parameters)), (None, None))
     return next(iter(db.execute(kind.alone, parameters)), None), None
 
 
-def _write_alone(kind: Write[W], task: Task, parameters: dict[str, Any]) -> tuple[bool, Task | None]:
+def _write_alone(
+    kind: Write[W], task: Task, parameters: dict[str, object], next_token: UUID
+) -> tuple[bool, Task | None]:
     """The write without the claim, until the database answers. It is fenced, so it may be repeated; a claim may not.
 
     Then look at what the first statement did, in case only its answer was lost: it may have written, and it may have
@@ -225,7 +227,7 @@ def _write_alone(kind: Write[W], task: Task, parameters: dict[str, Any]) -> tupl
     while clock.monotonic() < give_up:
         try:
             written = _written(kind, task, parameters)
-            claimed = claiming.claimed_under(parameters["next_token"])
+            claimed = claiming.claimed_under(next_token)
             return written, claiming.task(claimed[0]) if claimed else None
         except db.Unreachable:
             clock.sleep(PAUSE_SECONDS)
@@ -233,7 +235,7 @@ def _write_alone(kind: Write[W], task: Task, parameters: dict[str, Any]) -> tupl
     return True, None
 
 
-def _written(kind: Write[W], task: Task, parameters: dict[str, Any]) -> bool:
+def _written(kind: Write[W], task: Task, parameters: dict[str, object]) -> bool:
     if rows := db.execute(kind.alone, parameters):
         kind.after_commit(rows[0])
     elif rows := db.execute(kind.done_by, {"token": task.token}):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from common.budgets import Rate
@@ -26,8 +25,8 @@ class Order:
     `end_user`: whom the caller makes it for; `rerun_of`: the invocation that it repeats.
     """
 
-    input: Any
-    body: Mapping[str, Any]
+    input: object
+    body: Mapping[str, object]
     request_id: str
     max_tokens: int | None = None
     expires_in: int = 86_400
@@ -83,7 +82,7 @@ class Completion:
     """
 
     status: str
-    output: Any = None
+    output: object = None
     cost: int = 0
     error_code: str | None = None
     error_detail: str | None = None
@@ -125,8 +124,8 @@ class Invocation:
     tool_slug: str
     tool_name: str
     tool_version: int
-    input: Any
-    output: Any
+    input: object
+    output: object
     error_code: str | None
     error_detail: str | None
     metadata: Mapping[str, str]

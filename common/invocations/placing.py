@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -147,7 +147,7 @@ def place_waiting(paused: Sequence[UUID]) -> int:
     return apart.total("place", accounts, lambda account: _place_all(account, where), lambda account: account.period_id)
 
 
-def _place_all(waiting: WaitingAccount, where: dict[str, Any]) -> int:
+def _place_all(waiting: WaitingAccount, where: dict[str, object]) -> int:
     """Place an account's oldest row that is due, and then its others while it has free slots."""
     if waiting.id is None:
         return 0
@@ -160,7 +160,7 @@ def _place_all(waiting: WaitingAccount, where: dict[str, Any]) -> int:
         return 0
 
 
-def _place_more(account: budgets.Account, where: dict[str, Any]) -> int:
+def _place_more(account: budgets.Account, where: dict[str, object]) -> int:
     placed = 0
     for row in db.execute(WAITING_ROWS, {**where, "period_id": account.period_id}):
         if not _place(account, row.id, row.moves):

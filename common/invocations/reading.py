@@ -36,7 +36,7 @@ def get_within(invocation_id: UUID, owner: UUID, most: int) -> Invocation:
     return _one(views.GET_WITHIN, {"id": invocation_id, "user_id": owner, "most": most})
 
 
-def _one(statement: Query[ViewRow], parameters: dict[str, Any]) -> Invocation:
+def _one(statement: Query[ViewRow], parameters: dict[str, object]) -> Invocation:
     rows = db.execute(statement, parameters)
     if not rows:
         raise NotFound("There is no such invocation.")
@@ -84,7 +84,7 @@ def listing(
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 
 
-def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, Any]:
+def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, object]:
     """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`."""
     return represent(at_event(get(invocation_id, None), event_type, attempts))
 
@@ -95,7 +95,7 @@ def traceparent(invocation_id: UUID) -> str | None:
     return rows[0].traceparent if rows else None
 
 
-def events_data(events: Collection[tuple[str, UUID, int]], *, payloads: bool = True) -> list[dict[str, Any] | None]:
+def events_data(events: Collection[tuple[str, UUID, int]], *, payloads: bool = True) -> list[dict[str, object] | None]:
     """As `event_data`, for many (type, invocation, attempts) with one statement; None where there is none any more."""
     found = _many({invocation_id for _, invocation_id, _ in events}, payloads=payloads)
     return [

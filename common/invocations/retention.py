@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
 from common.kit import clock, db
+from common.kit.query import Query
 
 BATCH = 500
 SECONDS = 5.0
@@ -39,9 +41,17 @@ marked as (
   on conflict (name) do update set at = greatest(watermarks.at, excluded.at))
 select several from way
 """
-_DROP = text(_WALK.format(name="payloads", which="i.status <> 'open'"))
+
+
+class DroppedRow(NamedTuple):
+    """How many rows one step has emptied."""
+
+    several: int
+
+
+_DROP = Query(_WALK.format(name="payloads", which="i.status <> 'open'"), DroppedRow)
 #: Canceled or expired before the first attempt: the input was never used.
-_DROP_UNUSED = text(_WALK.format(name="unused_payloads", which="i.is_failure and i.started_at is null"))
+_DROP_UNUSED = Query(_WALK.format(name="unused_payloads", which="i.is_failure and i.started_at is null"), DroppedRow)
 
 
 def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) -> int:
@@ -58,7 +68,15 @@ def drop_unused_payloads(*, seconds: float = SECONDS, batch: int = BATCH) -> int
 
 
 #: By the index of the account's invocations, from where the last batch ended.
-_DROP_OF = text("""
+class DroppedOf(NamedTuple):
+    """How many rows one step has emptied, and the last of them."""
+
+    several: int
+    reached: UUID
+
+
+_DROP_OF = Query(
+    """
 with old as materialized (
   select i.id from invocations i
    where i.user_id = :user_id and i.id > :after and i.status <> 'open'
@@ -69,7 +87,9 @@ dropped as (
     from old where i.id = old.id
   returning i.id)
 select count(*) as several, (select id from old order by id desc limit 1) as reached from dropped
-""")
+""",
+    DroppedOf,
+)
 
 
 def drop_payloads_of(user_id: UUID, *, seconds: float = SECONDS, batch: int = BATCH) -> bool:
@@ -83,10 +103,10 @@ def drop_payloads_of(user_id: UUID, *, seconds: float = SECONDS, batch: int = BA
     return False
 
 
-def _drop(walk: TextClause, days: int, seconds: float, batch: int) -> int:
+def _drop(walk: Query[DroppedRow], days: int, seconds: float, batch: int) -> int:
     give_up, total = clock.monotonic() + seconds, 0
     while True:
-        dropped = int(db.execute(walk, {"days": days, "limit": batch})[0].several)
+        dropped = db.execute(walk, {"days": days, "limit": batch})[0].several
         total += dropped
         if dropped < batch or clock.monotonic() > give_up:
             return total

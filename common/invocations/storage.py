@@ -8,7 +8,8 @@ before sizes were noted counts nothing.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from decimal import Decimal
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,19 +17,30 @@ from sqlalchemy import text
 from common.errors import StorageExhausted
 from common.kit import clock, db, jsonb, memory
 from common.kit.cache import Cache
+from common.kit.query import Query
 
 #: Seconds that a process goes on with what it knows: with room for as much again, and with less.
 LONG: Final = 60.0
 SHORT: Final = 5.0
 REMEMBER_MOST: Final = 10_000
 
-_STORED: Final = text("""
+
+class StoredBytes(NamedTuple):
+    """The size of an account's inputs and outputs."""
+
+    bytes: Decimal
+
+
+_STORED: Final = Query(
+    """
 with s as materialized (select bytes, measured_at from stored_payloads where user_id = :user_id)
 select coalesce((select bytes from s), 0)
        + coalesce((select sum(coalesce(i.input_bytes, 0) + coalesce(i.output_bytes, 0)) from invocations i
                     where i.user_id = :user_id
                       and i.id >= uuid7_floor(coalesce((select measured_at from s), 'epoch'))), 0) as bytes
-""")
+""",
+    StoredBytes,
+)
 _MEASURE: Final = text("""
 with m as materialized (
   select user_id, sum(coalesce(input_bytes, 0) + coalesce(output_bytes, 0)) as bytes from invocations
@@ -49,7 +61,7 @@ class _Known(NamedTuple):
 _known = memory.Part(lambda: Cache[UUID, _Known](REMEMBER_MOST))
 
 
-def refuse_if_full(user_id: UUID, most: int | None, value: Any) -> None:
+def refuse_if_full(user_id: UUID, most: int | None, value: object) -> None:
     """Before `value` is stored too. `most`: bytes; None: unlimited. Raises `StorageExhausted`."""
     if most is None:
         return

@@ -11,7 +11,7 @@ will look at its epoch again); then look for the row.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -83,7 +83,7 @@ UNKNOWN_SECONDS = 6.0
 PAUSE_SECONDS = 0.1
 
 
-def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> StoredRow | None:
+def store(row: dict[str, object], account: budgets.Account, key: str | None) -> StoredRow | None:
     """Write the row under its hold's epoch; returns its `id`, `created_at` and `expires_at`.
 
     None: it is not written and never will be, because the epoch has moved, the period or the access has ended, the
@@ -94,26 +94,27 @@ def store(row: dict[str, Any], account: budgets.Account, key: str | None) -> Sto
         db.Unreachable: it is certainly not written; the hold is released.
         StatementError: the server or the driver refused it; the hold is released.
     """
+    invocation_id = cast("UUID", row["id"])
     try:
         written = _write(row)
     except db.CommitUnknown:
         written = _find_out(row, account)
     except (db.Unreachable, StatementError) as error:
-        budgets.release(account, row["id"], key=key)
+        budgets.release(account, invocation_id, key=key)
         if _key_taken(error):
             return None
         raise
     if written is None:
-        budgets.release(account, row["id"], key=key)
+        budgets.release(account, invocation_id, key=key)
     return written
 
 
-def _write(row: dict[str, Any]) -> StoredRow | None:
+def _write(row: dict[str, object]) -> StoredRow | None:
     written = db.execute(SUBMIT, row)
     return _notified(written[0]) if written else None
 
 
-def _find_out(row: dict[str, Any], account: budgets.Account) -> StoredRow | None:
+def _find_out(row: dict[str, object], account: budgets.Account) -> StoredRow | None:
     """Ask until the database answers whether the row was written; if it was not, it cannot be any more."""
     give_up = clock.monotonic() + UNKNOWN_SECONDS
     while True:
@@ -125,7 +126,7 @@ def _find_out(row: dict[str, Any], account: budgets.Account) -> StoredRow | None
                 raise db.CommitUnknown("whether the invocation was stored is unknown") from error
 
 
-def _fenced_look(row: dict[str, Any], account: budgets.Account) -> StoredRow | None:
+def _fenced_look(row: dict[str, object], account: budgets.Account) -> StoredRow | None:
     """Whether the row is there, once it cannot come any more."""
     if written := db.execute(STORED, {"id": row["id"]}):
         return _notified(written[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -96,7 +96,7 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
                 raise
 
 
-def check(tool: Version, value: Any, max_tokens: int | None, account: UUID | None = None) -> int:
+def check(tool: Version, value: object, max_tokens: int | None, account: UUID | None = None) -> int:
     """Whether a tool would take this input of an account at this limit; returns what would be held.
 
     Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the least that the tool costs.
@@ -116,7 +116,7 @@ def account_of(caller: Caller, terms: PeriodTerms) -> budgets.Account:
 # -- idempotency -----------------------------------------------------------------------------------------------
 
 
-def _fingerprint(body: Any) -> str:
+def _fingerprint(body: object) -> str:
     """What makes two requests the same: their canonical JSON."""
     return hashlib.sha256(jsonb.canonical(body)).hexdigest()
 
@@ -193,8 +193,9 @@ def _hold(
     try:
         return budgets.hold(account, invocation_id, amount, key=key)
     except BudgetExhausted as refusal:
-        allowing = subscriptions.plans_that_allow(refusal.members["required"], terms)
-        raise BudgetExhausted(resets_at=terms.ends_at, plans=allowing, **refusal.members) from None
+        allowing = subscriptions.plans_that_allow(amount, terms)
+        members = {"resets_at": terms.ends_at, "plans": allowing, **refusal.members}
+        raise BudgetExhausted(refusal.detail, errors=(), **members) from None
 
 
 def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
@@ -207,7 +208,7 @@ def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
     raise ToolUnavailable(retry_after=seconds)
 
 
-def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: budgets.Hold) -> dict[str, Any]:
+def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: budgets.Hold) -> dict[str, object]:
     return {
         "event_id": uuid7(),
         "user_id": caller.user_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -43,7 +43,7 @@ class OverdueRow(NamedTuple):
 
     id: UUID
     started: bool
-    last_error: dict[str, Any] | None
+    last_error: dict[str, str] | None
 
 
 OVERDUE: Final = Query(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from common.kit.query import Query
@@ -27,8 +27,8 @@ class ViewRow(NamedTuple):
     slug: str
     name: str
     version: int
-    input: Any  # JSON
-    output: Any  # JSON
+    input: object  # JSON
+    output: object  # JSON
     payloads: bool
     payload_bytes: int
     error_code: str | None

@@ -1,4 +1,4 @@
-"""A SQL statement together with the type of its rows, for `db.execute`.
+"""A SQL statement together with the type of its rows, for `db.execute` (alone) and `db.fetch` (in your transaction).
 
     class Stored(NamedTuple):
         id: UUID
@@ -16,11 +16,11 @@ renamed or missing column shows as a type error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 R = TypeVar("R")
-A = TypeVar("A", bound=tuple[Any, ...])
-B = TypeVar("B", bound=tuple[Any, ...])
+A = TypeVar("A", bound=tuple[object, ...])
+B = TypeVar("B", bound=tuple[object, ...])
 
 
 class Query(Generic[R]):
@@ -29,17 +29,17 @@ class Query(Generic[R]):
     def __init__(self, text: str, row: type[R]) -> None:
         self.text = text
         self._columns: tuple[str, ...] = _fields(row)
-        self.make: Callable[[Sequence[Any]], R] = row._make  # type: ignore[attr-defined]  # every NamedTuple has it
+        self.make: Callable[[Sequence[object]], R] = _maker(row)
         self.is_checked = False
 
     @classmethod
     def pair(cls, text: str, first: type[A], second: type[B]) -> Query[tuple[A, B]]:
         """A statement whose rows are pairs of NamedTuples."""
         query: Query[tuple[A, B]] = Query.__new__(Query)
-        width = len(_fields(first))
+        width, make_first, make_second = len(_fields(first)), _maker(first), _maker(second)
         query.text = text
         query._columns = (*_fields(first), *_fields(second))
-        query.make = lambda values: (first(*values[:width]), second(*values[width:]))
+        query.make = lambda values: (make_first(values[:width]), make_second(values[width:]))
         query.is_checked = False
         return query
 
@@ -50,6 +50,11 @@ class Query(Generic[R]):
         self.is_checked = True
 
 
-def _fields(row: Any) -> tuple[str, ...]:
-    fields: tuple[str, ...] = row._fields
+def _fields(row: type[R]) -> tuple[str, ...]:
+    fields: tuple[str, ...] = row._fields  # type: ignore[attr-defined]  # every NamedTuple has it
     return fields
+
+
+def _maker(row: type[R]) -> Callable[[Sequence[object]], R]:
+    maker: Callable[[Sequence[object]], R] = row._make  # type: ignore[attr-defined]  # every NamedTuple has it
+    return maker

@@ -8,7 +8,6 @@ primary key and old months can be dropped whole.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Computed, Index, Integer, Numeric, SmallInteger, Text, text

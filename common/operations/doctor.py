@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
 from urllib.parse import urlsplit
-
-from sqlalchemy import text
 
 from common.invocations import sweeping
 from common.kit import clock, db, redis
+from common.kit.query import Query
 from common.operations import database_roles, instance, readiness
 from common.queueing import messages
 from common.settings import DEVELOPMENT_SECRETS, Settings
@@ -21,23 +22,65 @@ MAX_QUEUED_SECONDS = 300.0
 #: Beat schedules several sweeps every 10 seconds.
 MAX_SILENT_SECONDS = 60.0
 
-_LONGEST_CALL = text("""
+
+class LongestCall(NamedTuple):
+    """The longest time limit of a tool or of an open invocation, in seconds."""
+
+    seconds: int
+
+
+class TimeRow(NamedTuple):
+    """The server's clock, as Unix time."""
+
+    epoch: Decimal
+
+
+class SilentRow(NamedTuple):
+    """How long no sweep has run; null when none ever has."""
+
+    seconds: Decimal | None
+
+
+class LiveWorkers(NamedTuple):
+    """How many workers of a kind have a recent heartbeat."""
+
+    kind: str
+    several: int
+
+
+class ProgressRow(NamedTuple):
+    """How long no worker of a kind has made progress, in seconds."""
+
+    kind: str
+    silent: Decimal
+
+
+_LONGEST_CALL = Query(
+    """
 select greatest((select max(v.timeout_seconds) from tools t
                    join tool_versions v on v.tool_id = t.id and v.version = t.version where t.archived_at is null),
-                (select max(timeout_seconds) from queue), 0)
-""")
-_NOW = text("select extract(epoch from clock_timestamp())")
-_SILENT = text("select extract(epoch from clock_timestamp() - max(ran_at)) as seconds from sweep_runs")
-_WORKERS = text("""
+                (select max(timeout_seconds) from queue), 0) as seconds
+""",
+    LongestCall,
+)
+_NOW = Query("select extract(epoch from clock_timestamp()) as epoch", TimeRow)
+_SILENT = Query("select extract(epoch from clock_timestamp() - max(ran_at)) as seconds from sweep_runs", SilentRow)
+_WORKERS = Query(
+    """
 select k.kind, count(*) as several
   from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
  where not p.stopping and p.heartbeat_at > now() - interval '30 seconds' group by k.kind order by k.kind
-""")
-_PROGRESS = text("""
+""",
+    LiveWorkers,
+)
+_PROGRESS = Query(
+    """
 select k.kind, extract(epoch from clock_timestamp() - max(p.progress_at)) as silent
   from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
  where not p.stopping group by k.kind
-""")
+""",
+    ProgressRow,
+)
 
 
 class CheckFailed(Exception):
@@ -123,7 +166,7 @@ def _visibility() -> str:
     if messages.on_rabbitmq():
         return "not applicable to RabbitMQ"
     allowed = int(messages.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
-    longest = int(db.execute(_LONGEST_CALL, {})[0][0])
+    longest = db.execute(_LONGEST_CALL, {})[0].seconds
     seen = f"{allowed} s, the longest call may take {longest} s"
     if longest >= allowed:
         raise CheckFailed(f"{seen}: raise visibility_timeout in celeryconfig.py above it.")
@@ -142,7 +185,7 @@ def _skew(what: str, read: Callable[[], float]) -> str:
 
 
 def _postgresql_time() -> float:
-    return float(db.execute(_NOW, {})[0][0])
+    return float(db.execute(_NOW, {})[0].epoch)
 
 
 def _redis_time() -> float:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
 from threading import Lock
+from typing import NamedTuple
+from uuid import UUID
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import text
 
 from common.kit import db, log, redis
+from common.kit.query import Query
 from common.operations import instance
 from common.queueing import messages
 from common.tools import breakers
@@ -27,16 +30,63 @@ SCRAPE_SECONDS = 2.5
 FRESH_SECONDS = 2.0
 BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
-_QUEUE = text("""
+
+class QueueDepth(NamedTuple):
+    """Open invocations by state, and what is held for them."""
+
+    running: int
+    ready: int
+    waiting: int
+    oldest: Decimal
+    holds: int
+    held: Decimal
+
+
+class DeliveriesRow(NamedTuple):
+    """Pending deliveries by state."""
+
+    running: int
+    parked: int
+    waiting: int
+    oldest: Decimal
+
+
+class SweepRow(NamedTuple):
+    """When a sweep last ran, as Unix time."""
+
+    name: str
+    at: Decimal
+
+
+class WorkersRow(NamedTuple):
+    """Workers of a kind with a recent heartbeat, and their last progress as Unix time."""
+
+    kind: str
+    several: int
+    progress: Decimal
+
+
+class ToolRow(NamedTuple):
+    """A tool in the catalogue."""
+
+    id: UUID
+    slug: str
+
+
+_QUEUE = Query(
+    """
 select count(*) filter (where token is not null) as running,
        count(*) filter (where token is null and slot is not null) as ready,
        count(*) filter (where slot is null) as waiting,
        coalesce(extract(epoch from now() - min(due_at) filter (where token is null and due_at <= now())), 0) as oldest,
        count(*) as holds, coalesce(sum(held), 0) as held
   from queue
-""")
+""",
+    QueueDepth,
+)
 #: Each part uses its own partial index (its condition matches literally); most rows are completed deliveries.
-_DELIVERIES = text("""
+_DELIVERIES = Query(
+    """
 with running as (select count(*) as n from deliveries where lease_until is not null),
 parked as (select count(*) as n, min(due_at) as due_at from deliveries where parked),
 waiting as (
@@ -45,14 +95,19 @@ waiting as (
 select running.n as running, parked.n as parked, waiting.n as waiting,
        greatest(0, coalesce(extract(epoch from now() - least(parked.due_at, waiting.due_at)), 0)) as oldest
   from running, parked, waiting
-""")
-_SWEEPS = text("select name, extract(epoch from ran_at) as at from sweep_runs")
-_WORKERS = text("""
+""",
+    DeliveriesRow,
+)
+_SWEEPS = Query("select name, extract(epoch from ran_at) as at from sweep_runs", SweepRow)
+_WORKERS = Query(
+    """
 select k.kind, count(*) as several, extract(epoch from max(p.progress_at)) as progress
   from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
  where not p.stopping and p.heartbeat_at > now() - interval '15 seconds' group by k.kind
-""")
-_TOOLS = text("select id, slug from tools where archived_at is null and is_active")
+""",
+    WorkersRow,
+)
+_TOOLS = Query("select id, slug from tools where archived_at is null and is_active", ToolRow)
 
 
 class Platform(Collector):
@@ -117,8 +172,8 @@ def _from_tables() -> list[Metric]:
 def _queue() -> Iterator[Metric]:
     row = db.execute(_QUEUE, {})[0]
     depth = _family("queue_invocations", "Open invocations: waiting for a slot, ready, running", ["state"])
-    for state in ("waiting", "ready", "running"):
-        depth.add_metric([state], getattr(row, state))
+    for state, number in (("waiting", row.waiting), ("ready", row.ready), ("running", row.running)):
+        depth.add_metric([state], number)
     yield depth
     yield _one("queue_oldest_due_seconds", "Age of the oldest due invocation", row.oldest)
     yield _one("holds", "Budget holds of open invocations", row.holds)
@@ -130,8 +185,8 @@ def _deliveries() -> Iterator[Metric]:
     depth = _family(
         "webhook_deliveries", "Pending deliveries: waiting, parked (receiver at its limit), running", ["state"]
     )
-    for state in ("waiting", "parked", "running"):
-        depth.add_metric([state], getattr(row, state))
+    for state, number in (("waiting", row.waiting), ("parked", row.parked), ("running", row.running)):
+        depth.add_metric([state], number)
     yield depth
     yield _one("webhook_oldest_due_seconds", "Age of the oldest due webhook delivery", row.oldest)
 
@@ -180,5 +235,5 @@ def _family(name: str, help_: str, labels: list[str]) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"joyfull_{name}", help_, labels=labels)
 
 
-def _one(name: str, help_: str, value: float) -> Metric:
+def _one(name: str, help_: str, value: float | Decimal) -> Metric:
     return GaugeMetricFamily(f"joyfull_{name}", help_, value=float(value))

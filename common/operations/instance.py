@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 
 from common.kit import db, log, redis
 from common.kit.pause import Pause
+from common.kit.query import Query
 from common.queueing import messages
 
 logger = log.get(__name__)
@@ -30,9 +31,23 @@ CHECK_SECONDS: Final = 5.0
 #: Interval between log messages about a persisting conflict.
 LOG_SECONDS: Final = 60.0
 
-#: False before the migrations have run, and before `roles grant`.
-_READABLE = text("select coalesce(has_table_privilege(to_regclass('instance'), 'select'), false) as yes")
-_NAME = text("select i.id::text || '@' || c.system_identifier as name from instance i cross join pg_control_system() c")
+
+class ReadableRow(NamedTuple):
+    """Whether the table `instance` can be read: not before the migrations have run, and before `roles grant`."""
+
+    yes: bool
+
+
+class NameRow(NamedTuple):
+    """The name of the platform that this database belongs to."""
+
+    name: str
+
+
+_READABLE = Query("select coalesce(has_table_privilege(to_regclass('instance'), 'select'), false) as yes", ReadableRow)
+_NAME = Query(
+    "select i.id::text || '@' || c.system_identifier as name from instance i cross join pg_control_system() c", NameRow
+)
 _RENEW = text("update instance set id = gen_random_uuid(), created_at = now()")
 
 
@@ -58,7 +73,7 @@ def name() -> str | None:
     """This platform's name; None when the table `instance` cannot be read yet. Raises `db.Unreachable`."""
     if not db.execute(_READABLE, {})[0].yes:
         return None
-    _state.ours = str(db.execute(_NAME, {})[0].name)
+    _state.ours = db.execute(_NAME, {})[0].name
     return _state.ours
 
 

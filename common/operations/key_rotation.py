@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common.kit import crypto, db
@@ -21,7 +21,7 @@ BATCH = 500
 class EncryptedColumn:
     """A column of encrypted values, its row's primary key, and the owner and purpose they are encrypted for."""
 
-    column: InstrumentedAttribute[Any]
+    column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None]
     key: InstrumentedAttribute[UUID]
     owner: InstrumentedAttribute[UUID]
     purpose: str
@@ -38,6 +38,14 @@ ENCRYPTED_COLUMNS = (
     EncryptedColumn(WebhookDefaultSecret.secret, _OWNER, _OWNER, "webhook"),
     EncryptedColumn(WebhookDefaultSecret.previous_secret, _OWNER, _OWNER, "webhook"),
 )
+
+
+class EncryptedRow(NamedTuple):
+    """An encrypted value, its row's primary key, and its owner."""
+
+    key: UUID
+    owner: UUID
+    encrypted: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +71,13 @@ def rotate() -> Iterator[Reencrypted]:
             after = done[-1].key
 
 
-def _locked(session: Session, of: EncryptedColumn, after: UUID) -> list[Row[Any]]:
-    columns = (of.key.label("key"), of.owner.label("owner"), of.column.label("encrypted"))
-    query = select(*columns).where(of.column.is_not(None), of.key > after).order_by(of.key).limit(BATCH)
-    return list(session.execute(query.with_for_update(key_share=True)))
+def _locked(session: Session, of: EncryptedColumn, after: UUID) -> list[EncryptedRow]:
+    query = select(of.key, of.owner, of.column).where(of.column.is_not(None), of.key > after)
+    rows = session.execute(query.order_by(of.key).limit(BATCH).with_for_update(key_share=True))
+    return [EncryptedRow(key, owner, encrypted or "") for key, owner, encrypted in rows]
 
 
-def _reencrypt(session: Session, of: EncryptedColumn, row: Row[Any]) -> bool:
+def _reencrypt(session: Session, of: EncryptedColumn, row: EncryptedRow) -> bool:
     try:
         fresh = crypto.reencrypt(of.purpose, str(row.owner), row.encrypted)
     except crypto.Undecryptable:

@@ -6,10 +6,10 @@ budget gate that seems to differ is checked again, and only a difference that pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from common import budgets, usage, webhooks
 from common.kit import clock, db, redis
+from common.kit.query import Query
 
 LOOKS = 5
 LOOK_AGAIN_SECONDS = 0.5
@@ -171,8 +172,22 @@ def _persistent_differences(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
     return differences
 
 
-_ROWS = text("select id, slot is not null as placed from queue where period_id = :period")
-_PERIOD = text(f"select epoch, {budgets.SERVER} as server from periods where id = :period")  # noqa: S608
+class PlacedId(NamedTuple):
+    """An open invocation, and whether it has a slot."""
+
+    id: UUID
+    placed: bool
+
+
+class PeriodRow(NamedTuple):
+    """What a gate has to have been made from."""
+
+    epoch: int
+    server: int
+
+
+_ROWS = Query("select id, slot is not null as placed from queue where period_id = :period", PlacedId)
+_PERIOD = Query(f"select epoch, {budgets.SERVER} as server from periods where id = :period", PeriodRow)  # noqa: S608
 
 
 def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
@@ -180,12 +195,12 @@ def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
     if "epoch" not in gate or not _is_current(gate):
         return []  # no gate of the current Redis process: the next submit rebuilds it
     with db.snapshot() as session:
-        period = session.execute(_PERIOD, {"period": period_id}).one_or_none()
+        period = next(iter(db.fetch(session, _PERIOD, {"period": period_id})), None)
         if period is None or (str(period.epoch), str(period.server)) != (gate["epoch"], gate.get("server")):
             return []  # outdated: holds under an old epoch, or for another server, cannot commit
         expected = _expected(session, period_id)
     shown = {name: gate[name] for name in ("granted", "charged", "held", "active")}
-    holds = {name[2:]: value.split(",")[1] != "0" for name, value in gate.items() if name.startswith("h:")}
+    holds = {id_: budgets.StoredHold.parse(hold).placed for id_, hold in budgets.holds_in(gate).items()}
     shown["holds"] = " ".join(sorted(holds))
     shown["places"] = " ".join(sorted(id_ for id_, placed in holds.items() if placed))
     invariant = "budget gates in Redis match the rows in PostgreSQL"
@@ -198,7 +213,7 @@ def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
 
 def _expected(session: Session, period_id: UUID) -> dict[str, str]:
     balance = budgets.balance(session, period_id)
-    rows = session.execute(_ROWS, {"period": period_id}).all()
+    rows = db.fetch(session, _ROWS, {"period": period_id})
     return {
         "granted": str(balance.granted),
         "charged": str(balance.charged),
@@ -209,7 +224,7 @@ def _expected(session: Session, period_id: UUID) -> dict[str, str]:
     }
 
 
-def _is_current(gate: object) -> bool:
+def _is_current(gate: Mapping[str, str]) -> bool:
     with redis.reachable():
         run: str = redis.client().info("server")["run_id"]
-    return isinstance(gate, dict) and gate.get("run") == run
+    return gate.get("run") == run

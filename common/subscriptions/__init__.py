@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common import budgets
@@ -156,6 +157,14 @@ def _change(session: Session, subscription: Subscription, period: Period, plan: 
 _SHOWN = (Period.closed_at.is_not(None), Period.starts_at.desc())
 
 
+class Bounds(NamedTuple):
+    """Start and end of a period."""
+
+    starts_at: datetime
+    ends_at: datetime
+
+
+
 def current(user_id: UUID) -> Current:
     """The subscription, its period and balance, in one snapshot. Raises `NotFound` if there has never been one."""
     renewal.renew_if_due(user_id)
@@ -181,16 +190,13 @@ def _shown(session: Session, subscription: Subscription, period: Period) -> Curr
     )
 
 
-_BOUNDS = text("""
-select starts_at, ends_at from periods where user_id = :user order by starts_at desc limit 1
-""")
+_BOUNDS = Query("select starts_at, ends_at from periods where user_id = :user order by starts_at desc limit 1", Bounds)
 
 
-def period_bounds(user_id: UUID) -> tuple[datetime, datetime] | None:
+def period_bounds(user_id: UUID) -> Bounds | None:
     """Start and end of the current (or last) period; None if there has never been one."""
     renewal.renew_if_due(user_id)
-    rows = db.execute(_BOUNDS, {"user": user_id})
-    return (rows[0].starts_at, rows[0].ends_at) if rows else None
+    return next(iter(db.execute(_BOUNDS, {"user": user_id})), None)
 
 
 def range_within(user_id: UUID, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:

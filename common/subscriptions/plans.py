@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import inf
-from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.exc import IntegrityError
@@ -57,7 +58,7 @@ def _any(session: Session, slug: str, *, for_update: bool = False) -> Plan:
     return plan
 
 
-def create(fields: dict[str, Any], *, actor: Actor) -> Plan:
+def create(fields: Mapping[str, object], *, actor: Actor) -> Plan:
     """Create a plan. Raises `SlugTaken`."""
     try:
         with db.transaction() as session:
@@ -73,7 +74,7 @@ def create(fields: dict[str, Any], *, actor: Actor) -> Plan:
         raise
 
 
-def edit(slug: str, changes: dict[str, Any], *, actor: Actor) -> Plan:
+def edit(slug: str, changes: Mapping[str, object], *, actor: Actor) -> Plan:
     """Change a plan. Limits apply within seconds, tokens from each subscription's next period.
 
     Raises `NotFound`.
@@ -120,7 +121,7 @@ select pl.slug
 """)
 
 
-def allowing(session: Session, account: Any, period: Any, required: int) -> list[str]:
+def allowing(session: Session, account: UUID, period: UUID, required: int) -> list[str]:
     """Slugs of the plans that would make `required` tokens available if subscribed to now."""
     values = {"account": account, "period": period, "required": required, "unlimited": UNLIMITED_TOKENS}
     return list(session.scalars(_ALLOWING, values))

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from common.kit import db, log
+from common.kit.query import Query
 from common.models.subscriptions import Period, Subscription
 from common.subscriptions import periods
 
 logger = log.get(__name__)
 
-_OVERDUE = text("select 1 from periods where user_id = :user and closed_at is null and ends_at <= now()")
-_DUE = text("""
-select user_id from periods where closed_at is null and ends_at <= now() order by ends_at limit :limit
-""")
+
+class DueAccount(NamedTuple):
+    """An account whose period has ended."""
+
+    user_id: UUID
+
+
+class Overdue(NamedTuple):
+    """A period that has ended and was not renewed yet."""
+
+    id: UUID
+
+
+_OVERDUE = Query("select id from periods where user_id = :user and closed_at is null and ends_at <= now()", Overdue)
+_DUE = Query(
+    "select user_id from periods where closed_at is null and ends_at <= now() order by ends_at limit :limit", DueAccount
+)
 
 
 def renew_due(limit: int = 500) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
-
-from sqlalchemy import text
 
 from common.errors import SubscriptionRequired
 from common.kit import clock, db, memory
 from common.kit.cache import Cache
+from common.kit.query import Query
 from common.subscriptions import plans, renewal
 
 #: How long a process caches an account's limits. The statement that commits an invocation checks access and period
@@ -36,13 +36,32 @@ class PeriodTerms:
     max_streams: int | None
 
 
-_TERMS = text("""
+class TermsRow(NamedTuple):
+    """An account's open period and its plan."""
+
+    id: UUID
+    epoch: int
+    slug: str
+    max_concurrency: int | None
+    rate_limit_per_minute: int | None
+    monthly_tokens: int | None
+    ends_at: datetime
+    max_streams: int | None
+    max_payload_bytes: int | None
+    accessible: bool
+    running: bool
+
+
+_TERMS = Query(
+    """
 select p.id, p.epoch, pl.slug, pl.max_concurrency, pl.rate_limit_per_minute, pl.monthly_tokens, p.ends_at,
        pl.max_streams, pl.max_payload_bytes,
        p.access_ended_at is null as accessible, p.ends_at > now() as running
   from periods p join plans pl on pl.id = p.plan_id
  where p.user_id = :user and p.closed_at is null
-""")
+""",
+    TermsRow,
+)
 
 
 class _Defaults:

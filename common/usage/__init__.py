@@ -15,8 +15,9 @@ from common.usage.histogram import percentile
 from common.usage.pace import Pace, pace
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
-from common.usage.rollups import RollupDifference, adopt, catch_up, differences, rebuild, rollup, sums
+from common.usage.rollups import adopt, catch_up, rebuild, rollup
 from common.usage.totals import Group, Point, Summary, summary
+from common.usage.verifying import RollupDifference, differences, sums
 
 __all__ = [
     "DayCharge",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select, text, tuple_
+from sqlalchemy import Select, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from common.kit import db
@@ -54,17 +54,21 @@ class Entry:
     created_at: datetime
 
 
-_COLUMNS = (
-    UsageLog.id,
-    UsageLog.invocation_id,
-    UsageLog.tool_id,
-    UsageLog.status,
-    UsageLog.tokens_used,
-    UsageLog.latency_ms,
-    UsageLog.http_status,
-    UsageLog.api_key_id,
-    UsageLog.created_at,
-)
+class EntryRow(NamedTuple):
+    """The columns of `usage_logs` that an entry is made of, in this order."""
+
+    id: UUID
+    invocation_id: UUID
+    tool_id: UUID
+    status: str
+    tokens_used: int
+    latency_ms: int | None
+    http_status: int | None
+    api_key_id: UUID | None
+    created_at: datetime
+
+
+_COLUMNS = [getattr(UsageLog, name) for name in EntryRow._fields]
 
 
 def history(user_id: UUID, window: Window, filters: Filter | None = None) -> Page[Entry]:
@@ -94,16 +98,18 @@ def _position(entry: Entry) -> Position:
     return (entry.created_at, entry.id)
 
 
-def _entries(session: Session, user_id: UUID, limit: int, after: Any, filters: Filter) -> list[Entry]:
+def _entries(session: Session, user_id: UUID, limit: int, after: Position | None, filters: Filter) -> list[Entry]:
     tool_id = _tool_id(session, filters.tool) if filters.tool else None
     if filters.tool and tool_id is None:
         return []
-    rows = session.execute(_query(user_id, limit, after, filters, tool_id)).all()
+    rows = [EntryRow._make(row) for row in session.execute(_query(user_id, limit, after, filters, tool_id))]
     names = _names(session, {row.tool_id for row in rows})
     return [_entry(row, names) for row in rows]
 
 
-def _query(user_id: UUID, limit: int, after: Any, filters: Filter, tool_id: UUID | None) -> Select[*tuple[Any, ...]]:
+def _query(
+    user_id: UUID, limit: int, after: Position | None, filters: Filter, tool_id: UUID | None
+) -> Select[*tuple[Any, ...]]:  # Any: the columns are typed by `EntryRow`
     """Add only the conditions in use, so that each combination is planned for its own index."""
     query = select(*_COLUMNS).where(UsageLog.user_id == user_id)
     if filters.since:
@@ -133,7 +139,7 @@ def _names(session: Session, ids: set[UUID]) -> dict[UUID, ToolRef]:
     return {row.id: ToolRef(row.id, row.slug, row.name) for row in rows}
 
 
-def _entry(row: Row[Any], names: dict[UUID, ToolRef]) -> Entry:
+def _entry(row: EntryRow, names: dict[UUID, ToolRef]) -> Entry:
     return Entry(
         id=row.id,
         invocation_id=row.invocation_id,

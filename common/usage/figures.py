@@ -5,13 +5,51 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-from sqlalchemy import Row
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
 
 from common.usage.histogram import percentile
 
 FAILURES = ("error", "timeout")
+
+
+class StatusRow(NamedTuple):
+    """Entries of one status in one bucket of time; their latencies as buckets and counts (or null)."""
+
+    at: datetime
+    key: str
+    status: str
+    invocations: Decimal
+    tokens_used: Decimal
+    buckets: list[int] | None
+    counts: list[int] | None
+
+
+class MergedRow(NamedTuple):
+    """Entries of all statuses, summed by a label."""
+
+    label: str
+    invocations: Decimal
+    succeeded: Decimal
+    failed: Decimal
+    tokens_used: Decimal
+    buckets: list[int] | None
+    counts: list[int] | None
+
+
+class UnitRow(NamedTuple):
+    """A whole hour, day or month as stored; its latencies only where entries are added to it."""
+
+    at: datetime
+    invocations: int
+    succeeded: int
+    failed: int
+    tokens_used: int
+    p50: int | None
+    p95: int | None
+    buckets: list[int] | None
+    counts: list[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +74,25 @@ class Sum:
     tokens: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
 
-    def add(self, row: Row[Any]) -> None:
-        """Add a row of one status: invocations, tokens_used, and latencies as buckets and counts (or null)."""
+    def add(self, row: StatusRow) -> None:
+        """Add a row of one status."""
         number = int(row.invocations)
         self.invocations += number
         self.succeeded += number * (row.status == "success")
         self.failed += number * (row.status in FAILURES)
         self.tokens += int(row.tokens_used)
-        self._count(row)
+        self._count(row.buckets, row.counts)
 
-    def add_all(self, row: Row[Any]) -> None:
-        """Add a row over all statuses, with the numbers of succeeded and failed."""
+    def add_all(self, row: MergedRow | UnitRow) -> None:
+        """Add a row over all statuses."""
         self.invocations += int(row.invocations)
         self.succeeded += int(row.succeeded)
         self.failed += int(row.failed)
         self.tokens += int(row.tokens_used)
-        self._count(row)
+        self._count(row.buckets, row.counts)
 
-    def _count(self, row: Row[Any]) -> None:
-        for bucket, count in zip(row.buckets or (), row.counts or (), strict=True):
+    def _count(self, buckets: list[int] | None, counts: list[int] | None) -> None:
+        for bucket, count in zip(buckets or (), counts or (), strict=True):
             self.latencies[bucket] += int(count)
 
     def merge(self, other: Sum) -> None:

@@ -8,10 +8,12 @@ rows of it stay in the default partition.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 
 from common.kit import db, log
+from common.kit.query import Query
 
 logger = log.get(__name__)
 
@@ -19,8 +21,24 @@ _ADD = text("select usage_logs_add_month(:month)")
 #: Attaching and dropping wait for a lock that blocks everyone queued behind it, so give up soon and retry later. The
 #: limit exceeds `deadlock_timeout` (1 s), after which PostgreSQL cancels an autovacuum in the way.
 _LOCK_TIMEOUT = text("set local lock_timeout = '3s'")
+
+
+class MonthRow(NamedTuple):
+    """A month that needs a partition."""
+
+    month: datetime
+
+
+class PartitionRow(NamedTuple):
+    """A partition, and its month."""
+
+    name: str
+    month: datetime
+
+
 #: The months ahead, and those of rows in the default partition.
-_WANTED = text("""
+_WANTED = Query(
+    """
 select month from (
   select date_trunc('month', now(), 'UTC') + make_interval(months => n) as month from generate_series(0, :ahead) n
   union
@@ -29,22 +47,26 @@ select month from (
     from usage_logs_default) m
  where month >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')
  order by month
-""")
-_OLD = text("""
+""",
+    MonthRow,
+)
+_OLD = Query(
+    """
 select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp at time zone 'UTC' as month
   from pg_inherits i join pg_class c on c.oid = i.inhrelid
  where i.inhparent = 'usage_logs'::regclass and c.relname ~ '^usage_logs_[0-9]{4}_[0-9]{2}$'
    and to_date(right(c.relname, 7), 'YYYY_MM') + make_interval(months => 1 + :keep)
        <= date_trunc('month', now(), 'UTC') at time zone 'UTC'
  order by 1
-""")
+""",
+    PartitionRow,
+)
 _RETIRE = text("select usage_logs_retire_month(:month)")
 
 
 def add_months(ahead: int = 3) -> int:
     """Periodic task: create this month's partition and the next `ahead`. Returns the number created."""
-    months: list[datetime] = [row.month for row in db.execute(_WANTED, {"ahead": ahead})]
-    return sum(_add(month) for month in months)
+    return sum(_add(row.month) for row in db.execute(_WANTED, {"ahead": ahead}))
 
 
 def _add(month: datetime) -> bool:

@@ -13,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
 from sqlalchemy.orm import Session
 
+from common.kit import db
+from common.kit.query import Query
 from common.models.usage import NO_KEY
 from common.usage import ranges
+from common.usage.figures import MergedRow, StatusRow, UnitRow
 from common.usage.ranges import Segment
 
 _KEYS = {
@@ -30,20 +32,35 @@ _KEYS = {
     "api_key": "coalesce(nullif(api_key_id, :no_key)::text, '')",
 }
 
-#: The watermark, and the first and last row of the hours that the range cuts.
-_BEGIN = text("""
+
+class BeginRow(NamedTuple):
+    """The watermark, and the first and last row of an hour that the range cuts (null: of none)."""
+
+    mark: str | None
+    starts_at: datetime | None
+    first_at: datetime
+    last_at: datetime
+
+
+_BEGIN = Query(
+    """
 select m.mark, p.starts_at, p.first_at, p.last_at
   from (select usage_mark()::text as mark) m
   left join usage_points p on p.user_id = :user and p.grain = 'hour'
        and p.starts_at = any(cast(:cuts as timestamptz[])) and p.last_at >= :since and p.first_at < :until
-""")
+""",
+    BeginRow,
+)
 #: Units that entries are added to are read with their histograms, the others with their stored percentiles.
-_UNITS = text("""
+_UNITS = Query(
+    """
 select starts_at as at, invocations, succeeded, failed, tokens_used, p50, p95,
        case when starts_at = any(cast(:touched as timestamptz[])) then buckets end as buckets,
        case when starts_at = any(cast(:touched as timestamptz[])) then counts end as counts
   from usage_points where user_id = :user and grain = :bucket and starts_at >= :first and starts_at < :last
-""")
+""",
+    UnitRow,
+)
 _SEGMENTS = """
 unnest(cast(:labels as text[]), cast(:grains as text[]), cast(:starts as timestamptz[]), cast(:ends as timestamptz[]))
          s(label, grain, a, b)
@@ -65,10 +82,11 @@ sums as (
          sum(tokens_used) as tokens_used from parts group by 1)
 select s.*, h.buckets, h.counts from sums s left join histograms h using (label)
 """
-_POINTS = text(
+_POINTS = Query(
     _MERGED.format(
         label="s.label", succeeded="r.succeeded", failed="r.failed", table="usage_points", segments=_SEGMENTS
-    )
+    ),
+    MergedRow,
 )
 _ENTRIES = """
 with cells as (
@@ -91,9 +109,9 @@ _TAIL = f"xid > cast(:mark as xid8) and ({_IN_RANGE}) is true"
 class _Queries:
     """The statements of one grouping."""
 
-    groups: TextClause
-    rolled: TextClause
-    tail: TextClause
+    groups: Query[MergedRow]
+    rolled: Query[StatusRow]
+    tail: Query[StatusRow]
 
 
 def _queries(key: str) -> _Queries:
@@ -105,7 +123,8 @@ def _queries(key: str) -> _Queries:
         table="usage_rollups",
         segments=_SEGMENTS,
     )
-    return _Queries(text(groups), text(entries.format(which=_ROLLED)), text(entries.format(which=_TAIL)))
+    rolled, tail = entries.format(which=_ROLLED), entries.format(which=_TAIL)
+    return _Queries(Query(groups, MergedRow), Query(rolled, StatusRow), Query(tail, StatusRow))
 
 
 _QUERIES = {by: _queries(key) for by, key in _KEYS.items()}
@@ -126,11 +145,11 @@ class Wanted:
 class Parts:
     """The parts of a summary. `edges`: merged parts of the buckets that the range cuts, by bucket start."""
 
-    entries: list[Row[Any]]
-    total: list[Row[Any]] = field(default_factory=list)
-    edges: dict[datetime, Row[Any]] = field(default_factory=dict)
-    units: list[Row[Any]] = field(default_factory=list)
-    groups: list[Row[Any]] = field(default_factory=list)
+    entries: list[StatusRow]
+    total: list[MergedRow] = field(default_factory=list)
+    edges: dict[datetime, MergedRow] = field(default_factory=dict)
+    units: list[UnitRow] = field(default_factory=list)
+    groups: list[MergedRow] = field(default_factory=list)
 
 
 def read(session: Session, wanted: Wanted) -> Parts:
@@ -141,20 +160,22 @@ def read(session: Session, wanted: Wanted) -> Parts:
     """
     queries = _QUERIES[wanted.group_by]
     where = {"user": wanted.user_id, "since": wanted.since, "until": wanted.until}
-    begin = session.execute(_BEGIN, {**where, "cuts": ranges.cut(wanted.since, wanted.until)}).all()
+    begin = db.fetch(session, _BEGIN, {**where, "cuts": ranges.cut(wanted.since, wanted.until)})
     mark = begin[0].mark
     tail = {**where, "bucket": wanted.bucket, "mark": mark or "0", "no_key": NO_KEY}
-    parts = Parts(list(session.execute(queries.tail, tail)))
+    parts = Parts(db.fetch(session, queries.tail, tail))
     if mark is None:
         return parts
     inside: list[datetime] = []
-    for hour in (row for row in begin if row.starts_at is not None):
+    for hour in begin:
+        if hour.starts_at is None:
+            continue
         if wanted.since <= hour.first_at and hour.last_at < wanted.until:
             inside.append(hour.starts_at)
         else:
             following = ranges.following(hour.starts_at, "hour")
             cut = {"since": max(hour.starts_at, wanted.since), "until": min(following, wanted.until)}
-            parts.entries += session.execute(queries.rolled, {**tail, **cut})
+            parts.entries += db.fetch(session, queries.rolled, {**tail, **cut})
     _add_sums(session, wanted, inside, parts)
     return parts
 
@@ -164,16 +185,16 @@ def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: P
     cover = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, "month"), *hours]]
     user = {"user": wanted.user_id}
     merged = {
-        row.label: row for row in session.execute(_POINTS, {**user, **_parameters([*cover, *_edges(wanted, hours)])})
+        row.label: row for row in db.fetch(session, _POINTS, {**user, **_parameters([*cover, *_edges(wanted, hours)])})
     }
     parts.total = [merged.pop("")] if "" in merged else []
     parts.edges = {datetime.fromisoformat(label): row for label, row in merged.items()}
     first, last = ranges.whole(wanted.since, wanted.until, wanted.bucket)
     whole = {**user, "bucket": wanted.bucket, "first": first, "last": last}
-    parts.units = list(session.execute(_UNITS, {**whole, "touched": sorted({row.at for row in parts.entries})}))
+    parts.units = db.fetch(session, _UNITS, {**whole, "touched": sorted({row.at for row in parts.entries})})
     if wanted.group_by:
         asked = {**user, **_parameters(cover), "no_key": NO_KEY}
-        parts.groups = list(session.execute(_QUERIES[wanted.group_by].groups, asked))
+        parts.groups = db.fetch(session, _QUERIES[wanted.group_by].groups, asked)
 
 
 def _edges(wanted: Wanted, hours: list[Segment]) -> Iterator[tuple[str, Segment]]:
@@ -187,7 +208,7 @@ def _label(wanted: Wanted, segment: Segment) -> str:
     return ranges.floor(segment.since, wanted.bucket).isoformat()
 
 
-def _parameters(segments: list[tuple[str, Segment]]) -> dict[str, Any]:
+def _parameters(segments: list[tuple[str, Segment]]) -> dict[str, object]:
     return {
         "labels": [label for label, _ in segments],
         "grains": [segment.grain for _, segment in segments],

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common.kit import clock, db
 from common.usage import ranges
-from common.usage.figures import Figures, total_of
+from common.usage.figures import Figures, StatusRow, total_of
 from common.usage.histogram import percentile
 from common.usage.totals import Point, check_range, points_of
 
@@ -46,7 +46,8 @@ histograms as (
 sums as (
   select date_trunc(:bucket, at, 'UTC') as at, status, sum(invocations) as invocations, sum(tokens_used) as tokens_used
     from parts group by 1, 2)
-select s.*, h.buckets, h.counts from sums s left join histograms h using (at, status)
+select s.at, '' as key, s.status, s.invocations, s.tokens_used, h.buckets, h.counts
+  from sums s left join histograms h using (at, status)
 """
 _MOST = """
 {parts}
@@ -56,9 +57,22 @@ select o.id, o.{name} as name, count(*) over () as number, sum(p.invocations)::b
   from parts p join {owner}s o on o.id = p.{owner}_id
  group by o.id, o.{name} order by tokens_used desc, invocations desc, o.id limit :top
 """
-_SERIES = text(_BY_TIME.format(parts=_PARTS))
-_TOOLS = text(_MOST.format(parts=_PARTS, owner="tool", name="slug"))
-_USERS = text(_MOST.format(parts=_PARTS, owner="user", name="email"))
+
+
+class TopRow(NamedTuple):
+    """One of the top consumers; `number`: how many consumers there are."""
+
+    id: UUID
+    name: str
+    number: int
+    invocations: int
+    tokens_used: int
+    failed: int
+
+
+_SERIES = Query(_BY_TIME.format(parts=_PARTS), StatusRow)
+_TOOLS = Query(_MOST.format(parts=_PARTS, owner="tool", name="slug"), TopRow)
+_USERS = Query(_MOST.format(parts=_PARTS, owner="user", name="email"), TopRow)
 _MARK = text("select usage_mark()::text")
 _NOW = text("select now()")
 
@@ -106,8 +120,8 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
     with db.snapshot() as session:
         now: datetime = session.execute(_NOW).scalar_one()
         values = _values(session, since, until, bucket)
-        rows = session.execute(_SERIES, values).all()
-        tools, users = session.execute(_TOOLS, values).all(), session.execute(_USERS, values).all()
+        rows = db.fetch(session, _SERIES, values)
+        tools, users = db.fetch(session, _TOOLS, values), db.fetch(session, _USERS, values)
     points = points_of(rows, ranges.starts(since, max(since, min(until, now)), bucket))
     total = total_of(points.values())
     return Stats(
@@ -123,7 +137,7 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
     )
 
 
-def _values(session: Session, since: datetime, until: datetime, bucket: str) -> dict[str, Any]:
+def _values(session: Session, since: datetime, until: datetime, bucket: str) -> dict[str, object]:
     """Statement parameters. Without a watermark nothing is rolled up, and every row is tail."""
     whole = ranges.cover(since, until, bucket)
     return {
@@ -138,5 +152,5 @@ def _values(session: Session, since: datetime, until: datetime, bucket: str) -> 
     }
 
 
-def _shown(row: Row[Any]) -> Top:
+def _shown(row: TopRow) -> Top:
     return Top(row.id, row.name, row.invocations, row.failed, row.tokens_used)

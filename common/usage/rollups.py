@@ -7,14 +7,13 @@ adds the rows, so a reader sees both or neither. docs/decisions/rollups.md has t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common.kit import clock, db, log
+from common.kit.query import Query
 from common.models.usage import NO_KEY
 
 logger = log.get(__name__)
@@ -25,10 +24,22 @@ _BEGIN = text("""
 insert into watermarks (name, xid, cluster)
 select 'usage', '0', system_identifier from pg_control_system() on conflict do nothing
 """)
-_LOCK = text("""
+
+
+class LockedMark(NamedTuple):
+    """The watermark, and whether it was taken in this cluster."""
+
+    xid: str
+    native: bool
+
+
+_LOCK = Query(
+    """
 select w.xid::text as xid, w.cluster = (select system_identifier from pg_control_system()) as native
   from watermarks w where w.name = 'usage' for update
-""")
+""",
+    LockedMark,
+)
 #: The sum of two histograms.
 _ADDED_HISTOGRAM = """(buckets, counts) = (
            select coalesce(array_agg(b order by b), '{}'), coalesce(array_agg(n order by b), '{}')
@@ -112,18 +123,18 @@ def catch_up(seconds: float = 5.0) -> int:
     return total
 
 
-def _lock(session: Session) -> tuple[str, bool]:
-    """Lock the rollups until the transaction ends. Returns the watermark, and whether it is of this cluster."""
+def _lock(session: Session) -> LockedMark:
+    """Lock the rollups until the transaction ends."""
     session.execute(_BEGIN)
-    row = session.execute(_LOCK).one()
-    return row.xid, row.native
+    (mark,) = db.fetch(session, _LOCK)
+    return mark
 
 
 # -- repair --------------------------------------------------------------------------------------------------------
 
 #: Rollups of dropped months cannot be rebuilt, so they are kept.
-_KEPT = "starts_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')"
-_EMPTY = (text(f"delete from usage_rollups where {_KEPT}"), text(f"delete from usage_points where {_KEPT}"))  # noqa: S608
+KEPT = "starts_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')"
+_EMPTY = (text(f"delete from usage_rollups where {KEPT}"), text(f"delete from usage_points where {KEPT}"))  # noqa: S608
 _RESET = text("""
 update watermarks set xid = '0', at = now(), cluster = (select system_identifier from pg_control_system())
  where name = 'usage'
@@ -164,70 +175,3 @@ def _freeze() -> int:
     with db.transaction() as session:
         session.execute(_MAINTENANCE)
         return session.execute(_FREEZE, {"limit": ADOPT_BATCH}).rowcount  # type: ignore[attr-defined,no-any-return]
-
-
-# -- verification --------------------------------------------------------------------------------------------------
-
-_SUMS = text("""
-select count(*) as invocations, coalesce(sum(tokens_used), 0)::bigint as tokens
-  from usage_logs where user_id = (select user_id from periods where id = :period) and period_id = :period
-""")
-#: Compare rollups with usage rows, as far back as rows are kept, and points with rollups.
-_DIFFERENCES = text(f"""
-with logs as (
-  select g.grain, date_trunc(g.grain, u.created_at, 'UTC') as starts_at, u.user_id, u.period_id, u.tool_id, u.status,
-         coalesce(u.api_key_id, :no_key) as api_key_id, count(*) as n, sum(u.tokens_used) as tokens
-    from usage_logs u cross join (values ('hour'), ('day'), ('month')) g(grain)
-   where u.xid <= coalesce(usage_mark(), '0')
-     and u.created_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')
-   group by 1, 2, 3, 4, 5, 6, 7),
-sums as (select * from usage_rollups where usage_mark() is not null and {_KEPT}),
-wrong as (
-  select grain, starts_at, user_id, coalesce(logs.n, 0) as n, coalesce(logs.tokens, 0) as tokens,
-         coalesce(sums.invocations, 0) as rolled, coalesce(sums.tokens_used, 0) as rolled_tokens
-    from logs full join sums using (grain, starts_at, user_id, period_id, tool_id, status, api_key_id)
-   where (logs.n, logs.tokens) is distinct from (sums.invocations, sums.tokens_used)),
-totals as (
-  select grain, starts_at, user_id, sum(invocations) as n, sum(tokens_used) as tokens, min(first_at) as first_at,
-         max(last_at) as last_at, coalesce(sum(invocations) filter (where status = 'success'), 0) as good,
-         coalesce(sum(invocations) filter (where status in ('error', 'timeout')), 0) as bad
-    from usage_rollups group by 1, 2, 3),
-apart as (
-  select grain, starts_at, user_id, coalesce(t.n, 0) as n, coalesce(t.tokens, 0) as tokens,
-         coalesce(p.invocations, 0) as rolled, coalesce(p.tokens_used, 0) as rolled_tokens
-    from totals t full join usage_points p using (grain, starts_at, user_id)
-   where (t.n, t.tokens, t.good, t.bad, t.first_at, t.last_at)
-         is distinct from (p.invocations, p.tokens_used, p.succeeded, p.failed, p.first_at, p.last_at))
-select grain, starts_at, user_id, n::bigint as invocations, tokens::bigint as tokens,
-       rolled::bigint as rolled_invocations, rolled_tokens::bigint as rolled_tokens
-  from (select * from wrong union all select * from apart) w limit :limit
-""")  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
-class RollupDifference:
-    """A rollup that differs from its rows: one hour, day or month of one account."""
-
-    grain: str
-    starts_at: datetime
-    user_id: UUID
-    invocations: int
-    tokens: int
-    rolled_invocations: int
-    rolled_tokens: int
-
-
-def differences(limit: int = 100) -> list[RollupDifference]:
-    """For verification: rollups that differ from the rows, including missing and extra ones. Reads every row."""
-    with db.snapshot() as session:
-        db.without_timeout(session)
-        return [
-            RollupDifference(**row._mapping)
-            for row in session.execute(_DIFFERENCES, {"limit": limit, "no_key": NO_KEY})
-        ]
-
-
-def sums(session: Session, period_id: UUID) -> tuple[int, int]:
-    """For verification: the completed invocations of a period and their tokens, from the rows alone."""
-    row = session.execute(_SUMS, {"period": period_id}).one()
-    return row.invocations, row.tokens

@@ -8,30 +8,42 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.errors import FieldError, Invalid
 from common.kit import db
+from common.kit.query import Query
 from common.models.tools import Tool
 from common.usage import parts, ranges
-from common.usage.figures import Figures, Sum
+from common.usage.figures import Figures, StatusRow, Sum, UnitRow
 from common.usage.histogram import milliseconds
 from common.usage.parts import Parts, Wanted
 
 #: The most points of a series.
 MOST_POINTS = 1_000
 
+
+class CompleteRow(NamedTuple):
+    """The time now, and until when every transaction has ended."""
+
+    now: datetime
+    through: datetime
+
+
 #: Transactions that began before the oldest open one have ended. A backend may fix its start time shortly before it is
 #: visible here, hence the 0.1 s.
-_COMPLETE = text("""
+_COMPLETE = Query(
+    """
 select now() as now, least(now() - interval '0.1 s', min(xact_start)) as through
   from pg_stat_activity
  where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
-""")
+""",
+    CompleteRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +113,8 @@ def check_range(since: datetime, until: datetime, bucket: str) -> None:
 
 def _total(found: Parts) -> Figures:
     total = Sum()
-    for row in found.total:
-        total.add_all(row)
+    for merged in found.total:
+        total.add_all(merged)
     for row in found.entries:
         total.add(row)
     return total.figures()
@@ -115,14 +127,14 @@ def _series(found: Parts, starts: Iterable[datetime]) -> list[Point]:
     for row in found.units:
         if row.buckets is not None:
             points[row.at].add_all(row)
-    for start, row in found.edges.items():
-        points.setdefault(start, Sum()).add_all(row)
+    for start, merged in found.edges.items():
+        points.setdefault(start, Sum()).add_all(merged)
     return [
         Point(start, ready[start] if start in ready else points[start].figures()) for start in sorted({*points, *ready})
     ]
 
 
-def _stored(row: Row[Any]) -> Figures:
+def _stored(row: UnitRow) -> Figures:
     p50, p95 = (None if bucket is None else milliseconds(bucket) for bucket in (row.p50, row.p95))
     return Figures(row.invocations, row.succeeded, row.failed, row.tokens_used, p50, p95)
 
@@ -131,7 +143,7 @@ def _slugs(session: Session) -> dict[str, str]:
     return {str(row.id): row.slug for row in session.execute(select(Tool.id, Tool.slug))}
 
 
-def points_of(rows: Iterable[Row[Any]], starts: Iterable[datetime]) -> dict[datetime, Sum]:
+def points_of(rows: Iterable[StatusRow], starts: Iterable[datetime]) -> dict[datetime, Sum]:
     """Sum rows by bucket, with an empty sum for buckets without rows."""
     points = {start: Sum() for start in starts}
     for row in rows:
@@ -142,8 +154,8 @@ def points_of(rows: Iterable[Row[Any]], starts: Iterable[datetime]) -> dict[date
 def _groups(found: Parts, names: dict[str, str]) -> list[Group]:
     """The groups, largest first."""
     sums: dict[str, Sum] = {}
-    for row in found.groups:
-        sums.setdefault(row.label, Sum()).add_all(row)
+    for merged in found.groups:
+        sums.setdefault(merged.label, Sum()).add_all(merged)
     for row in found.entries:
         sums.setdefault(row.key, Sum()).add(row)
     groups = [Group(names.get(key, key) or None, total.figures()) for key, total in sums.items()]

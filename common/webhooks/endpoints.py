@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
@@ -103,23 +103,35 @@ def own(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
     return row
 
 
-def change(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient, **changes: Any) -> WebhookEndpoint:
+class EndpointChanges(TypedDict, total=False):
+    """What an owner may set of an endpoint."""
+
+    url: str
+    events: Sequence[str]
+    description: str | None
+    status: str
+
+
+def change(
+    user_id: UUID, endpoint_id: UUID, outbound: OutboundClient, **changes: Unpack[EndpointChanges]
+) -> WebhookEndpoint:
     """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, clears `failing_since`.
 
     Raises `NotFound`, `UrlRefused`.
     """
     if "url" in changes:
         check_url(outbound, changes["url"])
+    columns: dict[str, object] = {**changes}
     if "events" in changes:
-        changes["events"] = _distinct(changes["events"])
+        columns["events"] = _distinct(changes["events"])
     if changes.get("status") == "disabled":
-        changes["disabled_reason"] = func.coalesce(WebhookEndpoint.disabled_reason, "manual")
+        columns["disabled_reason"] = func.coalesce(WebhookEndpoint.disabled_reason, "manual")
     if changes.get("status") == "enabled":
-        changes["disabled_reason"] = None
+        columns["disabled_reason"] = None
     if "url" in changes or changes.get("status") == "enabled":
-        changes["failing_since"] = None
+        columns["failing_since"] = None
     with db.transaction() as session:
-        return _update(session, user_id, endpoint_id, changes)
+        return _update(session, user_id, endpoint_id, columns)
 
 
 def remove(user_id: UUID, endpoint_id: UUID) -> None:
@@ -155,7 +167,7 @@ def rotate_secret(user_id: UUID, endpoint_id: UUID) -> CreatedEndpoint:
         return CreatedEndpoint(_update(session, user_id, endpoint_id, changes), secret)
 
 
-def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[str, Any]) -> WebhookEndpoint:
+def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[str, object]) -> WebhookEndpoint:
     owned = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
     statement = update(WebhookEndpoint).where(*owned).values({**changes, "updated_at": func.now()})
     row = session.scalars(statement.returning(WebhookEndpoint)).one_or_none()
@@ -175,7 +187,7 @@ def _encrypt(owner: UUID, secret: str) -> str:
     return crypto.encrypt("webhook", str(owner), secret)
 
 
-def _rotated(model: type[WebhookEndpoint] | type[WebhookDefaultSecret], owner: UUID, secret: str) -> dict[str, Any]:
+def _rotated(model: type[WebhookEndpoint] | type[WebhookDefaultSecret], owner: UUID, secret: str) -> dict[str, object]:
     return {
         "secret": _encrypt(owner, secret),
         "previous_secret": model.secret,

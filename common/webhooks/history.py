@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid4
 
 import orjson
@@ -18,6 +18,7 @@ from common.identity import rate_limits
 from common.kit import clock, db
 from common.kit.outbound import OutboundClient, authority_of
 from common.kit.paging import Page, Window
+from common.kit.query import Query
 from common.models.webhooks import Delivery, DeliveryAttempt, Event, WebhookEndpoint
 from common.queueing import messages
 from common.webhooks import model, queue, sending
@@ -167,14 +168,25 @@ def _enabled(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpo
 
 # -- test ------------------------------------------------------------------------------------------------------
 
-_TEST: Final = text("""
+
+class TestRow(NamedTuple):
+    """The delivery of a test."""
+
+    lane: int
+    created_at: datetime
+
+
+_TEST: Final = Query(
+    """
 with e as (
   insert into events (id, user_id, type, data) values (:event_id, :user_id, 'webhook.test', cast(:data as jsonb))
   returning *)
 insert into deliveries (id, event_id, user_id, endpoint_id, tries, token, lease_until)
 select :id, e.id, e.user_id, :endpoint_id, 1, :token, now() + :lease from e
 returning lane, created_at
-""")
+""",
+    TestRow,
+)
 
 
 def test(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient) -> AttemptResult:
@@ -192,12 +204,12 @@ def test(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient) -> AttemptR
     return attempt
 
 
-def _claim_test(session: Session, endpoint: WebhookEndpoint, data: Mapping[str, Any]) -> Claim:
+def _claim_test(session: Session, endpoint: WebhookEndpoint, data: Mapping[str, object]) -> Claim:
     """Insert the event and its delivery, already claimed: if this process dies, the sweep gives it to a worker."""
     event_id, delivery_id, token = clock.uuid7(), clock.uuid7(), uuid4()
     values = {"event_id": event_id, "id": delivery_id, "token": token, "lease": queue.LEASE}
     values |= {"user_id": endpoint.user_id, "endpoint_id": endpoint.id, "data": orjson.dumps(data).decode()}
-    row = session.execute(_TEST, values).one()
+    (row,) = db.fetch(session, _TEST, values)
     event = model.OutboxEvent(event_id, endpoint.user_id, "webhook.test", None, data, 0, row.created_at)
     return Claim(delivery_id, token, row.lane, 1, endpoint.url, _secrets(endpoint, row.created_at), event)
 
@@ -224,10 +236,18 @@ delete from events where id in (
 """)
 
 
+class ClockRow(NamedTuple):
+    """The time of the database server."""
+
+    now: datetime
+
+
+_CLOCK: Final = Query("select now() as now", ClockRow)
+
+
 def prune() -> int:
     """Delete events and finished deliveries after 30 days, in batches. Returns the number of rows."""
-    now = db.execute(text("select now() as now"), {})[0].now
-    floor = clock.uuid7_floor(now - timedelta(days=RETENTION_DAYS))
+    floor = clock.uuid7_floor(db.execute(_CLOCK, {})[0].now - timedelta(days=RETENTION_DAYS))
     return sum(_in_batches(batch, floor) for batch in (_OLD_DELIVERIES, _OLD_EVENTS))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from common.kit import crypto
@@ -23,7 +23,7 @@ class OutboxEvent:
     user_id: UUID
     type: str
     invocation_id: UUID | None
-    data: Mapping[str, Any] | None
+    data: Mapping[str, object] | None
     attempts: int
     created_at: datetime
 
@@ -62,6 +62,37 @@ class Claim:
     event: OutboxEvent
     failing: bool = False
     more: bool = False
+
+
+class DeliveryRow(NamedTuple):
+    """A claimed delivery with its event, its endpoint and the secrets to sign with."""
+
+    claim: UUID
+    token: UUID
+    lane: int
+    tries: int
+    endpoint_id: UUID | None
+    url: str | None
+    secret: str | None
+    previous_secret: str | None
+    failing: bool
+    id: UUID
+    user_id: UUID
+    type: str
+    invocation_id: UUID | None
+    data: Mapping[str, object] | None
+    attempts: int
+    created_at: datetime
+    more: bool
+
+    def as_claim(self) -> Claim:
+        """The claim that this row is."""
+        owner = self.endpoint_id or self.user_id
+        secrets = tuple(Encrypted(owner, each) for each in (self.secret, self.previous_secret) if each)
+        event = OutboxEvent(
+            self.id, self.user_id, self.type, self.invocation_id, self.data, self.attempts, self.created_at
+        )
+        return Claim(self.claim, self.token, self.lane, self.tries, self.url, secrets, event, self.failing, self.more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,18 @@ late commit never appears behind a reader's cursor (docs/decisions/outbox.md).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common.kit import clock, db
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
+from common.kit.query import Query
 from common.webhooks.model import OutboxEvent
 
 RETENTION_DAYS: Final = 30
@@ -31,7 +34,7 @@ select uuid7(), e.id, e.user_id, w.id
 """)
 
 
-def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, Any]) -> UUID:
+def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, object]) -> UUID:
     """Insert an event, and a delivery for each endpoint subscribed to it, in your transaction. Returns its id.
 
     After the commit, call `messages.notify(messages.DELIVER)`. Events of invocations are inserted by the statements
@@ -47,8 +50,25 @@ def record(session: Session, user_id: UUID, kind: str, data: Mapping[str, Any]) 
 
 _ERA = "coalesce(pg_sequence_last_value('feed_era'::regclass), 0)"
 
-#: `bytes`: running total of the payloads, so that the caller can cut the page before reading the invocations.
-_FEED: Final = text(f"""
+
+class FeedRow(NamedTuple):
+    """An event and its place in the order."""
+
+    id: UUID
+    user_id: UUID
+    type: str
+    invocation_id: UUID | None
+    data: Mapping[str, object] | None
+    attempts: int
+    created_at: datetime
+    era: int
+    xid: str
+    #: Running total of the payloads, so that the caller can cut the page before reading the invocations.
+    bytes: Decimal
+
+
+_FEED: Final = Query(
+    f"""
 with page as materialized (
 select id, user_id, type, invocation_id, data, attempts, created_at, era, xid
   from events
@@ -63,7 +83,9 @@ select p.id, p.user_id, p.type, p.invocation_id, p.data, p.attempts, p.created_a
          over (order by p.era, p.xid, p.id) as bytes
   from page p left join invocations i on i.id = p.invocation_id
  order by p.era, p.xid, p.id
-""")
+""",
+    FeedRow,
+)
 
 _START = (0, 0, UUID(int=0))
 
@@ -81,11 +103,11 @@ def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[Outbox
     return Page.of(shown, window, _position, more=len(rows) > len(shown), feed=True).map(_event)
 
 
-def _position(row: Row[Any]) -> tuple[int, int, UUID]:
+def _position(row: FeedRow) -> tuple[int, int, UUID]:
     return row.era, int(row.xid), row.id
 
 
-def _event(row: Row[Any]) -> OutboxEvent:
+def _event(row: FeedRow) -> OutboxEvent:
     return OutboxEvent(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at)
 
 

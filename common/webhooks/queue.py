@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from common.kit import db, log
-from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
+from common.kit.query import Query
+from common.webhooks.model import AttemptResult, Claim, DeliveryRow, LaneCapacity
 
 logger = log.get(__name__)
 
@@ -44,6 +45,7 @@ _NEXT = f"""
 
 _CLAIMED = f"token = cast(:next_token as uuid), lease_until = now() + interval '{LEASE.seconds} seconds'"
 
+
 _CLAIM = """
        t.id as claim, t.token, t.lane, t.tries, t.endpoint_id, coalesce(t.url, w.url) as url,
        coalesce(w.secret, s.secret) as secret,
@@ -59,11 +61,14 @@ _CLAIM_JOINS = """
   left join webhook_default_secrets s on t.endpoint_id is null and s.user_id = t.user_id
 """
 
-_CLAIM_NEXT: Final = text(f"""
+_CLAIM_NEXT: Final = Query(
+    f"""
 with n as ({_NEXT} order by due_at limit 1 for update skip locked),
 t as (update deliveries d set {_CLAIMED}, tries = tries + 1 from n where d.id = n.id returning d.*)
 select {_CLAIM}, exists (select 1 from deliveries where {DUE} and id <> t.id) as more from t {_CLAIM_JOINS}
-""")
+""",
+    DeliveryRow,
+)
 
 ATTEMPT_COLUMNS = "delivery_id, n, at, http_status, duration_ms, error, response_excerpt"
 NEXT_N = "(select coalesce(max(n), 0) + 1 from delivery_attempts p where p.delivery_id = d.id)"
@@ -116,11 +121,12 @@ _END_ONLY: Final = text(f"""
 with {_END},
 h as ({_SUCCESSOR.format(condition="")}),
 t as (update deliveries x set parked = false from h where x.id = h.id)
-select true as ended from d
+select 1 from d
 """)
 
 #: With nothing else due, claim the lane's next delivery directly: `n` cannot see a row unparked by this statement.
-_END_AND_CLAIM: Final = text(f"""
+_END_AND_CLAIM: Final = Query(
+    f"""
 with {_END},
 n as ({_NEXT} and exists (select 1 from d) order by due_at limit 1 for update skip locked),
 h as ({_SUCCESSOR.format(condition="and cast(:successor as boolean)")}),
@@ -132,8 +138,10 @@ t as (
          lease_until = case when y.taken then now() + interval '{LEASE.seconds} seconds' end
     from y where x.id = y.id
   returning x.*)
-select {_CLAIM} from d join t on t.token is not null {_CLAIM_JOINS}
-""")
+select {_CLAIM}, false as more from d join t on t.token is not null {_CLAIM_JOINS}
+""",
+    DeliveryRow,
+)
 
 _RELEASE: Final = text("""
 update deliveries set token = null, lease_until = null, tries = tries - 1, parked = true
@@ -164,26 +172,12 @@ def postpone(claim: Claim, delay: float) -> None:
     db.rowcount(_POSTPONE, {"id": claim.id, "token": claim.token, "delay": delay})
 
 
-def _limits(lanes: LaneCapacity) -> dict[str, Any]:
+def _limits(lanes: LaneCapacity) -> dict[str, object]:
     return {"full": list(lanes.full), "only": None if lanes.only is None else list(lanes.only)}
 
 
-def _claimed(rows: Sequence[Row[Any]]) -> Claim | None:
-    if not rows:
-        return None
-    row = rows[0]
-    owner = row.endpoint_id or row.user_id
-    return Claim(
-        id=row.claim,
-        token=row.token,
-        lane=row.lane,
-        tries=row.tries,
-        url=row.url,
-        secrets=tuple(Encrypted(owner, encrypted) for encrypted in (row.secret, row.previous_secret) if encrypted),
-        event=OutboxEvent(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at),
-        failing=row.failing,
-        more=getattr(row, "more", False),
-    )
+def _claimed(rows: Sequence[DeliveryRow]) -> Claim | None:
+    return rows[0].as_claim() if rows else None
 
 
 # -- ending ----------------------------------------------------------------------------------------------------
@@ -237,7 +231,7 @@ def _end(
         "response_excerpt": attempt and attempt.response_excerpt,
     }
     if lanes is None:
-        db.execute(_END_ONLY, parameters)
+        db.rowcount(_END_ONLY, parameters)
         return None
     return _claimed(
         db.execute(

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -30,7 +29,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def body(event: OutboxEvent, data: Mapping[str, Any]) -> bytes:
+def body(event: OutboxEvent, data: Mapping[str, object]) -> bytes:
     """The body to sign and send: `{"type", "timestamp", "data"}`, serialised once.
 
     An invocation above `MAX_BODY` is reduced to id, status and links, and marked `truncated`.
@@ -42,7 +41,7 @@ def body(event: OutboxEvent, data: Mapping[str, Any]) -> bytes:
     return _serialised({**message, "data": {name: data[name] for name in TRUNCATED_FIELDS}, "truncated": True})
 
 
-def _serialised(message: Mapping[str, Any]) -> bytes:
+def _serialised(message: Mapping[str, object]) -> bytes:
     try:
         return orjson.dumps(message)
     except orjson.JSONEncodeError:  # a tool's output may have integers beyond 64 bits
@@ -50,7 +49,7 @@ def _serialised(message: Mapping[str, Any]) -> bytes:
 
 
 def send(
-    outbound: OutboundClient, url: str, keys: Sequence[Encrypted], event: OutboxEvent, data: Mapping[str, Any]
+    outbound: OutboundClient, url: str, keys: Sequence[Encrypted], event: OutboxEvent, data: Mapping[str, object]
 ) -> AttemptResult:
     """POST the event to `url`. Failures of the receiver, or of decrypting a key, are returned, not raised."""
     began, started = clock.now(), clock.monotonic()
@@ -74,7 +73,7 @@ def send(
 
 
 def _request(
-    keys: Sequence[Encrypted], event: OutboxEvent, data: Mapping[str, Any], at: datetime
+    keys: Sequence[Encrypted], event: OutboxEvent, data: Mapping[str, object], at: datetime
 ) -> tuple[dict[str, str], bytes]:
     payload = body(event, data)
     headers = {"Content-Type": "application/json", **tracing.headers()}

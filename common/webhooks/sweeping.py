@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import TextClause, text
 
 from common.kit import db, log
+from common.kit.query import Query
 from common.queueing import messages
 from common.webhooks.queue import ATTEMPT_COLUMNS, BATCH, DUE, LEASE, MAIL, NEXT_N
 from common.webhooks.schedule import MAX_TRIES
@@ -63,7 +65,22 @@ select d.id, {NEXT_N}, d.lease_until - interval '{LEASE.seconds} seconds', null,
   from d
 """)
 
-_DISABLE_FAILING: Final = text(f"""
+
+class DisabledEndpoint(NamedTuple):
+    """An endpoint that was just disabled, and its owner."""
+
+    id: UUID
+    user_id: UUID
+
+
+class DueRow(NamedTuple):
+    """How many deliveries are due, at most `BATCH`."""
+
+    due: int
+
+
+_DISABLE_FAILING: Final = Query(
+    f"""
 with w as (
   update webhook_endpoints x
      set status = 'disabled', disabled_reason = 'failing', updated_at = now()
@@ -72,9 +89,11 @@ with w as (
   returning x.id, x.user_id, x.url, x.disabled_reason),
 {MAIL}
 select id, user_id from w
-""")
+""",
+    DisabledEndpoint,
+)
 
-_COUNT_DUE: Final = text(f"select count(*) as due from (select 1 from deliveries where {DUE} limit {BATCH}) x")
+_COUNT_DUE: Final = Query(f"select count(*) as due from (select 1 from deliveries where {DUE} limit {BATCH}) x", DueRow)
 
 
 def park(full: Sequence[int]) -> int:

@@ -210,7 +210,8 @@ def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql)
     """The password is checked for 50 ms without a lock: one that was correct before a change is refused after it."""
     person = api.person()
     with db_kit.transaction() as session:
-        seen = session.execute(sessions._account(person.email, "place")).one()
+        seen = sessions._account(session, person.email, "place")
+    assert seen is not None
     accounts.set_password(person.uuid, "another good one, longer", actor=OPERATOR)
     assert passwords.verify(seen.password_hash, PASSWORD)
     with pytest.raises(InvalidCredentials), db_kit.transaction() as session:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from common import boot, tools, webhooks
 from common.identity.audit import OPERATOR
 from common.invocations import sweeping
-from common.kit import db, redis
+from common.kit import redis
 from common.kit.paging import Window
 from common.operations import doctor, key_rotation
 from common.queueing import messages
@@ -22,6 +22,7 @@ from common.settings import Settings
 from common.tools import editing
 from dev.platform import Platform
 from tests import factories
+from tests.plain import plain
 from tests.subscriptions.accounts import account
 from web.app import create_app
 
@@ -83,7 +84,7 @@ def test_the_doctor_finds_what_is_wrong(hub: Platform, keys: Settings) -> None:
         assert wrong(well) == ["redis eviction"]
     finally:
         redis.client().config_set("maxmemory-policy", "noeviction")
-    db.execute(text("update sweep_runs set ran_at = now() - interval '61 seconds'"), {})
+    plain(text("update sweep_runs set ran_at = now() - interval '61 seconds'"), {})
     assert wrong(well) == ["beat"]
 
 

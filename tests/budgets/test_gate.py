@@ -22,6 +22,7 @@ from dev.servers import Redis
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
+from tests.plain import plain
 from tests.timing import once
 
 
@@ -345,7 +346,7 @@ def thresholds() -> list[tuple[int, int]]:
     query = text("""
         select cast(data ->> 'percent' as integer) as percent, count(*) as n from events
          where type = 'budget.threshold' group by 1""")
-    return sorted((row.percent, row.n) for row in db.execute(query, {}))
+    return sorted((row.percent, row.n) for row in plain(query, {}))
 
 
 @pytest.fixture

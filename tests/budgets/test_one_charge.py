@@ -24,6 +24,7 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
 from tests.outside.tool import Tool
+from tests.plain import plain
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGKILLED = -9
@@ -76,7 +77,7 @@ def charges(customer: Customer) -> dict[UUID, list[int]]:
     """What each invocation has been charged, by its usage rows."""
     query = text("""select invocation_id as id, array_agg(tokens_used) as tokens
                       from usage_logs where user_id = :user group by 1""")
-    return {row.id: row.tokens for row in db.execute(query, {"user": customer.user_id})}
+    return {row.id: row.tokens for row in plain(query, {"user": customer.user_id})}
 
 
 @dataclass(frozen=True, slots=True)

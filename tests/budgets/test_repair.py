@@ -24,6 +24,7 @@ from common.operations import ledger
 from common.tools import ListedTool
 from tests import factories
 from tests.factories import GOOD, Customer
+from tests.plain import plain
 from tests.timing import Gap, once, using
 
 database = db
@@ -254,7 +255,7 @@ def test_a_large_account_is_rebuilt_while_submits_knock(
 
 
 def _epoch(customer: Customer) -> int:
-    rows = database.execute(text("select epoch from periods where id = :id"), {"id": customer.period_id})
+    rows = plain(text("select epoch from periods where id = :id"), {"id": customer.period_id})
     return int(rows[0].epoch)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from common import budgets
 from common.kit import db
 from common.kit import redis as redis_kit
+from tests.plain import plain
 from tests.timing import Hurried, using
 
 Word = Callable[[], object]
@@ -109,19 +110,19 @@ class Books:
 
 
 def open_rows() -> dict[UUID, tuple[UUID | None, int, int]]:
-    return {row.id: (row.token, row.held, row.attempts) for row in db.execute(_OPEN, {})}
+    return {row.id: (row.token, row.held, row.attempts) for row in plain(_OPEN, {})}
 
 
 def ended_rows() -> dict[UUID, Ended]:
-    return {row.id: Ended(row.status, row.charged, row.attempts) for row in db.execute(_ENDED, {})}
+    return {row.id: Ended(row.status, row.charged, row.attempts) for row in plain(_ENDED, {})}
 
 
 def books() -> dict[UUID, Books]:
-    return {row.id: Books(int(row.granted), int(row.charged), int(row.held)) for row in db.execute(_OVERDRAWN, {})}
+    return {row.id: Books(int(row.granted), int(row.charged), int(row.held)) for row in plain(_OVERDRAWN, {})}
 
 
 def busy() -> dict[UUID, tuple[int, int]]:
-    return {row.period_id: (row.placed, row.running) for row in db.execute(_BUSY, {})}
+    return {row.period_id: (row.placed, row.running) for row in plain(_BUSY, {})}
 
 
 def shift(column: str, ids: list[UUID], seconds: float) -> None:

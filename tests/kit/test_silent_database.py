@@ -7,14 +7,21 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pytest
 from sqlalchemy import text
 
 from common.kit import db
 from common.kit.db import connection
+from common.kit.query import Query
 
-PID = text("select pg_backend_pid() as pid")
+
+class Backend(NamedTuple):
+    pid: int
+
+
+PID = Query("select pg_backend_pid() as pid", Backend)
 
 
 @contextmanager
@@ -42,8 +49,8 @@ def test_a_statement_without_an_answer_is_unknown() -> None:
 
 
 def test_a_transaction_without_an_answer_is_given_up() -> None:
-    with pytest.raises(db.Unreachable), db.transaction() as session, _frozen(session.execute(PID).scalar_one()):
-        session.execute(PID)
+    with pytest.raises(db.Unreachable), db.transaction() as session, _frozen(db.fetch(session, PID)[0].pid):
+        db.fetch(session, PID)
     assert db.execute(PID, {})
 
 

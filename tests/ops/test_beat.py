@@ -16,6 +16,7 @@ from dev.platform import Platform
 from dev.supervisor import Part, Supervisor
 from tests.client import Client
 from tests.conftest import ROOT
+from tests.plain import plain
 from worker import sweeper
 
 
@@ -57,7 +58,7 @@ def test_triggers_that_have_piled_up_are_one_by_the_databases_clock(db: None) ->
     def triggered() -> int:
         for _ in range(3):
             sweeper.run_in_turn(name)
-        return int(database.execute(text("select runs from sweep_runs where name = :name"), {"name": name})[0].runs)
+        return int(plain(text("select runs from sweep_runs where name = :name"), {"name": name})[0].runs)
 
     assert triggered() == 1
     database.rowcount(

@@ -18,6 +18,7 @@ from common.models.invocations import STATUSES
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
+from tests.plain import plain
 
 Filters = dict[str, Any]
 
@@ -48,7 +49,7 @@ class Lives:
 
     @staticmethod
     def _ids() -> list[UUID]:
-        return [row.id for row in database.execute(text("select id from invocations"), {})]
+        return [row.id for row in plain(text("select id from invocations"), {})]
 
     def _spread(self) -> None:
         """`created_at` is what `from` and `to` are about; the database's clock may differ from that of the ids."""

@@ -21,6 +21,7 @@ from common.settings import Settings
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD
+from tests.plain import plain
 from tests.queue.proxy import Proxy
 from tests.timing import Gap, using
 from worker import heartbeat
@@ -39,7 +40,7 @@ database = db
 
 
 def status(made: object) -> str:
-    return str(database.execute(text("select status from invocations where id = :id"), {"id": made})[0].status)
+    return str(plain(text("select status from invocations where id = :id"), {"id": made})[0].status)
 
 
 def all_is_right() -> None:

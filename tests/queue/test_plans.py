@@ -39,6 +39,7 @@ from common.kit.paging import Window
 from common.models.invocations import STATUSES
 from common.subscriptions import terms
 from tests import factories
+from tests.plain import plain
 from tests.queue import scale
 
 CALLS = int(os.environ.get("PLANS_CALLS", "30000"))
@@ -62,18 +63,16 @@ class Many:
         self.first, self.last = (self._owner(order) for order in ("asc", "desc"))
         self.busy = self._row("token is not null")
         self.waiting = self._row("slot is null")
-        self.middle = database.execute(
-            text("select id from invocations order by id offset :n limit 1"), {"n": CALLS // 2}
-        )[0].id
+        self.middle = plain(text("select id from invocations order by id offset :n limit 1"), {"n": CALLS // 2})[0].id
 
     def _owner(self, order: str) -> Any:
-        return database.execute(
+        return plain(
             text(f"select user_id, period_id, count(*) as n from usage_logs group by 1, 2 order by n {order} limit 1"),
             {},
         )[0]
 
     def _row(self, condition: str) -> Any:
-        return database.execute(text(f"select * from queue where {condition} limit 1"), {})[0]
+        return plain(text(f"select * from queue where {condition} limit 1"), {})[0]
 
 
 @pytest.fixture(scope="module")

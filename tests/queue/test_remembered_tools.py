@@ -11,15 +11,15 @@ from sqlalchemy import text
 from common import tools
 from common.errors import BudgetExhausted, NotFound, ToolInputRejected
 from common.identity import audit
-from common.kit import db
 from common.tools import editing
 from tests import factories
+from tests.plain import plain
 
 pytestmark = pytest.mark.usefixtures("db")
 
 
 def held(invocation_id: Any) -> int:
-    row = db.execute(text("select held from invocations where id = :id"), {"id": invocation_id})[0]
+    row = plain(text("select held from invocations where id = :id"), {"id": invocation_id})[0]
     return int(row.held)
 
 

@@ -19,6 +19,7 @@ from common.settings import Settings
 from common.subscriptions import plans
 from tests import factories
 from tests.factories import Customer
+from tests.plain import plain
 from web.app import create_app
 from worker import sweeper
 
@@ -72,11 +73,11 @@ def test_a_submit_beyond_the_quota_is_refused_and_leaves_no_trace(customer: Cust
     status, problem = submit()
     assert (status, problem["code"], problem["limit"]) == (402, "storage_exhausted", 100_000)
     assert problem["stored"] == 120_004
-    held = db.execute(text("select count(*) as n from queue"), {})[0].n
+    held = plain(text("select count(*) as n from queue"), {})[0].n
     batch = {"items": [{"tool": tool, "input": 1}]}
     [item] = client.post("/api/v1/invocations/batch", json=batch, headers=headers).json["data"]  # type: ignore[index]
     assert (item["status"], item["problem"]["code"]) == (402, "storage_exhausted")
-    assert db.execute(text("select count(*) as n from queue"), {})[0].n == held == 2
+    assert plain(text("select count(*) as n from queue"), {})[0].n == held == 2
 
 
 def test_outputs_count_and_other_processes_submits_too(customer: Customer, time: Passing) -> None:
@@ -97,7 +98,7 @@ def test_what_is_dropped_makes_room(customer: Customer, time: Passing) -> None:
     sweeper.run("measure-payloads")
     time.later += storage.LONG
     assert full(customer, tool)
-    db.execute(text("update invocations set input = null, input_bytes = null where id = :id returning 1"), {"id": made})
+    plain(text("update invocations set input = null, input_bytes = null where id = :id returning 1"), {"id": made})
     sweeper.run("measure-payloads")
     time.later += storage.SHORT
     assert not full(customer, tool)

@@ -19,13 +19,13 @@ from sqlalchemy import text
 from common import budgets, invocations
 from common.errors import AlreadyFinished, BudgetExhausted, DependencyUnavailable
 from common.invocations import ClaimOptions, Task, placing, sweeping
-from common.kit import db as database
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.tools import ListedTool
 from tests import factories
 from tests.budgets import world
 from tests.factories import BAD, GOOD, Customer
+from tests.plain import plain
 
 SECONDS = float(os.environ.get("THREADS_SECONDS", "6"))
 WORKERS = 8
@@ -108,14 +108,14 @@ class Chaos:
 
     def watch(self) -> None:
         while not self.drain.is_set():
-            for row in database.execute(_BUSY, {}):
+            for row in plain(_BUSY, {}):
                 if row.cap is not None and row.placed > row.cap:
                     self.exceeded.append(f"{row.placed} of {row.cap}")
             time.sleep(0.01)
 
 
 def _deadlocks() -> int:
-    return int(database.execute(_DEADLOCKS, {})[0][0])
+    return int(plain(_DEADLOCKS, {})[0][0])
 
 
 @pytest.mark.parametrize("wiping", [False, True])

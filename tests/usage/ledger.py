@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from common import usage
 from common.kit import db
 from common.kit.clock import uuid7, uuid7_floor
+from tests.plain import plain
 
 #: Long past on every clock: a series ends with the present.
 START = datetime(2024, 10, 30, 22, 15, 30, tzinfo=UTC)
@@ -86,7 +87,7 @@ def rolled_up(limit: int = 5_000, within: float = 60.0) -> list[int]:
     on this PostgreSQL too (the databases of other test processes, autoanalyze).
     """
     give_up, taken = time.monotonic() + within, []
-    while db.execute(_BEHIND, {})[0][0]:
+    while plain(_BEHIND, {})[0][0]:
         assert time.monotonic() < give_up, "a transaction stays open"
         if rows := usage.rollup(limit):
             taken.append(rows)

@@ -16,6 +16,7 @@ from common.kit import db as kit
 from common.operations import ledger
 from tests import factories
 from tests.factories import GOOD, Customer
+from tests.plain import plain
 from tests.usage.ledger import END, INSERT, START, Ledger, partitions, rolled_up, total
 from worker import sweeper
 
@@ -146,7 +147,7 @@ def ago(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 def payloads(*ids: UUID) -> list[tuple[object, object]]:
     query = text("select input, output from invocations where id = any(:ids) order by array_position(:ids, id)")
-    return [(row.input, row.output) for row in kit.execute(query, {"ids": list(ids)})]
+    return [(row.input, row.output) for row in plain(query, {"ids": list(ids)})]
 
 
 def test_payloads_are_dropped_and_what_they_cost_stays(db: None, ago: pytest.MonkeyPatch) -> None:
@@ -184,7 +185,7 @@ def test_payloads_of_what_never_ran_are_dropped_after_a_month(db: None, ago: pyt
     ran = ended(customer)
     canceled, late, waiting = [customer.submit(tool, input={"n": n}) for n in range(3)]
     invocations.cancel(customer.caller, canceled)
-    kit.execute(text("update queue set expires_at = now() where id = :id returning id"), {"id": late})
+    plain(text("update queue set expires_at = now() where id = :id returning id"), {"id": late})
     invocations.sweeping.expire()
     ago.undo()
     fresh = customer.submit(tool, input={"n": 9})

@@ -21,12 +21,12 @@ from sqlalchemy import text
 
 from common import budgets, invocations
 from common.identity import audit
-from common.kit import db as database
 from common.operations import ledger
 from common.tools import editing
 from tests import factories
 from tests.budgets import world
 from tests.factories import GOOD
+from tests.plain import plain
 from tests.web.conftest import Service, serving
 from tests.web.test_bad_inputs_product import API, Caller
 
@@ -128,7 +128,7 @@ def holds() -> int:
 
 
 def charges() -> list[tuple[UUID, int]]:
-    return [(row.id, row.tokens) for row in database.execute(_CHARGES, {})]
+    return [(row.id, row.tokens) for row in plain(_CHARGES, {})]
 
 
 _CHARGES = text("select invocation_id as id, tokens_used as tokens from usage_logs")

@@ -17,6 +17,7 @@ from common.kit import clock, db
 from common.models.accounts import User
 from tests.outside.receiver import Receiver
 from tests.outside.server import Request
+from tests.plain import plain
 from tests.web.conftest import serving
 from worker.delivery import Sender
 
@@ -100,7 +101,7 @@ def happen(user_id: UUID, **data: Any) -> UUID:
 
 def sql(statement: str, **values: Any) -> list[Any]:
     """What only the owner of the database may do, such as moving time."""
-    return db.execute(text(statement), values)
+    return plain(text(statement), values)
 
 
 def pass_time(interval: str) -> None:

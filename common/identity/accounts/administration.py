@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, delete, func, select
@@ -76,7 +76,7 @@ def purge() -> int:
     return deleted
 
 
-def locked(session: Session, user_id: UUID, changes: dict[str, Any]) -> User:
+def locked(session: Session, user_id: UUID, changes: Mapping[str, object]) -> User:
     """The account, locked after all active admins, so that the last two cannot demote each other concurrently.
 
     Raises `NotFound`, and `Conflict` for the last active admin and for an account that was deleted.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import Conflict, EmailNotVerified, Forbidden, NotFound
@@ -81,7 +80,7 @@ def require_verified(caller: authorization.Caller) -> None:
 # -- for the other modules of this package ---------------------------------------------------------------------
 
 
-def updated(session: Session, user_id: UUID, **values: Any) -> User:
+def updated(session: Session, user_id: UUID, **values: object) -> User:
     """Set columns of the account and return it. Raises `NotFound`, also for an account that was deleted."""
     if values:
         session.execute(update(User).where(User.id == user_id, User.deleted_at.is_(None)).values(**values))
@@ -113,7 +112,7 @@ def replace_password(
     return True
 
 
-def _only(condition: Any) -> User:
+def _only(condition: ColumnElement[bool]) -> User:
     with db.snapshot() as session:
         user = session.scalars(select(User).where(condition)).one_or_none()
     if user is None:

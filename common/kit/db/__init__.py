@@ -1,13 +1,13 @@
 """PostgreSQL: one engine per process, and the only ways to use it.
 
 `with transaction() as session:` commits at the end of the block or rolls back; `with snapshot() as session:` reads
-only; `execute` runs one statement in one round trip. Failures of the server or the network are three exceptions,
-because the caller's reaction differs: nothing was committed (`Unreachable`), retry (`Busy`), or the outcome is unknown
-(`CommitUnknown`).
+only; `fetch` reads typed rows in either; `execute` runs one statement in one round trip. Failures of the server or the
+network are three exceptions, because the caller's reaction differs: nothing was committed (`Unreachable`), retry
+(`Busy`), or the outcome is unknown (`CommitUnknown`).
 """
 
 from common.kit.db.errors import FAILURES, Busy, CommitUnknown, Unreachable, violated
-from common.kit.db.execution import advisory_lock, execute, read_only, rowcount, snapshot, transaction
+from common.kit.db.execution import advisory_lock, execute, fetch, read_only, rowcount, snapshot, transaction
 from common.kit.db.pool import (
     CAPACITY,
     IN_USE,
@@ -31,6 +31,7 @@ __all__ = [
     "dispose",
     "engine",
     "execute",
+    "fetch",
     "make_engine",
     "private",
     "read_only",

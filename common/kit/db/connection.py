@@ -7,7 +7,7 @@ a Unix socket, or behind a kernel that still acknowledges, would then wait forev
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -21,7 +21,7 @@ T = TypeVar("T")
 ANSWER_TIMEOUT = 17.0
 
 
-class TimedConnection(psycopg.Connection[Any]):
+class TimedConnection(psycopg.Connection[object]):
     """Closes itself when an answer takes longer than `answer_timeout` seconds (None: no limit).
 
     Whether the statement was executed is then unknown.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, TypeVar, overload
+from typing import TypeVar, cast
 
 import psycopg
-from psycopg.rows import namedtuple_row
-from sqlalchemy import Row, TextClause, exc, text
+from psycopg.rows import RowFactory, RowMaker, tuple_row
+from sqlalchemy import TextClause, exc, text
 from sqlalchemy.orm import Session
 
 from common.kit.db.errors import CommitUnknown, counted, sqlstate, translate, translated, wrapped
@@ -98,38 +98,45 @@ def advisory_lock(key: int) -> Iterator[bool]:
 # -- single statements -----------------------------------------------------------------------------------------
 
 
-@overload
-def execute(statement: Query[R], parameters: Mapping[str, Any]) -> list[R]: ...
-@overload
-def execute(statement: TextClause, parameters: Mapping[str, Any]) -> list[Row[Any]]: ...
-def execute(statement: Query[R] | TextClause, parameters: Mapping[str, Any]) -> list[R] | list[Row[Any]]:
+def fetch(session: Session, query: Query[R], parameters: Mapping[str, object] | None = None) -> list[R]:
+    """The rows of a query inside your transaction, of the type that it declares."""
+    result = session.execute(_clause(query.text), parameters)
+    if not query.is_checked:
+        query.check(list(result.keys()))
+    return [query.make(row) for row in result]
+
+
+@lru_cache(maxsize=1_000)
+def _clause(statement: str) -> TextClause:
+    return text(statement)
+
+
+def execute(query: Query[R], parameters: Mapping[str, object]) -> list[R]:
     """Run one statement as its own transaction: one round trip, committed when this returns.
 
-    For hot statements: it uses SQLAlchemy's pool but otherwise calls the driver directly. The rows are named tuples:
-    of the type that a `Query` declares, or with the column names of a text.
+    For hot statements: it uses SQLAlchemy's pool but otherwise calls the driver directly.
 
     Raises:
         Unreachable: no connection was available; nothing was sent.
         Busy: refused by the server; nothing was committed.
         CommitUnknown: the connection was lost after the statement was sent.
     """
-    with _executed(statement, parameters) as cursor:
+    with _executed(query.text, parameters, _row_factory(query)) as cursor:
         return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
-def rowcount(statement: TextClause, parameters: Mapping[str, Any]) -> int:
+def rowcount(statement: TextClause, parameters: Mapping[str, object]) -> int:
     """Like `execute`, for a statement that returns no rows: the number of rows it changed."""
-    with _executed(statement, parameters) as cursor:
+    with _executed(statement.text, parameters, tuple_row) as cursor:
         return cursor.rowcount
 
 
 @contextmanager
-def _executed(statement: Query[Any] | TextClause, parameters: Mapping[str, Any]) -> Iterator[psycopg.RawCursor[Any]]:
+def _executed(statement: str, parameters: Mapping[str, object], rows: RowFactory[R]) -> Iterator[psycopg.RawCursor[R]]:
     query, names = _positional(statement)
-    rows = _row_factory(statement) if isinstance(statement, Query) else namedtuple_row
     with translated():
         pooled = engine().raw_connection()
-    driver: Any = pooled.driver_connection
+    driver = cast("psycopg.Connection[object]", pooled.driver_connection)
     try:
         cursor = psycopg.RawCursor(driver, row_factory=rows)
         yield cursor.execute(query, [parameters[name] for name in names])
@@ -144,8 +151,8 @@ def _executed(statement: Query[Any] | TextClause, parameters: Mapping[str, Any])
         pooled.close()
 
 
-def _row_factory(query: Query[R]) -> Callable[[psycopg.Cursor[Any]], Callable[[Sequence[Any]], R]]:
-    def factory(cursor: psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], R]:
+def _row_factory(query: Query[R]) -> RowFactory[R]:
+    def factory(cursor: psycopg.Cursor[object]) -> RowMaker[R]:
         if not query.is_checked:
             query.check([column.name for column in cursor.description or ()])
         return query.make
@@ -157,12 +164,12 @@ _PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?![:\w])")
 
 
 @lru_cache(maxsize=1_000)
-def _positional(statement: Query[Any] | TextClause) -> tuple[bytes, tuple[str, ...]]:
+def _positional(statement: str) -> tuple[bytes, tuple[str, ...]]:
     """The statement with positional parameters ($1, $2, …), and the names of its parameters in that order.
 
     Returns the same bytes each time, so that the driver neither parses nor hashes them again and reuses its prepared
     statement.
     """
     numbers: dict[str, int] = {}
-    query = _PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", statement.text)
+    query = _PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", statement)
     return query.replace("\\:", ":").encode(), tuple(numbers)

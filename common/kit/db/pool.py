@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
 from sqlalchemy import Engine, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -54,7 +54,7 @@ def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
     return engine
 
 
-def _count_checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: Any) -> None:
+def _count_checkout(_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
     _info(record)[_COUNTED] = True
     IN_USE.inc()
 
@@ -65,12 +65,12 @@ def _count_checkin(_connection: DBAPIConnection | None, record: ConnectionPoolEn
         IN_USE.dec()
 
 
-def _info(record: ConnectionPoolEntry) -> dict[Any, Any]:
+def _info(record: ConnectionPoolEntry) -> dict[str, object]:
     """Data kept with a pool entry, which outlives the connection in it."""
     return record.record_info if record.record_info is not None else {}
 
 
-def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: Any) -> Engine:
+def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: object) -> Engine:
     """An engine with every wait bounded; for `connect`, migrations and tests."""
     driver_url = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
     limits = {
@@ -108,7 +108,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
-def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: Any) -> None:
+def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
     """Reject a pooled connection that the server has closed, without a round trip: its socket is readable."""
     fd = connection.pgconn.socket
     if fd >= 0 and not _nothing_to_read(fd):
@@ -118,11 +118,10 @@ def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _p
 def without_timeout(session: Session) -> None:
     """Remove the statement timeout for this transaction, on the server and on the client."""
     session.execute(text("set local statement_timeout = 0"))
-    driver: Any = session.connection().connection.driver_connection
-    driver.answer_timeout = None
+    cast("TimedConnection", session.connection().connection.driver_connection).answer_timeout = None
 
 
-def _restore_timeout(connection: Any, _record: ConnectionPoolEntry) -> None:
+def _restore_timeout(connection: object, _record: ConnectionPoolEntry) -> None:
     if isinstance(connection, TimedConnection):
         connection.answer_timeout = connections.ANSWER_TIMEOUT
 

@@ -1,0 +1,17 @@
+"""Statements that only tests run, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, TextClause
+
+from common.kit import db
+
+
+def plain(statement: TextClause, parameters: Mapping[str, object]) -> list[Any]:
+    """Run one statement; returns its rows."""
+    with db.transaction() as session:
+        result = cast("CursorResult[Any]", session.execute(statement, parameters))
+        return list(result) if result.returns_rows else []
