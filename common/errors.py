@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class PlatformError(Exception):
 
     code: ClassVar[str] = "internal_error"
 
-    def __init__(self, detail: str | None = None, *, errors: Sequence[FieldError] = (), **members: Any) -> None:
+    def __init__(self, detail: str | None = None, *, errors: Sequence[FieldError] = (), **members: object) -> None:
         self.detail = detail or inspect.cleandoc(type(self).__doc__ or "")
         self.errors = tuple(errors)
         self.members = members
@@ -40,8 +40,8 @@ class PlatformError(Exception):
 class Temporary(PlatformError):
     """A temporary failure; retry after `retry_after` whole seconds."""
 
-    def __init__(self, detail: str | None = None, *, retry_after: int = 1, **members: Any) -> None:
-        super().__init__(detail, **members)
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1, **members: object) -> None:
+        super().__init__(detail, errors=(), **members)
         self.retry_after = max(1, retry_after)
 
 
@@ -265,9 +265,11 @@ class RateLimited(TooMany):
 
     code = "rate_limited"
 
-    def __init__(self, detail: str | None = None, *, submits: int | None = None, **more: Any) -> None:
+    def __init__(
+        self, detail: str | None = None, *, retry_after: int = 1, submits: int | None = None, **members: object
+    ) -> None:
         """`submits`: the plan's submits per minute, if that is the limit which was exceeded."""
-        super().__init__(detail, **more)
+        super().__init__(detail, retry_after=retry_after, **members)
         self.submits = submits
 
 

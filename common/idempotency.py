@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -31,7 +30,7 @@ class Request:
     fingerprint: str
 
     @classmethod
-    def of(cls, user_id: UUID, key: str, method: str, path: str, body: Any) -> Request:
+    def of(cls, user_id: UUID, key: str, method: str, path: str, body: object) -> Request:
         return cls(user_id, key, hashlib.sha256(jsonb.canonical([method, path, body])).hexdigest())
 
 

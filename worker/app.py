@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 from celery.signals import (
     celeryd_init,
@@ -54,19 +55,26 @@ DELAYED = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 Consumer.Blueprint.default_steps = [step for step in Consumer.Blueprint.default_steps if step != DELAYED]
 
 
+class StartOptions(TypedDict, total=False):
+    """Options of Celery's command line that we read."""
+
+    queues: str | Sequence[str] | None
+    concurrency: int | str | None
+
+
 @setup_logging.connect
-def _keep_our_logging(**_: Any) -> None:
+def _keep_our_logging(**_: object) -> None:
     """Do nothing: with a receiver connected, Celery leaves logging to `boot.connect`."""
 
 
 @celeryd_init.connect
-def _configure(instance: Any, conf: Any, options: dict[str, Any], **_: Any) -> None:  # noqa: ARG001
+def _configure(options: StartOptions, **_: object) -> None:
     queues = options.get("queues") or "invocations"
     heartbeat.describe(queues if isinstance(queues, str) else ",".join(queues), int(options.get("concurrency") or 1))
 
 
 @worker_init.connect
-def _boot(**_: Any) -> None:
+def _boot(**_: object) -> None:
     boot.connect(config, process=heartbeat.me.kind, pool_size=POOL_SIZE)
     sweeper.configure(config)
     heartbeat.me.begin(f"{heartbeat.me.kind}@{os.uname().nodename}:{os.getpid()}")
@@ -83,7 +91,7 @@ def _serve_metrics(host: str, port: int) -> None:
 
 
 @worker_ready.connect
-def _ready(sender: Any, **_: Any) -> None:
+def _ready(sender: Consumer, **_: object) -> None:
     gc.freeze()  # what was loaded stays: a large response must not have it all looked through again and again
     sys.setswitchinterval(SWITCH_SECONDS)
     task_events.events.begin(sender.hostname)
@@ -92,22 +100,22 @@ def _ready(sender: Any, **_: Any) -> None:
 
 
 @task_prerun.connect
-def _job_started(**_: Any) -> None:
+def _job_started(**_: object) -> None:
     heartbeat.me.job_started()
 
 
 @task_postrun.connect
-def _job_ended(**_: Any) -> None:
+def _job_ended(**_: object) -> None:
     heartbeat.me.job_ended()
 
 
 @worker_shutting_down.connect
-def _stop_claiming(**_: Any) -> None:
+def _stop_claiming(**_: object) -> None:
     heartbeat.me.stop_claiming()
 
 
 @worker_shutdown.connect
-def _shut_down(**_: Any) -> None:
+def _shut_down(**_: object) -> None:
     watchdog.stop()
     task_events.events.flush()
     heartbeat.me.end()

@@ -12,7 +12,7 @@ Events for Flower are sent once a second, not at every iteration of Celery's loo
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from celery.worker import consumer
 from kombu import transport
@@ -28,7 +28,7 @@ EVENT_SECONDS: Final = 1.0
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError)
 
 
-def _read(text: str) -> Any:
+def _read(text: str) -> object:
     """The parsed message; None if it is malformed, which `Channel` then drops."""
     try:
         return json.loads(text)
@@ -39,12 +39,12 @@ def _read(text: str) -> Any:
 class Channel(redis.Channel):
     """Drops malformed messages, and does not track unacknowledged ones."""
 
-    def basic_consume(self, queue: str, no_ack: bool, callback: Any, consumer_tag: str, **options: Any) -> None:  # noqa: ARG002
-        super().basic_consume(queue, True, callback, consumer_tag, **options)
+    def basic_consume(self, queue: str, no_ack: bool, *args: object, **options: object) -> None:  # noqa: ARG002
+        super().basic_consume(queue, True, *args, **options)
         callbacks = self.connection._callbacks
         deliver = callbacks[queue]
 
-        def consume(message: Any) -> Any:
+        def consume(message: object) -> object:
             try:
                 return deliver(message)
             except _MALFORMED as error:

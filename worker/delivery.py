@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from common import boot, invocations, webhooks
 from common.kit import clock, db, failpoints, log, metrics, tracing
@@ -156,7 +156,7 @@ def _traced(claim: Claim) -> AbstractContextManager[None]:
     return tracing.span("webhooks.deliver", "consumer", parent, type=event.type, tries=claim.tries)
 
 
-def _data(event: OutboxEvent) -> Mapping[str, Any]:
+def _data(event: OutboxEvent) -> Mapping[str, object]:
     if event.data is not None:
         return event.data
     if event.invocation_id is None:

@@ -13,9 +13,8 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from common import invocations
@@ -238,7 +237,7 @@ def describe(kind: str, threads: int) -> None:
     me.kind, me.threads = kind, threads
 
 
-def bound(task: Task) -> Any:
+def bound(task: Task) -> AbstractContextManager[None]:
     """Log context for the work on a task."""
     return log.bound(
         request_id=task.request_id, invocation_id=str(task.id), user_id=str(task.user_id), attempt=task.attempt

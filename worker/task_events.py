@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from celery import current_task
+from celery.events import EventDispatcher
 from kombu.exceptions import KombuError
 
 from common.kit import log
@@ -28,9 +29,9 @@ class TaskEvents:
     """The events of one process. Call `begun` and `ended` from any thread, `begin` and `flush` from one."""
 
     def __init__(self) -> None:
-        self._noted: deque[tuple[str, dict[str, Any]]] = deque(maxlen=KEPT)
+        self._noted: deque[tuple[str, dict[str, object]]] = deque(maxlen=KEPT)
         self._hostname: str | None = None
-        self._dispatcher: Any = None
+        self._dispatcher: EventDispatcher | None = None
 
     def begin(self, hostname: str) -> None:
         """Start recording events, as this Celery node's."""
@@ -48,7 +49,7 @@ class TaskEvents:
         else:
             self._note("failed", invocation, exception=outcome, runtime=seconds)
 
-    def _note(self, what: str, invocation: UUID, **fields: Any) -> None:
+    def _note(self, what: str, invocation: UUID, **fields: object) -> None:
         if self._hostname is not None:
             event = {"uuid": str(invocation), "timestamp": time.time(), "root_id": str(invocation), **fields}
             self._noted.append((f"task-{what}", event))
@@ -67,7 +68,7 @@ class TaskEvents:
             logger.debug("task events dropped", count=len(noted), reason=type(error).__name__)
             self._drop()
 
-    def _open(self) -> Any:
+    def _open(self) -> EventDispatcher:
         if self._dispatcher is None:
             connection = messages.app().connection_for_write()
             self._dispatcher = messages.app().events.Dispatcher(

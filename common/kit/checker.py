@@ -14,12 +14,11 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from common.kit import clock, jsonschemas, log
 from common.kit.fairness import FairTurns, NoTurn
-from common.kit.jsonschemas import Fault, Unusable
+from common.kit.jsonschemas import CheckAnswer, Fault, Question, Unusable
 
 #: Limit (seconds of CPU time) for one check, including compiling its schema.
 SECONDS = 2.0
@@ -60,10 +59,10 @@ class _Child:
         self.known: set[str] = set()
         self.fresh = True
 
-    def ask(self, question: dict[str, Any], value: bytes) -> dict[str, Any]:
+    def ask(self, question: Question, value: bytes) -> CheckAnswer:
         self.socket.settimeout(question["seconds"] + LATE + (START_SECONDS if self.fresh else 0))
         jsonschemas.send(self.socket, json.dumps(question).encode() + b"\n" + value)
-        answer: dict[str, Any] = json.loads(jsonschemas.receive(self.socket))
+        answer: CheckAnswer = json.loads(jsonschemas.receive(self.socket))
         self.fresh = False
         return answer
 
@@ -81,7 +80,7 @@ class _State:
 
 def check(
     key: str,
-    schema: Mapping[str, Any],
+    schema: Mapping[str, object],
     value: bytes,
     *,
     most: int,
@@ -112,7 +111,7 @@ def check(
         _State.turns.release(account, clock.monotonic() - began)
 
 
-def _check(child: _Child, question: dict[str, Any], value: bytes) -> list[Fault]:
+def _check(child: _Child, question: Question, value: bytes) -> list[Fault]:
     known = question["key"] in child.known
     answer = child.ask({**question, "schema": None} if known else question, value)
     if "unknown" in answer:

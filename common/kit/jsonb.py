@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -13,7 +13,7 @@ import orjson
 LOOKED_AT: Final = 20_000
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Compact JSON text."""
     try:
         return orjson.dumps(value).decode()
@@ -21,7 +21,7 @@ def dumps(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def as_sent(value: Any) -> str | None:
+def as_sent(value: object) -> str | None:
     """The JSON text of a value that `jsonb` would change: a different order of keys or a different form of number.
 
     None for a value that `jsonb` preserves, so that few values are stored twice (docs/decisions/json-as-sent.md). One
@@ -30,7 +30,7 @@ def as_sent(value: Any) -> str | None:
     return None if _kept(value, count(LOOKED_AT, -1)) else dumps(value)
 
 
-def _kept(value: Any, left: Iterator[int]) -> bool:
+def _kept(value: object, left: Iterator[int]) -> bool:
     """`left` counts down the values that are looked at."""
     if next(left) <= 0:
         return False
@@ -47,7 +47,7 @@ def _order(key: bytes) -> tuple[int, bytes]:
     return len(key), key
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: object) -> bytes:
     """Canonical bytes: equal for equal JSON values, regardless of the order of keys (similar to RFC 8785)."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

@@ -16,7 +16,7 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import NoReturn, TypedDict
 
 import jsonschema_rs
 from cachetools import FIFOCache
@@ -34,6 +34,23 @@ LENGTH = struct.Struct("!I")
 Fault = tuple[list[str | int], str]
 
 
+class Question(TypedDict):
+    """What the child is asked: the schema under its key, or None for one that it knows; at most so many faults."""
+
+    key: str
+    schema: Mapping[str, object] | None
+    most: int
+    seconds: float
+
+
+class CheckAnswer(TypedDict, total=False):
+    """What the child answers, by exactly one of these. `unusable`: the arguments of `Unusable`."""
+
+    faults: list[Fault]
+    unusable: tuple[str, Sequence[str | int] | None, str | None]
+    unknown: bool
+
+
 class Unusable(ValueError):
     """Not a valid schema, or it refers to other documents. `path`: where; `pattern`: the unsupported pattern."""
 
@@ -42,7 +59,7 @@ class Unusable(ValueError):
         self.path, self.pattern = path, pattern
 
 
-def compiled(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+def compiled(schema: Mapping[str, object]) -> jsonschema_rs.Validator:
     """A validator (draft 2020-12 by default) without network or file access and with linear-time patterns.
 
     Raises `Unusable`.
@@ -63,11 +80,11 @@ def compiled(schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
         raise Unusable(str(error).splitlines()[0][:MAX_MESSAGE]) from error
 
 
-def _no_references(uri: str) -> Any:
+def _no_references(uri: str) -> NoReturn:
     raise ValueError(f"references to other documents are not allowed: {uri}")
 
 
-def faults(validator: jsonschema_rs.Validator, value: Any, most: int) -> list[Fault]:
+def faults(validator: jsonschema_rs.Validator, value: object, most: int) -> list[Fault]:
     """Validate a value; returns at most `most` faults (path and message), none when it is valid."""
     if validator.is_valid(value):
         return []
@@ -103,14 +120,14 @@ def _serve(sock: socket.socket) -> None:
     known: FIFOCache[str, jsonschema_rs.Validator] = FIFOCache(KEPT)
     while True:
         head, _, value = receive(sock).partition(b"\n")
-        asked = json.loads(head)
+        asked: Question = json.loads(head)
         signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
         answer = json.dumps(_answer(known, asked, value)).encode()
         signal.setitimer(signal.ITIMER_PROF, 0)
         send(sock, answer)
 
 
-def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Any, value: bytes) -> dict[str, Any]:
+def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, value: bytes) -> CheckAnswer:
     key = asked["key"]
     if key not in known:
         if asked["schema"] is None:
@@ -118,7 +135,7 @@ def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Any, value: b
         try:
             known[key] = compiled(asked["schema"])
         except Unusable as error:
-            return {"unusable": [str(error), error.path, error.pattern]}
+            return {"unusable": (str(error), error.path, error.pattern)}
     return {"faults": faults(known[key], json.loads(value), asked["most"])}
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import AbstractContextManager
-from typing import Any
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 _NOISY = (
     "urllib3",
@@ -28,7 +27,7 @@ _NOISY = (
 
 def configure(level: str, fmt: str, process: str) -> None:
     """Route every logger of this process, ours and the libraries', through one formatter to standard error."""
-    shared: list[Any] = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -36,7 +35,7 @@ def configure(level: str, fmt: str, process: str) -> None:
         structlog.processors.StackInfoRenderer(),
         _with_process(process),
     ]
-    renderer: Any = (
+    renderer: Processor = (
         structlog.processors.JSONRenderer(sort_keys=False)
         if fmt == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -65,7 +64,7 @@ def configure(level: str, fmt: str, process: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _with_process(process: str) -> Any:
+def _with_process(process: str) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("process", process)
         return event
@@ -79,12 +78,12 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def bound(**context: Any) -> AbstractContextManager[Any]:
+def bound(**context: object) -> AbstractContextManager[None]:
     """Bind context for everything logged inside the block, in this thread or greenlet."""
     return structlog.contextvars.bound_contextvars(**context)
 
 
-def bind(**context: Any) -> None:
+def bind(**context: object) -> None:
     """Bind context until `clear`."""
     structlog.contextvars.bind_contextvars(**context)
 

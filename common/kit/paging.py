@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Window:
     """At most `limit` items after the position `after` (None: from the start)."""
 
     limit: int = 20
-    after: tuple[Any, ...] | None = None
+    after: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

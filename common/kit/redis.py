@@ -30,12 +30,12 @@ Client = redis.Redis
 
 
 class _Pipeline(redis.client.Pipeline):
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
+    def execute(self, raise_on_error: bool = True) -> list[object]:
         return seam.passing("redis", self.command_stack, self, partial(super().execute, raise_on_error))
 
 
 class _Client(redis.Redis):
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def execute_command(self, *args: object, **options: object) -> object:
         return seam.passing("redis", args, self, partial(super().execute_command, *args, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:
@@ -115,6 +115,7 @@ def _source(name: str) -> tuple[str, str]:
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+# Any: each script answers in a type of its own, which the header of its file names.
 def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | None = None) -> Any:
     """Run `common/lua/<name>.lua` once; loads the script again after a restart or SCRIPT FLUSH.
 
@@ -131,6 +132,6 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
             return (on or client()).eval(text, len(keys), *keys, *args)
 
 
-def mapping(fields: Any) -> dict[str, str]:
+def mapping(fields: Any) -> dict[str, str]:  # Any: redis-py types a hash as bytes or text, awaitable or not
     """A hash as returned by redis-py with `decode_responses`, correctly typed."""
     return dict(fields)

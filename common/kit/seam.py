@@ -8,12 +8,12 @@ may act before or after it, or suppress it. tests/explorer injects every fault a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
 #: server ("postgresql", "redis", "rabbitmq", "tool"), the request, the connection or client, and a function to send it.
-Hook = Callable[[str, Any, Any, Callable[[], Any]], Any]
+Hook = Callable[[str, object, object, Callable[[], object]], object]
 
 
 class _State:

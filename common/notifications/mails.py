@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -33,7 +32,7 @@ FORGOTTEN = frozenset(["account_deleted"])
 _log = log.get(__name__)
 
 
-def record(session: Session, template: str, recipient: str, **data: Any) -> None:
+def record(session: Session, template: str, recipient: str, **data: object) -> None:
     """Queue a mail in your transaction; call `notify` after the commit. `data` must not hold secrets."""
     if template not in _TEMPLATES:
         raise ValueError(f"no such mail template: {template}")

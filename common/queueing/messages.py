@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from functools import cache, partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.messaging import Producer
 
 from common.kit import log, memory, metrics, rabbit, redis
 from common.kit.pause import Pause
@@ -151,7 +152,7 @@ def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
     return True
 
 
-def _send_task(task: str, args: list[str], producer: Any) -> None:
+def _send_task(task: str, args: list[str], producer: Producer) -> None:
     options = {"queue": QUEUES[task], "ignore_result": True, "delivery_mode": 1}
     app().send_task(task, args=args, producer=producer, retry=False, **options)
 

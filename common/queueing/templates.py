@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypedDict
 from uuid import uuid4
 
 from kombu.connection import Connection
@@ -18,6 +18,14 @@ from kombu.messaging import Producer
 _SUBJECT: Final = "11111111-1111-4111-8111-111111111111"
 #: Sends one message with the given arguments through the producer.
 Send = Callable[[list[str], Producer], object]
+
+
+class _Envelope(TypedDict):
+    """A message in kombu's envelope."""
+
+    body: str
+    headers: dict[str, object]
+    properties: dict[str, object]
 
 
 class MessageTemplate:
@@ -36,7 +44,7 @@ class _Form:
     def __init__(self, send: Send, queue: str, args: list[str]) -> None:
         message = _sample(send, queue, args)
         self._arguments = base64.b64decode(message["body"]).decode()
-        self._id: str = message["headers"]["id"]
+        self._id = str(message["headers"]["id"])
         message["headers"] |= {"root_id": self._id, "parent_id": None}  # otherwise those of a surrounding task
         message["body"] = "BODY"
         message["properties"]["delivery_tag"] = self._id
@@ -48,9 +56,9 @@ class _Form:
         return text.replace(self._id, str(uuid4()))
 
 
-def _sample(send: Send, queue: str, args: list[str]) -> dict[str, Any]:
+def _sample(send: Send, queue: str, args: list[str]) -> _Envelope:
     """The message as serialized by kombu's virtual transports, which all use the same envelope."""
     with Connection("memory://") as connection, connection.channel() as channel:
         send(args, Producer(channel))
-        message: dict[str, Any] = channel._get(queue)
+        message: _Envelope = channel._get(queue)
     return message

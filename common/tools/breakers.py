@@ -186,7 +186,7 @@ def _wait(tool: str) -> float:
     return 0.0 if opened is None else max(0.0, opened + RESET_SECONDS - _view().now())
 
 
-def _write(command: str, *args: Any) -> Any:
+def _write(command: str, *args: object) -> Any:  # Any: Redis answers each command in another type
     """Write to the shared state, best effort: the cache has the change already."""
     try:
         with redis.reachable():

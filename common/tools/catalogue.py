@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from common.errors import NotFound
 from common.kit import crypto, db, memory
 from common.kit.cache import Cache
 from common.kit.paging import Page, Window
+from common.kit.query import Query
 from common.models.tools import Tool, ToolVersion
 from common.tools import breakers
 from common.tools.prices import Price
@@ -34,16 +35,16 @@ class Version:
     method: str
     endpoint_url: str
     headers: Mapping[str, str]
-    auth: Mapping[str, Any]
+    auth: Mapping[str, str]
     encrypted_secret: str | None
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
     result_pointer: str | None
     price: Price
-    input_schema: Mapping[str, Any]
-    output_schema: Mapping[str, Any] | None
-    example_input: Any
+    input_schema: Mapping[str, object]
+    output_schema: Mapping[str, object] | None
+    example_input: object
 
     def secret(self) -> str | None:
         """Decrypt the credential; only for the call itself. Raises `crypto.Undecryptable`."""
@@ -105,7 +106,17 @@ def is_current(tool: ListedTool) -> bool:
 
 
 _known = memory.Part(lambda: Cache[str, ListedTool](REMEMBERED))
-_IS_CURRENT = text("select 1 from tools where id = :id and version = :version and is_active and archived_at is null")
+
+
+class CurrentTool(NamedTuple):
+    """A tool that is as it was seen."""
+
+    id: UUID
+
+
+_IS_CURRENT = Query(
+    "select id from tools where id = :id and version = :version and is_active and archived_at is null", CurrentTool
+)
 
 
 def get(tool_id: UUID) -> ListedTool:

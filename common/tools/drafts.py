@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from common.errors import FieldError, Invalid
 from common.kit import jsonb
 from common.kit.outbound import Refused, check_headers
-from common.models.tools import ADAPTERS, METHODS, Tool, ToolVersion
+from common.models.tools import ADAPTERS, METHODS, PerUnit, Tool, ToolVersion
 from common.tools import exposed
 from common.tools.schemas import check_schema
 
 #: Values of the fields that an admin leaves out.
-DEFAULTS: Mapping[str, Any] = {
+DEFAULTS: Mapping[str, object] = {
     "description": None,
     "category": None,
     "adapter": "http_json",
@@ -53,6 +53,14 @@ SHOWN = {"none": (), "bearer": (), "header": ("header_name",), "basic": ("userna
 MAX_SCHEMA_CHARS = 200_000
 
 
+class PriceFields(TypedDict):
+    """What a call costs, in tokens."""
+
+    base_tokens: int
+    per_unit: NotRequired[PerUnit | None]
+    max_tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A tool as an admin submits it (`POST /admin/tools`). The API schema has checked the type of each field."""
@@ -65,19 +73,19 @@ class Draft:
     adapter: str
     method: str
     headers: Mapping[str, str]
-    auth: Mapping[str, Any]
-    input_schema: Mapping[str, Any]
-    output_schema: Mapping[str, Any] | None
-    example_input: Any
+    auth: Mapping[str, str]
+    input_schema: Mapping[str, object]
+    output_schema: Mapping[str, object] | None
+    example_input: object
     result_pointer: str | None
-    price: Mapping[str, Any]
+    price: PriceFields
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
     is_active: bool
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any], *, secret_kept: bool = False, before: Draft | None = None) -> Draft:
+    def of(cls, entry: Mapping[str, object], *, secret_kept: bool = False, before: Draft | None = None) -> Draft:
         """Fill in defaults and validate. Raises `Invalid`.
 
         `secret_kept`: the stored secret is kept, so `auth` needs none. `before`: the draft being changed; its schemas
@@ -88,7 +96,8 @@ class Draft:
         faults += [FieldError(f"/{name}", "Unknown field.") for name in entry if name not in names]
         if faults:
             raise Invalid(errors=faults)
-        draft = cls(**{**DEFAULTS, **entry})
+        typed: dict[str, Any] = {**DEFAULTS, **entry}  # Any: the API schema has checked the type of each field
+        draft = cls(**typed)
         if faults := [
             *draft._faults(before),
             *draft._auth_faults(secret_kept),
@@ -145,7 +154,7 @@ class Draft:
         if before is None or self.endpoint_url != before.endpoint_url:
             yield from exposed.in_url(self.endpoint_url)
 
-    def version_fields(self) -> dict[str, Any]:
+    def version_fields(self) -> dict[str, object]:
         """The columns of a version, without the secret."""
         return {
             "endpoint_url": self.endpoint_url,
@@ -166,7 +175,7 @@ class Draft:
         }
 
 
-def _schema_fault(schema: Mapping[str, Any] | None, example: Any) -> str | None:
+def _schema_fault(schema: Mapping[str, object] | None, example: object) -> str | None:
     if schema is None:
         return None
     if len(json.dumps(schema)) > MAX_SCHEMA_CHARS:
@@ -186,14 +195,14 @@ def _header_fault(name: str, value: str) -> str | None:
     return None
 
 
-def shown(draft: Draft) -> dict[str, Any]:
+def shown(draft: Draft) -> dict[str, object]:
     """A draft as recorded in the audit log, without the secret."""
     return {**tool_fields(draft), **draft.version_fields()}
 
 
 def draft_of(tool: Tool, row: ToolVersion) -> Draft:
     """A stored version as a draft, without the secret."""
-    price = {"base_tokens": row.base_tokens, "per_unit": row.per_unit, "max_tokens": row.max_tokens}
+    price: PriceFields = {"base_tokens": row.base_tokens, "per_unit": row.per_unit, "max_tokens": row.max_tokens}
     return Draft(
         slug=tool.slug,
         name=tool.name,
@@ -205,19 +214,19 @@ def draft_of(tool: Tool, row: ToolVersion) -> Draft:
     )
 
 
-def tool_fields(draft: Draft) -> dict[str, Any]:
+def tool_fields(draft: Draft) -> dict[str, object]:
     names = {name: getattr(draft, name) for name in ("slug", "name", "category", "is_active")}
     return {**names, "description": draft.description or ""}
 
 
-def difference(before: Draft, after: Draft) -> tuple[dict[str, Any], dict[str, Any]]:
+def difference(before: Draft, after: Draft) -> tuple[dict[str, object], dict[str, object]]:
     """The changed fields, before and after, as recorded in the audit log."""
     was, is_now = shown(before), shown(after)
     changed = [name for name in is_now if not _alike(name, was, is_now)]
     return {name: was[name] for name in changed}, {name: is_now[name] for name in changed}
 
 
-def _alike(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _alike(name: str, one: Mapping[str, object], other: Mapping[str, object]) -> bool:
     """Compare a field. In JSON documents the order of keys and the type of numbers (1, 1.0) count as well."""
     if name in DOCUMENTS:
         return jsonb.dumps(one[name]) == jsonb.dumps(other[name])

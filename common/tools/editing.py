@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -47,7 +46,7 @@ def _slug_free() -> Iterator[None]:
         raise
 
 
-def change(actor: Actor, tool_id: UUID, changes: Mapping[str, Any]) -> ListedTool:
+def change(actor: Actor, tool_id: UUID, changes: Mapping[str, object]) -> ListedTool:
     """Change a tool. New invocations use the new version; accepted ones keep the version they were accepted with.
 
     A change that alters nothing makes no version. `auth` without a secret keeps the stored one if the type is the same.
@@ -75,9 +74,10 @@ def change(actor: Actor, tool_id: UUID, changes: Mapping[str, Any]) -> ListedToo
     return listed(tool, made)
 
 
-def _keeps_secret(current: ToolVersion, changes: Mapping[str, Any]) -> bool:
+def _keeps_secret(current: ToolVersion, changes: Mapping[str, object]) -> bool:
     auth = changes.get("auth", current.auth)
-    return current.auth_secret is not None and "secret" not in auth and auth.get("type") == current.auth["type"]
+    kept = isinstance(auth, Mapping) and "secret" not in auth and auth.get("type") == current.auth["type"]
+    return kept and current.auth_secret is not None
 
 
 def archive(actor: Actor, tool_id: UUID) -> None:
@@ -100,7 +100,7 @@ def reset_breaker(actor: Actor, tool_id: UUID) -> breakers.BreakerState:
     return breakers.state(tool_id)
 
 
-def load(actor: Actor, entries: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+def load(actor: Actor, entries: Iterable[Mapping[str, object]]) -> tuple[int, int]:
     """Create or change tools so that they match `entries`, by slug; archived tools are skipped.
 
     Returns the number of tools created and changed.

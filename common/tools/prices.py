@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
-from typing import Any
 
 from common.models.base import MAX_TOKENS
+from common.models.tools import PerUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +14,7 @@ class Price:
     """The price of a call in tokens: `base_tokens`, plus `tokens` per unit that the response reports at `pointer`."""
 
     base_tokens: int
-    per_unit: Mapping[str, Any] | None
+    per_unit: PerUnit | None
     max_tokens: int
 
     def hold(self, max_tokens: int | None) -> int:

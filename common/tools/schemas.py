@@ -7,11 +7,10 @@ large once its references are expanded, or recursive; a large value) run in a ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 from uuid import UUID, uuid4
 
 import jsonschema_rs
@@ -38,7 +37,7 @@ PROBE_NAMES = 20
 Waiting = Callable[[], AbstractContextManager[None]]
 
 
-def check_schema(schema: Mapping[str, Any], example: Any = None) -> None:
+def check_schema(schema: Mapping[str, object], example: object = None) -> None:
     """Check that a schema is usable. Raises `ValueError` if it is invalid, has external references or is too slow."""
     try:
         weight.weigh(schema)
@@ -71,9 +70,9 @@ def _unusable(error: Unusable) -> str:
     return f"At {_pointer(error.path)[:MAX_POINTER] or 'the root'}: {why}"
 
 
-def _probes(schema: Mapping[str, Any]) -> Iterator[Any]:
+def _probes(schema: Mapping[str, object]) -> Iterator[object]:
     yield from (0, "", [], {})
-    nested: Any = None
+    nested: object = None
     for _ in range(PROBE_DEPTH):
         nested = [nested]
     yield nested
@@ -84,7 +83,7 @@ def _probes(schema: Mapping[str, Any]) -> Iterator[Any]:
         yield nested
 
 
-def _property_names(node: Any) -> Iterator[str]:
+def _property_names(node: object) -> Iterator[str]:
     if isinstance(node, Mapping):
         properties = node.get("properties")
         if isinstance(properties, Mapping):
@@ -111,7 +110,7 @@ def _validator(version_id: UUID, part: str) -> jsonschema_rs.Validator:
 
 
 def _faults(
-    tool: Version, part: str, value: Any, *, most: int, account: UUID | None, waiting: Waiting = nullcontext
+    tool: Version, part: str, value: object, *, most: int, account: UUID | None, waiting: Waiting = nullcontext
 ) -> list[Fault]:
     """Raises `checker.TooLong`, `checker.CheckerBusy`."""
     schema = getattr(tool, part)
@@ -127,7 +126,7 @@ def _faults(
         raise checker.TooLong from error
 
 
-def validate_input(tool: Version, value: Any, account: UUID | None = None) -> None:
+def validate_input(tool: Version, value: object, account: UUID | None = None) -> None:
     """Check an input of an account against the tool's schema.
 
     Raises `ToolInputRejected` with a pointer for each fault, `DependencyUnavailable`.
@@ -144,7 +143,7 @@ def validate_input(tool: Version, value: Any, account: UUID | None = None) -> No
         raise ToolInputRejected(errors=[FieldError(_pointer(("input", *path)), said) for path, said in found])
 
 
-def output_fault(tool: Version, value: Any, account: UUID | None = None, waiting: Waiting = nullcontext) -> str | None:
+def output_fault(tool: Version, value: object, account: UUID | None = None, waiting: Waiting = nullcontext) -> str | None:
     """The first violation of the tool's `output_schema`; None when the output is valid or there is no schema.
 
     `account`: whose call it was; `waiting`: entered while another process checks.
@@ -156,6 +155,6 @@ def output_fault(tool: Version, value: Any, account: UUID | None = None, waiting
     return f"{_pointer(found[0][0]) or 'the output'}: {found[0][1]}" if found else None
 
 
-def _pointer(path: Any) -> str:
+def _pointer(path: Iterable[str | int]) -> str:
     """A JSON Pointer (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from urllib.parse import urlencode
 
 import requests
+from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError, SSLError
 from urllib3.exceptions import TimeoutError as ReadTimeout
 
@@ -24,7 +24,7 @@ from common.kit.outbound.wire import Exchange, current, tls_context
 
 CHUNK = 64 * 1024
 
-_Reader = Callable[[Any], tuple[bytes, bool]]
+_Reader = Callable[[HTTPResponse], tuple[bytes, bool]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 #: Framing and routing headers, which only the outbound client may set (RFC 9110 §7.6.1, RFC 9112 §6).
@@ -106,7 +106,7 @@ class OutboundClient:
         *,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        params: Mapping[str, Any] | Sequence[tuple[str, str]] = (),
+        params: Mapping[str, object] | Sequence[tuple[str, str]] = (),
         timeout: float,
         max_bytes: int,
         truncate: bool = False,
@@ -166,7 +166,7 @@ class OutboundClient:
         return self._once(exchange, prepared, read)
 
     def _once(self, exchange: Exchange, prepared: Prepared, read: _Reader) -> Answer:
-        raw: Any = None
+        raw: HTTPResponse | None = None
         try:
             raw = self._adapter.send(prepared, stream=True, timeout=exchange.call.remaining).raw
             body, truncated = read(raw)
@@ -180,7 +180,7 @@ class OutboundClient:
         return Answer(raw.status, headers, body, int((time.monotonic() - exchange.began) * 1000), truncated)
 
 
-def _read(raw: Any, max_bytes: int, truncate: bool) -> tuple[bytes, bool]:
+def _read(raw: HTTPResponse, max_bytes: int, truncate: bool) -> tuple[bytes, bool]:
     """Read the decoded body in chunks. `read1` keeps the limit even if the peer announces wrong chunk sizes."""
     body = bytearray()
     while piece := raw.read1(CHUNK, decode_content=True):
@@ -192,14 +192,14 @@ def _read(raw: Any, max_bytes: int, truncate: bool) -> tuple[bytes, bool]:
     return bytes(body), False
 
 
-def _finish(raw: Any) -> None:
+def _finish(raw: HTTPResponse) -> None:
     """Close a connection with unread data, which cannot be reused; urllib3 has already taken back the others."""
     if raw._connection is not None:
         raw.close()
         raw.release_conn()
 
 
-def _explained(error: Exception, call: Call, raw: Any) -> OutboundError:
+def _explained(error: Exception, call: Call, raw: HTTPResponse | None) -> OutboundError:
     """Translate an error to an `OutboundError`. An abort or timeout takes precedence: other errors follow from it."""
     status = None if raw is None else raw.status
     try:

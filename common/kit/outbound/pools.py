@@ -8,11 +8,12 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3._base_connection import BaseHTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from common.kit.outbound.addresses import Target
@@ -56,8 +57,8 @@ class _Pool(HTTPConnectionPool):
     ConnectionCls = Connection
     QueueCls = _Idle  # type: ignore[assignment]  # not a LifoQueue, but all of one that is used
 
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection: Any = super()._get_conn(timeout)
+    def _get_conn(self, timeout: float | None = None) -> Connection:
+        connection = cast("Connection", super()._get_conn(timeout))
         if connection.sock is not None and connection.idle_since < time.monotonic() - MAX_IDLE:
             connection.close()
         if connection.sock is not None:
@@ -66,8 +67,8 @@ class _Pool(HTTPConnectionPool):
             exchange.call.hold(connection.sock)
         return connection
 
-    def _put_conn(self, conn: Any) -> None:
-        if conn is not None:
+    def _put_conn(self, conn: BaseHTTPConnection | None) -> None:
+        if isinstance(conn, Connection):
             current.get().call.let_go()
             conn.idle_since = time.monotonic()
         super()._put_conn(conn)
@@ -96,25 +97,26 @@ class OutboundAdapter(HTTPAdapter):
         self._context = context
         super().__init__(HOSTS, CONNECTIONS_PER_HOST)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: Any) -> None:
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: object) -> None:
         manager = urllib3.PoolManager(connections, maxsize=maxsize, block=block, ssl_context=self._context)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         manager.key_fn_by_scheme = {"http": _pool_key, "https": _pool_key}  # type: ignore[dict-item]
         self.poolmanager = manager
 
-    def get_connection_with_tls_context(self, request: Any, *_: Any, **__: Any) -> HTTPConnectionPool:
-        target: Target = request.target
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *_: object, **__: object
+    ) -> HTTPConnectionPool:
+        target = _target(request)
         pool: HTTPConnectionPool = self.poolmanager.connection_from_host(target.host, target.port, target.scheme)
         return pool
 
-    def cert_verify(self, *_: Any) -> None:
+    def cert_verify(self, *_: object) -> None:
         """Do nothing: the TLS context verifies. (requests would load its CA bundle for each connection.)"""
 
-    def request_url(self, request: Any, *_: Any) -> str:
-        path: str = request.target.path
-        return path
+    def request_url(self, request: requests.PreparedRequest, *_: object) -> str:
+        return _target(request).path
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+    def build_response(self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse) -> requests.Response:
         """Build the response without extracting cookies."""
         response = requests.Response()
         response.status_code = resp.status
@@ -131,6 +133,10 @@ class OutboundAdapter(HTTPAdapter):
                 pool.pool.close_stale()
 
 
-def _pool_key(context: Mapping[str, Any]) -> Any:
+def _target(request: requests.PreparedRequest) -> Target:
+    return cast("Prepared", request).target
+
+
+def _pool_key(context: Mapping[str, object]) -> tuple[object, object, object]:
     """Scheme, host and port: everything else that distinguishes connections is the same for the whole client."""
     return context["scheme"], context["host"], context["port"]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from io import BufferedReader
 from typing import Any
 
 import certifi
@@ -71,7 +72,7 @@ class _Head:
     http.client by itself accepts a hundred lines of 64 kB, and takes a truncated head for a complete one.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: BufferedReader) -> None:
         self._stream = stream
         self._left = MAX_HEAD
         self.close, self.flush = stream.close, stream.flush
@@ -87,7 +88,7 @@ class _Head:
 class _Response(http.client.HTTPResponse):
     """Skips interim responses (1xx), all within the limit of one head, and rejects a protocol switch."""
 
-    fp: Any
+    fp: Any  # the connection's reader, or a `_Head` around it, which http.client does not foresee
 
     def begin(self) -> None:
         stream, self.fp = self.fp, _Head(self.fp)
@@ -128,7 +129,7 @@ class Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         return connect(current.get())
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
+    def request(self, *args: Any, **kwargs: Any) -> None:  # Any: handed on to urllib3 as they are
         if self.sock is None:
             self.connect()
         self._held = []
@@ -136,7 +137,7 @@ class Connection(HTTPConnection):
         data, self._held = b"".join(self._held), None
         self._write(data)
 
-    def send(self, data: Any) -> None:
+    def send(self, data: Any) -> None:  # Any: http.client also foresees files and iterables, which nobody sends here
         if self._held is None:
             super().send(data)
         else:
@@ -162,12 +163,12 @@ class TlsConnection(Connection, HTTPSConnection):
 class _TlsSocket(ssl.SSLSocket):
     """Registers itself with the call before the handshake: wrapping detaches the descriptor from the plain socket."""
 
-    def do_handshake(self, *args: Any) -> None:
+    def do_handshake(self, block: bool = False) -> None:
         call = current.get().call
         call.hold(self)
         call.check()
         self.settimeout(call.remaining)
-        super().do_handshake(*args)
+        super().do_handshake(block)
 
 
 @cache

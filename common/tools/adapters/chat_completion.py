@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from common.kit import jsonb
 from common.kit.outbound import Answer, OutboundClient
@@ -37,9 +36,7 @@ def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
 
 
 def _read(version: Version, answer: Answer, secrets: tuple[str, ...]) -> ToolResult:
-    whole = exchange.read(answer, secrets)
-    _check(answer, whole, secrets)
-    return exchange.result(version, answer, _with_total(whole))
+    return exchange.result(version, answer, _with_total(_checked(answer, exchange.read(answer, secrets), secrets)))
 
 
 def endpoint(url: str) -> str:
@@ -49,12 +46,12 @@ def endpoint(url: str) -> str:
     return (base if base.endswith(PATH) else base + PATH) + mark + query
 
 
-def _unstreamed(value: Any) -> Any:
+def _unstreamed(value: object) -> object:
     """Drop the streaming parameters: an invocation has a single result."""
     return {name: each for name, each in value.items() if name not in STREAMING} if isinstance(value, dict) else value
 
 
-def _limited(version: Version, value: Any, max_units: int | None) -> Any:
+def _limited(version: Version, value: object, max_units: int | None) -> object:
     """Lower the token limit of the input to what the caller pays for, divided among `n` choices."""
     per_unit = version.price.per_unit
     if max_units is None or not isinstance(value, dict) or per_unit is None or per_unit["pointer"] not in LIMITED:
@@ -65,25 +62,28 @@ def _limited(version: Version, value: Any, max_units: int | None) -> Any:
     return {**value, **{name: _lower(value.get(name), share) for name in named}}
 
 
-def _limit_of(schema: Mapping[str, Any]) -> str:
+def _limit_of(schema: Mapping[str, object]) -> str:
     known = schema.get("properties")
     return LIMITS[0] if isinstance(known, dict) and LIMITS[0] in known else LIMITS[1]
 
 
-def _lower(given: Any, share: int) -> Any:
-    return min(given, share) if type(given) in (int, float) else share if given is None else given
+def _lower(given: object, share: int) -> object:
+    if given is None:
+        return share
+    return min(given, share) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
-def _check(answer: Answer, whole: Any, secrets: tuple[str, ...]) -> None:
-    """Reject a response without choices: some providers report errors with status 200."""
-    choices = whole.get("choices") if isinstance(whole, dict) else None
-    if isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices):
-        return
+def _checked(answer: Answer, whole: object, secrets: tuple[str, ...]) -> dict[str, object]:
+    """A response with choices; others are rejected, as some providers report errors with status 200."""
+    if isinstance(whole, dict):
+        choices = whole.get("choices")
+        if isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices):
+            return whole
     said = exchange.message_of(whole, secrets)
     raise exchange.bad_response(answer, "The response has no choices" + (f": {said}" if said else "."))
 
 
-def _with_total(whole: dict[str, Any]) -> dict[str, Any]:
+def _with_total(whole: dict[str, object]) -> dict[str, object]:
     """Add `usage.total_tokens`, the sum of the other two, where the server omits it."""
     usage = whole.get("usage")
     if not isinstance(usage, dict) or "total_tokens" in usage:

@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from common.kit import clock, log, tracing
 from common.kit.http_headers import retry_after
@@ -168,7 +167,7 @@ def _said(answer: Answer, secrets: tuple[str, ...]) -> str:
     return message_of(body, secrets)
 
 
-def message_of(body: Any, secrets: tuple[str, ...] = ()) -> str:
+def message_of(body: object, secrets: tuple[str, ...] = ()) -> str:
     """The message of an error body (OpenAI style or problem+json), short and printable; empty if there is none."""
     if not isinstance(body, dict):
         return ""
@@ -178,7 +177,7 @@ def message_of(body: Any, secrets: tuple[str, ...] = ()) -> str:
     return redaction.without_masked(_UNPRINTABLE.sub(" ", said[: 4 * MAX_SAID]).strip(), secrets)[:MAX_SAID]
 
 
-def read(answer: Answer, secrets: tuple[str, ...]) -> Any:
+def read(answer: Answer, secrets: tuple[str, ...]) -> object:
     """Parse the JSON response. Raises `ToolFailure`."""
     try:
         return reading.parse(answer.headers.get("content-type", ""), answer.body, secrets)
@@ -186,7 +185,7 @@ def read(answer: Answer, secrets: tuple[str, ...]) -> Any:
         raise bad_response(answer, str(error)) from error
 
 
-def result(version: Version, answer: Answer, whole: Any) -> ToolResult:
+def result(version: Version, answer: Answer, whole: object) -> ToolResult:
     """Extract output and units as the tool's version defines them. Raises `ToolFailure`."""
     per_unit = version.price.per_unit
     try:

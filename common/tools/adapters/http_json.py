@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from common.kit import jsonb
 from common.kit.outbound import OutboundClient
@@ -28,7 +27,7 @@ def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
     return Reply(len(answer.body), lambda: exchange.result(version, answer, exchange.read(answer, outgoing.secrets)))
 
 
-def _query(value: Any) -> Iterator[tuple[str, str]]:
+def _query(value: object) -> Iterator[tuple[str, str]]:
     """An object as query parameters: lists repeat the name, nulls are omitted, nested values are sent as JSON."""
     if not isinstance(value, dict):
         raise ToolFailure("tool_error", "The input must be an object, because the tool is called with GET.", sent=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from common.kit.outbound import Call
@@ -42,7 +41,7 @@ class ToolRequest:
 class ToolResult:
     """`output`: the response, or its part at `result_pointer`. `units`: None when the price does not depend on them."""
 
-    output: Any
+    output: object
     units: float | None
     http_status: int
     duration_ms: int

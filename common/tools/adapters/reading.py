@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
 
 from common.kit import strict_json
 from common.tools.adapters import redaction
@@ -30,7 +29,7 @@ class Missing(LookupError):
     """Nothing at this pointer."""
 
 
-def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> Any:
+def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> object:
     """The JSON value of a response, with our secrets redacted. Raises `Unreadable`."""
     _check_media_type(content_type)
     body = body.removeprefix(_BYTE_ORDER_MARK)
@@ -52,7 +51,7 @@ def _check_media_type(content_type: str) -> None:
         raise Unreadable("The response is not in UTF-8.")
 
 
-def at(value: Any, pointer: str) -> Any:
+def at(value: object, pointer: str) -> object:
     """The value at a JSON Pointer (RFC 6901). Raises `Missing`."""
     for token in _tokens(pointer):
         if isinstance(value, dict) and token in value:
@@ -70,7 +69,7 @@ def _tokens(pointer: str) -> list[str]:
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
 
 
-def units(value: Any, pointer: str) -> float:
+def units(value: object, pointer: str) -> float:
     """The number of units reported at a pointer. Raises `Unreadable`: the call cannot be priced."""
     try:
         number = at(value, pointer)

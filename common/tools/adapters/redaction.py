@@ -10,7 +10,6 @@ import html
 import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from common.kit import jsonb
 
@@ -30,7 +29,7 @@ _NEEDLESS_ESCAPE = re.compile(
 _LETTERS = re.compile(r"[0-9A-Za-z]+")
 
 
-def without(value: Any, secrets: Collection[str]) -> Any:
+def without(value: object, secrets: Collection[str]) -> object:
     """The value with the secrets redacted."""
     if not secrets or not _suspicious(jsonb.dumps(value), secrets):
         return value
@@ -64,7 +63,7 @@ def _pattern(secrets: Collection[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"{re.escape(core)}={{0,{len(secret) - len(core)}}}" for core, secret in bare))
 
 
-def _redacted(value: Any, pattern: re.Pattern[str]) -> Any:
+def _redacted(value: object, pattern: re.Pattern[str]) -> object:
     if isinstance(value, str):
         return pattern.sub(REDACTED, _unescaped(value, pattern))
     if isinstance(value, dict):

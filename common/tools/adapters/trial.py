@@ -54,7 +54,7 @@ def input_of(version: Version, given: TrialIn) -> object:
     return given.get("input", version.example_input)
 
 
-def run(call: Callable[[ToolRequest], ToolResult], version: Version, value: Any, request_id: str) -> Trial:
+def run(call: Callable[[ToolRequest], ToolResult], version: Version, value: object, request_id: str) -> Trial:
     """Call the tool once, by `call`. Raises `ToolInputRejected`."""
     tools.validate_input(version, value)
     short = replace(version, timeout_seconds=min(version.timeout_seconds, MAX_SECONDS))
