@@ -25,7 +25,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from dev import process
 
@@ -53,6 +53,14 @@ _IMPORTS = (
 )
 _LONGEST_MESSAGE = 1 << 20
 _PR_SET_PDEATHSIG = 1
+
+
+class _Message(TypedDict, total=False):
+    """What the server process tells: a process that it has started, or one that has ended, and how."""
+
+    started: int
+    ended: int
+    status: int
 
 
 class Forked:
@@ -139,14 +147,14 @@ class Forkserver:
             process.stop(self._process)
             self._process = None
 
-    def _receive(self) -> dict[str, Any] | None:
+    def _receive(self) -> _Message | None:
         assert self._socket is not None
         self._socket.settimeout(60)
         try:
             packet = self._socket.recv(_LONGEST_MESSAGE)
         except OSError:
             return None
-        message: dict[str, Any] | None = json.loads(packet) if packet else None
+        message: _Message | None = json.loads(packet) if packet else None
         if message and "ended" in message:
             self._statuses[message["ended"]] = message["status"]
         return message

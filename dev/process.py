@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 LINUX = sys.platform == "linux"
 NOBODY = 65534
@@ -70,8 +70,9 @@ class ChildProcess(Protocol):
     """The part of the interface of `subprocess.Popen` that is used."""
 
     pid: int
-    returncode: Any
 
+    @property
+    def returncode(self) -> int | None: ...
     def poll(self) -> int | None: ...
     def wait(self, timeout: float | None = None) -> int: ...
     def send_signal(self, number: int, /) -> None: ...

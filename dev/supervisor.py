@@ -94,8 +94,8 @@ class Child:
 
     def keep_up(self, tell: Callable[[str], None]) -> None:
         """Check for death, and restart after the delay."""
-        if self._process is not None and self._process.poll() is not None:
-            tell(_death_message(self.part.name, self._process.returncode, self._backoff.ended(), self.log))
+        if self._process is not None and (status := self._process.poll()) is not None:
+            tell(_death_message(self.part.name, status, self._backoff.ended(), self.log))
             self._process = None
         elif self._process is None and self._backoff.is_over:
             self.start()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
 
 from alembic import context
+from alembic.operations import MigrationScript
 from flask import current_app
 from sqlalchemy import Connection, text
 
@@ -46,16 +47,17 @@ def _partitions(connection: Connection) -> set[str]:
     return names
 
 
-def _ignoring(names: set[str]) -> Any:
-    def include(name: str | None, kind: str, _parents: Any) -> bool:
+def _ignoring(names: set[str]) -> Callable[[str | None, str, object], bool]:
+    def include(name: str | None, kind: str, _parents: object) -> bool:
         return not (kind == "table" and name in names)
 
     return include
 
 
-def _drop_empty(_context: Any, _revision: Any, directives: list[Any]) -> None:
+def _drop_empty(_context: object, _revision: object, directives: list[MigrationScript]) -> None:
     """`db migrate` writes no revision when nothing has changed."""
-    if getattr(context.config.cmd_opts, "autogenerate", False) and directives[0].upgrade_ops.is_empty():
+    upgrade = directives[0].upgrade_ops if directives else None
+    if getattr(context.config.cmd_opts, "autogenerate", False) and upgrade is not None and upgrade.is_empty():
         directives.clear()
 
 

@@ -76,7 +76,7 @@ def on_files(files: Files, config: ProperDocsConfig) -> Files:
 # -- links ---------------------------------------------------------------------------------------------------------
 
 
-def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> str:
     """Lead links to files of the repository to their pages; what is no page keeps its text alone. Lists are lists."""
     here = _in_repository(page.file.src_uri)
     pages = {_in_repository(file.src_uri): file.src_uri for file in files}
@@ -112,8 +112,11 @@ def _outside_of_code(markdown: str, change: Callable[[str], str]) -> str:
 
 # -- the API -------------------------------------------------------------------------------------------------------
 
+#: An OpenAPI document. Any: a test checks it against the specification.
+Spec = dict[str, Any]
 
-def operations(spec: dict[str, Any]) -> str:
+
+def operations(spec: Spec) -> str:
     """The page of all operations, by group, from the OpenAPI document."""
     lines = [
         f"# The API, {spec['info']['version']}",
@@ -136,7 +139,7 @@ def operations(spec: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _in_script(spec: dict[str, Any]) -> str:
+def _in_script(spec: Spec) -> str:
     return json.dumps(spec, ensure_ascii=False).replace("<", "\\u003c")
 
 

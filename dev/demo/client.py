@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 
+#: An object of the API. Any: the demo reads it as the documentation says it is.
 Json = dict[str, Any]
 
 ENDED = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -31,6 +32,11 @@ class ApiError(Exception):
         super().__init__(f"{method} {path} answered {self.status} {self.problem.get('code', '')}: {detail}{errors}")
 
 
+def _object(response: requests.Response) -> Json:
+    body: Json = response.json()
+    return body
+
+
 class ApiClient:
     """A client for one account at `base_url`. Thread-safe: each thread has its own connection."""
 
@@ -40,12 +46,13 @@ class ApiClient:
         self.postponed = 0
         self._local = threading.local()
 
-    def get(self, path: str, **params: Any) -> Any:
-        return self.request("GET", path, params=params).json()
+    def get(self, path: str, **params: object) -> Json:
+        return _object(self.request("GET", path, params=params))
 
-    def post(self, path: str, body: Json | None = None, **headers: str) -> Any:
-        return self.request("POST", path, json=body, headers=headers).json()
+    def post(self, path: str, body: Json | None = None, **headers: str) -> Json:
+        return _object(self.request("POST", path, json=body, headers=headers))
 
+    # Any: options of requests, as they are.
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         """Send a request below /api/v1. Raises `ApiError` for an error response."""
         options["headers"] = self._headers(options.get("headers"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Any
 
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from examples.tools.app import create_app
@@ -28,7 +28,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         super().__init__()
 
     def load_config(self) -> None:
-        options: dict[str, Any] = {
+        options: dict[str, object] = {
             "bind": self.bind,
             "workers": 1,
             "worker_class": "gthread",
@@ -44,7 +44,7 @@ class Service(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Any:
+    def load(self) -> Flask:
         return create_app()
 
 

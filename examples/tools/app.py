@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from flask import Flask, Response, jsonify, request
@@ -37,11 +38,11 @@ def health() -> Response:
     return jsonify(status="ok", tools=[tool.slug for tool in TOOLS])
 
 
-def _view(tool: Tool) -> Any:
+def _view(tool: Tool) -> Callable[[], Response]:
     validator = Draft202012Validator(tool.input_schema)
 
     def view() -> Response:
-        body = _body()
+        body: Any = _body()  # Any: whatever was sent, until it fits the schema
         if (fault := next(validator.iter_errors(body), None)) is not None:
             raise _invalid(fault)
         answer = tool.answer(body, request.headers.get("Idempotency-Key", ""))
@@ -53,7 +54,7 @@ def _view(tool: Tool) -> Any:
 # -- parsing -------------------------------------------------------------------------------------------------
 
 
-def _body() -> Any:
+def _body() -> object:
     """The JSON body. For use from a shell, `?seconds=3` without a body reads as `{"seconds": 3}`."""
     raw = request.get_data()
     if not raw and request.args:
@@ -63,17 +64,17 @@ def _body() -> Any:
     return _parse(raw)
 
 
-def _plain(value: str) -> Any:
+def _plain(value: str) -> object:
     try:
         return json.loads(value, parse_constant=_no_constant)
     except ValueError:
         return value
 
 
-def _parse(raw: bytes) -> Any:
+def _parse(raw: bytes) -> object:
     """Strict JSON in UTF-8: no NaN, bounded nesting, no lone surrogates."""
     try:
-        body = json.loads(raw.decode(), parse_constant=_no_constant)
+        body: object = json.loads(raw.decode(), parse_constant=_no_constant)
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Refusal(400, "malformed_json", "The body is not valid JSON in UTF-8.") from None

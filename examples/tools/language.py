@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING
 
 from examples.tools.tool import Answer, Json, Tool, price_by_length, schema, text, usage_by_length
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
 CODE = {"type": "string", "pattern": "^[a-z]{2,3}$"}
 CONFIDENCE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -29,7 +32,7 @@ def rank(value: str) -> list[tuple[str, float]]:
 
 
 @cache
-def _model() -> Any:
+def _model() -> LanguageIdentifier:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

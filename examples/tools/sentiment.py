@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from examples.tools import language
 from examples.tools.tool import Answer, Json, Refusal, Tool, price_by_length, schema, text, usage_by_length
+
+if TYPE_CHECKING:
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 #: The thresholds that the authors give for the compound score.
 POSITIVE, NEGATIVE = 0.05, -0.05
@@ -40,7 +43,7 @@ def _refuse_foreign(value: str) -> None:
 
 
 @cache
-def _model() -> Any:
+def _model() -> SentimentIntensityAnalyzer:
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
     return SentimentIntensityAnalyzer()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: A JSON object. Any: an input fits its tool's schema when the tool reads it.
 Json = dict[str, Any]
 
 MAX_CHARACTERS = 10_000

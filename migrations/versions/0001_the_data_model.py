@@ -8,8 +8,6 @@ Tables, named constraints and indexes first, then what only SQL can say (trigger
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -21,12 +19,12 @@ branch_labels = None
 depends_on = None
 
 
-class Xid8(UserDefinedType[Any]):
+class Xid8(UserDefinedType[str]):
     """PostgreSQL's 64-bit transaction id."""
 
     cache_ok = True
 
-    def get_col_spec(self, **_: Any) -> str:
+    def get_col_spec(self, **_: object) -> str:
         return "xid8"
 
 
@@ -243,7 +241,7 @@ drop function uuid7_floor(timestamptz)
     "drop function if exists audit_log_is_append_only()",
 )
 
-PLANS: tuple[dict[str, Any], ...] = (
+PLANS: tuple[dict[str, object], ...] = (
     {
         "slug": "free",
         "name": "Free",

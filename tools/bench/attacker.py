@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from random import uniform
 from time import monotonic
-from typing import Any, Final
+from typing import Final, cast
 
 ADDRESS: Final = "127.0.0.2"
 LONGEST_SECONDS: Final = 60.0
@@ -44,15 +46,16 @@ class Crowd:
 class Client(asyncio.Protocol):
     """One connection. Answers are counted by their status and thrown away; 0: there was none."""
 
+    _transport: asyncio.Transport
+
     def __init__(self) -> None:
         self.closed = asyncio.get_running_loop().create_future()
         self.answered: asyncio.Future[int] | None = None
-        self._transport: Any = None
         self._head = b""
         self._status = self._left = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the name is asyncio's
         if not self.closed.done():  # whoever waited for it may have been told to stop
@@ -118,12 +121,12 @@ def attacking(port: int, crowds: tuple[Crowd, ...]) -> Iterator[Counter[int]]:
     answers.update(Counter() if said.empty() else said.get())
 
 
-def _attack(port: int, crowds: tuple[Crowd, ...], ready: Any, over: Any, said: Any) -> None:
+def _attack(port: int, crowds: tuple[Crowd, ...], ready: Event, over: Event, said: SimpleQueue[Counter[int]]) -> None:
     os.nice(NICE)
     said.put(asyncio.run(_until_over(port, crowds, ready, over)))
 
 
-async def _until_over(port: int, crowds: tuple[Crowd, ...], ready: Any, over: Any) -> Counter[int]:
+async def _until_over(port: int, crowds: tuple[Crowd, ...], ready: Event, over: Event) -> Counter[int]:
     attack, begun = _Attack(port), monotonic()
     tasks = []
     for crowd in crowds:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
+from uuid import UUID
 
 from common import boot, webhooks
 from tools.bench import ground, load
@@ -42,10 +43,10 @@ class Attacker:
     def get(self, path: str, **headers: str) -> bytes:
         return load.request("GET", f"/api/v1{path}", self._headers(headers))
 
-    def send(self, method: str, path: str, body: Any, **headers: str) -> bytes:
+    def send(self, method: str, path: str, body: object, **headers: str) -> bytes:
         return load.request(method, f"/api/v1{path}", self._headers(headers), json.dumps(body).encode())
 
-    def invoke(self, tool: str, **body: Any) -> bytes:
+    def invoke(self, tool: str, **body: object) -> bytes:
         return self.send("POST", f"/tools/{tool}/invoke", {"input": {"text": "x"}, **body})
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
@@ -66,14 +67,14 @@ def tools(here: Ground) -> None:
         _become(here, made.current.id, part, heavy())
 
 
-def heavy() -> dict[str, Any]:
+def heavy() -> dict[str, object]:
     """A schema in which each definition is the next one twice."""
     last = f"d{DEFINITIONS}"
     definitions = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(DEFINITIONS)}
     return {"$defs": {**definitions, last: {"type": "integer"}}, "$ref": "#/$defs/d0"}
 
 
-def _become(here: Ground, version: Any, part: str, schema: dict[str, Any]) -> None:
+def _become(here: Ground, version: UUID, part: str, schema: dict[str, object]) -> None:
     """Versions are not changed otherwise."""
     as_replica = "set session_replication_role = replica;"
     here.sql(f"{as_replica} update tool_versions set {part} = '{json.dumps(schema)}' where id = '{version}'")

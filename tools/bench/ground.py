@@ -180,12 +180,12 @@ class Ground:
         body = json.dumps({"input": {"text": "some words"}}).encode()
         return [request("POST", "/submit", bare_headers(), body)]
 
-    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:  # Any: columns of any type
         with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
-    def sql_named(self, statement: str, values: Mapping[str, Any]) -> None:
+    def sql_named(self, statement: str, values: Mapping[str, object]) -> None:
         with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
             connection.execute(statement, values)
 
@@ -268,7 +268,7 @@ def account(number: int, plan: str = PLAN) -> Account:
     return Account(made.id, subscriptions.for_submit(made.id).period_id, pair)
 
 
-def tool(ground: Ground, slug: str, path: str, **changes: Any) -> ListedTool:
+def tool(ground: Ground, slug: str, path: str, **changes: object) -> ListedTool:
     """A tool as users have them: schema, price by units, idempotent."""
     draft = {
         "slug": slug,

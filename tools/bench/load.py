@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from time import perf_counter
-from typing import Any
+from typing import cast
 
 
 @dataclass(slots=True)
@@ -48,13 +48,14 @@ def request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"
 class Client(asyncio.Protocol):
     """One connection. `ask` sends a request; its future gives status and body."""
 
+    _transport: asyncio.Transport
+
     def __init__(self) -> None:
-        self._transport: Any = None
         self._buffer = bytearray()
         self._waiting: asyncio.Future[tuple[int, bytes]] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from time import sleep
-from typing import Any, Final
+from typing import Final
 
 from tools.bench import attacker, attacks, fairness, ground, load, pairs
 from tools.bench.attacks import Attacker
@@ -58,15 +58,15 @@ class Found:
     beside: list[Waits] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
 
-    def as_json(self) -> dict[str, Any]:
-        parts = {name: self._part(name) for name in ("submit", "end")}
+    def as_json(self) -> dict[str, object]:
+        parts: dict[str, object] = {name: self._part(name) for name in ("submit", "end")}
         lost = {
             "lost alone": sum(each.lost for each in self.alone),
             "lost beside": sum(each.lost for each in self.beside),
         }
         return {**parts, **lost, "attacker was answered": {str(k): n for k, n in sorted(self.answers.items())}}
 
-    def _part(self, name: str) -> dict[str, Any]:
+    def _part(self, name: str) -> dict[str, object]:
         alone, beside = ([getattr(each, name) for each in some] for some in (self.alone, self.beside))
         ratios = [b / a for a, b in zip(alone, beside, strict=True)]
         numbers = {"alone_ms": median(alone), "beside_ms": median(beside), "ratio": median(ratios)}
@@ -101,7 +101,7 @@ def platform() -> Iterator[Ground]:
             yield here
 
 
-def compared(me: Attacker, name: str, count: int, seconds: float) -> dict[str, Any]:
+def compared(me: Attacker, name: str, count: int, seconds: float) -> dict[str, object]:
     """Alone and beside this attack, in turn."""
     found = Found()
     for n in range(count):

@@ -12,7 +12,7 @@ import json
 import socket
 import sys
 from functools import cache
-from typing import Any
+from typing import cast
 
 _BODY = b'{"answer":"some words that a tool would say","units":7}'
 #: For `/v1/chat/completions`: the same words as an OpenAI-compatible answer.
@@ -30,13 +30,13 @@ class Outside(asyncio.Protocol):
     """HTTP/1.1 as far as well-behaved clients go: one request after the other, bodies with a length."""
 
     answered = 0
+    _transport: asyncio.Transport
 
     def __init__(self) -> None:
-        self._transport: Any = None
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 PAIRS = 5
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -120,6 +119,6 @@ def _pss(pid: int) -> float:
     return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
 
 
-def described(**values: Any) -> dict[str, Any]:
+def described(**values: object) -> dict[str, object]:
     """Numbers with as many digits as they mean."""
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}

@@ -17,7 +17,9 @@ from dev.platform import ROOT
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "performance.svg"
 BEGIN, END = "<!-- measured: written by make bench -->", "<!-- end of measured -->"
-Results = Mapping[str, Mapping[str, Any]]
+#: What `Found.as_json` wrote, read back from JSON. Any: numbers and words.
+Figure = Mapping[str, Any]
+Results = Mapping[str, Figure]
 
 NAMES: Final = {
     "P1": "accepted submits/s of one web process ÷ bare submit",
@@ -46,7 +48,7 @@ NAMES: Final = {
 }
 
 
-def line(name: str, found: Mapping[str, Any]) -> str:
+def line(name: str, found: Figure) -> str:
     mark = "ok  " if found["reached"] else "SHORT"
     beside = "" if found["limit"] is None else f"  ({found['ours']:g} beside {found['limit']:g})"
     return (
@@ -121,7 +123,7 @@ def picture(results: Results) -> str:
     )
 
 
-def _row(number: int, name: str, found: Mapping[str, Any]) -> Iterator[str]:
+def _row(number: int, name: str, found: Figure) -> Iterator[str]:
     reach = found["goal"] / found["value"] if _least(name) else found["value"] / found["goal"]
     top, width = ROW * (number + 1), _scale(reach)
     color = "#2a7f62" if found["reached"] else "#c8553d"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from tools.faults.memory import Told
 from tools.faults.oraclelog import Seen
 
-Told = Mapping[str, Any]
-Price = Mapping[str, Any]
+Price = Told
 #: An answer that costs more than the caller allowed: paid with what was held, and withheld.
 EXCEEDED = "cost_exceeded"
 

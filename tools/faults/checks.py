@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import standardwebhooks
 from standardwebhooks import Webhook
@@ -19,10 +19,10 @@ from common.kit import clock
 from common.operations import ledger
 from tools.faults import charges, laws
 from tools.faults.load import Account, Client, Order
+from tools.faults.memory import Told
 from tools.faults.people import PRICES
 from tools.faults.world import World
 
-Told = dict[str, Any]
 ENDS = ("succeeded", "failed", "canceled", "expired")
 PAGE = 100
 CLOCKS_MAY_DIFFER = 60

@@ -107,6 +107,10 @@ class History:
         return sum(count for text, count in self.answers.items() if text.split(" ")[1] in answers)
 
 
+#: A status or a word, and Any: what JSON the API answered, which the checks read as it has to be.
+Reply = tuple[str, Any]
+
+
 class Client:
     """One thread's connection to the API."""
 
@@ -115,7 +119,8 @@ class Client:
         self._http = requests.Session()
         self._http.trust_env = False
 
-    def ask(self, op: str, account: Account, method: str, path: str, **kwargs: Any) -> tuple[str, Any]:
+    # Any: options of requests, as they are.
+    def ask(self, op: str, account: Account, method: str, path: str, **kwargs: Any) -> Reply:
         """`(answer, JSON)`: the status, `refused` (no connection was had), or `lost` (nobody knows)."""
         began = time.monotonic()
         headers = {"X-API-Key": account.key, **kwargs.pop("headers", {})}
@@ -134,7 +139,7 @@ class Client:
         self.history.note(op, answer, ended - began, path=path, request=headers.get("X-Request-ID"))
         return answer, said
 
-    def submit(self, order: Order, going: Going | None = None, **body: Any) -> Order:
+    def submit(self, order: Order, going: Going | None = None, **body: object) -> Order:
         """Ask until somebody says yes or no; without a key, once."""
         self.history.begin(order)
         for number in range(1 if order.without_key else TRIES):
@@ -153,7 +158,7 @@ class Client:
             time.sleep(RETRY_SECONDS)
         return order
 
-    def _once(self, order: Order, number: int, more: Mapping[str, Any]) -> tuple[str, Any]:
+    def _once(self, order: Order, number: int, more: Mapping[str, object]) -> Reply:
         limit = {} if order.max_tokens is None else {"max_tokens": order.max_tokens}
         text = order.key[: 8 + int(order.key[-1], 16)]  # of several lengths: they differ in price
         body = {"input": {"text": text}, "metadata": {"key": order.key}, **limit, **more}
@@ -199,10 +204,10 @@ def _is_no(answer: str, code: str) -> bool:
     return code == "tool_unavailable" or (answer.startswith("4") and answer != "429")
 
 
-def _was_not_done(answer: str, said: Any) -> bool:
+def _was_not_done(answer: str, said: object) -> bool:
     """Whether this says that nothing was done: all but silence, a 500, and a 503 that says that it may have been."""
     if answer == "503":
-        return "may or may not" not in str((said or {}).get("detail"))
+        return "may or may not" not in str(said.get("detail") if isinstance(said, dict) else None)
     return answer in ("refused", "429")
 
 

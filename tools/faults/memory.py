@@ -17,6 +17,7 @@ from typing import Any
 ENDS = ("succeeded", "failed", "canceled", "expired")
 _NEVER_CHANGES = ("id", "tool", "created_at", "expires_at", "metadata")
 _OF_AN_END = ("status", "output", "error", "attempts", "billing", "started_at", "finished_at")
+#: Any: JSON of the API, read as it has to be: what it lacks fails the run.
 Told = Mapping[str, Any]
 
 
@@ -38,7 +39,7 @@ class Memory:
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
 
-    def heard(self, answer: Any, asked_at: float, answered_at: float) -> None:
+    def heard(self, answer: object, asked_at: float, answered_at: float) -> None:
         """Any JSON of the API: every invocation in it is taken in."""
         for told in _invocations(answer):
             self.told(told, asked_at, answered_at)
@@ -76,7 +77,7 @@ def _view(told: Told, names: tuple[str, ...]) -> str:
     return json.dumps({name: told.get(name) for name in names}, sort_keys=True)
 
 
-def _invocations(answer: Any) -> Iterator[Told]:
+def _invocations(answer: object) -> Iterator[Told]:
     """One, a page of them, the items of a batch, or events: of these, the ends (others tell of the past)."""
     data = answer.get("data") if isinstance(answer, dict) else None
     for each in data if isinstance(data, list) else [data]:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 from uuid import UUID, uuid4
 
 from common import boot, subscriptions, webhooks
 from common.identity import accounts, audit, email_addresses, keys
 from common.models.webhooks import COMPLETED
 from common.tools import editing
+from tools.faults.charges import Price
 from tools.faults.load import Account
 
 PASSWORD = f"Canary {uuid4()}"
 PLAN = "storm"
-PRICE: dict[str, Any] = {
+PRICE: Price = {
     "base_tokens": 1,
     "per_unit": {"pointer": "/units", "tokens": 1, "unit": "letter"},
     "max_tokens": 20,
 }
-FLAT: dict[str, Any] = {"base_tokens": 50, "per_unit": None, "max_tokens": 50}
+FLAT: Price = {"base_tokens": 50, "per_unit": None, "max_tokens": 50}
 #: slug → where, is it idempotent, seconds.
 TOOLS = {
     "echo": ("echo", True, 10),
@@ -43,7 +43,7 @@ TOOLS = {
     "reset": ("reset", True, 5),
     "poison": ("echo?after=2500", True, 10),
 }
-PRICES: dict[str, dict[str, Any]] = {**dict.fromkeys(TOOLS, PRICE), "flat": FLAT}
+PRICES: dict[str, Price] = {**dict.fromkeys(TOOLS, PRICE), "flat": FLAT}
 
 
 def offer(url: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from tools.faults.checks import Result
 from tools.faults.shown import SHOWN, order
@@ -18,8 +18,17 @@ from tools.faults.world import Span
 
 BEGIN, END = "<!-- the table: written by make faults -->", "<!-- end of the table -->"
 _SUMMED = ("accepted", "ended", "lost", "doubled", "twice", "errors_500", "errors_503", "cut_off", "refused")
+#: A row as it is kept in JSON. Any: the fields of `Result`, and some more.
+Figures = dict[str, Any]
 BIN = 5.0
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1200, 300, 45, 40, 60
+
+
+class Kept(TypedDict):
+    """The file of all figures: the rows by their names, and the last line of the tests."""
+
+    rows: dict[str, Figures]
+    suite: str
 
 
 def write(page: Path, figures: Path, results: Sequence[Result], suite: str | None, known: Collection[str]) -> None:
@@ -30,7 +39,7 @@ def write(page: Path, figures: Path, results: Sequence[Result], suite: str | Non
     """
     with page.open("rb") as alone:  # other parts of the matrix may be writing theirs
         fcntl.flock(alone, fcntl.LOCK_EX)
-        kept: dict[str, Any] = {"rows": {}, "suite": ""}
+        kept: Kept = {"rows": {}, "suite": ""}
         if figures.exists():
             kept = json.loads(figures.read_text(encoding="utf-8"))
         kept["rows"] = {key: row for key, row in kept["rows"].items() if key in known} | _together(results)
@@ -47,9 +56,9 @@ def named(ids: Sequence[str], title: str) -> str:
     return f"{' '.join(ids)}: {title}"
 
 
-def _together(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
+def _together(results: Sequence[Result]) -> dict[str, Figures]:
     """One figure for each row, however often it was run: sums, the longest wait, everything that was wrong."""
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Figures] = {}
     for result in results:
         key = named(result.ids, result.title)
         once = {**asdict(result), "on": time.strftime("%Y-%m-%d"), "passed": result.passed, "times": 1}
@@ -57,13 +66,13 @@ def _together(results: Sequence[Result]) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _added(sums: dict[str, Any], once: dict[str, Any]) -> dict[str, Any]:
+def _added(sums: Figures, once: Figures) -> Figures:
     added = {name: sums[name] + once[name] for name in (*_SUMMED, "violations", "seconds", "times")}
     most = {"longest": max(sums["longest"], once["longest"]), "passed": sums["passed"] and once["passed"]}
     return {**once, **added, **most}
 
 
-def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
+def _table(figures: Sequence[Figures], suite: str) -> str:
     def total(name: str) -> int:
         return sum(each[name] for each in figures)
 
@@ -85,12 +94,12 @@ def _table(figures: Sequence[dict[str, Any]], suite: str) -> str:
     return "\n".join([*lines, "", f"The tests named in the table, run with it: {suite.strip('= ') or 'not run'}."])
 
 
-def _times(figures: Sequence[dict[str, Any]]) -> str:
+def _times(figures: Sequence[Figures]) -> str:
     times = {each.get("times", 1) for each in figures}
     return f"each {max(times)} × in a row" if len(times) == 1 else f"each {min(times)} to {max(times)} × in a row"
 
 
-def _line(r: dict[str, Any]) -> str:
+def _line(r: Figures) -> str:
     wrong = "; ".join(each.replace("|", "/")[:160] for each in r["violations"][:3])
     verdict = f"passed {r.get('times', 1)} ×" if r["passed"] else f"**failed**: {wrong}"
     return (

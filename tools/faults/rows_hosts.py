@@ -10,8 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import requests
@@ -23,6 +23,7 @@ from dev.ports import free_port
 from dev.servers import create_database
 from dev.supervisor import Supervisor
 from tools.faults.load import Order, order_for
+from tools.faults.memory import Told
 from tools.faults.people import PASSWORD, join, plan
 from tools.faults.rows import row
 from tools.faults.rows_workers import client, ended, expect
@@ -63,7 +64,7 @@ def skewed_web(world: World) -> str:
     return "; ".join(told)
 
 
-def _people(world: World, elsewhere: dict[str, Any]) -> str:
+def _people(world: World, elsewhere: Told) -> str:
     """A token of a right clock, and one of this host, shown to this host; and a refresh."""
     there, here = _me(world, elsewhere["access_token"]), _login(world)
     own = _me(world, here["access_token"])
@@ -72,7 +73,7 @@ def _people(world: World, elsewhere: dict[str, Any]) -> str:
     return f"a token of another host {there}, its own {own}, refreshed {again.status_code}"
 
 
-def _login(world: World) -> dict[str, Any]:
+def _login(world: World) -> Told:
     account = world.accounts[0]
     answer = _api(world, "POST", "/auth/login", json={"email": account.email, "password": PASSWORD})
     expect(answer.status_code == 200, f"login: {answer.status_code} {answer.text}")
@@ -83,8 +84,10 @@ def _me(world: World, token: str) -> int:
     return _api(world, "GET", "/users/me", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
-def _api(world: World, method: str, path: str, **more: Any) -> requests.Response:
-    return requests.request(method, f"{world.hub.url}/api/v1{path}", timeout=20, **more)
+def _api(
+    world: World, method: str, path: str, *, json: Told | None = None, headers: Mapping[str, str] | None = None
+) -> requests.Response:
+    return requests.request(method, f"{world.hub.url}/api/v1{path}", timeout=20, json=json, headers=headers)
 
 
 # -- another platform ----------------------------------------------------------------------------------------------

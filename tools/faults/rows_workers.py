@@ -6,11 +6,11 @@ import os
 import signal
 import time
 from functools import partial
-from typing import Any
 
 from common.queueing import messages
 from dev.supervisor import Child
 from tools.faults.load import Client, Order, order_for
+from tools.faults.memory import Told
 from tools.faults.proxy import Proxy
 from tools.faults.rows import row
 from tools.faults.world import Violation, World
@@ -23,18 +23,18 @@ def client(world: World) -> Client:
     return Client(world.hub.url, world.history)
 
 
-def ended(world: World, order: Order, within: float = LOST_WITHIN) -> dict[str, Any]:
+def ended(world: World, order: Order, within: float = LOST_WITHIN) -> Told:
     """The invocation of this order, once it has ended."""
     (id_,) = order.ids
     asking = client(world)
 
-    def end() -> dict[str, Any] | None:
+    def end() -> Told | None:
         answer, said = asking.ask("read", order.account, "GET", f"/invocations/{id_}")
         if answer != "200" or said["data"]["status"] in ("queued", "running"):
             return None
         return dict(said["data"])
 
-    return dict(world.wait_until(f"the end of {id_}", end, within))
+    return world.wait_until(f"the end of {id_}", end, within)
 
 
 def expect(true: object, what: str) -> None:

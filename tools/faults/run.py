@@ -83,7 +83,15 @@ def _blaming(result: Result) -> Iterator[None]:
     """What goes wrong in the block is a violation; the row goes on, so that everything is looked at all the same."""
     try:
         yield
-    except (Violation, ServerError, OSError, psycopg.Error, RuntimeError, db.Unreachable, redis.Unreachable) as error:
+    except (
+        Violation,
+        ServerError,
+        OSError,
+        psycopg.Error,
+        RuntimeError,
+        db.Unreachable,
+        redis.RedisUnreachable,
+    ) as error:
         result.violations.append(f"{type(error).__name__}: {error}")
 
 
@@ -139,7 +147,7 @@ def settle(world: World, limit: float) -> None:
 
 
 def _books_agree() -> bool:
-    with contextlib.suppress(db.Unreachable, redis.Unreachable):
+    with contextlib.suppress(db.Unreachable, redis.RedisUnreachable):
         return not ledger.verify().differences
     return False
 

@@ -26,7 +26,7 @@ class Skewed(clock.Clock):
 
 class _Datetime(datetime):
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Any:
+    def now(cls, tz: tzinfo | None = None) -> Any:  # Any: a plain datetime, where the library asks for this class
         return datetime.now(tz) + SKEW
 
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -42,6 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WEB, WORKERS, THREADS = 2, 2, 16
 AGAIN_SECONDS = 0.5
 DISK, LOG_DISK = "1800m", "300m"
+
+T = TypeVar("T")
 
 
 class Violation(Exception):
@@ -212,7 +214,7 @@ class World:
             self.tick()
             time.sleep(min(0.1, left))
 
-    def wait_until(self, what: str, true: Callable[[], Any], seconds: float) -> Any:
+    def wait_until(self, what: str, true: Callable[[], T | None], seconds: float) -> T:
         """The first true answer. Raises `Violation` when there is none in time."""
         until = time.monotonic() + seconds
         while not (answer := true()):
@@ -389,7 +391,7 @@ class World:
 
     # -- asking --------------------------------------------------------------------------------------------------
 
-    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:  # Any: columns of any type
         """Straight from PostgreSQL, over a connection of its own."""
         with psycopg.connect(self.postgres.url(), connect_timeout=10, autocommit=True) as connection:
             cursor = connection.execute(query, parameters or None)

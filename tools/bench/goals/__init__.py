@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tools.bench.pairs import Pairs
 
@@ -16,7 +16,7 @@ class Found:
     unit: str
     goal: float
     then: float | None = None
-    pairs: list[Any] = field(default_factory=list)
+    pairs: Sequence[object] = ()
     ours: float | None = None
     limit: float | None = None
     least: bool = False
@@ -26,7 +26,7 @@ class Found:
     def reached(self) -> bool:
         return self.value <= self.goal if self.least else self.value >= self.goal
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         return {
             "value": _short(self.value),
             "unit": self.unit,
@@ -47,5 +47,5 @@ def ratio(found: Pairs, goal: float, then: float | None, *, least: bool = False,
     return Found(found.ratio, "ratio", goal, then, list(found.values), found.ours, found.limit, least, note)
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> object:
     return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -15,6 +15,9 @@ from dev.platform import ROOT
 from tools.bench.goals import Found
 from tools.bench.ground import Ground, python
 
+#: What a measurement prints as JSON. Any: numbers, words, and parts of both.
+Said = dict[str, Any]
+
 
 def p10(_: Ground) -> dict[str, Found]:
     found = _said("tools.bench.fairness")
@@ -44,7 +47,7 @@ def neighbours(_: Ground) -> dict[str, Found]:
     return {"neighbours": Found(worst["ratio"], "ratio", 2, None, worst["ratios"], None, None, True, told)}
 
 
-def _beside(attack: Any) -> str:
+def _beside(attack: Said) -> str:
     parts = (
         f"{words} {part['alone_ms']:.1f} → {part['beside_ms']:.1f} ms ({part['ratio']:.2f})"
         for words, part in (("to the 202", attack["submit"]), ("to the end", attack["end"]))
@@ -53,9 +56,10 @@ def _beside(attack: Any) -> str:
     return ", ".join([*parts, *([f"{lost} lost"] if lost else [])])
 
 
-def _said(module: str) -> Any:
+def _said(module: str) -> Said:
     """What a measurement printed last."""
     done = subprocess.run(python(module), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{module} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout[done.stdout.index("{") :])
+    said: Said = json.loads(done.stdout[done.stdout.index("{") :])
+    return said

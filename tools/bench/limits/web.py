@@ -8,11 +8,11 @@ and reads one row by its primary key. Environment: `BARE_DATABASE` (a URL), `BAR
 from __future__ import annotations
 
 import os
-from typing import Any
 from uuid import UUID, uuid4
 
 from celery import Celery
 from flask import Flask, jsonify, request
+from flask.typing import ResponseReturnValue
 from flask_jwt_extended import JWTManager, get_jwt_identity, jwt_required
 from sqlalchemy import create_engine, text
 
@@ -28,7 +28,7 @@ SELECT = text("select id, user_id, input, created_at from bare where id = :id")
 
 @app.post("/submit")
 @jwt_required()
-def submit() -> Any:
+def submit() -> ResponseReturnValue:
     row = {"id": uuid4(), "user_id": get_jwt_identity(), "input": app.json.dumps(request.get_json()["input"])}
     with engine.connect() as connection:
         connection.execute(INSERT, row)
@@ -38,7 +38,7 @@ def submit() -> Any:
 
 @app.get("/rows/<uuid:row_id>")
 @jwt_required()
-def read(row_id: UUID) -> Any:
+def read(row_id: UUID) -> ResponseReturnValue:
     with engine.connect() as connection:
         row = connection.execute(SELECT, {"id": row_id}).one()
     return jsonify(dict(row._mapping))
