@@ -50,7 +50,7 @@ def close(seen: User, *, actor: audit.Actor, counter: rate_limits.Counter | None
     _log.info("account deleted", user_id=str(seen.id))
     subscriptions.forget_terms(seen.id)
     mails.notify()
-    with suppress(db.Unreachable, redis.Unreachable):
+    with suppress(db.Unreachable, redis.RedisUnreachable):
         invocations.cancel_queued(seen.id, seconds=CANCEL_SECONDS)
 
 

@@ -13,7 +13,7 @@ from common.version import VERSION
 USER_AGENT = f"joyfull-hub/{VERSION}"
 
 
-class _State:
+class _BootState:
     outbound: OutboundClient | None = None
 
 
@@ -36,21 +36,21 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
     ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)
     resolve = SystemResolver(settings.outbound_dns)
-    _State.outbound = OutboundClient(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours, resolve=resolve)
+    _BootState.outbound = OutboundClient(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours, resolve=resolve)
 
 
 def outbound() -> OutboundClient:
     """This process's outbound client. Raises `RuntimeError` before `connect`."""
-    if _State.outbound is None:
+    if _BootState.outbound is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    return _State.outbound
+    return _BootState.outbound
 
 
 def disconnect() -> None:
     """Close what `connect` opened."""
-    if _State.outbound is not None:
-        _State.outbound.close()
-        _State.outbound = None
+    if _BootState.outbound is not None:
+        _BootState.outbound.close()
+        _BootState.outbound = None
     db.dispose()
     redis.dispose()
     tracing.stop()

@@ -124,7 +124,7 @@ MEASURES = (
     Measure("modules over 250 lines", lambda code: code.larger_than(250), 8, 10),
     Measure("modules over 300 lines", lambda code: code.larger_than(300), 2, 0),
     Measure(
-        "blanket excepts in 1,000 lines", lambda code: round(1000 * code.blanket / code.lines, 2), 0.4, 0.2, False, 2
+        "blanket excepts in 1,000 lines", lambda code: round(1000 * code.blanket / code.lines, 2), 0.2, 0.2, False, 2
     ),
     Measure("`Any`", lambda code: code.any, 307, 150),
     Measure("`Row[Any]`", lambda code: code.row_any, 22, 0),

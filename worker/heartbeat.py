@@ -192,7 +192,7 @@ class WorkerProcess:
                         continue
                     self._heartbeat()
                     sweeper.every_second(self.threads)
-                except (db.Unreachable, redis.Unreachable) as error:
+                except (db.Unreachable, redis.RedisUnreachable) as error:
                     logger.warning("heartbeat postponed: server unavailable", reason=str(error) or type(error).__name__)
                 except Exception:
                     # The process edge of this thread: whatever went wrong, it tries again in a second.

@@ -31,7 +31,7 @@ EXPIRY_MARGIN_SECONDS: Final = 600.0
 MAX_SKIPPED: Final = 15
 
 
-class _State:
+class _SweeperState:
     public_url = ""
     skipped = 0
     usage_months = payload_days = 0
@@ -39,17 +39,17 @@ class _State:
 
 def configure(settings: Settings) -> None:
     """Set the base URL of links in mails, and the retention periods."""
-    _State.public_url = settings.public_url
-    _State.usage_months = settings.usage_retention_months
-    _State.payload_days = settings.payload_retention_days
+    _SweeperState.public_url = settings.public_url
+    _SweeperState.usage_months = settings.usage_retention_months
+    _SweeperState.payload_days = settings.payload_retention_days
 
 
 def _retire_usage() -> object:
-    return usage.retire_months(_State.usage_months) if _State.usage_months else "kept"
+    return usage.retire_months(_SweeperState.usage_months) if _SweeperState.usage_months else "kept"
 
 
 def _drop_payloads() -> object:
-    return invocations.drop_payloads(_State.payload_days) if _State.payload_days else "kept"
+    return invocations.drop_payloads(_SweeperState.payload_days) if _SweeperState.payload_days else "kept"
 
 
 def every_second(threads: int) -> None:
@@ -77,11 +77,11 @@ def every_second(threads: int) -> None:
 
 def _my_turn(*, acquired: bool) -> bool:
     """Whether to sweep now: with the lock, or without it after `MAX_SKIPPED` failures to get it."""
-    _State.skipped = 0 if acquired else _State.skipped + 1
-    if _State.skipped < MAX_SKIPPED:
+    _SweeperState.skipped = 0 if acquired else _SweeperState.skipped + 1
+    if _SweeperState.skipped < MAX_SKIPPED:
         return acquired
     logger.warning("sweeping without the lock: its holder may be frozen")
-    _State.skipped = 0
+    _SweeperState.skipped = 0
     return True
 
 
@@ -89,7 +89,7 @@ def _try(step: Callable[[], object]) -> None:
     """Run one step; a failure must not prevent the others."""
     try:
         step()
-    except (db.Unreachable, redis.Unreachable) as error:
+    except (db.Unreachable, redis.RedisUnreachable) as error:
         RUNS.labels(EVERY_SECOND, "failed").inc()
         logger.warning("sweep step postponed: server unavailable", reason=str(error) or type(error).__name__)
     except Exception:
@@ -111,7 +111,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "measure-payloads": (3600.0, invocations.storage.measure),
     "disable-failing-webhooks": (300.0, webhooks.disable_failing),
     "prune-events": (3600.0, webhooks.prune),
-    "send-mails": (10.0, lambda: mails.send_due(_State.public_url)),
+    "send-mails": (10.0, lambda: mails.send_due(_SweeperState.public_url)),
     "purge-mails": (3600.0, mails.purge),
     "forget-old-sessions": (3600.0, accounts.purge),
     "finish-deletions": (10.0, account_deletion.finish),

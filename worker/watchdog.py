@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from common import invocations, tools
-from common.kit import clock, db, log, metrics
+from common.kit import apart, clock, db, log, metrics
 from common.queueing import messages
 from worker import task_events
 from worker.heartbeat import Running, WorkerProcess
@@ -58,12 +58,9 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._stopped.wait(CHECK_SECONDS):
             faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)
-            try:
+            with apart.logged(logger, "watchdog failed"):  # whatever went wrong, it checks again in a second
                 self.check()
                 task_events.events.flush()
-            except Exception:
-                # The process edge of this thread: whatever went wrong, it checks again in a second.
-                logger.exception("watchdog failed")
 
     def check(self) -> None:
         """Check once; may start a shutdown of this process or kill it."""

@@ -54,7 +54,7 @@ class Gate:
 
 
 def read(keys: Sequence[str]) -> list[Gate]:
-    """These gates, each as it is at one moment. Raises `redis.Unreachable`."""
+    """These gates, each as it is at one moment. Raises `redis.RedisUnreachable`."""
     with redis.reachable():
         pipeline = redis.client().pipeline(transaction=False)
         for key in keys:
@@ -141,7 +141,7 @@ def suspects(gates: Collection[Gate], older_than: float) -> list[Gate]:
 def differences(key: str, older_than: float) -> frozenset[str]:
     """How one gate differs from the rows; what was only on its way is left out as far as the rows tell.
 
-    Raises `db.Unreachable`, `redis.Unreachable`.
+    Raises `db.Unreachable`, `redis.RedisUnreachable`.
     """
     gate = read([key])[0]
     try:

@@ -118,7 +118,7 @@ def release(account: Account, invocation_id: UUID, *, key: str | None = None) ->
     ]
     try:
         redis.run("release", keys, [str(invocation_id)])
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         logger.warning("hold not released: Redis unavailable", invocation_id=str(invocation_id))
 
 
@@ -146,7 +146,7 @@ def _tell(
     answer: list[str]
     try:
         missed, active, *answer = redis.run("settle", keys, [*end, *told])
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(period_id))
         return ()
     _widths().put(period_id, max(0, int(active)))

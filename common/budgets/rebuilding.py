@@ -49,7 +49,7 @@ def tell(user_id: UUID, period_id: UUID) -> None:
     """
     try:
         rebuild(user_id, period_id)
-    except (redis.Unreachable, db.Unreachable, DependencyUnavailable):
+    except (redis.RedisUnreachable, db.Unreachable, DependencyUnavailable):
         logger.warning("budget gate not rebuilt", user_id=str(user_id))
         drop(user_id, period_id)
 
@@ -59,7 +59,7 @@ def drop(user_id: UUID, period_id: UUID) -> None:
     try:
         with redis.reachable():
             redis.client().unlink(budget_key(user_id, period_id))
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         logger.warning("budget gate not dropped: Redis unavailable", user_id=str(user_id))
 
 
@@ -114,7 +114,7 @@ def _locked(lock: str) -> Iterator[str | None]:
 def _unlock(lock: str, owner: str) -> None:
     try:
         redis.run("unlock", [lock], [owner])
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         logger.warning("lock of a rebuild left to expire: Redis unavailable")
 
 

@@ -71,7 +71,7 @@ def changing(user_id: UUID, *, regardless: bool = False) -> Iterator[None]:
     nonce = crypto.token(12)
     try:
         _begin_change(user_id, nonce)
-    except redis.Unreachable as error:
+    except redis.RedisUnreachable as error:
         if not regardless:
             raise DependencyUnavailable from error
         _log.warning("account changed while redis was unreachable", user_id=str(user_id))
@@ -111,7 +111,7 @@ def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:
         return None, ""
     try:
         value, generation = redis.run("auth_read", _keys(user_id), [field, crypto.token(12), CACHE_SECONDS])
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         _pause().begin()
         return None, ""
     return value, generation
@@ -122,7 +122,7 @@ def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
     signed = crypto.sign("standing", f"{user_id} {field}", text)
     try:
         redis.run("auth_install", _keys(user_id)[:1], [generation, field, signed])
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         _pause().begin()
 
 
@@ -133,7 +133,7 @@ def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:
     if facts is not None and clock.now().timestamp() < facts["until"]:
         return facts
     _log.warning("authorization cache entry rejected: bad signature or expired", user_id=str(user_id))
-    with suppress(redis.Unreachable), redis.reachable():
+    with suppress(redis.RedisUnreachable), redis.reachable():
         redis.client().hdel(_keys(user_id)[0], field)
     return None
 
@@ -154,5 +154,5 @@ def _finish_change(user_id: UUID, nonce: str) -> None:
             pipe.delete(facts)
             pipe.srem(changes, nonce)
             pipe.execute()
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         _log.warning("account change marker left to expire", user_id=str(user_id))

@@ -73,7 +73,7 @@ class _Child:
             self.process.wait()
 
 
-class _State:
+class _CheckerState:
     child: _Child | None = None
     turns = FairTurns[UUID | None]()
 
@@ -97,7 +97,7 @@ def check(
         CheckerBusy: the child is busy with other checks.
     """
     try:
-        _State.turns.acquire(account, TURN_SECONDS)
+        _CheckerState.turns.acquire(account, TURN_SECONDS)
     except NoTurn:
         raise CheckerBusy from None
     began = clock.monotonic()
@@ -108,7 +108,7 @@ def check(
         _drop()
         raise TooLong from error
     finally:
-        _State.turns.release(account, clock.monotonic() - began)
+        _CheckerState.turns.release(account, clock.monotonic() - began)
 
 
 def _check(child: _Child, question: Question, value: bytes) -> list[Fault]:
@@ -123,14 +123,18 @@ def _check(child: _Child, question: Question, value: bytes) -> list[Fault]:
 
 
 def _child() -> _Child:
-    if _State.child is None or _State.child.pid != os.getpid() or _State.child.process.poll() is not None:
+    if (
+        _CheckerState.child is None
+        or _CheckerState.child.pid != os.getpid()
+        or _CheckerState.child.process.poll() is not None
+    ):
         _drop()
-        _State.child = _Child()
-    return _State.child
+        _CheckerState.child = _Child()
+    return _CheckerState.child
 
 
 def _drop() -> None:
-    if _State.child is not None:
+    if _CheckerState.child is not None:
         with suppress(OSError):
-            _State.child.end()
-        _State.child = None
+            _CheckerState.child.end()
+        _CheckerState.child = None

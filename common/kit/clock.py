@@ -23,28 +23,28 @@ class Clock:
         return time.time()
 
 
-class _State:
+class _ClockState:
     clock = Clock()
 
 
 def use(clock: Clock) -> Clock:
     """Replace this process's clock. Returns the previous one."""
-    before, _State.clock = _State.clock, clock
+    before, _ClockState.clock = _ClockState.clock, clock
     return before
 
 
 def monotonic() -> float:
     """Seconds for deadlines and waits within this process; never goes backwards."""
-    return _State.clock.monotonic()
+    return _ClockState.clock.monotonic()
 
 
 def sleep(seconds: float) -> None:
-    _State.clock.sleep(seconds)
+    _ClockState.clock.sleep(seconds)
 
 
 def wall() -> float:
     """Seconds since 1970 by this host's wall clock, which may be wrong."""
-    return _State.clock.wall()
+    return _ClockState.clock.wall()
 
 
 def now() -> datetime:

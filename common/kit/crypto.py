@@ -22,13 +22,13 @@ class Undecryptable(Exception):
     """None of the configured keys decrypts this value, or it was encrypted for another owner."""
 
 
-class _State:
+class _CryptoState:
     keys: tuple[str, ...] = ()
 
 
 def configure(keys: Sequence[str]) -> None:
     """Set this process's `SECRETS_KEYS`, newest first."""
-    _State.keys = tuple(keys)
+    _CryptoState.keys = tuple(keys)
     _box.cache_clear()
     derive.cache_clear()
 
@@ -36,15 +36,15 @@ def configure(keys: Sequence[str]) -> None:
 @cache
 def derive(purpose: str, index: int = 0) -> bytes:
     """A 32-byte key for one purpose, derived from the key at `index` (0 = newest)."""
-    if not _State.keys:
+    if not _CryptoState.keys:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"joyfull-hub/" + purpose.encode())
-    return hkdf.derive(_State.keys[index].encode())
+    return hkdf.derive(_CryptoState.keys[index].encode())
 
 
 @cache
 def _box(purpose: str) -> MultiFernet:
-    keys = [derive(purpose, index) for index in range(len(_State.keys))]
+    keys = [derive(purpose, index) for index in range(len(_CryptoState.keys))]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
 
 
@@ -93,5 +93,5 @@ def verified(purpose: str, subject: str, signed: str) -> str | None:
 
 def macs(purpose: str, message: str) -> list[str]:
     """HMAC-SHA256 of `message` under every key of `purpose`, newest first, in URL-safe base64."""
-    digests = [hmac.digest(derive(purpose, i), message.encode(), "sha256") for i in range(len(_State.keys))]
+    digests = [hmac.digest(derive(purpose, i), message.encode(), "sha256") for i in range(len(_CryptoState.keys))]
     return [base64.urlsafe_b64encode(digest).rstrip(b"=").decode() for digest in digests]

@@ -77,7 +77,7 @@ class _Plan:
     calls: dict[str, Callable[[], object]] = field(default_factory=dict)
 
 
-class _State:
+class _FailpointsState:
     plan: _Plan | None = None
 
 
@@ -89,7 +89,7 @@ def configure(spec: str, *, production: bool = False) -> None:
     if spec and production:
         raise ValueError("failpoints must not be enabled in production")
     _reached.clear()
-    _State.plan = _parse(spec) if spec else None
+    _FailpointsState.plan = _parse(spec) if spec else None
 
 
 @contextmanager
@@ -100,19 +100,19 @@ def calling(point: str, function: Callable[[], object]) -> Iterator[None]:
     """
     if point not in POINTS:
         raise ValueError(f"no such failpoint: {point}")
-    before = _State.plan
+    before = _FailpointsState.plan
     plan = before or _Plan({})
-    _State.plan = replace(plan, calls={**plan.calls, point: function})
+    _FailpointsState.plan = replace(plan, calls={**plan.calls, point: function})
     try:
         yield
     finally:
-        _State.plan = before
+        _FailpointsState.plan = before
 
 
 def at(point: str) -> None:
     """Mark `point` and perform its action, if there is one. Raises `Injected` for the action `raise`."""
-    if _State.plan is not None:
-        _reach(_State.plan, point)
+    if _FailpointsState.plan is not None:
+        _reach(_FailpointsState.plan, point)
 
 
 def _parse(spec: str) -> _Plan:

@@ -32,7 +32,7 @@ class MailRejected(MailNotSent):
     """The server rejected the mail permanently."""
 
 
-class _State:
+class _MailState:
     smtp_url: str | None = None
     sender = ""
     directory = Path()
@@ -40,17 +40,17 @@ class _State:
 
 def configure(smtp_url: str | None, sender: str, directory: Path) -> None:
     """Set where this process sends mail: to `smtp_url`, or as files into `directory`."""
-    _State.smtp_url, _State.sender, _State.directory = smtp_url, sender, directory
+    _MailState.smtp_url, _MailState.sender, _MailState.directory = smtp_url, sender, directory
 
 
 def send(recipient: str, subject: str, text: str, html: str) -> None:
     """Send one mail. Raises `MailNotSent`, or `MailRejected` when a retry would be pointless."""
     message = _message(recipient, subject, text, html)
-    if _State.smtp_url is None:
+    if _MailState.smtp_url is None:
         _write(message)
         return
     try:
-        with _server(urlsplit(_State.smtp_url)) as server:
+        with _server(urlsplit(_MailState.smtp_url)) as server:
             server.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
         codes = [code for code, _ in error.recipients.values()]
@@ -64,7 +64,7 @@ def send(recipient: str, subject: str, text: str, html: str) -> None:
 
 def _message(recipient: str, subject: str, text: str, html: str) -> EmailMessage:
     message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
-    name, sender = parseaddr(_State.sender)
+    name, sender = parseaddr(_MailState.sender)
     message["From"] = _address(sender, name)
     message["To"] = _address(recipient)
     message["Subject"] = subject
@@ -111,8 +111,8 @@ def _may_send_password(*, encrypted: bool, host: str) -> bool:
 
 def _write(message: EmailMessage) -> None:
     """Write one file per mail, readable by this user only: it may contain a link that gives access to an account."""
-    _State.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-    path = _State.directory / f"{clock.uuid7()}.eml"
+    _MailState.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
+    path = _MailState.directory / f"{clock.uuid7()}.eml"
     partial = path.with_suffix(".part")  # renamed when complete, so that readers never see half a mail
     partial.touch(mode=0o600)
     partial.write_bytes(message.as_bytes())

@@ -1,7 +1,7 @@
 """Redis: one client per process with every wait bounded and no retries, and running the Lua scripts.
 
 The client never retries: a script that timed out may have run (redis-py would run it again). A caller that needs a
-retry makes the script idempotent and retries explicitly. Every failure raises one exception, `Unreachable`.
+retry makes the script idempotent and retries explicitly. Every failure raises one exception, `RedisUnreachable`.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class _Client(redis.Redis):
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
-class Unreachable(Exception):
+class RedisUnreachable(Exception):
     """Redis did not answer in time, or cannot serve (loading, read-only, out of memory)."""
 
 
-class _State:
+class _RedisState:
     client: Client | None = None
     url: str | None = None
 
@@ -54,9 +54,9 @@ class _State:
 def connect(url: str) -> Client:
     """Create this process's client."""
     dispose()
-    _State.url = url
-    _State.client = make_client(url)
-    return _State.client
+    _RedisState.url = url
+    _RedisState.client = make_client(url)
+    return _RedisState.client
 
 
 def make_client(
@@ -80,33 +80,33 @@ def make_client(
 
 def subscriber() -> Client:
     """A separate client for blocking reads (pub/sub) on the same server."""
-    if _State.url is None:
+    if _RedisState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    return make_client(_State.url, socket_timeout=None, max_connections=4)
+    return make_client(_RedisState.url, socket_timeout=None, max_connections=4)
 
 
 def client() -> Client:
     """This process's client. Raises `RuntimeError` before `connect`."""
-    if _State.client is None:
+    if _RedisState.client is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    return _State.client
+    return _RedisState.client
 
 
 def dispose() -> None:
-    if _State.client is not None:
-        _State.client.close()
-        _State.client.connection_pool.disconnect()
-        _State.client = None
+    if _RedisState.client is not None:
+        _RedisState.client.close()
+        _RedisState.client.connection_pool.disconnect()
+        _RedisState.client = None
 
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Raise `Unreachable` for any redis-py error inside the block."""
+    """Raise `RedisUnreachable` for any redis-py error inside the block."""
     try:
         yield
     except RedisError as error:
         FAILURES.inc()
-        raise Unreachable(str(error)) from error
+        raise RedisUnreachable(str(error)) from error
 
 
 @cache
@@ -122,7 +122,7 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
     `on`: a client of another server than this process's own.
 
     Raises:
-        Unreachable: no answer; the script may or may not have run.
+        RedisUnreachable: no answer; the script may or may not have run.
     """
     text, sha = _source(name)
     with reachable():

@@ -16,15 +16,15 @@ T = TypeVar("T")
 Hook = Callable[[str, object, object, Callable[[], object]], object]
 
 
-class _State:
+class _SeamState:
     hook: Hook | None = None
 
 
 def install(hook: Hook | None) -> None:
     """Route every exchange of this process through `hook` (None: remove the hook). For tests only."""
-    _State.hook = hook
+    _SeamState.hook = hook
 
 
 def passing(server: str, what: object, on: object, do: Callable[[], T]) -> T:
     """Call `do`, through the hook if one is installed. `what` is the request in the driver's own form, for the hook."""
-    return do() if _State.hook is None else cast("T", _State.hook(server, what, on, do))
+    return do() if _SeamState.hook is None else cast("T", _SeamState.hook(server, what, on, do))

@@ -120,7 +120,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
             yield CheckResult(name, False, str(failure))
         except db.Unreachable:
             yield CheckResult(name, False, "unreachable (PostgreSQL)")
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             yield CheckResult(name, False, "unreachable (Redis)")
 
 

@@ -128,7 +128,7 @@ class Platform(Collector):
             pending = {name: source.fetch(self._threads) for name, source in self._sources.items()}
         up = _family("dependency_up", "Whether the server answered the last query: 1 or 0", ["dependency"])
         for name, future in pending.items():
-            found = _result(future, deadline - time.monotonic())
+            found = _result(name, future, deadline - time.monotonic())
             up.add_metric([name], float(found is not None))
             yield from found or ()
         yield up
@@ -149,15 +149,17 @@ class _CachedSource:
         return self._future
 
 
-def _result(future: Future[list[Metric]], timeout: float) -> list[Metric] | None:
+def _result(name: str, future: Future[list[Metric]], timeout: float) -> list[Metric] | None:
     """The gauges, or None when the server did not answer in time."""
     try:
-        return future.result(max(0.0, timeout))
-    except (TimeoutError, db.Unreachable, redis.Unreachable):
+        error = future.exception(max(0.0, timeout))
+    except TimeoutError:
         return None
-    except Exception:
-        logger.exception("gauge query failed")  # the other gauges are still exported
-        return None
+    if error is None:
+        return future.result()
+    if not isinstance(error, db.Unreachable | redis.RedisUnreachable):
+        logger.error("gauge query failed", dependency=name, exc_info=error)  # the other gauges are still exported
+    return None
 
 
 # -- queries ---------------------------------------------------------------------------------------------------

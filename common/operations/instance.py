@@ -56,7 +56,7 @@ class Foreign(Exception):
 
 
 @dataclass(slots=True)
-class _State:
+class _InstanceState:
     """The result of this process's checks so far."""
 
     ours: str | None = None
@@ -66,7 +66,7 @@ class _State:
     logged: Pause = field(default_factory=partial(Pause, LOG_SECONDS))
 
 
-_state = _State()
+_state = _InstanceState()
 
 
 def name() -> str | None:
@@ -82,7 +82,7 @@ def check() -> None:
 
     Raises:
         Foreign: a server belongs to another platform.
-        redis.Unreachable, db.Unreachable: a server could not be checked.
+        redis.RedisUnreachable, db.Unreachable: a server could not be checked.
     """
     ours = name()
     if ours is None:
@@ -127,7 +127,7 @@ def refusal() -> str | None:
     """
     if _state.confirmed:
         return None
-    with suppress(db.Unreachable, redis.Unreachable):  # reported by the request that needs the server
+    with suppress(db.Unreachable, redis.RedisUnreachable):  # reported by the request that needs the server
         keep()
     return None if _state.confirmed else _state.conflict
 
@@ -138,7 +138,7 @@ def keep() -> None:
     After a conflict or an error, further calls do nothing for `CHECK_SECONDS`.
 
     Raises:
-        redis.Unreachable, db.Unreachable: a server could not be checked.
+        redis.RedisUnreachable, db.Unreachable: a server could not be checked.
     """
     if _state.pause.active():
         return

@@ -104,7 +104,7 @@ def verify() -> Report:
     """Check every invariant; read-only.
 
     Raises:
-        db.Unreachable, redis.Unreachable: a server could not be read.
+        db.Unreachable, redis.RedisUnreachable: a server could not be read.
     """
     found: list[Difference] = []
     with db.snapshot() as session:

@@ -130,6 +130,6 @@ def _problem(future: Future[None], timeout: float) -> str | None:
         return str(reason)
     except TimeoutError:
         return "does not answer in time"
-    except (db.Unreachable, redis.Unreachable):
+    except (db.Unreachable, redis.RedisUnreachable):
         return "cannot be reached"
     return None

@@ -35,20 +35,20 @@ _pause = memory.Part(lambda: Pause(BACKOFF_SECONDS))
 _publishing = threading.BoundedSemaphore(AT_ONCE)
 
 
-class _State:
+class _MessagesState:
     broker_url = ""
     queue_messages_max = 0
 
 
 def configure(broker_url: str, queue_messages_max: int) -> None:
     """Set the broker, and the number of waiting messages above which none is sent (all worker threads together)."""
-    if broker_url != _State.broker_url:
+    if broker_url != _MessagesState.broker_url:
         app.cache_clear()
         _broker.cache_clear()
         _rabbit.cache_clear()
         _template.cache_clear()
-    _State.broker_url = broker_url
-    _State.queue_messages_max = queue_messages_max
+    _MessagesState.broker_url = broker_url
+    _MessagesState.queue_messages_max = queue_messages_max
 
 
 def connection_url(broker_url: str) -> str:
@@ -59,7 +59,7 @@ def connection_url(broker_url: str) -> str:
 @cache
 def app() -> Celery:
     """The Celery application, for publishing; `worker/app.py` adds the tasks to it."""
-    celery = Celery("joyfull", broker=connection_url(_State.broker_url), set_as_current=True)
+    celery = Celery("joyfull", broker=connection_url(_MessagesState.broker_url), set_as_current=True)
     celery.config_from_object("celeryconfig")
     return celery
 
@@ -73,7 +73,7 @@ def notify(task: str, subject: UUID | None = None) -> bool:
     if _pause().active():
         return False
     try:
-        return _send(task, queue, subject, _State.queue_messages_max)
+        return _send(task, queue, subject, _MessagesState.queue_messages_max)
     except _ERRORS as error:
         _back_off(queue, error)
         return False
@@ -83,7 +83,7 @@ def notify_times(task: str, wanted: int) -> int:
     """Top up the waiting messages to `wanted`, within the limit; for the sweep. Returns the number sent."""
     queue, sent = QUEUES[task], 0
     try:
-        enough = min(wanted, _State.queue_messages_max)
+        enough = min(wanted, _MessagesState.queue_messages_max)
         while sent < enough and _send(task, queue, None, enough):
             sent += 1
     except _ERRORS as error:
@@ -106,7 +106,7 @@ def waiting_or_none(queue: str) -> int | None:
 
 def on_rabbitmq() -> bool:
     """Whether the broker is RabbitMQ; otherwise it is Redis."""
-    return _State.broker_url.startswith("amqp")
+    return _MessagesState.broker_url.startswith("amqp")
 
 
 def broker_on_redis() -> redis.Client | None:
@@ -116,7 +116,7 @@ def broker_on_redis() -> redis.Client | None:
 
 # -- publishing --------------------------------------------------------------------------------------------------
 
-_ERRORS: Final = (OperationalError, OSError, redis.Unreachable, rabbit.RabbitUnreachable)
+_ERRORS: Final = (OperationalError, OSError, redis.RedisUnreachable, rabbit.RabbitUnreachable)
 
 
 def _back_off(queue: str, error: Exception) -> None:
@@ -159,7 +159,7 @@ def _send_task(task: str, args: list[str], producer: Producer) -> None:
 
 def _count(queue: str) -> int:
     if on_rabbitmq():
-        return _rabbit().waiting(queue, _State.queue_messages_max)
+        return _rabbit().waiting(queue, _MessagesState.queue_messages_max)
     with redis.reachable():
         return int(_broker().llen(queue))
 
@@ -171,7 +171,7 @@ def _template(task: str) -> templates.MessageTemplate:
 
 @cache
 def _broker() -> redis.Client:
-    url = _State.broker_url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1)
+    url = _MessagesState.broker_url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1)
     return redis.make_client(url)
 
 

@@ -51,7 +51,7 @@ class StateCache:
                 pipeline.hgetall(FAILURES)
                 pipeline.time()
                 opened, failures, (seconds, micros) = pipeline.execute()
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             return
         self.skew = seconds + micros / 1e6 - clock.wall()
         self.opened = {tool: float(at) for tool, at in opened.items()}
@@ -63,7 +63,7 @@ class StateCache:
         try:
             with redis.reachable():
                 probes = redis.client().mget([probe_key(tool) for tool in tools])
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             return
         soon = clock.monotonic() + 2 * VIEW_SECONDS
         self.probed_elsewhere = {tool: soon for tool, probed in zip(tools, probes, strict=True) if probed}

@@ -158,7 +158,7 @@ def _enter(tool: str, seconds: float) -> bool:
             with redis.reachable():
                 if (probe := _ask_for_probe(tool, seconds)) is not None:
                     return probe
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             if _view().probe_locally(tool, seconds):
                 return True
     raise pybreaker.CircuitBreakerError("the breaker is open")
@@ -191,7 +191,7 @@ def _write(command: str, *args: object) -> Any:  # Any: Redis answers each comma
     try:
         with redis.reachable():
             return getattr(redis.client(), command)(*args)
-    except redis.Unreachable:
+    except redis.RedisUnreachable:
         return None
 
 

@@ -27,7 +27,7 @@ def attempt(caller: Caller, tool: str, key: str | None) -> str:
         made: Submitted = invocations.submit(caller, tool, factories.order(idempotency_key=key))
     except PlatformError as refusal:
         return refusal.code
-    except (db.Unreachable, redis_kit.Unreachable):
+    except (db.Unreachable, redis_kit.RedisUnreachable):
         return "unreachable"
     return f"{'replayed' if made.replayed else 'accepted'} {made.id}" if key else "accepted"
 

@@ -24,7 +24,7 @@ from worker import runner
 Verb = Callable[[World, str], object]
 
 #: What a client, an admin or a sweep may meet when servers fail: answered with 503, or tried again by the next sweep.
-UNAVAILABLE = (db.Unreachable, redis.Unreachable, DependencyUnavailable)
+UNAVAILABLE = (db.Unreachable, redis.RedisUnreachable, DependencyUnavailable)
 #: And what an account's own state may answer.
 REFUSED = (Conflict, NotFound, SubscriptionRequired, AlreadyFinished, TokenRevoked)
 

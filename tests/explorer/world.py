@@ -98,7 +98,7 @@ class World:
             told = Told(request, "id", ask().id)
         except db.CommitUnknown:
             told, there = Told(request, "unknown"), False
-        except (PlatformError, db.Unreachable, redis.Unreachable) as error:
+        except (PlatformError, db.Unreachable, redis.RedisUnreachable) as error:
             told = Told(request, "no", why=type(error).__name__)
             there = isinstance(error, PlatformError)
         self.seen.told[place] = told

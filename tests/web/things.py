@@ -178,7 +178,7 @@ FAILURES: dict[str, Callable[[], Exception]] = {
     "bug": lambda: ZeroDivisionError("secret-in-a-message"),
     "database": lambda: db.Unreachable("secret-in-a-message"),
     "commit": lambda: db.CommitUnknown("secret-in-a-message"),
-    "redis": lambda: redis.Unreachable("secret-in-a-message"),
+    "redis": lambda: redis.RedisUnreachable("secret-in-a-message"),
     "rate": lambda: errors.RateLimited(retry_after=7),
     "token": errors.TokenExpired,
     "budget": lambda: errors.BudgetExhausted(required=5, plans=["pro"], resets_at=datetime(2027, 2, 1, tzinfo=UTC)),

@@ -29,7 +29,7 @@ def submit_all(items: list[object]) -> Iterator[Shown]:
             continue
         try:
             yield _item(raw)
-        except (db.Unreachable, redis.Unreachable) as error:
+        except (db.Unreachable, redis.RedisUnreachable) as error:
             unreachable = True
             yield _refused(problems.unreachable(error))
 

@@ -132,7 +132,7 @@ def register(app: Flask) -> None:
     """Register handlers that turn every exception into an error of its face. (HTTPException: see `rest.Api`.)"""
     app.register_error_handler(PlatformError, answer)
     app.register_error_handler(db.Unreachable, _unreachable)
-    app.register_error_handler(redis.Unreachable, _unreachable)
+    app.register_error_handler(redis.RedisUnreachable, _unreachable)
     app.register_error_handler(Exception, _unexpected)
 
 

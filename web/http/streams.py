@@ -17,7 +17,7 @@ from common.kit import db, log, redis
 
 logger = log.get(__name__)
 EVENTS = "text/event-stream"
-_EXPECTED = (db.Unreachable, redis.Unreachable, PlatformError)
+_EXPECTED = (db.Unreachable, redis.RedisUnreachable, PlatformError)
 
 
 def events(values: Iterable[bytes], closed: Callable[[], None]) -> Response:

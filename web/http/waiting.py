@@ -18,7 +18,7 @@ from flask import current_app
 from common import budgets, invocations, subscriptions
 from common.errors import RateLimited
 from common.invocations import Invocation
-from common.kit import clock, db, log, redis
+from common.kit import apart, clock, db, log, redis
 from web.http import large_reads
 
 logger = log.get(__name__)
@@ -109,7 +109,7 @@ class WaiterRegistry:
                             self._subscribed.set()
                         elif message["type"] == "message":
                             self._on_message(message["data"])
-            except redis.Unreachable:
+            except redis.RedisUnreachable:
                 self._subscribed.clear()
                 clock.sleep(0.5)
 
@@ -125,13 +125,11 @@ class WaiterRegistry:
             self._reread_or_log()
 
     def _reread_or_log(self) -> None:
-        try:
-            self._reread_once()
-        except (db.Unreachable, redis.Unreachable) as error:
-            logger.warning("rows of waiting clients not re-read", reason=type(error).__name__)
-        except Exception:
-            # The edge of this thread: log any error and try again after the next interval.
-            logger.exception("re-reading the rows of waiting clients failed")
+        with apart.logged(logger, "re-reading the rows of waiting clients failed"):
+            try:
+                self._reread_once()
+            except (db.Unreachable, redis.RedisUnreachable) as error:
+                logger.warning("rows of waiting clients not re-read", reason=type(error).__name__)
 
     def _reread_once(self) -> None:
         with self._lock:
@@ -158,7 +156,7 @@ class WaiterRegistry:
                 for waiter in waiters:
                     pipeline.set(budgets.waiters_key(waiter.user_id, waiter.invocation_id), "1", ex=FLAG_SECONDS)
                 pipeline.execute()
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             logger.warning("waiters not registered in redis: unreachable")
 
     def _wake(self, invocation_id: UUID) -> None:

@@ -30,7 +30,7 @@ IN_USE = metrics.live_gauge("joyfull_db_pool_connections_in_use", "Pooled databa
 _COUNTED = "joyfull.in_use"
 
 
-class _State:
+class _PoolState:
     engine: Engine | None = None
     url: str | None = None
 
@@ -46,7 +46,7 @@ def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
     """Create this process's engine. `pool_size` is also the limit: there are no overflow connections."""
     dispose()
     engine = make_engine(url, pool_size=pool_size, application_name=application_name)
-    _State.engine, _State.url = engine, url
+    _PoolState.engine, _PoolState.url = engine, url
     CAPACITY.set(pool_size)
     IN_USE.set(0)
     event.listen(engine, "checkout", _count_checkout)
@@ -141,9 +141,9 @@ def engine() -> Engine:
     """The engine of this thread (inside `private`) or of this process. Raises `RuntimeError` before `connect`."""
     if _private.engine is not None:
         return _private.engine
-    if _State.engine is None:
+    if _PoolState.engine is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    return _State.engine
+    return _PoolState.engine
 
 
 @contextmanager
@@ -152,9 +152,9 @@ def private(application_name: str) -> Iterator[None]:
 
     For work that must not wait for a free pooled connection: heartbeats, readiness checks, gauges.
     """
-    if _State.url is None:
+    if _PoolState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    _private.engine = make_engine(_State.url, pool_size=2, application_name=application_name)
+    _private.engine = make_engine(_PoolState.url, pool_size=2, application_name=application_name)
     try:
         yield
     finally:
@@ -164,6 +164,6 @@ def private(application_name: str) -> Iterator[None]:
 
 def dispose() -> None:
     """Close every pooled connection. Fork before connecting: two processes must not share a connection."""
-    if _State.engine is not None:
-        _State.engine.dispose()
-        _State.engine = None
+    if _PoolState.engine is not None:
+        _PoolState.engine.dispose()
+        _PoolState.engine = None

@@ -10,6 +10,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -48,21 +49,21 @@ def connect(exchange: Exchange) -> socket.socket:
     addresses = exchange.dial(exchange.target, call)[:MAX_TRIES]
     for tries_left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
         sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
-        try:
-            call.hold(sock)
-            call.check()
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(call.remaining / tries_left)
-            sock.connect((str(address), port))
-            sock.settimeout(call.remaining)
-        except OSError:
-            sock.close()
-            call.check()
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
+        with ExitStack() as unconnected:
+            unconnected.callback(sock.close)
+            try:
+                call.hold(sock)
+                call.check()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(call.remaining / tries_left)
+                sock.connect((str(address), port))
+                sock.settimeout(call.remaining)
+            except OSError:
+                sock.close()
+                call.check()
+            else:
+                unconnected.pop_all()
+                return sock
     raise PeerUnreachable
 
 
