@@ -31,6 +31,7 @@ class Request:
 
     @classmethod
     def of(cls, user_id: UUID, key: str, method: str, path: str, body: object) -> Request:
+        """The request with this key; equal requests have equal fingerprints, whatever the order of their keys."""
         return cls(user_id, key, hashlib.sha256(jsonb.canonical([method, path, body])).hexdigest())
 
 

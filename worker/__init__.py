@@ -1,0 +1,1 @@
+"""Celery workers: run invocations, deliver webhooks, sweep. No Flask and no SQL."""

@@ -136,6 +136,7 @@ class WorkerProcess:
             self._jobs -= 1
 
     def enter(self, task: Task) -> Running:
+        """A thread begins to work on a task."""
         running = Running(task)
         with self._lock:
             self._running[task.token] = running
@@ -143,6 +144,7 @@ class WorkerProcess:
         return running
 
     def leave(self, running: Running) -> None:
+        """A thread has ended its work on a task."""
         self.progress.set()
         BUSY.dec()
         with self._lock:
@@ -172,6 +174,7 @@ class WorkerProcess:
                 self._large_of_account.release(account, min(LONGEST_PAUSE, PAUSE_FACTOR * seconds))
 
     def running(self) -> list[Running]:
+        """The tasks that threads of this process work on now."""
         with self._lock:
             return list(self._running.values())
 

@@ -16,9 +16,13 @@ class Failure(Protocol):
     """A failed call. `sent`: the tool may have executed it; `retry_after`: the delay in seconds that it requested."""
 
     @property
-    def transient(self) -> bool: ...
+    def transient(self) -> bool:
+        """Whether another attempt may succeed."""
+
     @property
-    def sent(self) -> bool: ...
+    def sent(self) -> bool:
+        """False only when the tool certainly did not run."""
+
     @property
     def http_status(self) -> int | None: ...
     @property

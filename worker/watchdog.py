@@ -49,9 +49,11 @@ class Watchdog:
         self._since = 0.0
 
     def start(self) -> None:
+        """Start checking once a second, in a thread of its own."""
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
+        """Stop checking, before the process ends by itself."""
         self._stopped.set()
         faulthandler.cancel_dump_traceback_later()
 

@@ -37,6 +37,7 @@ class Gate:
 
     @property
     def whole(self) -> bool:
+        """Whether all of its fields were read, holds included."""
         return self.size <= WHOLE_MOST
 
     @property
@@ -45,6 +46,7 @@ class Gate:
         return "epoch" in self.figures and "server" in self.figures
 
     def number(self, figure: str) -> int:
+        """One of its figures. Raises `KeyError`, `ValueError` when it is missing or no number."""
         return int(self.figures[figure])
 
     def old_holds(self, older_than: float) -> dict[str, str]:

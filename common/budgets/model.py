@@ -63,6 +63,7 @@ class Balance:
 
     @property
     def available(self) -> int:
+        """What a new hold may take."""
         return self.granted - self.charged - self.held
 
     @property
@@ -104,6 +105,7 @@ class Move:
     slot: int | None
 
     def words(self) -> tuple[str, int, int]:
+        """The move as the Lua scripts take it: id, number, slot (0: waiting)."""
         return str(self.invocation_id), self.number, self.slot or 0
 
 
@@ -146,14 +148,17 @@ _BUDGET_KEY = re.compile(rf"budget:\{{({_UUID})\}}:({_UUID})")
 
 
 def budget_key(user_id: UUID, period_id: UUID) -> str:
+    """The hash of an account's budget gate in one period."""
     return f"budget:{{{user_id}}}:{period_id}"
 
 
 def rate_key(user_id: UUID) -> str:
+    """The account's window of submits: its start (Unix time) and count."""
     return f"rate:{{{user_id}}}"
 
 
 def idempotency_key(user_id: UUID, key: str | None) -> str:
+    """Set while a request with this Idempotency-Key is in progress; "-" without one."""
     return "-" if key is None else f"idem:{{{user_id}}}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 

@@ -1,0 +1,1 @@
+"""Accounts, sessions, API keys, and who may do what."""

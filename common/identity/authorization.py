@@ -53,6 +53,7 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
+        """Whether the account is an admin's, whatever its scopes."""
         return self.role == "admin"
 
     @property

@@ -54,6 +54,7 @@ class TokenPair:
 
     @property
     def access_expires_at(self) -> datetime:
+        """When the access token of this pair expires."""
         return self.issued_at + timedelta(seconds=ACCESS_SECONDS)
 
 

@@ -93,10 +93,12 @@ class Completion:
 
     @property
     def outcome(self) -> str:
+        """The error code, or the status where there was no error: the outcome of the attempt."""
         return self.error_code or self.status
 
     @property
     def usage_status(self) -> str:
+        """The status of its usage row."""
         return "timeout" if self.error_code == "tool_timeout" else USAGE_STATUS.get(self.status, "error")
 
 

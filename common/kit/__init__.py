@@ -1,0 +1,1 @@
+"""Infrastructure without product knowledge: databases, HTTP to the outside, crypto, logs, clock."""

@@ -14,12 +14,14 @@ class Clock:
     """The system clock. Tests replace it with a simulated one (`use`)."""
 
     def monotonic(self) -> float:
+        """Seconds that never go back; only differences mean anything."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def wall(self) -> float:
+        """Unix time, which may jump when the machine's clock is set."""
         return time.time()
 
 

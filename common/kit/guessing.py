@@ -108,5 +108,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def networks_fault(networks: Iterable[IPv4Network | IPv6Network]) -> str | None:
+    """What is wrong with networks that may be called although they are private; None when nothing is."""
     wide = [str(network) for network in networks if network.prefixlen < NARROW[network.version]]
     return f"includes more than private networks: {', '.join(wide)}" if wide else None

@@ -112,6 +112,7 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 def send(sock: socket.socket, message: bytes) -> None:
+    """Send one length-prefixed message. Raises `OSError`."""
     sock.sendall(LENGTH.pack(len(message)) + message)
 
 
@@ -140,6 +141,7 @@ def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, val
 
 
 def main(fd: int) -> None:
+    """Serve on the inherited socket under the limits, until its other end closes."""
     os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -89,4 +89,5 @@ def bind(**context: object) -> None:
 
 
 def clear() -> None:
+    """Unbind everything that `bind` has bound."""
     structlog.contextvars.clear_contextvars()

@@ -93,6 +93,7 @@ def client() -> Client:
 
 
 def dispose() -> None:
+    """Close every connection of this process's client. Fork before connecting."""
     if _RedisState.client is not None:
         _RedisState.client.close()
         _RedisState.client.connection_pool.disconnect()

@@ -67,6 +67,7 @@ class User(Base):
 
     @property
     def email_verified(self) -> bool:
+        """Whether its owner has shown that the address is theirs."""
         return self.email_verified_at is not None
 
 

@@ -41,10 +41,12 @@ class AuditEntry(Base):
 
     @property
     def shown_before(self) -> dict[str, object] | None:
+        """`before` as it was sent."""
         return (self.as_sent or {}).get("before", self.before)
 
     @property
     def shown_after(self) -> dict[str, object] | None:
+        """`after` as it was sent."""
         return (self.as_sent or {}).get("after", self.after)
 
 

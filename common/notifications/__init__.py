@@ -1,0 +1,1 @@
+"""Mails: recorded with what they tell of, sent later by a worker."""

@@ -1,0 +1,1 @@
+"""What operators need: checks of the ledger, doctor, gauges, readiness, roles, key rotation."""

@@ -1,0 +1,1 @@
+"""Messages to workers: hints that there is work, which the tables hold."""

@@ -178,6 +178,7 @@ def _with_version() -> Select[Tool, ToolVersion]:
 
 
 def listed(tool: Tool, version: ToolVersion) -> ListedTool:
+    """A tool with the given version as its current one."""
     return ListedTool(
         id=tool.id,
         slug=tool.slug,

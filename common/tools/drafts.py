@@ -215,6 +215,7 @@ def draft_of(tool: Tool, row: ToolVersion) -> Draft:
 
 
 def tool_fields(draft: Draft) -> dict[str, object]:
+    """The columns of the tool itself, which all its versions share."""
     names = {name: getattr(draft, name) for name in ("slug", "name", "category", "is_active")}
     return {**names, "description": draft.description or ""}
 

@@ -100,6 +100,7 @@ class Target:
         return self.host == "localhost" or self.host.endswith(".localhost")
 
     def with_query(self, query: str) -> Target:
+        """The same target with this appended to its query."""
         mark = "&" if "?" in self.path else "?"
         return replace(self, path=f"{self.path}{mark}{query}") if query else self
 
@@ -180,6 +181,7 @@ class AddressPolicy:
             raise Refused("Only https URLs of public hosts, on port 443 or 80, are allowed as targets.")
 
     def permits(self, target: Target, address: Address) -> bool:
+        """Whether this address may be connected to for the target."""
         plain = _unwrapped(address)
         if _within(_carried(plain), METADATA) or self._is_ours(str(plain), target.port):
             return False

@@ -83,6 +83,7 @@ class OutboundClient:
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
 
     def close(self) -> None:
+        """Close every pooled connection and stop the watchdog; exchanges under way are cut off."""
         self._watchdog.close()
         self._adapter.close()
 

@@ -47,6 +47,7 @@ class Call:
     # -- for the thread that runs the exchange -------------------------------------------------------------------
 
     def begin(self, deadline: float) -> None:
+        """Start the exchange, to be over at `deadline` (monotonic). Raises as `check` does."""
         self.deadline = deadline
         self.check()
 
