@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from alembic import context
-from alembic.operations import MigrationScript
+from alembic.operations.ops import MigrationScript
 from flask import current_app
 from sqlalchemy import Connection, text
 

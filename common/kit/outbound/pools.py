@@ -8,16 +8,18 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3._base_connection import BaseHTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from common.kit.outbound.addresses import Target
 from common.kit.outbound.wire import Connection, TlsConnection, current
+
+if TYPE_CHECKING:
+    from urllib3._base_connection import BaseHTTPConnection
 
 HOSTS = 256
 CONNECTIONS_PER_HOST = 1_024
