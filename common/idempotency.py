@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from common.errors import IdempotencyKeyReused
 from common.kit import clock, db, jsonb
+from common.kit.query import Query
 
 BATCH = 500
 SECONDS = 5.0
@@ -44,7 +46,18 @@ on conflict (user_id, key) do update
  where r.created_at <= now() - interval '24 hours'
 returning made
 """)
-_MADE = text("select request_hash, made from idempotent_requests where user_id = :user_id and key = :key")
+
+
+class EarlierRequest(NamedTuple):
+    """What an earlier request with the same key was, and made."""
+
+    request_hash: str
+    made: UUID
+
+
+_MADE = Query(
+    "select request_hash, made from idempotent_requests where user_id = :user_id and key = :key", EarlierRequest
+)
 _SUBMITTED = text("""
 select 1 from idempotency_keys
  where user_id = :user_id and key = :key and created_at > now() - interval '24 hours'
@@ -68,11 +81,10 @@ def claim(session: Session, request: Request | None, made: UUID) -> UUID | None:
         raise IdempotencyKeyReused
     if session.execute(_CLAIM, {**named, "request_hash": request.fingerprint, "made": made}).first() is not None:
         return None
-    earlier = session.execute(_MADE, named).one()
+    (earlier,) = db.fetch(session, _MADE, named)
     if earlier.request_hash != request.fingerprint:
         raise IdempotencyKeyReused
-    found: UUID = earlier.made
-    return found
+    return earlier.made
 
 
 def forget_old(*, seconds: float = SECONDS) -> int:
