@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-
 from common.kit import clock, db
 from common.kit.query import Query
 

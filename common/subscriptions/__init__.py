@@ -164,7 +164,6 @@ class Bounds(NamedTuple):
     ends_at: datetime
 
 
-
 def current(user_id: UUID) -> Current:
     """The subscription, its period and balance, in one snapshot. Raises `NotFound` if there has never been one."""
     renewal.renew_if_due(user_id)

@@ -143,7 +143,9 @@ def validate_input(tool: Version, value: object, account: UUID | None = None) ->
         raise ToolInputRejected(errors=[FieldError(_pointer(("input", *path)), said) for path, said in found])
 
 
-def output_fault(tool: Version, value: object, account: UUID | None = None, waiting: Waiting = nullcontext) -> str | None:
+def output_fault(
+    tool: Version, value: object, account: UUID | None = None, waiting: Waiting = nullcontext
+) -> str | None:
     """The first violation of the tool's `output_schema`; None when the output is valid or there is no schema.
 
     `account`: whose call it was; `waiting`: entered while another process checks.
