@@ -126,7 +126,7 @@ MEASURES = (
     Measure(
         "blanket excepts in 1,000 lines", lambda code: round(1000 * code.blanket / code.lines, 2), 0.2, 0.2, False, 2
     ),
-    Measure("`Any`", lambda code: code.any, 180, 150),
+    Measure("`Any`", lambda code: code.any, 40, 150),
     Measure("`Row[Any]`", lambda code: code.row_any, 0, 0),
     Measure("class names in two or more modules", lambda code: sum(n > 1 for n in code.classes.values()), 1, 0),
 )
