@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import CursorResult, TextClause
+from sqlalchemy import TextClause
 
 from common.kit import db
 
@@ -13,5 +13,5 @@ from common.kit import db
 def plain(statement: TextClause, parameters: Mapping[str, object]) -> list[Any]:
     """Run one statement; returns its rows."""
     with db.transaction() as session:
-        result = cast("CursorResult[Any]", session.execute(statement, parameters))
+        result = session.connection().execute(statement, parameters)
         return list(result) if result.returns_rows else []
