@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from common.kit.query import Query
+from common.models.tools import PerUnit
 
 
 class ViewRow(NamedTuple):
@@ -44,7 +45,7 @@ class ViewRow(NamedTuple):
     expires_at: datetime
     cancel_requested_at: datetime | None
     base_tokens: int
-    per_unit: Mapping[str, str | float] | None
+    per_unit: PerUnit | None
     max_tokens: int
     units: Decimal | None
     api_key_id: UUID | None
