@@ -91,9 +91,20 @@ select q.id from queue q
 """,
     _Queued,
 )
-_OPEN_OF = text("""
+
+
+class OpenOf(NamedTuple):
+    """Whether an account has anything in the queue."""
+
+    open: bool
+
+
+_OPEN_OF = Query(
+    """
 select exists (select from queue where period_id in (select p.id from periods p where p.user_id = :user_id)) as open
-""")
+""",
+    OpenOf,
+)
 _FORGET_URLS = text("""
 update invocations i set webhook_url = null, webhook_events = null
  where i.id in (select q.id from queue q

@@ -23,20 +23,8 @@ MAX_QUEUED_SECONDS = 300.0
 MAX_SILENT_SECONDS = 60.0
 
 
-class LongestCall(NamedTuple):
-    """The longest time limit of a tool or of an open invocation, in seconds."""
-
-    seconds: int
-
-
-class TimeRow(NamedTuple):
-    """The server's clock, as Unix time."""
-
-    epoch: Decimal
-
-
-class SilentRow(NamedTuple):
-    """How long no sweep has run; null when none ever has."""
+class Seconds(NamedTuple):
+    """A duration, or Unix time."""
 
     seconds: Decimal | None
 
@@ -61,10 +49,10 @@ select greatest((select max(v.timeout_seconds) from tools t
                    join tool_versions v on v.tool_id = t.id and v.version = t.version where t.archived_at is null),
                 (select max(timeout_seconds) from queue), 0) as seconds
 """,
-    LongestCall,
+    Seconds,
 )
-_NOW = Query("select extract(epoch from clock_timestamp()) as epoch", TimeRow)
-_SILENT = Query("select extract(epoch from clock_timestamp() - max(ran_at)) as seconds from sweep_runs", SilentRow)
+_NOW = Query("select extract(epoch from clock_timestamp()) as seconds", Seconds)
+_SILENT = Query("select extract(epoch from clock_timestamp() - max(ran_at)) as seconds from sweep_runs", Seconds)
 _WORKERS = Query(
     """
 select k.kind, count(*) as several
@@ -166,7 +154,7 @@ def _visibility() -> str:
     if messages.on_rabbitmq():
         return "not applicable to RabbitMQ"
     allowed = int(messages.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))
-    longest = db.execute(_LONGEST_CALL, {})[0].seconds
+    longest = int(db.execute(_LONGEST_CALL, {})[0].seconds or 0)
     seen = f"{allowed} s, the longest call may take {longest} s"
     if longest >= allowed:
         raise CheckFailed(f"{seen}: raise visibility_timeout in celeryconfig.py above it.")
@@ -185,7 +173,7 @@ def _skew(what: str, read: Callable[[], float]) -> str:
 
 
 def _postgresql_time() -> float:
-    return float(db.execute(_NOW, {})[0].epoch)
+    return float(db.execute(_NOW, {})[0].seconds or 0)
 
 
 def _redis_time() -> float:
