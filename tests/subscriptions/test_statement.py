@@ -138,7 +138,7 @@ class Life(RuleBasedStateMachine):
             )
             a_minute_later()
             found = subscriptions.check(self.user_id, listed.period.id)
-            rows = plain(_ROWS, {"period": listed.period.id})[0].rows
+            rows = run(_ROWS, {"period": listed.period.id})[0].rows
             assert (found.difference, found.rows) == (0, rows)
             assert subscriptions.statement(self.user_id, listed.period.id).checked == found
         shown_first = subscriptions.statement(self.user_id).period.id
