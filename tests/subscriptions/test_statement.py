@@ -25,6 +25,7 @@ from common.kit.paging import Window
 from common.subscriptions import PeriodBalance, Statement
 from tests import factories
 from tests.budgets import world
+from tests.plain import plain as run
 from tests.subscriptions.accounts import account, began, last_31st, used
 
 #: The module: its package exports a function of the same name.
