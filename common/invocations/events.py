@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from common import webhooks
@@ -20,7 +19,7 @@ class FeedEvent:
     id: UUID
     type: str
     timestamp: datetime
-    data: Mapping[str, Any] | None
+    data: Mapping[str, object] | None
 
 
 def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[FeedEvent]:

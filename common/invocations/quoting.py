@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from common import budgets, errors, subscriptions, tools
 from common.errors import PlatformError
@@ -35,7 +34,7 @@ class Quote:
         return self.reason is None
 
 
-def quote(caller: Caller, tool_ref: str, value: Any, max_tokens: int | None = None) -> Quote:
+def quote(caller: Caller, tool_ref: str, value: object, max_tokens: int | None = None) -> Quote:
     """The quote for one input; free of charge. Raises `NotFound`, `ToolInputRejected`, `Invalid`."""
     tool = tools.find(tool_ref).current
     amount = check(tool, value, max_tokens, caller.user_id)

@@ -17,7 +17,7 @@ from common.tools import Price
 POLL_MS = (250, 500, 1_000, 2_000, 5_000)
 
 
-def represent(invocation: Invocation) -> dict[str, Any]:
+def represent(invocation: Invocation) -> dict[str, object]:
     """The resource of the contract, ready for JSON; without input and output where they were not read."""
     shown = {
         "id": str(invocation.id),

@@ -12,15 +12,12 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from gevent import monkey
 from gevent.threadpool import ThreadPool
-
-if TYPE_CHECKING:
-    from gevent.threadpool import ThreadPool
 
 T = TypeVar("T")
 
@@ -92,5 +89,5 @@ def _off_loop(compute: Callable[[], T]) -> T:
 
 
 @cache
-def _threads() -> Any:
+def _threads() -> ThreadPool:
     return ThreadPool(SLOTS)

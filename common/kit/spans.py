@@ -6,7 +6,8 @@ Its packages are optional (`requirements-tracing.txt`); without them importing t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -35,19 +36,19 @@ class Spans:
     @contextmanager
     def span(self, name: str, kind: Kind, parent: str | None, attributes: Mapping[str, str | int]) -> Iterator[None]:
         """A span around the block; `parent`: a valid traceparent."""
-        with self._tracer.start_as_current_span(
-            name,
-            context=_context(parent, kind),
-            kind=trace.SpanKind[kind.upper()],
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as current:
-            try:
-                yield
-            except Exception as error:
-                current.set_status(trace.Status(trace.StatusCode.ERROR, type(error).__name__))
-                raise
+        with (
+            self._tracer.start_as_current_span(
+                name,
+                context=_context(parent, kind),
+                kind=trace.SpanKind[kind.upper()],
+                attributes=attributes,
+                record_exception=False,
+                set_status_on_exception=False,
+            ) as current,
+            ExitStack() as end,
+        ):
+            end.push(partial(_note_error, current))
+            yield
 
     def note(self, attributes: Mapping[str, str | int], failed: str | None, name: str | None) -> None:
         """Add attributes to the current span, rename it, or mark it as failed."""
@@ -63,6 +64,12 @@ class Spans:
         carrier: dict[str, str] = {}
         TraceContextTextMapPropagator().inject(carrier)
         return carrier.get(HEADER)
+
+
+def _note_error(current: trace.Span, kind: type[BaseException] | None, *_: object) -> None:
+    """Mark a span as failed when an exception ends it."""
+    if kind is not None and issubclass(kind, Exception):
+        current.set_status(trace.Status(trace.StatusCode.ERROR, kind.__name__))
 
 
 def _context(parent: str | None, kind: Kind) -> Context | None:

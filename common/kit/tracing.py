@@ -30,7 +30,7 @@ class NotInstalled(Exception):
     """OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages of requirements-tracing.txt are missing."""
 
 
-class _State:
+class _TracingState:
     spans: Spans | None = None
 
 
@@ -46,18 +46,18 @@ def configure(endpoint: str | None, service: str) -> None:
         spans = importlib.import_module("common.kit.spans")
     except ModuleNotFoundError as error:
         raise NotInstalled(f"tracing needs requirements-tracing.txt ({error.name} is not installed)") from error
-    _State.spans = spans.Spans(endpoint, service)
+    _TracingState.spans = spans.Spans(endpoint, service)
 
 
 def stop() -> None:
     """Export the remaining spans and stop tracing."""
-    if _State.spans is not None:
-        _State.spans.stop()
-        _State.spans = None
+    if _TracingState.spans is not None:
+        _TracingState.spans.stop()
+        _TracingState.spans = None
 
 
 def enabled() -> bool:
-    return _State.spans is not None
+    return _TracingState.spans is not None
 
 
 def span(
@@ -68,24 +68,24 @@ def span(
 
     An exception that leaves the block is recorded by its class name only: its message may contain user data.
     """
-    if _State.spans is None:
+    if _TracingState.spans is None:
         return _NOTHING
     valid = parent if parent is not None and TRACEPARENT.fullmatch(parent) else None
     known = {key: value for key, value in attributes.items() if value is not None}
-    return _State.spans.span(name, kind, valid, known)
+    return _TracingState.spans.span(name, kind, valid, known)
 
 
 def note(
     attributes: Mapping[str, str | int] | None = None, *, failed: str | None = None, name: str | None = None
 ) -> None:
     """Add attributes to the current span, rename it, or mark it as failed with a reason."""
-    if _State.spans is not None:
-        _State.spans.note(attributes or {}, failed, name)
+    if _TracingState.spans is not None:
+        _TracingState.spans.note(attributes or {}, failed, name)
 
 
 def traceparent() -> str | None:
     """The current trace context for another process; None without a trace."""
-    return None if _State.spans is None else _State.spans.traceparent()
+    return None if _TracingState.spans is None else _TracingState.spans.traceparent()
 
 
 def headers() -> dict[str, str]:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from common import budgets
 from common.errors import Conflict, NotFound
 from common.kit import clock, db
+from common.kit.query import Query
 from common.models.subscriptions import Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
 from common.subscriptions.forecast import Forecast, forecast

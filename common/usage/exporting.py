@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -25,7 +25,7 @@ COLUMNS: Final = (
 )
 
 
-def row_of(entry: Entry) -> dict[str, Any]:
+def row_of(entry: Entry) -> dict[str, object]:
     """An entry ready for JSON, as the history shows it."""
     return {
         "id": str(entry.id),
@@ -54,7 +54,7 @@ def csv_lines(entries: Iterable[Entry]) -> Iterator[str]:
     """
     head = _line(COLUMNS)
     for entry in entries:
-        shown: Mapping[str, Any] = {**row_of(entry), "tool": entry.tool.slug}
+        shown: Mapping[str, object] = {**row_of(entry), "tool": entry.tool.slug}
         yield head + _line([shown[name] for name in COLUMNS])
         head = ""
     if head:

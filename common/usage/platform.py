@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common.kit import clock, db
+from common.kit.query import Query
 from common.usage import ranges
 from common.usage.figures import Figures, StatusRow, total_of
 from common.usage.histogram import percentile

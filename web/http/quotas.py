@@ -77,20 +77,20 @@ class ReadQuota:
         want = max(1, min(MAX_ALLOWANCE, (self.quota - allowance.taken) // ALLOWANCE_SHARE))
         try:
             allowance.taken = self._add(f"reads:{{{account}}}:{window}", want)
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             allowance.taken += want
         allowance.left += max(0, want - max(0, allowance.taken - self.quota))
 
     def _add(self, key: str, want: int) -> int:
         if self._pause.active():
-            raise redis.Unreachable("not called: it failed a moment ago")
+            raise redis.RedisUnreachable("not called: it failed a moment ago")
         try:
             with redis.reachable():
                 steps = redis.client().pipeline(transaction=False)
                 steps.incrby(key, want)
                 steps.expire(key, 2 * WINDOW)
                 return int(steps.execute()[0])
-        except redis.Unreachable:
+        except redis.RedisUnreachable:
             self._pause.begin()
             raise
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from common import tools
 from common.errors import FieldError, Invalid
@@ -36,7 +36,7 @@ class Trial:
     """The outcome; successful without an `error`. `version`: of the tool; `tokens`: what a caller would be charged."""
 
     version: int
-    output: Any = None
+    output: object = None
     tokens: int = 0
     error: TrialError | None = None
     http_status: int | None = None
