@@ -61,7 +61,7 @@ def csv_lines(entries: Iterable[Entry]) -> Iterator[str]:
         yield head
 
 
-def _line(cells: Iterable[str | int | None]) -> str:
+def _line(cells: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue()
