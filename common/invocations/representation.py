@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from common import links
