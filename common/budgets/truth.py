@@ -30,7 +30,7 @@ class BalanceRow(NamedTuple):
     held: Decimal
 
 
-class OpenRow(NamedTuple):
+class HeldInvocation(NamedTuple):
     """An open invocation as a gate holds it; `slot` 0: waiting."""
 
     id: UUID
@@ -55,7 +55,7 @@ _OPEN = Query(
 select id, held, coalesce(slot, 0) as slot, moves from queue where period_id = :period and id > :after
  order by id limit :limit
 """,
-    OpenRow,
+    HeldInvocation,
 )
 _COUNT = text("select count(*) from queue where period_id = :period")
 _BUMP = text("update periods set epoch = greatest(epoch, :above) + 1 where id = :period returning epoch")
@@ -93,7 +93,7 @@ def bump(session: Session, period_id: UUID, *, above: int = 0) -> int:
     return epoch
 
 
-def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[OpenRow]]:
+def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[HeldInvocation]]:
     """The open rows of a period in pieces of at most `at_once`.
 
     At least one piece, which may be empty. All of one moment if the session is a snapshot.
