@@ -15,6 +15,8 @@ from sqlalchemy import event
 from common.kit.db.connection import TimedConnection
 
 _FREE = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
+#: More are not kept: a long exploration breaks more connections than it opens, and the server has 300.
+MOST = 50
 _spares: list[tuple[Any, Any]] = []
 
 
@@ -59,7 +61,10 @@ def take(connection: Any) -> tuple[Any, Any]:
 def leave(session: tuple[Any, Any], last: bytes = b"rollback") -> None:
     """End its transaction, and have it serve another connection."""
     session[0].exec_(last + b"; select pg_advisory_unlock_all(); reset all")
-    _spares.append(session)
+    if len(_spares) < MOST:
+        _spares.append(session)
+    else:
+        session[0].finish()
 
 
 def forget() -> None:
