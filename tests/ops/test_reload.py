@@ -77,7 +77,8 @@ def release(installed: Path, number: str) -> None:
         with (installed / file).open("a") as code:
             code.write(f"\nRELEASE_{number} = {number!r}\n")
     config = installed / "web" / "gunicorn.conf.py"
-    config.write_text(f"from common.settings import RELEASE_{number}\n{config.read_text()}")
+    with config.open("a") as code:
+        code.write(f"\nfrom common.settings import RELEASE_{number}\n")
     (installed / "wsgi.py").write_text(
         f"{(ROOT / 'wsgi.py').read_text()}\n"
         f"from common.settings import RELEASE_{number}\n"

@@ -101,6 +101,7 @@ REFUSED = [
     Row("nobody's, read", "GET", f"/invocations/{NOBODY}", 404, "not_found"),
     Row("nobody's, followed", "GET", f"/invocations/{NOBODY}/events", 404, "not_found"),
     Row("nobody's, canceled", "POST", f"/invocations/{NOBODY}/cancel", 404, "not_found"),
+    Row("another number of them", "POST", "/invocations/cancel", 409, "conflict", {"json": {"confirm": 999}}),
     Row("a method too many", "DELETE", "/tools/echo", 405, "method_not_allowed"),
     Row("nothing that we speak", "GET", "/tools", 406, "not_acceptable", {"headers": {"Accept": "image/png"}}),
     Row("a long address", "GET", f"/tools?q={'a' * 9_000}", 414, "uri_too_long"),

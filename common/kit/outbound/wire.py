@@ -164,12 +164,12 @@ class TlsConnection(Connection, HTTPSConnection):
 class _TlsSocket(ssl.SSLSocket):
     """Registers itself with the call before the handshake: wrapping detaches the descriptor from the plain socket."""
 
-    def do_handshake(self, block: bool = False) -> None:
+    def do_handshake(self, *args: bool, **kwargs: bool) -> None:  # gevent's has no `block`
         call = current.get().call
         call.hold(self)
         call.check()
         self.settimeout(call.remaining)
-        super().do_handshake(block)
+        super().do_handshake(*args, **kwargs)
 
 
 @cache
