@@ -1,7 +1,7 @@
 """A child process that validates values against schemas whose evaluation may take long (`jsonschemas.py`).
 
-Each process has one such child, with a low priority. Accounts take turns: whoever has checks that take long delays only
-their own. Works with threads and under gevent: callers wait on a socket and block nothing else.
+Each process has one such child, with a low priority. Accounts take turns: an account with slow checks delays only
+its own. Works with threads and under gevent: callers wait on a socket and block nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One at a time, in fair order: who has used the least time lately goes first (start-time fair queueing)."""
+"""One at a time, in fair order: the key that has used the least time lately goes first (start-time fair queueing)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Waiter(Generic[Key]):
 
 
 class FairTurns(Generic[Key]):
-    """Turns, taken one at a time. Whoever waits behind many turns of one key waits for the current one only.
+    """Turns, taken one at a time. A caller behind many turns of another key waits for the current one only.
 
     The next turn goes to the key that has used the least time since somebody last had to wait; among equals, and of one
     key, to the one that came first. Thread-safe; keeps nothing while nobody waits.

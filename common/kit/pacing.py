@@ -1,4 +1,4 @@
-"""Pace expensive work by who it is done for: few pieces at a time, and a pause that grows with what they have cost."""
+"""Pace expensive work for each account: few pieces at a time, and a pause that grows with what they have cost."""
 
 from __future__ import annotations
 
