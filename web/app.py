@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import UUIDConverter
 
 from common import boot
-from common.kit import tracing
+from common.kit import jsonb, tracing
 from common.settings import Settings
 from common.version import VERSION
 from web import cli
@@ -40,20 +39,13 @@ class Json(JSONProvider):
     """orjson, with the standard library as a fallback for integers beyond 64 bits."""
 
     def dumps(self, obj: object, *, indent: int | None = None, **_: object) -> str:
-        return orjson.dumps(obj, option=orjson.OPT_INDENT_2).decode() if indent else _encode(obj).decode()
+        return orjson.dumps(obj, option=orjson.OPT_INDENT_2).decode() if indent else jsonb.encoded(obj).decode()
 
     def loads(self, s: str | bytes, **_: object) -> object:
         return orjson.loads(s)
 
     def response(self, *args: object, **kwargs: object) -> Response:
-        return Response(_encode(self._prepare_response_obj(args, kwargs)), content_type="application/json")
-
-
-def _encode(obj: object) -> bytes:
-    try:
-        return orjson.dumps(obj)
-    except TypeError:
-        return json.dumps(obj, default=str, separators=(",", ":")).encode()
+        return Response(jsonb.encoded(self._prepare_response_obj(args, kwargs)), content_type="application/json")
 
 
 class Application(Flask):

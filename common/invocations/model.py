@@ -126,8 +126,9 @@ class Invocation:
     tool_slug: str
     tool_name: str
     tool_version: int
-    input: object
-    output: object
+    #: JSON text; None: there is none yet, or it was dropped or not read.
+    input: str | None
+    output: str | None
     error_code: str | None
     error_detail: str | None
     metadata: Mapping[str, str]

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from common import links
 from common.invocations.model import Invocation, Waiting
+from common.kit import jsonb
 from common.kit.clock import now, rfc3339
 from common.tools import Price
 
@@ -17,8 +18,8 @@ POLL_MS = (250, 500, 1_000, 2_000, 5_000)
 
 
 def represent(invocation: Invocation) -> dict[str, object]:
-    """The resource of the contract, ready for JSON; without input and output where they were not read."""
-    shown = {
+    """The resource of the contract, for `jsonb.encoded`; without input and output where they were not read."""
+    shown: dict[str, object] = {
         "id": str(invocation.id),
         "status": invocation.status,
         "tool": {
@@ -27,8 +28,8 @@ def represent(invocation: Invocation) -> dict[str, object]:
             "name": invocation.tool_name,
             "version": invocation.tool_version,
         },
-        "input": invocation.input,
-        "output": invocation.output,
+        "input": jsonb.passed_on(invocation.input),
+        "output": jsonb.passed_on(invocation.output),
         "error": _error(invocation),
         "metadata": dict(invocation.metadata),
         "attempts": invocation.attempts,

@@ -248,7 +248,7 @@ def _queued(
         tool_slug=tool.slug,
         tool_name=tool.name,
         tool_version=tool.current.version,
-        input=order.input,
+        input=jsonb.dumps(order.input),
         output=None,
         error_code=None,
         error_detail=None,

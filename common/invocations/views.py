@@ -28,8 +28,8 @@ class ViewRow(NamedTuple):
     slug: str
     name: str
     version: int
-    input: object  # JSON
-    output: object  # JSON
+    input: str | None  # JSON text
+    output: str | None  # JSON text
     payloads: bool
     payload_bytes: int
     error_code: str | None
@@ -81,8 +81,8 @@ def view(payloads: str) -> str:
     """Invocations as they are shown; input and output are read where the condition `payloads` holds."""
     return f"""
 select i.id, i.user_id, i.status as stored, q.token is not null as running, i.tool_id, tl.slug, tl.name, tv.version,
-       case when {payloads} then coalesce(i.input_as_sent, cast(i.input as json)) end as input,
-       case when {payloads} then coalesce(i.output_as_sent, cast(i.output as json)) end as output,
+       case when {payloads} then coalesce(cast(i.input_as_sent as text), cast(i.input as text)) end as input,
+       case when {payloads} then coalesce(cast(i.output_as_sent as text), cast(i.output as text)) end as output,
        {payloads} as payloads, {PAYLOAD_BYTES} as payload_bytes, i.error_code, i.error_detail,
        coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata,
        coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,

@@ -1,4 +1,4 @@
-"""JSON for PostgreSQL and hashes: orjson, or the standard library for integers beyond 64 bits."""
+"""JSON for PostgreSQL, answers and hashes: orjson, or the standard library for integers beyond 64 bits."""
 
 from __future__ import annotations
 
@@ -15,10 +15,30 @@ LOOKED_AT: Final = 20_000
 
 def dumps(value: object) -> str:
     """Compact JSON text."""
+    return encoded(value).decode()
+
+
+def encoded(value: object) -> bytes:
+    """Compact JSON in UTF-8. `value` may contain what `passed_on` returns."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except TypeError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_parsed)
+        return text.encode()
+
+
+def passed_on(text: str | None) -> orjson.Fragment | None:
+    """JSON text as a part of a larger value: `encoded` inserts it as it is, without parsing it. None: null.
+
+    For stored payloads: to parse and write 190,000 values takes 25 ms, in which a web process does nothing else.
+    """
+    return None if text is None else orjson.Fragment(text)
+
+
+def _parsed(value: object) -> object:
+    if isinstance(value, orjson.Fragment):
+        return json.loads(value.contents)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def as_sent(value: object) -> str | None:

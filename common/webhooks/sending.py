@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-import orjson
-
-from common.kit import clock, crypto, tracing
+from common.kit import clock, crypto, jsonb, tracing
 from common.kit.http_headers import retry_after
 from common.kit.outbound import Answer, OutboundClient, OutboundError
 from common.webhooks import signing
@@ -35,17 +32,10 @@ def body(event: OutboxEvent, data: Mapping[str, object]) -> bytes:
     An invocation above `MAX_BODY` is reduced to id, status and links, and marked `truncated`.
     """
     message = {"type": event.type, "timestamp": clock.rfc3339(event.created_at), "data": data}
-    whole = _serialised(message)
+    whole = jsonb.encoded(message)
     if len(whole) <= MAX_BODY or "links" not in data:
         return whole
-    return _serialised({**message, "data": {name: data[name] for name in TRUNCATED_FIELDS}, "truncated": True})
-
-
-def _serialised(message: Mapping[str, object]) -> bytes:
-    try:
-        return orjson.dumps(message)
-    except orjson.JSONEncodeError:  # a tool's output may have integers beyond 64 bits
-        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    return jsonb.encoded({**message, "data": {name: data[name] for name in TRUNCATED_FIELDS}, "truncated": True})
 
 
 def send(
