@@ -12,7 +12,7 @@ from common import account_deletion, budgets, idempotency, invocations, subscrip
 from common.identity import accounts
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
-from common.operations import instance
+from common.operations import instance, verifications
 from common.queueing import messages
 from common.settings import Settings
 from common.tools import breakers
@@ -115,6 +115,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "purge-mails": (3600.0, mails.purge),
     "forget-old-sessions": (3600.0, accounts.purge),
     "finish-deletions": (10.0, account_deletion.finish),
+    "verify-ledger": (900.0, verifications.verify_if_due),
 }
 
 

@@ -7,6 +7,7 @@ from common.models import (
     instance,
     invocations,
     invocations_sql,
+    ledger,
     processes,
     sessions,
     subscriptions,
@@ -19,7 +20,7 @@ from common.models.base import Base
 
 _MODULES = (
     *(accounts, sessions, audit, subscriptions, tools, invocations, invocations_sql, processes, usage, usage_sql),
-    *(webhooks, budgets, instance),
+    *(webhooks, budgets, instance, ledger),
 )
 DDL_UP: tuple[str, ...] = tuple(s for m in _MODULES for s in getattr(m, "DDL_UP", ()))
 DDL_DOWN: tuple[str, ...] = tuple(s for m in reversed(_MODULES) for s in getattr(m, "DDL_DOWN", ()))
@@ -33,6 +34,7 @@ __all__ = [
     "budgets",
     "instance",
     "invocations",
+    "ledger",
     "processes",
     "sessions",
     "subscriptions",

@@ -12,102 +12,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 from threading import Lock
-from typing import NamedTuple
-from uuid import UUID
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from common.kit import db, log, redis
-from common.kit.query import Query
-from common.operations import instance
+from common.operations import figures, instance, verifications
 from common.queueing import messages
-from common.tools import breakers
 
 logger = log.get(__name__)
 
 SCRAPE_SECONDS = 2.5
 FRESH_SECONDS = 2.0
 BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
-
-
-class QueueDepth(NamedTuple):
-    """Open invocations by state, and what is held for them."""
-
-    running: int
-    ready: int
-    waiting: int
-    oldest: Decimal
-    holds: int
-    held: Decimal
-
-
-class DeliveriesRow(NamedTuple):
-    """Pending deliveries by state."""
-
-    running: int
-    parked: int
-    waiting: int
-    oldest: Decimal
-
-
-class SweepRow(NamedTuple):
-    """When a sweep last ran, as Unix time."""
-
-    name: str
-    at: Decimal
-
-
-class WorkersRow(NamedTuple):
-    """Workers of a kind with a recent heartbeat, and their last progress as Unix time."""
-
-    kind: str
-    several: int
-    progress: Decimal
-
-
-class ToolRow(NamedTuple):
-    """A tool in the catalogue."""
-
-    id: UUID
-    slug: str
-
-
-_QUEUE = Query(
-    """
-select count(*) filter (where token is not null) as running,
-       count(*) filter (where token is null and slot is not null) as ready,
-       count(*) filter (where slot is null) as waiting,
-       coalesce(extract(epoch from now() - min(due_at) filter (where token is null and due_at <= now())), 0) as oldest,
-       count(*) as holds, coalesce(sum(held), 0) as held
-  from queue
-""",
-    QueueDepth,
-)
-#: Each part uses its own partial index (its condition matches literally); most rows are completed deliveries.
-_DELIVERIES = Query(
-    """
-with running as (select count(*) as n from deliveries where lease_until is not null),
-parked as (select count(*) as n, min(due_at) as due_at from deliveries where parked),
-waiting as (
-  select count(*) as n, min(due_at) as due_at from deliveries
-   where status = 'pending' and lease_until is null and not parked)
-select running.n as running, parked.n as parked, waiting.n as waiting,
-       greatest(0, coalesce(extract(epoch from now() - least(parked.due_at, waiting.due_at)), 0)) as oldest
-  from running, parked, waiting
-""",
-    DeliveriesRow,
-)
-_SWEEPS = Query("select name, extract(epoch from ran_at) as at from sweep_runs", SweepRow)
-_WORKERS = Query(
-    """
-select k.kind, count(*) as several, extract(epoch from max(p.progress_at)) as progress
-  from processes p cross join string_to_table(split_part(p.name, '@', 1), ',') k(kind)
- where not p.stopping and p.heartbeat_at > now() - interval '15 seconds' group by k.kind
-""",
-    WorkersRow,
-)
-_TOOLS = Query("select id, slug from tools where archived_at is null and is_active", ToolRow)
 
 
 class Platform(Collector):
@@ -168,11 +85,11 @@ def _result(name: str, future: Future[list[Metric]], timeout: float) -> list[Met
 def _from_tables() -> list[Metric]:
     """Query on a connection of its own, so that an exhausted pool shows in the gauges instead of blocking them."""
     with db.private("joyfull-gauges"):
-        return [*_queue(), *_deliveries(), _sweeps(), *_workers(), _breakers()]
+        return [*_queue(), *_deliveries(), _sweeps(), *_workers(), _breakers(), *_verification()]
 
 
 def _queue() -> Iterator[Metric]:
-    row = db.execute(_QUEUE, {})[0]
+    row = figures.queue()
     depth = _family("queue_invocations", "Open invocations: waiting for a slot, ready, running", ["state"])
     for state, number in (("waiting", row.waiting), ("ready", row.ready), ("running", row.running)):
         depth.add_metric([state], number)
@@ -183,7 +100,7 @@ def _queue() -> Iterator[Metric]:
 
 
 def _deliveries() -> Iterator[Metric]:
-    row = db.execute(_DELIVERIES, {})[0]
+    row = figures.deliveries()
     depth = _family(
         "webhook_deliveries", "Pending deliveries: waiting, parked (receiver at its limit), running", ["state"]
     )
@@ -195,8 +112,8 @@ def _deliveries() -> Iterator[Metric]:
 
 def _sweeps() -> Metric:
     family = _family("sweep_last_run_timestamp_seconds", "When each sweep last ran", ["sweep"])
-    for row in db.execute(_SWEEPS, {}):
-        family.add_metric([row.name], float(row.at))
+    for row in figures.sweeps():
+        family.add_metric([row.name], row.ran_at.timestamp())
     return family
 
 
@@ -205,20 +122,28 @@ def _workers() -> Iterator[Metric]:
     progress = _family(
         "worker_last_progress_timestamp_seconds", "When a worker of the kind last made progress", ["kind"]
     )
-    found = {row.kind: row for row in db.execute(_WORKERS, {})}
+    found = {row.kind: row for row in figures.kinds_of_workers()}
     for kind in sorted({*messages.QUEUES.values(), *found}):
         several.add_metric([kind], found[kind].several if kind in found else 0)
         if kind in found:
-            progress.add_metric([kind], float(found[kind].progress))
+            progress.add_metric([kind], found[kind].progress_at.timestamp())
     yield several
     yield progress
 
 
 def _breakers() -> Metric:
     family = _family("breaker_state", "Circuit breaker of a tool: 0 closed, 0.5 half-open, 1 open", ["tool"])
-    for row in db.execute(_TOOLS, {}):
-        family.add_metric([row.slug], BREAKER[breakers.state(row.id).state])
+    for slug, state in figures.breakers_of_tools():
+        family.add_metric([slug], BREAKER[state.state])
     return family
+
+
+def _verification() -> Iterator[Metric]:
+    last = verifications.last()
+    if last is not None:
+        at = last.finished_at.timestamp()
+        yield _one("ledger_verified_timestamp_seconds", "When the whole ledger was last verified", at)
+        yield _one("ledger_differences", "Differences found by the last verification of the ledger", last.differences)
 
 
 def _from_redis() -> list[Metric]:

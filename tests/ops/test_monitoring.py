@@ -17,7 +17,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 from common.invocations import sweeping
-from common.operations import gauges
+from common.operations import gauges, verifications
 from tests.conftest import ROOT
 from web.http import request_hooks
 from worker import delivery, heartbeat, runner
@@ -94,6 +94,7 @@ def exposed() -> dict[str, set[str]]:
 def test_everything_asked_for_is_really_counted(hub: object, offer: Any) -> None:
     offer()
     sweeping.note("roll-up-usage", 1, failed=False)
+    assert verifications.verify_if_due() is not None
     known = exposed()
     for expression in asked():
         found = re.findall(r"\b(joyfull_\w+)(?:\{([^}]*)\})?", expression)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from common.kit import db as database
-from common.operations import gauges
+from common.operations import figures
 from common.webhooks import sweeping
 from tests.plain import plain
 
@@ -50,11 +50,11 @@ def read_whole(statement: str) -> list[str]:
 
 
 def test_no_look_at_the_open_ones_reads_those_that_have_arrived(many: None) -> None:
-    assert read_whole(gauges._DELIVERIES.text) == []
+    assert read_whole(figures._DELIVERIES.text) == []
     assert read_whole(sweeping._COUNT_DUE.text) == []
 
 
 def test_what_is_shown_of_them(many: None) -> None:
-    row = database.execute(gauges._DELIVERIES, {})[0]
+    row = database.execute(figures._DELIVERIES, {})[0]
     assert (row.running, row.parked, row.waiting) == (1, 1, 2)
     assert 59 < row.oldest < 90

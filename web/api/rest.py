@@ -62,6 +62,7 @@ RESOURCES: tuple[Blueprint, ...] = (
     admin.invocations.blp,
     admin.usage.blp,
     admin.audit.blp,
+    admin.operations.blp,
 )
 
 

@@ -36,6 +36,7 @@ _GROUPS = {
     "admin_invocations": "Admin: invocations",
     "admin_usage": "Admin: usage",
     "admin_audit": "Admin: audit",
+    "admin_operations": "Admin: operations",
     "operations": "Operations",
 }
 _METHODS = ("get", "post", "patch", "put", "delete")
