@@ -42,7 +42,7 @@ class Again:
     """A request to repeat an invocation. `changes`: `input`, `metadata` and `max_tokens`, as far as they are given."""
 
     original: UUID
-    changes: Mapping[str, Any]
+    changes: Mapping[str, Any]  # Any: each field has a type of its own
     request_id: str
     idempotency_key: str | None = None
 

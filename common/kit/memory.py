@@ -17,7 +17,7 @@ class Memory:
     """The parts of all modules, each made when it is first read. `copy` copies the parts that there are."""
 
     def __init__(self) -> None:
-        self.parts: dict[object, Any] = {}
+        self.parts: dict[object, Any] = {}  # Any: each part has a type of its own
 
     def __copy__(self) -> Memory:
         other = Memory()

@@ -41,7 +41,7 @@ class JsonReader:
             object_pairs_hook=self._object, parse_constant=_refuse_constant, parse_float=_finite
         )
 
-    def read(self, text: bytes) -> Any:
+    def read(self, text: bytes) -> Any:  # Any: as json.loads
         """The value of a JSON text. Raises `UnacceptableJson`."""
         try:
             shape.check(text, depth=self._depth)

@@ -55,7 +55,7 @@ class WorkersOfKind(NamedTuple):
     progress_at: datetime
 
 
-class WorkerProcess(NamedTuple):
+class ListedWorker(NamedTuple):
     """A worker process. `is_alive`: its heartbeat is recent."""
 
     id: UUID
@@ -124,7 +124,7 @@ select id, name, started_at, heartbeat_at, progress_at, stopping,
        heartbeat_at > now() - interval '15 seconds' as is_alive
   from processes order by name, started_at
 """,
-    WorkerProcess,
+    ListedWorker,
 )
 _RUNNING = Query(
     """
@@ -157,7 +157,7 @@ def kinds_of_workers() -> list[WorkersOfKind]:
     return db.execute(_KINDS, {})
 
 
-def workers() -> list[WorkerProcess]:
+def workers() -> list[ListedWorker]:
     """All worker processes that are not yet taken for dead."""
     return db.execute(_WORKERS, {})
 

@@ -17,7 +17,7 @@ from common.kit.cache import Cache
 from common.models.ledger import LedgerVerification
 from common.operations import doctor, figures, verifications
 from common.operations.doctor import CheckResult
-from common.operations.figures import DeliveriesDepth, QueueDepth, RunningCall, SweepRecord, WorkerProcess
+from common.operations.figures import DeliveriesDepth, QueueDepth, RunningCall, SweepRecord, ListedWorker
 from common.settings import Settings
 from common.tools.breakers import BreakerState
 from common.version import VERSION
@@ -27,10 +27,10 @@ FRESH_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
+class WorkerAtWork:
     """A worker process, and what it is running."""
 
-    process: WorkerProcess
+    process: ListedWorker
     running: Sequence[RunningCall]
 
 
@@ -43,7 +43,7 @@ class Tripped:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingPart:
     """A part that could not be read, and why."""
 
     part: str
@@ -57,13 +57,13 @@ class Overview:
     as_of: datetime
     version: str
     queue: QueueDepth | None
-    workers: Sequence[Busy] | None
+    workers: Sequence[WorkerAtWork] | None
     sweeps: Sequence[SweepRecord] | None
     deliveries: DeliveriesDepth | None
     breakers: Sequence[Tripped] | None
     last_verification: LedgerVerification | None
     findings: Sequence[CheckResult] | None
-    unavailable: Sequence[Missing]
+    unavailable: Sequence[MissingPart]
 
 
 _kept: Cache[str, Overview] = Cache(1, FRESH_SECONDS)
@@ -101,26 +101,28 @@ class _Parts:
     """Reads one part after the other. Once PostgreSQL is down it is not asked again, for each question would wait."""
 
     def __init__(self) -> None:
-        self.missing: list[Missing] = []
+        self.missing: list[MissingPart] = []
         self._down = False
 
     def read(self, name: str, query: Callable[[], T]) -> T | None:
         if self._down:
-            self.missing.append(Missing(name, "PostgreSQL is unreachable"))
+            self.missing.append(MissingPart(name, "PostgreSQL is unreachable"))
             return None
         try:
             return query()
         except db.Unreachable:
             self._down = True
-            self.missing.append(Missing(name, "PostgreSQL is unreachable"))
+            self.missing.append(MissingPart(name, "PostgreSQL is unreachable"))
         except redis.RedisUnreachable:
-            self.missing.append(Missing(name, "Redis is unreachable"))
+            self.missing.append(MissingPart(name, "Redis is unreachable"))
         return None
 
 
-def _workers() -> list[Busy]:
+def _workers() -> list[WorkerAtWork]:
     running = figures.running()
-    return [Busy(process, [call for call in running if call.worker == process.id]) for process in figures.workers()]
+    return [
+        WorkerAtWork(process, [call for call in running if call.worker == process.id]) for process in figures.workers()
+    ]
 
 
 def _tripped() -> list[Tripped]:

@@ -39,7 +39,7 @@ _INVALID_INSTANT: ErrorMessages = {
 }
 INT4_MAX = 2**31 - 1
 #: A field of whatever value: marshmallow's fields are generic in what they load, and invariant.
-AnyField = fields.Field[Any]
+AnyField = fields.Field[Any]  # whatever it loads
 #: The object whose member a field loads.
 Given = Mapping[str, object] | None
 

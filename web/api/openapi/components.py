@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 #: A part of the document. OpenAPI nests objects of a hundred shapes; tests hold the whole to OpenAPI's own schema.
-Part = dict[str, Any]
+Part = dict[str, Any]  # Any: JSON, as deep as it goes
 #: What flask-smorest collects the document in: an `apispec.APISpec`, a library that is not ours to import.
-Collected = Any
+Collected = Any  # what apispec has collected is not typed
 
 SECURITY_SCHEMES: dict[str, Part] = {
     "accessToken": {
