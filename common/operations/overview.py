@@ -17,7 +17,7 @@ from common.kit.cache import Cache
 from common.models.ledger import LedgerVerification
 from common.operations import doctor, figures, verifications
 from common.operations.doctor import CheckResult
-from common.operations.figures import DeliveriesDepth, QueueDepth, RunningCall, SweepRecord, ListedWorker
+from common.operations.figures import DeliveriesDepth, ListedWorker, QueueDepth, RunningCall, SweepRecord
 from common.settings import Settings
 from common.tools.breakers import BreakerState
 from common.version import VERSION
