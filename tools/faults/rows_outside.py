@@ -25,7 +25,11 @@ from tools.faults.world import World, is_gone, memory_of
 POINTS = tuple(point for point in failpoints.POINTS if point != "refresh.after_consume")
 ACTIONS = ("kill9", "term", "stop:3", "raise")
 #: An exception of nobody's making is a 500 there, as it should be.
-IN_WEB = ("web.before_commit", "web.after_commit", "web.after_publish", "rebuild.after_read")
+#: What fails there fails a request: made to, it answers 500, and that is right.
+IN_WEB = (
+    *("web.before_commit", "web.after_commit", "web.after_publish"),
+    *("cancel.before_queued", "cancel.before_running", "rebuild.after_read"),
+)
 LIBFAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
