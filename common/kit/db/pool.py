@@ -154,12 +154,13 @@ def private(application_name: str) -> Iterator[None]:
     """
     if _PoolState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    _private.engine = make_engine(_PoolState.url, pool_size=2, application_name=application_name)
+    before = _private.engine
+    _private.engine = mine = make_engine(_PoolState.url, pool_size=2, application_name=application_name)
     try:
         yield
     finally:
-        _private.engine.dispose()
-        _private.engine = None
+        _private.engine = before
+        mine.dispose()
 
 
 def dispose() -> None:
