@@ -36,6 +36,8 @@ Offer = Callable[..., str]
 class Failing(Exception):
     """A tool's failure."""
 
+    counts_against_tool = True
+
 
 @pytest.fixture
 def http(db: None, settings: Settings) -> Iterator[FlaskClient]:
@@ -133,5 +135,5 @@ def test_everything_says_why_it_is_missing_while_postgresql_is_down(db: None, se
 
 
 def test_only_admins_read_them(client: Client) -> None:
-    for path in ("/admin/operations", "/admin/books"):
-        client.call("GET", path, 403)
+    codes = [client.call("GET", path, 403).json()["code"] for path in ("/admin/operations", "/admin/books")]
+    assert codes == ["forbidden", "forbidden"]
