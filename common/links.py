@@ -1,6 +1,7 @@
 """Addresses that the platform hands out on its own, in representations, webhooks and mails.
 
-The only module of `common` that knows where the REST API is served; its routes are added under the same prefix.
+The only module of `common` that knows where the REST API and the console are served; their routes are added under the
+same prefixes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 API_PREFIX: Final = "/api/v1"
+CONSOLE_PREFIX: Final = "/console"
 
 
 def invocation(invocation_id: UUID) -> dict[str, str]:
@@ -25,3 +27,13 @@ def password_reset(token: str) -> str:
 def email_verification(token: str) -> str:
     """The path that confirms an address with a mailed token."""
     return f"{API_PREFIX}/auth/verify-email/{token}"
+
+
+def password_reset_page(token: str) -> str:
+    """The page of the console on which a new password is typed."""
+    return f"{CONSOLE_PREFIX}/reset/{token}"
+
+
+def email_verification_page(token: str) -> str:
+    """The page of the console with the button that confirms an address."""
+    return f"{CONSOLE_PREFIX}/verify/{token}"

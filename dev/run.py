@@ -49,8 +49,9 @@ def addresses(hub: Platform, seconds: float) -> Table:
     table = Table(box=box.SIMPLE, show_header=False, title=f"Joyfull Hub, up in {seconds:.1f} s", title_justify="left")
     for style in ("bold", "cyan", ""):
         table.add_column(style=style, overflow="fold")
-    table.add_row("API", f"{hub.url}/api/v1", f"{platform.DEVELOPER}  {hub.passwords[platform.DEVELOPER]}")
+    table.add_row("console", f"{hub.url}/console/", f"{platform.DEVELOPER}  {hub.passwords[platform.DEVELOPER]}")
     table.add_row("", "", f"{hub.environ['ADMIN_EMAIL']}  {_admin_password(hub)}")
+    table.add_row("API", f"{hub.url}/api/v1", "")
     table.add_row("documentation", f"{hub.url}/docs", "")
     table.add_row("readiness", f"{hub.url}/ready", "")
     table.add_row("metrics", f"{hub.url}/metrics", "")

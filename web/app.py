@@ -15,7 +15,7 @@ from common import boot
 from common.kit import jsonb, tracing
 from common.settings import Settings
 from common.version import VERSION
-from web import cli
+from web import cli, console, front
 from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.openapi.operations import DESCRIPTION
@@ -71,6 +71,8 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     access_tokens.init(app, settings)
     app.extensions["refusals"] = Refusals(settings.public_url)
     rest.register(app, settings, resources)
+    console.register(app)
+    front.register(app)
     require_policies(app)
     cli.register(app, settings)
     if tracing.enabled():

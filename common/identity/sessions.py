@@ -1,5 +1,8 @@
 """Sessions: a login starts a family of refresh tokens; each can be used once and has exactly one successor.
 
+The family is the session, whoever carries it: the API has refresh tokens for it, the console a cookie (and no refresh
+token). Both are checked, throttled, listed and ended in the same way.
+
 The successor is not stored. It is derived (HMAC) from the used token and the successor's random id, so concurrent
 refreshes with one token within `GRACE_SECONDS` all get the same pair, while the table holds hashes only. A used token
 that is presented later counts as stolen: its family, and no other, is revoked.
@@ -15,27 +18,18 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from common.errors import (
-    AccountDisabled,
-    DependencyUnavailable,
-    InvalidCredentials,
-    TokenExpired,
-    TokenRevoked,
-    Unauthenticated,
-)
-from common.identity import authorization, authorization_cache, email_addresses, passwords, rate_limits
+from common.errors import TokenExpired, TokenRevoked, Unauthenticated
+from common.identity import authorization, authorization_cache, session_start
+from common.identity.session_start import Opened, Origin
 from common.kit import clock, crypto, db, failpoints, log
-from common.models.accounts import KnownPlace, User
+from common.models.accounts import User
 from common.models.sessions import RefreshFamily, RefreshToken
 
 ACCESS_SECONDS = 15 * 60
 GRACE_SECONDS = 10
-#: Maximum lifetime of a session, counted from its login.
-ABSOLUTE = timedelta(days=30)
 #: Maximum time between two refreshes.
 IDLE = timedelta(days=14)
 PREFIX = "jhr_"
-MAX_USER_AGENT_CHARS = 256
 
 _log = log.get(__name__)
 
@@ -62,83 +56,26 @@ class TokenPair:
 
 
 def login(email: str, password: str, *, ip: str, user_agent: str | None = None) -> TokenPair:
-    """Start a session. An unknown address takes the same code path, and the same time, as a wrong password.
+    """Start a session of the API. An unknown address takes the same code path, and the same time, as a wrong password.
 
     Raises:
         TooManyAttempts: for this account or this client network, until the window ends.
         InvalidCredentials: the address or the password is wrong.
         AccountDisabled: both are right, but the account is disabled.
     """
-    key = email_addresses.key(email)
-    with db.transaction() as session:
-        user = _account(session, key, rate_limits.client_network(ip))
-        counters = rate_limits.login(key, ip, known=bool(user and user.known))
-        rate_limits.count(session, *counters)
-    if not _password_matches(user, password, counters) or user is None:
-        _log.warning("login failed", account=rate_limits.bucket("log", key), ip=ip)
-        raise InvalidCredentials
-    rehashed = passwords.rehash(user.password_hash, password)
-    with db.transaction() as session:  # locks the account before the counters, as a reset does: no deadlock
-        pair = _start(session, user, rehashed, rate_limits.client_network(ip), _origin(ip, user_agent))
-        rate_limits.give_back(session, *counters)
-    _log.info("login", user_id=str(user.id), family_id=str(pair.family_id), ip=ip)
-    return pair
+    return session_start.checked(email, password, ip, Origin("api", ip, user_agent), _with_token)
 
 
-class LoginRow(NamedTuple):
-    """The account of a login; `known`: it has logged in from that network before."""
-
-    id: UUID
-    password_hash: str
-    password_version: int
-    known: bool
+def begin(email: str, password: str, *, ip: str, user_agent: str | None = None) -> Opened:
+    """Start a session of the console, which has no refresh token. Raises what `login` does."""
+    return session_start.checked(email, password, ip, Origin("console", ip, user_agent), lambda _, opened: opened)
 
 
-def _password_matches(user: LoginRow | None, password: str, counters: tuple[rate_limits.Counter, ...]) -> bool:
-    try:
-        return passwords.verify(user.password_hash if user else None, password)
-    except DependencyUnavailable:  # too many hashes at once: no password was tried
-        with db.transaction() as session:
-            rate_limits.give_back(session, *counters)
-        raise
-
-
-def _account(session: Session, key: str, network: str) -> LoginRow | None:
-    """The account with that address."""
-    known = select(KnownPlace.user_id).where(KnownPlace.user_id == User.id, KnownPlace.place == network).exists()
-    query = select(User.id, User.password_hash, User.password_version, known).where(User.email_key == key)
-    row = session.execute(query).one_or_none()
-    return None if row is None else LoginRow(*row)
-
-
-def _start(
-    session: Session, user: LoginRow, rehashed: str | None, network: str, origin: dict[str, str | None] | None = None
-) -> TokenPair:
-    """A new family, provided the password has not changed since it was checked. Locks the account's row."""
-    password_version, is_active = session.execute(
-        select(User.password_version, User.is_active).where(User.id == user.id).with_for_update(key_share=True)
-    ).one()
-    if password_version != user.password_version:
-        raise InvalidCredentials
-    if not is_active:
-        raise AccountDisabled
-    if rehashed:
-        session.execute(update(User).where(User.id == user.id).values(password_hash=rehashed))
-    rate_limits.remember_network(session, user.id, network)
-    family_id, refresh_token = clock.uuid7(), PREFIX + crypto.token()
-    issued_at = session.execute(
-        insert(RefreshFamily)
-        .values(id=family_id, user_id=user.id, expires_at=func.now() + ABSOLUTE, **(origin or {}))
-        .returning(RefreshFamily.created_at)
-    ).scalar_one()
-    token_id = _add(session, family_id, refresh_token)
-    return TokenPair(user.id, family_id, token_id, refresh_token, issued_at)
-
-
-def _origin(ip: str, user_agent: str | None) -> dict[str, str | None]:
-    """What the owner of a session is shown of where it began."""
-    printable = "".join(filter(str.isprintable, user_agent or ""))[:MAX_USER_AGENT_CHARS]
-    return {"network": rate_limits.network_of(ip) or None, "user_agent": printable or None}
+def _with_token(session: Session, opened: Opened) -> TokenPair:
+    """The first refresh token of a family."""
+    refresh_token = PREFIX + crypto.token()
+    token_id = _add(session, opened.family_id, refresh_token)
+    return TokenPair(opened.user_id, opened.family_id, token_id, refresh_token, opened.at)
 
 
 def _add(session: Session, family_id: UUID, refresh_token: str, token_id: UUID | None = None) -> UUID:
@@ -263,6 +200,12 @@ def _successors(used: str, successor_id: UUID) -> list[str]:
 def logout(refresh_token: str) -> None:
     """End the session of this refresh token, used or not. Unknown or expired tokens are no error (RFC 7009 §2.2)."""
     _end(refresh_token, "logout")
+
+
+def end(user_id: UUID, family_id: UUID) -> None:
+    """End a session, as `logout` does; one that has ended is no error."""
+    with authorization_cache.changing(user_id), db.transaction() as session:
+        authorization.end_sessions(session, user_id, "logout", family_id=family_id)
 
 
 def _revoke_reused(refresh_token: str) -> None:

@@ -31,6 +31,8 @@ class RefreshFamily(Base):
     user_agent: Mapped[Word | None]
     #: To the minute, not to the request. Null: not used since its login.
     last_seen_at: Mapped[Instant | None]
+    #: When the password was last given in this session. Null: when it began.
+    confirmed_at: Mapped[Instant | None]
 
     __table_args__ = (
         CheckConstraint(one_of("kind", SESSION_KINDS), name="kind"),

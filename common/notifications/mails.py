@@ -126,8 +126,9 @@ def _password_reset(session: Session, due: Mail, public_url: str) -> MailContent
     if user is None:
         return None
     _count(session, rate_limits.RESETS_PER_ACCOUNT, user.email_key, due)
-    link = public_url + links.password_reset(one_time_links.issue_reset(session, user))
-    return render(due.template, user.email, name=user.name if user.email_verified else None, link=link)
+    token = one_time_links.issue_reset(session, user)
+    page, link = public_url + links.password_reset_page(token), public_url + links.password_reset(token)
+    return render(due.template, user.email, name=user.name if user.email_verified else None, page=page, link=link)
 
 
 def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent | None:
@@ -135,8 +136,9 @@ def _verify_email(session: Session, due: Mail, public_url: str) -> MailContent |
     if user is None or user.email_verified_at is not None:
         return None
     _count(session, rate_limits.VERIFICATIONS_PER_ACCOUNT, user.email_key, due)
-    link = public_url + links.email_verification(one_time_links.issue_verification(session, user))
-    return render(due.template, user.email, link=link)
+    token = one_time_links.issue_verification(session, user)
+    page, link = public_url + links.email_verification_page(token), public_url + links.email_verification(token)
+    return render(due.template, user.email, page=page, link=link)
 
 
 def _notice(session: Session, due: Mail, _public_url: str) -> MailContent:

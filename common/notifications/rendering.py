@@ -34,13 +34,23 @@ _environment = Environment(  # noqa: S701  # plain text; `_html` escapes it
 
 
 def render(template: str, recipient: str, **data: object) -> MailContent:
-    """The mail of a template (`templates/<name>.txt`); `link`, if there is one, has a paragraph of its own."""
+    """The mail of a template (`templates/<name>.txt`).
+
+    `page` and `link`, if there are any, have paragraphs of their own: a page to open, and an address of the API.
+    """
     rendered = _environment.get_template(f"{template}.txt").render(data)
     subject, *paragraphs = (part.strip() for part in rendered.split("\n\n"))
-    return MailContent(recipient, subject, "\n\n".join(paragraphs) + "\n", _html(paragraphs, data.get("link")))
+    return MailContent(
+        recipient, subject, "\n\n".join(paragraphs) + "\n", _html(paragraphs, data.get("page"), data.get("link"))
+    )
 
 
-def _html(paragraphs: list[str], link: object) -> str:
-    tags = [f"<code>{escape(part)}</code>" if part == link else escape(part) for part in paragraphs]
-    body = "\n".join(f"<p>{tag}</p>" for tag in tags)
+def _html(paragraphs: list[str], page: object, link: object) -> str:
+    body = "\n".join(f"<p>{_tagged(escape(part), part == page, part == link)}</p>" for part in paragraphs)
     return f'<!doctype html>\n<html lang="en"><body style="font-family: sans-serif">\n{body}\n</body></html>\n'
+
+
+def _tagged(text: str, is_page: bool, is_link: bool) -> str:
+    if is_page:
+        return f'<a href="{text}">{text}</a>'
+    return f"<code>{text}</code>" if is_link else text

@@ -22,6 +22,7 @@ from common.kit.query import Query
 from common.models.subscriptions import Period, Plan, Subscription
 from common.subscriptions import periods, plans, renewal
 from common.subscriptions.forecast import Forecast, forecast
+from common.subscriptions.glance import Glance, Meter, glance
 from common.subscriptions.grants import grant, granted
 from common.subscriptions.renewal import renew, renew_due
 from common.subscriptions.statement import (
@@ -40,7 +41,9 @@ __all__ = [
     "BilledPeriod",
     "Current",
     "Forecast",
+    "Glance",
     "LedgerCheck",
+    "Meter",
     "PeriodBalance",
     "PeriodTerms",
     "Statement",
@@ -52,6 +55,7 @@ __all__ = [
     "for_submit",
     "forecast",
     "forget_terms",
+    "glance",
     "grant",
     "granted",
     "limits",

@@ -1,9 +1,14 @@
-"""Access tokens: short-lived JWTs, signed by the newest of `JWT_SECRET_KEYS` and verified by any of them."""
+"""Access tokens: short-lived JWTs, signed by the newest of `JWT_SECRET_KEYS` and verified by any of them.
+
+`seal` and `unseal` make and read tokens of another audience with the same keys, for faces that carry sessions in
+another way; neither kind is taken for the other.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -42,6 +47,7 @@ def init(app: Flask, settings: Settings) -> None:
     )
     manager = JWTManager(app)
     app.extensions["access_tokens"] = Cache(REMEMBERED_TOKENS)
+    app.extensions["signing_keys"] = ring
 
     @manager.encode_key_loader
     def signing_key(_identity: object) -> str:
@@ -110,6 +116,37 @@ def _decoded(token: str) -> _Claims:
         raise TokenExpired from error
     except (jwt.PyJWTError, JWTExtendedException, ValueError, KeyError, TypeError) as error:
         raise Unauthenticated from error
+
+
+def seal(audience: str, claims: Mapping[str, object], *, expires_at: datetime) -> str:
+    """A token for `audience` (another than that of access tokens), which ends at `expires_at`."""
+    kid, newest = next(iter(_ring().items()))
+    own = {"iss": current_app.config["PUBLIC_URL"], "aud": audience, "iat": clock.now(), "exp": expires_at}
+    return jwt.encode({**claims, **own}, newest, ALGORITHM, headers={"kid": kid})
+
+
+def unseal(audience: str, token: str) -> dict[str, object]:
+    """The claims of a token made by `seal` for this audience. Raises `TokenExpired`, or `Unauthenticated`."""
+    try:
+        if len(token) > MAX_TOKEN_CHARS:
+            raise Unauthenticated
+        key = _ring().get(str(jwt.get_unverified_header(token).get("kid")), "")
+        issuer, required = current_app.config["PUBLIC_URL"], ["exp", "iat", "iss", "aud"]
+        options: jwt.types.Options = {"require": required}
+        found: dict[str, object] = jwt.decode(
+            token, key, [ALGORITHM], audience=audience, issuer=issuer, leeway=SKEW_SECONDS, options=options
+        )
+        return found
+    except jwt.ExpiredSignatureError as error:
+        raise TokenExpired from error
+    except (jwt.PyJWTError, ValueError) as error:
+        raise Unauthenticated from error
+
+
+def _ring() -> dict[str, str]:
+    """The signing keys by `kid`, the newest first."""
+    ring: dict[str, str] = current_app.extensions["signing_keys"]
+    return ring
 
 
 def _kid(key: str) -> str:

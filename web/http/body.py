@@ -132,24 +132,50 @@ def read_query(request: Request, repeatable: frozenset[str] = frozenset()) -> di
         errors.Malformed: the query is not UTF-8.
         errors.Invalid: a parameter is repeated or contains forbidden characters.
     """
+    return _fields(_pairs(request.query_string, "query"), "query", repeatable)
+
+
+def read_form(
+    request: Request, repeatable: frozenset[str] = frozenset(), verbatim: frozenset[str] = frozenset()
+) -> dict[str, str | list[str]]:
+    """The fields of a submitted HTML form, as `read_query` has those of a query; line breaks are line feeds.
+
+    Fields in `verbatim` are as they were typed, and may contain U+0000.
+
+    Raises:
+        UnsupportedMediaType, errors.TooLarge, RequestTimeout, errors.Malformed, errors.Invalid.
+    """
+    if request.mimetype != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
+    pairs = [
+        (name, value if name in verbatim else value.replace("\r\n", "\n"))
+        for name, value in _pairs(_received(request), "form")
+    ]
+    return _fields(pairs, "form", repeatable, verbatim)
+
+
+def _pairs(encoded: bytes, what: str) -> list[tuple[str, str]]:
     try:
-        pairs = parse_qsl(
-            request.query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_KEYS
-        )
+        return parse_qsl(encoded.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_KEYS)
     except UnicodeDecodeError:
-        raise errors.Malformed("The query string is not valid UTF-8.") from None
+        raise errors.Malformed(f"The {what} is not valid UTF-8.") from None
     except ValueError:
-        raise errors.Invalid("The query has too many parameters.") from None
-    query: dict[str, str | list[str]] = {}
+        raise errors.Invalid(f"The {what} has too many parameters.") from None
+
+
+def _fields(
+    pairs: list[tuple[str, str]], what: str, repeatable: frozenset[str], verbatim: frozenset[str] = frozenset()
+) -> dict[str, str | list[str]]:
+    found: dict[str, str | list[str]] = {}
     for name, value in pairs:
-        if strict_json.FORBIDDEN.search(name) or strict_json.FORBIDDEN.search(value):
-            raise errors.Invalid("The query is not valid.", errors=[FieldError(pointer(name), FORBIDDEN_DETAIL)])
-        if name in repeatable and isinstance(several := query.setdefault(name, []), list):
+        checked = name if name in verbatim else name + value
+        if strict_json.FORBIDDEN.search(checked):
+            raise errors.Invalid(f"The {what} is not valid.", errors=[FieldError(pointer(name), FORBIDDEN_DETAIL)])
+        if name in repeatable and isinstance(several := found.setdefault(name, []), list):
             several.append(value)
-        elif name in query:
-            raise errors.Invalid(
-                "The query is not valid.", errors=[FieldError(pointer(name), "This parameter can be given only once.")]
-            )
+        elif name in found:
+            detail = "This parameter can be given only once."
+            raise errors.Invalid(f"The {what} is not valid.", errors=[FieldError(pointer(name), detail)])
         else:
-            query[name] = value
-    return query
+            found[name] = value
+    return found

@@ -1,7 +1,7 @@
-"""The quota of reads: 6,000 per account and minute over all processes.
+"""Quotas of requests per account and minute over all processes: 6,000 reads of the API, 600 requests of the console.
 
-A process takes reads from Redis in small allowances, smaller the fewer are left, so a read rarely costs a round trip
-and the total never exceeds the quota. While Redis is unreachable each process counts on its own: reads are not refused
+A process takes requests from Redis in small allowances, smaller the fewer are left, so a request rarely costs a round
+trip and the total never exceeds the quota. While Redis is unreachable each process counts on its own: none is refused
 for that.
 """
 
@@ -42,10 +42,10 @@ class _Allowance:
 
 
 class ReadQuota:
-    """Counts the reads of all accounts in the current minute, as known to this process."""
+    """Counts the requests of all accounts in the current minute, as known to this process; `name` is their kind."""
 
-    def __init__(self, quota: int = READS_PER_MINUTE) -> None:
-        self.quota = quota
+    def __init__(self, quota: int = READS_PER_MINUTE, name: str = "reads") -> None:
+        self.quota, self.name = quota, name
         self._window = 0
         self._allowances: dict[UUID, _Allowance] = {}
         self._pause = Pause(REDIS_PAUSE)
@@ -71,12 +71,12 @@ class ReadQuota:
 
     def _limit(self, allowance: _Allowance, now: float) -> RateLimit:
         remaining = max(0, self.quota - allowance.taken) + allowance.left
-        return RateLimit("reads", self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW)
+        return RateLimit(self.name, self.quota, WINDOW, remaining, WINDOW - int(now) % WINDOW)
 
     def _extend(self, allowance: _Allowance, account: UUID, window: int) -> None:
         want = max(1, min(MAX_ALLOWANCE, (self.quota - allowance.taken) // ALLOWANCE_SHARE))
         try:
-            allowance.taken = self._add(f"reads:{{{account}}}:{window}", want)
+            allowance.taken = self._add(f"{self.name}:{{{account}}}:{window}", want)
         except redis.RedisUnreachable:
             allowance.taken += want
         allowance.left += max(0, want - max(0, allowance.taken - self.quota))

@@ -6,6 +6,7 @@ Hashing takes 50 ms and happens between transactions; the statement that writes 
 
 from common.identity.accounts.administration import administer, purge, set_password
 from common.identity.accounts.closing import being_forgotten, forget, forgotten, lock_for_closing
+from common.identity.accounts.confirming import confirm, confirmed_recently
 from common.identity.accounts.directory import ListedAccount, listed, listing
 from common.identity.accounts.opening import create, ensure_admin, register
 from common.identity.accounts.profile import by_email, change_password, confirmed, get, rename, require_verified
@@ -19,7 +20,9 @@ __all__ = [
     "being_forgotten",
     "by_email",
     "change_password",
+    "confirm",
     "confirmed",
+    "confirmed_recently",
     "create",
     "ensure_admin",
     "forget",

@@ -1,0 +1,297 @@
+"""What every page of the console has in common, whoever asks for it and in whatever state the platform is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from common import subscriptions
+from common.identity import accounts
+from common.kit.clock import uuid7
+from dev.servers import Redis
+from tests import factories
+from tests.console.conftest import Browser, Trips, browser_of, check_page, read
+from web.console import assets, show
+from web.console.face import REQUESTS_PER_MINUTE
+
+HOSTILE = "<script>alert(1)</script>'\"&\u202e\u200b\x1b\ufeff{{ 7*7 }}"
+
+
+def routes(app: Flask) -> list[tuple[str, str, str]]:
+    """Method, path (with ids that are nobody's) and policy of every route of the console."""
+    found = []
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("console."):
+            view: Any = app.view_functions[rule.endpoint]
+            policy = view.policy.kind
+            found += [(method, filled(rule), policy) for method in sorted((rule.methods or set()) & {"GET", "POST"})]
+    return found
+
+
+def filled(rule: Rule) -> str:
+    path = rule.rule.removeprefix("/console")
+    for name in rule.arguments:
+        for form in (f"<uuid:{name}>", f"<path:{name}>", f"<{name}>"):
+            path = path.replace(form, str(uuid7()))
+    assert "<" not in path
+    return path
+
+
+#: Pages for everybody. Adding one is a decision that must be repeated here.
+PUBLIC = {
+    *(("GET", path) for path in ("", "/sign-in", "/sign-up", "/reset", "/reset/…", "/verify", "/verify/…")),
+    *(("POST", path) for path in ("/sign-in", "/sign-up", "/reset", "/reset/…", "/verify", "/verify/…")),
+    ("POST", "/preferences"),
+    ("GET", "/static/…/…"),
+}
+
+
+def test_what_is_for_everybody_is_on_the_list(app: Flask) -> None:
+    public = {
+        (method, "/".join("…" if len(part) == 36 else part for part in path.split("/")))
+        for method, path, policy in routes(app)
+        if policy == "public"
+    }
+    assert public == PUBLIC
+
+
+def test_without_a_session_pages_lead_to_the_sign_in_and_forms_are_refused(stranger: Browser, app: Flask) -> None:
+    kept = [(method, path) for method, path, policy in routes(app) if policy != "public"]
+    assert kept
+    for method, path in kept:
+        if method == "GET":
+            answer = stranger.ask(path)
+            assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (303, "/console/sign-in"), path
+        else:
+            stranger.refused(path, 401, "unauthenticated")
+
+
+def test_an_ended_session_is_none(browser: Browser, app: Flask) -> None:
+    cookie = browser.http.get_cookie("hub")
+    assert cookie
+    browser.send("/sign-out")
+    browser.http.set_cookie("hub", cookie.value)
+    kept = [(method, path) for method, path, policy in routes(app) if policy != "public"]
+    answers = {(method, path): (browser.ask if method == "GET" else browser.send)(path) for method, path in kept}
+    assert {(method, answer.status_code) for (method, _), answer in answers.items()} <= {("GET", 303), ("POST", 401)}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": ""},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {},
+    ],
+)
+def test_no_form_of_another_site_does_anything(browser: Browser, app: Flask, headers: dict[str, str]) -> None:
+    posts = [path for method, path, _ in routes(app) if method == "POST"]
+    assert len(posts) > 5
+    for path in posts:
+        answer = browser.http.post(f"/console{path}", data={"theme": "dark"}, headers=headers)
+        assert answer.status_code == 403, path
+        assert "Set-Cookie" not in answer.headers
+    browser.get("/")
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "PUBLIC_URL"])
+def test_a_browser_that_does_not_say_the_site_says_the_origin(stranger: Browser, app: Flask, origin: str) -> None:
+    sent = {"theme": "dark", "next": "/console/sign-in"}
+    headers = {"Origin": app.config.get(origin, origin)}
+    assert stranger.http.post("/console/preferences", data=sent, headers=headers).status_code == 303
+
+
+def test_no_user_does_what_only_an_admin_may(browser: Browser, app: Flask) -> None:
+    for method, path, policy in routes(app):
+        if policy == "admin":
+            answer = browser.ask(path) if method == "GET" else browser.send(path)
+            assert answer.status_code == 403, path
+    assert "Administration" not in browser.get("/").one("nav", class_="side").words
+
+
+# -- what is on every page -----------------------------------------------------------------------------------------
+
+
+def test_the_head_shows_the_budget_and_the_books(browser: Browser) -> None:
+    assert browser.customer
+    head = browser.get("/").one("div", id="head")
+    assert "1,000,000 of 1,000,000 tokens left" in head.words
+    assert "books not checked yet" in head.words
+    assert read(browser.ask("/?part=head").text).words == head.words
+
+
+def test_the_place_where_one_is_is_marked(browser: Browser) -> None:
+    current = browser.get("/").all("a", aria_current="page")
+    assert {each.words for each in current} == {"Overview"}
+
+
+def test_theme_and_zone_are_right_from_the_first_byte(browser: Browser) -> None:
+    assert browser.get("/").one("html").attributes["data-theme"] == "system"
+    browser.post("/preferences", {"theme": "dark", "next": "/console/"}, to="/console/")
+    browser.http.set_cookie("hub-zone", "Europe/Berlin", path="/console")
+    page = browser.get("/")
+    assert page.one("html").attributes["data-theme"] == "dark"
+    assert "Times are in Europe/Berlin." in page.one("footer").words
+    assert page.all("time")[0].words.endswith(("CET", "CEST"))
+
+
+@pytest.mark.parametrize(
+    "zone", ["../../etc/passwd", "/etc/localtime", "Nowhere/City", "", "a" * 3000, "Europe", "\u202e"]
+)
+def test_a_zone_that_is_not_known_is_utc(stranger: Browser, zone: str) -> None:
+    stranger.http.set_cookie("hub-zone", zone, path="/console")
+    assert "Times are in UTC." in stranger.get("/sign-in").one("footer").words
+
+
+def test_shortcuts_can_be_switched_off(browser: Browser) -> None:
+    assert browser.get("/").all("dialog")
+    browser.post("/preferences", {"shortcuts": "off", "next": "/console/"})
+    page = browser.get("/")
+    assert page.one("html").attributes["data-shortcuts"] == "off"
+    assert not page.all("dialog")
+
+
+def test_a_wish_that_is_none_is_refused(stranger: Browser) -> None:
+    stranger.refused("/preferences", 422, "validation_failed", {"theme": "pink"})
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/nothing", 404, "not_found"), ("/sign-out", 405, "method_not_allowed"), ("/static/x/../x", 404, "not_found")],
+)
+def test_errors_are_pages_with_what_to_quote(browser: Browser, path: str, status: int, code: str) -> None:
+    answer = browser.ask(path, headers={"X-Request-ID": "quote-me-1"})
+    page = check_page(answer)
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (status, "quote-me-1")
+    assert {code, "quote-me-1"} <= {each.words for each in page.all("code")}
+    assert page.all("nav", class_="side")
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status"),
+    [
+        ("email=%ff&password=x", "application/x-www-form-urlencoded", 400),
+        ("email=%00&password=x", "application/x-www-form-urlencoded", 422),
+        ("email=a&email=b&password=x", "application/x-www-form-urlencoded", 422),
+        ("&".join(f"a{n}=1" for n in range(1500)), "application/x-www-form-urlencoded", 422),
+        ('{"email": "a"}', "application/json", 415),
+        ("x" * 20_000, "application/x-www-form-urlencoded", 413),
+    ],
+)
+def test_what_is_no_form_is_refused_with_a_page(stranger: Browser, data: str, content_type: str, status: int) -> None:
+    answer = stranger.send("/sign-in", data, content_type=content_type)
+    assert answer.status_code == status
+    check_page(answer)
+
+
+def test_while_redis_is_away_pages_stay_and_changes_say_why(browser: Browser, redis_server: Redis) -> None:
+    redis_server.kill()
+    try:
+        page = browser.get("/")
+        assert "1,000,000 tokens left" in page.words
+        refused = browser.refused("/sign-out", 503, "dependency_unavailable")
+        assert refused.all("nav", class_="side")
+    finally:
+        redis_server.start()
+        redis_server.wait()
+
+
+def test_requests_of_the_console_have_a_quota_of_their_own(browser: Browser) -> None:
+    limit = browser.ask("/").headers["RateLimit"]
+    assert limit.startswith('"console";r=')
+    api = browser.http.get("/api/v1/users/me", headers={"Authorization": "Bearer x"})
+    assert "RateLimit" not in api.headers
+    answers = [browser.ask("/?part=head").status_code for _ in range(REQUESTS_PER_MINUTE + 20)]
+    if {*answers} == {200}:  # a minute began meanwhile
+        answers = [browser.ask("/?part=head").status_code for _ in range(REQUESTS_PER_MINUTE + 20)]
+    assert {*answers} == {200, 429}
+    assert "Try again in" in check_page(browser.ask("/")).words
+
+
+def test_hostile_names_are_shown_and_do_nothing(app: Flask, db: None) -> None:
+    caller = factories.user()
+    accounts.rename(caller.user_id, HOSTILE[:200])
+    slug = factories.plan(100)
+    subscriptions.subscribe(caller.user_id, slug)
+    browser = browser_of(app, factories.Customer(caller, subscriptions.for_submit(caller.user_id).period_id, slug))
+    page = browser.get("/")
+    assert "<script>alert(1)</script>'\"&⟨U+202E⟩⟨U+200B⟩⟨U+001B⟩⟨U+FEFF⟩{{ 7*7 }}" in page.one("header").words
+
+
+def test_a_page_asks_the_database_and_redis_a_few_times(browser: Browser, trips: Trips) -> None:
+    browser.get("/")
+    trips.clear()
+    browser.get("/")
+    assert len(trips.statements) <= 5, trips.statements
+    assert len(trips.commands) <= 3, trips.commands
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_kept_for_good_under_their_digest(stranger: Browser) -> None:
+    for name, content in assets.files().items():
+        answer = stranger.http.get(assets.address(name))
+        assert (answer.status_code, answer.data) == (200, content)
+        assert "immutable" in answer.headers["Cache-Control"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    later = stranger.ask(f"/static/{'0' * 12}/console.css")
+    assert (later.status_code, later.headers["Cache-Control"]) == (200, "no-cache")
+    assert stranger.ask(f"/static/{assets.digest()}/vendor/LICENSE").status_code == 404
+
+
+def test_files_stay_small() -> None:
+    sizes = {name: len(content) for name, content in assets.files().items()}
+    own = sum(size for name, size in sizes.items() if name.endswith(".js") and not name.startswith("vendor/"))
+    assert own <= 24_000
+    assert sum(size for name, size in sizes.items() if name.endswith(".js")) <= 36_000
+    assert sum(size for name, size in sizes.items() if name.endswith(".css")) <= 24_000
+    assert all(content.count(b"\n") <= 250 for name, content in assets.files().items() if name.endswith(".js"))
+
+
+# -- the root ------------------------------------------------------------------------------------------------------
+
+
+def test_the_root_leads_browsers_to_the_console_and_tells_programs_where_everything_is(stranger: Browser) -> None:
+    asked = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    answer = stranger.http.get("/", headers={"Accept": asked})
+    assert (answer.status_code, answer.headers["Location"], answer.headers["Vary"]) == (303, "/console/", "Accept")
+    places = (stranger.http.get("/").json or {})["data"]
+    assert places["console"].endswith("/console/")
+    assert {"document", "docs", "health", "api", "console", "errors"} == {*places}
+    for place in places.values():
+        assert stranger.http.get("/" + place.split("/", 3)[3]).status_code in (200, 303, 404)
+
+
+def test_the_address_as_it_is_typed_leads_to_the_overview(browser: Browser) -> None:
+    assert (browser.ask("").status_code, browser.ask("").headers["Location"]) == (303, "/console/")
+
+
+# -- how things are written ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0 ms"), (0.008, "8 ms"), (1.24, "1.24 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h")],
+)
+def test_durations(seconds: float, written: str) -> None:
+    assert show.duration(seconds) == written
+
+
+def test_numbers_and_sizes() -> None:
+    assert [show.number(each) for each in (1_234_567, 0.25, None, 14.2)] == ["1,234,567", "0.25", "unlimited", "14.2"]
+    assert [show.tokens(each) for each in (1, 1000)] == ["1 token", "1,000 tokens"]
+    assert [show.size(each) for each in (1, 999, 14_200)] == ["1 byte", "999 bytes", "14.2 kB"]
+
+
+def test_what_cannot_be_seen_is_made_visible_and_emoji_stay() -> None:
+    family = "👩\u200d👩\u200d👧"
+    assert show.visible(f"a\u202eb {family}\n\tc") == f"a⟨U+202E⟩b {family}\n\tc"
+    assert show.visible("a\u200db") == "a⟨U+200D⟩b"

@@ -1,0 +1,109 @@
+"""What is around every page: navigation, budget, books, the reader's preferences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from flask import current_app, g, request
+
+from common import subscriptions
+from common.errors import PlatformError
+from common.identity.authorization import Caller
+from common.kit import db, redis
+from common.subscriptions import Glance
+from web.console import notices, preferences, rendering
+from web.console.preferences import Preferences
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of the navigation. `key`: follows `g` to go there. Shown once its page exists."""
+
+    label: str
+    endpoint: str
+    key: str = ""
+
+
+PLACES: Final = (
+    Place("Overview", "overview", "o"),
+    Place("Tools", "tools", "t"),
+    Place("Runs", "runs", "r"),
+    Place("Usage", "usage", "u"),
+    Place("Statement", "statement", "s"),
+    Place("Webhooks", "webhooks", "w"),
+    Place("Keys", "keys", "k"),
+    Place("Plan", "plan", "p"),
+    Place("Settings", "settings", "e"),
+)
+FOR_ADMINS: Final = (
+    Place("Statistics", "admin", "a"),
+    Place("Accounts", "admin_users"),
+    Place("Tools", "admin_tools"),
+    Place("Plans", "admin_plans"),
+    Place("Runs", "admin_runs"),
+    Place("Audit log", "admin_audit"),
+    Place("Operator", "operator"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLink:
+    """A link of the navigation."""
+
+    label: str
+    path: str
+    key: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Around one page. `glance`: None while it cannot be read, and for those who are not signed in."""
+
+    caller: Caller | None
+    glance: Glance | None
+    places: list[PlaceLink]
+    for_admins: list[PlaceLink]
+    preferences: Preferences
+    notice: str | None
+    path: str
+    request_id: str
+
+
+def current(*, reading: bool = True) -> Frame:
+    """The frame of the current request; `reading` False: without what the database knows."""
+    caller: Caller | None = g.get("caller") or g.get("reader")
+    return Frame(
+        caller=caller,
+        glance=_glance(caller) if caller is not None and reading else None,
+        places=_entries(PLACES) if caller is not None else [],
+        for_admins=_entries(FOR_ADMINS) if caller is not None and caller.is_admin else [],
+        preferences=preferences.current(),
+        notice=notices.current(),
+        path=request.full_path.rstrip("?") if request.method == "GET" else "",
+        request_id=g.request_id,
+    )
+
+
+def _glance(caller: Caller) -> Glance | None:
+    """A page is not refused because its head cannot be filled."""
+    try:
+        return subscriptions.glance(caller.user_id)
+    except (PlatformError, db.Unreachable, redis.RedisUnreachable):
+        return None
+
+
+def exists(endpoint: str) -> bool:
+    """Whether there is such a page."""
+    return f"console.{endpoint}" in current_app.view_functions
+
+
+def _entries(places: tuple[Place, ...]) -> list[PlaceLink]:
+    """Those whose pages exist; current is the one with the longest path that the request's begins with."""
+    paths = {place: rendering.url(place.endpoint) for place in places if exists(place.endpoint)}
+    above = [path for path in paths.values() if f"{request.path}/".startswith(f"{path.rstrip('/')}/")]
+    here = max(above, key=len, default=None)
+    if here == rendering.url("overview") and request.path != here:
+        here = None
+    return [PlaceLink(place.label, path, place.key, path == here) for place, path in paths.items()]

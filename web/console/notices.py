@@ -1,0 +1,22 @@
+"""What was just done, told by the page that a form leads to (`?said=…`): fixed sentences, nothing of the address."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import request
+
+SENTENCES: Final = {
+    "signed-out": "You are signed out. The session has ended everywhere.",
+    "signed-up": "Welcome. A mail with a link that confirms your address is on its way.",
+    "verified": "Your e-mail address is confirmed.",
+    "verification-sent": "If the address is not confirmed yet, a mail with a new link is on its way.",
+    "reset-sent": "If an account has this address, a mail with a link is on its way. The link works for 30 minutes.",
+    "password-set": "The new password is set, and all sessions have ended. Sign in with it.",
+    "saved": "Saved.",
+}
+
+
+def current() -> str | None:
+    """The sentence for this request."""
+    return SENTENCES.get(request.args.get("said", ""))

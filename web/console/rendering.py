@@ -1,0 +1,56 @@
+"""Templates: escaped, strict about names, and without access to anything but what is given here and to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from flask import url_for
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from web.console import assets, show
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+FILTERS: Final = (
+    show.ago,
+    show.as_json,
+    show.day,
+    show.duration,
+    show.exact,
+    show.iso,
+    show.moment,
+    show.number,
+    show.short,
+    show.size,
+    show.tokens,
+    show.words,
+)
+
+
+def render(template: str, context: Mapping[str, object]) -> str:
+    """The text of a template."""
+    return environment().get_template(template).render(context)
+
+
+@cache
+def environment() -> Environment:
+    """Of this process."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=show.finalized,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters.update({each.__name__: each for each in FILTERS}, typed=show.Typed)
+    made.globals.update(url=url, static=assets.address, count=show.count)
+    return made
+
+
+def url(endpoint: str, **values: object) -> str:
+    """The path of a page: `url("runs", status="failed")`."""
+    return url_for(f"console.{endpoint}", **values)  # type: ignore[arg-type]  # its own options are of other types

@@ -1,0 +1,133 @@
+"""Numbers, amounts, times and text as the console writes them."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from common.kit import clock
+from web.console import preferences
+
+#: Between characters that are not ASCII these join emoji and letters.
+_JOINERS: Final = ("\u200c", "\u200d")
+_PLAIN: Final = re.compile(r"[\t\n\x20-\x7e\u00a1-\u024f]*")
+
+
+class Typed(str):
+    """Text that goes back into a form as it was typed, whatever its characters."""
+
+    __slots__ = ()
+
+
+def number(value: float | Decimal | None) -> str:
+    """`1,234,567`, `0.25`; never abbreviated. None: unlimited."""
+    if value is None:
+        return "unlimited"
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.6f}".rstrip("0")
+
+
+def tokens(value: float | None) -> str:
+    """An amount with its unit: `1 token`, `1,234 tokens`."""
+    return f"{number(value)} {'token' if value == 1 else 'tokens'}"
+
+
+def count(value: int, one: str, many: str = "") -> str:
+    """`1 run`, `3 runs`."""
+    return f"{number(value)} {one if value == 1 else many or one + 's'}"
+
+
+def size(value: int) -> str:
+    """Bytes: `512 bytes`, `14.2 kB`."""
+    return count(value, "byte") if value < 1000 else f"{value / 1000:,.1f} kB"
+
+
+def duration(value: float | timedelta | None) -> str:
+    """Seconds: `8 ms`, `1.24 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    if value is None:
+        return "–"
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 0.1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 2 * 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def iso(moment: datetime) -> str:
+    """For `<time datetime>`."""
+    return clock.rfc3339(moment)
+
+
+def exact(moment: datetime) -> str:
+    """`29 Nov 2026, 14:03:22.123 CET (UTC+01:00)`, in the reader's zone."""
+    local = moment.astimezone(preferences.current().zone)
+    return (
+        f"{local.day} {local:%b %Y, %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z} (UTC{local.isoformat()[-6:]})"
+    )
+
+
+def moment(value: datetime) -> str:
+    """`29 Nov 2026, 14:03:22 CET`, in the reader's zone."""
+    local = value.astimezone(preferences.current().zone)
+    return f"{local.day} {local:%b %Y, %H:%M:%S %Z}"
+
+
+def day(value: datetime) -> str:
+    """`29 Nov 2026`, in the reader's zone."""
+    local = value.astimezone(preferences.current().zone)
+    return f"{local.day} {local:%b %Y}"
+
+
+def ago(value: datetime) -> str:
+    """How long ago, or in how long: `3 min 20 s ago`, `in 2 h 5 min`."""
+    seconds = round((clock.now() - value).total_seconds())
+    if seconds == 0:
+        return "just now"
+    said = duration(abs(seconds)).replace(".00 s", " s")
+    return f"{said} ago" if seconds > 0 else f"in {said}"
+
+
+def short(id_: UUID) -> str:
+    """The end of an id, which is enough to tell it from others: `…9f3a2c1d`."""
+    return f"…{str(id_)[-8:]}"
+
+
+def as_json(value: object) -> str:
+    """A value as indented JSON text."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def words(code: str) -> str:
+    """A code as words: `tool_timeout` → `tool timeout`."""
+    return code.replace("_", " ")
+
+
+def visible(text: str) -> str:
+    """Text whose control, direction and zero-width characters can be seen: `⟨U+202E⟩`."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return "".join(_seen(char, text[at - 1 : at]) for at, char in enumerate(text))
+
+
+def _seen(char: str, before: str) -> str:
+    hidden = unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp") and char not in "\t\n\u00ad"
+    if hidden and not (char in _JOINERS and before > "\x7f"):
+        return f"⟨U+{ord(char):04X}⟩"
+    return char
+
+
+def finalized(value: object) -> object:
+    """What templates write: strangers' text made visible, what was typed as it is."""
+    return visible(value) if type(value) is str else value
