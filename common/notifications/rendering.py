@@ -33,16 +33,14 @@ _environment = Environment(  # noqa: S701  # plain text; `_html` escapes it
 )
 
 
-def render(template: str, recipient: str, **data: object) -> MailContent:
+def render(template: str, recipient: str, *, page: str | None = None, **data: object) -> MailContent:
     """The mail of a template (`templates/<name>.txt`).
 
     `page` and `link`, if there are any, have paragraphs of their own: a page to open, and an address of the API.
     """
-    rendered = _environment.get_template(f"{template}.txt").render(data)
+    rendered = _environment.get_template(f"{template}.txt").render(page=page, **data)
     subject, *paragraphs = (part.strip() for part in rendered.split("\n\n"))
-    return MailContent(
-        recipient, subject, "\n\n".join(paragraphs) + "\n", _html(paragraphs, data.get("page"), data.get("link"))
-    )
+    return MailContent(recipient, subject, "\n\n".join(paragraphs) + "\n", _html(paragraphs, page, data.get("link")))
 
 
 def _html(paragraphs: list[str], page: object, link: object) -> str:

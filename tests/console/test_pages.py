@@ -159,7 +159,8 @@ def test_shortcuts_can_be_switched_off(browser: Browser) -> None:
 
 
 def test_a_wish_that_is_none_is_refused(stranger: Browser) -> None:
-    stranger.refused("/preferences", 422, "validation_failed", {"theme": "pink"})
+    page = stranger.refused("/preferences", 422, "validation_failed", {"theme": "pink"})
+    assert page.one("h1").words == "Not done"
 
 
 @pytest.mark.parametrize(
