@@ -33,7 +33,7 @@ _environment = Environment(  # noqa: S701  # plain text; `_html` escapes it
 )
 
 
-def render(template: str, recipient: str, *, page: str | None = None, **data: object) -> MailContent:
+def render(template: str, recipient: str, *, page: object = None, **data: object) -> MailContent:
     """The mail of a template (`templates/<name>.txt`).
 
     `page` and `link`, if there are any, have paragraphs of their own: a page to open, and an address of the API.
