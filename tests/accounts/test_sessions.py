@@ -14,8 +14,9 @@ import pytest
 from sqlalchemy import event
 
 from common.errors import DependencyUnavailable, InvalidCredentials, TokenRevoked
-from common.identity import accounts, authorization, authorization_cache, keys, passwords, sessions
+from common.identity import accounts, authorization, authorization_cache, keys, passwords, session_start
 from common.identity.audit import OPERATOR
+from common.identity.session_start import Origin
 from common.kit import db as db_kit
 from common.kit import memory
 from common.kit import redis as redis_kit
@@ -210,12 +211,12 @@ def test_a_login_that_overlaps_a_new_password_starts_nothing(api: Api, sql: Sql)
     """The password is checked for 50 ms without a lock: one that was correct before a change is refused after it."""
     person = api.person()
     with db_kit.transaction() as session:
-        seen = sessions._account(session, person.email, "place")
+        seen = session_start._account(session, person.email, "place")
     assert seen is not None
     accounts.set_password(person.uuid, "another good one, longer", actor=OPERATOR)
     assert passwords.verify(seen.password_hash, PASSWORD)
     with pytest.raises(InvalidCredentials), db_kit.transaction() as session:
-        sessions._start(session, seen, None, "place")
+        session_start._start(session, seen, None, "place", Origin("api", "", None))
 
 
 # -- the authorization cache ---------------------------------------------------------------------------------
