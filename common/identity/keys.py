@@ -13,7 +13,9 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from common import idempotency
 from common.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from common.idempotency import Once
 from common.identity import audit, authorization, authorization_cache
 from common.kit import clock, crypto, db
 from common.kit.paging import Page, Window
@@ -59,6 +61,7 @@ def create(
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     family_id: UUID | None = None,
+    once: Once = None,
 ) -> tuple[ApiKey, str]:
     """Create a key and return it with its text, which cannot be read again. Default `scopes`: all but `admin`.
 
@@ -75,7 +78,10 @@ def create(
     key = ApiKey(id=clock.uuid7(), user_id=user_id, name=name, lookup=lookup, last4=text[-4:], scopes=granted)
     key.expires_at = expires_at
     with db.transaction() as session:
+        made = idempotency.claim(session, once, key.id)
         owner = _owner(session, user_id, family_id)
+        if made:
+            return _owned(session, user_id, made.id), made.secret()
         if "admin" in granted and owner.role != "admin":
             raise Forbidden("Only admins can have keys with the scope admin. No key was created.")
         active = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
@@ -84,6 +90,7 @@ def create(
         session.add(key)
         session.flush()
         session.add(ApiKeySecret(api_key_id=key.id, secret_hash=secret_hash))
+        idempotency.remember(session, once, secret=text)
         _record(session, owner, actor, key, "create")
     mails.notify()
     return key, text
@@ -100,7 +107,13 @@ def owned(user_id: UUID, window: Window) -> Page[ApiKey]:
 
 
 def rotate(
-    user_id: UUID, key_id: UUID, overlap_seconds: int, *, actor: audit.Actor, family_id: UUID | None = None
+    user_id: UUID,
+    key_id: UUID,
+    overlap_seconds: int,
+    *,
+    actor: audit.Actor,
+    family_id: UUID | None = None,
+    once: Once = None,
 ) -> tuple[ApiKey, str]:
     """Give the key a new secret. Older ones work until the end of the overlap, or until their own end if earlier.
 
@@ -110,14 +123,18 @@ def rotate(
         Conflict: the key has expired, or too many of its secrets overlap.
     """
     with authorization_cache.changing(user_id), db.transaction() as session:
+        made = idempotency.claim(session, once, key_id)
         owner = _owner(session, user_id, family_id)
         key = _owned(session, user_id, key_id)
+        if made:
+            return key, made.secret()
         if key.expires_at is not None and key.expires_at <= clock.now():
             raise Conflict("This key has expired. Create a new one.")
         text, secret_hash = _make(key.lookup)
         _retire_secrets(session, key_id, timedelta(seconds=overlap_seconds))
         session.add(ApiKeySecret(api_key_id=key_id, secret_hash=secret_hash))
         key.last4 = text[-4:]
+        idempotency.remember(session, once, secret=text)
         _record(session, owner, actor, key, "rotate")
     mails.notify()
     return key, text

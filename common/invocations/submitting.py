@@ -34,7 +34,10 @@ logger = log.get(__name__)
 
 
 class KeyRow(NamedTuple):
-    """Which invocation an Idempotency-Key stands for. `old`: its 24 hours are over."""
+    """What an Idempotency-Key stands for: an invocation, or another thing with another `request_hash`.
+
+    `old`: its 24 hours are over.
+    """
 
     request_hash: str
     invocation_id: UUID
@@ -48,6 +51,11 @@ KEY: Final = Query(
 select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, i.tool_id, t.slug
   from idempotency_keys k join invocations i on i.id = k.invocation_id join tools t on t.id = i.tool_id
  where k.user_id = :user_id and k.key = :key
+ union all
+select request_hash, made, false, made, ''
+  from idempotent_requests where user_id = :user_id and key = :key and created_at > now() - interval '24 hours'
+ order by old
+ limit 1
 """,
     KeyRow,
 )

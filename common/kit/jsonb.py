@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import count
 from typing import Final
@@ -68,8 +69,29 @@ def _order(key: bytes) -> tuple[int, bytes]:
 
 
 def canonical(value: object) -> bytes:
-    """Canonical bytes: equal for equal JSON values, regardless of the order of keys (similar to RFC 8785)."""
+    """Canonical bytes: equal for values that are equal by RFC 8785, whatever the order of keys and the form of numbers.
+
+    Unlike there, integers of 2^53 and more keep all their digits.
+    """
+    found = _sorted(value)
+    return _sorted(_with_whole_numbers(value)) if _WHOLE.search(found) else found
+
+
+#: A number that may be whole and yet be written as a float: `1.0`, `1e16`.
+_WHOLE: Final = re.compile(rb"\d(?:\.0(?!\d)|e)")
+
+
+def _sorted(value: object) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode()
+
+
+def _with_whole_numbers(value: object) -> object:
+    """The value with every float that is a whole number as an integer."""
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

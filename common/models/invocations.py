@@ -226,7 +226,11 @@ class IdempotencyKey(Base):
 
 
 class IdempotentRequest(Base):
-    """What a request under a key has made, where that is no invocation; 24 hours long."""
+    """What a request under a key has made, where that is no invocation; 24 hours long.
+
+    `facts` and `secret` are what its answer said and rows do not; the secret is encrypted for the account, until
+    `secret_until`.
+    """
 
     __tablename__ = "idempotent_requests"
 
@@ -234,11 +238,15 @@ class IdempotentRequest(Base):
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     request_hash: Mapped[Word]
     made: Mapped[UUID]
+    facts: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
+    secret: Mapped[str | None]
+    secret_until: Mapped[Instant | None]
     created_at: Mapped[Created]
 
     __table_args__ = (
         CheckConstraint("length(key) between 1 and 255", name="key"),
         Index("ix_idempotent_requests_created_at", "created_at"),
+        Index("ix_idempotent_requests_secret_until", "secret_until", postgresql_where=text("secret_until is not null")),
     )
 
 

@@ -18,18 +18,15 @@ from common.models.subscriptions import Grant, Period
 from common.subscriptions import periods, renewal
 
 
-def grant(
-    user_id: UUID, tokens: int, *, reason: str, actor: Actor, request: idempotency.Request | None = None
-) -> tuple[Grant, bool]:
+def grant(user_id: UUID, tokens: int, *, reason: str, actor: Actor, once: idempotency.Once = None) -> Grant:
     """Add tokens to the account's current period, or revoke tokens that are neither charged nor held (negative).
 
-    Returns the grant, and whether an earlier `request` with the same key made it. Raises `IdempotencyKeyReused`, and
-    `Conflict` (no current period, too few tokens available, or over the maximum).
+    Raises `IdempotencyKeyReused`, and `Conflict` (no current period, too few tokens available, or over the maximum).
     """
     grant_id = uuid7()
     with db.transaction() as session:
-        if earlier := idempotency.claim(session, request, grant_id):
-            return session.get_one(Grant, earlier), True
+        if made := idempotency.claim(session, once, grant_id):
+            return session.get_one(Grant, made.id)
         now = periods.lock(session, user_id)
         _, period = renewal.up_to_date(session, user_id, now)
         if period is None:
@@ -40,7 +37,7 @@ def grant(
         after = {"granted": granted[1], "tokens": tokens, "reason": reason}
         audit.record(session, actor, "user.grant", "user", user_id, before={"granted": granted[0]}, after=after)
     budgets.tell(user_id, period.id)
-    return added, False
+    return added
 
 
 def granted(user_id: UUID, grant_id: UUID) -> Grant:

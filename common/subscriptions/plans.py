@@ -10,10 +10,13 @@ from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from common import idempotency
 from common.errors import FieldError, Invalid, NotFound, SlugTaken
+from common.idempotency import Once
 from common.identity import audit
 from common.identity.audit import Actor
 from common.kit import db
+from common.kit.clock import uuid7
 from common.kit.paging import Page, Window
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan
 
@@ -58,11 +61,13 @@ def _any(session: Session, slug: str, *, for_update: bool = False) -> Plan:
     return plan
 
 
-def create(fields: Mapping[str, object], *, actor: Actor) -> Plan:
-    """Create a plan. Raises `SlugTaken`."""
+def create(fields: Mapping[str, object], *, actor: Actor, once: Once = None) -> Plan:
+    """Create a plan. Raises `SlugTaken`, `IdempotencyKeyReused`."""
+    plan = Plan(id=uuid7(), **fields)
     try:
         with db.transaction() as session:
-            plan = Plan(**fields)
+            if made := idempotency.claim(session, once, plan.id):
+                return session.get_one(Plan, made.id)
             session.add(plan)
             session.flush()
             session.refresh(plan)

@@ -11,7 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from common import idempotency
 from common.errors import Conflict, NotFound, SlugTaken
+from common.idempotency import Once
 from common.identity import audit
 from common.identity.audit import Actor
 from common.kit import crypto, db, jsonb
@@ -24,10 +26,12 @@ from common.tools.drafts import DOCUMENTS, Draft, difference, draft_of, shown, t
 __all__ = ["Draft", "archive", "change", "create", "draft_of", "load", "reset_breaker", "shown"]
 
 
-def create(actor: Actor, draft: Draft) -> ListedTool:
-    """Add a tool. Raises `SlugTaken`."""
+def create(actor: Actor, draft: Draft, *, once: Once = None) -> ListedTool:
+    """Add a tool. Raises `SlugTaken`, `IdempotencyKeyReused`."""
     tool_id = uuid7()
     with _slug_free(), db.transaction() as session:
+        if earlier := idempotency.claim(session, once, tool_id):
+            return listed(*_locked(session, earlier.id))
         tool = Tool(id=tool_id, version=1, **tool_fields(draft))
         session.add(tool)
         session.flush()

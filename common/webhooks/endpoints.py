@@ -12,7 +12,9 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from common import idempotency
 from common.errors import Conflict, FieldError, NotFound, TokenRevoked, UrlRefused
+from common.idempotency import Once
 from common.kit import clock, crypto, db
 from common.kit.outbound import OutboundClient, Refused
 from common.kit.paging import Page, Window
@@ -52,14 +54,21 @@ def create(
     url: str,
     events: Sequence[str] = (COMPLETED,),
     description: str | None = None,
+    once: Once = None,
 ) -> CreatedEndpoint:
-    """Create an endpoint. Raises `UrlRefused`, `Conflict` (the account has 20), `TokenRevoked` (it was deleted)."""
+    """Create an endpoint.
+
+    Raises `UrlRefused`, `Conflict` (the account has 20), `TokenRevoked` (it was deleted), `IdempotencyKeyReused`.
+    """
     check_url(outbound, url)
     secret = signing.new_secret()
     row = WebhookEndpoint(id=clock.uuid7(), user_id=user_id, url=url, events=_distinct(events), description=description)
     row.secret = _encrypt(row.id, secret)
     with db.transaction() as session:
+        if made := idempotency.claim(session, once, row.id):
+            return CreatedEndpoint(own(session, user_id, made.id), made.secret())
         _refuse_too_many(session, user_id)
+        idempotency.remember(session, once, secret=secret)
         session.add(row)
         session.flush()
         session.refresh(row)
@@ -159,11 +168,14 @@ def remove_all(session: Session, user_id: UUID) -> None:
     session.execute(_FORGET_PENDING, {"user": user_id})
 
 
-def rotate_secret(user_id: UUID, endpoint_id: UUID) -> CreatedEndpoint:
-    """Replace the secret and return it once; both secrets sign for 24 hours. Raises `NotFound`."""
+def rotate_secret(user_id: UUID, endpoint_id: UUID, *, once: Once = None) -> CreatedEndpoint:
+    """Replace the secret and return it once; both sign for 24 hours. Raises `NotFound`, `IdempotencyKeyReused`."""
     secret = signing.new_secret()
     changes = _rotated(WebhookEndpoint, endpoint_id, secret)
     with db.transaction() as session:
+        if made := idempotency.claim(session, once, endpoint_id):
+            return CreatedEndpoint(own(session, user_id, endpoint_id), made.secret())
+        idempotency.remember(session, once, secret=secret)
         return CreatedEndpoint(_update(session, user_id, endpoint_id, changes), secret)
 
 
@@ -209,10 +221,13 @@ def _default_secret(session: Session, user_id: UUID) -> Encrypted:
     return Encrypted(user_id, session.scalars(query).one())
 
 
-def rotate_default_secret(user_id: UUID) -> str:
-    """Replace the default secret and return it; both secrets sign for 24 hours."""
+def rotate_default_secret(user_id: UUID, *, once: Once = None) -> str:
+    """Replace the default secret and return it; both secrets sign for 24 hours. Raises `IdempotencyKeyReused`."""
     secret = signing.new_secret()
     with db.transaction() as session:
+        if made := idempotency.claim(session, once, user_id):
+            return made.secret()
+        idempotency.remember(session, once, secret=secret)
         _default_secret(session, user_id)
         changes = _rotated(WebhookDefaultSecret, user_id, secret)
         session.execute(update(WebhookDefaultSecret).where(WebhookDefaultSecret.user_id == user_id).values(**changes))

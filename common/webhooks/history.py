@@ -13,7 +13,9 @@ import orjson
 from sqlalchemy import ColumnElement, TextClause, func, select, text, update
 from sqlalchemy.orm import Session
 
+from common import idempotency
 from common.errors import Conflict, NotFound
+from common.idempotency import Once
 from common.identity import rate_limits
 from common.kit import clock, db
 from common.kit.outbound import OutboundClient, authority_of
@@ -109,15 +111,16 @@ _AGAIN: Final = {
 }
 
 
-def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRecord:
+def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID, *, once: Once = None) -> DeliveryRecord:
     """Send a delivery again on a fresh retry schedule, whatever its status; one in flight is left alone.
 
-    Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
+    Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`, `IdempotencyKeyReused`.
     """
+    mine = (Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
     with db.transaction() as session:
-        _count_manual(session, rate_limits.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
-        mine = (Delivery.id == delivery_id, Delivery.endpoint_id == endpoint_id)
-        session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
+        if idempotency.claim(session, once, delivery_id) is None:
+            _count_manual(session, rate_limits.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
+            session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
         found = session.execute(
             select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id).where(*mine)
         ).one_or_none()
@@ -128,10 +131,10 @@ def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRecor
     return record
 
 
-def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> ReplayResult:
+def replay(user_id: UUID, endpoint_id: UUID, since: datetime, *, once: Once = None) -> ReplayResult:
     """Send again the deliveries that failed since then, oldest first.
 
-    Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`.
+    Raises `NotFound`, `Conflict` (the endpoint is disabled), `RateLimited`, `IdempotencyKeyReused`.
     """
     wanted = (
         select(Delivery.id)
@@ -142,9 +145,13 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime) -> ReplayResult:
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
-        _count_manual(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
-        statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
-        count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]
+        if made := idempotency.claim(session, once, endpoint_id):
+            count = int(str(made.facts["replayed"]))
+        else:
+            _count_manual(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
+            statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
+            count = session.execute(statement).rowcount  # type: ignore[attr-defined]
+            idempotency.remember(session, once, replayed=count)
     messages.notify(messages.DELIVER)
     return ReplayResult(count, count == MAX_REPLAY)
 

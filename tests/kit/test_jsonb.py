@@ -51,3 +51,12 @@ def test_what_takes_long_to_look_through_is_stored_twice() -> None:
     many: list[Any] = [{}] * jsonb.LOOKED_AT
     assert jsonb.as_sent(many[1:]) is None
     assert jsonb.as_sent(many) == jsonb.dumps(many)
+
+
+def test_canonical_bytes_are_equal_for_equal_values() -> None:
+    same = [{"a": 1, "b": [100, {"é": 0}]}, {"b": [1e2, {"é": -0.0}], "a": 1.0}]
+    assert jsonb.canonical(same[0]) == jsonb.canonical(same[1])
+    assert jsonb.canonical(1e22) == jsonb.canonical(10**22)
+    others = [1, 1.5, "1", "1.0", [1], 2**53, 2**53 + 1, True, None, {"1": 1}, 1e-7]
+    assert len({jsonb.canonical(value) for value in others}) == len(others)
+    assert jsonb.canonical({"b": "5.0", "a": 1.5}) == b'{"a":1.5,"b":"5.0"}'

@@ -19,7 +19,7 @@ from common.kit.paging import Page
 from web.api.openapi import operations
 from web.api.openapi.components import Part
 from web.api.openapi.operations import Documented
-from web.http import auth, body, large_reads, limits, pagination, responses, validation
+from web.http import auth, body, idempotency, large_reads, limits, pagination, responses, validation
 from web.http.fields import OneOrMore, Secret
 
 View = Callable[..., object]
@@ -145,6 +145,20 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
+    def idempotent(self, view: View) -> View:
+        """Take `Idempotency-Key`: the view hands its argument `once` on to a verb that claims it; innermost.
+
+        For every POST that creates, grants or spends. See `common/idempotency.py`.
+        """
+
+        @wraps(view)
+        def wrapper(*args: object, **kwargs: object) -> object:
+            given = args[0] if args else None
+            return idempotency.answered_once(given, lambda once: view(*args, once=once, **kwargs))
+
+        _note(wrapper, "contract")["replays"] = True
+        return self.raises(errors.IdempotencyKeyReused, errors.Conflict)(self.headers("Idempotency-Key")(wrapper))
+
     def headers(self, *names: str) -> Decorator:
         """Document request headers by the names of parameter components (`web/api/openapi/components.py`)."""
 
@@ -199,12 +213,8 @@ def _query_loader(schema: ma.Schema) -> Callable[[], object]:
 
 
 def _refuse_undeclared() -> None:
-    """Refuse a query, body or `Idempotency-Key` that the view does not declare, instead of ignoring it."""
+    """Refuse a query or body that the view does not declare, instead of ignoring it."""
     view = current_app.view_functions[request.endpoint or ""]
-    if "Idempotency-Key" in request.headers and "Idempotency-Key" not in getattr(view, "takes_headers", ()):
-        raise errors.InvalidHeader(
-            "Idempotency-Key is not supported here: a repeat would run again. Send the request without it."
-        )
     takes = getattr(view, "takes", ())
     if "query" not in takes and request.query_string:
         _refuse_unknown(body.read_query(request), "query")

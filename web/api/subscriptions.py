@@ -7,6 +7,7 @@ from typing import TypedDict
 import marshmallow as ma
 
 from common import errors, subscriptions
+from common.idempotency import Once
 from common.kit.paging import Page
 from common.models.subscriptions import SUBSCRIPTION_STATUSES, Plan
 from common.subscriptions import Current
@@ -121,14 +122,15 @@ def current() -> Current:
     200, schema=SubscriptionSchema, description="The plan was changed, or a pending change was withdrawn."
 )
 @blp.raises(errors.Conflict)
-def subscribe(body: SubscribeIn) -> tuple[Current, int, Headers]:
+@blp.idempotent
+def subscribe(body: SubscribeIn, once: Once) -> tuple[Current, int, Headers]:
     """Subscribe, or change plans
 
     Without a subscription, a new period starts: 201. An upgrade takes effect immediately and the difference in tokens
     is granted now; a downgrade takes effect with the next period (`pending_plan`). Choosing the current plan withdraws
     a pending change or cancellation, and is 409 if there is none.
     """
-    shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"])
+    shown, began = subscriptions.subscribe(auth.caller().user_id, body["plan"], once=once)
     return (shown, 201, location(".current")) if began else (shown, 200, {})
 
 

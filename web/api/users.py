@@ -10,6 +10,7 @@ from uuid import UUID
 import marshmallow as ma
 
 from common import account_deletion, errors
+from common.idempotency import Once
 from common.identity import accounts, keys
 from common.kit import clock
 from common.kit.paging import Page
@@ -189,10 +190,11 @@ def list_keys(query: ListArguments) -> Page[ApiKey]:
 @blp.arguments(ApiKeyInSchema)
 @blp.response(201, ApiKeyWithTextSchema, headers=["Location"])
 @blp.raises(errors.Conflict)
-def create_key(body: ApiKeyIn) -> tuple[Shown, Headers]:
+@blp.idempotent
+def create_key(body: ApiKeyIn, once: Once) -> tuple[Shown, Headers]:
     """Create an API key; only this response contains it"""
     caller = auth.caller()
-    key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, **body)
+    key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, once=once, **body)
     return _with_text(key, text), location(".revoke_key", key_id=key.id)
 
 
@@ -201,10 +203,12 @@ def create_key(body: ApiKeyIn) -> tuple[Shown, Headers]:
 @blp.arguments(ApiKeyRotationSchema, required=False)
 @blp.response(200, ApiKeyWithTextSchema)
 @blp.raises(errors.Conflict)
-def rotate_key(body: ApiKeyRotation, key_id: UUID) -> Shown:
+@blp.idempotent
+def rotate_key(body: ApiKeyRotation, key_id: UUID, once: Once) -> Shown:
     """Give an API key a new secret; the old one works until the end of the overlap"""
     caller = auth.caller()
-    return _with_text(*keys.rotate(caller.user_id, key_id, **body, actor=auth.actor(), family_id=caller.family_id))
+    actor, family_id = auth.actor(), caller.family_id
+    return _with_text(*keys.rotate(caller.user_id, key_id, **body, actor=actor, family_id=family_id, once=once))
 
 
 @blp.delete("/api-keys/<uuid:key_id>")

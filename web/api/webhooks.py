@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Response
-
 from common import boot, errors, webhooks
+from common.idempotency import Once
 from common.kit.paging import Page
 from common.models.webhooks import WebhookEndpoint
 from web.api.blueprint import Blueprint
@@ -28,7 +27,7 @@ from web.api.webhook_schemas import (
 )
 from web.http import auth
 from web.http.pagination import ListArguments, ListQuery
-from web.http.responses import Shown, enveloped, location
+from web.http.responses import Headers, Shown, location
 
 blp = Blueprint("webhooks", __name__, url_prefix="/webhooks", description="Webhook endpoints (Standard Webhooks 1.0.0)")
 
@@ -50,7 +49,8 @@ def index(query: ListArguments) -> Page[WebhookEndpoint]:
 @blp.arguments(WebhookEndpointInSchema)
 @blp.response(201, WebhookEndpointWithSecretSchema, headers=["Location"])
 @blp.raises(errors.UrlRefused, errors.Conflict)
-def create(body: WebhookEndpointIn) -> Response:
+@blp.idempotent
+def create(body: WebhookEndpointIn, once: Once) -> tuple[Shown, Headers]:
     """Add an endpoint
 
     The `secret` is shown only here and after a rotation. An account can have 20 endpoints.
@@ -61,8 +61,8 @@ def create(body: WebhookEndpointIn) -> Response:
     jitter, until the response is 2xx. Redirects are not followed and count as failures. 429 and 503 delay the next
     attempt by their `Retry-After`; 410, or 5 days of failures, disables the endpoint.
     """
-    made = webhooks.create(auth.caller().user_id, boot.outbound(), **body)
-    return enveloped(_with_secret(made), 201, location("webhooks.show", endpoint_id=made.endpoint.id))
+    made = webhooks.create(auth.caller().user_id, boot.outbound(), **body, once=once)
+    return _with_secret(made), location(".show", endpoint_id=made.endpoint.id)
 
 
 @blp.get("/<uuid:endpoint_id>")
@@ -97,9 +97,10 @@ def remove(endpoint_id: UUID) -> None:
 @blp.post("/<uuid:endpoint_id>/rotate-secret")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointWithSecretSchema)
-def rotate_secret(endpoint_id: UUID) -> Response:
+@blp.idempotent
+def rotate_secret(endpoint_id: UUID, once: Once) -> Shown:
     """Replace the secret; for 24 hours webhooks are also signed with the old one"""
-    return enveloped(_with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id)))
+    return _with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id, once=once))
 
 
 @blp.get("/default-secret")
@@ -113,13 +114,14 @@ def default_secret() -> Shown:
 @blp.post("/default-secret/rotate")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookSecretSchema)
-def rotate_default_secret() -> Shown:
+@blp.idempotent
+def rotate_default_secret(once: Once) -> Shown:
     """Replace the default secret; for 24 hours webhooks are also signed with the old one"""
-    return {"secret": webhooks.rotate_default_secret(auth.caller().user_id)}
+    return {"secret": webhooks.rotate_default_secret(auth.caller().user_id, once=once)}
 
 
 def _with_secret(made: webhooks.CreatedEndpoint) -> Shown:
-    return {**WebhookEndpointSchema().dump(made.endpoint), "secret": made.secret}
+    return {**{name: getattr(made.endpoint, name) for name in WebhookEndpointSchema().fields}, "secret": made.secret}
 
 
 # -- deliveries --------------------------------------------------------------------------------------------------
@@ -150,12 +152,13 @@ def deliveries(query: DeliveryArguments, endpoint_id: UUID) -> Page[webhooks.Del
 @auth.needs("webhooks:manage")
 @blp.response(200, DeliverySchema)
 @blp.raises(errors.Conflict)
-def resend(endpoint_id: UUID, delivery_id: UUID) -> webhooks.DeliveryRecord:
+@blp.idempotent
+def resend(endpoint_id: UUID, delivery_id: UUID, once: Once) -> webhooks.DeliveryRecord:
     """Send one delivery again, with the same `webhook-id` and a new retry schedule
 
     At most 60 a minute per endpoint.
     """
-    return webhooks.resend(auth.caller().user_id, endpoint_id, delivery_id)
+    return webhooks.resend(auth.caller().user_id, endpoint_id, delivery_id, once=once)
 
 
 @blp.post("/<uuid:endpoint_id>/replay")
@@ -163,10 +166,11 @@ def resend(endpoint_id: UUID, delivery_id: UUID) -> webhooks.DeliveryRecord:
 @blp.arguments(ReplayInSchema)
 @blp.response(200, ReplaySchema)
 @blp.raises(errors.Conflict)
-def replay(body: ReplayIn, endpoint_id: UUID) -> webhooks.ReplayResult:
+@blp.idempotent
+def replay(body: ReplayIn, endpoint_id: UUID, once: Once) -> webhooks.ReplayResult:
     """Send again everything that failed since a time, oldest first
 
     At most 10 a minute per endpoint. Tests, resends and replays together are also limited per account: to 60 a minute
     per host and 120 a minute in total.
     """
-    return webhooks.replay(auth.caller().user_id, endpoint_id, body["since"])
+    return webhooks.replay(auth.caller().user_id, endpoint_id, body["since"], once=once)

@@ -6,8 +6,8 @@
     @auth.session_only              a session; keys are refused
     @auth.admin                     an admin's session, or an admin's key with the scope `admin`
 
-The decorator is the outermost one on the view, so credentials are checked before the body is read. It sets
-`view.policy`; the application refuses to start with a view that has none.
+The decorator is the outermost one on the view, so credentials are checked before the body is read, and so is whether
+the view takes an `Idempotency-Key`. It sets `view.policy`; the application refuses to start with a view that has none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from common.errors import Forbidden, ScopeMissing, Unauthenticated
+from common.errors import Forbidden, InvalidHeader, ScopeMissing, Unauthenticated
 from common.identity import audit
 from common.identity.authorization import Caller
 from common.kit import clock, log
@@ -141,10 +141,22 @@ def _guarded(
         if identify:
             g.look_up, g.check = faces.current().credential(), check
             _identify()
+        if not takes_key:
+            _refuse_key()
         return view(*args, **kwargs)
+
+    takes_key = "Idempotency-Key" in getattr(view, "takes_headers", ())
 
     guarded.policy = policy  # type: ignore[attr-defined]
     return guarded
+
+
+def _refuse_key() -> None:
+    """Refuse an `Idempotency-Key` that would be ignored, where the face does not ignore what it does not know."""
+    if "Idempotency-Key" in request.headers and faces.current().unknown_fields == "refused":
+        raise InvalidHeader(
+            "Idempotency-Key is not supported here: a repeat would run again. Send the request without it."
+        )
 
 
 def _identify() -> None:

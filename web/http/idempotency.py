@@ -1,18 +1,18 @@
-"""The `Idempotency-Key` request header."""
+"""The `Idempotency-Key` request header: read, and for the verb that a view calls."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-from flask import request
+from flask import Response, after_this_request, request
 
 from common import errors
-from common.idempotency import Request
+from common.idempotency import Once, Request
+from common.kit import failpoints
 from web.http import auth
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
-#: Header of the response to a repeated request.
-REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 def key() -> str | None:
@@ -28,9 +28,33 @@ def key() -> str | None:
     return given
 
 
-def current_request(body: object) -> Request | None:
-    """The current request and its key, for `common.idempotency.claim`; None without a key."""
+def answered_once(body: object, answer: Callable[[Once], object]) -> object:
+    """What `answer` returns for this request; it hands on the request and its key to the verb that claims the key.
+
+    The response to a repeat has `Idempotent-Replayed`. Raises `Conflict` for a repeat if what was made is gone.
+    """
+    once = _current(body)
+    try:
+        answered = answer(once)
+    except errors.NotFound:
+        if once is None or not once.replayed:
+            raise
+        raise errors.Conflict(
+            "This request was carried out before, and what it made has been deleted since. Nothing was changed."
+        ) from None
+    failpoints.at("web.after_commit")
+    if once is not None and not once.claimed:
+        raise RuntimeError(f"{request.endpoint} takes Idempotency-Key, but its verb did not claim it")
+    if once is not None and once.replayed:
+        after_this_request(_replayed)
+    return answered
+
+
+def _current(body: object) -> Once:
     given = key()
-    if given is None:
-        return None
-    return Request.of(auth.caller().user_id, given, request.method, request.path, body)
+    return None if given is None else Request.of(auth.caller().user_id, given, request.method, request.path, body)
+
+
+def _replayed(response: Response) -> Response:
+    response.headers["Idempotent-Replayed"] = "true"
+    return response

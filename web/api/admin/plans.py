@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow import validate
 
 from common import errors
+from common.idempotency import Once
 from common.kit.paging import Page
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan
 from common.subscriptions import plans
@@ -66,9 +67,10 @@ def index(query: ListArguments) -> Page[Plan]:
 @blp.arguments(PlanInSchema)
 @blp.response(201, AdminPlanSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken)
-def create(body: dict[str, object]) -> tuple[Plan, Headers]:
+@blp.idempotent
+def create(body: dict[str, object], once: Once) -> tuple[Plan, Headers]:
     """Create a plan"""
-    plan = plans.create(body, actor=auth.actor())
+    plan = plans.create(body, actor=auth.actor(), once=once)
     return plan, location(".show", slug=plan.slug)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from flask import g
 
 from common import boot, errors, tools, webhooks
+from common.idempotency import Once
 from common.kit.paging import Page
 from common.tools import ListedTool, adapters, breakers, editing
 from common.tools.adapters import Trial, TrialIn
@@ -42,7 +43,8 @@ def index(query: AdminToolArguments) -> Page[ListedTool]:
 @blp.arguments(ToolInSchema)
 @blp.response(201, AdminToolSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken, errors.UrlRefused)
-def create(body: dict[str, object]) -> tuple[ListedTool, Headers]:
+@blp.idempotent
+def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
     """Create a tool
 
     Defaults: adapter `http_json`, method POST, no headers, auth `{"type": "none"}`, 30 seconds, 3 attempts, not
@@ -63,7 +65,7 @@ def create(body: dict[str, object]) -> tuple[ListedTool, Headers]:
     """
     draft = editing.Draft.of(body)
     _check_url(body)
-    tool = editing.create(auth.actor(), draft)
+    tool = editing.create(auth.actor(), draft, once=once)
     return tool, location(".show", tool_id=tool.id)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from marshmallow import validate
 
 from common import errors, subscriptions
+from common.idempotency import Once
 from common.identity import accounts
 from common.identity.accounts import ListedAccount
 from common.kit.paging import Page
@@ -16,7 +17,7 @@ from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant
 from web.api.auth import UserSchema
 from web.api.blueprint import Blueprint
-from web.http import auth, idempotency
+from web.http import auth
 from web.http.fields import Flag, Id, Instant, Text, Tokens, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Headers, Shown, location
@@ -124,21 +125,15 @@ def edit(body: UserChanges, user_id: UUID) -> Shown:
 
 @blp.post("/<uuid:user_id>/grants")
 @auth.admin
-@blp.headers("Idempotency-Key")
 @blp.arguments(GrantInSchema)
-@blp.response(201, GrantSchema, headers=["Location", "Idempotent-Replayed"])
-@blp.raises(errors.Conflict, errors.IdempotencyKeyReused)
-def grant(body: GrantIn, user_id: UUID) -> tuple[Grant, int, Headers]:
-    """Grant tokens in the current period, or revoke available ones
-
-    A repeat with the same `Idempotency-Key` within 24 hours returns the first grant.
-    """
+@blp.response(201, GrantSchema, headers=["Location"])
+@blp.raises(errors.Conflict)
+@blp.idempotent
+def grant(body: GrantIn, user_id: UUID, once: Once) -> tuple[Grant, Headers]:
+    """Grant tokens in the current period, or revoke available ones"""
     accounts.get(user_id)
-    added, repeated = subscriptions.grant(
-        user_id, **body, actor=auth.actor(), request=idempotency.current_request(body)
-    )
-    headers = location(".show_grant", user_id=user_id, grant_id=added.id)
-    return added, 201, {**headers, **(idempotency.REPLAYED if repeated else {})}
+    added = subscriptions.grant(user_id, **body, actor=auth.actor(), once=once)
+    return added, location(".show_grant", user_id=user_id, grant_id=added.id)
 
 
 @blp.get("/<uuid:user_id>/grants/<uuid:grant_id>")

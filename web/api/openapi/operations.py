@@ -30,6 +30,10 @@ unknown or repeated query parameters are refused; `status` can be repeated to ma
 **Errors** are `application/problem+json` (RFC 9457). Branch on `code`; `type` links to its documentation
 ([all codes](/docs/errors)).
 
+**Repetitions**: every POST that creates, grants or spends takes an `Idempotency-Key`; the same request with the same
+key within 24 hours gets what the first one made. A secret that is shown once is shown again for ten minutes, then 409
+`conflict`. Anywhere else the header is refused.
+
 **Credentials**: an access token or an API key as `Authorization: Bearer …`, or an API key as `X-API-Key`; not both.
 
 **Limits**: every authenticated response has `RateLimit-Policy` and `RateLimit`; every 429 and 503 has `Retry-After`.
@@ -113,7 +117,7 @@ def contract(doc: Part, info: Part, *, method: str, spec: Collected, **_: object
     doc["operationId"] = noted["operation_id"]
     doc["security"] = _security(policy)
     _explain_access(info, policy)
-    _success(doc, noted.get("texts", {}), public=policy.kind == "public")
+    _success(doc, noted, public=policy.kind == "public")
     doc.setdefault("responses", {}).update(_problems(spec, doc, noted, method))
     doc.setdefault("parameters", []).extend(["X-Request-ID", *noted.get("headers", [])])
     return doc
@@ -148,9 +152,11 @@ _TEXT: Part = {"schema": {"type": "string"}}
 _TEXT_SCHEMAS: dict[str, Part] = {"text/event-stream": {}}
 
 
-def _success(doc: Part, texts: dict[int, list[str]], *, public: bool) -> None:
+def _success(doc: Part, noted: Part, *, public: bool) -> None:
     """Add the headers of successful responses, and bodies without a schema."""
-    names = ["X-Request-ID"] if public else ["X-Request-ID", "RateLimit-Policy", "RateLimit"]
+    texts: dict[int, list[str]] = noted.get("texts", {})
+    names = ["X-Request-ID", *([] if public else ["RateLimit-Policy", "RateLimit"])]
+    names += ["Idempotent-Replayed"] if noted.get("replays") else []
     for status, response in doc.get("responses", {}).items():
         response.setdefault("headers", {}).update({name: header_ref(name) for name in names})
         if media_types := texts.get(int(status)):
@@ -186,6 +192,7 @@ def _problems(spec: Collected, doc: Part, noted: Part, method: str) -> dict[str,
 Kinds = list[type[PlatformError]]
 _ANY: Kinds = [
     errors.Malformed,
+    errors.InvalidHeader,
     problems.MethodNotAllowed,
     problems.NotAcceptable,
     errors.TooLarge,
@@ -204,7 +211,6 @@ _OF_BODIES: Kinds = [
     problems.UnsupportedMediaType,
 ]
 _OF_CALLERS: Kinds = [
-    errors.InvalidHeader,
     errors.Unauthenticated,
     errors.TokenExpired,
     errors.TokenRevoked,
