@@ -82,6 +82,12 @@ class Conflict(PlatformError):
     code = "conflict"
 
 
+class PreconditionFailed(PlatformError):
+    """The resource is not in the state that If-Match names. Nothing was changed; read it again."""
+
+    code = "precondition_failed"
+
+
 class TooLarge(PlatformError):
     """The request body is too large."""
 

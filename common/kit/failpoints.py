@@ -36,6 +36,7 @@ POINTS: Final = (
     "web.after_publish",
     "place.before_slot",
     "place.after_slot",
+    "change.checked",
     "cancel.before_queued",
     "cancel.before_running",
     "breaker.after_look",

@@ -15,8 +15,9 @@ from common.errors import FieldError, Invalid, NotFound, SlugTaken
 from common.idempotency import Once
 from common.identity import audit
 from common.identity.audit import Actor
-from common.kit import db
+from common.kit import db, failpoints
 from common.kit.clock import uuid7
+from common.kit.expecting import Expect, anything
 from common.kit.paging import Page, Window
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan
 
@@ -79,13 +80,15 @@ def create(fields: Mapping[str, object], *, actor: Actor, once: Once = None) -> 
         raise
 
 
-def edit(slug: str, changes: Mapping[str, object], *, actor: Actor) -> Plan:
+def edit(slug: str, changes: Mapping[str, object], *, actor: Actor, expect: Expect[Plan] = anything) -> Plan:
     """Change a plan. Limits apply within seconds, tokens from each subscription's next period.
 
-    Raises `NotFound`.
+    Raises `NotFound`, and what `expect` does.
     """
     with db.transaction() as session:
         plan = _any(session, slug, for_update=True)
+        expect(plan)
+        failpoints.at("change.checked")
         before = {name: getattr(plan, name) for name in changes}
         for name, value in changes.items():
             setattr(plan, name, value)

@@ -16,8 +16,9 @@ from common.errors import Conflict, NotFound, SlugTaken
 from common.idempotency import Once
 from common.identity import audit
 from common.identity.audit import Actor
-from common.kit import crypto, db, jsonb
+from common.kit import crypto, db, failpoints, jsonb
 from common.kit.clock import uuid7
+from common.kit.expecting import Expect, anything
 from common.models.tools import Tool, ToolVersion
 from common.tools import breakers
 from common.tools.catalogue import ListedTool, listed
@@ -50,14 +51,18 @@ def _slug_free() -> Iterator[None]:
         raise
 
 
-def change(actor: Actor, tool_id: UUID, changes: Mapping[str, object]) -> ListedTool:
+def change(
+    actor: Actor, tool_id: UUID, changes: Mapping[str, object], *, expect: Expect[ListedTool] = anything
+) -> ListedTool:
     """Change a tool. New invocations use the new version; accepted ones keep the version they were accepted with.
 
     A change that alters nothing makes no version. `auth` without a secret keeps the stored one if the type is the same.
-    Raises `NotFound`, `Conflict` (archived), `Invalid`, `SlugTaken`.
+    Raises `NotFound`, `Conflict` (archived), `Invalid`, `SlugTaken`, and what `expect` does.
     """
     with _slug_free(), db.transaction() as session:
         tool, current = _locked(session, tool_id)
+        expect(listed(tool, current))
+        failpoints.at("change.checked")
         if tool.archived_at is not None:
             raise Conflict("The tool is archived.")
         before, kept = draft_of(tool, current), _keeps_secret(current, changes)

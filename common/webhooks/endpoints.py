@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from common import idempotency
 from common.errors import Conflict, FieldError, NotFound, TokenRevoked, UrlRefused
 from common.idempotency import Once
-from common.kit import clock, crypto, db
+from common.kit import clock, crypto, db, failpoints
+from common.kit.expecting import Expect, anything
 from common.kit.outbound import OutboundClient, Refused
 from common.kit.paging import Page, Window
 from common.models.accounts import User
@@ -103,10 +104,10 @@ def endpoint(user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
         return own(session, user_id, endpoint_id)
 
 
-def own(session: Session, user_id: UUID, endpoint_id: UUID) -> WebhookEndpoint:
+def own(session: Session, user_id: UUID, endpoint_id: UUID, *, for_update: bool = False) -> WebhookEndpoint:
     """One of the account's endpoints, inside your transaction. Raises `NotFound`."""
-    owned = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
-    row = session.scalars(select(WebhookEndpoint).where(*owned)).one_or_none()
+    query = select(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
+    row = session.scalars(query.with_for_update(key_share=True) if for_update else query).one_or_none()
     if row is None:
         raise NotFound("Webhook endpoint not found.")
     return row
@@ -122,11 +123,16 @@ class EndpointChanges(TypedDict, total=False):
 
 
 def change(
-    user_id: UUID, endpoint_id: UUID, outbound: OutboundClient, **changes: Unpack[EndpointChanges]
+    user_id: UUID,
+    endpoint_id: UUID,
+    outbound: OutboundClient,
+    *,
+    expect: Expect[WebhookEndpoint] = anything,
+    **changes: Unpack[EndpointChanges],
 ) -> WebhookEndpoint:
     """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, clears `failing_since`.
 
-    Raises `NotFound`, `UrlRefused`.
+    Raises `NotFound`, `UrlRefused`, and what `expect` does.
     """
     if "url" in changes:
         check_url(outbound, changes["url"])
@@ -140,6 +146,8 @@ def change(
     if "url" in changes or changes.get("status") == "enabled":
         columns["failing_since"] = None
     with db.transaction() as session:
+        expect(own(session, user_id, endpoint_id, for_update=True))
+        failpoints.at("change.checked")
         return _update(session, user_id, endpoint_id, columns)
 
 
@@ -182,7 +190,8 @@ def rotate_secret(user_id: UUID, endpoint_id: UUID, *, once: Once = None) -> Cre
 def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[str, object]) -> WebhookEndpoint:
     owned = (WebhookEndpoint.id == endpoint_id, WebhookEndpoint.user_id == user_id)
     statement = update(WebhookEndpoint).where(*owned).values({**changes, "updated_at": func.now()})
-    row = session.scalars(statement.returning(WebhookEndpoint)).one_or_none()
+    returned = session.scalars(statement.returning(WebhookEndpoint), execution_options={"populate_existing": True})
+    row = returned.one_or_none()
     if row is None:
         raise NotFound("Webhook endpoint not found.")
     return row

@@ -5,22 +5,23 @@ Each decorator both implements and documents its part, so the OpenAPI document c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import wraps
+from inspect import signature
 
 import flask_smorest
 import marshmallow as ma
-from flask import Response, current_app, request
+from flask import Response
 
 from common import errors
 from common.errors import PlatformError
 from common.kit.paging import Page
+from web.api import arguments
 from web.api.openapi import operations
 from web.api.openapi.components import Part
 from web.api.openapi.operations import Documented
-from web.http import auth, body, idempotency, large_reads, limits, pagination, responses, validation
-from web.http.fields import OneOrMore, Secret
+from web.http import auth, idempotency, large_reads, limits, pagination, preconditions, responses
 
 View = Callable[..., object]
 Decorator = Callable[[View], View]
@@ -67,7 +68,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     ) -> Decorator:
         """Load the body (or `location="query"`) with `schema` and pass it as a positional argument (a dict)."""
         loader = schema() if isinstance(schema, type) else schema
-        load = _query_loader(loader) if location == "query" else _body_loader(loader, required)
+        load = arguments.of_query(loader) if location == "query" else arguments.of_body(loader, required)
 
         def decorate(view: View) -> View:
             @wraps(view)
@@ -95,7 +96,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         def decorate(view: View) -> View:
             @wraps(view)
             def checked(*args: object, **kwargs: object) -> object:
-                _refuse_undeclared()
+                arguments.refuse_undeclared()
                 limits.count()
                 result = view(*args, **kwargs)
                 return Response(status=204) if status_code == 204 and result is None else result
@@ -159,6 +160,28 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         _note(wrapper, "contract")["replays"] = True
         return self.raises(errors.IdempotencyKeyReused, errors.Conflict)(self.headers("Idempotency-Key")(wrapper))
 
+    def tagged(self, schema: type[ma.Schema], *, only: Sequence[str] | None = None) -> Decorator:
+        """Give what the view returns an `ETag`: of its representation by `schema`, or of the fields `only`; innermost.
+
+        A PATCH takes `If-Match` then: the view hands its argument `expect` on to the verb, which calls it with the
+        object to be changed, under its lock. See `web/http/preconditions.py`.
+        """
+        show = schema(only=only).dump
+
+        def decorate(view: View) -> View:
+            changes = "expect" in signature(view).parameters
+
+            @wraps(view)
+            def wrapper(*args: object, **kwargs: object) -> object:
+                result = view(*args, **kwargs, **({"expect": preconditions.expected(show)} if changes else {}))
+                preconditions.tagged(show(result[0] if isinstance(result, tuple) else result))
+                return result
+
+            _note(wrapper, "contract")["tagged"] = True
+            return self.raises(errors.PreconditionFailed)(self.headers("If-Match")(wrapper)) if changes else wrapper
+
+        return decorate
+
     def headers(self, *names: str) -> Decorator:
         """Document request headers by the names of parameter components (`web/api/openapi/components.py`)."""
 
@@ -200,34 +223,3 @@ def _note_text(view: View, status_code: int, schema: object, doc: Mapping[str, o
     """Document a response with a media type but no schema as text."""
     if schema is None and "content_type" in doc:
         _note(view, "contract").setdefault("texts", {}).setdefault(status_code, []).append(doc["content_type"])
-
-
-def _body_loader(schema: ma.Schema, required: bool) -> Callable[[], object]:
-    secrets = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, Secret))
-    return lambda: body.load(request, schema, required=required, verbatim=secrets)
-
-
-def _query_loader(schema: ma.Schema) -> Callable[[], object]:
-    repeatable = frozenset(f.data_key or name for name, f in schema.fields.items() if isinstance(f, OneOrMore))
-    return lambda: validation.loaded(schema, body.read_query(request, repeatable), "query")
-
-
-def _refuse_undeclared() -> None:
-    """Refuse a query or body that the view does not declare, instead of ignoring it."""
-    view = current_app.view_functions[request.endpoint or ""]
-    takes = getattr(view, "takes", ())
-    if "query" not in takes and request.query_string:
-        _refuse_unknown(body.read_query(request), "query")
-    if "json" not in takes and request.method in _WITH_BODY:
-        _refuse_unknown(body.read_json(request, required=False), "body")
-
-
-_WITH_BODY = frozenset(["POST", "PUT", "PATCH"])
-
-
-def _refuse_unknown(value: object, what: str) -> None:
-    if not isinstance(value, dict):
-        raise errors.Invalid(f"The {what} is not valid.", errors=[errors.FieldError("", "Invalid input type.")])
-    if value:
-        faults = [errors.FieldError(validation.pointer(name), "Unknown field.") for name in value]
-        raise errors.Invalid(f"The {what} is not valid.", errors=faults[: validation.MAX_FAULTS])

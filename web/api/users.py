@@ -13,6 +13,7 @@ from common import account_deletion, errors
 from common.idempotency import Once
 from common.identity import accounts, keys
 from common.kit import clock
+from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey, User
 from web.api.auth import NewPassword, UserSchema
@@ -78,8 +79,12 @@ class ProfileSchema(UserSchema):
 @blp.get("")
 @auth.signed_in
 @blp.response(200, ProfileSchema)
+@blp.tagged(UserSchema)
 def show() -> Shown:
-    """The caller's account, and the credential that was presented"""
+    """The caller's account, and the credential that was presented
+
+    The `ETag` is of the account, whatever the credential.
+    """
     caller = auth.caller()
     user = accounts.get(caller.user_id)
     return {**{name: getattr(user, name) for name in UserSchema().fields}, "credential": caller.credential}
@@ -90,7 +95,8 @@ def show() -> Shown:
 @blp.arguments(ProfileChangesSchema)
 @blp.response(200, UserSchema)
 @blp.raises(errors.WeakPassword, errors.TooManyAttempts, errors.Conflict)
-def edit(body: ProfileChanges) -> User:
+@blp.tagged(UserSchema)
+def edit(body: ProfileChanges, expect: Expect[User]) -> User:
     """Change the name or the password
 
     A new password ends all sessions, including the current one. A wrong `current_password` is 403.
@@ -99,8 +105,8 @@ def edit(body: ProfileChanges) -> User:
     name = body.get("name")
     if "password" in body:
         current, new = body["current_password"], body["password"]
-        return accounts.change_password(user_id, current, new, actor=auth.actor(), name=name)
-    return accounts.get(user_id) if name is None else accounts.rename(user_id, name)
+        return accounts.change_password(user_id, current, new, actor=auth.actor(), name=name, expect=expect)
+    return accounts.rename(user_id, name, expect=expect)
 
 
 class DeletionSchema(Body):

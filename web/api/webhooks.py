@@ -6,6 +6,7 @@ from uuid import UUID
 
 from common import boot, errors, webhooks
 from common.idempotency import Once
+from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.webhooks import WebhookEndpoint
 from web.api.blueprint import Blueprint
@@ -50,6 +51,7 @@ def index(query: ListArguments) -> Page[WebhookEndpoint]:
 @blp.response(201, WebhookEndpointWithSecretSchema, headers=["Location"])
 @blp.raises(errors.UrlRefused, errors.Conflict)
 @blp.idempotent
+@blp.tagged(WebhookEndpointSchema)
 def create(body: WebhookEndpointIn, once: Once) -> tuple[Shown, Headers]:
     """Add an endpoint
 
@@ -68,6 +70,7 @@ def create(body: WebhookEndpointIn, once: Once) -> tuple[Shown, Headers]:
 @blp.get("/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointSchema)
+@blp.tagged(WebhookEndpointSchema)
 def show(endpoint_id: UUID) -> WebhookEndpoint:
     """One endpoint"""
     return webhooks.endpoint(auth.caller().user_id, endpoint_id)
@@ -78,9 +81,10 @@ def show(endpoint_id: UUID) -> WebhookEndpoint:
 @blp.arguments(WebhookEndpointChangesSchema)
 @blp.response(200, WebhookEndpointSchema)
 @blp.raises(errors.UrlRefused)
-def edit(body: WebhookEndpointChanges, endpoint_id: UUID) -> WebhookEndpoint:
+@blp.tagged(WebhookEndpointSchema)
+def edit(body: WebhookEndpointChanges, endpoint_id: UUID, expect: Expect[WebhookEndpoint]) -> WebhookEndpoint:
     """Change, disable or enable an endpoint"""
-    return webhooks.change(auth.caller().user_id, endpoint_id, boot.outbound(), **body)
+    return webhooks.change(auth.caller().user_id, endpoint_id, boot.outbound(), expect=expect, **body)
 
 
 @blp.delete("/<uuid:endpoint_id>")
@@ -98,6 +102,7 @@ def remove(endpoint_id: UUID) -> None:
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointWithSecretSchema)
 @blp.idempotent
+@blp.tagged(WebhookEndpointSchema)
 def rotate_secret(endpoint_id: UUID, once: Once) -> Shown:
     """Replace the secret; for 24 hours webhooks are also signed with the old one"""
     return _with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id, once=once))

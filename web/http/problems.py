@@ -85,6 +85,7 @@ STATUSES: dict[type[PlatformError], int] = {
     NotAcceptable: 406,
     RequestTimeout: 408,
     errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     UriTooLong: 414,
     UnsupportedMediaType: 415,

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 
 from common.errors import Conflict, NotFound
 from common.identity import audit, authorization, authorization_cache, passwords, rate_limits
+from common.identity.accounts import directory
 from common.identity.accounts.profile import get, replace_password, updated
-from common.kit import db
+from common.kit import db, failpoints
+from common.kit.expecting import Expect, anything
 from common.models.accounts import EmailVerification, KnownPlace, PasswordReset, Throttle, User
 from common.models.sessions import RefreshFamily
 from common.notifications import mails
@@ -21,7 +23,14 @@ KEEP = timedelta(days=7)
 KEEP_NETWORKS = timedelta(days=90)
 
 
-def administer(user_id: UUID, *, actor: audit.Actor, role: str | None = None, is_active: bool | None = None) -> User:
+def administer(
+    user_id: UUID,
+    *,
+    actor: audit.Actor,
+    role: str | None = None,
+    is_active: bool | None = None,
+    expect: Expect[directory.ListedAccount] = anything,
+) -> User:
     """Change the role or status of an account, effective with its next request.
 
     Disabling ends its sessions; its API keys are refused until it is enabled again.
@@ -30,10 +39,13 @@ def administer(user_id: UUID, *, actor: audit.Actor, role: str | None = None, is
         NotFound: no such account.
         Conflict: it is the last active admin, or was deleted by its owner.
         DependencyUnavailable: Redis is unreachable; nothing was changed.
+        What `expect` does; it is given the account as admins see it.
     """
     changes = {k: v for k, v in {"role": role, "is_active": is_active}.items() if v is not None}
     with authorization_cache.changing(user_id), db.transaction() as session:
         user = locked(session, user_id, changes)
+        expect(directory.one(session, user_id))
+        failpoints.at("change.checked")
         before = {field: getattr(user, field) for field in changes}
         if is_active is False:
             authorization.end_sessions(session, user_id, "disabled")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session
 
 from common.errors import NotFound
 from common.kit import db
@@ -47,7 +48,12 @@ def listing(
 def listed(user_id: UUID) -> ListedAccount:
     """One account as admins see it. Raises `NotFound`."""
     with db.snapshot() as session:
-        row = session.execute(_accounts().where(User.id == user_id)).one_or_none()
+        return one(session, user_id)
+
+
+def one(session: Session, user_id: UUID) -> ListedAccount:
+    """One account as admins see it, inside your transaction. Raises `NotFound`."""
+    row = session.execute(_accounts().where(User.id == user_id)).one_or_none()
     if row is None:
         raise NotFound("Account not found.")
     return ListedAccount(*row)

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from common.errors import Conflict, EmailNotVerified, Forbidden, NotFound
 from common.identity import audit, authorization, authorization_cache, email_addresses, passwords, rate_limits
-from common.kit import db, log
+from common.kit import db, failpoints, log
+from common.kit.expecting import Expect, anything
 from common.models.accounts import User
 from common.notifications import mails
 
@@ -28,13 +29,31 @@ def by_email(email: str) -> User:
     return _only(User.email_key == email_addresses.key(email))
 
 
-def rename(user_id: UUID, name: str) -> User:
-    """Change the display name. Raises `NotFound`."""
+def rename(user_id: UUID, name: str | None, *, expect: Expect[User] = anything) -> User:
+    """Change the display name; None: leave it. Raises `NotFound`, and what `expect` does."""
     with db.transaction() as session:
-        return updated(session, user_id, name=name)
+        _expected(session, user_id, expect)
+        return updated(session, user_id, **_named(name))
 
 
-def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor, name: str | None = None) -> User:
+def _expected(session: Session, user_id: UUID, expect: Expect[User]) -> None:
+    expect(session.get_one(User, user_id, with_for_update={"key_share": True}))
+    failpoints.at("change.checked")
+
+
+def _named(name: str | None) -> dict[str, str]:
+    return {} if name is None else {"name": name}
+
+
+def change_password(
+    user_id: UUID,
+    current: str,
+    new: str,
+    *,
+    actor: audit.Actor,
+    name: str | None = None,
+    expect: Expect[User] = anything,
+) -> User:
     """Replace the password, and the name if given. Ends every session, including the calling one.
 
     Raises:
@@ -42,15 +61,17 @@ def change_password(user_id: UUID, current: str, new: str, *, actor: audit.Actor
         TooManyAttempts: it was wrong too often.
         WeakPassword: `new` does not meet the policy.
         Conflict: the password was changed concurrently.
+        What `expect` does.
     """
     user, counter = confirmed(user_id, current)
     passwords.check(new, user.email_key)
     password_hash = passwords.make(new)
     with authorization_cache.changing(user_id), db.transaction() as session:
         rate_limits.give_back(session, counter)
+        _expected(session, user_id, expect)
         if not replace_password(session, user, password_hash, actor=actor, how="by its owner"):
             raise Conflict("The password was changed concurrently. Nothing was done; retry.")
-        user = updated(session, user_id, **({} if name is None else {"name": name}))
+        user = updated(session, user_id, **_named(name))
     mails.notify()
     return user
 

@@ -6,6 +6,7 @@ from marshmallow import validate
 
 from common import errors
 from common.idempotency import Once
+from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan
 from common.subscriptions import plans
@@ -68,6 +69,7 @@ def index(query: ListArguments) -> Page[Plan]:
 @blp.response(201, AdminPlanSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken)
 @blp.idempotent
+@blp.tagged(AdminPlanSchema)
 def create(body: dict[str, object], once: Once) -> tuple[Plan, Headers]:
     """Create a plan"""
     plan = plans.create(body, actor=auth.actor(), once=once)
@@ -77,6 +79,7 @@ def create(body: dict[str, object], once: Once) -> tuple[Plan, Headers]:
 @blp.get("/<slug>")
 @auth.admin
 @blp.response(200, AdminPlanSchema)
+@blp.tagged(AdminPlanSchema)
 def show(slug: str) -> Plan:
     """One plan"""
     return plans.get(slug)
@@ -86,9 +89,10 @@ def show(slug: str) -> Plan:
 @auth.admin
 @blp.arguments(PlanChangesSchema)
 @blp.response(200, AdminPlanSchema)
-def edit(body: dict[str, object], slug: str) -> Plan:
+@blp.tagged(AdminPlanSchema)
+def edit(body: dict[str, object], slug: str, expect: Expect[Plan]) -> Plan:
     """Change a plan
 
     Limits take effect within seconds; `monthly_tokens`, with the next period of each subscription.
     """
-    return plans.edit(slug, body, actor=auth.actor())
+    return plans.edit(slug, body, actor=auth.actor(), expect=expect)

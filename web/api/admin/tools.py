@@ -9,6 +9,7 @@ from flask import g
 
 from common import boot, errors, tools, webhooks
 from common.idempotency import Once
+from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.tools import ListedTool, adapters, breakers, editing
 from common.tools.adapters import Trial, TrialIn
@@ -27,6 +28,8 @@ from web.http import auth
 from web.http.responses import Headers, location
 
 blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="Managing tools")
+#: A change of anything else makes another version; what is measured does not count.
+tagged = blp.tagged(AdminToolSchema, only=("id", "version", "is_active", "archived_at"))
 
 
 @blp.get("")
@@ -44,6 +47,7 @@ def index(query: AdminToolArguments) -> Page[ListedTool]:
 @blp.response(201, AdminToolSchema, headers=["Location"])
 @blp.raises(errors.SlugTaken, errors.UrlRefused)
 @blp.idempotent
+@tagged
 def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
     """Create a tool
 
@@ -72,6 +76,7 @@ def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
 @blp.get("/<uuid:tool_id>")
 @auth.admin
 @blp.response(200, AdminToolSchema)
+@tagged
 def show(tool_id: UUID) -> ListedTool:
     """One tool"""
     return tools.get(tool_id)
@@ -82,13 +87,14 @@ def show(tool_id: UUID) -> ListedTool:
 @blp.arguments(ToolChangesSchema)
 @blp.response(200, AdminToolSchema)
 @blp.raises(errors.SlugTaken, errors.UrlRefused, errors.Conflict)
-def edit(body: dict[str, object], tool_id: UUID) -> ListedTool:
+@tagged
+def edit(body: dict[str, object], tool_id: UUID, expect: Expect[ListedTool]) -> ListedTool:
     """Change a tool, which creates a new version
 
     Invocations accepted before run with the version they were accepted with. An archived tool cannot be changed.
     """
     _check_url(body)
-    return editing.change(auth.actor(), tool_id, body)
+    return editing.change(auth.actor(), tool_id, body, expect=expect)
 
 
 @blp.delete("/<uuid:tool_id>")

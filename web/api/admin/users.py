@@ -11,6 +11,7 @@ from common import errors, subscriptions
 from common.idempotency import Once
 from common.identity import accounts
 from common.identity.accounts import ListedAccount
+from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.accounts import ROLES
 from common.models.base import MAX_TOKENS
@@ -104,6 +105,7 @@ def index(query: UserArguments) -> Page[Shown]:
 @blp.get("/<uuid:user_id>")
 @auth.admin
 @blp.response(200, AdminUserSchema)
+@blp.tagged(AdminUserSchema)
 def show(user_id: UUID) -> Shown:
     """One account"""
     return _shown(accounts.listed(user_id))
@@ -114,12 +116,13 @@ def show(user_id: UUID) -> Shown:
 @blp.arguments(UserChangesSchema)
 @blp.response(200, AdminUserSchema)
 @blp.raises(errors.Conflict)
-def edit(body: UserChanges, user_id: UUID) -> Shown:
+@blp.tagged(AdminUserSchema)
+def edit(body: UserChanges, user_id: UUID, expect: Expect[Shown]) -> Shown:
     """Change the role or status of an account, effective with its next request
 
     Disabling ends its sessions; its API keys are refused. The last active admin can be neither demoted nor disabled.
     """
-    accounts.administer(user_id, actor=auth.actor(), **body)
+    accounts.administer(user_id, actor=auth.actor(), **body, expect=lambda now: expect(_shown(now)))
     return _shown(accounts.listed(user_id))
 
 

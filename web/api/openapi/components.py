@@ -119,6 +119,13 @@ PARAMETERS: dict[str, Part] = {
         "description": "An ETag; the response is 304 while it is current.",
         "schema": {"type": "string"},
     },
+    "If-Match": {
+        "name": "If-Match",
+        "in": "header",
+        "description": "ETags of the state to be changed, or `*`; 412 if it is in another. Weak tags never match.",
+        "schema": {"type": "string"},
+        "example": '"x8TkBuT3mCGkkW5XQ2Np"',
+    },
     "Last-Event-ID": {
         "name": "Last-Event-ID",
         "in": "header",

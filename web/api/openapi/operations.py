@@ -157,6 +157,7 @@ def _success(doc: Part, noted: Part, *, public: bool) -> None:
     texts: dict[int, list[str]] = noted.get("texts", {})
     names = ["X-Request-ID", *([] if public else ["RateLimit-Policy", "RateLimit"])]
     names += ["Idempotent-Replayed"] if noted.get("replays") else []
+    names += ["ETag"] if noted.get("tagged") else []
     for status, response in doc.get("responses", {}).items():
         response.setdefault("headers", {}).update({name: header_ref(name) for name in names})
         if media_types := texts.get(int(status)):

@@ -1,0 +1,67 @@
+"""Strong entity tags of resources, and `If-Match` of those that change them (RFC 9110 §8.8.3, §13.1.1).
+
+A tag is a digest of the representation, so that it changes with every member of it. What a PATCH expects is handed to
+its verb, which asks under the lock of the row: of two requests that have seen the same state, one changes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+
+from flask import Response, after_this_request, request
+
+from common import errors
+from common.kit import jsonb
+from common.kit.expecting import Expect, anything
+
+#: The representation of an object, as JSON.
+Show = Callable[[object], object]
+_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
+
+
+def tag(shown: object) -> str:
+    """The opaque part of the tag of a representation."""
+    return base64.urlsafe_b64encode(hashlib.sha256(jsonb.canonical(shown)).digest()[:15]).decode()
+
+
+def tagged(shown: object) -> None:
+    """Give the response of this request the tag of a representation, if it succeeds."""
+
+    def add(response: Response) -> Response:
+        if response.status_code < 300:
+            response.set_etag(tag(shown))
+        return response
+
+    after_this_request(add)
+
+
+def expected(show: Show) -> Expect[object]:
+    """What `If-Match` of this request expects of the resource. Raises `InvalidHeader`."""
+    lines = request.headers.getlist("If-Match")
+    if not lines:
+        return anything
+    wanted = _strong(",".join(lines))
+
+    def expect(now: object) -> None:
+        if wanted is not None and tag(show(now)) not in wanted:
+            raise errors.PreconditionFailed
+
+    return expect
+
+
+def _strong(given: str) -> frozenset[str] | None:
+    """The strong tags of a list; None for `*`, which any state matches. A weak tag never matches."""
+    if given.strip() == "*":
+        return None
+    found, at = set(), 0
+    while at < len(given):
+        match = _TAG.match(given, at)
+        if match is None or given[match.end() : match.end() + 1] not in ("", ","):
+            raise errors.InvalidHeader('If-Match is either * or a list of entity tags in quotes: "a", "b".')
+        if not match[1]:
+            found.add(match[2])
+        at = match.end() + 1
+    return frozenset(found)
