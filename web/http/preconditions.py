@@ -19,7 +19,8 @@ from common.kit.expecting import Expect, anything
 
 #: The representation of an object, as JSON.
 Show = Callable[[object], object]
-_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
+#: One element of a list of entity tags, which may be empty (RFC 9110 §5.6.1), and the comma after it.
+_ELEMENT = re.compile(r'[ \t]*(?:(W/)?("[\x21\x23-\x7e\x80-\xff]*"))?[ \t]*(?:,|\Z)')
 
 
 def tag(shown: object) -> str:
@@ -56,12 +57,10 @@ def _strong(given: str) -> frozenset[str] | None:
     """The strong tags of a list; None for `*`, which any state matches. A weak tag never matches."""
     if given.strip() == "*":
         return None
-    found, at = set(), 0
-    while at < len(given):
-        match = _TAG.match(given, at)
-        if match is None or given[match.end() : match.end() + 1] not in ("", ","):
-            raise errors.InvalidHeader('If-Match is either * or a list of entity tags in quotes: "a", "b".')
-        if not match[1]:
-            found.add(match[2])
-        at = match.end() + 1
-    return frozenset(found)
+    elements, at = [], 0
+    while at < len(given) and (match := _ELEMENT.match(given, at)):
+        elements.append((match[1], match[2]))
+        at = match.end()
+    if at < len(given) or not any(tag for _, tag in elements):
+        raise errors.InvalidHeader('If-Match is either * or a list of entity tags in quotes: "a", "b".')
+    return frozenset(tag.strip('"') for weak, tag in elements if tag and not weak)
