@@ -123,8 +123,8 @@ def test_the_codes_of_an_operation_are_those_that_it_can_give(document: dict[str
         return {code for content in contents for code in content["schema"]["properties"]["code"]["enum"]}
 
     anywhere = {"malformed_request", "method_not_allowed", "not_acceptable", "payload_too_large", "uri_too_long"}
-    anywhere |= {"headers_too_large", "validation_failed", "internal_error", "dependency_unavailable"}
-    caller = {"invalid_header", "unauthenticated", "token_expired", "token_revoked", "rate_limited"}
+    anywhere |= {"invalid_header", "headers_too_large", "validation_failed", "internal_error", "dependency_unavailable"}
+    caller = {"unauthenticated", "token_expired", "token_revoked", "rate_limited"}
     body = {"malformed_json", "body_required", "duplicate_key", "too_deep", "request_timeout", "unsupported_media_type"}
     assert codes("get", "/health") == anywhere
     assert codes("get", "/api/v1/users/me") == anywhere | caller
