@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 CHANGES = {
     "/users/me": Change("/users/me", {"name": "Ada"}, {"name": "Bea"}),
-    "/admin/users/{user_id}": Change("/admin/users/{other_id}", {"is_active": False}, {"role": "admin"}),
+    "/admin/users/{user_id}": Change("/admin/users/{other_id}", {"is_active": False}, {"role": "user"}),
     "/admin/tools/{tool_id}": Change("/admin/tools/{id}", {"name": "A"}, {"timeout_seconds": 9}, "/admin/tools"),
     "/admin/plans/{slug}": Change("/admin/plans/{slug}", {"name": "A"}, {"max_streams": 3}, "/admin/plans"),
     "/webhooks/{endpoint_id}": Change("/webhooks/{id}", {"description": "a"}, {"status": "disabled"}, "/webhooks"),
