@@ -56,9 +56,11 @@ def code(answer: Any) -> tuple[int, str]:
 
 
 def routes(app: Flask) -> Iterator[tuple[str, str]]:
+    """Of the API, its documentation and the operators: the forms of the console have tokens of their own."""
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"OPTIONS"}):
-            yield method, rule.rule
+            if not (rule.rule == "/" or rule.rule.startswith("/console")):
+                yield method, rule.rule
 
 
 def test_every_post_takes_it_or_refuses_it(app: Flask) -> None:

@@ -1,6 +1,6 @@
 """Repeats of requests with an Idempotency-Key are told what the first answer said and rows do not.
 
-Revision ID: 0009
+Revision ID: 0010
 Create Date: 2026-11-29
 
 Columns without a default on a small table (24 hours of keys): no row is rewritten, and code that does not know them
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
