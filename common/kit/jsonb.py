@@ -38,7 +38,7 @@ def passed_on(text: str | None) -> orjson.Fragment | None:
 
 def _parsed(value: object) -> object:
     if isinstance(value, orjson.Fragment):
-        return json.loads(value.contents)
+        return json.loads(orjson.dumps(value))
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 

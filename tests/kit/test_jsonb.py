@@ -60,3 +60,15 @@ def test_canonical_bytes_are_equal_for_equal_values() -> None:
     others = [1, 1.5, "1", "1.0", [1], 2**53, 2**53 + 1, True, None, {"1": 1}, 1e-7]
     assert len({jsonb.canonical(value) for value in others}) == len(others)
     assert jsonb.canonical({"b": "5.0", "a": 1.5}) == b'{"a":1.5,"b":"5.0"}'
+
+
+def test_stored_text_is_passed_on_as_it_is() -> None:
+    """Also beside an integer beyond 64 bits, which orjson does not write."""
+    text = '{"b": 1.0, "a": [1e22, "ä"]}'
+    assert jsonb.encoded({"input": jsonb.passed_on(text), "output": jsonb.passed_on(None)}) == (
+        f'{{"input":{text},"output":null}}'.encode()
+    )
+    beside = json.loads(jsonb.encoded({"large": 2**70, "input": jsonb.passed_on(text)}))
+    assert beside == {"large": 2**70, "input": {"b": 1.0, "a": [1e22, "ä"]}}
+    with pytest.raises(TypeError, match="set is not JSON"):
+        jsonb.encoded({"wrong": {1}})

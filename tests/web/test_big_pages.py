@@ -192,7 +192,7 @@ def test_who_waits_reads_nothing_before_the_end(read: Callable[[], int]) -> None
     waiting = invocations.get_ended(made[0], customer.user_id)
     assert (waiting.status, waiting.input, read() < 10_000) == ("queued", None, True)
     finish("done")
-    assert invocations.get_ended(made[0], customer.user_id).input == THIRD
+    assert json.loads(invocations.get_ended(made[0], customer.user_id).input or "") == THIRD
     assert invocations.states(made)[made[0]] == ("succeeded", 1)
 
 

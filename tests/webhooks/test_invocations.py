@@ -11,6 +11,7 @@ from standardwebhooks import Webhook
 
 from common import boot, invocations, webhooks
 from common.invocations import ClaimOptions
+from common.kit import jsonb
 from tests import factories
 from tests.factories import BAD, GOOD, Customer
 from tests.outside.receiver import Receiver
@@ -59,7 +60,7 @@ def test_each_change_is_told_as_it_was(
     assert bodies["invocation.queued"]["output"] is None
     assert bodies["invocation.succeeded"]["output"] == {"ok": True}
     assert bodies["invocation.succeeded"] == json.loads(
-        json.dumps(invocations.represent(invocations.get(invocation_id, customer.user_id)))
+        jsonb.encoded(invocations.represent(invocations.get(invocation_id, customer.user_id)))
     )
     assert {headers(request)["x-request-id"] for request in requests} == {"req-7"}
 
