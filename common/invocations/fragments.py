@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from common.models.invocations import PRIORITIES
+
 #: How far below the virtual clock ready rows are looked for first: older index entries are mostly dead.
 SLACK: Final = 20
 #: A lease ends so many seconds after the tool's own time limit.
@@ -118,21 +120,38 @@ ev as (
   select cast(:event_id as uuid), f.user_id, 'invocation.' || f.status, f.id, f.n from f),
 de as (""" + DELIVERIES + ")"  # fmt: skip
 
+# -- waiting rows -------------------------------------------------------------------------------------------------
+
+
+def waiting(*, period: str, columns: str, due: str, limit: str) -> str:
+    """The account's waiting rows that are due and whose tool is not paused: by priority, then the oldest first.
+
+    Priority by priority, so that each reads no more of the index than it returns, however many wait or are not due yet.
+    Nothing is asked of the lower ones once `limit` is reached: rows come in the order of the values.
+    """
+    classes = ", ".join(f"({priority})" for priority in sorted(PRIORITIES, reverse=True))
+    return f"""
+  select q.* from (values {classes}) class(priority) cross join lateral (
+    select {columns} from queue q
+     where q.period_id = {period} and q.slot is null and q.priority = class.priority and q.due_at <= {due}
+       and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
+     order by q.due_at limit {limit}) q
+   limit {limit.split(maxsplit=1)[0]}"""
+
+
 # -- the successor: who gets the slot that becomes free -----------------------------------------------------------
 
-#: The slot that becomes free goes to the account's oldest waiting row that is due. When nothing else is ready and the
+#: The slot that becomes free goes to the account's first waiting row that is due. When nothing else is ready and the
 #: worker wants more work, the statement claims that successor as well, because it cannot see it as a ready row.
 #: The account is compared with one value, not joined: only then is just its oldest row read from the index.
 #:
 #: The successor's turn comes after one turn of each row of the account that has a slot (`width`, as far as the worker
 #: knows it; 0: unknown), so an account with a hundred slots has as many turns as one with two. (With the number of the
 #: slot alone, the first slots would come round so quickly that an account of N slots had 1 + 1/2 + … + 1/N turns.)
-SUCCESSOR = """
-h as (
-  select q.id from queue q
-   where q.period_id = (select d.period_id from d where d.slot is not null) and q.slot is null
-     and q.due_at <= now() and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
-   order by q.due_at limit 1 for update skip locked)"""
+_OF_THE_FREE_SLOT = "(select d.period_id from d where d.slot is not null)"
+_FIRST = waiting(period=_OF_THE_FREE_SLOT, columns="q.id", due="now()", limit="1 for update skip locked")
+SUCCESSOR = f"""
+h as ({_FIRST})"""
 
 _TURN = """greatest((select last_value from vt) + 1,
                   d.start_tag + coalesce(nullif(cast(:width as integer), 0), d.slot))"""

@@ -22,7 +22,9 @@ USAGE_STATUS = {"succeeded": "success", "canceled": "canceled", "expired": "expi
 class Order:
     """What a caller asks for. `body` is the whole request as it came, for recognising a repeat.
 
-    `end_user`: whom the caller makes it for; `rerun_of`: the invocation that it repeats.
+    `end_user`: whom the caller makes it for; `rerun_of`: the invocation that it repeats; `not_before`: it waits until
+    then, without a slot; `version`: only if that is the tool's current one; `priority`: -1, 0 or 1, among the account's
+    own waiting invocations.
     """
 
     input: object
@@ -36,6 +38,9 @@ class Order:
     idempotency_key: str | None = None
     end_user: str | None = None
     rerun_of: UUID | None = None
+    not_before: datetime | None = None
+    version: int | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Waiting:
     """Why a queued invocation has not started, and until when at least (None: not known).
 
     `reason`: `slot` (others of the account have all of its slots), `queue` (no worker has taken it yet), `breaker` (its
-    tool is not called for now), `retry` (between two attempts).
+    tool is not called for now), `retry` (between two attempts), `scheduled` (its `not_before` is yet to come).
     """
 
     reason: str
@@ -148,6 +153,8 @@ class Invocation:
     #: Whom the caller made it for; and the invocation that it repeats.
     end_user: str | None = None
     rerun_of: UUID | None = None
+    not_before: datetime | None = None
+    priority: int = 0
     #: Only while it is queued. `last_error`: code and detail of the attempt before.
     waiting: Waiting | None = None
     last_error: Mapping[str, str] | None = None

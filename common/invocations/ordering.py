@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final, NotRequired, TypedDict
 
 from common import webhooks
+from common.errors import FieldError, Invalid
 from common.identity import accounts
 from common.identity.authorization import Caller
 from common.invocations.model import Order
+from common.kit import clock
 from common.kit.outbound import OutboundClient
 
 #: Fields of a request that do not make it another request under the same Idempotency-Key.
 _NOT_COMPARED: Final = ("tool", "idempotency_key")
+#: How far ahead an invocation may be submitted that is not to start yet.
+FARTHEST: Final = timedelta(days=30)
 
 
 class SubmitFields(TypedDict):
@@ -25,6 +30,9 @@ class SubmitFields(TypedDict):
     end_user: NotRequired[str]
     webhook_url: NotRequired[str]
     webhook_events: NotRequired[list[str]]
+    not_before: NotRequired[datetime]
+    version: NotRequired[int]
+    priority: NotRequired[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +53,15 @@ class SubmitRules:
             accounts.require_verified(caller)
 
     def order(self, sent: SubmitFields, *, request_id: str, key: str | None) -> Order:
-        """The order in `sent`. Raises `UrlRefused`."""
+        """The order in `sent`. Raises `UrlRefused`, and `Invalid` for a `not_before` that is too far ahead."""
+        _refuse_distant(sent.get("not_before"))
         webhook_url = sent.get("webhook_url")
         if webhook_url is not None:
             webhooks.check_url(self.outbound, webhook_url, "/webhook_url")
         chosen = sent.get("webhook_events")
         return Order(
             input=sent["input"],
-            body={name: value for name, value in sent.items() if name not in _NOT_COMPARED},
+            body={name: _json(value) for name, value in sent.items() if name not in _NOT_COMPARED},
             request_id=request_id,
             max_tokens=sent.get("max_tokens"),
             expires_in=sent["expires_in"],
@@ -61,4 +70,16 @@ class SubmitRules:
             webhook_events=tuple(chosen) if chosen else None,
             idempotency_key=key,
             end_user=sent.get("end_user"),
+            not_before=sent.get("not_before"),
+            version=sent.get("version"),
+            priority=sent.get("priority", 0),
         )
+
+
+def _refuse_distant(not_before: datetime | None) -> None:
+    if not_before is not None and not_before > clock.now() + FARTHEST:
+        raise Invalid(errors=[FieldError("/not_before", f"must be at most {FARTHEST.days} days ahead")])
+
+
+def _json(value: object) -> object:
+    return clock.rfc3339(value) if isinstance(value, datetime) else value

@@ -24,7 +24,7 @@ BEHIND = 1.0
 
 
 class WaitingAccount(NamedTuple):
-    """An account with waiting rows, and the oldest of them that is due (None: none is)."""
+    """An account with waiting rows, and the first of them that is due (None: none is)."""
 
     period_id: UUID
     user_id: UUID
@@ -39,10 +39,10 @@ class WaitingRow(NamedTuple):
     moves: int
 
 
-_DUE = """
-     where q.slot is null and q.period_id = {period} and q.due_at <= now() - make_interval(secs => :behind)
-       and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
-     order by q.due_at"""
+def _due(period: str, limit: str) -> str:
+    due = "now() - make_interval(secs => :behind)"
+    return fragments.waiting(period=period, columns="q.id, q.moves", due=due, limit=limit)
+
 
 #: Account by account (a loose scan of the index on period and due time), so that the backlog of one account does not
 #: hide the others.
@@ -57,14 +57,12 @@ with recursive account as (
 few as (select period_id from account where period_id is not null limit :limit)
 select a.period_id, p.user_id, pl.max_concurrency, pl.rate_limit_per_minute, q.id, q.moves
   from few a join periods p on p.id = a.period_id join plans pl on pl.id = p.plan_id
-  left join lateral (select q.id, q.moves from queue q {_DUE.format(period="a.period_id")} limit 1) q on true
+  left join lateral ({_due("a.period_id", "1")}) q on true
  order by a.period_id
 """,
     WaitingAccount,
 )
-WAITING_ROWS: Final = Query(
-    f"select q.id, q.moves from queue q {_DUE.format(period=':period_id')} limit :limit", WaitingRow
-)
+WAITING_ROWS: Final = Query(_due(":period_id", ":limit"), WaitingRow)
 
 
 class _Placed(NamedTuple):
@@ -148,7 +146,7 @@ def place_waiting(paused: Sequence[UUID]) -> int:
 
 
 def _place_all(waiting: WaitingAccount, where: dict[str, object]) -> int:
-    """Place an account's oldest row that is due, and then its others while it has free slots."""
+    """Place an account's first row that is due, and then its others while it has free slots."""
     if waiting.id is None:
         return 0
     limits = waiting.max_concurrency, waiting.rate_limit_per_minute

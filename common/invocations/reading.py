@@ -9,7 +9,7 @@ from uuid import UUID
 from common.errors import NotFound
 from common.invocations import lists, views, waiting
 from common.invocations.filters import Filters, Matching
-from common.invocations.model import Invocation
+from common.invocations.model import Invocation, Waiting
 from common.invocations.representation import at_event, represent
 from common.invocations.views import StateRow, ViewRow
 from common.kit import db
@@ -133,11 +133,18 @@ def _invocation(row: ViewRow) -> Invocation:
         api_key_id=row.api_key_id,
         end_user=row.end_user,
         rerun_of=row.rerun_of,
-        waiting=waiting.of(row.tool_id, row.has_slot, row.not_before, row.last_error) if queued else None,
+        not_before=row.not_before,
+        priority=row.priority,
+        waiting=_waiting(row) if queued else None,
         last_error=row.last_error if queued else None,
         payload_bytes=row.payload_bytes,
         payloads=row.payloads,
     )
+
+
+def _waiting(row: ViewRow) -> Waiting:
+    scheduled = row.not_before is not None
+    return waiting.of(row.tool_id, row.has_slot, row.due_later, row.last_error, scheduled=scheduled)
 
 
 def _status(row: ViewRow | StateRow) -> str:

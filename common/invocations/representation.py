@@ -40,6 +40,8 @@ def represent(invocation: Invocation) -> dict[str, object]:
         "api_key_id": _id(invocation.api_key_id),
         "end_user": invocation.end_user,
         "rerun_of": _id(invocation.rerun_of),
+        "not_before": _time(invocation.not_before),
+        "priority": invocation.priority,
         "created_at": rfc3339(invocation.created_at),
         "started_at": _time(invocation.started_at),
         "finished_at": _time(invocation.finished_at),

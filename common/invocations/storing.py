@@ -26,11 +26,15 @@ from common.queueing import messages
 
 
 class StoredRow(NamedTuple):
-    """An accepted invocation as it was written. `deliveries`: how many webhook deliveries are due."""
+    """An accepted invocation as it was written. `due_later`: its `not_before`, if that is yet to come.
+
+    `deliveries`: how many webhook deliveries are due.
+    """
 
     id: UUID
     created_at: datetime
     expires_at: datetime
+    due_later: datetime | None
     deliveries: int
 
 
@@ -51,29 +55,40 @@ k as (
 f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
                            input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
-                           traceparent, end_user, rerun_of, expires_at)
+                           traceparent, end_user, rerun_of, not_before, priority, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
          cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
          :request_id, cast(:traceparent as text), cast(:end_user as text), cast(:rerun_of as uuid),
-         now() + make_interval(secs => :expires_in)
+         cast(:not_before as timestamptz), :priority,
+         greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
   insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag,
-  expires_at)
+  priority, due_at, expires_at)
   select f.id, f.user_id, :period_id, :tool_id, :tool_version_id, :held, :timeout_seconds, cast(:slot as integer),
-         (select last_value from vt) + cast(:slot as integer), f.expires_at
+         (select last_value from vt) + cast(:slot as integer), :priority,
+         greatest(now(), cast(:not_before as timestamptz)), f.expires_at
     from f),
 ev as (
   insert into events (id, user_id, type, invocation_id)
   select cast(:event_id as uuid), f.user_id, 'invocation.queued', f.id from f),
 de as ({fragments.DELIVERIES})
-select f.id, f.created_at, f.expires_at, (select count(*) from de) as deliveries from f
+select f.id, f.created_at, f.expires_at,
+       case when cast(:not_before as timestamptz) > now() then cast(:not_before as timestamptz) end as due_later,
+       (select count(*) from de) as deliveries
+  from f
 """,
     StoredRow,
 )
-STORED: Final = Query("select id, created_at, expires_at, 1 as deliveries from invocations where id = :id", StoredRow)
+STORED: Final = Query(
+    """
+select id, created_at, expires_at, case when not_before > now() then not_before end as due_later, 1 as deliveries
+  from invocations where id = :id
+""",
+    StoredRow,
+)
 #: After it, nothing that was to commit under that epoch can: it commits before this, or not at all.
 MOVE_EPOCH: Final = text("update periods set epoch = epoch + 1 where id = :period_id and epoch = :epoch")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from common import budgets, subscriptions, tools
 from common.errors import (
     BudgetExhausted,
+    Conflict,
     DependencyUnavailable,
     FieldError,
     IdempotencyKeyReused,
@@ -75,8 +77,8 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     When this returns, the row is committed, the hold is taken, and the invocation will reach an end.
 
     Raises:
-        IdempotencyKeyReused, NotFound, ToolInputRejected, Invalid, SubscriptionRequired, RateLimited,
-        ToolUnavailable, StorageExhausted, BudgetExhausted: in this order of checks.
+        IdempotencyKeyReused, NotFound, Conflict (another version), ToolInputRejected, Invalid, SubscriptionRequired,
+        RateLimited, ToolUnavailable, StorageExhausted, BudgetExhausted: in this order of checks.
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
     """
     fingerprint = _fingerprint(order.body)
@@ -97,11 +99,18 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     while True:
         tool = tools.remembered(tool_ref)
         try:
+            _require_version(tool.current, order.version)
             amount = check(tool.current, order.input, order.max_tokens, caller.user_id)
             return _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
         except PlatformError:
             if tools.is_current(tool):
                 raise
+
+
+def _require_version(tool: Version, wanted: int | None) -> None:
+    if wanted not in (None, tool.version):
+        detail = f"The current version of this tool is {tool.version}, not {wanted}. No invocation was created."
+        raise Conflict(detail, version=tool.version)
 
 
 def check(tool: Version, value: object, max_tokens: int | None, account: UUID | None = None) -> int:
@@ -171,7 +180,7 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
         account = account_of(caller, terms)
         _let_failing_tools_rest(account, tool.current)
         storage.refuse_if_full(caller.user_id, terms.max_payload_bytes, order.input)
-        hold = _hold(account, terms, invocation_id, amount, key)
+        hold = _hold(_waiting_if(account, order), terms, invocation_id, amount, key)
         if isinstance(hold, budgets.SameKey):
             if twin := _await_twin(caller, tool_ref, order, fingerprint):
                 return twin
@@ -193,6 +202,11 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
             raise NotFound
         _catch_up(account, hold)
     raise DependencyUnavailable("The budget was updated concurrently. No invocation was created; retry.", retry_after=1)
+
+
+def _waiting_if(account: budgets.Account, order: Order) -> budgets.Account:
+    """What is not to start before a time waits for it without a slot, as if the account had none."""
+    return account if order.not_before is None else replace(account, max_concurrency=0)
 
 
 def _hold(
@@ -239,6 +253,8 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "metadata_as_sent": jsonb.as_sent(order.metadata),
         "end_user": order.end_user,
         "rerun_of": order.rerun_of,
+        "not_before": order.not_before,
+        "priority": order.priority,
         "webhook_url": order.webhook_url,
         "webhook_events": None if order.webhook_events is None else list(order.webhook_events),
     }
@@ -274,7 +290,9 @@ def _queued(
         api_key_id=caller.api_key_id,
         end_user=order.end_user,
         rerun_of=order.rerun_of,
-        waiting=waiting.of(tool.id, has_slot, None, None),
+        not_before=order.not_before,
+        priority=order.priority,
+        waiting=waiting.of(tool.id, has_slot, times.due_later, None, scheduled=order.not_before is not None),
     )
 
 

@@ -16,7 +16,7 @@ from common.models.tools import PerUnit
 class ViewRow(NamedTuple):
     """An invocation as it is shown. `stored`: the status in the table, which is `open` until the completion.
 
-    Of a row in the queue: `not_before` is when it is due, if that is yet to come; `last_error` is that of the attempt
+    Of a row in the queue: `due_later` is when it is due, if that is yet to come; `last_error` is that of the attempt
     before.
     """
 
@@ -51,8 +51,10 @@ class ViewRow(NamedTuple):
     api_key_id: UUID | None
     end_user: str | None
     rerun_of: UUID | None
-    has_slot: bool
     not_before: datetime | None
+    priority: int
+    has_slot: bool
+    due_later: datetime | None
     last_error: Mapping[str, str] | None
 
 
@@ -89,7 +91,8 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
        coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at,
        tv.base_tokens, tv.per_unit, tv.max_tokens, i.units, i.api_key_id, i.end_user, i.rerun_of,
-       q.slot is not null as has_slot, case when q.due_at > now() then q.due_at end as not_before, q.last_error
+       i.not_before, i.priority,
+       q.slot is not null as has_slot, case when q.due_at > now() then q.due_at end as due_later, q.last_error
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
   left join queue q on q.id = i.id

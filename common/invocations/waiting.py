@@ -17,17 +17,27 @@ _SLOT: Final = Waiting("slot", "Other invocations of the account have all the sl
 _QUEUE: Final = Waiting("queue", "The next free worker of the platform starts it in turn.")
 
 
-def of(tool_id: UUID, has_slot: bool, not_before: datetime | None, last_error: Mapping[str, str] | None) -> Waiting:
+def of(
+    tool_id: UUID,
+    has_slot: bool,
+    due_later: datetime | None,
+    last_error: Mapping[str, str] | None,
+    *,
+    scheduled: bool,
+) -> Waiting:
     """The first of the reasons that apply, the longest lasting first.
 
     Args:
         tool_id: the tool, whose circuit breaker may be open.
         has_slot: whether it has one of the account's slots.
-        not_before: when it is due, if that is yet to come.
+        due_later: when it is due, if that is yet to come.
         last_error: code and detail of the attempt before.
+        scheduled: whether it was not to start before a time.
     """
-    if not_before is not None and last_error is not None:
-        return Waiting("retry", f"The last attempt ended with {last_error['code']}.", not_before)
+    if due_later is not None and last_error is not None:
+        return Waiting("retry", f"The last attempt ended with {last_error['code']}.", due_later)
+    if due_later is not None and scheduled:
+        return Waiting("scheduled", "It is not to start before its `not_before`.", due_later)
     breaker = breakers.state(tool_id)
     if breaker.state != "closed":
         return Waiting("breaker", "The tool has failed repeatedly and is not called for now.", breaker.retry_at)

@@ -29,6 +29,8 @@ from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tok
 from common.models.finding import FOUND_BY
 
 ENDS = ("succeeded", "failed", "canceled", "expired")
+#: Of a caller's own waiting invocations.
+PRIORITIES = (-1, 0, 1)
 STATUSES = ("queued", "running", *ENDS)
 ERROR_CODES = (
     "tool_error",
@@ -93,6 +95,9 @@ class InvocationRow(Base):
     end_user: Mapped[str | None]
     #: The invocation that it repeats.
     rerun_of: Mapped[UUID | None]
+    #: When the caller wants it to start at the earliest; and its place among the caller's own waiting ones.
+    not_before: Mapped[Instant | None]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     #: The trace of the request that made it, for the spans that continue it; null when nothing is traced.
     traceparent: Mapped[str | None]
 
@@ -142,6 +147,8 @@ class QueueRow(Base):
     slot: Mapped[int | None]
     start_tag: Mapped[int | None] = mapped_column(BigInteger)
     moves: Mapped[int] = mapped_column(server_default=text("0"))
+    #: Among the account's own waiting rows: higher ones get its slots first.
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     due_at: Mapped[Instant] = mapped_column(server_default=func.now())
     expires_at: Mapped[Instant]
     token: Mapped[UUID | None]
@@ -158,6 +165,7 @@ class QueueRow(Base):
     __table_args__ = (
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
         CheckConstraint("slot >= 1", name="slot"),
+        CheckConstraint("priority between -1 and 1", name="priority"),
         CheckConstraint("(slot is null) = (start_tag is null)", name="tagged"),
         CheckConstraint("token is null or slot is not null", name="running_has_a_slot"),
         CheckConstraint("(token is null) = (worker is null)", name="owner"),
@@ -166,7 +174,7 @@ class QueueRow(Base):
         CheckConstraint("token is not null or dispatched_at is null", name="sent"),
         CheckConstraint("attempts >= 0 and crash_count >= 0 and moves >= 0", name="counts"),
         Index("ix_queue_ready", "start_tag", postgresql_where=text("token is null and slot is not null")),
-        Index("ix_queue_waiting", "period_id", "due_at", postgresql_where=text("slot is null")),
+        Index("ix_queue_waiting", "period_id", "priority", "due_at", postgresql_where=text("slot is null")),
         Index("ix_queue_expires_at", "expires_at", postgresql_where=text("token is null")),
         Index("ix_queue_running", "lease_expires_at", postgresql_where=text("lease_expires_at is not null")),
         Index("ix_queue_period_id_id", "period_id", "id"),

@@ -71,8 +71,8 @@ class WaitingSchema(Resource):
         required=True,
         metadata={
             "description": "`slot`: others of the account have all the slots of its plan; `queue`: no worker has taken "
-            "it yet; `breaker`: its tool is not called for now; `retry`: between two attempts; `scheduled`: not to "
-            "start yet."
+            "it yet; `breaker`: its tool is not called for now; `retry`: between two attempts; `scheduled`: its "
+            "`not_before` is yet to come."
         },
     )
     until = Instant(required=True, allow_none=True, metadata={"description": "At least until then; null: not known."})
@@ -110,6 +110,8 @@ class InvocationSchema(Resource):
     api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: submitted through a session."})
     end_user = Text(required=True, allow_none=True)
     rerun_of = Id(required=True, allow_none=True, metadata={"description": "The invocation that it repeats."})
+    not_before = Instant(required=True, allow_none=True, metadata={"description": "The earliest time to start."})
+    priority = Whole(-1, 1, required=True)
     created_at = Instant(required=True)
     started_at = Instant(required=True, allow_none=True)
     finished_at = Instant(required=True, allow_none=True)

@@ -10,7 +10,7 @@ from marshmallow import validate
 
 from common.invocations import SubmitFields
 from common.models.webhooks import INVOCATION_FILTERS
-from web.http.fields import Many, Metadata, Text, Tokens, Unread, Whole, Word
+from web.http.fields import Instant, Many, Metadata, Text, Tokens, Unread, Whole, Word
 from web.http.schemas import Body
 
 DEFAULT_EXPIRY = 86_400
@@ -29,6 +29,18 @@ class SubmitInSchema(Body):
     metadata = Metadata(load_default=dict)
     end_user = Text(
         max=128, line=True, metadata={"description": "Whom you make it for, in your own words; lists can be filtered."}
+    )
+    not_before = Instant(
+        metadata={
+            "description": "It starts then, or as soon after as it can; at most 30 days ahead. Its tokens are held "
+            "from now on, and `expires_in` counts from then. A time in the past is now."
+        }
+    )
+    version = Whole(
+        1, metadata={"description": "Refused (409, with the current `version`) if the tool has another by now."}
+    )
+    priority = Whole(
+        -1, 1, metadata={"description": "-1, 0 (default) or 1: which of your own waiting invocations starts first."}
     )
     webhook_url = Text(max=2048)
     webhook_events = Many(

@@ -127,6 +127,7 @@ def show(tool: str) -> ListedTool:
 )
 @blp.raises(
     errors.IdempotencyKeyReused,
+    errors.Conflict,
     errors.ToolInputRejected,
     errors.UrlRefused,
     errors.BudgetExhausted,
@@ -146,8 +147,8 @@ def invoke(body: SubmitFields, tool: str) -> Response:
     invocation, also while that is still being created; a repeat with a different request is refused. A refused submit
     stores nothing, so its key can be used again.
 
-    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, input, subscription,
-    rate limit, circuit breaker, budget.
+    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, `version`, input,
+    subscription, rate limit, circuit breaker, budget.
     """
     seconds = submissions.preferred_wait()
     return accepted(submissions.submit_and_wait(tool, body, seconds or 0), seconds)
