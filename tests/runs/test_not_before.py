@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from common.operations import ledger
 from common.tools import editing
 from tests import factories
 from tests.budgets import world
+from tests.client import Client
 from tests.factories import GOOD
 from tests.plain import plain
 from tests.runs.conftest import Api, Json
@@ -151,11 +153,15 @@ def test_it_expires_after_its_time(api: Api) -> None:
     assert gate(api) == (0, 0)
 
 
-def test_waiting_for_it_is_answered_in_time(api: Api) -> None:
-    tool = factories.tool()
-    body = {"input": {}, "not_before": ahead(days=1)}
-    answer = api.call("POST", f"/tools/{tool.slug}/invoke", 202, json=body, headers={"Prefer": "wait=1"})
-    assert answer.get_json()["data"]["waiting"]["reason"] == "scheduled"
+def test_waiting_for_it_is_answered_in_time(client: Client, offer: Callable[..., str]) -> None:
+    """And it starts by itself when its time has come."""
+    slug, soon = offer(), {"Prefer": "wait=1"}
+    late = client.invoke(slug, {"text": "x"}, not_before=ahead(days=1), headers=soon)
+    assert late["waiting"]["reason"] == "scheduled"
+    made = client.invoke(slug, {"text": "x"}, not_before=ahead(seconds=2))
+    ended = client.ended(made["id"])
+    assert ended["status"] == "succeeded"
+    assert instant(ended["started_at"]) >= instant(made["not_before"])
 
 
 def test_a_time_in_the_past_is_now(api: Api) -> None:
