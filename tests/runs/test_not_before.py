@@ -176,7 +176,7 @@ def test_a_time_in_the_past_is_now(api: Api) -> None:
 def test_a_repeat_is_recognised_even_when_the_time_has_come(api: Api) -> None:
     tool, key = factories.tool(), {"Idempotency-Key": "later"}
     when = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
-    body = {"input": {}, "not_before": when.isoformat(), "priority": 1, "version": 1}
+    body: Json = {"input": {}, "not_before": when.isoformat(), "priority": 1, "version": 1}
     path = f"/tools/{tool.slug}/invoke"
     made = api.post(path, body, 202, headers=key)
     same = {**body, "not_before": when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
