@@ -244,8 +244,8 @@ def test_a_quote_and_a_rerun_take_none_of_them(api: Api) -> None:
     tool = factories.tool()
     made = api.submit(tool)
     for name, value in (("not_before", ahead(hours=1)), ("version", 1), ("priority", 1)):
-        for path, body in ((f"/tools/{tool.slug}/quote", {"input": {}}), (f"/invocations/{made['id']}/rerun", {})):
-            refused = api.problem("POST", path, 422, json={**body, name: value})
+        for path in (f"/tools/{tool.slug}/quote", f"/invocations/{made['id']}/rerun"):
+            refused = api.problem("POST", path, 422, json={"input": {}, name: value})
             assert [fault["pointer"] for fault in refused["errors"]] == [f"/{name}"]
 
 
