@@ -1,7 +1,7 @@
 """Invocations may wait for a time, and have an order among an account's own.
 
-Revision ID: 0010
-Revises: 0009
+Revision ID: 0011
+Revises: 0010
 Create Date: 2026-11-29
 
 Columns with a constant default, or none: no row is rewritten, and code that does not know them leaves them at that. Such
@@ -14,8 +14,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
