@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Final, NotRequired, TypedDict
 
 from common import webhooks
-from common.errors import FieldError, Invalid
+from common.errors import Conflict, FieldError, Invalid
 from common.identity import accounts
 from common.identity.authorization import Caller
 from common.invocations.model import Order
 from common.kit import clock
 from common.kit.outbound import OutboundClient
+from common.tools import Version
 
 #: Fields of a request that do not make it another request under the same Idempotency-Key.
 _NOT_COMPARED: Final = ("tool", "idempotency_key")
@@ -83,3 +84,10 @@ def _refuse_distant(not_before: datetime | None) -> None:
 
 def _json(value: object) -> object:
     return clock.rfc3339(value) if isinstance(value, datetime) else value
+
+
+def require_version(tool: Version, wanted: int | None) -> None:
+    """Raises `Conflict`, with the current `version`, if the caller wants another."""
+    if wanted not in (None, tool.version):
+        detail = f"The current version of this tool is {tool.version}, not {wanted}. No invocation was created."
+        raise Conflict(detail, version=tool.version)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from typing import Final, NamedTuple
 from uuid import UUID
-
-from sqlalchemy import text
 
 from common import budgets, subscriptions, tools
 from common.errors import (
     BudgetExhausted,
-    Conflict,
     DependencyUnavailable,
     FieldError,
-    IdempotencyKeyReused,
     Invalid,
     NotFound,
     PlatformError,
@@ -23,48 +17,16 @@ from common.errors import (
     ToolUnavailable,
 )
 from common.identity.authorization import Caller
-from common.invocations import placing, storage, storing, waiting
+from common.invocations import ordering, placing, replaying, storage, storing, waiting
 from common.invocations.model import Invocation, Order, Submitted
-from common.kit import clock, db, failpoints, jsonb, log, tracing
+from common.kit import clock, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
-from common.kit.query import Query
 from common.queueing import messages
 from common.subscriptions import PeriodTerms
 from common.tools import ListedTool, Version, breakers
 
 logger = log.get(__name__)
 
-
-class KeyRow(NamedTuple):
-    """What an Idempotency-Key stands for: an invocation, or another thing with another `request_hash`.
-
-    `old`: its 24 hours are over.
-    """
-
-    request_hash: str
-    invocation_id: UUID
-    old: bool
-    tool_id: UUID
-    slug: str
-
-
-KEY: Final = Query(
-    """
-select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, i.tool_id, t.slug
-  from idempotency_keys k join invocations i on i.id = k.invocation_id join tools t on t.id = i.tool_id
- where k.user_id = :user_id and k.key = :key
- union all
-select request_hash, made, false, made, ''
-  from idempotent_requests where user_id = :user_id and key = :key and created_at > now() - interval '24 hours'
- order by old
- limit 1
-""",
-    KeyRow,
-)
-FORGET_KEY: Final = text("""
-delete from idempotency_keys
- where user_id = :user_id and key = :key and created_at <= now() - interval '24 hours'
-""")
 
 TRIES = 3
 #: How long a request waits for another one that is just making an invocation under the same Idempotency-Key.
@@ -81,8 +43,8 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
         RateLimited, ToolUnavailable, StorageExhausted, BudgetExhausted: in this order of checks.
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
     """
-    fingerprint = _fingerprint(order.body)
-    if replay := _replay(caller, tool_ref, order, fingerprint):
+    fingerprint = replaying.fingerprint(order.body)
+    if replay := replaying.find(caller, tool_ref, order, fingerprint):
         return replay
     accepted = _accept(caller, tool_ref, order, fingerprint)
     if not accepted.replayed:
@@ -99,18 +61,12 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     while True:
         tool = tools.remembered(tool_ref)
         try:
-            _require_version(tool.current, order.version)
+            ordering.require_version(tool.current, order.version)
             amount = check(tool.current, order.input, order.max_tokens, caller.user_id)
             return _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
         except PlatformError:
             if tools.is_current(tool):
                 raise
-
-
-def _require_version(tool: Version, wanted: int | None) -> None:
-    if wanted not in (None, tool.version):
-        detail = f"The current version of this tool is {tool.version}, not {wanted}. No invocation was created."
-        raise Conflict(detail, version=tool.version)
 
 
 def check(tool: Version, value: object, max_tokens: int | None, account: UUID | None = None) -> int:
@@ -133,30 +89,9 @@ def account_of(caller: Caller, terms: PeriodTerms) -> budgets.Account:
 # -- idempotency -----------------------------------------------------------------------------------------------
 
 
-def _fingerprint(body: object) -> str:
-    """What makes two requests the same: their canonical JSON."""
-    return hashlib.sha256(jsonb.canonical(body)).hexdigest()
-
-
-def _replay(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
-    """The invocation that this Idempotency-Key stands for already, if any."""
-    if order.idempotency_key is None:
-        return None
-    key = {"user_id": caller.user_id, "key": order.idempotency_key}
-    rows = db.execute(KEY, key)
-    if not rows:
-        return None
-    if rows[0].old:
-        db.rowcount(FORGET_KEY, key)
-        return None
-    if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
-        raise IdempotencyKeyReused
-    return Submitted(rows[0].invocation_id, replayed=True)
-
-
 def replay(caller: Caller, tool_ref: str, order: Order) -> Submitted | None:
     """What an earlier request with this key and body has made, for those who cannot submit it again."""
-    return _replay(caller, tool_ref, order, _fingerprint(order.body))
+    return replaying.find(caller, tool_ref, order, replaying.fingerprint(order.body))
 
 
 def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
@@ -165,7 +100,7 @@ def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -
     while making and clock.monotonic() < give_up:
         clock.sleep(0.02)
         making = budgets.being_made(caller.user_id, order.idempotency_key)
-        if replay := _replay(caller, tool_ref, order, fingerprint):
+        if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
     return None
 
@@ -196,7 +131,7 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
         if times := storing.store(row, account, key):
             invocation = _queued(caller, tool, amount, order, times, has_slot=hold.slot is not None)
             return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
-        if replay := _replay(caller, tool_ref, order, fingerprint):
+        if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
         if not tools.is_current(tool):
             raise NotFound

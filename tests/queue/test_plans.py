@@ -27,6 +27,7 @@ from common.invocations import (
     placing,
     reading,
     reclaiming,
+    replaying,
     retrying,
     storing,
     submitting,
@@ -138,7 +139,7 @@ WAITING: dict[str, Any] = {"behind": 1, "paused": [], "limit": 500, "after": UUI
 
 HOT: dict[str, Any] = {
     "submit": (storing.SUBMIT, _submit),
-    "key": (submitting.KEY, lambda many: {"user_id": many.first.user_id, "key": "k"}),
+    "key": (replaying.KEY, lambda many: {"user_id": many.first.user_id, "key": "k"}),
     "terms": (terms._TERMS, lambda many: {"user": many.first.user_id}),
     "take": (claiming.CLAIM, _taking),
     "take from the start": (claiming.CLAIM_FROM_THE_START, _taking),

@@ -1,0 +1,68 @@
+"""What an earlier request with the same Idempotency-Key has made."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from common.errors import IdempotencyKeyReused
+from common.identity.authorization import Caller
+from common.invocations.model import Order, Submitted
+from common.kit import db, jsonb
+from common.kit.query import Query
+
+
+class KeyRow(NamedTuple):
+    """What an Idempotency-Key stands for: an invocation, or another thing with another `request_hash`.
+
+    `old`: its 24 hours are over.
+    """
+
+    request_hash: str
+    invocation_id: UUID
+    old: bool
+    tool_id: UUID
+    slug: str
+
+
+KEY: Final = Query(
+    """
+select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, i.tool_id, t.slug
+  from idempotency_keys k join invocations i on i.id = k.invocation_id join tools t on t.id = i.tool_id
+ where k.user_id = :user_id and k.key = :key
+ union all
+select request_hash, made, false, made, ''
+  from idempotent_requests where user_id = :user_id and key = :key and created_at > now() - interval '24 hours'
+ order by old
+ limit 1
+""",
+    KeyRow,
+)
+FORGET_KEY: Final = text("""
+delete from idempotency_keys
+ where user_id = :user_id and key = :key and created_at <= now() - interval '24 hours'
+""")
+
+
+def fingerprint(body: object) -> str:
+    """What makes two requests the same: their canonical JSON."""
+    return hashlib.sha256(jsonb.canonical(body)).hexdigest()
+
+
+def find(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted | None:
+    """The invocation that this Idempotency-Key stands for already, if any."""
+    if order.idempotency_key is None:
+        return None
+    key = {"user_id": caller.user_id, "key": order.idempotency_key}
+    rows = db.execute(KEY, key)
+    if not rows:
+        return None
+    if rows[0].old:
+        db.rowcount(FORGET_KEY, key)
+        return None
+    if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
+        raise IdempotencyKeyReused
+    return Submitted(rows[0].invocation_id, replayed=True)
