@@ -1,7 +1,8 @@
 """An invocation, stage by stage, in the order of its life. Each stage has its SQL beside it.
 
     quote             what it would cost and whether it would be accepted             quoting.py
-    submit            accept it: every check, the hold, the row, the message          ordering.py, submitting.py, replaying.py
+    submit            accept it: every check, the hold, the row, the message          ordering.py, submitting.py
+                      … or find what an earlier request has made                      replaying.py
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
     complete          … records how it ended, settles, and claims the next            completing.py
