@@ -10,7 +10,7 @@ from typing import Final
 
 import orjson
 
-#: How many values `as_sent` looks at: a few milliseconds.
+#: How many values `as_sent` and `canonical` look at: a few milliseconds.
 LOOKED_AT: Final = 20_000
 
 
@@ -71,10 +71,13 @@ def _order(key: bytes) -> tuple[int, bytes]:
 def canonical(value: object) -> bytes:
     """Canonical bytes: equal for values that are equal by RFC 8785, whatever the order of keys and the form of numbers.
 
-    Unlike there, integers of 2^53 and more keep all their digits.
+    Unlike there, integers of 2^53 and more keep all their digits; and in a value that would take long to look through,
+    the form of numbers counts: 1.0 is not 1.
     """
     found = _sorted(value)
-    return _sorted(_with_whole_numbers(value)) if _WHOLE.search(found) else found
+    if _WHOLE.search(found) and found.count(b",") < LOOKED_AT:
+        return _sorted(_with_whole_numbers(value))
+    return found
 
 
 #: A number that may be whole and yet be written as a float: `1.0`, `1e16`.

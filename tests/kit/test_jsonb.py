@@ -60,6 +60,9 @@ def test_canonical_bytes_are_equal_for_equal_values() -> None:
     others = [1, 1.5, "1", "1.0", [1], 2**53, 2**53 + 1, True, None, {"1": 1}, 1e-7]
     assert len({jsonb.canonical(value) for value in others}) == len(others)
     assert jsonb.canonical({"b": "5.0", "a": 1.5}) == b'{"a":1.5,"b":"5.0"}'
+    assert jsonb.canonical([1.0] * jsonb.LOOKED_AT) == jsonb.canonical([1] * jsonb.LOOKED_AT)
+    long = jsonb.canonical([1.0] * (jsonb.LOOKED_AT + 1))
+    assert long == b"[" + b",".join([b"1.0"] * (jsonb.LOOKED_AT + 1)) + b"]"
 
 
 def test_stored_text_is_passed_on_as_it_is() -> None:
