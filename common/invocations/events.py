@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -22,9 +22,19 @@ class FeedEvent:
     data: Mapping[str, object] | None
 
 
-def feed(user_id: UUID, window: Window, *, payloads: bool = True) -> Page[FeedEvent]:
-    """The account's events of the last 30 days, oldest first, each once; without `payloads`, no input and output."""
-    page = webhooks.feed(user_id, window, payloads=payloads)
+def feed(
+    user_id: UUID,
+    window: Window,
+    *,
+    payloads: bool = True,
+    since: datetime | None = None,
+    types: Sequence[str] = (),
+) -> Page[FeedEvent]:
+    """The account's events of the last 30 days, oldest first, each once; without `payloads`, no input and output.
+
+    `since` (inclusive) and `types` leave others out.
+    """
+    page = webhooks.feed(user_id, window, payloads=payloads, since=since, types=types)
     about = [
         (event.id, (event.type, event.invocation_id, event.attempts))
         for event in page.items

@@ -1,7 +1,8 @@
 """Webhooks: endpoints, events, and their delivery with retries.
 
     endpoints   endpoints and their signing secrets
-    outbox      `record` an event inside your transaction; the feed reads events in order
+    outbox      `record` an event inside your transaction
+    pulling     events in order, by cursor; whether there are new ones
     queue       claim_next · delivered · retry_later · give_up: the life of a delivery
     sweeping    upkeep of the queue: full lanes, expired leases, failing endpoints
     sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: retry delays)
@@ -25,7 +26,8 @@ from common.webhooks.endpoints import (
 )
 from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, deliveries_of, prune, replay, resend, test
 from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
-from common.webhooks.outbox import feed, record, repair_feed
+from common.webhooks.outbox import record
+from common.webhooks.pulling import feed, repair_feed, with_news
 from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
 from common.webhooks.schedule import delay
 from common.webhooks.sending import send
@@ -76,4 +78,5 @@ __all__ = [
     "sign",
     "test",
     "unpark",
+    "with_news",
 ]

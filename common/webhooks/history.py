@@ -26,7 +26,7 @@ from common.queueing import messages
 from common.webhooks import model, queue, sending
 from common.webhooks.endpoints import own
 from common.webhooks.model import AttemptResult, Claim, Encrypted
-from common.webhooks.outbox import RETENTION_DAYS
+from common.webhooks.pulling import RETENTION_DAYS
 
 #: The most deliveries that one replay sends again; another replay continues.
 MAX_REPLAY: Final = 10_000

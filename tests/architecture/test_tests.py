@@ -115,6 +115,7 @@ PATCHED = {
     "runs/test_filters.py": {"filters.RECENT": SIZE},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
+    "webhooks/test_pulling.py": {"pulling.LOOKED_THROUGH": SIZE},
     "web/test_streams.py": {"waiting.HEARTBEAT_SECONDS": WAIT},
     "web/test_waiter_registry.py": {
         "WaiterRegistry._start": "its steps are called one by one, without its threads",

@@ -9,17 +9,15 @@ of all waiters are re-read at that interval, in one statement.
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from uuid import UUID
 
-from flask import current_app
-
-from common import budgets, invocations, subscriptions
-from common.errors import RateLimited
+from common import budgets, invocations
 from common.invocations import Invocation
 from common.kit import apart, clock, db, log, redis
-from web.http import large_reads
+from web.http import large_reads, places
+from web.http.places import Places
 
 logger = log.get(__name__)
 
@@ -50,10 +48,10 @@ class Waiter:
 class WaiterRegistry:
     """All waiters of this process. The first one starts its two threads (greenlets under gevent)."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Places | None = None) -> None:
+        self._places = places or Places()
         self._waiters: dict[UUID, set[Waiter]] = defaultdict(set)
         self._seen: dict[UUID, tuple[str, int]] = {}
-        self._accounts: Counter[UUID] = Counter()
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._started = False
@@ -61,14 +59,9 @@ class WaiterRegistry:
     def add(self, user_id: UUID, invocation_id: UUID, most: int) -> Waiter:
         """Register a client: reads after this miss no change. Raises `RateLimited` for more than `most` per account."""
         waiter = Waiter(user_id, invocation_id)
+        self._places.take(user_id, most)
         with self._lock:
-            if self._accounts[user_id] >= most:
-                raise RateLimited(
-                    f"This account already has {most} event streams and long-polls. Close one or retry later.",
-                    retry_after=5,
-                )
             self._start()
-            self._accounts[user_id] += 1
             self._waiters[invocation_id].add(waiter)
         self._set_flags([waiter])
         self._subscribed.wait(0.5)
@@ -81,12 +74,10 @@ class WaiterRegistry:
             if waiter not in others:
                 return
             others.remove(waiter)
-            self._accounts[waiter.user_id] -= 1
-            if not self._accounts[waiter.user_id]:
-                del self._accounts[waiter.user_id]
             if not others:
                 del self._waiters[waiter.invocation_id]
                 self._seen.pop(waiter.invocation_id, None)
+        self._places.give_back(waiter.user_id)
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._waiters.values())
@@ -165,14 +156,12 @@ class WaiterRegistry:
                 waiter.changed.set()
 
 
-registry = WaiterRegistry()
+registry = WaiterRegistry(places.places)
 
 
 def register(owner: UUID, invocation_id: UUID) -> Waiter:
     """Register a client of this account; undo with `registry.remove`. Raises `RateLimited`."""
-    plan = subscriptions.limits(owner)
-    most = plan.max_streams if plan and plan.max_streams else current_app.config["SETTINGS"].max_streams
-    return registry.add(owner, invocation_id, most)
+    return registry.add(owner, invocation_id, places.most(owner))
 
 
 def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
