@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from flask import Flask
 
-from common import webhooks
+from common import subscriptions, webhooks
 from common.identity import audit, keys
 from common.kit import db
 from common.kit.paging import Window
@@ -52,7 +52,7 @@ def read(app: Flask, user_id: UUID) -> Read:
     return reader(app, user_id)
 
 
-def tested(user_id: UUID) -> UUID:
+def probed(user_id: UUID) -> UUID:
     """An event of another type."""
     with db.transaction() as session:
         return webhooks.record(session, user_id, "webhook.test", {})
@@ -76,7 +76,7 @@ def test_an_empty_feed_has_a_cursor(read: Read, user_id: UUID) -> None:
 
 
 def test_types_and_a_time(read: Read, user_id: UUID) -> None:
-    events = [happen(user_id), tested(user_id), happen(user_id), tested(user_id)]
+    events = [happen(user_id), probed(user_id), happen(user_id), probed(user_id)]
     sql("update events set created_at = created_at - interval '1 hour' where id = any(:ids)", ids=events[:2])
     settled()
     half_an_hour_ago = f"{datetime.now(UTC) - timedelta(minutes=30):%Y-%m-%dT%H:%M:%SZ}"
@@ -99,7 +99,7 @@ def test_a_filtered_reader_does_not_look_twice_at_what_it_left_out(read: Read, u
     assert page["data"] == []
     cursor = page["meta"]["next_cursor"]
     assert ids(read(200, f"cursor={cursor}")) == [], "the cursor is after what was looked at"
-    event = tested(user_id)
+    event = probed(user_id)
     settled()
     assert ids(read(200, f"type=webhook.test&cursor={cursor}")) == [event]
 
@@ -110,9 +110,10 @@ def test_a_page_ends_after_so_many_that_do_not_match(
     monkeypatch.setattr(pulling, "LOOKED_THROUGH", 5)
     for _ in range(12):
         happen(user_id)
-    event = tested(user_id)
+    event = probed(user_id)
     settled()
-    pages, query = [], "type=webhook.test&limit=2"
+    pages: list[Any] = []
+    query = "type=webhook.test&limit=2"
     while not pages or pages[-1]["meta"]["has_more"]:
         pages.append(read(200, query))
         query = f"type=webhook.test&limit=2&cursor={pages[-1]['meta']['next_cursor']}"
@@ -183,7 +184,7 @@ def test_a_long_poll_is_answered_by_an_event_that_matches(read: Read, user_id: U
     waiting(1)
     happen(user_id)
     happen(make_user())
-    event = tested(user_id)
+    event = probed(user_id)
     page = waits.result(timeout=60)
     assert ids(page) == [event]
     assert ids(read(200, f"cursor={page['meta']['next_cursor']}")) == []
@@ -242,6 +243,7 @@ def test_many_waiters_cost_one_statement(
 def test_an_account_has_so_many_long_polls(app: Flask, db: None, pool: ThreadPoolExecutor) -> None:
     customer = factories.customer()
     plans.edit(customer.plan, {"max_streams": 2}, actor=audit.OPERATOR)
+    subscriptions.forget_terms(customer.user_id)
     read = reader(app, customer.user_id)
     polls = [pool.submit(read, 200, "wait=60") for _ in range(2)]
     waiting(2)
