@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +13,8 @@ from common import budgets, idempotency
 from common.errors import Conflict, NotFound
 from common.kit import db
 from common.models.subscriptions import Period, Plan, Subscription
-from common.subscriptions import periods, plans, renewal
+from common.queueing import messages
+from common.subscriptions import announcing, periods, plans, renewal
 from common.subscriptions.showing import Current, current
 from common.subscriptions.terms import forget_terms
 
@@ -34,6 +37,7 @@ def subscribe(user_id: UUID, slug: str, *, once: idempotency.Once = None) -> tup
         else:
             began, granted_in = _subscribe(session, user_id, slug)
             idempotency.remember(session, once, began=began)
+    messages.notify(messages.DELIVER)
     forget_terms(user_id)
     if granted_in is not None:
         budgets.tell(user_id, granted_in.id)
@@ -48,16 +52,30 @@ def _subscribe(session: Session, user_id: UUID, slug: str) -> tuple[bool, Period
     subscription, period = renewal.up_to_date(session, user_id, now)
     began = subscription is None or subscription.status != "active"
     if subscription is None or period is None:
-        return began, _begin(session, user_id, plan, now)
-    _reopen(subscription, period)
-    return began, period if _change(session, subscription, period, plan, reopened=began) else None
+        return began, _begin(session, user_id, plan, now, again=subscription is not None)
+    with _told(session, subscription, period):
+        _reopen(subscription, period)
+        granted = _change(session, subscription, period, plan, reopened=began)
+    return began, period if granted else None
 
 
-def _begin(session: Session, user_id: UUID, plan: Plan, now: datetime) -> Period:
+def _begin(session: Session, user_id: UUID, plan: Plan, now: datetime, *, again: bool) -> Period:
+    """The very first subscription is no change of one: who makes it has the answer."""
     subscription = Subscription(user_id=user_id, plan_id=plan.id, status="active", anchor=now)
     session.add(subscription)
     session.flush()
-    return periods.first(session, subscription, plan)
+    period = periods.first(session, subscription, plan)
+    if again:
+        announcing.tell(session, subscription, announcing.facts(session, subscription, period))
+    return period
+
+
+@contextmanager
+def _told(session: Session, subscription: Subscription, period: Period) -> Iterator[None]:
+    """Tell of what the block changes."""
+    before = announcing.facts(session, subscription, period)
+    yield
+    announcing.tell(session, subscription, announcing.facts(session, subscription, period), before)
 
 
 def _reopen(subscription: Subscription, period: Period) -> None:
@@ -92,7 +110,9 @@ def cancel(user_id: UUID, *, at_period_end: bool = True) -> Current:
             raise NotFound("The account has no subscription.")
         if subscription.status != "active" or period is None:
             raise Conflict("The subscription has already ended.")
-        _cancel(subscription, period, now, at_period_end=at_period_end)
+        with _told(session, subscription, period):
+            _cancel(subscription, period, now, at_period_end=at_period_end)
+    messages.notify(messages.DELIVER)
     forget_terms(user_id)
     return current(user_id)
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from common.errors import TokenRevoked
 from common.kit.clock import uuid7
 from common.models.subscriptions import Grant, Period, Plan, Subscription
-from common.subscriptions import months, plans
+from common.subscriptions import announcing, months, plans
 
 _LOCK = text("select 1 from users where id = :user for no key update")
 _DELETED = text("select deleted_at is not null from users where id = :user")
@@ -65,15 +65,19 @@ def follow(session: Session, subscription: Subscription, period: Period, now: da
 
 def _successor(session: Session, subscription: Subscription, period: Period, now: datetime) -> Period | None:
     period.closed_at = now
+    changes = subscription.cancel_at_period_end or subscription.pending_plan_id is not None
     if subscription.status == "active" and subscription.cancel_at_period_end:
         subscription.status = "expired"
     if subscription.status == "active" and subscription.pending_plan_id is not None:
         subscription.plan_id, subscription.pending_plan_id = subscription.pending_plan_id, None
     session.flush()  # before the next one opens: there is never more than one open
-    if subscription.status != "active":
-        return None
-    plan = session.get_one(Plan, subscription.plan_id)
-    return _open(session, subscription, plan, months.containing(subscription.anchor, period.ends_at))
+    following: Period | None = None
+    if subscription.status == "active":
+        plan = session.get_one(Plan, subscription.plan_id)
+        following = _open(session, subscription, plan, months.containing(subscription.anchor, period.ends_at))
+    if changes:
+        announcing.tell(session, subscription, announcing.facts(session, subscription, following or period))
+    return following
 
 
 def _open(session: Session, subscription: Subscription, plan: Plan, n: int) -> Period:

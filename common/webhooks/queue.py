@@ -73,8 +73,19 @@ select {_CLAIM}, exists (select 1 from deliveries where {DUE} and id <> t.id) as
 ATTEMPT_COLUMNS = "delivery_id, n, at, http_status, duration_ms, error, response_excerpt"
 NEXT_N = "(select coalesce(max(n), 0) + 1 from delivery_attempts p where p.delivery_id = d.id)"
 
-#: Notify the owner in the same transaction.
-MAIL = """
+#: Notify the owner in the same transaction: by mail, and by an event to their other endpoints.
+DISABLED = """
+ev as (
+  insert into events (id, user_id, type, data)
+  select uuid7(), w.user_id, 'webhook.disabled',
+         jsonb_build_object('endpoint_id', w.id, 'url', w.url, 'disabled_reason', w.disabled_reason)
+    from w where w.disabled_reason is not null
+  returning id, user_id, type),
+ed as (
+  insert into deliveries (id, event_id, user_id, endpoint_id)
+  select uuid7(), ev.id, ev.user_id, o.id
+    from ev join webhook_endpoints o on o.user_id = ev.user_id and o.status = 'enabled' and o.events && array[ev.type]
+   where o.id <> all(select w.id from w)),
 m as (
   insert into mails (id, template, recipient, data)
   select uuid7(), 'endpoint_disabled', u.email,
@@ -109,7 +120,7 @@ w as (
      and case cast(:verdict as text) when 'ok' then x.failing_since is not null
                                      when 'failed' then x.failing_since is null else cast(:verdict as text) = 'gone' end
   returning x.id, x.user_id, x.url, x.disabled_reason),
-{MAIL}
+{DISABLED}
 """
 
 _SUCCESSOR = """

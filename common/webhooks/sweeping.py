@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from common.kit import db, log
 from common.kit.query import Query
 from common.queueing import messages
-from common.webhooks.queue import ATTEMPT_COLUMNS, BATCH, DUE, LEASE, MAIL, NEXT_N
+from common.webhooks.queue import ATTEMPT_COLUMNS, BATCH, DISABLED, DUE, LEASE, NEXT_N
 from common.webhooks.schedule import MAX_TRIES
 
 logger = log.get(__name__)
@@ -87,7 +87,7 @@ with w as (
    where x.status = 'enabled' and x.failing_since <= now() - interval '{FAILING_LIMIT.days} days'
      and exists (select 1 from deliveries d where d.endpoint_id = x.id and d.status = 'pending' and d.tries > 0)
   returning x.id, x.user_id, x.url, x.disabled_reason),
-{MAIL}
+{DISABLED}
 select id, user_id from w
 """,
     DisabledEndpoint,

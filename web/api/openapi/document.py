@@ -12,7 +12,7 @@ from copy import deepcopy
 
 import flask
 
-from web.api.openapi import examples
+from web.api.openapi import events, examples
 from web.api.openapi.components import Part
 
 #: Pairs of fields that require each other, by schema.
@@ -61,8 +61,8 @@ def complete(collected: Part) -> Part:
         if name in schemas:
             schemas[name]["dependentRequired"] = {one: [other], other: [one]}
     if "Invocation" in schemas:
-        spec["webhooks"] = _webhooks()
-        schemas.update(_EVENT_SCHEMAS)
+        spec["webhooks"] = events.webhooks(_GROUPS["webhooks"])
+        schemas.update(events.schemas())
     examples.add(spec)
     tags = sorted(spec.pop("tags", []), key=lambda tag: [*_GROUPS, tag["name"]].index(tag["name"]))
     spec["tags"] = [{**tag, "name": _GROUPS.get(tag["name"], tag["name"])} for tag in tags]
@@ -119,91 +119,3 @@ def _translate_patterns(node: object) -> None:
     elif isinstance(node, list):
         for nested in node:
             _translate_patterns(nested)
-
-
-# -- webhooks ------------------------------------------------------------------------------------------------------
-
-_EVENT_SCHEMAS: Part = {
-    "BudgetThreshold": {
-        "type": "object",
-        "required": ["percent", "granted", "charged", "period_id"],
-        "properties": {
-            "percent": {"type": "integer", "enum": [80, 100]},
-            "granted": {"type": "integer"},
-            "charged": {"type": "integer"},
-            "period_id": {"type": "string", "format": "uuid"},
-        },
-    },
-    "InvocationReference": {
-        "type": "object",
-        "description": "Sent in place of an invocation if the body would exceed 256 kB; fetch it from `links.self`.",
-        "required": ["id", "status", "links"],
-        "properties": {
-            "id": {"type": "string", "format": "uuid"},
-            "status": {"type": "string"},
-            "links": {"$ref": f"{_SCHEMAS}InvocationLinks"},
-        },
-    },
-    "WebhookTest": {
-        "type": "object",
-        "required": ["endpoint_id", "message"],
-        "properties": {"endpoint_id": {"type": "string", "format": "uuid"}, "message": {"type": "string"}},
-    },
-}
-_SENT_HEADERS = {
-    "webhook-id": "The id of the event, the same for every attempt; use it to detect duplicates.",
-    "webhook-timestamp": "When this attempt was signed, in seconds since 1970 (UTC).",
-    "webhook-signature": "`v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`; several, separated by spaces.",
-}
-_ENDS = ("succeeded", "failed", "canceled", "expired")
-
-
-def _webhooks() -> Part:
-    """The webhooks that we send (Standard Webhooks 1.0.0), by event type."""
-    states = {state: f"An invocation is {state}" for state in ("queued", "running")}
-    states |= {state: f"An invocation has ended as {state}" for state in _ENDS}
-    sent = {f"invocation.{state}": (text, "Invocation") for state, text in states.items()}
-    sent["budget.threshold"] = (
-        "80 % or 100 % of the tokens of a period have been charged; sent once for each",
-        "BudgetThreshold",
-    )
-    sent["webhook.test"] = ("A test that was requested through the API", "WebhookTest")
-    return {name: {"post": _webhook(name, *about)} for name, about in sent.items()}
-
-
-def _webhook(event_type: str, summary: str, data: str) -> Part:
-    forms = (data, "InvocationReference") if data == "Invocation" else (data,)
-    refs = [{"$ref": f"{_SCHEMAS}{form}"} for form in forms]
-    truncated = {"type": "boolean", "const": True, "description": "Present only if `data` is an `InvocationReference`."}
-    schema: Part = {
-        "type": "object",
-        "title": "".join(word.capitalize() for word in event_type.split(".")) + "Event",
-        "required": ["type", "timestamp", "data"],
-        "properties": {
-            "type": {"type": "string", "const": event_type},
-            "timestamp": {"type": "string", "format": "date-time"},
-            "data": {"anyOf": refs} if len(refs) > 1 else refs[0],
-        },
-    }
-    if len(refs) > 1:
-        schema["properties"]["truncated"] = truncated
-    return {
-        "operationId": f"receive_{event_type.replace('.', '_')}",
-        "summary": summary,
-        "description": "Sent to your endpoint, signed according to Standard Webhooks. Respond within 15 seconds.",
-        "tags": [_GROUPS["webhooks"]],
-        "security": [],
-        "parameters": [_sent_header(name, text) for name, text in _SENT_HEADERS.items()],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": {
-            "2XX": {"description": "Received."},
-            "410": {"description": "Gone: disables the endpoint."},
-            "429": {"description": "Retry later; `Retry-After` is honoured."},
-            "503": {"description": "Retry later; `Retry-After` is honoured."},
-            "default": {"description": "A failure, including redirects: retried on schedule."},
-        },
-    }
-
-
-def _sent_header(name: str, description: str) -> Part:
-    return {"name": name, "in": "header", "required": True, "description": description, "schema": {"type": "string"}}
