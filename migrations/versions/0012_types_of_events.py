@@ -1,6 +1,6 @@
 """Types of events are a list in the code, so that a new one needs no migration.
 
-Revision ID: 0011
+Revision ID: 0012
 Create Date: 2026-11-29
 
 Constraints become wider: what code that is already running writes still fits. The one on `events` is checked without a
@@ -12,8 +12,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
