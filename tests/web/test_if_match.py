@@ -63,6 +63,7 @@ def made(world: World, change: Change) -> tuple[str, str]:
     path = change.path.format(**ids)
     read = world.send("GET", path).headers["ETag"]
     assert tag in (None, read)
+    assert world.send("GET", path).headers["Cache-Control"] == "no-store"
     assert re.fullmatch(r'"[A-Za-z0-9_-]{20}"', read)
     return path, read
 

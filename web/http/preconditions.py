@@ -34,6 +34,7 @@ def tagged(shown: object) -> None:
     def add(response: Response) -> Response:
         if response.status_code < 300:
             response.set_etag(tag(shown))
+            response.headers["Cache-Control"] = "no-store"  # a tag to write with; it may stand beside a secret
         return response
 
     after_this_request(add)

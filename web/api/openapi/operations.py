@@ -59,7 +59,8 @@ between two attempts, it ends as `failed` with the last error.
 logs and is passed on to the tool.
 
 **Methods**: every GET also supports HEAD, and every path OPTIONS. Every response has `Cache-Control` (`no-store`, or
-`private, no-cache` with an ETag), `Content-Security-Policy`, `Referrer-Policy` and `X-Content-Type-Options`.
+`private, no-cache` where `If-None-Match` is taken), `Content-Security-Policy`, `Referrer-Policy` and
+`X-Content-Type-Options`.
 
 **Try it out** on this page: register, log in, enter the `access_token` under *Authorize*, subscribe to `free`, and
 invoke a tool.
