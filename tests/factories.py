@@ -5,15 +5,18 @@ Every name is unique, so that what one test made never stands in the way of anot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 from common import budgets, invocations, subscriptions
-from common.identity import accounts, email_addresses
+from common.identity import accounts, delegation, email_addresses, keys
 from common.identity.audit import OPERATOR, Actor
 from common.identity.authorization import Caller
+from common.identity.delegation import Delegation
+from common.identity.key_limits import Allowance
+from common.identity.keys import NewLimits
 from common.invocations import ClaimOptions, Completion, Order, Task
 from common.kit import db
 from common.kit.clock import uuid7
@@ -66,6 +69,8 @@ class Customer:
     caller: Caller
     period_id: UUID
     plan: str
+    #: The text of its key, if it has one.
+    key: str = ""
 
     @property
     def user_id(self) -> UUID:
@@ -85,6 +90,19 @@ def customer(tokens: int | None = 1_000_000, *, at_once: int | None = None, per_
     caller, slug = user(), plan(tokens, at_once=at_once, per_minute=per_minute)
     subscriptions.subscribe(caller.user_id, slug)
     return Customer(caller, subscriptions.for_submit(caller.user_id).period_id, slug)
+
+
+def keyed(customer: Customer, tokens: int, window: str = "total") -> Customer:
+    """The same account, by a new key with this allowance."""
+    limits = NewLimits(Allowance(tokens, window))
+    _, text = keys.create(customer.user_id, "a key", actor=OPERATOR, limits=limits)
+    return replace(customer, caller=keys.authenticate(text), key=text)
+
+
+def delegated(customer: Customer, tokens: int) -> Customer:
+    """The same account, by a new key that comes from the one that it has."""
+    _, text = delegation.delegate(customer.caller, Delegation(tokens, 86_400))
+    return replace(customer, caller=keys.authenticate(text), key=text)
 
 
 def order(**changes: Any) -> Order:

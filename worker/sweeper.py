@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from common import account_deletion, budgets, idempotency, invocations, subscriptions, usage, webhooks
-from common.identity import accounts
+from common.identity import accounts, delegation
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
 from common.operations import instance, verifications
@@ -114,6 +114,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "send-mails": (10.0, lambda: mails.send_due(_SweeperState.public_url)),
     "purge-mails": (3600.0, mails.purge),
     "forget-old-sessions": (3600.0, accounts.purge),
+    "remove-delegated-keys": (3600.0, delegation.remove_old),
     "finish-deletions": (10.0, account_deletion.finish),
     "verify-ledger": (900.0, verifications.verify_if_due),
 }

@@ -10,24 +10,30 @@ while that epoch is current (`common/invocations` checks it in the INSERT, with 
 installed state has not seen can no longer commit. docs/books.md tells it slowly. The same goes for a database that has
 gone back in time (a replica promoted, a backup restored): it is another run of PostgreSQL than the gate was made from.
 
-    model        the values and the keys
+    model        the values and the keys; `windows`: of allowances
     gate         hold · release · settle · moved · reserve_slot · width
     truth        balance · bump
+    spending     what API keys with an allowance have used; `allowances`: the same as the gate keeps it
     rebuilding   rebuild · tell · drop · catch_up
     comparing    the gate beside the rows
     watching     free_orphans · spent
 """
 
+from common.budgets import spending
+from common.budgets.allowances import differences as allowance_differences
 from common.budgets.gate import being_made, gate, hold, moved, rate_limited, release, reserve_slot, settle, width
+from common.budgets.key_balances import ListedKey, credential, delegated, listed
 from common.budgets.model import (
     Account,
     Balance,
     Hold,
+    KeyShare,
     Move,
     Rate,
     SameKey,
     Settled,
     StoredHold,
+    allowances_key,
     budget_key,
     holds_in,
     owner_of,
@@ -36,27 +42,36 @@ from common.budgets.model import (
 from common.budgets.rebuilding import catch_up, rebuild, tell
 from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now
 from common.budgets.watching import free_orphans, spent
+from common.budgets.windows import AllowanceWindow, window_at
 
 __all__ = [
     "SERVER",
     "Account",
+    "AllowanceWindow",
     "Balance",
     "Hold",
+    "KeyShare",
+    "ListedKey",
     "Move",
     "Rate",
     "SameKey",
     "Settled",
     "StoredHold",
     "UnknownPeriod",
+    "allowance_differences",
+    "allowances_key",
     "balance",
     "being_made",
     "budget_key",
     "bump",
     "catch_up",
+    "credential",
+    "delegated",
     "free_orphans",
     "gate",
     "hold",
     "holds_in",
+    "listed",
     "moved",
     "now",
     "owner_of",
@@ -65,8 +80,10 @@ __all__ = [
     "release",
     "reserve_slot",
     "settle",
+    "spending",
     "spent",
     "tell",
     "waiters_key",
     "width",
+    "window_at",
 ]

@@ -14,8 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from common.budgets import truth
-from common.budgets.model import StoredHold, holds_in, period_of
+from common.budgets import allowances, truth
+from common.budgets.model import StoredHold, holds_in, owner_of, period_of
 from common.kit import clock, db, redis
 from common.kit.query import Query
 
@@ -137,7 +137,16 @@ def suspects(gates: Collection[Gate], older_than: float) -> list[Gate]:
         known = books.get(periods[gate.key])
         return known is None or bool(_off(_said(gate), known)) or bool(_unlike(old[gate.key], rows))
 
-    return [gate for gate in gates if suspect(gate)]
+    limited = allowances.limited([owner[0] for gate in gates if (owner := owner_of(gate.key))])
+    return [gate for gate in gates if suspect(gate) or _of_keys(gate.key, older_than, limited)]
+
+
+def _of_keys(key: str, older_than: float, limited: Collection[UUID] | None = None) -> frozenset[str]:
+    """What differs in what is kept of API keys beside that gate. `limited`: of these accounts alone."""
+    owner = owner_of(key)
+    if owner is None or (limited is not None and owner[0] not in limited):
+        return frozenset()
+    return allowances.differences(*owner, older_than)
 
 
 def differences(key: str, older_than: float) -> frozenset[str]:
@@ -147,7 +156,7 @@ def differences(key: str, older_than: float) -> frozenset[str]:
     """
     gate = read([key])[0]
     try:
-        return _differences(gate, older_than)
+        return _differences(gate, older_than) | _of_keys(key, older_than)
     except (ValueError, KeyError, IndexError):
         return frozenset({UNREADABLE})
 

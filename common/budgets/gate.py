@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from common.budgets import truth
+from common.budgets import spending, truth
 from common.budgets.model import (
     Account,
     Hold,
@@ -14,12 +15,14 @@ from common.budgets.model import (
     Rate,
     SameKey,
     Settled,
+    allowances_key,
     budget_key,
     idempotency_key,
     rate_key,
     waiters_key,
 )
 from common.budgets.rebuilding import rebuild, tell
+from common.budgets.windows import overlap, window_at
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
 from common.kit import clock, db, log, memory, redis
 from common.kit.cache import Cache
@@ -29,6 +32,7 @@ logger = log.get(__name__)
 
 UNLIMITED = -1
 TRIES = 4
+OVER_ALLOWANCE = "The allowance of the API key does not cover the hold. No invocation was created."
 WIDTH_SECONDS = 10.0
 WIDTHS_MOST = 10_000
 #: Any: a word, and then numbers and ids, by the header of `hold.lua`.
@@ -49,22 +53,24 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
     """Take a hold of `amount` tokens. Idempotent by invocation id.
 
     Raises:
-        RateLimited: the plan's submits per minute are used up.
-        BudgetExhausted: checked against PostgreSQL, with `required`, `available`, `shortfall`.
+        RateLimited: the submits per minute of the plan or of an API key are used up.
+        BudgetExhausted: checked against PostgreSQL, with `required`, `available`, `shortfall`, and `budget`: `account`,
+            or `api_key` and its `resets_at`.
         DependencyUnavailable: the gate cannot be verified. No hold was taken.
     """
     for _ in range(TRIES):
         answer = _ask_for_hold(account, invocation_id, amount, key)
         match answer[0]:
             case "held":
-                return Hold(answer[1], answer[2] or None, _rate(account, answer[3], answer[4]), int(answer[5]))
+                window = overlap([key.window for key in account.counted])
+                return Hold(answer[1], answer[2] or None, _rate(answer[6], *answer[3:5]), int(answer[5]), window)
             case "same":
                 return SameKey(UUID(answer[1]))
             case "limited":
-                raise RateLimited(retry_after=answer[3], submits=account.rate_limit_per_minute)
+                raise RateLimited(retry_after=answer[3], submits=answer[1])
             case "exhausted":
-                if not _stale(account, amount):
-                    raise _exhausted(amount, answer[1])
+                if not _stale(account, amount, answer[2]):
+                    raise _exhausted(account, amount, answer[1], answer[2])
                 rebuild(account.user_id, account.period_id)
             case _:
                 rebuild(account.user_id, account.period_id, joining=True)
@@ -72,38 +78,63 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
 
 
 def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> HoldAnswer:
-    keys = [
+    limits = [_number(account.max_concurrency), _number(account.rate_limit_per_minute)]
+    shares = [
+        word
+        for share in account.keys
+        for word in (
+            str(share.key_id),
+            _number(share.tokens),
+            share.window.kind,
+            share.window.start,
+            _number(share.rate_limit_per_minute),
+        )
+    ]
+    answer: HoldAnswer = redis.run("hold", _keys(account, key), [str(invocation_id), amount, *limits, *shares])
+    return answer
+
+
+def _keys(account: Account, key: str | None) -> list[str]:
+    """The Redis keys of a hold."""
+    return [
         budget_key(account.user_id, account.period_id),
         rate_key(account.user_id),
         idempotency_key(account.user_id, key),
+        allowances_key(account.user_id) if account.counted else "-",
+        *(rate_key(account.user_id, share.key_id) for share in account.keys),
     ]
-    limits = [_number(account.max_concurrency), _number(account.rate_limit_per_minute)]
-    answer: HoldAnswer = redis.run("hold", keys, [str(invocation_id), amount, *limits])
-    return answer
 
 
 def _number(limit: int | None) -> int:
     return UNLIMITED if limit is None else limit
 
 
-def _rate(account: Account, remaining: int, reset: int) -> Rate | None:
-    limit = account.rate_limit_per_minute
-    return None if limit is None else Rate(limit, remaining, reset)
+def _rate(limit: int, remaining: int, reset: int) -> Rate | None:
+    return None if limit == UNLIMITED else Rate(limit, remaining, reset)
 
 
-def _exhausted(required: int, available: int) -> BudgetExhausted:
-    return BudgetExhausted(required=required, available=available, shortfall=required - available)
+def _exhausted(account: Account, required: int, available: int, key: str) -> BudgetExhausted:
+    members: dict[str, object] = {"required": required, "available": available, "shortfall": required - available}
+    for share in account.counted:
+        if str(share.key_id) == key:
+            members |= {"budget": "api_key", "api_key_id": key, "resets_at": share.window.ends_at, "plans": []}
+            return BudgetExhausted(OVER_ALLOWANCE, errors=(), **members)
+    return BudgetExhausted(None, errors=(), budget="account", **members)
 
 
 def rate_limited(account: Account) -> int:
-    """Seconds until the account may submit again; 0 when it may now. Reads only."""
-    if account.rate_limit_per_minute is None:
+    """Seconds until the account may submit again, with these API keys; 0 when it may now. Reads only."""
+    if not account.rates:
         return 0
     with redis.reachable():
-        window = str(redis.client().get(rate_key(account.user_id)) or "0 0")
+        windows = redis.client().mget([name for name, _ in account.rates])
+    return max(_wait(str(window or "0 0"), limit) for window, (_, limit) in zip(windows, account.rates, strict=True))
+
+
+def _wait(window: str, limit: int) -> int:
     start, count = (int(part) for part in window.split())
     left = start + 60 - int(clock.wall())
-    return max(1, min(60, left)) if count >= account.rate_limit_per_minute and left > 0 else 0
+    return max(1, min(60, left)) if count >= limit and left > 0 else 0
 
 
 def release(account: Account, invocation_id: UUID, *, key: str | None = None) -> None:
@@ -111,32 +142,40 @@ def release(account: Account, invocation_id: UUID, *, key: str | None = None) ->
 
     Best effort: a hold that cannot be released now is an orphan, which `free_orphans` finds and a rebuild frees.
     """
-    keys = [
-        budget_key(account.user_id, account.period_id),
-        rate_key(account.user_id),
-        idempotency_key(account.user_id, key),
-    ]
     try:
-        redis.run("release", keys, [str(invocation_id)])
+        redis.run("release", _keys(account, key), [str(invocation_id)])
     except redis.RedisUnreachable:
         logger.warning("hold not released: Redis unavailable", invocation_id=str(invocation_id))
 
 
-def settle(user_id: UUID, period_id: UUID, last: Move, charge: int, *moves: Move, message: str = "") -> Settled | None:
+def settle(
+    user_id: UUID,
+    period_id: UUID,
+    last: Move,
+    charge: int,
+    *moves: Move,
+    message: str = "",
+    counted_at: datetime | None = None,
+) -> Settled | None:
     """After a completion has been committed: charge the gate, free the hold, apply `moves`, wake waiting clients.
 
-    `last`: the last move of the completed row. Idempotent by invocation id. Best effort: the rows are the truth, and
+    `last`: the last move of the completed row. `counted_at`: the moment of its usage row, if the allowance of an API
+    key counts it. Idempotent by invocation id. Best effort: the rows are the truth, and
     `free_orphans` repairs a gate that missed this. None: the gate had settled it before, or does not know this account.
     """
-    keys = [budget_key(user_id, period_id), waiters_key(user_id, last.invocation_id)]
+    keys = [budget_key(user_id, period_id), waiters_key(user_id, last.invocation_id), "-"]
     id_, number, had = last.words()
-    answer = _tell(user_id, period_id, keys, [message, id_, charge, number, had], moves)
+    starts = [0, 0]
+    if counted_at is not None:
+        keys[2] = allowances_key(user_id)
+        starts = [window_at(kind, counted_at).start for kind in ("day", "month")]
+    answer = _tell(user_id, period_id, keys, [message, id_, charge, number, had, *starts], moves)
     return Settled(*(int(part) for part in answer)) if answer else None
 
 
 def moved(user_id: UUID, period_id: UUID, *moves: Move) -> None:
     """After rows went into slots or out of them. Idempotent, in any order, best effort, as `settle`."""
-    _tell(user_id, period_id, [budget_key(user_id, period_id), "-"], ["", "", 0, 0, 0], moves)
+    _tell(user_id, period_id, [budget_key(user_id, period_id), "-", "-"], ["", "", 0, 0, 0, 0, 0], moves)
 
 
 def _tell(
@@ -187,15 +226,20 @@ def being_made(user_id: UUID, key: str | None) -> bool:
         return bool(redis.client().exists(idempotency_key(user_id, key)))
 
 
-def _stale(account: Account, amount: int) -> bool:
-    """Whether PostgreSQL would admit what the gate refused (a leaked hold, a fresh grant). Asked once a second."""
+def _stale(account: Account, amount: int, key: str) -> bool:
+    """Whether PostgreSQL would admit what the gate refused (a leaked hold, a fresh grant). Asked once a second.
+
+    `key`: the API key whose allowance refused; empty: the budget did.
+    """
     with redis.reachable():
-        checked = f"checked:{{{account.user_id}}}:{account.period_id}"
+        checked = f"checked:{{{account.user_id}}}:{key or account.period_id}"
         if not redis.client().set(checked, "1", nx=True, ex=1):
             return False
     with db.snapshot() as session:
-        available = truth.balance(session, account.period_id).available
-    return available >= amount
+        if key:
+            shares = spending.of_keys(session, account.user_id, [UUID(key)])
+            return all(share.available >= amount for share in shares.values())
+        return truth.balance(session, account.period_id).available >= amount
 
 
 def gate(user_id: UUID, period_id: UUID) -> Mapping[str, str]:

@@ -8,15 +8,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from common.budgets.windows import AllowanceWindow
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShare:
+    """What one API key may take of an account's budget in a window, and how often (None = as much as the account)."""
+
+    key_id: UUID
+    tokens: int | None
+    window: AllowanceWindow
+    rate_limit_per_minute: int | None
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose budget: one user in one period, with the limits of the plan (None = unlimited)."""
+    """Whose budget: one user in one period, with the limits of the plan (None = unlimited).
+
+    `keys`: the API keys that a submit has to fit as well, the nearest first.
+    """
 
     user_id: UUID
     period_id: UUID
     max_concurrency: int | None
     rate_limit_per_minute: int | None
+    keys: tuple[KeyShare, ...] = ()
+
+    @property
+    def counted(self) -> tuple[KeyShare, ...]:
+        """The keys that have an allowance."""
+        return tuple(key for key in self.keys if key.tokens is not None)
+
+    @property
+    def rates(self) -> tuple[tuple[str, int], ...]:
+        """Every limit of submits per minute, with the Redis key of its window."""
+        limits = [(rate_key(self.user_id), self.rate_limit_per_minute)]
+        limits += [(rate_key(self.user_id, key.key_id), key.rate_limit_per_minute) for key in self.keys]
+        return tuple((name, limit) for name, limit in limits if limit is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +60,15 @@ class Rate:
 class Hold:
     """A hold that was taken: `slot` is None when the invocation has to wait for one of its account's to end.
 
-    It is good for rows written under its `epoch` and by the run of PostgreSQL that the gate was made from (`server`).
+    It is good for rows written under its `epoch` and by the run of PostgreSQL that the gate was made from (`server`),
+    and only within `window`, if it counts against the allowance of an API key.
     """
 
     epoch: int
     slot: int | None
     rate: Rate | None
     server: int
+    window: AllowanceWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +182,14 @@ def budget_key(user_id: UUID, period_id: UUID) -> str:
     return f"budget:{{{user_id}}}:{period_id}"
 
 
-def rate_key(user_id: UUID) -> str:
-    """The account's window of submits: its start (Unix time) and count."""
-    return f"rate:{{{user_id}}}"
+def allowances_key(user_id: UUID) -> str:
+    """The hash of what the account's API keys have used and hold, beside the gate of its open period."""
+    return f"allowances:{{{user_id}}}"
+
+
+def rate_key(user_id: UUID, key_id: UUID | None = None) -> str:
+    """The account's window of submits, or that of one of its API keys: its start (Unix time) and count."""
+    return f"rate:{{{user_id}}}" if key_id is None else f"rate:{{{user_id}}}:{key_id}"
 
 
 def idempotency_key(user_id: UUID, key: str | None) -> str:

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from math import ceil
 from uuid import UUID
 
-from common.budgets import truth
-from common.budgets.model import Balance, budget_key
+from common.budgets import allowances, truth
+from common.budgets.model import Balance, allowances_key, budget_key
 from common.errors import DependencyUnavailable
 from common.kit import clock, db, failpoints, log, redis
 
@@ -133,25 +133,29 @@ def _done_by_another(key: str, lock: str) -> bool:
 def _rebuild_once(key: str, lock: str, owner: str, period_id: UUID) -> bool:
     try:
         with db.transaction() as session:
-            epoch = truth.bump(session, period_id, above=_highest(key))
+            raised = truth.raised(session, period_id, above=_highest(key))
     except truth.UnknownPeriod:
         return _remove(key, period_id)
-    if not redis.run("rebuild_begin", [key], [epoch]):
+    epoch, shares = raised.epoch, allowances_key(raised.user_id) if raised.open else "-"
+    if not redis.run("rebuild_begin", [key, shares], [epoch]):
         return True
-    staging = f"{key.replace('budget', 'staging', 1)}:{epoch}"
-    gathered = _gather(staging, lock, owner, period_id)
+    staging, staged = (f"{key.replace('budget', kind, 1)}:{epoch}" for kind in ("staging", "staged"))
+    gathered = _gather((staging, staged), lock, owner, period_id, raised)
     if gathered is None:
         return False
     failpoints.at("rebuild.after_read")
     balance, holds, server = gathered
     figures = [epoch, balance.granted, balance.charged, CACHE_SECONDS, server]
-    installed = bool(redis.run("install", [key, staging], figures))
+    installed = bool(redis.run("install", [key, staging, shares, staged], figures))
     logger.info("budget gate rebuilt", period_id=str(period_id), epoch=epoch, holds=holds, installed=installed)
     return installed
 
 
-def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balance, int, int] | None:
+def _gather(
+    names: tuple[str, str], lock: str, owner: str, period_id: UUID, raised: truth.RaisedEpoch
+) -> tuple[Balance, int, int] | None:
     """Read the rows of one moment, and put the holds where `install` finds them. None: the lock was lost."""
+    staging, staged = names
     with db.snapshot() as session:
         server = truth.server(session)
         balance, holds, total = truth.balance(session, period_id), 0, 0
@@ -163,6 +167,9 @@ def _gather(staging: str, lock: str, owner: str, period_id: UUID) -> tuple[Balan
             if not redis.run("stage", [staging, lock], [owner, LOCK_MS, left, STAGING_SECONDS, *fields]):
                 return None
             holds += len(piece)
+        for shares in allowances.fields(session, raised.user_id, PIECE) if raised.open else ():
+            if not redis.run("stage_allowances", [staged, lock], [owner, LOCK_MS, STAGING_SECONDS, *shares]):
+                return None
     return balance, holds, server
 
 

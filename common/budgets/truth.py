@@ -39,6 +39,14 @@ class HeldInvocation(NamedTuple):
     moves: int
 
 
+class RaisedEpoch(NamedTuple):
+    """The epoch of a period after it was raised. `open`: no other period has taken over."""
+
+    epoch: int
+    user_id: UUID
+    open: bool
+
+
 _BALANCE = Query(
     """
 select period_charged(p.id, p.user_id) as charged,
@@ -58,7 +66,13 @@ select id, held, coalesce(slot, 0) as slot, moves from queue where period_id = :
     HeldInvocation,
 )
 _COUNT = text("select count(*) from queue where period_id = :period")
-_BUMP = text("update periods set epoch = greatest(epoch, :above) + 1 where id = :period returning epoch")
+_BUMP = Query(
+    """
+update periods set epoch = greatest(epoch, :above) + 1 where id = :period
+returning epoch, user_id, closed_at is null as open
+""",
+    RaisedEpoch,
+)
 
 
 class UnknownPeriod(Exception):
@@ -87,10 +101,15 @@ def bump(session: Session, period_id: UUID, *, above: int = 0) -> int:
 
     Raises `UnknownPeriod`.
     """
-    epoch: int | None = session.execute(_BUMP, {"period": period_id, "above": above}).scalar()
-    if epoch is None:
+    return raised(session, period_id, above=above).epoch
+
+
+def raised(session: Session, period_id: UUID, *, above: int = 0) -> RaisedEpoch:
+    """As `bump`, and what else a rebuild has to know."""
+    rows = db.fetch(session, _BUMP, {"period": period_id, "above": above})
+    if not rows:
         raise UnknownPeriod
-    return epoch
+    return rows[0]
 
 
 def open_rows(session: Session, period_id: UUID, at_once: int) -> Iterator[Sequence[HeldInvocation]]:

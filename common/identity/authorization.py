@@ -15,11 +15,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import TokenRevoked, Unauthenticated
+from common.identity import key_limits
 from common.identity.authorization_cache import Facts, facts_of
+from common.identity.key_limits import KeyLimits
 from common.kit import clock, db, log
 from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
 from common.models.sessions import RefreshFamily
 
+#: What a session may do without being asked; the rest it may do because it is one.
+SESSION_SCOPES = tuple(scope for scope in SCOPES if scope != "keys:delegate")
 #: Resolution of `last_used_at` of a key, and of `last_seen_at` of a session.
 TOUCH = timedelta(seconds=60)
 
@@ -40,7 +44,7 @@ class Credential:
 class Caller:
     """Who makes a request: an account, through a session (`family_id`) or an API key (`api_key_id`).
 
-    `expires_at`: when that credential ends by itself (None: never).
+    `expires_at`: when that credential ends by itself (None: never). `limits`: of the key, if it has any.
     """
 
     user_id: UUID
@@ -50,6 +54,16 @@ class Caller:
     family_id: UUID | None
     email_verified: bool
     expires_at: datetime | None = None
+    limits: KeyLimits | None = None
+
+    @property
+    def tools(self) -> frozenset[str] | None:
+        """Slugs of the tools that the caller sees and calls; None: all."""
+        return self.limits.tools if self.limits else None
+
+    def may_use(self, slug: str) -> bool:
+        """Whether that tool exists for the caller."""
+        return self.tools is None or slug in self.tools
 
     @property
     def is_admin(self) -> bool:
@@ -71,7 +85,7 @@ def of_session(user_id: UUID, family_id: UUID) -> Caller:
         raise TokenRevoked
     if fresh:
         _touch_session(family_id)
-    return _caller(user_id, facts, scopes=SCOPES, family_id=family_id, until=facts["expires_at"])
+    return _caller(user_id, facts, scopes=SESSION_SCOPES, family_id=family_id, until=facts["expires_at"])
 
 
 def of_key(lookup: str, secret_hash: str) -> Caller:
@@ -101,6 +115,14 @@ def end_sessions(
     if besides is not None:
         active = active.where(RefreshFamily.id != besides)
     session.execute(active.values(revoked_at=func.now(), revoke_reason=reason))
+
+
+def confirm_key(key_id: UUID) -> None:
+    """Check that an API key works still. Raises `TokenRevoked`."""
+    works = (ApiKey.revoked_at.is_(None), ApiKey.expires_at.is_(None) | (ApiKey.expires_at > func.now()))
+    with db.transaction() as session:
+        if session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, *works)) is None:
+            raise TokenRevoked
 
 
 def confirm(session: Session, family_id: UUID) -> None:
@@ -142,9 +164,7 @@ def _read_key(key_id: UUID) -> Facts:
             User.role,
             User.is_active,
             User.email_verified_at,
-            ApiKey.scopes,
-            ApiKey.expires_at,
-            ApiKey.revoked_at,
+            ApiKey,
             func.array_agg(ApiKeySecret.secret_hash),
             func.array_agg(func.extract("epoch", ApiKeySecret.expires_at)),
         )
@@ -154,14 +174,19 @@ def _read_key(key_id: UUID) -> Facts:
         .group_by(User.id, ApiKey.id)
     )
     with db.transaction() as session:
-        role, is_active, verified_at, scopes, expires_at, revoked_at, hashes, ends = session.execute(query).one()
+        row = session.execute(query).one_or_none()
+        if row is None:  # a delegated key that ended long ago
+            return {}
+        role, is_active, verified_at, key, hashes, ends = row
+        limits = key_limits.read(session, key)
     return {
         "role": role,
-        "active": is_active and revoked_at is None,
+        "active": is_active and key.revoked_at is None,
         "verified": verified_at is not None,
-        "scopes": scopes,
-        "expires_at": None if expires_at is None else expires_at.timestamp(),
+        "scopes": key.scopes,
+        "expires_at": None if key.expires_at is None else key.expires_at.timestamp(),
         "secrets": [(hash_, None if end is None else float(end)) for hash_, end in zip(hashes, ends, strict=True)],
+        "limits": limits,
     }
 
 
@@ -218,4 +243,5 @@ def _caller(
 ) -> Caller:
     expires_at = None if until is None else datetime.fromtimestamp(until, UTC)
     allowed = frozenset(scopes) if facts["role"] == "admin" else frozenset(scopes) - {"admin"}
-    return Caller(user_id, facts["role"], allowed, api_key_id, family_id, facts["verified"], expires_at)
+    limits = key_limits.of(facts.get("limits"))
+    return Caller(user_id, facts["role"], allowed, api_key_id, family_id, facts["verified"], expires_at, limits)

@@ -25,6 +25,7 @@ from typing import TypedDict
 from uuid import UUID
 
 from common.errors import DependencyUnavailable, PlatformError
+from common.identity.key_limits import KnownLimits
 from common.kit import clock, crypto, log, memory, redis
 from common.kit.pause import Pause
 
@@ -38,7 +39,7 @@ BACKOFF_SECONDS = 1.0
 class Facts(TypedDict, total=False):
     """What PostgreSQL says about a credential; empty: there is no such credential. Times are Unix times.
 
-    `scopes` and `secrets` (hash, end) are those of an API key.
+    `scopes`, `secrets` (hash, end) and `limits` are those of an API key.
     """
 
     role: str
@@ -47,6 +48,7 @@ class Facts(TypedDict, total=False):
     expires_at: float | None
     scopes: list[str]
     secrets: list[tuple[str, float | None]]
+    limits: KnownLimits | None
 
 
 class CachedFacts(Facts):

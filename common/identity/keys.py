@@ -7,22 +7,35 @@ import secrets
 import string
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from common import idempotency
 from common.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from common.idempotency import Once
 from common.identity import audit, authorization, authorization_cache
+from common.identity.key_limits import Allowance
 from common.kit import clock, crypto, db
 from common.kit.paging import Page, Window
-from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
+from common.models.accounts import ASKED_FOR, SCOPES, ApiKey, ApiKeySecret, User
 from common.notifications import mails
 
-DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope != "admin")
+
+@dataclass(frozen=True, slots=True)
+class NewLimits:
+    """What a new key may do at most (None: as much as the account). `tools`: slugs."""
+
+    allowance: Allowance | None = None
+    rate_limit_per_minute: int | None = None
+    tools: list[str] | None = None
+
+
+NO_LIMITS = NewLimits()
+DEFAULT_SCOPES = tuple(scope for scope in SCOPES if scope not in ASKED_FOR)
 MAX_KEYS = 100
 #: Rotated secrets of one key that still work.
 MAX_OVERLAPPING = 10
@@ -61,9 +74,10 @@ def create(
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     family_id: UUID | None = None,
+    limits: NewLimits = NO_LIMITS,
     once: Once = None,
 ) -> tuple[ApiKey, str]:
-    """Create a key and return it with its text, which cannot be read again. Default `scopes`: all but `admin`.
+    """Create a key and return it with its text, which cannot be read again. Default `scopes`: all but `ASKED_FOR`.
 
     `family_id`: the calling session. A key outlives it, so it must still be active when the key is committed.
 
@@ -72,11 +86,11 @@ def create(
         Forbidden: the scope `admin`, and the account is not an admin.
         Conflict: the account has `MAX_KEYS` keys.
     """
-    lookup = _random(LOOKUP_CHARS)
-    text, secret_hash = _make(lookup)
     granted = [scope for scope in SCOPES if scope in (scopes or DEFAULT_SCOPES)]
-    key = ApiKey(id=clock.uuid7(), user_id=user_id, name=name, lookup=lookup, last4=text[-4:], scopes=granted)
-    key.expires_at = expires_at
+    key, text, secret_hash = new(user_id, name, granted)
+    key.expires_at, key.tools, key.rate_limit_per_minute = expires_at, limits.tools, limits.rate_limit_per_minute
+    if limits.allowance is not None:
+        key.allowance_tokens, key.allowance_window = limits.allowance.tokens, limits.allowance.window
     with db.transaction() as session:
         made = idempotency.claim(session, once, key.id)
         owner = _owner(session, user_id, family_id)
@@ -84,21 +98,38 @@ def create(
             return _owned(session, user_id, made.id), made.secret()
         if "admin" in granted and owner.role != "admin":
             raise Forbidden("Only admins can have keys with the scope admin. No key was created.")
-        active = select(func.count()).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
-        if (session.scalar(active) or 0) >= MAX_KEYS:
+        if (session.scalar(select(func.count()).where(*_listed(user_id))) or 0) >= MAX_KEYS:
             raise Conflict(f"An account can have {MAX_KEYS} keys. Revoke one and retry.")
-        session.add(key)
-        session.flush()
-        session.add(ApiKeySecret(api_key_id=key.id, secret_hash=secret_hash))
+        add(session, key, secret_hash)
         idempotency.remember(session, once, secret=text)
         _record(session, owner, actor, key, "create")
     mails.notify()
     return key, text
 
 
+def new(user_id: UUID, name: str, scopes: list[str]) -> tuple[ApiKey, str, str]:
+    """A key that is in no table yet, its text, and the hash of its secret."""
+    lookup = _random(LOOKUP_CHARS)
+    text, secret_hash = _make(lookup)
+    key = ApiKey(id=clock.uuid7(), user_id=user_id, name=name, lookup=lookup, last4=text[-4:], scopes=scopes)
+    return key, text, secret_hash
+
+
+def add(session: Session, key: ApiKey, secret_hash: str) -> None:
+    """Write a new key and its secret."""
+    session.add(key)
+    session.flush()
+    session.add(ApiKeySecret(api_key_id=key.id, secret_hash=secret_hash))
+
+
+def _listed(user_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    """The keys that an account made by hand and has not revoked."""
+    return ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None), ApiKey.is_delegated.is_(False)
+
+
 def owned(user_id: UUID, window: Window) -> Page[ApiKey]:
-    """The account's keys, without revoked ones, newest first."""
-    query = select(ApiKey).where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    """The account's keys, without revoked and delegated ones, newest first."""
+    query = select(ApiKey).where(*_listed(user_id))
     if window.after:
         query = query.where(ApiKey.id < window.after[0])
     with db.snapshot() as session:
@@ -141,10 +172,13 @@ def rotate(
 
 
 def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
-    """Revoke a key, effective with the next request. Raises `NotFound`."""
+    """Revoke a key, and those that come from it, effective with the next request. Raises `NotFound`."""
     with authorization_cache.changing(user_id), db.transaction() as session:
+        _owner(session, user_id, None)
         key = _owned(session, user_id, key_id)
-        session.execute(update(ApiKey).where(ApiKey.id == key_id).values(revoked_at=func.now()))
+        children = and_(ApiKey.user_id == user_id, ApiKey.is_delegated, ApiKey.ancestors.contains([key_id]))
+        which = or_(ApiKey.id == key_id, children) & ApiKey.revoked_at.is_(None)
+        session.execute(update(ApiKey).where(which).values(revoked_at=func.now()))
         audit.record(session, actor, "api_key.revoke", "api_key", key_id, before={"name": key.name})
 
 

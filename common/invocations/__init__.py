@@ -38,6 +38,7 @@ from common.invocations.events import FeedEvent, feed
 from common.invocations.failure_groups import FailureGroup, failures
 from common.invocations.filters import Filters, Matching
 from common.invocations.history import CallRow, attempts, deliveries
+from common.invocations.keyed import account_of, visible
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
 from common.invocations.ordering import SubmitFields, SubmitRules
 from common.invocations.quoting import Quote, quote
@@ -57,7 +58,7 @@ from common.invocations.representation import etag, poll_after_ms, represent
 from common.invocations.rerunning import Again, rerun
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
-from common.invocations.submitting import account_of, check, submit
+from common.invocations.submitting import check, submit
 from common.invocations.waiting import REASONS as WAITING_REASONS
 
 __all__ = [
@@ -121,4 +122,5 @@ __all__ = [
     "sweeping",
     "take_over",
     "traceparent",
+    "visible",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -39,7 +40,10 @@ WORKER_LOST = Completion(
 
 
 class CompletedRow(NamedTuple):
-    """A completed invocation, the slot that it had, and the row that got the slot. `told`: deliveries that are due."""
+    """A completed invocation, the slot that it had, and the row that got the slot.
+
+    `counted_at`: when it was charged, if an API key's allowance counts it. `told`: deliveries that are due.
+    """
 
     id: UUID
     status: str
@@ -49,6 +53,7 @@ class CompletedRow(NamedTuple):
     tool_id: UUID
     slot: int | None
     moves: int
+    counted_at: datetime | None
     successor: UUID | None
     successor_slot: int
     successor_moves: int
@@ -58,7 +63,8 @@ class CompletedRow(NamedTuple):
 # -- SQL -----------------------------------------------------------------------------------------------------------
 
 _COMPLETED = f"""f.id, f.status, f.charged, f.user_id, f.period_id, f.tool_id, f.slot, f.moves,
-       {fragments.SUCCESSOR_COLUMNS}, (select count(*) from de) as told"""
+       case when f.api_keys is not null then now() end as counted_at, {fragments.SUCCESSOR_COLUMNS},
+       (select count(*) from de) as told"""
 _BY_TOKEN = f"delete from queue where id = :id and token = cast(:token as uuid) returning {fragments.DELETED}"
 
 
@@ -88,6 +94,7 @@ select {_COMPLETED}, {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as d
 COMPLETED_BY: Final = Query(
     """
 select i.id, i.status, i.charged, i.user_id, i.period_id, i.tool_id, null::integer as slot, 0 as moves,
+       i.finished_at as counted_at,
        null::uuid as successor, 0 as successor_slot, 0 as successor_moves, 1 as told
   from attempts a join invocations i on i.id = a.invocation_id
  where a.token = :token and i.status <> 'open'
@@ -139,7 +146,10 @@ def after_commit(row: CompletedRow) -> None:
     """After a completion is committed: count it, settle the hold, notify deliverers, record budget thresholds."""
     counting.completed(row.tool_id, row.status, row.charged)
     last = Move(row.id, row.moves, row.slot)
-    settled = budgets.settle(row.user_id, row.period_id, last, row.charged, *successor(row), message=str(row.id))
+    moves, message = successor(row), str(row.id)
+    settled = budgets.settle(
+        row.user_id, row.period_id, last, row.charged, *moves, message=message, counted_at=row.counted_at
+    )
     if row.told:
         messages.notify(messages.DELIVER)
     for percent in THRESHOLDS:

@@ -75,7 +75,7 @@ CLAIMED_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as 
 # -- completing a row ----------------------------------------------------------------------------------------------
 
 DELETED = """id, user_id, period_id, tool_id, tool_version_id, held, slot, start_tag, moves, attempts, token, worker,
-            claimed_at, started_at, cancel_at, last_error"""
+            claimed_at, started_at, cancel_at, last_error, api_keys"""
 
 COMPLETION = """
 o as (
@@ -96,7 +96,8 @@ f as (
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
          finished_at = greatest(now(), o.started_at, i.created_at)
     from o where i.id = o.id
-  returning i.id, i.user_id, i.api_key_id, i.webhook_url, i.webhook_events, i.status, i.charged, i.units, o.held,
+  returning i.id, i.user_id, i.api_key_id, i.api_key_root_id, o.api_keys, i.webhook_url, i.webhook_events,
+            i.status, i.charged, i.units, o.held,
             o.period_id, o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot,
             o.moves, array['invocation.' || i.status, 'completed'] as filters),
 a as (
@@ -107,9 +108,11 @@ a as (
          cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text)
     from f where f.token is not null),
 u as (
-  insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, api_key_id, status,
+  insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, api_key_id,
+                          api_key_root_id, status,
                           tokens_used, units, held, overrun, latency_ms, http_status)
   select f.id, cast(:event_id as uuid), f.user_id, f.period_id, f.tool_id, f.tool_version_id, f.api_key_id,
+         f.api_key_root_id,
          case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.units,
          f.held,
          greatest(0, cast(:cost as bigint) - f.held),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from common import budgets, errors, subscriptions, tools
 from common.errors import PlatformError
 from common.identity.authorization import Caller
-from common.invocations import sweeping
-from common.invocations.submitting import account_of, check
+from common.invocations import keyed, sweeping
+from common.invocations.submitting import check
 from common.tools import breakers
 
 
@@ -36,7 +36,7 @@ class Quote:
 
 def quote(caller: Caller, tool_ref: str, value: object, max_tokens: int | None = None) -> Quote:
     """The quote for one input; free of charge. Raises `NotFound`, `ToolInputRejected`, `Invalid`."""
-    tool = tools.find(tool_ref).current
+    tool = keyed.visible(caller, tool_ref).current
     amount = check(tool, value, max_tokens, caller.user_id)
     available, reason = _affordable(caller, tool, amount)
     wait = sweeping.depth().oldest
@@ -47,8 +47,9 @@ def _affordable(caller: Caller, tool: tools.Version, amount: int) -> tuple[int |
     """The caller's available tokens, and the code of the first refusal, in the order in which a submit checks."""
     try:
         terms = subscriptions.for_submit(caller.user_id)
-        account = account_of(caller, terms)
+        account = keyed.account_of(caller, terms)
         balance = budgets.now(terms.period_id)
+        shares = budgets.spending.now(caller.user_id, [share.key_id for share in account.counted])
     except errors.SubscriptionRequired as refusal:
         return 0, refusal.code
     refusals: list[type[PlatformError]] = []
@@ -56,6 +57,9 @@ def _affordable(caller: Caller, tool: tools.Version, amount: int) -> tuple[int |
         refusals.append(errors.RateLimited)
     if breakers.retry_after(tool.tool_id):
         refusals.append(errors.ToolUnavailable)
-    if balance.available < amount:
+    available = [share.available for share in shares.values()]
+    if min([balance.available, *available]) < amount:
         refusals.append(errors.BudgetExhausted)
-    return balance.shown_available, refusals[0].code if refusals else None
+    if balance.shown_available is not None:
+        available.append(balance.shown_available)
+    return min(available, default=None), refusals[0].code if refusals else None

@@ -39,7 +39,8 @@ class StoredRow(NamedTuple):
 
 
 #: The row, its key, its entry in the queue and its event, under the epoch and by the run of PostgreSQL that the hold is
-#: for, and with the version that the tool has: or nothing.
+#: for, with the version that the tool has, and, if it counts against an API key's allowance, in the window in which its
+#: hold was counted and while the key is alive: or nothing.
 SUBMIT: Final = Query(
     f"""
 with p as materialized (
@@ -48,6 +49,11 @@ with p as materialized (
      and {SERVER} = :server
      and exists (select 1 from tools t where t.id = :tool_id and t.version = :tool_version and t.is_active
                     and t.archived_at is null)
+     and now() >= coalesce(cast(:valid_from as timestamptz), '-infinity')
+     and now() < coalesce(cast(:valid_until as timestamptz), 'infinity')
+     and (cast(:api_keys as uuid[]) is null
+          or exists (select 1 from api_keys a where a.id = cast(:api_key_id as uuid) and a.revoked_at is null
+                        and (a.expires_at is null or a.expires_at > now())))
      for share),
 k as (
   insert into idempotency_keys (user_id, key, request_hash, invocation_id)
@@ -55,20 +61,20 @@ k as (
 f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
                            input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
-                           traceparent, end_user, rerun_of, not_before, priority, expires_at)
+                           traceparent, end_user, rerun_of, api_key_root_id, not_before, priority, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
          cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
          :request_id, cast(:traceparent as text), cast(:end_user as text), cast(:rerun_of as uuid),
-         cast(:not_before as timestamptz), :priority,
+         cast(:api_key_root_id as uuid), cast(:not_before as timestamptz), :priority,
          greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
   insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag,
-  priority, due_at, expires_at)
+  api_keys, priority, due_at, expires_at)
   select f.id, f.user_id, :period_id, :tool_id, :tool_version_id, :held, :timeout_seconds, cast(:slot as integer),
-         (select last_value from vt) + cast(:slot as integer), :priority,
+         (select last_value from vt) + cast(:slot as integer), cast(:api_keys as uuid[]), :priority,
          greatest(now(), cast(:not_before as timestamptz)), f.expires_at
     from f),
 ev as (

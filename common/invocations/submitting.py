@@ -16,8 +16,9 @@ from common.errors import (
     RateLimited,
     ToolUnavailable,
 )
+from common.identity import authorization
 from common.identity.authorization import Caller
-from common.invocations import ordering, placing, replaying, storage, storing, waiting
+from common.invocations import keyed, ordering, placing, replaying, storage, storing, waiting
 from common.invocations.model import Invocation, Order, Submitted
 from common.kit import clock, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
@@ -44,6 +45,8 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
     """
     fingerprint = replaying.fingerprint(order.body)
+    if caller.tools is not None:
+        keyed.require_visible(caller, tools.remembered(tool_ref))
     if replay := replaying.find(caller, tool_ref, order, fingerprint):
         return replay
     accepted = _accept(caller, tool_ref, order, fingerprint)
@@ -82,10 +85,6 @@ def check(tool: Version, value: object, max_tokens: int | None, account: UUID | 
     return amount
 
 
-def account_of(caller: Caller, terms: PeriodTerms) -> budgets.Account:
-    return budgets.Account(caller.user_id, terms.period_id, terms.max_concurrency, terms.rate_limit_per_minute)
-
-
 # -- idempotency -----------------------------------------------------------------------------------------------
 
 
@@ -112,7 +111,7 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
     invocation_id, key = uuid7(), order.idempotency_key
     for _ in range(TRIES):
         terms = subscriptions.for_submit(caller.user_id)
-        account = account_of(caller, terms)
+        account = keyed.account_of(caller, terms)
         _let_failing_tools_rest(account, tool.current)
         storage.refuse_if_full(caller.user_id, terms.max_payload_bytes, order.input)
         hold = _hold(_waiting_if(account, order), terms, invocation_id, amount, key)
@@ -135,6 +134,8 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
             return replay
         if not tools.is_current(tool):
             raise NotFound
+        if caller.api_key_id is not None and account.counted:
+            authorization.confirm_key(caller.api_key_id)
         _catch_up(account, hold)
     raise DependencyUnavailable("The budget was updated concurrently. No invocation was created; retry.", retry_after=1)
 
@@ -150,6 +151,9 @@ def _hold(
     try:
         return budgets.hold(account, invocation_id, amount, key=key)
     except BudgetExhausted as refusal:
+        if refusal.members["budget"] == "api_key":
+            keyed.refused(account, refusal)
+            raise
         allowing = subscriptions.plans_that_allow(amount, terms)
         members = {"resets_at": terms.ends_at, "plans": allowing, **refusal.members}
         raise BudgetExhausted(refusal.detail, errors=(), **members) from None
@@ -169,7 +173,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
     return {
         "event_id": uuid7(),
         "user_id": caller.user_id,
-        "api_key_id": caller.api_key_id,
+        **keyed.columns(caller, hold.window),
         "period_id": period_id,
         "epoch": hold.epoch,
         "server": hold.server,
@@ -186,7 +190,7 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "input_as_sent": jsonb.as_sent(order.input),
         "metadata": jsonb.dumps(order.metadata),
         "metadata_as_sent": jsonb.as_sent(order.metadata),
-        "end_user": order.end_user,
+        "end_user": keyed.end_user_of(caller, order.end_user),
         "rerun_of": order.rerun_of,
         "not_before": order.not_before,
         "priority": order.priority,
@@ -223,7 +227,7 @@ def _queued(
         cancel_requested_at=None,
         price=tool.current.price,
         api_key_id=caller.api_key_id,
-        end_user=order.end_user,
+        end_user=keyed.end_user_of(caller, order.end_user),
         rerun_of=order.rerun_of,
         not_before=order.not_before,
         priority=order.priority,

@@ -1,6 +1,8 @@
 -- A rebuild under a new epoch starts: the gate's state is dropped, and from here on completions are recorded (settle.lua).
+-- What the account's API keys have used goes with the gate of its open period.
 --
--- KEYS  1 budget:{user}:<period>      ARGV  1 epoch
+-- KEYS  1 budget:{user}:<period>   2 allowances:{user} ("-": another period has taken over, they go with its gate)
+-- ARGV  1 epoch
 -- Answers  1 go on, 0 a newer rebuild is under way or done
 local b = redis.call('HMGET', KEYS[1], 'epoch', 'rebuilding', 'run')
 local epoch = tonumber(ARGV[1])
@@ -10,4 +12,9 @@ if b[2] and tonumber(b[2]) > epoch then return 0 end
 redis.call('UNLINK', KEYS[1])
 redis.call('HSET', KEYS[1], 'rebuilding', ARGV[1])
 redis.call('EXPIRE', KEYS[1], 5184000)
+if KEYS[2] ~= '-' then
+  redis.call('UNLINK', KEYS[2])
+  redis.call('HSET', KEYS[2], 'rebuilding', string.match(KEYS[1], '[^:]+$') .. ':' .. ARGV[1])
+  redis.call('EXPIRE', KEYS[2], 5184000)
+end
 return 1

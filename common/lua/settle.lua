@@ -1,9 +1,10 @@
 -- Apply what was committed: a completion (charge, free the hold) and rows that got a slot or lost one.
 -- Idempotent, and independent of the order of arrival: every row numbers its moves, and the highest number counts.
 --
--- KEYS  1 budget:{user}:<period>   2 wait:{user}:<id>
+-- KEYS  1 budget:{user}:<period>   2 wait:{user}:<id>   3 allowances:{user} ("-": no API key's allowance counts it)
 -- ARGV  1 message for the waiters ("" = none)
 --       2 id that was completed ("" = none)   3 its charge   4 number of its last move   5 the slot it had (0 = waiting)
+--       6, 7 the day and the month that its usage row is in (Unix time; they matter with KEYS 3 alone)
 --       then triples: id, number of its move, slot (0 = waiting)
 -- Answers  {missed, active, granted, charged before, charged after}   {missed, active} no completion, or one known already
 --          active: how many rows have a slot now   missed: 1 = an earlier move never arrived: rebuild
@@ -28,7 +29,27 @@ if ended ~= '' then
   end
 end
 
-for i = 6, #ARGV, 3 do
+if ended ~= '' and KEYS[3] ~= '-' then
+  local start = {total = '0', day = ARGV[6], month = ARGV[7]}
+  if redis.call('HEXISTS', KEYS[3], 'rebuilding') == 1 then
+    redis.call('HSET', KEYS[3], 'e:' .. ended, charge .. ',' .. ARGV[6] .. ',' .. ARGV[7])
+  end
+  local amount, keys = string.match(redis.call('HGET', KEYS[3], 'h:' .. ended) or '', '^(%d+),%d+,(.+)$')
+  for key in string.gmatch(keys or '', '%S+') do
+    local entry = redis.call('HGET', KEYS[3], 'k:' .. key) or ''
+    local window, since, charged, held = string.match(entry, '^(%a+),(%d+),(%d+),(%d+)$')
+    if window then
+      local new = start[window]
+      if tonumber(new) > tonumber(since) then since, charged = new, 0 end
+      if new == since then charged = tonumber(charged) + tonumber(charge) end
+      redis.call('HSET', KEYS[3], 'k:' .. key,
+        string.format('%s,%s,%.0f,%.0f', window, since, charged, tonumber(held) - tonumber(amount)))
+    end
+  end
+  if amount then redis.call('HDEL', KEYS[3], 'h:' .. ended) end
+end
+
+for i = 8, #ARGV, 3 do
   local id, moves, slot = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   if rebuilding then
     local word = redis.call('HGET', KEYS[1], 'p:' .. id)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, Uuid, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from common.models.base import Base, Created, Id, Instant, Json, Word, one_of
+from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Word, one_of
 
 ROLES = ("user", "admin")
 #: Who can change something: by a session, a key, a mailed link, at the command line, or the platform by itself.
 
-#: What an API key may do. Without a list a new key gets all but `admin`.
+#: What an API key may do. Without a list a new key gets all but `admin` and `keys:delegate`.
 SCOPES = (
     "tools:read",
     "invocations:read",
@@ -24,8 +24,13 @@ SCOPES = (
     "usage:read",
     "webhooks:manage",
     "subscriptions:read",
+    "keys:delegate",
     "admin",
 )
+#: Scopes that have to be asked for; a session needs no scope to do what `keys:delegate` allows.
+ASKED_FOR = ("keys:delegate", "admin")
+#: What an allowance of a key is counted in: for ever, or by the day or month in UTC.
+WINDOWS = ("total", "day", "month")
 
 
 class User(Base):
@@ -72,7 +77,11 @@ class User(Base):
 
 
 class ApiKey(Base):
-    """`jh_<lookup>_<secret><checksum>`. The lookup part finds the row and stays through rotations."""
+    """`jh_<lookup>_<secret><checksum>`. The lookup part finds the row and stays through rotations.
+
+    Limits never change after the key is made. A delegated key counts against its `ancestors` as well (the nearest
+    first, up to `root_id`, the one that was not delegated); a session may delegate too, and then there are none.
+    """
 
     __tablename__ = "api_keys"
 
@@ -87,9 +96,30 @@ class ApiKey(Base):
     #: To the minute, not to the request.
     last_used_at: Mapped[Instant | None]
     revoked_at: Mapped[Instant | None]
+    allowance_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    allowance_window: Mapped[str | None]
+    #: The start of the window for which `api_key.allowance_reached` was recorded last.
+    allowance_reached_in: Mapped[Instant | None]
+    rate_limit_per_minute: Mapped[int | None]
+    #: Slugs of the tools that it sees and calls; null: all.
+    tools: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    is_delegated: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    root_id: Mapped[UUID | None]
+    ancestors: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    end_user: Mapped[str | None]
+    metadata_: Mapped[Json | None] = mapped_column("metadata")
 
     __table_args__ = (
         UniqueConstraint("lookup"),
+        CheckConstraint(one_of("allowance_window", WINDOWS), name="allowance_window"),
+        CheckConstraint(f"allowance_tokens between 0 and {MAX_TOKENS}", name="allowance_tokens"),
+        CheckConstraint("(allowance_tokens is null) = (allowance_window is null)", name="allowance"),
+        CheckConstraint("rate_limit_per_minute > 0", name="rate_limit"),
+        CheckConstraint("not is_delegated or expires_at is not null", name="delegated"),
+        CheckConstraint("(root_id is null) = (ancestors is null)", name="ancestors"),
+        Index("ix_api_keys_delegated", "user_id", "expires_at", postgresql_where=text("is_delegated")),
+        Index("ix_api_keys_delegated_ends", "expires_at", postgresql_where=text("is_delegated")),
+        Index("ix_api_keys_allowance", "user_id", postgresql_where=text("allowance_tokens is not null")),
         CheckConstraint(f"scopes <@ array[{', '.join(repr(s) for s in SCOPES)}]::text[]", name="scopes"),
         Index("ix_api_keys_user_id", "user_id", "id", postgresql_where=text("revoked_at is null")),
     )

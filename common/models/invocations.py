@@ -19,6 +19,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -64,6 +65,8 @@ class InvocationRow(Base):
     tool_id: Mapped[UUID] = mapped_column(ForeignKey("tools.id"))
     tool_version_id: Mapped[UUID] = mapped_column(ForeignKey("tool_versions.id"))
     api_key_id: Mapped[UUID | None]
+    #: Of a delegated key: the key that it comes from in the end.
+    api_key_root_id: Mapped[UUID | None]
     status: Mapped[Word] = mapped_column(server_default="open")
     input: Mapped[object | None] = mapped_column(JSONB(none_as_null=False))
     output: Mapped[object | None] = mapped_column(JSONB(none_as_null=False))
@@ -161,6 +164,8 @@ class QueueRow(Base):
     started_at: Mapped[Instant | None]
     cancel_at: Mapped[Instant | None]
     last_error: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
+    #: The keys whose allowance it counts against.
+    api_keys: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
 
     __table_args__ = (
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
@@ -178,6 +183,7 @@ class QueueRow(Base):
         Index("ix_queue_expires_at", "expires_at", postgresql_where=text("token is null")),
         Index("ix_queue_running", "lease_expires_at", postgresql_where=text("lease_expires_at is not null")),
         Index("ix_queue_period_id_id", "period_id", "id"),
+        Index("ix_queue_api_keys", "user_id", "id", postgresql_where=text("api_keys is not null")),
         {
             "postgresql_with": {
                 "fillfactor": "60",

@@ -53,6 +53,8 @@ class UsageLog(Base):
     http_status: Mapped[int | None] = mapped_column(SmallInteger)
     created_at: Mapped[Created]
     xid: Mapped[str] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
+    #: Of a delegated key: the key that it comes from in the end.
+    api_key_root_id: Mapped[UUID | None]
 
     __table_args__ = (
         CheckConstraint(one_of("status", USAGE_STATUSES), name="status"),
@@ -102,6 +104,8 @@ class UsageRollup(Base):
     last_at: Mapped[Instant]
     buckets: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     counts: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    #: Follows from `api_key_id`: the key that a delegated one comes from in the end.
+    api_key_root_id: Mapped[UUID | None]
 
     __table_args__ = (
         CheckConstraint(one_of("grain", GRAINS), name="grain"),

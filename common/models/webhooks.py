@@ -43,6 +43,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "invocation.canceled": "An invocation has ended as canceled",
     "invocation.expired": "An invocation has ended as expired",
     "budget.threshold": "80 % or 100 % of the tokens of a period have been charged; sent once for each",
+    "api_key.allowance_reached": "The allowance of an API key did not cover a call; sent once in each of its windows",
     "subscription.changed": "A subscription was changed, canceled, resumed or has ended",
     "webhook.disabled": "An endpoint was disabled by the platform; sent to the account's other endpoints",
     "webhook.test": "A test that was requested through the API",

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from common import budgets, usage, webhooks
 from common.kit import clock, db, redis
 from common.kit.query import Query
+from common.operations.allowances_kept import WITHIN_ALLOWANCES
 
 LOOKS = 5
 LOOK_AGAIN_SECONDS = 0.5
@@ -91,6 +92,7 @@ _INVARIANTS: Final[dict[str, TextClause]] = {
          where i.status <> 'open' and i.finished_at > now() - interval '29 days'
            and (coalesce(e.n, 0) <> 1 or e.type <> 'invocation.' || i.status)
     """),
+    "charged + held <= the allowance of each API key, in each of its windows": WITHIN_ALLOWANCES,
     "no account has more running invocations than its plan allows": text("""
         select q.period_id, format('%s running, %s allowed', count(*), pl.max_concurrency)
           from queue q join periods p on p.id = q.period_id join plans pl on pl.id = p.plan_id
@@ -204,11 +206,11 @@ def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
     shown["holds"] = " ".join(sorted(holds))
     shown["places"] = " ".join(sorted(id_ for id_, placed in holds.items() if placed))
     invariant = "budget gates in Redis match the rows in PostgreSQL"
-    return [
-        Difference(invariant, str(period_id), f"{name}: Redis {shown[name]!r}, rows {value!r}")
-        for name, value in expected.items()
-        if shown[name] != value
+    found = [
+        f"{name}: Redis {shown[name]!r}, rows {value!r}" for name, value in expected.items() if shown[name] != value
     ]
+    found += sorted(budgets.allowance_differences(user_id, period_id, older_than=-1))
+    return [Difference(invariant, str(period_id), each) for each in found]
 
 
 def _expected(session: Session, period_id: UUID) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -34,6 +34,13 @@ class PeriodTerms:
     max_payload_bytes: int | None
     #: None: the default of the settings applies.
     max_streams: int | None
+    #: What the database's clock said, and this process's monotonic one.
+    asked_at: datetime
+    monotonic: float
+
+    def now(self) -> datetime:
+        """The time by the database's clock, as far as this process knows it."""
+        return self.asked_at + timedelta(seconds=clock.monotonic() - self.monotonic)
 
 
 class TermsRow(NamedTuple):
@@ -50,13 +57,14 @@ class TermsRow(NamedTuple):
     max_payload_bytes: int | None
     accessible: bool
     running: bool
+    now: datetime
 
 
 _TERMS = Query(
     """
 select p.id, p.epoch, pl.slug, pl.max_concurrency, pl.rate_limit_per_minute, pl.monthly_tokens, p.ends_at,
        pl.max_streams, pl.max_payload_bytes,
-       p.access_ended_at is null as accessible, p.ends_at > now() as running
+       p.access_ended_at is null as accessible, p.ends_at > now() as running, now() as now
   from periods p join plans pl on pl.id = p.plan_id
  where p.user_id = :user and p.closed_at is null
 """,
@@ -116,6 +124,8 @@ def _look_up(user_id: UUID) -> PeriodTerms:
         monthly_tokens=period.monthly_tokens,
         ends_at=period.ends_at,
         max_streams=period.max_streams,
+        asked_at=period.now,
+        monotonic=clock.monotonic(),
         max_payload_bytes=_Defaults.max_payload_bytes if period.max_payload_bytes is None else period.max_payload_bytes,
     )
 

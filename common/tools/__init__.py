@@ -11,6 +11,7 @@ from common.tools.catalogue import (
     get,
     is_current,
     remembered,
+    require_known,
     version,
 )
 from common.tools.prices import Price
@@ -30,6 +31,7 @@ __all__ = [
     "is_current",
     "output_fault",
     "remembered",
+    "require_known",
     "validate_input",
     "version",
 ]

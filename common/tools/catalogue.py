@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from common.errors import NotFound
+from common.errors import FieldError, Invalid, NotFound
 from common.kit import crypto, db, memory
 from common.kit.cache import Cache
 from common.kit.paging import Page, Window
@@ -135,9 +135,24 @@ def _named(ref: str) -> ColumnElement[bool]:
         return Tool.slug == ref
 
 
-def catalogue(window: Window, *, q: str | None = None, category: str | None = None) -> Page[ListedTool]:
-    """Active tools, newest first. `q` is a case-insensitive substring of slug, name or description."""
-    return _page(_with_version().where(_LIVE), window, q, category)
+def catalogue(
+    window: Window, *, q: str | None = None, category: str | None = None, only: Collection[str] | None = None
+) -> Page[ListedTool]:
+    """Active tools, newest first. `q` is a case-insensitive substring of slug, name or description.
+
+    `only`: none but those with these slugs.
+    """
+    query = _with_version().where(_LIVE)
+    return _page(query if only is None else query.where(Tool.slug.in_(only)), window, q, category)
+
+
+def require_known(slugs: Sequence[str]) -> None:
+    """Raise `Invalid`, with an error for each item of `tools` that is not the slug of an active tool."""
+    with db.read_only() as session:
+        known = set(session.scalars(select(Tool.slug).where(_LIVE, Tool.slug.in_(slugs)))) if slugs else set()
+    unknown = [FieldError(f"/tools/{n}", "There is no such tool.") for n, slug in enumerate(slugs) if slug not in known]
+    if unknown:
+        raise Invalid(errors=unknown)
 
 
 def everything(

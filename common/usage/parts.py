@@ -30,6 +30,7 @@ _KEYS = {
     "tool": "tool_id::text",
     "status": "status",
     "api_key": "coalesce(nullif(api_key_id, :no_key)::text, '')",
+    "api_key_root": "coalesce(api_key_root_id::text, nullif(api_key_id, :no_key)::text, '')",
 }
 
 

@@ -56,18 +56,20 @@ fresh as materialized (
    where u.xid > cast(:mark as xid8) and u.xid <= (select xid from done)),
 cells as materialized (
   select g.grain, date_trunc(g.grain, f.created_at, 'UTC') as starts_at, f.user_id, f.period_id, f.tool_id, f.status,
-         coalesce(f.api_key_id, :no_key) as api_key_id, latency_bucket(f.latency_ms) as latency, count(*) as n,
+         coalesce(f.api_key_id, :no_key) as api_key_id, f.api_key_root_id, latency_bucket(f.latency_ms) as latency,
+         count(*) as n,
          sum(f.tokens_used) as tokens, min(f.created_at) as first_at, max(f.created_at) as last_at
     from fresh f cross join (values ('hour'), ('day'), ('month')) g(grain)
    where f.created_at >= coalesce((select at from watermarks where name = 'usage_retired'), '-infinity')
-   group by 1, 2, 3, 4, 5, 6, 7, 8),
+   group by 1, 2, 3, 4, 5, 6, 7, 8, 9),
 added as (
-  insert into usage_rollups as r (grain, starts_at, user_id, period_id, tool_id, status, api_key_id, invocations,
-                                  tokens_used, first_at, last_at, buckets, counts)
-  select grain, starts_at, user_id, period_id, tool_id, status, api_key_id, sum(n), sum(tokens), min(first_at),
-         max(last_at), coalesce(array_agg(latency order by latency) filter (where latency is not null), '{{}}'),
+  insert into usage_rollups as r (grain, starts_at, user_id, period_id, tool_id, status, api_key_id,
+                                  api_key_root_id, invocations, tokens_used, first_at, last_at, buckets, counts)
+  select grain, starts_at, user_id, period_id, tool_id, status, api_key_id, api_key_root_id, sum(n), sum(tokens),
+         min(first_at), max(last_at),
+         coalesce(array_agg(latency order by latency) filter (where latency is not null), '{{}}'),
          coalesce(array_agg(n::integer order by latency) filter (where latency is not null), '{{}}')
-    from cells group by 1, 2, 3, 4, 5, 6, 7
+    from cells group by 1, 2, 3, 4, 5, 6, 7, 8
   on conflict (user_id, grain, starts_at, period_id, tool_id, status, api_key_id) do update
      set invocations = r.invocations + excluded.invocations,
          tokens_used = r.tokens_used + excluded.tokens_used,

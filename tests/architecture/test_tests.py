@@ -98,6 +98,7 @@ PATCHED = {
     "budgets/test_model.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "dev/test_servers.py": {"process._namespaces_allowed": HOST},
     "explorer/conftest.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "watching.LOOK_AGAIN_SECONDS": WAIT},
+    "keys/test_delegation.py": {"delegation.MAX_ALIVE": SIZE},
     "kit/test_names.py": {
         "resolving.LOOKUP_SECONDS": WAIT,
         "resolving.HOSTS": HOST,

@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 from common import account_deletion, budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound, SubscriptionRequired
 from common.identity import accounts as identity
+from common.identity import keys
 from common.invocations import Again, ClaimOptions, Filters, Task, storing, submitting, sweeping
 from common.kit import db, failpoints
 from common.kit import redis as redis_kit
@@ -42,6 +43,7 @@ from common.tools import ListedTool
 from tests import factories
 from tests.budgets import world
 from tests.budgets.world import Ended, Open
+from tests.factories import Customer
 from tests.subscriptions.accounts import began
 from tests.timing import once
 
@@ -49,6 +51,8 @@ EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
 STEPS = int(os.environ.get("MODEL_STEPS", "50"))
 AT_ONCE = 2
 TOKENS = 60
+#: Of the keys that the accounts submit with: for ever, and by the day.
+ALLOWANCE, DAILY = 100, 45
 
 numbers = st.integers(0, 10**6)
 accounts = st.integers(0, 1)
@@ -85,7 +89,8 @@ class Story(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.post = self.stack.enter_context(world.post())
         self.late = self.post.late
-        self.customers = [factories.customer(TOKENS, at_once=AT_ONCE) for _ in range(2)]
+        self.customers = [self._joins(account) for account in range(2)]
+        self.roots = list(self.customers)
         self.tools = [
             factories.tool(),
             factories.tool(idempotent=False, max_attempts=1),
@@ -98,15 +103,30 @@ class Story(RuleBasedStateMachine):
         self.owners: dict[UUID, int] = {}
         self.tasks: dict[UUID, Task] = {}
         self.spent: list[Task] = []
-        self.slow: list[tuple[int, ListedTool, UUID, budgets.Hold]] = []
+        self.slow: list[tuple[int, ListedTool, UUID, budgets.Hold, Customer]] = []
+        self.revoked: set[UUID] = set()
+        self.line: dict[UUID, set[UUID]] = {}
         self.dump: dict[str, dict[str, str]] = {}
         self.renewed: set[int] = set()
+
+    @staticmethod
+    def _joins(account: int) -> Customer:
+        """A customer who submits with a key: one for ever, one by the day."""
+        customer = factories.customer(TOKENS, at_once=AT_ONCE)
+        return factories.keyed(customer, *((ALLOWANCE, "total"), (DAILY, "day"))[account])
 
     def period(self, account: int) -> UUID:
         return subscriptions.for_submit(self.customers[account].user_id).period_id
 
     def available(self, account: int) -> int:
+        """By the account's own budget."""
         return world.books()[self.period(account)].available
+
+    def left(self, account: int) -> int:
+        """By the allowance of its key as well."""
+        keys_of = (self.customers[account].caller.api_key_id, self.roots[account].caller.api_key_id)
+        spent = world.keys()
+        return min([self.available(account), *(spent[key_id].available for key_id in keys_of if key_id)])
 
     # -- submit ----------------------------------------------------------------------------------------------------
 
@@ -134,7 +154,7 @@ class Story(RuleBasedStateMachine):
     def _submit(self, account: int, tool: ListedTool, ask: Callable[[], UUID] | None = None) -> None:
         """Accepted if and only if the rows cover it: a gate that believes otherwise is not believed."""
         self._look_again()
-        covered = self.available(account) >= tool.current.price.max_tokens
+        covered = self.left(account) >= tool.current.price.max_tokens
         try:
             made = ask() if ask else self.customers[account].submit(tool)
         except BudgetExhausted:
@@ -163,21 +183,21 @@ class Story(RuleBasedStateMachine):
         except BudgetExhausted:
             return
         assert isinstance(hold, budgets.Hold)
-        self.slow.append((account, tool, made, hold))
+        self.slow.append((account, tool, made, hold, self.customers[account]))
 
     @rule(number=numbers)
     @only_with("slow")
     def go_on_and_commit(self, number: int) -> None:
         """… and goes on much later. If its row is still accepted, the rows must have covered it."""
-        account, tool, made, hold = self.slow.pop(number % len(self.slow))
-        if self._row_is_accepted(account, tool, made, hold):
+        account, tool, made, hold, customer = self.slow.pop(number % len(self.slow))
+        if self._row_is_accepted(tool, made, hold, customer):
+            assert customer.caller.api_key_id not in self.revoked, "accepted from a key that was revoked before"
             self._accepted(account, tool, made)
         else:
-            customer = self.customers[account]
             budgets.release(replace(customer.account(), period_id=customer.period_id), made)
 
-    def _row_is_accepted(self, account: int, tool: ListedTool, made: UUID, hold: budgets.Hold) -> bool:
-        customer = self.customers[account]
+    @staticmethod
+    def _row_is_accepted(tool: ListedTool, made: UUID, hold: budgets.Hold, customer: Customer) -> bool:
         row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
         amount = tool.current.price.max_tokens
         return bool(db.execute(storing.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}))
@@ -383,6 +403,7 @@ class Story(RuleBasedStateMachine):
         assert subscriptions.renew_due() == 1
         assert self.period(account) != customer.period_id
         self.customers[account] = replace(customer, period_id=self.period(account))
+        self.roots[account] = replace(self.roots[account], period_id=self.period(account))
 
     @rule(account=accounts, number=numbers, how=posts, at_once=st.booleans())
     def leave(self, account: int, number: int, how: str, at_once: bool) -> None:
@@ -400,10 +421,10 @@ class Story(RuleBasedStateMachine):
         with pytest.raises(SubscriptionRequired):
             customer.submit(self.tools[number % 3])
         for slow in [slow for slow in self.slow if slow[0] == account]:
-            assert not self._row_is_accepted(*slow), "stored for an account that is gone"
+            assert not self._row_is_accepted(*slow[1:]), "stored for an account that is gone"
             self.slow.remove(slow)
         self.customers.append(customer)
-        self.customers[account] = factories.customer(TOKENS, at_once=AT_ONCE)
+        self.customers[account] = self.roots[account] = self._joins(account)
         self.renewed.discard(account)
         left = len(self.customers) - 1
         for each in [each for each, owner in self.owners.items() if owner == account]:
@@ -421,6 +442,34 @@ class Story(RuleBasedStateMachine):
     def _finished(self) -> None:
         for each in [each for each, row in self.open.items() if row.account > 1 and row.token is None]:
             self._ends(each, "canceled", 0)
+
+    @rule()
+    def a_day_ends(self) -> None:
+        """What was charged is of yesterday; what is open counts on. A hold that has no row yet is not good any more."""
+        if self.late:
+            return  # an end that nobody was told of would move to another day than it says
+        self.slow = [slow for slow in self.slow if slow[0] == 0]
+        world.a_day_passes()
+        self.dump = {}
+
+    @rule(account=accounts)
+    def revoke_the_key(self, account: int) -> None:
+        """The account makes another one; what was accepted from the first runs on, and nothing new is."""
+        root = self.roots[account]
+        assert root.caller.api_key_id is not None
+        keys.revoke(root.user_id, root.caller.api_key_id, actor=self.admin)
+        self.revoked |= self.line.pop(root.caller.api_key_id, set()) | {root.caller.api_key_id}
+        self.roots[account] = factories.keyed(root, *((ALLOWANCE, "total"), (DAILY, "day"))[account])
+        self.customers[account] = self.roots[account]
+
+    @rule(account=accounts, tokens=st.sampled_from([15, 30, 200]))
+    def delegate(self, account: int, tokens: int) -> None:
+        """From now on the account submits with a key that comes from its key."""
+        root = self.roots[account]
+        self.customers[account] = child = factories.delegated(root, tokens)
+        assert root.caller.api_key_id is not None
+        assert child.caller.api_key_id is not None
+        self.line.setdefault(root.caller.api_key_id, set()).add(child.caller.api_key_id)
 
     # -- Redis -----------------------------------------------------------------------------------------------------
 
@@ -447,7 +496,8 @@ class Story(RuleBasedStateMachine):
         with db.transaction() as session:
             epoch = budgets.bump(session, customer.period_id)
         if begun:
-            redis_kit.run("rebuild_begin", [budgets.budget_key(customer.user_id, customer.period_id)], [epoch])
+            gate = budgets.budget_key(customer.user_id, customer.period_id)
+            redis_kit.run("rebuild_begin", [gate, budgets.allowances_key(customer.user_id)], [epoch])
 
     @rule(account=accounts, number=numbers, wiped=st.booleans())
     @only_with("late")
@@ -521,6 +571,8 @@ class Story(RuleBasedStateMachine):
     def nobody_spends_or_runs_more_than_allowed(self) -> None:
         for each in world.books().values():
             assert each.charged + each.held <= each.granted
+        for each in world.keys().values():
+            assert each.charged + each.held <= each.granted, "more than an allowance"
         for placed, running in world.busy().values():
             assert running <= placed <= AT_ONCE
 

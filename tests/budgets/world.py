@@ -131,13 +131,48 @@ def shift(column: str, ids: list[UUID], seconds: float) -> None:
     db.rowcount(query, {"by": seconds, "ids": ids})
 
 
+# -- what keys have used -------------------------------------------------------------------------------------------
+
+_KEYS = text("""
+select k.id, k.allowance_tokens as granted,
+       (select coalesce(sum(u.tokens_used), 0) from usage_logs u
+         where (u.api_key_id = k.id or u.api_key_root_id = k.id)
+           and (k.allowance_window = 'total'
+                or date_trunc('day', u.created_at, 'UTC') = date_trunc('day', now(), 'UTC'))) as charged,
+       (select coalesce(sum(q.held), 0) from queue q join invocations i on i.id = q.id
+         where i.api_key_id = k.id or i.api_key_root_id = k.id) as held
+  from api_keys k where k.allowance_tokens is not null
+""")
+_YESTERDAY = text("update usage_logs set created_at = created_at - interval '1 day'")
+
+
+def keys() -> dict[UUID, Books]:
+    """What each key has used of its allowance, with those that come from it, by plain sums over the rows."""
+    return {row.id: Books(int(row.granted), int(row.charged), int(row.held)) for row in plain(_KEYS, {})}
+
+
+def a_day_passes() -> None:
+    """What was used until now was used a day earlier, by the rows (which are not rolled up) and by what Redis has."""
+    with db.transaction() as session:
+        session.execute(text("set local joyfull.usage_maintenance = 'on'"))
+        session.execute(_YESTERDAY)
+    client = redis_kit.client()
+    for hash_ in client.scan_iter(match="allowances:*"):
+        for name, value in redis_kit.mapping(client.hgetall(hash_)).items():
+            kind, _, rest = value.partition(",")
+            start, _, rest = rest.partition(",")
+            if name.startswith("k:") and kind == "day":
+                client.hset(hash_, name, f"{kind},{int(start) - 86_400},{rest}")
+
+
 # -- an old dump -------------------------------------------------------------------------------------------------
 
 
 def dumped() -> dict[str, dict[str, str]]:
-    """All gates, as a dump would keep them."""
+    """All gates and what goes with them, as a dump would keep them."""
     client = redis_kit.client()
-    return {key: redis_kit.mapping(client.hgetall(key)) for key in client.scan_iter(match="budget:*")}
+    keys = [key for match in ("budget:*", "allowances:*") for key in client.scan_iter(match=match)]
+    return {key: redis_kit.mapping(client.hgetall(key)) for key in keys}
 
 
 def restored(dump: dict[str, dict[str, str]]) -> None:

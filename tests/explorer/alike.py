@@ -63,6 +63,7 @@ _SECONDS = r"(?<![\w.])\d{10}(?:\.\d+)?(?!\w)"
 _REQUEST = r'(?<=""request"": "")[^"]+|(?<=told )\S+'
 _NAMED = re.compile(f"({_ID})|({_AT})|({_SECONDS})|({_REQUEST})")
 _GATE_EPOCHS = re.compile(r"(?<=epoch=)\d+|(?<=rebuilding=)\d+|(?<=:)\d+(?= hash)")
+_MADE_EPOCHS = re.compile(rf"(?<==)({_ID}):(\d+)")
 _STEP, _FAR = 2.0, 100.0
 
 
@@ -128,6 +129,7 @@ def _rows_of(connection: psycopg.Connection[Any], table: str) -> str:
 
 def _counted_from(epochs: dict[str, int], key: str) -> str:
     """A key of an account, with its epochs as so many more or less than the row's."""
+    key = _MADE_EPOCHS.sub(lambda found: f"{found[1]}:{int(found[2]) - epochs.get(found[1], 0):+d}", key)
     period = next((id_ for id_ in epochs if id_ in key.partition(" ")[0]), None)
     if period is None:
         return key

@@ -16,6 +16,16 @@ select p.id::text, p.user_id::text, p.epoch, pl.max_concurrency,
        (select count(*) from queue q where q.period_id = p.id)
   from periods p join plans pl on pl.id = p.plan_id
 """
+_KEYS = """
+select k.id::text, k.user_id::text, k.allowance_tokens,
+       (select coalesce(sum(tokens_used), 0) from usage_logs u
+         where u.api_key_id = k.id or u.api_key_root_id = k.id)::bigint,
+       (select coalesce(sum(q.held), 0) from queue q join invocations i on i.id = q.id
+         where i.api_key_id = k.id or i.api_key_root_id = k.id)::bigint,
+       case when k.revoked_at is null then
+         (select id || ':' || epoch from periods p where p.user_id = k.user_id and p.closed_at is null) end
+  from api_keys k where k.allowance_tokens is not null
+"""
 _ROWS = """
 select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.idempotent,
        (select count(*) from usage_logs u where u.invocation_id = i.id),
@@ -29,7 +39,7 @@ select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.id
 def broken(world: World, store: StateStore, *, settled: bool) -> list[str]:
     """What does not hold; `settled`: nothing is under way any more, and everything has been repaired."""
     found = list(world.seen.problems)
-    found += _budgets(store, settled=settled)
+    found += _budgets(store, settled=settled) + _allowances(store, settled=settled)
     found += _invocations(world, store, settled=settled)
     return found
 
@@ -48,6 +58,20 @@ def _budgets(store: StateStore, *, settled: bool) -> list[str]:
             found += _gate(_fields(store, period, user), epoch, [granted, charged, held, placed])
     if settled:
         found += [f"unknown gate {key!r}" for key in map(_text, store.redis.keys("budget:*")) if key not in known]
+    return found
+
+
+def _allowances(store: StateStore, *, settled: bool) -> list[str]:
+    found = []
+    for key, user, tokens, charged, held, made in store.connection.execute(_KEYS):
+        if charged + held > tokens:
+            found.append(f"more than an allowance: {tokens}, charged {charged}, held {held}")
+        fields = {_text(name): _text(value) for name, value in store.redis.hgetall(f"allowances:{{{user}}}").items()}
+        if settled and made and fields.get("made", "").startswith(f"{made}:"):
+            says = fields.get(f"k:{key}", "total,0,0,0")
+            if says != f"total,0,{charged},{held}":
+                found.append(f"a key {says}, rows {charged} {held}")
+            found += [f"left over: {name}" for name in fields if name.startswith("h:") and not held]
     return found
 
 

@@ -23,13 +23,20 @@ _ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "w
 _ONE_THREAD = {"wake", "retry", "give back"}
 #: What happens to an account that has nothing else to do here.
 ELSEWHERE = ("grant elsewhere",)
+#: What happens to an API key, where there is one.
+WITH_KEY = ("revoke key",)
+#: What changes what a key has used or holds; the rest of each is explored in `exact`.
+_KEYED = ("submit", "work", "rebuild", "wipe", "period end", *WITH_KEY)
 VERBS_OF = {
-    "exact": tuple(verb for verb in VERBS if verb not in {*WITH_TASK, *ELSEWHERE, *people.VERBS, *hooks.VERBS}),
+    "exact": tuple(
+        verb for verb in VERBS if verb not in {*WITH_TASK, *ELSEWHERE, *WITH_KEY, *people.VERBS, *hooks.VERBS}
+    ),
     "people": (*people.VERBS, "wipe"),
     "hooks": (*hooks.VERBS, "wipe"),
     "in-hand": _WORK,
     "once": _ONCE,
     "once-in-hand": _ONCE,
+    "keyed": _KEYED,
     "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
 #: After a fault of which nothing is left, only these can tell it from its never having begun.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from common import account_deletion, budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired, TokenRevoked
-from common.identity import accounts
+from common.identity import accounts, keys
 from common.identity.audit import OPERATOR, Actor
 from common.invocations import ClaimOptions, sweeping
 from common.kit import db, redis
@@ -116,6 +116,13 @@ def upgrade(world: World, _name: str) -> None:
         subscriptions.subscribe(world.customer.user_id, world.bigger)
 
 
+def revoke_key(world: World, _name: str) -> None:
+    key_id = world.customer.caller.api_key_id
+    assert key_id is not None
+    with suppress(*REFUSED):
+        keys.revoke(world.customer.user_id, key_id, actor=OPERATOR)
+
+
 def downgrade(world: World, _name: str) -> None:
     with suppress(*REFUSED):
         subscriptions.subscribe(world.customer.user_id, world.smaller)
@@ -214,6 +221,7 @@ VERBS: dict[str, Verb] = {
     "upgrade": upgrade,
     "downgrade": downgrade,
     "unsubscribe": unsubscribe,
+    "revoke key": revoke_key,
     "leave": leave,
     "tool edit": edit_tool,
     "tool archive": archive_tool,

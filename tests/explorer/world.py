@@ -163,6 +163,15 @@ def foreign() -> World:
     return world
 
 
+def keyed() -> World:
+    """An allowance for exactly four calls, within a budget for six; three of them open."""
+    world = _base("keyed", tokens=6 * HELD)
+    world = replace(world, customer=factories.keyed(world.customer, 4 * HELD))
+    for number in range(3):
+        world.submit(f"before-{number}")
+    return world
+
+
 def leak(customer: Customer) -> None:
     """As a web process leaves it that dies between hold and commit."""
     budgets.hold(customer.account(), uuid4(), HELD)
@@ -207,6 +216,7 @@ STATES: dict[str, Build] = {
     "once": once,
     "once-in-hand": once_in_hand,
     "foreign": foreign,
+    "keyed": keyed,
 }
 
 

@@ -20,7 +20,7 @@ ADDRESS = "http://localhost:8000"
 EMAIL = "grace@example.com"
 
 
-@pytest.mark.parametrize("name", ["accounts.md", "statement.md"])
+@pytest.mark.parametrize("name", ["accounts.md", "api-keys.md", "statement.md"])
 def test_commands_work_as_they_are_pasted(hub: Platform, offer: Callable[..., str], name: str) -> None:
     offer(slug="sentiment")
     page = (DOCS / name).read_text(encoding="utf-8")

@@ -49,6 +49,14 @@ select id, 1, gen_random_uuid(), gen_random_uuid(), moment, moment, 'succeeded' 
 insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, status, tokens_used, held,
                         latency_ms, created_at)
 select id, id, user_id, period_id, tool_id, version_id, 'success', 3, 10, 20, moment from calls;
+insert into api_keys (id, user_id, name, lookup, last4, scopes)
+select gen_random_uuid(), p.user_id, 'k', 'k' || i, '-', '{{}}' from generate_series(1, 10000) i
+  join people p on p.n = 1 + i % (select max(n) from people);
+insert into api_keys (id, user_id, name, lookup, last4, scopes, is_delegated, expires_at, allowance_tokens,
+                      allowance_window, root_id, ancestors)
+select gen_random_uuid(), k.user_id, 'k', 'child ' || k.lookup, '-', '{{}}', true, now() + interval '1 hour', 10,
+       'total', k.id, array[k.id]
+  from api_keys k;
 create temporary table waiting as
 select pg_temp.id_at(now() - interval '1 hour' * (1 - i::float / {queued})) as id, i as n, p.user_id, p.period_id,
        t.tool_id, t.version_id,

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from common import budgets
-from common.budgets import truth
+from common.budgets import spending, truth
 from common.identity.authorization import Caller
 from common.invocations import (
     Completion,
@@ -158,6 +158,11 @@ HOT: dict[str, Any] = {
     "get many": (views.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id], "payloads": True}),
     "get within": (views.GET_WITHIN, lambda many: {"id": many.middle, "user_id": many.first.user_id, "most": 0}),
     "states": (views.STATES, lambda many: {"ids": [many.middle, many.busy.id]}),
+    "allowances": (spending._SPENT, lambda many: {"user_id": many.last.user_id}),
+    "what keys hold": (
+        spending._HOLDS,
+        lambda many: {"user_id": many.last.user_id, "after": UUID(int=0), "limit": 2_000},
+    ),
     "balance, many calls": (truth._BALANCE, lambda many: {"period": many.last.period_id}),
     "balance, few calls": (truth._BALANCE, lambda many: {"period": many.first.period_id}),
     "waiting": (placing.WAITING_ACCOUNTS, lambda _: WAITING),

@@ -98,6 +98,29 @@ def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trip
     assert trips.commands == ["auth_read"], trips.commands
 
 
+def test_allowances_cost_no_further_trip(trips: Trips, client: FlaskClient, tool: Tool) -> None:
+    """Nor does a line of keys: the same scripts and the same statements, with more arguments."""
+    quick = factories.tool(endpoint_url=f"{tool.url}/echo")
+    customer = factories.delegated(factories.keyed(factories.customer(), 1_000, "day"), 900)
+    headers, me = {"X-API-Key": customer.key}, heartbeat.WorkerProcess()
+    me._heartbeat()
+    for trip in range(4):
+        trips.clear()
+        answer = client.post(f"/api/v1/tools/{quick.slug}/invoke", json={"input": {}}, headers=headers)
+        assert answer.status_code == 202, answer.text
+        submitted = list(trips.statements), list(trips.commands)
+        trips.clear()
+        if trip < 3:
+            runner.work(me)
+    assert len(submitted[0]) == 1, submitted
+    assert submitted[1] == ["auth_read", "hold", "notify"], submitted
+    redis_kit.client().delete(messages.QUEUES[messages.RUN_INVOCATION])
+    trips.clear()
+    runner.work(me)
+    assert trips.commands == ["settle"], trips.commands
+    assert len(trips.statements) == 2, "taken, and ended"
+
+
 def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None:
     customer, quick = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     me = heartbeat.WorkerProcess()

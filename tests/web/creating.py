@@ -86,6 +86,14 @@ CASES = {
             "key",
         ),
         Case(
+            "/keys/delegate",
+            "/keys/delegate",
+            {"tokens": 5, "expires_in": 60},
+            {"tokens": 6, "expires_in": 60},
+            "select count(*) as n from api_keys where is_delegated",
+            secret="key",
+        ),
+        Case(
             "/admin/users/<uuid:user_id>/grants",
             "/admin/users/{user_id}/grants",
             {"tokens": 5, "reason": "r"},

@@ -230,7 +230,7 @@ SECRETS = [case for case in CASES.values() if case.secret]
 
 
 def test_a_secret_is_encrypted_and_shown_again_for_ten_minutes(world: World) -> None:
-    assert len(SECRETS) == 5
+    assert len(SECRETS) == 6
     for case in SECRETS:
         secret = world.make(case, "s").get_json()["data"][case.secret or ""]
         (row,) = plain(text("select secret, row_to_json(r)::text as all from idempotent_requests r"), {})

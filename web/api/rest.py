@@ -19,6 +19,7 @@ from web.api import (
     face,
     forecasts,
     invocations,
+    keys,
     operations,
     sessions,
     statements,
@@ -48,6 +49,7 @@ CORS_REQUEST_HEADERS = (
 RESOURCES: tuple[Blueprint, ...] = (
     auth.blp,
     users.blp,
+    keys.blp,
     sessions.blp,
     tools.blp,
     invocations.blp,

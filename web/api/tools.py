@@ -97,7 +97,7 @@ class QuoteSchema(Resource):
 @blp.page(ToolSummarySchema)
 def index(query: ToolArguments) -> Page[ListedTool]:
     """Tools that can be invoked"""
-    return tools.catalogue(**query)
+    return tools.catalogue(**query, only=auth.caller().tools)
 
 
 @blp.get("/<tool>")
@@ -105,7 +105,7 @@ def index(query: ToolArguments) -> Page[ListedTool]:
 @blp.response(200, ToolSchema)
 def show(tool: str) -> ListedTool:
     """One tool, by id or slug, with its input schema"""
-    return tools.find(tool)
+    return invocations.visible(auth.caller(), tool)
 
 
 @blp.post("/<tool>/invoke")

@@ -67,7 +67,7 @@ class UsageArguments(ListArguments, FilterArguments):
 
 class SummaryQuery(RangeQuery):
     bucket = Word(*reversed(ranges.GRAINS), load_default="day")
-    group_by = Word("tool", "status", "api_key")
+    group_by = Word("tool", "status", "api_key", "api_key_root")
 
 
 class SummaryArguments(RangeArguments):
@@ -119,7 +119,8 @@ class UsageGroupSchema(UsageFiguresSchema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "The slug of a tool, a status, or the id of an API key (null: submitted through a session)."
+            "description": "The slug of a tool, a status, or the id of an API key (null: submitted through a session). "
+            "`api_key_root` counts delegated keys with the one that they come from."
         },
     )
 
@@ -132,7 +133,7 @@ class UsageSummarySchema(Resource):
     since = Instant(data_key="from", required=True)
     until = Instant(data_key="to", required=True)
     bucket = Word(*reversed(ranges.GRAINS), required=True)
-    group_by = Word("tool", "status", "api_key", required=True, allow_none=True)
+    group_by = Word("tool", "status", "api_key", "api_key_root", required=True, allow_none=True)
     totals = ma.fields.Nested(UsageFiguresSchema, required=True)
     groups = ma.fields.List(ma.fields.Nested(UsageGroupSchema), required=True)
     series = ma.fields.List(ma.fields.Nested(UsagePointSchema), required=True)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import NotRequired, TypedDict
+from dataclasses import asdict
+from typing import TypedDict
 from uuid import UUID
 
 import marshmallow as ma
 
-from common import account_deletion, errors
+from common import account_deletion, budgets, errors, tools
+from common.budgets import ListedKey
 from common.idempotency import Once
 from common.identity import accounts, keys
-from common.kit import clock
 from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey, User
 from web.api.auth import NewPassword, UserSchema
 from web.api.blueprint import Blueprint
+from web.api.key_schemas import (
+    AllowanceSchema,
+    ApiKeyIn,
+    ApiKeyInSchema,
+    ApiKeySchema,
+    ApiKeyWithTextSchema,
+    limits_of,
+    named,
+)
 from web.http import auth
-from web.http.fields import Id, Instant, JsonObject, Many, Secret, Text, Whole, Word
+from web.http.fields import Id, Instant, Many, Secret, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Headers, Shown, location
 from web.http.schemas import Body, Resource
@@ -62,11 +71,11 @@ class CredentialSchema(Resource):
             "14 days without a refresh. Null: never."
         },
     )
-    allowance = JsonObject(
+    allowance = ma.fields.Nested(
+        AllowanceSchema,
         required=True,
         allow_none=True,
-        dump_default=None,
-        metadata={"description": "The credential's own share of the budget. Null: it has none."},
+        metadata={"description": "What a key may use of the account's tokens. Null: as much as there is."},
     )
 
 
@@ -87,7 +96,7 @@ def show() -> Shown:
     """
     caller = auth.caller()
     user = accounts.get(caller.user_id)
-    return {**{name: getattr(user, name) for name in UserSchema().fields}, "credential": caller.credential}
+    return {**{name: getattr(user, name) for name in UserSchema().fields}, "credential": budgets.credential(caller)}
 
 
 @blp.patch("")
@@ -138,40 +147,6 @@ def delete(body: Deletion) -> None:
 # -- API keys ------------------------------------------------------------------------------------------------
 
 
-class ApiKeySchema(Resource):
-    id = Id(required=True)
-    name = Text(required=True)
-    prefix = Text(required=True)
-    last4 = Text(required=True)
-    scopes = Many(Word(*SCOPES), required=True)
-    created_at = Instant(required=True)
-    expires_at = Instant(required=True, allow_none=True)
-    last_used_at = Instant(required=True, allow_none=True, metadata={"description": "Accurate to about a minute."})
-
-
-class ApiKeyWithTextSchema(ApiKeySchema):
-    key = Text(required=True, metadata={"description": "The key itself; it is not shown again."})
-
-
-def _in_future(moment: datetime) -> None:
-    if moment <= clock.now():
-        raise ma.ValidationError("Must be in the future.")
-
-
-class ApiKeyInSchema(Body):
-    name = Text(required=True, max=200, line=True, nfc=True)
-    scopes = Many(Word(*SCOPES), min=1, unique=True, metadata={"description": "Default: all but `admin`."})
-    expires_at = Instant(allow_none=True, validate=_in_future)
-
-
-class ApiKeyIn(TypedDict):
-    """What `ApiKeyInSchema` loads."""
-
-    name: str
-    scopes: NotRequired[list[str]]
-    expires_at: NotRequired[datetime | None]
-
-
 class ApiKeyRotationSchema(Body):
     overlap_seconds = Whole(0, 86_400, load_default=1800)
 
@@ -186,9 +161,10 @@ class ApiKeyRotation(TypedDict):
 @auth.session_only
 @blp.arguments(ListQuery, location="query")
 @blp.page(ApiKeySchema)
-def list_keys(query: ListArguments) -> Page[ApiKey]:
+def list_keys(query: ListArguments) -> Page[ListedKey]:
     """The caller's API keys"""
-    return keys.owned(auth.caller().user_id, **query)
+    page = keys.owned(auth.caller().user_id, **query)
+    return Page(budgets.listed(page.items), page.limit, page.has_more, page.next)
 
 
 @blp.post("/api-keys")
@@ -198,9 +174,17 @@ def list_keys(query: ListArguments) -> Page[ApiKey]:
 @blp.raises(errors.Conflict)
 @blp.idempotent
 def create_key(body: ApiKeyIn, once: Once) -> tuple[Shown, Headers]:
-    """Create an API key; only this response contains it"""
+    """Create an API key; only this response contains it
+
+    An `allowance`, a rate and a list of tools limit the key within its account, and never change. A submit has to fit
+    the allowance and the account's budget; what does not is refused with 402 and `budget`: `api_key` or `account`.
+    """
     caller = auth.caller()
-    key, text = keys.create(caller.user_id, actor=auth.actor(), family_id=caller.family_id, once=once, **body)
+    tools.require_known(body.get("tools") or ())
+    asked, limits = named(body), limits_of(body)
+    key, text = keys.create(
+        caller.user_id, **asked, limits=limits, actor=auth.actor(), family_id=caller.family_id, once=once
+    )
     return _with_text(key, text), location(".revoke_key", key_id=key.id)
 
 
@@ -226,5 +210,5 @@ def revoke_key(key_id: UUID) -> None:
 
 
 def _with_text(key: ApiKey, text: str) -> Shown:
-    shown = ("id", "name", "prefix", "last4", "scopes", "created_at", "expires_at", "last_used_at")
-    return {**{name: getattr(key, name) for name in shown}, "key": text}
+    (shown,) = budgets.listed([key])
+    return {**asdict(shown), "key": text}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from common.models.accounts import WINDOWS
 from common.models.subscriptions import SUBSCRIPTION_STATUSES
 from common.models.webhooks import EVENTS, INVOCATION_TYPES
 from web.api.openapi.components import Part
@@ -18,6 +19,18 @@ _SCHEMAS_OF_DATA: Part = {
             "granted": {"type": "integer"},
             "charged": {"type": "integer"},
             "period_id": {"type": "string", "format": "uuid"},
+        },
+    },
+    "ApiKeyAllowanceReached": {
+        "type": "object",
+        "required": ["api_key_id", "tokens", "window", "charged", "held", "resets_at"],
+        "properties": {
+            "api_key_id": {"type": "string", "format": "uuid"},
+            "tokens": {"type": "integer"},
+            "window": {"type": "string", "enum": list(WINDOWS)},
+            "charged": {"type": "integer"},
+            "held": {"type": "integer"},
+            "resets_at": {"type": ["string", "null"], "format": "date-time"},
         },
     },
     "InvocationReference": {

@@ -47,9 +47,19 @@ _PROBLEM_SCHEMA: Part = {
 _MEMBERS: dict[str, Part] = {
     "budget_exhausted": {
         "required": {"type": "integer", "description": "Tokens that would have been held."},
-        "available": {"type": "integer", "description": "Tokens available in the current period."},
+        "available": {"type": "integer", "description": "Tokens available of that budget or allowance."},
         "shortfall": {"type": "integer"},
-        "resets_at": {"type": "string", "format": "date-time"},
+        "budget": {
+            "type": "string",
+            "enum": ["account", "api_key"],
+            "description": "What does not cover it: the account's budget, or the allowance of an API key.",
+        },
+        "api_key_id": {"type": "string", "format": "uuid", "description": "The key, if it is one's allowance."},
+        "resets_at": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Absent if the allowance of a key never resets.",
+        },
         "plans": {
             "type": "array",
             "items": {"type": "string"},
@@ -70,6 +80,7 @@ _MEMBER_EXAMPLES: dict[str, Part] = {
         "required": 500,
         "available": 120,
         "shortfall": 380,
+        "budget": "account",
         "resets_at": "2027-02-01T00:00:00Z",
         "plans": ["pro"],
     },
