@@ -97,7 +97,7 @@ class ApiKey(Base):
     last_used_at: Mapped[Instant | None]
     revoked_at: Mapped[Instant | None]
     allowance_tokens: Mapped[int | None] = mapped_column(BigInteger)
-    allowance_window: Mapped[str | None]
+    allowance_window: Mapped[Word | None]
     #: The start of the window for which `api_key.allowance_reached` was recorded last.
     allowance_reached_in: Mapped[Instant | None]
     rate_limit_per_minute: Mapped[int | None]
@@ -106,7 +106,7 @@ class ApiKey(Base):
     is_delegated: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     root_id: Mapped[UUID | None]
     ancestors: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
-    end_user: Mapped[str | None]
+    end_user: Mapped[Word | None]
     metadata_: Mapped[Json | None] = mapped_column("metadata")
 
     __table_args__ = (
