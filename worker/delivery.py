@@ -106,18 +106,35 @@ class Sender:
         return None if claim.url is None else self._failures.delay(claim.event.user_id, authority_of(claim.url))
 
     def _enter(self, claim: Claim) -> bool:
-        return self._lanes.enter(claim.lane, failing=claim.failing)
+        """Whether the delivery may be made now: its lane has room, and it has a turn where the endpoint limits them."""
+        if not self._lanes.enter(claim.lane, failing=claim.failing):
+            return False
+        turn = webhooks.take_turn(claim)
+        if turn.interval and self._lanes.rest(claim.lane, going=not turn.wait):
+            timer = threading.Timer(turn.wait or turn.interval, self._next_turn, [claim.lane])
+            timer.daemon = True
+            timer.start()
+        return not turn.wait
+
+    def _next_turn(self, lane: int) -> None:
+        """Bring back one row of a lane that rested. (If this process dies, the sweep does.)"""
+        self._lanes.wake(lane)
+        try:
+            webhooks.unpark_one(lane)
+        except db.Unreachable as error:
+            logger.warning("row of a resting lane not brought back: database unavailable", reason=str(error))
+        messages.notify(messages.DELIVER)
 
     def _attempt(self, claim: Claim) -> AttemptResult | None:
         """Deliver once; None if the endpoint no longer exists."""
         if claim.url is None:
             return None
         event = claim.event
-        data = _data(event)
+        data = _data(event, payloads=not claim.thin)
         keys = claim.secrets or [webhooks.default_secret(event.user_id)]
         failpoints.at("hook.before_send")
         with _traced(claim):
-            attempt = webhooks.send(self._outbound, claim.url, keys, event, data)
+            attempt = webhooks.send(self._outbound, claim, data, keys)
             tracing.note(failed=None if attempt.ok else str(attempt.http_status or "no answer"))
         if attempt.ok:
             failpoints.at("hook.after_2xx")
@@ -156,12 +173,12 @@ def _traced(claim: Claim) -> AbstractContextManager[None]:
     return tracing.span("webhooks.deliver", "consumer", parent, type=event.type, tries=claim.tries)
 
 
-def _data(event: OutboxEvent) -> Mapping[str, object]:
+def _data(event: OutboxEvent, *, payloads: bool) -> Mapping[str, object]:
     if event.data is not None:
         return event.data
     if event.invocation_id is None:
         raise ValueError(f"event {event.id} has neither data nor an invocation")
-    return invocations.event_data(event.type, event.invocation_id, event.attempts)
+    return invocations.event_data(event.type, event.invocation_id, event.attempts, payloads=payloads)
 
 
 def _end(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:

@@ -6,6 +6,7 @@ Each receiver (lane) is classified by its last delivery: it succeeded (*good*), 
 * a good receiver may use a share of the *free* threads (Choudhury, Hahne: Dynamic Queue Length Thresholds, 1998), so
   that any number of busy ones leaves threads free, and a single one can use the maximum;
 * any other receiver may have two deliveries under way, or one when there are many such deliveries;
+* one with a limit per second rests between two turns;
 * the bad ones together may use half of the threads, together with the unknown ones three quarters: the last quarter is
   reserved for good ones.
 """
@@ -46,13 +47,14 @@ class Lanes:
         self._threads = threads
         self._busy: Counter[int] = Counter()
         self._good: FIFOCache[int, bool] = FIFOCache(REMEMBERED)
+        self._resting: set[int] = set()
         self._lock = threading.Lock()
 
     def room(self, ending: int | None = None) -> LaneCapacity:
         """Which lanes may be claimed from now; `ending`: the lane whose delivery has just ended."""
         with self._lock:
             shares = self._shares()
-            full = {lane for lane in self._busy if not self._has_room(lane, shares)}
+            full = {lane for lane in self._busy if not self._has_room(lane, shares)} | self._resting
             if shares.bad_are_full:
                 full |= {lane for lane, good in self._good.items() if not good}
             only = None
@@ -78,6 +80,25 @@ class Lanes:
                 del self._busy[lane]
             self._good[lane] = good
 
+    def rest(self, lane: int, *, going: bool) -> bool:
+        """Let a lane rest until its next turn; `going`: the delivery that it was entered for has a turn.
+
+        Returns False if it was resting before. Undo with `wake`.
+        """
+        with self._lock:
+            if not going:
+                self._busy[lane] -= 1
+                if not self._busy[lane]:
+                    del self._busy[lane]
+            fresh = lane not in self._resting
+            self._resting.add(lane)
+            return fresh
+
+    def wake(self, lane: int) -> None:
+        """Its next turn has come."""
+        with self._lock:
+            self._resting.discard(lane)
+
     def idle(self, lanes: Sequence[int]) -> list[int]:
         """The lanes that have room but no delivery under way whose end would unpark their rows."""
         with self._lock:
@@ -85,6 +106,8 @@ class Lanes:
             return [lane for lane in lanes if lane not in self._busy and self._has_room(lane, shares)]
 
     def _has_room(self, lane: int, shares: _Shares) -> bool:
+        if lane in self._resting:
+            return False
         busy, good = self._busy.get(lane, 0), self._good.get(lane)
         if good:
             return busy < max(1, min(MOST, shares.free // FREE_SHARE))

@@ -30,7 +30,7 @@ def get_ended(invocation_id: UUID, owner: UUID) -> Invocation:
     return _one(views.GET_ENDED, {"id": invocation_id, "user_id": owner})
 
 
-def get_within(invocation_id: UUID, owner: UUID, most: int) -> Invocation:
+def get_within(invocation_id: UUID, owner: UUID | None, most: int) -> Invocation:
     """As `get`; but input and output are read only where they have `most` bytes at most, together."""
     return _one(views.GET_WITHIN, {"id": invocation_id, "user_id": owner, "most": most})
 
@@ -83,9 +83,13 @@ def listing(
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 
 
-def event_data(event_type: str, invocation_id: UUID, attempts: int) -> dict[str, object]:
-    """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`."""
-    return represent(at_event(get(invocation_id, None), event_type, attempts))
+def event_data(event_type: str, invocation_id: UUID, attempts: int, *, payloads: bool = True) -> dict[str, object]:
+    """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`.
+
+    Without `payloads`, input and output are not read.
+    """
+    found = get(invocation_id, None) if payloads else get_within(invocation_id, None, 0)
+    return represent(at_event(found, event_type, attempts))
 
 
 def traceparent(invocation_id: UUID) -> str | None:

@@ -56,6 +56,10 @@ FILTERS = (COMPLETED, *EVENT_TYPES)
 #: What a single invocation can be asked to tell of.
 INVOCATION_FILTERS = (COMPLETED, *INVOCATION_TYPES)
 
+#: What is sent of an invocation: all of it, or where to find it.
+PAYLOADS = ("full", "thin")
+#: In the place of values that are secrets.
+REDACTED = "[redacted]"
 #: 410 from the receiver · failing for five days · switched off by its owner.
 DISABLED_REASONS = ("gone", "failing", "manual")
 #: The generation of transaction ids: raised when rows arrive from another cluster (see `docs/decisions/outbox.md`).
@@ -78,10 +82,25 @@ class WebhookEndpoint(Base):
     previous_secret: Mapped[str | None]
     previous_until: Mapped[Instant | None]
     failing_since: Mapped[Instant | None]
+    rate_limit_per_second: Mapped[int | None]
+    #: When the next delivery may begin, if there is a limit.
+    next_send_at: Mapped[Instant | None]
+    #: Sent along: their names, and all of them as encrypted JSON.
+    header_names: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    encrypted_headers: Mapped[str | None]
+    payload: Mapped[Word] = mapped_column(server_default="full")
     created_at: Mapped[Created]
     updated_at: Mapped[Created]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """As they are shown: without their values."""
+        return dict.fromkeys(self.header_names, REDACTED)
+
     __table_args__ = (
+        CheckConstraint(one_of("payload", PAYLOADS), name="payload"),
+        CheckConstraint("rate_limit_per_second >= 1", name="rate_limit"),
+        CheckConstraint("(encrypted_headers is null) = (cardinality(header_names) = 0)", name="headers"),
         CheckConstraint(one_of("status", ("enabled", "disabled")), name="status"),
         CheckConstraint(one_of("disabled_reason", DISABLED_REASONS), name="disabled_reason"),
         CheckConstraint("(status = 'disabled') = (disabled_reason is not null)", name="disabled"),

@@ -35,6 +35,7 @@ ENCRYPTED_COLUMNS = (
     EncryptedColumn(ToolVersion.auth_secret, ToolVersion.id, ToolVersion.tool_id, "tool"),
     EncryptedColumn(WebhookEndpoint.secret, WebhookEndpoint.id, WebhookEndpoint.id, "webhook"),
     EncryptedColumn(WebhookEndpoint.previous_secret, WebhookEndpoint.id, WebhookEndpoint.id, "webhook"),
+    EncryptedColumn(WebhookEndpoint.encrypted_headers, WebhookEndpoint.id, WebhookEndpoint.id, "webhook-headers"),
     EncryptedColumn(WebhookDefaultSecret.secret, _OWNER, _OWNER, "webhook"),
     EncryptedColumn(WebhookDefaultSecret.previous_secret, _OWNER, _OWNER, "webhook"),
 )

@@ -4,6 +4,7 @@
     outbox      `record` an event inside your transaction
     pulling     events in order, by cursor; whether there are new ones
     queue       claim_next · delivered · retry_later · give_up: the life of a delivery
+    turns       deliveries per second, where an endpoint limits them
     sweeping    upkeep of the queue: full lanes, expired leases, failing endpoints
     sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: retry delays)
     history     the log of deliveries, resend, replay, test, retention
@@ -16,12 +17,10 @@ from common.webhooks.endpoints import (
     change,
     check_url,
     create,
-    default_secret,
     endpoint,
     endpoints,
     remove,
     remove_all,
-    rotate_default_secret,
     rotate_secret,
 )
 from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, deliveries_of, prune, replay, resend, test
@@ -30,9 +29,11 @@ from common.webhooks.outbox import record
 from common.webhooks.pulling import feed, repair_feed, with_news
 from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
 from common.webhooks.schedule import delay
+from common.webhooks.secrets import default_secret, rotate_default_secret
 from common.webhooks.sending import send
 from common.webhooks.signing import new_secret, sign
 from common.webhooks.sweeping import disable_failing, expire_leases, notify_due, park, unpark
+from common.webhooks.turns import take_turn, unpark_one
 
 __all__ = [
     "BATCH",
@@ -76,7 +77,9 @@ __all__ = [
     "rotate_secret",
     "send",
     "sign",
+    "take_turn",
     "test",
     "unpark",
+    "unpark_one",
     "with_news",
 ]

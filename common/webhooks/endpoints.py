@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, TypedDict, Unpack
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from common import idempotency
 from common.errors import Conflict, FieldError, NotFound, TokenRevoked, UrlRefused
 from common.idempotency import Once
-from common.kit import clock, crypto, db, failpoints
+from common.kit import clock, db, failpoints
 from common.kit.expecting import Expect, anything
 from common.kit.outbound import OutboundClient, Refused
 from common.kit.paging import Page, Window
 from common.models.accounts import User
 from common.models.webhooks import COMPLETED, WebhookDefaultSecret, WebhookEndpoint
-from common.webhooks import signing
-from common.webhooks.model import Encrypted
+from common.webhooks import headers, secrets, signing
 
 MAX_ENDPOINTS: Final = 20
-#: How long the previous secret keeps signing after a rotation.
-OVERLAP: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +43,35 @@ def check_url(outbound: OutboundClient, url: str, pointer: str = "/url", *, oper
 # -- endpoints -------------------------------------------------------------------------------------------------
 
 
+class EndpointSettings(TypedDict, total=False):
+    """How an endpoint is served."""
+
+    description: str | None
+    rate_limit_per_second: int | None
+    headers: Mapping[str, str]
+    payload: str
+
+
 def create(
     user_id: UUID,
     outbound: OutboundClient,
     *,
     url: str,
     events: Sequence[str] = (COMPLETED,),
-    description: str | None = None,
     once: Once = None,
+    **given: Unpack[EndpointSettings],
 ) -> CreatedEndpoint:
     """Create an endpoint.
 
-    Raises `UrlRefused`, `Conflict` (the account has 20), `TokenRevoked` (it was deleted), `IdempotencyKeyReused`.
+    Raises `UrlRefused`, `Invalid` (its headers), `Conflict` (the account has 20), `TokenRevoked` (it was deleted),
+    `IdempotencyKeyReused`.
     """
     check_url(outbound, url)
-    secret = signing.new_secret()
-    row = WebhookEndpoint(id=clock.uuid7(), user_id=user_id, url=url, events=_distinct(events), description=description)
-    row.secret = _encrypt(row.id, secret)
+    secret, endpoint_id = signing.new_secret(), clock.uuid7()
+    headers.check(sent := given.pop("headers", {}))
+    columns: dict[str, object] = {**given, **headers.columns(endpoint_id, sent)}
+    row = WebhookEndpoint(id=endpoint_id, user_id=user_id, url=url, events=_distinct(events), **columns)
+    row.secret = secrets.encrypt(row.id, secret)
     with db.transaction() as session:
         if made := idempotency.claim(session, once, row.id):
             return CreatedEndpoint(own(session, user_id, made.id), made.secret())
@@ -113,12 +120,11 @@ def own(session: Session, user_id: UUID, endpoint_id: UUID, *, for_update: bool 
     return row
 
 
-class EndpointChanges(TypedDict, total=False):
+class EndpointChanges(EndpointSettings, total=False):
     """What an owner may set of an endpoint."""
 
     url: str
     events: Sequence[str]
-    description: str | None
     status: str
 
 
@@ -130,25 +136,36 @@ def change(
     expect: Expect[WebhookEndpoint] = anything,
     **changes: Unpack[EndpointChanges],
 ) -> WebhookEndpoint:
-    """Set any of `url`, `events`, `description`, `status`. A new URL, or enabling, clears `failing_since`.
+    """Set any of `EndpointChanges`. A new URL, or enabling, clears `failing_since`; a redacted header keeps its value.
 
-    Raises `NotFound`, `UrlRefused`, and what `expect` does.
+    Raises `NotFound`, `UrlRefused`, `Invalid` (its headers), and what `expect` does.
     """
     if "url" in changes:
         check_url(outbound, changes["url"])
+    headers.check(changes.get("headers", {}))
+    with db.transaction() as session:
+        row = own(session, user_id, endpoint_id, for_update=True)
+        expect(row)
+        failpoints.at("change.checked")
+        return _update(session, user_id, endpoint_id, _columns(row, changes))
+
+
+def _columns(row: WebhookEndpoint, changes: EndpointChanges) -> dict[str, object]:
     columns: dict[str, object] = {**changes}
     if "events" in changes:
         columns["events"] = _distinct(changes["events"])
+    if "headers" in changes:
+        del columns["headers"]
+        columns |= headers.columns(row.id, changes["headers"], row.encrypted_headers)
+    if "rate_limit_per_second" in changes:
+        columns["next_send_at"] = None
     if changes.get("status") == "disabled":
         columns["disabled_reason"] = func.coalesce(WebhookEndpoint.disabled_reason, "manual")
     if changes.get("status") == "enabled":
         columns["disabled_reason"] = None
     if "url" in changes or changes.get("status") == "enabled":
         columns["failing_since"] = None
-    with db.transaction() as session:
-        expect(own(session, user_id, endpoint_id, for_update=True))
-        failpoints.at("change.checked")
-        return _update(session, user_id, endpoint_id, columns)
+    return columns
 
 
 def remove(user_id: UUID, endpoint_id: UUID) -> None:
@@ -179,7 +196,7 @@ def remove_all(session: Session, user_id: UUID) -> None:
 def rotate_secret(user_id: UUID, endpoint_id: UUID, *, once: Once = None) -> CreatedEndpoint:
     """Replace the secret and return it once; both sign for 24 hours. Raises `NotFound`, `IdempotencyKeyReused`."""
     secret = signing.new_secret()
-    changes = _rotated(WebhookEndpoint, endpoint_id, secret)
+    changes = secrets.rotated(WebhookEndpoint, endpoint_id, secret)
     with db.transaction() as session:
         if made := idempotency.claim(session, once, endpoint_id):
             return CreatedEndpoint(own(session, user_id, endpoint_id), made.secret())
@@ -199,45 +216,3 @@ def _update(session: Session, user_id: UUID, endpoint_id: UUID, changes: dict[st
 
 def _distinct(events: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(events))
-
-
-# -- secrets ---------------------------------------------------------------------------------------------------
-
-
-def _encrypt(owner: UUID, secret: str) -> str:
-    return crypto.encrypt("webhook", str(owner), secret)
-
-
-def _rotated(model: type[WebhookEndpoint] | type[WebhookDefaultSecret], owner: UUID, secret: str) -> dict[str, object]:
-    return {
-        "secret": _encrypt(owner, secret),
-        "previous_secret": model.secret,
-        "previous_until": func.now() + OVERLAP,
-        "updated_at": func.now(),
-    }
-
-
-def default_secret(user_id: UUID) -> Encrypted:
-    """The secret that signs webhooks to per-call URLs; created on first use."""
-    with db.transaction() as session:
-        return _default_secret(session, user_id)
-
-
-def _default_secret(session: Session, user_id: UUID) -> Encrypted:
-    made = insert(WebhookDefaultSecret).values(user_id=user_id, secret=_encrypt(user_id, signing.new_secret()))
-    session.execute(made.on_conflict_do_nothing())
-    query = select(WebhookDefaultSecret.secret).where(WebhookDefaultSecret.user_id == user_id)
-    return Encrypted(user_id, session.scalars(query).one())
-
-
-def rotate_default_secret(user_id: UUID, *, once: Once = None) -> str:
-    """Replace the default secret and return it; both secrets sign for 24 hours. Raises `IdempotencyKeyReused`."""
-    secret = signing.new_secret()
-    with db.transaction() as session:
-        if made := idempotency.claim(session, once, user_id):
-            return made.secret()
-        idempotency.remember(session, once, secret=secret)
-        _default_secret(session, user_id)
-        changes = _rotated(WebhookDefaultSecret, user_id, secret)
-        session.execute(update(WebhookDefaultSecret).where(WebhookDefaultSecret.user_id == user_id).values(**changes))
-    return secret

@@ -206,7 +206,7 @@ def test(user_id: UUID, endpoint_id: UUID, outbound: OutboundClient) -> AttemptR
         endpoint = own(session, user_id, endpoint_id)
         _count_manual(session, rate_limits.WEBHOOK_TESTS, endpoint)
         claim = _claim_test(session, endpoint, data)
-    attempt = sending.send(outbound, claim.url or "", claim.secrets, claim.event, data)
+    attempt = sending.send(outbound, claim, data)
     queue.finish_test(claim, attempt)
     return attempt
 
@@ -218,7 +218,10 @@ def _claim_test(session: Session, endpoint: WebhookEndpoint, data: Mapping[str, 
     values |= {"user_id": endpoint.user_id, "endpoint_id": endpoint.id, "data": orjson.dumps(data).decode()}
     (row,) = db.fetch(session, _TEST, values)
     event = model.OutboxEvent(event_id, endpoint.user_id, "webhook.test", None, data, 0, row.created_at)
-    return Claim(delivery_id, token, row.lane, 1, endpoint.url, _secrets(endpoint, row.created_at), event)
+    sealed = endpoint.encrypted_headers
+    headers = None if sealed is None else Encrypted(endpoint.id, sealed, "webhook-headers")
+    secrets = _secrets(endpoint, row.created_at)
+    return Claim(delivery_id, token, row.lane, 1, endpoint.url, secrets, event, headers=headers)
 
 
 def _secrets(endpoint: WebhookEndpoint, now: datetime) -> list[Encrypted]:

@@ -30,14 +30,15 @@ class OutboxEvent:
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """An encrypted signing secret. `owner`: the id of its endpoint or account."""
+    """An encrypted value of an endpoint or account, `owner`: a signing secret, unless `purpose` is another."""
 
     owner: UUID
     ciphertext: str
+    purpose: str = "webhook"
 
     def open(self) -> str:
-        """Decrypt the secret; only for signing. Raises `crypto.Undecryptable`."""
-        return crypto.decrypt("webhook", str(self.owner), self.ciphertext)
+        """Decrypt it; only for sending. Raises `crypto.Undecryptable`."""
+        return crypto.decrypt(self.purpose, str(self.owner), self.ciphertext)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ class Claim:
         url: None when the endpoint was deleted or disabled in the meantime.
         failing: the endpoint's last deliveries failed.
         more: other deliveries were due as well.
+        paced: the endpoint has a limit per second, in which this delivery needs a turn.
+        thin: the endpoint wants references in place of invocations.
+        headers: to be sent along, as JSON.
     """
 
     id: UUID
@@ -62,6 +66,9 @@ class Claim:
     event: OutboxEvent
     failing: bool = False
     more: bool = False
+    paced: bool = False
+    thin: bool = False
+    headers: Encrypted | None = None
 
 
 class DeliveryRow(NamedTuple):
@@ -76,6 +83,9 @@ class DeliveryRow(NamedTuple):
     secret: str | None
     previous_secret: str | None
     failing: bool
+    paced: bool
+    thin: bool
+    headers: str | None
     id: UUID
     user_id: UUID
     type: str
@@ -92,7 +102,9 @@ class DeliveryRow(NamedTuple):
         event = OutboxEvent(
             self.id, self.user_id, self.type, self.invocation_id, self.data, self.attempts, self.created_at
         )
-        return Claim(self.claim, self.token, self.lane, self.tries, self.url, secrets, event, self.failing, self.more)
+        headers = Encrypted(owner, self.headers, "webhook-headers") if self.headers else None
+        served = {"paced": self.paced, "thin": self.thin, "failing": self.failing, "more": self.more}
+        return Claim(self.claim, self.token, self.lane, self.tries, self.url, secrets, event, headers=headers, **served)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sqlalchemy import text
 
 from common.kit import db, log
 from common.kit.query import Query
+from common.webhooks.disabling import DISABLED
 from common.webhooks.model import AttemptResult, Claim, DeliveryRow, LaneCapacity
 
 logger = log.get(__name__)
@@ -52,6 +53,8 @@ _CLAIM = """
        case when w.previous_until > now() then w.previous_secret
             when s.previous_until > now() then s.previous_secret end as previous_secret,
        w.failing_since is not null as failing,
+       w.rate_limit_per_second is not null as paced, coalesce(w.payload = 'thin', false) as thin,
+       w.encrypted_headers as headers,
        e.id, e.user_id, e.type, e.invocation_id, e.data, e.attempts, e.created_at
 """
 
@@ -72,27 +75,6 @@ select {_CLAIM}, exists (select 1 from deliveries where {DUE} and id <> t.id) as
 
 ATTEMPT_COLUMNS = "delivery_id, n, at, http_status, duration_ms, error, response_excerpt"
 NEXT_N = "(select coalesce(max(n), 0) + 1 from delivery_attempts p where p.delivery_id = d.id)"
-
-#: Notify the owner in the same transaction: by mail, and by an event to their other endpoints.
-DISABLED = """
-ev as (
-  insert into events (id, user_id, type, data)
-  select uuid7(), w.user_id, 'webhook.disabled',
-         jsonb_build_object('endpoint_id', w.id, 'url', w.url, 'disabled_reason', w.disabled_reason)
-    from w where w.disabled_reason is not null
-  returning id, user_id, type),
-ed as (
-  insert into deliveries (id, event_id, user_id, endpoint_id)
-  select uuid7(), ev.id, ev.user_id, o.id
-    from ev join webhook_endpoints o on o.user_id = ev.user_id and o.status = 'enabled' and o.events && array[ev.type]
-   where o.id <> all(select w.id from w)),
-m as (
-  insert into mails (id, template, recipient, data)
-  select uuid7(), 'endpoint_disabled', u.email,
-         jsonb_build_object('url', w.url, 'reason', case w.disabled_reason
-           when 'gone' then 'it answered 410 Gone' else 'it took nothing for five days' end)
-    from w join users u on u.id = w.user_id where w.disabled_reason is not null)
-"""
 
 #: `n` and `h` read `d`: the update runs first, and a worker whose token is stale claims nothing.
 _END = f"""

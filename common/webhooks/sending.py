@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+
+import orjson
 
 from common.kit import clock, crypto, jsonb, tracing
 from common.kit.http_headers import retry_after
 from common.kit.outbound import Answer, OutboundClient, OutboundError
+from common.models.webhooks import REDACTED
 from common.webhooks import signing
-from common.webhooks.model import BUSY, AttemptResult, Encrypted, OutboxEvent
+from common.webhooks.model import BUSY, AttemptResult, Claim, Encrypted, OutboxEvent
 
 #: Seconds for the whole exchange.
 TIMEOUT = 15.0
@@ -26,25 +29,35 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def body(event: OutboxEvent, data: Mapping[str, object]) -> bytes:
+def body(event: OutboxEvent, data: Mapping[str, object], *, thin: bool = False) -> bytes:
     """The body to sign and send: `{"type", "timestamp", "data"}`, serialised once.
 
-    An invocation above `MAX_BODY` is reduced to id, status and links, and marked `truncated`.
+    An invocation is reduced to id, status and links if the endpoint wants it `thin`; above `MAX_BODY` it is too, and
+    marked `truncated`.
     """
     message = {"type": event.type, "timestamp": clock.rfc3339(event.created_at), "data": data}
+    reference = {name: data.get(name) for name in TRUNCATED_FIELDS}
+    if "links" in data and thin:
+        return jsonb.encoded({**message, "data": reference})
     whole = jsonb.encoded(message)
     if len(whole) <= MAX_BODY or "links" not in data:
         return whole
-    return jsonb.encoded({**message, "data": {name: data[name] for name in TRUNCATED_FIELDS}, "truncated": True})
+    return jsonb.encoded({**message, "data": reference, "truncated": True})
 
 
 def send(
-    outbound: OutboundClient, url: str, keys: Sequence[Encrypted], event: OutboxEvent, data: Mapping[str, object]
+    outbound: OutboundClient, claim: Claim, data: Mapping[str, object], keys: Sequence[Encrypted] = ()
 ) -> AttemptResult:
-    """POST the event to `url`. Failures of the receiver, or of decrypting a key, are returned, not raised."""
+    """POST the event to the claim's URL. Failures of the receiver, or of decrypting, are returned, not raised.
+
+    `keys` sign in place of the claim's, which has none for a URL that came with the call.
+    """
     began, started = clock.now(), clock.monotonic()
+    event, url, own = claim.event, claim.url or "", {}
     try:
-        headers, payload = _request(keys, event, data, began)
+        own = _own_headers(claim)
+        headers, payload = _request(keys or claim.secrets, claim, data, began)
+        headers = {**own, **headers}
         answer = outbound.request(
             "POST",
             url,
@@ -58,14 +71,22 @@ def send(
     except OutboundError as error:
         return AttemptResult(began, _since(started), error.status, error.message)
     except crypto.Undecryptable:
-        return AttemptResult(began, _since(started), error="The signing secret could not be decrypted; rotate it.")
-    return _result(began, answer)
+        what = "The signing secret could not be decrypted; rotate it."
+        if claim.headers is not None and not own:
+            what = "The headers could not be decrypted; set them again."
+        return AttemptResult(began, _since(started), error=what)
+    return _result(began, answer, own.values())
+
+
+def _own_headers(claim: Claim) -> dict[str, str]:
+    found: dict[str, str] = orjson.loads(claim.headers.open()) if claim.headers is not None else {}
+    return found
 
 
 def _request(
-    keys: Sequence[Encrypted], event: OutboxEvent, data: Mapping[str, object], at: datetime
+    keys: Sequence[Encrypted], claim: Claim, data: Mapping[str, object], at: datetime
 ) -> tuple[dict[str, str], bytes]:
-    payload = body(event, data)
+    event, payload = claim.event, body(claim.event, data, thin=claim.thin)
     headers = {"Content-Type": "application/json", **tracing.headers()}
     headers |= signing.sign([key.open() for key in keys], event.id, int(at.timestamp()), payload)
     request_id = data.get("request_id")
@@ -78,16 +99,23 @@ def _since(started: float) -> int:
     return int((clock.monotonic() - started) * 1000)
 
 
-def _result(at: datetime, answer: Answer) -> AttemptResult:
+def _result(at: datetime, answer: Answer, secrets: Collection[str]) -> AttemptResult:
     wait = answer.headers.get("retry-after") if answer.status in BUSY else None
     return AttemptResult(
         at,
         answer.duration_ms,
         answer.status,
         _error(answer.status),
-        excerpt(answer.body),
+        _redacted(excerpt(answer.body), secrets),
         retry_after(wait, at),
     )
+
+
+def _redacted(text: str, secrets: Collection[str]) -> str:
+    """Without the values of headers, which a receiver may repeat."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return text.encode()[:EXCERPT_BYTES].decode(errors="ignore")
 
 
 def _error(status: int) -> str | None:

@@ -13,7 +13,8 @@ from sqlalchemy import TextClause, text
 from common.kit import db, log
 from common.kit.query import Query
 from common.queueing import messages
-from common.webhooks.queue import ATTEMPT_COLUMNS, BATCH, DISABLED, DUE, LEASE, NEXT_N
+from common.webhooks.disabling import DISABLED
+from common.webhooks.queue import ATTEMPT_COLUMNS, BATCH, DUE, LEASE, NEXT_N
 from common.webhooks.schedule import MAX_TRIES
 
 logger = log.get(__name__)

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import NotRequired, TypedDict
 
 import marshmallow as ma
+from marshmallow import validate
 
-from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS
-from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Text, Whole, Word
+from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS, PAYLOADS
+from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Pairs, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.schemas import Body, Resource
 
@@ -29,10 +30,35 @@ def _description(load_default: object = ma.missing) -> Text:
     return Text(max=500, blank=True, allow_none=True, load_default=load_default)
 
 
+def _rate_limit() -> Whole:
+    doc = {"description": "Deliveries that begin in one second, at most; the others wait. Null: no limit."}
+    return Whole(1, 1_000, allow_none=True, metadata=doc)
+
+
+def _headers() -> Pairs:
+    doc = {
+        "description": "Sent along with every delivery. Values are stored encrypted and never shown; a change replaces "
+        "all headers, and keeps the value of those that are `[redacted]`."
+    }
+    name, value = (
+        ma.fields.String(validate=validate.Length(1, 200)),
+        ma.fields.String(validate=validate.Length(1, 4096)),
+    )
+    return Pairs(keys=name, values=value, validate=validate.Length(max=20), metadata=doc)
+
+
+def _payload() -> Word:
+    doc = {"description": "`thin`: of an invocation, only `id`, `status` and `links`."}
+    return Word(*PAYLOADS, metadata=doc)
+
+
 class WebhookEndpointInSchema(Body):
     url = _url(required=True)
     events = _events(load_default=[COMPLETED])
     description = _description(load_default=None)
+    rate_limit_per_second = _rate_limit()
+    headers = _headers()
+    payload = _payload()
 
 
 class WebhookEndpointIn(TypedDict):
@@ -41,6 +67,9 @@ class WebhookEndpointIn(TypedDict):
     url: str
     events: list[str]
     description: str | None
+    rate_limit_per_second: NotRequired[int | None]
+    headers: NotRequired[dict[str, str]]
+    payload: NotRequired[str]
 
 
 class WebhookEndpointChangesSchema(Body):
@@ -48,6 +77,9 @@ class WebhookEndpointChangesSchema(Body):
     events = _events()
     description = _description()
     status = Word("enabled", "disabled", metadata={"description": "Enabling resets the record of failures."})
+    rate_limit_per_second = _rate_limit()
+    headers = _headers()
+    payload = _payload()
 
 
 class WebhookEndpointChanges(TypedDict, total=False):
@@ -57,6 +89,9 @@ class WebhookEndpointChanges(TypedDict, total=False):
     events: list[str]
     description: str | None
     status: str
+    rate_limit_per_second: int | None
+    headers: dict[str, str]
+    payload: str
 
 
 class WebhookEndpointSchema(Resource):
@@ -66,7 +101,21 @@ class WebhookEndpointSchema(Resource):
     description = Text(required=True, allow_none=True)
     status = Word("enabled", "disabled", required=True)
     disabled_reason = Word(*DISABLED_REASONS, required=True, allow_none=True)
+    rate_limit_per_second = Whole(required=True, allow_none=True)
+    headers = ma.fields.Dict(
+        keys=ma.fields.String(),
+        values=ma.fields.String(),
+        required=True,
+        metadata={"description": "Every value is `[redacted]`."},
+    )
+    payload = Word(*PAYLOADS, required=True)
     created_at = Instant(required=True)
+
+
+class WebhookEndpointStateSchema(WebhookEndpointSchema):
+    """What its ETag is of: values of headers are not shown, and yet a change of one is a change."""
+
+    encrypted_headers = Text()
 
 
 class WebhookSecretSchema(Resource):

@@ -23,6 +23,7 @@ from web.api.webhook_schemas import (
     WebhookEndpointIn,
     WebhookEndpointInSchema,
     WebhookEndpointSchema,
+    WebhookEndpointStateSchema,
     WebhookEndpointWithSecretSchema,
     WebhookSecretSchema,
 )
@@ -51,7 +52,7 @@ def index(query: ListArguments) -> Page[WebhookEndpoint]:
 @blp.response(201, WebhookEndpointWithSecretSchema, headers=["Location"])
 @blp.raises(errors.UrlRefused, errors.Conflict)
 @blp.idempotent
-@blp.tagged(WebhookEndpointSchema)
+@blp.tagged(WebhookEndpointStateSchema)
 def create(body: WebhookEndpointIn, once: Once) -> tuple[Shown, Headers]:
     """Add an endpoint
 
@@ -62,6 +63,9 @@ def create(body: WebhookEndpointIn, once: Once) -> tuple[Shown, Headers]:
     an attempt. An event is sent immediately, then after 5 seconds, 5 and 30 minutes, 2, 5, 10 and 10 hours, with
     jitter, until the response is 2xx. Redirects are not followed and count as failures. 429 and 503 delay the next
     attempt by their `Retry-After`; 410, or 5 days of failures, disables the endpoint.
+
+    `headers` cannot be those of Standard Webhooks, `Host`, `Content-…`, nor those of the connection. A body above
+    256 kB is sent as if `payload` were `thin`, with `"truncated": true`.
     """
     made = webhooks.create(auth.caller().user_id, boot.outbound(), **body, once=once)
     return _with_secret(made), location(".show", endpoint_id=made.endpoint.id)
@@ -70,7 +74,7 @@ def create(body: WebhookEndpointIn, once: Once) -> tuple[Shown, Headers]:
 @blp.get("/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointSchema)
-@blp.tagged(WebhookEndpointSchema)
+@blp.tagged(WebhookEndpointStateSchema)
 def show(endpoint_id: UUID) -> WebhookEndpoint:
     """One endpoint"""
     return webhooks.endpoint(auth.caller().user_id, endpoint_id)
@@ -81,7 +85,7 @@ def show(endpoint_id: UUID) -> WebhookEndpoint:
 @blp.arguments(WebhookEndpointChangesSchema)
 @blp.response(200, WebhookEndpointSchema)
 @blp.raises(errors.UrlRefused)
-@blp.tagged(WebhookEndpointSchema)
+@blp.tagged(WebhookEndpointStateSchema)
 def edit(body: WebhookEndpointChanges, endpoint_id: UUID, expect: Expect[WebhookEndpoint]) -> WebhookEndpoint:
     """Change, disable or enable an endpoint"""
     return webhooks.change(auth.caller().user_id, endpoint_id, boot.outbound(), expect=expect, **body)
@@ -102,7 +106,7 @@ def remove(endpoint_id: UUID) -> None:
 @auth.needs("webhooks:manage")
 @blp.response(200, WebhookEndpointWithSecretSchema)
 @blp.idempotent
-@blp.tagged(WebhookEndpointSchema)
+@blp.tagged(WebhookEndpointStateSchema)
 def rotate_secret(endpoint_id: UUID, once: Once) -> Shown:
     """Replace the secret; for 24 hours webhooks are also signed with the old one"""
     return _with_secret(webhooks.rotate_secret(auth.caller().user_id, endpoint_id, once=once))
@@ -126,7 +130,8 @@ def rotate_default_secret(once: Once) -> Shown:
 
 
 def _with_secret(made: webhooks.CreatedEndpoint) -> Shown:
-    return {**{name: getattr(made.endpoint, name) for name in WebhookEndpointSchema().fields}, "secret": made.secret}
+    shown = {name: getattr(made.endpoint, name) for name in WebhookEndpointStateSchema().fields}
+    return {**shown, "secret": made.secret}
 
 
 # -- deliveries --------------------------------------------------------------------------------------------------
