@@ -22,7 +22,8 @@ def test_the_life_of_an_endpoint(api: Api, receiver: Receiver) -> None:
     made = api("POST", "/webhooks", 201, url=url, description="Billing")["data"]
     secret = made.pop("secret")
     assert secret.startswith("whsec_")
-    assert set(made) == {"id", "url", "events", "description", "status", "disabled_reason", "created_at"}
+    first = {"id", "url", "events", "description", "status", "disabled_reason", "created_at"}
+    assert set(made) == first | {"rate_limit_per_second", "headers", "payload"}
     assert (made["url"], made["events"], made["status"], made["disabled_reason"]) == (
         url,
         ["completed"],
