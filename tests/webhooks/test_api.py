@@ -186,6 +186,16 @@ def test_the_feed_by_cursor(api: Api, other: Api, user_id: UUID) -> None:
     assert other("GET", f"/events?{query}", 400)["code"] == "invalid_cursor"
 
 
+def test_long_polls_of_the_feed_beside_other_requests(api: Api, other: Api, user_id: UUID) -> None:
+    """In a real web process, whose one thread serves all of them."""
+    with ThreadPoolExecutor(10) as pool:
+        polls = [pool.submit(api, "GET", f"/events?wait=60&limit={n}", 200) for n in range(1, 11)]
+        assert other("GET", "/events?wait=1", 200)["data"] == []
+        assert not any(poll.done() for poll in polls)
+        event = happen(user_id)
+        assert [[each["id"] for each in poll.result(timeout=60)["data"]] for poll in polls] == [[str(event)]] * 10
+
+
 def test_what_is_somebody_elses_is_not_there(
     api: Api, other: Api, receiver: Receiver, sender: Sender, user_id: UUID
 ) -> None:
