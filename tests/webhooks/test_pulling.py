@@ -219,17 +219,20 @@ def test_many_waiters_cost_one_statement(
     polls = [pool.submit(reader(app, user_id), 200, "wait=60") for user_id in people]
     waiting(30)
     sent: list[str] = []
+    asked_about: list[int] = []
     execute: Any = psycopg.RawCursor.execute
 
     def executing(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         if b"from events" in query:
             sent.append(threading.current_thread().name)
+            asked_about.append(len(args[0][0]) if isinstance(args[0][0], list) else 1)
         return execute(self, query, *args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(psycopg.RawCursor, "execute", executing)
         eventually("the thread has looked twice", 30, lambda: len(sent) >= 2)
         assert set(sent) == {"feed-waiting"}
+        assert set(asked_about) == {30}, "one statement asks for all of them"
         event = happen(people[0])
         assert ids(polls[0].result(timeout=60)) == [event]
         assert len({name for name in sent if name != "feed-waiting"}) == 1

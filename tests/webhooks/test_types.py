@@ -67,5 +67,7 @@ def test_the_other_endpoints_hear_that_one_was_disabled(
     }
     assert webhooks.endpoint(user_id, deaf.endpoint.id).disabled_reason == reason
     assert len(sql("select 1 from events where type = 'webhook.disabled'")) == 1
+    told_of = "select 1 from deliveries d join events e on e.id = d.event_id where e.type = 'webhook.disabled'"
+    assert len(sql(told_of)) == 1, "not to the one that was disabled"
     webhooks.change(user_id, told.endpoint.id, boot.outbound(), status="disabled")
     assert len(sql("select 1 from events where type = 'webhook.disabled'")) == 1, "not when the owner does it"
