@@ -129,7 +129,14 @@ def test_the_codes_of_an_operation_are_those_that_it_can_give(document: dict[str
     assert codes("get", "/health") == anywhere
     assert codes("get", "/api/v1/users/me") == anywhere | caller
     assert codes("get", "/api/v1/usage") == anywhere | caller | {"scope_missing", "invalid_cursor"}
-    invoking = {"not_found", "scope_missing", "idempotency_key_reused", "tool_input_rejected", "url_refused"}
+    invoking = {
+        "not_found",
+        "conflict",
+        "scope_missing",
+        "idempotency_key_reused",
+        "tool_input_rejected",
+        "url_refused",
+    }
     invoking |= {
         "budget_exhausted",
         "storage_exhausted",

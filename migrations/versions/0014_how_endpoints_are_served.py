@@ -1,6 +1,6 @@
 """How an endpoint is served: how fast, with which headers, and with how much.
 
-Revision ID: 0013
+Revision ID: 0014
 Create Date: 2026-11-29
 
 Columns with constant defaults on a small table: no row is rewritten, and code that does not know them serves such an
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
