@@ -104,6 +104,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "tell-of-thresholds": (60.0, invocations.sweeping.record_missed_thresholds),
     "renew-periods": (60.0, subscriptions.renew_due),
     "forget-old-keys": (60.0, lambda: invocations.sweeping.forget_old_keys() + idempotency.forget_old()),
+    "refresh-tool-latencies": (300.0, usage.refresh_latencies),
     "add-usage-months": (3600.0, usage.add_months),
     "retire-usage-months": (3600.0, _retire_usage),
     "drop-payloads": (600.0, _drop_payloads),

@@ -1,7 +1,7 @@
 """An invocation, stage by stage, in the order of its life. Each stage has its SQL beside it.
 
     quote             what it would cost and whether it would be accepted             quoting.py
-    submit            accept it: every check, the hold, the row, the message          ordering.py, submitting.py
+    submit            accept it: every check, the hold, the row, the message          submitting.py, choosing.py
                       … or find what an earlier request has made                      replaying.py
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
@@ -32,6 +32,7 @@ from common.invocations.canceling import (
     forget_urls,
     held_by,
 )
+from common.invocations.choosing import check
 from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
 from common.invocations.completing import complete
 from common.invocations.events import FeedEvent, feed
@@ -58,7 +59,7 @@ from common.invocations.representation import etag, poll_after_ms, represent
 from common.invocations.rerunning import Again, rerun
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
-from common.invocations.submitting import check, submit
+from common.invocations.submitting import submit
 from common.invocations.waiting import REASONS as WAITING_REASONS
 
 __all__ = [

@@ -121,6 +121,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestedTool:
+    """The tool that was asked for, where its fallback ran."""
+
+    id: UUID
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
 class Invocation:
     """An invocation as its owner sees it. `charged` is None until the end; `units`: the number that was priced."""
 
@@ -155,6 +163,7 @@ class Invocation:
     rerun_of: UUID | None = None
     not_before: datetime | None = None
     priority: int = 0
+    requested_tool: RequestedTool | None = None
     #: Only while it is queued. `last_error`: code and detail of the attempt before.
     waiting: Waiting | None = None
     last_error: Mapping[str, str] | None = None

@@ -9,7 +9,7 @@ from uuid import UUID
 from common.errors import NotFound
 from common.invocations import lists, views, waiting
 from common.invocations.filters import Filters, Matching
-from common.invocations.model import Invocation, Waiting
+from common.invocations.model import Invocation, RequestedTool, Waiting
 from common.invocations.representation import at_event, represent
 from common.invocations.views import StateRow, ViewRow
 from common.kit import db
@@ -139,6 +139,7 @@ def _invocation(row: ViewRow) -> Invocation:
         rerun_of=row.rerun_of,
         not_before=row.not_before,
         priority=row.priority,
+        requested_tool=_requested(row),
         waiting=_waiting(row) if queued else None,
         last_error=row.last_error if queued else None,
         payload_bytes=row.payload_bytes,
@@ -149,6 +150,12 @@ def _invocation(row: ViewRow) -> Invocation:
 def _waiting(row: ViewRow) -> Waiting:
     scheduled = row.not_before is not None
     return waiting.of(row.tool_id, row.has_slot, row.due_later, row.last_error, scheduled=scheduled)
+
+
+def _requested(row: ViewRow) -> RequestedTool | None:
+    if row.requested_tool_id is None or row.requested_slug is None:
+        return None
+    return RequestedTool(row.requested_tool_id, row.requested_slug)
 
 
 def _status(row: ViewRow | StateRow) -> str:

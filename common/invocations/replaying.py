@@ -18,7 +18,7 @@ from common.kit.query import Query
 class KeyRow(NamedTuple):
     """What an Idempotency-Key stands for: an invocation, or another thing with another `request_hash`.
 
-    `old`: its 24 hours are over.
+    The tool is the one that was asked for, also where its fallback ran. `old`: its 24 hours are over.
     """
 
     request_hash: str
@@ -30,8 +30,9 @@ class KeyRow(NamedTuple):
 
 KEY: Final = Query(
     """
-select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, i.tool_id, t.slug
-  from idempotency_keys k join invocations i on i.id = k.invocation_id join tools t on t.id = i.tool_id
+select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, t.id as tool_id, t.slug
+  from idempotency_keys k join invocations i on i.id = k.invocation_id
+  join tools t on t.id = coalesce(i.requested_tool_id, i.tool_id)
  where k.user_id = :user_id and k.key = :key
  union all
 select request_hash, made, false, made, ''

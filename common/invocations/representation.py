@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from common import links
-from common.invocations.model import Invocation, Waiting
+from common.invocations.model import Invocation, RequestedTool, Waiting
 from common.kit import jsonb
 from common.kit.clock import now, rfc3339
 from common.tools import Price
@@ -42,6 +42,7 @@ def represent(invocation: Invocation) -> dict[str, object]:
         "rerun_of": _id(invocation.rerun_of),
         "not_before": _time(invocation.not_before),
         "priority": invocation.priority,
+        "requested_tool": _requested(invocation.requested_tool),
         "created_at": rfc3339(invocation.created_at),
         "started_at": _time(invocation.started_at),
         "finished_at": _time(invocation.finished_at),
@@ -59,6 +60,10 @@ def _error(invocation: Invocation) -> dict[str, str] | None:
     if invocation.error_code is None:
         return None
     return {"code": invocation.error_code, "detail": invocation.error_detail or ""}
+
+
+def _requested(tool: RequestedTool | None) -> dict[str, str] | None:
+    return None if tool is None else {"id": str(tool.id), "slug": tool.slug}
 
 
 def _waiting(waiting: Waiting | None) -> dict[str, str | None] | None:
@@ -128,7 +133,7 @@ def etag(invocation: Invocation) -> str:
     shown = (it.id, it.status, it.tool_slug, it.tool_name, it.attempts, it.charged, it.error_code, it.error_detail)
     times = (it.started_at, it.finished_at, it.expires_at, it.cancel_requested_at)
     kept = (it.input is None, it.output is None)
-    queued = (it.waiting, it.last_error)
+    queued = (it.waiting, it.last_error, it.requested_tool)
     return hashlib.sha256(repr((*shown, *map(str, times), *kept, *queued)).encode()).hexdigest()[:32]
 
 

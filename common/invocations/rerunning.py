@@ -16,7 +16,7 @@ from common.kit.query import Query
 
 
 class OriginalRow(NamedTuple):
-    """What is to be repeated. `dropped`: its input is not stored any more."""
+    """What is to be repeated, of the tool that was asked for. `dropped`: its input is not stored any more."""
 
     tool_id: UUID
     input: object  # JSON
@@ -29,7 +29,8 @@ class OriginalRow(NamedTuple):
 
 ORIGINAL: Final = Query(
     """
-select i.tool_id, coalesce(i.input_as_sent, cast(i.input as json)) as input, i.input is null as dropped,
+select coalesce(i.requested_tool_id, i.tool_id) as tool_id, coalesce(i.input_as_sent, cast(i.input as json)) as input,
+       i.input is null as dropped,
        coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata, i.webhook_url, i.webhook_events, i.end_user
   from invocations i where i.id = :id and i.user_id = :user_id
 """,

@@ -39,8 +39,8 @@ class StoredRow(NamedTuple):
 
 
 #: The row, its key, its entry in the queue and its event, under the epoch and by the run of PostgreSQL that the hold is
-#: for, with the version that the tool has, and, if it counts against an API key's allowance, in the window in which its
-#: hold was counted and while the key is alive: or nothing.
+#: for, with the versions that the tools have (the one that runs, and the one asked for), and, if it counts against an API
+#: key's allowance, in the window in which its hold was counted and while the key is alive: or nothing.
 SUBMIT: Final = Query(
     f"""
 with p as materialized (
@@ -54,6 +54,9 @@ with p as materialized (
      and (cast(:api_keys as uuid[]) is null
           or exists (select 1 from api_keys a where a.id = cast(:api_key_id as uuid) and a.revoked_at is null
                         and (a.expires_at is null or a.expires_at > now())))
+     and (cast(:requested_tool_id as uuid) is null
+          or exists (select 1 from tools t where t.id = cast(:requested_tool_id as uuid) and t.is_active
+                        and t.version = cast(:requested_version as integer) and t.archived_at is null))
      for share),
 k as (
   insert into idempotency_keys (user_id, key, request_hash, invocation_id)
@@ -61,12 +64,13 @@ k as (
 f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
                            input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
-                           traceparent, end_user, rerun_of, api_key_root_id, not_before, priority, expires_at)
+                           traceparent, end_user, rerun_of, requested_tool_id, api_key_root_id, not_before, priority,
+                           expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
          cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
          :request_id, cast(:traceparent as text), cast(:end_user as text), cast(:rerun_of as uuid),
-         cast(:api_key_root_id as uuid), cast(:not_before as timestamptz), :priority,
+         cast(:requested_tool_id as uuid), cast(:api_key_root_id as uuid), cast(:not_before as timestamptz), :priority,
          greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),

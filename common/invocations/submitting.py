@@ -9,8 +9,6 @@ from common import budgets, subscriptions, tools
 from common.errors import (
     BudgetExhausted,
     DependencyUnavailable,
-    FieldError,
-    Invalid,
     NotFound,
     PlatformError,
     RateLimited,
@@ -19,12 +17,13 @@ from common.errors import (
 from common.identity import authorization
 from common.identity.authorization import Caller
 from common.invocations import keyed, ordering, placing, replaying, storage, storing, waiting
-from common.invocations.model import Invocation, Order, Submitted
+from common.invocations.choosing import ChosenTool, choose
+from common.invocations.model import Invocation, Order, RequestedTool, Submitted
 from common.kit import clock, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
 from common.queueing import messages
 from common.subscriptions import PeriodTerms
-from common.tools import ListedTool, Version, breakers
+from common.tools import Version, breakers
 
 logger = log.get(__name__)
 
@@ -62,27 +61,15 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     how the tool is: then it stands, otherwise everything is done again with the tool as it is.
     """
     while True:
-        tool = tools.remembered(tool_ref)
+        tool, chosen = tools.remembered(tool_ref), None
         try:
             ordering.require_version(tool.current, order.version)
-            amount = check(tool.current, order.input, order.max_tokens, caller.user_id)
-            return _make(caller, tool, amount, order, fingerprint=fingerprint, tool_ref=tool_ref)
+            pinned = order.version is not None
+            chosen = choose(caller, tool, order.input, order.max_tokens, pinned=pinned)
+            return _make(caller, chosen, order, fingerprint=fingerprint, tool_ref=tool_ref)
         except PlatformError:
-            if tools.is_current(tool):
+            if tools.is_current(tool) and (chosen is None or chosen.is_current()):
                 raise
-
-
-def check(tool: Version, value: object, max_tokens: int | None, account: UUID | None = None) -> int:
-    """Whether a tool would take this input of an account at this limit; returns what would be held.
-
-    Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the least that the tool costs.
-    """
-    tools.validate_input(tool, value, account)
-    amount = tool.price.hold(max_tokens)
-    if amount < tool.price.least:
-        least = FieldError("/max_tokens", f"must be at least {tool.price.least}, the base price of this tool")
-        raise Invalid(errors=[least])
-    return amount
 
 
 # -- idempotency -----------------------------------------------------------------------------------------------
@@ -107,8 +94,8 @@ def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -
 # -- hold and row ----------------------------------------------------------------------------------------------
 
 
-def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
-    invocation_id, key = uuid7(), order.idempotency_key
+def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
+    invocation_id, key, tool, amount = uuid7(), order.idempotency_key, chosen.tool, chosen.amount
     for _ in range(TRIES):
         terms = subscriptions.for_submit(caller.user_id)
         account = keyed.account_of(caller, terms)
@@ -121,18 +108,17 @@ def _make(caller: Caller, tool: ListedTool, amount: int, order: Order, *, finger
             if budgets.being_made(caller.user_id, key):
                 key = None  # its maker died: the table's own uniqueness decides from here
             continue
-        row = _row(caller, order, tool.current, terms.period_id, hold) | {
+        row = _row(caller, order, chosen, terms.period_id, hold) | {
             "id": invocation_id,
-            "held": amount,
             "request_hash": fingerprint,
         }
         failpoints.at("web.before_commit")
         if times := storing.store(row, account, key):
-            invocation = _queued(caller, tool, amount, order, times, has_slot=hold.slot is not None)
+            invocation = _queued(caller, chosen, order, times, has_slot=hold.slot is not None)
             return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
         if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
-        if not tools.is_current(tool):
+        if not chosen.is_current():
             raise NotFound
         if caller.api_key_id is not None and account.counted:
             authorization.confirm_key(caller.api_key_id)
@@ -169,7 +155,8 @@ def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
     raise ToolUnavailable(retry_after=seconds)
 
 
-def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: budgets.Hold) -> dict[str, object]:
+def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold: budgets.Hold) -> dict[str, object]:
+    tool, requested = chosen.tool.current, chosen.requested
     return {
         "event_id": uuid7(),
         "user_id": caller.user_id,
@@ -181,6 +168,9 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
         "tool_id": tool.tool_id,
         "tool_version_id": tool.id,
         "tool_version": tool.version,
+        "requested_tool_id": None if requested is None else requested.id,
+        "requested_version": None if requested is None else requested.current.version,
+        "held": chosen.amount,
         "timeout_seconds": tool.timeout_seconds,
         "key": order.idempotency_key,
         "request_id": order.request_id,
@@ -200,9 +190,10 @@ def _row(caller: Caller, order: Order, tool: Version, period_id: UUID, hold: bud
 
 
 def _queued(
-    caller: Caller, tool: ListedTool, amount: int, order: Order, times: storing.StoredRow, *, has_slot: bool
+    caller: Caller, chosen: ChosenTool, order: Order, times: storing.StoredRow, *, has_slot: bool
 ) -> Invocation:
     """What was just stored, without reading it again."""
+    tool, requested = chosen.tool, chosen.requested
     return Invocation(
         id=times.id,
         user_id=caller.user_id,
@@ -217,7 +208,7 @@ def _queued(
         error_detail=None,
         metadata=order.metadata,
         attempts=0,
-        held=amount,
+        held=chosen.amount,
         charged=None,
         request_id=order.request_id,
         created_at=times.created_at,
@@ -231,6 +222,7 @@ def _queued(
         rerun_of=order.rerun_of,
         not_before=order.not_before,
         priority=order.priority,
+        requested_tool=None if requested is None else RequestedTool(requested.id, requested.slug),
         waiting=waiting.of(tool.id, has_slot, times.due_later, None, scheduled=order.not_before is not None),
     )
 

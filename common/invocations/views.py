@@ -51,6 +51,8 @@ class ViewRow(NamedTuple):
     api_key_id: UUID | None
     end_user: str | None
     rerun_of: UUID | None
+    requested_tool_id: UUID | None
+    requested_slug: str | None
     not_before: datetime | None
     priority: int
     has_slot: bool
@@ -91,10 +93,11 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
        coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at,
        tv.base_tokens, tv.per_unit, tv.max_tokens, i.units, i.api_key_id, i.end_user, i.rerun_of,
-       i.not_before, i.priority,
+       i.requested_tool_id, rt.slug as requested_slug, i.not_before, i.priority,
        q.slot is not null as has_slot, case when q.due_at > now() then q.due_at end as due_later, q.last_error
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
+  left join tools rt on rt.id = i.requested_tool_id
   left join queue q on q.id = i.id
 """
 

@@ -101,6 +101,8 @@ class InvocationRow(Base):
     #: When the caller wants it to start at the earliest; and its place among the caller's own waiting ones.
     not_before: Mapped[Instant | None]
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    #: The tool that was asked for, where its fallback ran.
+    requested_tool_id: Mapped[UUID | None]
     #: The trace of the request that made it, for the spans that continue it; null when nothing is traced.
     traceparent: Mapped[str | None]
 

@@ -38,10 +38,13 @@ class Tool(Base):
     version: Mapped[int]
     archived_at: Mapped[Instant | None]
     created_at: Mapped[Created]
+    #: Takes over at submit while this tool's circuit breaker is open.
+    fallback_id: Mapped[UUID | None] = mapped_column(ForeignKey("tools.id"))
 
     __table_args__ = (
         CheckConstraint("slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'", name="slug"),
         CheckConstraint("version >= 1", name="version"),
+        CheckConstraint("fallback_id <> id", name="fallback"),
         Index("ix_tools_live", "id", postgresql_where=text("is_active and archived_at is null")),
     )
 
@@ -89,6 +92,17 @@ class ToolVersion(Base):
     def sent(self, name: str) -> Any:  # Any: each column has a type of its own
         """A column as it was sent."""
         return (self.as_sent or {}).get(name, getattr(self, name))
+
+
+class ToolLatency(Base):
+    """How long calls of a tool took in the last days: the latency buckets of two percentiles (`usage_rollups`)."""
+
+    __tablename__ = "tool_latencies"
+
+    tool_id: Mapped[UUID] = mapped_column(ForeignKey("tools.id"), primary_key=True)
+    p50: Mapped[int] = mapped_column(SmallInteger)
+    p95: Mapped[int] = mapped_column(SmallInteger)
+    at: Mapped[Created]
 
 
 #: A version that was accepted with may be running now: it is never rewritten. (Its secret may be re-encrypted.)

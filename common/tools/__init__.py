@@ -1,11 +1,11 @@
-"""Tools: the catalogue, prices, schema validation (`schemas`), edits by admins (`drafts`, `editing`)."""
+"""Tools: the catalogue, what accounts see of it (`browsing`), prices, schema validation (`schemas`), edits by admins
+(`drafts`, `editing`).
+"""
 
 from common.tools import editing
+from common.tools.browsing import ListedVersion, browse, seen_by, show, versions
 from common.tools.catalogue import (
     REMEMBERED,
-    ListedTool,
-    Version,
-    catalogue,
     everything,
     find,
     get,
@@ -14,15 +14,18 @@ from common.tools.catalogue import (
     require_known,
     version,
 )
+from common.tools.fallbacks import stand_in
+from common.tools.model import ListedTool, Version
 from common.tools.prices import Price
 from common.tools.schemas import check_schema, output_fault, validate_input
 
 __all__ = [
     "REMEMBERED",
     "ListedTool",
+    "ListedVersion",
     "Price",
     "Version",
-    "catalogue",
+    "browse",
     "check_schema",
     "editing",
     "everything",
@@ -32,6 +35,10 @@ __all__ = [
     "output_fault",
     "remembered",
     "require_known",
+    "seen_by",
+    "show",
+    "stand_in",
     "validate_input",
     "version",
+    "versions",
 ]

@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import aliased
 
 from common.errors import FieldError, Invalid, NotFound
-from common.kit import crypto, db, memory
+from common.kit import db, memory
 from common.kit.cache import Cache
 from common.kit.paging import Page, Window
 from common.kit.query import Query
-from common.models.tools import Tool, ToolVersion
-from common.tools import breakers
-from common.tools.prices import Price
+from common.models.tools import Tool, ToolLatency, ToolVersion
+from common.tools.model import ListedTool, Version, frozen, listed
 
 REMEMBERED = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """An immutable version of a tool: how to call it and what it costs. The secret stays encrypted."""
-
-    id: UUID
-    tool_id: UUID
-    slug: str
-    version: int
-    adapter: str
-    method: str
-    endpoint_url: str
-    headers: Mapping[str, str]
-    auth: Mapping[str, str]
-    encrypted_secret: str | None
-    timeout_seconds: int
-    max_attempts: int
-    idempotent: bool
-    result_pointer: str | None
-    price: Price
-    input_schema: Mapping[str, object]
-    output_schema: Mapping[str, object] | None
-    example_input: object
-
-    def secret(self) -> str | None:
-        """Decrypt the credential; only for the call itself. Raises `crypto.Undecryptable`."""
-        return (
-            None if self.encrypted_secret is None else crypto.decrypt("tool", str(self.tool_id), self.encrypted_secret)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ListedTool:
-    """A tool as listed in the catalogue. The last three fields are for admins."""
-
-    id: UUID
-    slug: str
-    name: str
-    description: str | None
-    category: str | None
-    current: Version
-    is_active: bool
-    archived_at: datetime | None
-    created_at: datetime
-
-    @property
-    def is_available(self) -> bool:
-        """Whether a submit would be let through now: it is active, and its circuit breaker is closed."""
-        return self.is_active and not breakers.retry_after(self.id)
-
-
+_Fallback = aliased(Tool)
 _LIVE = and_(Tool.is_active, Tool.archived_at.is_(None))
 
 
 def find(ref: str) -> ListedTool:
     """An active tool by id or slug. Raises `NotFound`."""
     with db.read_only() as session:
-        row = session.execute(_with_version().where(_LIVE, _named(ref))).one_or_none()
+        row = session.execute(_with_version().where(_LIVE, named(ref))).one_or_none()
     if row is None:
         raise NotFound("Tool not found.")
     return listed(*row)
@@ -128,7 +77,8 @@ def get(tool_id: UUID) -> ListedTool:
     return listed(*row)
 
 
-def _named(ref: str) -> ColumnElement[bool]:
+def named(ref: str) -> ColumnElement[bool]:
+    """Whether a tool has this id or slug."""
     try:
         return Tool.id == UUID(ref) if len(ref) == 36 else Tool.slug == ref
     except ValueError:
@@ -172,7 +122,12 @@ def everything(
     return _page(query, window, q, category)
 
 
-def _page(query: Select[Tool, ToolVersion], window: Window, q: str | None, category: str | None) -> Page[ListedTool]:
+def _page(
+    query: Select[Tool, ToolVersion, ToolLatency | None, Tool | None],
+    window: Window,
+    q: str | None,
+    category: str | None,
+) -> Page[ListedTool]:
     if q:
         wanted = func.lower(q)
         query = query.where(
@@ -187,47 +142,11 @@ def _page(query: Select[Tool, ToolVersion], window: Window, q: str | None, categ
     return Page.cut(rows, window, lambda tool: (tool.id,))
 
 
-def _with_version() -> Select[Tool, ToolVersion]:
+def _with_version() -> Select[Tool, ToolVersion, ToolLatency | None, Tool | None]:
     current = and_(ToolVersion.tool_id == Tool.id, ToolVersion.version == Tool.version)
-    return select(Tool, ToolVersion).join(ToolVersion, current)
-
-
-def listed(tool: Tool, version: ToolVersion) -> ListedTool:
-    """A tool with the given version as its current one."""
-    return ListedTool(
-        id=tool.id,
-        slug=tool.slug,
-        name=tool.name,
-        description=tool.description or None,
-        category=tool.category,
-        current=_frozen(tool.slug, version),
-        is_active=tool.is_active,
-        archived_at=tool.archived_at,
-        created_at=tool.created_at,
-    )
-
-
-def _frozen(slug: str, row: ToolVersion) -> Version:
-    return Version(
-        id=row.id,
-        tool_id=row.tool_id,
-        slug=slug,
-        version=row.version,
-        adapter=row.adapter,
-        method=row.method,
-        endpoint_url=row.endpoint_url,
-        headers=row.headers,
-        auth=row.auth,
-        encrypted_secret=row.auth_secret,
-        timeout_seconds=row.timeout_seconds,
-        max_attempts=row.max_attempts,
-        idempotent=row.idempotent,
-        result_pointer=row.result_pointer,
-        price=Price(row.base_tokens, row.per_unit, row.max_tokens),
-        input_schema=row.sent("input_schema"),
-        output_schema=row.sent("output_schema"),
-        example_input=row.sent("example_input"),
-    )
+    query = select(Tool, ToolVersion, ToolLatency, _Fallback).join(ToolVersion, current)
+    query = query.outerjoin(ToolLatency, ToolLatency.tool_id == Tool.id)
+    return query.outerjoin(_Fallback, _Fallback.id == Tool.fallback_id)
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -236,4 +155,4 @@ def version(version_id: UUID) -> Version:
     with db.read_only() as session:
         query = select(Tool.slug, ToolVersion).join(Tool, Tool.id == ToolVersion.tool_id)
         slug, row = session.execute(query.where(ToolVersion.id == version_id)).one()
-    return _frozen(slug, row)
+    return frozen(slug, row)

@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, object] = {
     "output_schema": None,
     "example_input": None,
     "is_active": True,
+    "fallback": None,
 }
 REQUIRED = ("slug", "name", "endpoint_url", "input_schema", "price")
 #: Fields with the same name in a draft and in a stored version.
@@ -83,6 +84,7 @@ class Draft:
     max_attempts: int
     idempotent: bool
     is_active: bool
+    fallback: str | None
 
     @classmethod
     def of(cls, entry: Mapping[str, object], *, secret_kept: bool = False, before: Draft | None = None) -> Draft:
@@ -197,11 +199,11 @@ def _header_fault(name: str, value: str) -> str | None:
 
 def shown(draft: Draft) -> dict[str, object]:
     """A draft as recorded in the audit log, without the secret."""
-    return {**tool_fields(draft), **draft.version_fields()}
+    return {**tool_fields(draft), "fallback": draft.fallback, **draft.version_fields()}
 
 
-def draft_of(tool: Tool, row: ToolVersion) -> Draft:
-    """A stored version as a draft, without the secret."""
+def draft_of(tool: Tool, row: ToolVersion, fallback: str | None) -> Draft:
+    """A stored version as a draft, without the secret. `fallback`: the slug of the tool's fallback."""
     price: PriceFields = {"base_tokens": row.base_tokens, "per_unit": row.per_unit, "max_tokens": row.max_tokens}
     return Draft(
         slug=tool.slug,
@@ -209,6 +211,7 @@ def draft_of(tool: Tool, row: ToolVersion) -> Draft:
         description=tool.description,
         category=tool.category,
         is_active=tool.is_active,
+        fallback=fallback,
         price=price,
         **{name: row.sent(name) for name in SAME},
     )

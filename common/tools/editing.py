@@ -20,24 +20,30 @@ from common.kit import crypto, db, failpoints, jsonb
 from common.kit.clock import uuid7
 from common.kit.expecting import Expect, anything
 from common.models.tools import Tool, ToolVersion
-from common.tools import breakers
-from common.tools.catalogue import ListedTool, listed
+from common.tools import breakers, fallbacks
 from common.tools.drafts import DOCUMENTS, Draft, difference, draft_of, shown, tool_fields
+from common.tools.model import ListedTool, listed
 
 __all__ = ["Draft", "archive", "change", "create", "draft_of", "load", "reset_breaker", "shown"]
 
 
 def create(actor: Actor, draft: Draft, *, once: Once = None) -> ListedTool:
-    """Add a tool. Raises `SlugTaken`, `IdempotencyKeyReused`."""
+    """Add a tool. Raises `SlugTaken`, `IdempotencyKeyReused`, and `Invalid` for a fallback that cannot be one."""
     tool_id = uuid7()
     with _slug_free(), db.transaction() as session:
         if earlier := idempotency.claim(session, once, tool_id):
             return listed(*_locked(session, earlier.id))
-        tool = Tool(id=tool_id, version=1, **tool_fields(draft))
-        session.add(tool)
-        session.flush()
-        made = _version(session, tool, draft, _encrypted(tool_id, draft))
-        audit.record(session, actor, "tool.create", "tool", tool_id, after=shown(draft))
+        if draft.fallback is not None:
+            fallbacks.lock(session)
+        return _add(session, actor, tool_id, draft)
+
+
+def _add(session: Session, actor: Actor, tool_id: UUID, draft: Draft) -> ListedTool:
+    tool = Tool(id=tool_id, version=1, fallback_id=fallbacks.resolve(session, tool_id, draft), **tool_fields(draft))
+    session.add(tool)
+    session.flush()
+    made = _version(session, tool, draft, _encrypted(tool_id, draft))
+    audit.record(session, actor, "tool.create", "tool", tool_id, after=shown(draft))
     return listed(tool, made)
 
 
@@ -60,12 +66,14 @@ def change(
     Raises `NotFound`, `Conflict` (archived), `Invalid`, `SlugTaken`, and what `expect` does.
     """
     with _slug_free(), db.transaction() as session:
+        if changes.get("fallback") is not None:
+            fallbacks.lock(session)
         tool, current = _locked(session, tool_id)
         expect(listed(tool, current))
         failpoints.at("change.checked")
         if tool.archived_at is not None:
             raise Conflict("The tool is archived.")
-        before, kept = draft_of(tool, current), _keeps_secret(current, changes)
+        before, kept = draft_of(tool, current, fallbacks.slug(session, tool)), _keeps_secret(current, changes)
         draft = Draft.of(
             {**{f.name: getattr(before, f.name) for f in fields(Draft)}, **changes}, secret_kept=kept, before=before
         )
@@ -74,6 +82,8 @@ def change(
             return listed(tool, current)
         for name, value in tool_fields(draft).items():
             setattr(tool, name, value)
+        if not is_now.keys().isdisjoint(("fallback", "input_schema")):
+            tool.fallback_id = fallbacks.resolve(session, tool_id, draft)
         tool.version += 1
         made = _version(session, tool, draft, current.auth_secret if kept else _encrypted(tool_id, draft))
         was, is_now = {**was, "version": current.version}, {**is_now, "version": made.version}
@@ -121,7 +131,7 @@ def load(actor: Actor, entries: Iterable[Mapping[str, object]]) -> tuple[int, in
         if found is None:
             create(actor, draft)
             created += 1
-        elif found[0].archived_at is None and difference(draft_of(*found), draft)[1]:
+        elif found[0].archived_at is None and difference(found[1], draft)[1]:
             change(actor, found[0].id, dict(entry))
             changed += 1
     return created, changed
@@ -149,8 +159,8 @@ def _locked(session: Session, tool_id: UUID) -> tuple[Tool, ToolVersion]:
     return tool, session.execute(select(ToolVersion).where(*where)).scalar_one()
 
 
-def _by_slug(slug: str) -> tuple[Tool, ToolVersion] | None:
+def _by_slug(slug: str) -> tuple[Tool, Draft] | None:
     with db.snapshot() as session:
         query = select(Tool, ToolVersion).join(ToolVersion, ToolVersion.tool_id == Tool.id)
         row = session.execute(query.where(Tool.slug == slug, ToolVersion.version == Tool.version)).one_or_none()
-    return None if row is None else (row[0], row[1])
+        return None if row is None else (row[0], draft_of(row[0], row[1], fallbacks.slug(session, row[0])))

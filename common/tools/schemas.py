@@ -19,7 +19,8 @@ from common.errors import DependencyUnavailable, FieldError, ToolInputRejected
 from common.kit import checker, clock, jsonb, jsonschemas
 from common.kit.jsonschemas import Fault, Unusable
 from common.tools import patterns, weight
-from common.tools.catalogue import Version, version
+from common.tools.catalogue import version
+from common.tools.model import Version
 
 VALIDATORS = 2_000
 MAX_INPUT_ERRORS = 20

@@ -12,6 +12,7 @@ from common.usage.entries import Entry, Filter, export, history
 from common.usage.exporting import csv_lines, ndjson
 from common.usage.figures import Figures
 from common.usage.histogram import percentile
+from common.usage.latencies import refresh as refresh_latencies
 from common.usage.pace import Pace, pace
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
@@ -43,6 +44,7 @@ __all__ = [
     "pace",
     "percentile",
     "rebuild",
+    "refresh_latencies",
     "retire_months",
     "rollup",
     "stats",

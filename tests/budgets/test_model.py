@@ -34,6 +34,7 @@ from common.errors import AlreadyFinished, BudgetExhausted, Conflict, NotFound, 
 from common.identity import accounts as identity
 from common.identity import keys
 from common.invocations import Again, ClaimOptions, Filters, Task, storing, submitting, sweeping
+from common.invocations.choosing import ChosenTool
 from common.kit import db, failpoints
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
@@ -198,9 +199,9 @@ class Story(RuleBasedStateMachine):
 
     @staticmethod
     def _row_is_accepted(tool: ListedTool, made: UUID, hold: budgets.Hold, customer: Customer) -> bool:
-        row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
-        amount = tool.current.price.max_tokens
-        return bool(db.execute(storing.SUBMIT, {**row, "id": made, "held": amount, "request_hash": "-"}))
+        chosen = ChosenTool(tool, tool.current.price.max_tokens)
+        row = submitting._row(customer.caller, factories.order(), chosen, customer.period_id, hold)
+        return bool(db.execute(storing.SUBMIT, {**row, "id": made, "request_hash": "-"}))
 
     # -- work ------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from common.invocations import (
     claiming,
     completing,
     placing,
+    quoting,
     reading,
     reclaiming,
     replaying,
@@ -34,11 +35,13 @@ from common.invocations import (
     sweeping,
     views,
 )
+from common.invocations.choosing import ChosenTool
 from common.kit import clock
 from common.kit import db as database
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
 from common.subscriptions import terms
+from common.tools import browsing
 from tests import factories
 from tests.plain import plain
 from tests.queue import scale
@@ -86,11 +89,11 @@ def many(_connected: None, database_url: str, _sweeper: Any, _sweep_statement: b
 
 
 def _submit(many: Many) -> dict[str, Any]:
-    customer, tool = many.customers[0], many.tools[0].current
+    customer, chosen = many.customers[0], ChosenTool(many.tools[0], 10, requested=many.tools[1])
     caller = Caller(customer.user_id, "user", frozenset(), None, None, email_verified=True)
     hold = budgets.Hold(epoch=2, slot=3, rate=None, server=1)
-    row = submitting._row(caller, Order({}, {}, "scale", idempotency_key="k"), tool, customer.period_id, hold)
-    return {**row, "id": clock.uuid7(), "held": 10, "request_hash": "-"}
+    row = submitting._row(caller, Order({}, {}, "scale", idempotency_key="k"), chosen, customer.period_id, hold)
+    return {**row, "id": clock.uuid7(), "request_hash": "-"}
 
 
 def _list(many: Many, **changes: Any) -> tuple[TextClause, dict[str, Any]]:
@@ -163,6 +166,17 @@ HOT: dict[str, Any] = {
         spending._HOLDS,
         lambda many: {"user_id": many.last.user_id, "after": UUID(int=0), "limit": 2_000},
     ),
+    "last use of tools": (
+        browsing.LAST_USED,
+        lambda many: {"tools": [tool.id for tool in (*many.tools, many.unused)], "user_id": many.last.user_id},
+    ),
+    "used": (browsing.USED, lambda many: {"tool_id": many.unused.id, "user_id": many.last.user_id}),
+    "charges of a tool": (
+        quoting.CHARGES,
+        lambda many: {"tool_id": many.tools[3].id, "version_id": many.tools[3].current.id},
+    ),
+    "slots": (quoting.SLOTS, lambda many: {"period_id": many.last.period_id, "paused": []}),
+    "slots of few": (quoting.SLOTS, lambda many: {"period_id": many.first.period_id, "paused": []}),
     "balance, many calls": (truth._BALANCE, lambda many: {"period": many.last.period_id}),
     "balance, few calls": (truth._BALANCE, lambda many: {"period": many.first.period_id}),
     "waiting": (placing.WAITING_ACCOUNTS, lambda _: WAITING),

@@ -142,3 +142,22 @@ def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None
     assert len(ends) == 10, "each end takes the next"
     assert all("insert into usage_logs" in words for words in ends)
     assert commands == ["settle"] * 10
+
+
+def test_a_page_of_tools_is_two_statements_however_many_there_are(trips: Trips, client: FlaskClient) -> None:
+    customer, tools = factories.customer(), [factories.tool() for _ in range(12)]
+    _, key = keys.create(customer.user_id, "counting", actor=OPERATOR)
+    for tool in tools[:5]:
+        customer.submit(tool)
+
+    def page(limit: int) -> list[Any]:
+        answer = client.get(f"/api/v1/tools?limit={limit}", headers={"X-API-Key": key})
+        return list(answer.json["data"])  # type: ignore[index]
+
+    page(1)
+    for limit in (2, 12):
+        trips.clear()
+        listed = page(limit)
+        assert len(listed) == limit
+        assert len(trips.statements) == 2, trips.statements
+    assert sum(each["last_used_at"] is not None for each in listed) == 5

@@ -19,6 +19,11 @@ class InvokedToolSchema(Resource):
     version = Whole(required=True)
 
 
+class RequestedToolSchema(Resource):
+    id = Id(required=True)
+    slug = Text(required=True)
+
+
 class InvocationErrorSchema(Resource):
     code = Text(
         required=True,
@@ -112,6 +117,12 @@ class InvocationSchema(Resource):
     rerun_of = Id(required=True, allow_none=True, metadata={"description": "The invocation that it repeats."})
     not_before = Instant(required=True, allow_none=True, metadata={"description": "The earliest time to start."})
     priority = Whole(-1, 1, required=True)
+    requested_tool = ma.fields.Nested(
+        RequestedToolSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The tool that was asked for, if `tool` ran instead: its fallback."},
+    )
     created_at = Instant(required=True)
     started_at = Instant(required=True, allow_none=True)
     finished_at = Instant(required=True, allow_none=True)

@@ -10,15 +10,21 @@ from flask import Response
 from common import errors, invocations, tools
 from common.invocations import Quote, SubmitFields
 from common.kit.paging import Page
-from common.tools import ListedTool
+from common.tools import ListedTool, ListedVersion
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import InvocationSchema, PriceSchema
+from web.api.invocation_schemas import (
+    InvocationSchema,
+    InvokedToolSchema,
+    PriceSchema,
+    RequestedToolSchema,
+    WaitingSchema,
+)
 from web.api.submissions import accepted
 from web.api.submit_schemas import SubmitInSchema
 from web.http import auth, limits, submissions
-from web.http.fields import Flag, Id, JsonObject, Text, Tokens, Whole
+from web.http.fields import Flag, Id, Instant, JsonObject, Text, Tokens, Whole
 from web.http.pagination import ListArguments, ListQuery
-from web.http.schemas import Body, Resource
+from web.http.schemas import Body, Query, Resource
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
 
@@ -34,6 +40,15 @@ class ToolSummarySchema(Resource):
     category = Text(required=True, allow_none=True)
     price = ma.fields.Nested(PriceSchema, required=True, attribute="current.price")
     is_available = Flag(required=True)
+    latency_p50_ms = Whole(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Of all calls in the last seven days, within 2 %; null: there was none."},
+    )
+    latency_p95_ms = Whole(required=True, allow_none=True)
+    last_used_at = Instant(
+        required=True, allow_none=True, metadata={"description": "When your account last submitted to it."}
+    )
 
 
 class ToolSchema(ToolSummarySchema):
@@ -44,6 +59,34 @@ class ToolSchema(ToolSummarySchema):
     idempotent = Flag(required=True, attribute="current.idempotent")
     version = Whole(required=True, attribute="current.version")
     example_input = ma.fields.Raw(required=True, allow_none=True, attribute="current.example_input")
+    fallback = Text(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The slug of the tool that runs instead while this one's circuit breaker is open."},
+    )
+
+
+class VersionSchema(Resource):
+    version = Whole(required=True, attribute="version.version")
+    is_current = Flag(required=True, metadata={"description": "New invocations run with it."})
+    price = ma.fields.Nested(PriceSchema, required=True, attribute="version.price")
+    input_schema = JsonObject(required=True, attribute="version.input_schema")
+    output_schema = JsonObject(required=True, allow_none=True, attribute="version.output_schema")
+    example_input = ma.fields.Raw(required=True, allow_none=True, attribute="version.example_input")
+    timeout_seconds = Whole(required=True, attribute="version.timeout_seconds")
+    max_attempts = Whole(required=True, attribute="version.max_attempts")
+    idempotent = Flag(required=True, attribute="version.idempotent")
+    created_at = Instant(required=True)
+
+
+class VersionQuery(Query):
+    version = Whole(1, metadata={"description": "Show this version instead of the current one."})
+
+
+class VersionArguments(TypedDict, total=False):
+    """What `VersionQuery` loads."""
+
+    version: int
 
 
 class ToolQuery(ListQuery):
@@ -71,6 +114,15 @@ class QuoteIn(TypedDict):
 
 
 class QuoteSchema(Resource):
+    tool = ma.fields.Nested(InvokedToolSchema, required=True, metadata={"description": "What would run."})
+    requested_tool = ma.fields.Nested(
+        RequestedToolSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "The tool that was asked for, if its fallback would run instead."},
+    )
+    version = Whole(required=True, metadata={"description": "The tool's version that would run."})
+    price = ma.fields.Nested(PriceSchema, required=True, metadata={"description": "That of the version."})
     max_tokens = Tokens(required=True, metadata={"description": "Tokens that would be held."})
     max_units = ma.fields.Integer(
         required=True,
@@ -80,10 +132,24 @@ class QuoteSchema(Resource):
             "that uses more ends as `failed` with `cost_exceeded` if your `max_tokens` is below the price's."
         },
     )
+    expected_tokens = Tokens(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The median of what the tool's latest calls at this price were charged, at most "
+            "`max_tokens`; null if there were fewer than 20."
+        },
+    )
     available = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
     allowed = Flag(required=True)
     reason = Text(
         required=True, allow_none=True, metadata={"description": "The error code of a refusal; null if allowed."}
+    )
+    waiting = ma.fields.Nested(
+        WaitingSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "What would keep the invocation from starting at once; null: nothing."},
     )
     estimated_wait_seconds = Whole(required=True)
 
@@ -97,15 +163,31 @@ class QuoteSchema(Resource):
 @blp.page(ToolSummarySchema)
 def index(query: ToolArguments) -> Page[ListedTool]:
     """Tools that can be invoked"""
-    return tools.catalogue(**query, only=auth.caller().tools)
+    return tools.browse(auth.caller().user_id, **query, only=auth.caller().tools)
 
 
 @blp.get("/<tool>")
 @auth.needs("tools:read")
+@blp.arguments(VersionQuery, location="query")
 @blp.response(200, ToolSchema)
-def show(tool: str) -> ListedTool:
-    """One tool, by id or slug, with its input schema"""
-    return invocations.visible(auth.caller(), tool)
+def show(query: VersionArguments, tool: str) -> ListedTool:
+    """One tool, by id or slug, with its input schema
+
+    With `version`: as it is or was in that version, also of an archived tool that your account has called.
+    """
+    return tools.show(auth.caller().user_id, tool, query.get("version"), only=auth.caller().tools)
+
+
+@blp.get("/<tool>/versions")
+@auth.needs("tools:read")
+@blp.arguments(ListQuery, location="query")
+@blp.page(VersionSchema)
+def versions(query: ListArguments, tool: str) -> Page[ListedVersion]:
+    """The versions of a tool that an invocation can name, newest first
+
+    Also of an archived tool that your account has called. A page has at most 1 MiB of schemas, or one version.
+    """
+    return tools.versions(auth.caller().user_id, tool, **query, only=auth.caller().tools)
 
 
 @blp.post("/<tool>/invoke")
@@ -160,5 +242,8 @@ def invoke(body: SubmitFields, tool: str) -> Response:
 @blp.response(200, QuoteSchema)
 @blp.raises(errors.ToolInputRejected)
 def quote(body: QuoteIn, tool: str) -> Quote:
-    """What an invocation would hold, whether it would be accepted now, and how long it would wait; free of charge"""
+    """What an invocation would hold and cost, whether it would be accepted now, and what it would wait for
+
+    Free of charge, and reserves nothing.
+    """
     return invocations.quote(auth.caller(), tool, body["input"], body.get("max_tokens"))

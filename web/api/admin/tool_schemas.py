@@ -57,6 +57,15 @@ class ToolChangesSchema(Body):
     max_attempts = Whole(1, 10)
     idempotent = Flag()
     is_active = Flag()
+    fallback = Text(
+        max=63,
+        validate=_SLUG,
+        allow_none=True,
+        metadata={
+            "description": "The slug of a tool that takes over at submit while this one's circuit breaker is open. It "
+            "has to take the same inputs, and has no fallback itself."
+        },
+    )
 
 
 class ToolInSchema(ToolChangesSchema):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from flask import g
@@ -38,7 +39,8 @@ tagged = blp.tagged(AdminToolSchema, only=("id", "version", "is_active", "archiv
 @blp.page(AdminToolSchema)
 def index(query: AdminToolArguments) -> Page[ListedTool]:
     """All tools, including inactive and archived ones"""
-    return tools.everything(**query)
+    page = tools.everything(**query)
+    return replace(page, items=tools.seen_by(auth.caller().user_id, page.items))
 
 
 @blp.post("")
@@ -69,8 +71,8 @@ def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
     """
     draft = editing.Draft.of(body)
     _check_url(body)
-    tool = editing.create(auth.actor(), draft, once=once)
-    return tool, location(".show", tool_id=tool.id)
+    made = editing.create(auth.actor(), draft, once=once).id
+    return _shown(made), location(".show", tool_id=made)
 
 
 @blp.get("/<uuid:tool_id>")
@@ -79,7 +81,7 @@ def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
 @tagged
 def show(tool_id: UUID) -> ListedTool:
     """One tool"""
-    return tools.get(tool_id)
+    return _shown(tool_id)
 
 
 @blp.patch("/<uuid:tool_id>")
@@ -94,7 +96,7 @@ def edit(body: dict[str, object], tool_id: UUID, expect: Expect[ListedTool]) -> 
     Invocations accepted before run with the version they were accepted with. An archived tool cannot be changed.
     """
     _check_url(body)
-    return editing.change(auth.actor(), tool_id, body, expect=expect)
+    return _shown(editing.change(auth.actor(), tool_id, body, expect=expect).id)
 
 
 @blp.delete("/<uuid:tool_id>")
@@ -133,6 +135,10 @@ def breaker(tool_id: UUID) -> breakers.BreakerState:
 def reset_breaker(tool_id: UUID) -> breakers.BreakerState:
     """Close the tool's circuit breaker and reset its failures"""
     return editing.reset_breaker(auth.actor(), tool_id)
+
+
+def _shown(tool_id: UUID) -> ListedTool:
+    return tools.seen_by(auth.caller().user_id, [tools.get(tool_id)])[0]
 
 
 def _check_url(body: Mapping[str, object]) -> None:
