@@ -43,7 +43,8 @@ def choose(
 ) -> ChosenTool:
     """The tool itself, or its fallback while its circuit breaker is open, if that takes the input at this limit.
 
-    The caller's key has to see both. `pinned`: only the tool itself will do. Raises as `check` does, for the tool itself.
+    The caller's key has to see both. `pinned`: only the tool itself will do.
+    Raises as `check` does, for the tool itself.
     """
     chosen = ChosenTool(tool, check(tool.current, value, max_tokens, caller.user_id))
     other = None if pinned else tools.stand_in(tool)

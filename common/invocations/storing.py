@@ -39,8 +39,8 @@ class StoredRow(NamedTuple):
 
 
 #: The row, its key, its entry in the queue and its event, under the epoch and by the run of PostgreSQL that the hold is
-#: for, with the versions that the tools have (the one that runs, and the one asked for), and, if it counts against an API
-#: key's allowance, in the window in which its hold was counted and while the key is alive: or nothing.
+#: for, with the versions that the tools have (the one that runs, and the one asked for), and, if it counts against an
+#: API key's allowance, in the window in which its hold was counted and while the key is alive: or nothing.
 SUBMIT: Final = Query(
     f"""
 with p as materialized (

@@ -98,8 +98,8 @@ def seen_by(user_id: UUID, tools: Sequence[ListedTool]) -> list[ListedTool]:
 def show(user_id: UUID, ref: str, number: int | None = None, *, only: Only = None) -> ListedTool:
     """A tool by id or slug, with its current version or the one of that number.
 
-    Versions are shown of tools that can be called, and of those that the account has called. Raises `NotFound`, also for
-    a tool that is not among `only`.
+    Versions are shown of tools that can be called, and of those that the account has called.
+    Raises `NotFound`, also for a tool that is not among `only`.
     """
     tool = find(ref) if number is None else _with(_nameable(user_id, ref), number)
     _require(tool, only)

@@ -12,7 +12,9 @@ import pytest
 
 from common import invocations
 from common.errors import Invalid, PlatformError
+from common.identity import keys
 from common.identity.audit import OPERATOR
+from common.identity.keys import NewLimits
 from common.invocations import Completion
 from common.kit import failpoints
 from common.tools import ListedTool, breakers, compatible, editing
@@ -271,3 +273,23 @@ OBJECT = {"type": "object"}
 def test_what_is_known_of_compatible_inputs(given: Any, taking: Any, said: str | None) -> None:
     fault = compatible.fault(given, taking)
     assert fault is None if said is None else said in (fault or ""), fault
+
+
+def test_a_key_for_some_tools_gets_no_other(api: Api, pair: tuple[ListedTool, ListedTool]) -> None:
+    tool, other = pair
+    narrow = {"X-API-Key": _key_for(api, tool.slug)}
+    both = {"X-API-Key": _key_for(api, tool.slug, other.slug)}
+    for path in (f"/tools/{other.slug}", f"/tools/{other.slug}/versions", f"/tools/{other.slug}?version=1"):
+        api.call("GET", path, 404, headers=narrow)
+        api.call("GET", path, headers=both)
+    assert [each["slug"] for each in api.get("/tools", headers=narrow)] == [tool.slug]
+    broken(tool)
+    body = {"input": INPUT}
+    refused = api.call("POST", f"/tools/{tool.slug}/invoke", 503, json=body, headers=narrow).get_json()
+    assert refused["code"] == "tool_unavailable"
+    made = api.call("POST", f"/tools/{tool.slug}/invoke", 202, json=body, headers=both).get_json()["data"]
+    assert made["tool"]["slug"] == other.slug
+
+
+def _key_for(api: Api, *slugs: str) -> str:
+    return keys.create(api.customer.user_id, "some tools", actor=OPERATOR, limits=NewLimits(tools=slugs))[1]
