@@ -292,4 +292,4 @@ def test_a_key_for_some_tools_gets_no_other(api: Api, pair: tuple[ListedTool, Li
 
 
 def _key_for(api: Api, *slugs: str) -> str:
-    return keys.create(api.customer.user_id, "some tools", actor=OPERATOR, limits=NewLimits(tools=slugs))[1]
+    return keys.create(api.customer.user_id, "some tools", actor=OPERATOR, limits=NewLimits(tools=list(slugs)))[1]

@@ -1,7 +1,7 @@
 """A tool may name another that takes over while its circuit breaker is open; invocations name the one asked for.
 
-Revision ID: 0015
-Revises: 0014
+Revision ID: 0016
+Revises: 0015
 Create Date: 2026-11-29
 
 Code that is already running survives it: both columns are nullable, and it knows neither. It never falls back. A repeat
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
