@@ -47,27 +47,27 @@ class HeldByKey(NamedTuple):
 
 #: Usage up to the watermark is summed up, by months and by days; the rest is in single rows. Months whose rows were
 #: dropped count in any case: also when the watermark is another cluster's, and all other sums are to be made anew.
-_SOURCES: Final = (
-    (
-        "usage_rollups u",
-        "(mark.xid is not null or u.starts_at < mark.retired) and u.grain = 'month' and k.kind = 'total'",
-    ),
-    ("usage_rollups u", "mark.xid is not null and u.grain = 'month' and k.kind = 'month' and u.starts_at = k.since"),
-    (
-        "usage_rollups u",
-        "mark.xid is not null and u.grain = 'day' and k.kind = 'day' and u.starts_at = date_trunc('day', now(), 'UTC')",
-    ),
-    ("usage_logs u", "u.xid > coalesce(mark.xid, '0'::xid8) and u.created_at >= k.since"),
-)
+#: (The account's own rows first, and none if it has no such keys: then they are few for the joins.)
+_USED: Final = """
+r as materialized (
+  select u.api_key_id, u.api_key_root_id, u.grain, u.starts_at as at, u.tokens_used from usage_rollups u
+   where u.user_id = :user_id and exists (select from k)
+     and (u.grain = 'month' and ((select xid from mark) is not null or u.starts_at < (select retired from mark))
+          or u.grain = 'day' and u.starts_at = date_trunc('day', now(), 'UTC') and (select xid from mark) is not null)),
+t as materialized (
+  select u.api_key_id, u.api_key_root_id, 'tail' as grain, u.created_at as at, u.tokens_used from usage_logs u
+   where u.user_id = :user_id and exists (select from k)
+     and u.xid > coalesce((select xid from mark), '0'::xid8) and u.tokens_used > 0 and u.api_key_id is not null),
+used as (select * from r union all select * from t)"""
+#: In the window of the key: sums of the days or the months that it is made of.
+_IN_WINDOW: Final = """u.at >= k.since and u.grain in ('tail', case k.kind when 'day' then 'day' else 'month' end)"""
 #: A key's own usage and that of keys in between; and that of all that come from it in the end.
 _WHOSE: Final = (
     "join m on m.api_key_id = u.api_key_id join k on k.id = m.key",
     "join k on k.id = u.api_key_root_id",
 )
 _PARTS = "\n  union all\n".join(
-    f"  select k.id, u.tokens_used from mark cross join {table} {whose} where u.user_id = :user_id and {which}"
-    for table, which in _SOURCES
-    for whose in _WHOSE
+    f"  select k.id, u.tokens_used from used u {whose} where {_IN_WINDOW}" for whose in _WHOSE
 )
 #: (A delegated key lives for a day; what comes from it was made and ends in that time.)
 _ALIVE = "revoked_at is null and (expires_at is null or expires_at > now())"
@@ -89,7 +89,7 @@ m as materialized (
   union all
   select c.id, a.key from api_keys c cross join unnest(c.ancestors) a(key) join k on k.id = a.key
    where c.user_id = :user_id and c.is_delegated and a.key <> c.root_id
-     and c.expires_at > now() - interval '25 hours'),
+     and c.expires_at > now() - interval '25 hours'),{_USED},
 spent as (
 {_PARTS})
 select k.id, k.tokens, k.kind,
