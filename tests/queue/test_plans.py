@@ -161,7 +161,6 @@ HOT: dict[str, Any] = {
     "get many": (views.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id], "payloads": True}),
     "get within": (views.GET_WITHIN, lambda many: {"id": many.middle, "user_id": many.first.user_id, "most": 0}),
     "states": (views.STATES, lambda many: {"ids": [many.middle, many.busy.id]}),
-    "allowances": (spending._SPENT, lambda many: {"user_id": many.last.user_id}),
     "what keys hold": (
         spending._HOLDS,
         lambda many: {"user_id": many.last.user_id, "after": UUID(int=0), "limit": 2_000},
