@@ -1,6 +1,6 @@
 """Deleting an account: at once what gives access, durably what is left of it, and nothing of what was billed.
 
-One transaction ends the subscription, keys, sessions and webhooks, and forgets the person (`accounts.forget`). What the
+One transaction ends the subscription, keys, sessions, schedules and webhooks, and forgets the person (`accounts.forget`). What the
 account has in the queue is canceled after it; what runs is settled as if nothing had happened. `finish`, a sweep, goes
 on with what the first request did not come to: queued work, calls that go back to the queue, inputs and outputs.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import UUID
 
-from common import invocations, subscriptions, webhooks
+from common import invocations, schedules, subscriptions, webhooks
 from common.identity import accounts, audit, authorization_cache, rate_limits
 from common.kit import apart, db, log, redis
 from common.models.accounts import User
@@ -45,6 +45,7 @@ def close(seen: User, *, actor: audit.Actor, counter: rate_limits.Counter | None
         accounts.lock_for_closing(session, seen)
         subscriptions.end(session, seen.id)
         webhooks.remove_all(session, seen.id)
+        schedules.remove_all(session, seen.id)
         invocations.forget_urls(session, seen.id)
         accounts.forget(session, seen, actor=actor)
     _log.info("account deleted", user_id=str(seen.id))

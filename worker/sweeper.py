@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from common import account_deletion, budgets, idempotency, invocations, subscriptions, usage, webhooks
+from common import account_deletion, boot, budgets, idempotency, invocations, schedules, subscriptions, usage, webhooks
 from common.identity import accounts, delegation
+from common.invocations import SubmitRules
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
 from common.operations import instance, verifications
@@ -35,13 +36,15 @@ class _SweeperState:
     public_url = ""
     skipped = 0
     usage_months = payload_days = 0
+    verified_only = False
 
 
 def configure(settings: Settings) -> None:
-    """Set the base URL of links in mails, and the retention periods."""
+    """Set the base URL of links in mails, the retention periods, and whether accounts have to be verified."""
     _SweeperState.public_url = settings.public_url
     _SweeperState.usage_months = settings.usage_retention_months
     _SweeperState.payload_days = settings.payload_retention_days
+    _SweeperState.verified_only = settings.email_verification_required
 
 
 def _retire_usage() -> object:
@@ -52,8 +55,12 @@ def _drop_payloads() -> object:
     return invocations.drop_payloads(_SweeperState.payload_days) if _SweeperState.payload_days else "kept"
 
 
+def _fire_schedules() -> object:
+    return schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only))
+
+
 def every_second(threads: int) -> None:
-    """Recover lost work, expire, assign slots, notify: in one process at a time, under an advisory lock."""
+    """Recover lost work, expire, assign slots, notify, fire schedules: one process at a time, under an advisory lock."""
     with db.advisory_lock(LOCK) as acquired:
         if not _my_turn(acquired=acquired):
             return
@@ -70,6 +77,7 @@ def every_second(threads: int) -> None:
             webhooks.unpark,
             webhooks.notify_due,
             instance.keep,
+            _fire_schedules,
         ):
             _try(step)
         RUNS.labels(EVERY_SECOND, "done").inc()

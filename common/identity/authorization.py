@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from common.errors import TokenRevoked, Unauthenticated
+from common.errors import AccountDisabled, TokenRevoked, Unauthenticated
 from common.identity import key_limits
 from common.identity.authorization_cache import Facts, facts_of
 from common.identity.key_limits import KeyLimits
@@ -100,6 +100,16 @@ def of_key(lookup: str, secret_hash: str) -> Caller:
         _touch(key_id)
     until = min((end for end in (until, facts["expires_at"]) if end is not None), default=None)
     return _caller(user_id, facts, scopes=facts["scopes"], api_key_id=key_id, until=until)
+
+
+def of_account(user_id: UUID) -> Caller:
+    """The account itself, for what it has ordered to be done in its absence. Raises `AccountDisabled`."""
+    with db.transaction() as session:
+        user = session.get(User, user_id)
+        if user is None or not user.is_active:
+            raise AccountDisabled
+        facts: Facts = {"role": user.role, "verified": user.email_verified_at is not None}
+    return _caller(user_id, facts, scopes=SCOPES)
 
 
 def end_sessions(

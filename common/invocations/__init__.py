@@ -55,6 +55,7 @@ from common.invocations.reading import (
     traceparent,
 )
 from common.invocations.reclaiming import heartbeat, leave, take_over
+from common.invocations.replaying import made_under
 from common.invocations.representation import etag, poll_after_ms, represent
 from common.invocations.rerunning import Again, rerun
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
@@ -110,6 +111,7 @@ __all__ = [
     "held_by",
     "leave",
     "listing",
+    "made_under",
     "mark_dispatched",
     "operator_details",
     "poll_after_ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -67,3 +68,9 @@ def find(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submi
     if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
         raise IdempotencyKeyReused
     return Submitted(rows[0].invocation_id, replayed=True)
+
+
+def made_under(user_id: UUID, key: str, body: Mapping[str, object]) -> UUID | None:
+    """The invocation that a submit with this key and body has made within the last 24 hours, of whatever tool."""
+    rows = db.execute(KEY, {"user_id": user_id, "key": key})
+    return rows[0].invocation_id if rows and not rows[0].old and rows[0].request_hash == fingerprint(body) else None

@@ -52,6 +52,8 @@ POINTS: Final = (
     "reaper.after_select",
     "rebuild.after_read",
     "refresh.after_consume",
+    "schedule.before_submit",
+    "schedule.after_submit",
 )
 _SIGNALS: Final = {"kill9": signal.SIGKILL, "term": signal.SIGTERM}
 _TIMED: Final = ("stop", "sleep")

@@ -9,6 +9,7 @@ from common.models import (
     invocations_sql,
     ledger,
     processes,
+    schedules,
     sessions,
     subscriptions,
     tools,
@@ -20,7 +21,7 @@ from common.models.base import Base
 
 _MODULES = (
     *(accounts, sessions, audit, subscriptions, tools, invocations, invocations_sql, processes, usage, usage_sql),
-    *(webhooks, budgets, instance, ledger),
+    *(webhooks, budgets, instance, ledger, schedules),
 )
 DDL_UP: tuple[str, ...] = tuple(s for m in _MODULES for s in getattr(m, "DDL_UP", ()))
 DDL_DOWN: tuple[str, ...] = tuple(s for m in reversed(_MODULES) for s in getattr(m, "DDL_DOWN", ()))
@@ -36,6 +37,7 @@ __all__ = [
     "invocations",
     "ledger",
     "processes",
+    "schedules",
     "sessions",
     "subscriptions",
     "tools",

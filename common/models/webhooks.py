@@ -46,6 +46,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "api_key.allowance_reached": "The allowance of an API key did not cover a call; sent once in each of its windows",
     "subscription.changed": "A subscription was changed, canceled, resumed or has ended",
     "webhook.disabled": "An endpoint was disabled by the platform; sent to the account's other endpoints",
+    "schedule.refused": "Nothing was submitted at a time of a schedule",
     "webhook.test": "A test that was requested through the API",
 }
 EVENT_TYPES = tuple(EVENTS)

@@ -69,6 +69,13 @@ CASES = {
     case.rule: case
     for case in (
         Case(
+            "/schedules",
+            "/schedules",
+            {"tool": "scheduled", "input": {}, "every_seconds": 60},
+            {"tool": "scheduled", "input": {}, "every_seconds": 61},
+            "select count(*) as n from schedules",
+        ),
+        Case(
             "/users/me/api-keys",
             "/users/me/api-keys",
             {"name": "k"},
@@ -180,6 +187,7 @@ def world(app: Flask) -> World:
     pair = app.test_client().post("/api/v1/auth/login", json=login).get_json()["data"]
     made = World(app, pair["access_token"], str(caller.user_id), {"user_id": str(caller.user_id)})
     assert made.send("POST", "/subscriptions/subscribe", {"plan": "free"}).status_code == 201
+    assert made.send("POST", "/admin/tools", {**TOOL, "slug": "scheduled"}).status_code in (201, 409)
     made.ids["key_id"] = made.send("POST", "/users/me/api-keys", {"name": "first"}).get_json()["data"]["id"]
     endpoint = made.send("POST", "/webhooks", {"url": "http://127.0.0.1:9/first", "events": ["budget.threshold"]})
     made.ids["endpoint_id"] = endpoint.get_json()["data"]["id"]

@@ -36,6 +36,7 @@ CHANGES = {
     "/admin/users/{user_id}": Change("/admin/users/{other_id}", {"is_active": False}, {"role": "user"}),
     "/admin/tools/{tool_id}": Change("/admin/tools/{id}", {"name": "A"}, {"timeout_seconds": 9}, "/admin/tools"),
     "/admin/plans/{slug}": Change("/admin/plans/{slug}", {"name": "A"}, {"max_streams": 3}, "/admin/plans"),
+    "/schedules/{schedule_id}": Change("/schedules/{id}", {"max_tokens": 5}, {"paused": True}, "/schedules"),
     "/webhooks/{endpoint_id}": Change("/webhooks/{id}", {"description": "a"}, {"status": "disabled"}, "/webhooks"),
 }
 

@@ -27,6 +27,7 @@ _GROUPS = {
     "statements": "Statements",
     "tools": "Tools",
     "invocations": "Invocations",
+    "schedules": "Schedules",
     "usage": "Usage",
     "forecasts": "Forecast",
     "webhooks": "Webhooks",

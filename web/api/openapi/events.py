@@ -43,6 +43,20 @@ _SCHEMAS_OF_DATA: Part = {
             "links": {"$ref": f"{_SCHEMAS}InvocationLinks"},
         },
     },
+    "ScheduleRefused": {
+        "type": "object",
+        "required": ["schedule_id", "tool", "at", "problem"],
+        "properties": {
+            "schedule_id": {"type": "string", "format": "uuid"},
+            "tool": {"type": "string"},
+            "at": {"type": "string", "format": "date-time", "description": "The time that it was for."},
+            "problem": {
+                "type": "object",
+                "required": ["code", "title", "detail"],
+                "properties": {name: {"type": "string"} for name in ("code", "title", "detail")},
+            },
+        },
+    },
     "SubscriptionChanged": {
         "type": "object",
         "required": [
