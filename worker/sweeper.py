@@ -60,7 +60,7 @@ def _fire_schedules() -> object:
 
 
 def every_second(threads: int) -> None:
-    """Recover lost work, expire, assign slots, notify, fire schedules: one process at a time, under an advisory lock."""
+    """Recover lost work, expire, assign slots, notify, fire: in one process at a time, under an advisory lock."""
     with db.advisory_lock(LOCK) as acquired:
         if not _my_turn(acquired=acquired):
             return

@@ -218,7 +218,7 @@ def _set(row: Schedule, given: Mapping[str, object], now: datetime) -> None:
         row.next_at = row.due_at = None if row.paused else timing.after(now)
 
 
-def _owned(user_id: UUID, schedule_id: UUID) -> Select[tuple[Schedule]]:
+def _owned(user_id: UUID, schedule_id: UUID) -> Select[Schedule]:
     return select(Schedule).where(Schedule.id == schedule_id, Schedule.user_id == user_id)
 
 

@@ -1,10 +1,10 @@
 # ruff: noqa: S608  (the statements are put together from constants)
 """Firing: what is due is submitted, exactly once for each time, whatever dies in between.
 
-The time that is fired is the latest that has come. The submit has an Idempotency-Key made of the schedule and that time,
-and a body that says no more, so a repetition finds the invocation of the first try, even if the schedule or its tool was
-changed meanwhile. Only then is the row moved on to the next time; a sweep that dies before leaves it due. A time is given
-up after `HOUR`, long before keys are forgotten.
+The time that is fired is the latest that has come. The submit has an Idempotency-Key made of the schedule and that
+time, and a body that says no more, so a repetition finds the invocation of the first try, even if the schedule or its
+tool was changed meanwhile. Only then is the row moved on to the next time; a sweep that dies before leaves it due. A
+time is given up after `HOUR`, long before keys are forgotten.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ returning {COLUMNS}
 """,
     ScheduleRow,
 )
-#: A time was dealt with: `next_at` moves on unless the owner has moved it, and what became of it is noted unless a later
-#: time was.
+#: A time was dealt with: `next_at` moves on unless the owner has moved it, and what became of it is noted unless that
+#: of a later time was.
 NOTE: Final = text("""
 update schedules
    set due_at = case when next_at = :at then cast(:next as timestamptz) else due_at end,

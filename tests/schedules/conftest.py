@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -21,7 +20,8 @@ __all__ = ["api"]
 
 #: As if so much time had passed for the schedule; what it is for stays on the minute.
 _PASS = text("""
-update schedules set next_at = next_at - make_interval(secs => :seconds), due_at = due_at - make_interval(secs => :seconds),
+update schedules
+   set next_at = next_at - make_interval(secs => :seconds), due_at = due_at - make_interval(secs => :seconds),
        counted_from = counted_from - make_interval(secs => :seconds)
  where cast(:id as uuid) is null or id = :id
 """)
@@ -76,7 +76,3 @@ class Sweep:
 @pytest.fixture
 def sweep(api: Api) -> Sweep:
     return Sweep(api)
-
-
-def ids(*invocations: str) -> list[UUID]:
-    return [UUID(each) for each in invocations]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 from sqlalchemy import text
 
 from common.identity import keys
@@ -22,7 +23,9 @@ from tests.schedules.conftest import Sweep
 def test_made_shown_changed_and_deleted(api: Api) -> None:
     tool = factories.tool()
     body = {"tool": tool.slug, "input": {"zeta": 1.50, "alpha": [1e2, None]}, "cron": "30 9 * * MON-FRI"}
-    answer = api.call("POST", "/schedules", 201, json={**body, "timezone": "Europe/Berlin", "metadata": {"b": "1", "a": ""}})
+    answer = api.call(
+        "POST", "/schedules", 201, json={**body, "timezone": "Europe/Berlin", "metadata": {"b": "1", "a": ""}}
+    )
     made = answer.get_json()["data"]
     assert answer.headers["Location"].endswith(f"/schedules/{made['id']}")
     assert made["tool"] == {"id": str(tool.id), "slug": tool.slug, "name": tool.name}
@@ -119,7 +122,10 @@ WRONG: list[tuple[str, Json]] = [
     ("/cron", {"every_seconds": None}),
     ("/cron", {"cron": "* * * * *"}),
     *(("/every_seconds", {"every_seconds": value}) for value in (59, 0, -60, 60.5, True, "60", 31_536_001)),
-    *(("/cron", {"every_seconds": ..., "cron": value}) for value in ("", "* * * *", "60 * * * *", 5, None, "0 0 30 2 *")),
+    *(
+        ("/cron", {"every_seconds": ..., "cron": value})
+        for value in ("", "* * * *", "60 * * * *", 5, None, "0 0 30 2 *")
+    ),
     *(("/cron", {"every_seconds": ..., "cron": value}) for value in ("* " * 60, "٣ * * * *", "@reboot")),
     *(("/timezone", {"timezone": value}) for value in ("", "Berlin", "../../etc/passwd", "x" * 65, 1, None)),
     *(("/paused", {"paused": value}) for value in ("true", 1, None)),
@@ -166,8 +172,6 @@ def test_changes_that_make_no_sense_change_nothing(api: Api, sweep: Sweep) -> No
 
 def test_on_the_running_platform(client: Client, offer: Callable[..., str], database_url: str) -> None:
     """Without beat: the workers' own sweep fires it, and a worker runs it."""
-    import psycopg
-
     slug = offer()
     body: Json = {"tool": slug, "input": {"text": "x"}, "cron": "0 0 1 1 *"}
     made: Any = client.data("POST", "/schedules", 201, json=body)

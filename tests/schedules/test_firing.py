@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,7 +43,9 @@ def dies(point: str, fire: Callable[[], object]) -> None:
 
 def test_at_each_of_its_times(api: Api, sweep: Sweep) -> None:
     tool = factories.tool()
-    schedule = sweep.add(tool, input={"n": 1}, metadata={"job": "nightly"}, max_tokens=5, webhook_url="http://127.0.0.1:9/x")
+    schedule = sweep.add(
+        tool, input={"n": 1}, metadata={"job": "nightly"}, max_tokens=5, webhook_url="http://127.0.0.1:9/x"
+    )
     first = at(schedule["next_at"])
     assert first == at(schedule["created_at"]).replace(microsecond=0) + HOUR
     assert schedule["last"] is None
@@ -149,7 +151,7 @@ def test_many_that_sweep_many(api: Api, sweep: Sweep) -> None:
     assert sweep.refused() == []
 
 
-# -- times that were missed, and clocks --------------------------------------------------------------------------------
+# -- times that were missed, and clocks ------------------------------------------------------------------------------
 
 
 def test_of_what_was_missed_the_last_is_made_up_once(sweep: Sweep) -> None:
@@ -192,11 +194,6 @@ def test_a_clock_that_jumps_does_not_fire_twice(sweep: Sweep) -> None:
 
 
 # -- refusals ------------------------------------------------------------------------------------------------------
-
-
-def no_budget(api: Api, _schedule: Json) -> None:
-    database.rowcount(text("update grants set tokens = 1 where period_id = :id"), {"id": api.customer.period_id})
-    redis_kit.client().flushall()
 
 
 @pytest.mark.parametrize(
@@ -244,7 +241,7 @@ def test_an_address_that_has_to_be_verified(sweep: Sweep) -> None:
     assert sweep.shown(schedule)["last"]["problem"]["code"] == "email_not_verified"
 
 
-# -- failures that pass ------------------------------------------------------------------------------------------------
+# -- failures that pass ----------------------------------------------------------------------------------------------
 
 
 def test_what_is_a_matter_of_time_is_tried_again(api: Api, sweep: Sweep) -> None:
@@ -284,7 +281,7 @@ def test_given_up_after_an_hour_or_when_the_next_time_comes(api: Api, sweep: Swe
     assert len(sweep.refused()) == 2
 
 
-# -- owners who change their mind meanwhile ------------------------------------------------------------------------------
+# -- owners who change their mind meanwhile --------------------------------------------------------------------------
 
 
 def test_what_is_changed_while_it_fires(api: Api, sweep: Sweep) -> None:
@@ -292,8 +289,7 @@ def test_what_is_changed_while_it_fires(api: Api, sweep: Sweep) -> None:
         return f"/schedules/{schedule['id']}"
 
     paused, moved, deleted = (sweep.add() for _ in range(3))
-    with ExitStack() as stack:
-        stack.enter_context(failpoints.calling(AFTER, once(lambda: api.call("PATCH", path(paused), json={"paused": True}))))
+    with failpoints.calling(AFTER, once(lambda: api.call("PATCH", path(paused), json={"paused": True}))):
         sweep.after(3601, of=paused)
     with failpoints.calling(AFTER, once(lambda: api.call("PATCH", path(moved), json={"every_seconds": 86_400}))):
         sweep.after(3601, of=moved)
@@ -334,6 +330,9 @@ def test_an_account_that_is_deleted_takes_them_along(api: Api, sweep: Sweep) -> 
 def test_one_that_cannot_be_read_does_not_stop_the_others(api: Api, sweep: Sweep) -> None:
     broken, whole = sweep.add(cron="0 * * * *"), sweep.add()
     database.rowcount(text("update schedules set timezone = 'Atlantis/Center' where id = :id"), {"id": broken["id"]})
-    database.rowcount(text("update schedules set next_at = now(), due_at = now() - interval '1 s' where id = :id"), {"id": broken["id"]})
+    database.rowcount(
+        text("update schedules set next_at = now(), due_at = now() - interval '1 s' where id = :id"),
+        {"id": broken["id"]},
+    )
     assert sweep.after(3601, of=whole) == 1
     assert sweep.shown(whole)["last"]["invocation_id"] == sweep.made()[0]

@@ -15,7 +15,14 @@ from common.schedules.timing import Timing
 
 #: Clocks that change at midnight, at two, at three, by half an hour, to the other side, twice in Ramadan, and never.
 ZONES = [
-    *["America/New_York", "Europe/Berlin", "Europe/London", "Australia/Lord_Howe", "America/Santiago", "Africa/Casablanca"],
+    *[
+        "America/New_York",
+        "Europe/Berlin",
+        "Europe/London",
+        "Australia/Lord_Howe",
+        "America/Santiago",
+        "Africa/Casablanca",
+    ],
     *["Asia/Beirut", "America/Havana", "Pacific/Apia", "Asia/Kathmandu", "UTC"],
 ]
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -43,7 +50,7 @@ def changes(zone: ZoneInfo, year: int) -> list[datetime]:
 
 
 def looked_at(zone: ZoneInfo, minutes: set[int], hours: set[int], start: datetime, end: datetime) -> list[datetime]:
-    """The same by looking at the clock: each time that it should show, when it does first, or else shows a later one."""
+    """The same by looking at the clock: when it first shows each time, or else a later one."""
     shows = [(moment, moment.astimezone(zone).replace(tzinfo=None)) for moment in _minutes(start - DAY, end + DAY)]
     first: dict[datetime, datetime] = {}
     for moment, shown in shows:
@@ -148,7 +155,9 @@ def test_whatever_is_written_is_read_or_refused(cron: str) -> None:
     assert timing(cron, "Europe/Berlin").after(START) is not None
 
 
-@pytest.mark.parametrize("zone", ["", "Berlin", "europe/berlin", "../../etc/passwd", "/etc/localtime", "UTC+1", "localtime"])
+@pytest.mark.parametrize(
+    "zone", ["", "Berlin", "europe/berlin", "../../etc/passwd", "/etc/localtime", "UTC+1", "localtime"]
+)
 def test_what_is_no_time_zone(zone: str) -> None:
     with pytest.raises(Invalid) as refused:
         timing("* * * * *", zone).check()

@@ -69,7 +69,9 @@ class LastFiringSchema(Resource):
         required=True,
         allow_none=True,
         attribute="last_problem",
-        metadata={"description": "Why nothing was submitted: `code`, `title`, `detail` and more, as of a refused submit."},
+        metadata={
+            "description": "Why nothing was submitted: `code`, `title`, `detail` and more, as of a refused submit."
+        },
     )
 
 
@@ -115,9 +117,9 @@ def create(body: NewSchedule, once: Once) -> tuple[ScheduleRow, Headers]:
     At each of its times the input is submitted as `POST /tools/{tool}/invoke` does, exactly once, in the name of the
     account: the key that made the schedule may end. Exactly one of `cron` and `every_seconds` is required.
 
-    Times that a clock skips when it is put forward come at the next that exists; those that it shows twice come once. Of
-    the times that were missed, the last one is made up if it is less than an hour old. A refusal (402, an archived tool,
-    an input that its schema does not allow any more, …) is an event `schedule.refused`; the schedule goes on.
+    Times that a clock skips when it is put forward come at the next that exists; those that it shows twice come once.
+    Of the times that were missed, the last one is made up if it is less than an hour old. A refusal (402, an archived
+    tool, an input that its schema does not allow any more, …) is an event `schedule.refused`; the schedule goes on.
 
     An account can have 100 schedules, with inputs of 1 MiB together.
     """
