@@ -1,8 +1,9 @@
 """Deleting an account: at once what gives access, durably what is left of it, and nothing of what was billed.
 
 One transaction ends the subscription, keys, sessions, schedules and webhooks, and forgets the person
-(`accounts.forget`). What the account has in the queue is canceled after it; what runs is settled as if nothing had happened. `finish`, a sweep, goes
-on with what the first request did not come to: queued work, calls that go back to the queue, inputs and outputs.
+(`accounts.forget`). What the account has in the queue is canceled after it; what runs is settled as if nothing had
+happened. `finish`, a sweep, goes on with what the first request did not come to: queued work, calls that go back to the
+queue, inputs and outputs.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Timing:
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - {"Factory", "localtime"})
 
 
 def _readable(cron: str) -> bool:

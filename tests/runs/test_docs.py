@@ -1,4 +1,4 @@
-"""The commands of docs/invocations.md, pasted into a shell one after the other."""
+"""The commands of docs/invocations.md and docs/schedules.md, pasted into a shell one after the other."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from dev.platform import Platform
 from tests.client import Client
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "invocations.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_every_command_works_as_it_stands(hub: Platform, client: Client, offer: Callable[..., str]) -> None:
+@pytest.mark.parametrize("page", ["invocations.md", "schedules.md"])
+def test_every_command_works_as_it_stands(hub: Platform, client: Client, offer: Callable[..., str], page: str) -> None:
     offer(slug="sentiment")
     key = client.data("POST", "/users/me/api-keys", 201, json={"name": "docs"})["key"]
-    _, *blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    _, *blocks = re.findall(r"^```sh\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
     # Each answer on a line of its own, and an error is the end.
     script = f"set -euo pipefail; curl() {{ command curl --fail-with-body -w '\\n' \"$@\"; }}\n{''.join(blocks)}"
     environ = {"PATH": os.environ["PATH"], "HUB": hub.url, "KEY": key}
     done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line]
     assert len(answers) >= len(blocks)
     assert all("data" in answer for answer in answers)

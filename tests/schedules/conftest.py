@@ -15,6 +15,7 @@ from common.tools import ListedTool
 from tests import factories
 from tests.plain import plain
 from tests.runs.conftest import Api, Json, api
+from tests.timing import Fast, using
 
 __all__ = ["api"]
 
@@ -22,7 +23,7 @@ __all__ = ["api"]
 _PASS = text("""
 update schedules
    set next_at = next_at - make_interval(secs => :seconds), due_at = due_at - make_interval(secs => :seconds),
-       counted_from = counted_from - make_interval(secs => :seconds)
+       counted_from = counted_from - make_interval(secs => :seconds), last_at = last_at - make_interval(secs => :seconds)
  where cast(:id as uuid) is null or id = :id
 """)
 _LEASES_END = text("update schedules set due_at = next_at where due_at > next_at")
@@ -41,19 +42,22 @@ class Sweep:
     """Fires what is due, and lets time pass."""
 
     api: Api
+    passed: int = 0
 
     def fire(self, *, verified_only: bool = False) -> int:
         return schedules.fire_due(SubmitRules(boot.outbound(), verified_only))
 
     def after(self, seconds: float, of: Json | None = None) -> int:
-        """Fire once so much time has passed."""
-        database.rowcount(_PASS, {"seconds": seconds, "id": of and of["id"]})
+        """Fire once so much time has passed, and a second more each time: no time is one that was before."""
+        self.passed += 1
+        database.rowcount(_PASS, {"seconds": seconds + self.passed, "id": of and of["id"]})
         return self.fire()
 
     def later(self) -> int:
         """Fire once a sweep that died is given up, or a failure was waited for."""
         database.rowcount(_LEASES_END, {})
-        return self.fire()
+        with using(Fast()):  # who died within a submit is waited for
+            return self.fire()
 
     def add(self, tool: ListedTool | None = None, **body: Any) -> Json:
         """A schedule of every hour, unless the body says more."""
