@@ -23,7 +23,8 @@ __all__ = ["api"]
 _PASS = text("""
 update schedules
    set next_at = next_at - make_interval(secs => :seconds), due_at = due_at - make_interval(secs => :seconds),
-       counted_from = counted_from - make_interval(secs => :seconds), last_at = last_at - make_interval(secs => :seconds)
+       counted_from = counted_from - make_interval(secs => :seconds),
+       last_at = last_at - make_interval(secs => :seconds)
  where cast(:id as uuid) is null or id = :id
 """)
 _LEASES_END = text("update schedules set due_at = next_at where due_at > next_at")
