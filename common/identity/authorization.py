@@ -109,7 +109,7 @@ def of_account(user_id: UUID) -> Caller:
         if user is None or not user.is_active:
             raise AccountDisabled
         facts: Facts = {"role": user.role, "verified": user.email_verified_at is not None}
-    return _caller(user_id, facts, scopes=SCOPES)
+    return _caller(user_id, facts, scopes=SESSION_SCOPES)
 
 
 def end_sessions(

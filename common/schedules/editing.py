@@ -11,8 +11,9 @@ from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.orm import Session
 
 from common import idempotency, invocations, tools, webhooks
-from common.errors import Conflict, FieldError, Invalid, NotFound, TokenRevoked
+from common.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TokenRevoked
 from common.idempotency import Once
+from common.identity.authorization import Caller
 from common.kit import clock, db, failpoints, jsonb
 from common.kit.expecting import Expect, anything
 from common.kit.outbound import OutboundClient
@@ -74,7 +75,7 @@ class Changes(TypedDict, total=False):
 
 
 def create(
-    user_id: UUID,
+    caller: Caller,
     outbound: OutboundClient,
     *,
     once: Once = None,
@@ -84,9 +85,11 @@ def create(
 
     Raises:
         Invalid (there is no such tool; times that make no sense), ToolInputRejected, UrlRefused, IdempotencyKeyReused.
+        Forbidden: the caller's key has limits.
         Conflict: the account has `MOST`, or their inputs are too large together.
         TokenRevoked: the account was deleted.
     """
+    user_id = _unlimited(caller)
     _require_callable(user_id, given["tool"], given["input"], given["max_tokens"])
     _check_url(outbound, given["webhook_url"])
     row = Schedule(id=clock.uuid7(), user_id=user_id, tool_id=_tool(given["tool"]).id)
@@ -102,7 +105,7 @@ def create(
 
 
 def change(
-    user_id: UUID,
+    caller: Caller,
     schedule_id: UUID,
     outbound: OutboundClient,
     *,
@@ -113,6 +116,7 @@ def change(
 
     Raises what `create` and `expect` do, and `NotFound`.
     """
+    user_id = _unlimited(caller)
     before = get(user_id, schedule_id)
     if {"input", "max_tokens"} & {*changes}:
         value, most = changes.get("input", before.input), changes.get("max_tokens", before.max_tokens)
@@ -158,6 +162,16 @@ def remove_all(session: Session, user_id: UUID) -> None:
 
 
 # -- checks --------------------------------------------------------------------------------------------------------
+
+
+def _unlimited(caller: Caller) -> UUID:
+    """Whose schedules the caller may make and change: what they submit is the account's, and counts against no key."""
+    if caller.limits is not None:
+        raise Forbidden(
+            "An API key with an allowance or other limits cannot make or change schedules, which submit for "
+            "the whole account. Nothing was changed; use a session, or a key without limits."
+        )
+    return caller.user_id
 
 
 def _tool(ref: str) -> tools.ListedTool:

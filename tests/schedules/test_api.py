@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from common.identity import keys
 from common.identity.audit import OPERATOR
+from common.identity.key_limits import Allowance
 from common.kit import db as database
 from common.schedules import editing
 from tests import factories
@@ -78,6 +79,18 @@ def test_a_key_needs_the_scope_and_is_not_needed_later(api: Api, sweep: Sweep) -
     again = api.of(api.customer)
     last = again.get(f"/schedules/{schedule['id']}")["last"]
     assert again.get(f"/invocations/{last['invocation_id']}")["api_key_id"] is None
+
+
+def test_a_key_with_limits_has_none(api: Api, sweep: Sweep) -> None:
+    """What a schedule submits counts against no key: it would be a way around the limits."""
+    path, body = f"/schedules/{sweep.add()['id']}", {"tool": factories.tool().slug, "input": {}, "every_seconds": 60}
+    limits = keys.NewLimits(allowance=Allowance(5, "day"))
+    _, limited = keys.create(api.customer.user_id, "limited", limits=limits, actor=OPERATOR)
+    key = {"X-API-Key": limited}
+    assert api.problem("POST", "/schedules", 403, json=body, headers=key)["code"] == "forbidden"
+    assert api.problem("PATCH", path, 403, json={"every_seconds": 60}, headers=key)["code"] == "forbidden"
+    assert api.get(path, headers=key)["every_seconds"] == 3600
+    assert len(api.all("/schedules")) == 1
 
 
 def test_a_repeat_makes_no_second_one(api: Api) -> None:

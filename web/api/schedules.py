@@ -115,7 +115,8 @@ def create(body: NewSchedule, once: Once) -> tuple[ScheduleRow, Headers]:
     """Add a schedule
 
     At each of its times the input is submitted as `POST /tools/{tool}/invoke` does, exactly once, in the name of the
-    account: the key that made the schedule may end. Exactly one of `cron` and `every_seconds` is required.
+    account: the key that made the schedule may end, and keys with limits cannot make one. Exactly one of `cron` and
+    `every_seconds` is required.
 
     Times that a clock skips when it is put forward come at the next that exists; those that it shows twice come once.
     Of the times that were missed, the last one is made up if it is less than an hour old. A refusal (402, an archived
@@ -123,7 +124,7 @@ def create(body: NewSchedule, once: Once) -> tuple[ScheduleRow, Headers]:
 
     An account can have 100 schedules, with inputs of 1 MiB together.
     """
-    made = schedules.create(auth.caller().user_id, boot.outbound(), once=once, **body)
+    made = schedules.create(auth.caller(), boot.outbound(), once=once, **body)
     return made, location("schedules.show", schedule_id=made.id)
 
 
@@ -147,7 +148,7 @@ def edit(body: Changes, schedule_id: UUID, expect: Expect[ScheduleRow]) -> Sched
 
     New times, and the end of a pause, count from now: what was missed before is not made up.
     """
-    return schedules.change(auth.caller().user_id, schedule_id, boot.outbound(), expect=expect, **body)
+    return schedules.change(auth.caller(), schedule_id, boot.outbound(), expect=expect, **body)
 
 
 @blp.delete("/<uuid:schedule_id>")

@@ -1,11 +1,10 @@
-"""Schedules, and the event that one was refused.
+"""Schedules: invocations that are submitted again and again, at times.
 
-Revision ID: 0012
-Revises: 0011
+Revision ID: 0014
+Revises: 0013
 Create Date: 2026-11-29
 
-Code that is already running survives it: it knows nothing of the table, and records no such event. The checks of events
-and endpoints are made again, wider; what is there met the narrower ones, so it is not read.
+Code that is already running survives it: it knows nothing of the table.
 """
 
 from __future__ import annotations
@@ -14,25 +13,10 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0012"
-down_revision = "0011"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
-
-ENDS = ("invocation.succeeded", "invocation.failed", "invocation.canceled", "invocation.expired")
-BEFORE = ("invocation.queued", "invocation.running", *ENDS, "budget.threshold", "webhook.test")
-AFTER = (*BEFORE, "schedule.refused")
-
-
-def _allow(types: tuple[str, ...]) -> None:
-    filters = ["completed", *types]
-    checks = {
-        "events": f"type in {types}",
-        "webhook_endpoints": f"cardinality(events) > 0 and events <@ array{filters}",
-    }
-    for table, name in (("events", "type"), ("webhook_endpoints", "events")):
-        op.drop_constraint(op.f(f"ck_{table}_{name}"), table)
-        op.execute(f"alter table {table} add constraint ck_{table}_{name} check ({checks[table]}) not valid")
 
 
 def _instant(name: str, **options: object) -> sa.Column[object]:
@@ -79,12 +63,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_schedules_user_id_id", "schedules", ["user_id", "id"])
     op.create_index("ix_schedules_due_at", "schedules", ["due_at"], postgresql_where=sa.text("due_at is not null"))
-    _allow(AFTER)
 
 
 def downgrade() -> None:
-    op.execute("delete from events where type = 'schedule.refused'")
-    op.execute("update webhook_endpoints set events = array['completed'] where events = array['schedule.refused']")
-    op.execute("update webhook_endpoints set events = array_remove(events, 'schedule.refused')")
-    _allow(BEFORE)
     op.drop_table("schedules")
