@@ -150,12 +150,16 @@ def possessions(api: Api, owner: Person, session: Session, tool: str) -> dict[st
     plan = api("POST", "/subscriptions/subscribe", session.access, json={"plan": "free"})
     invocation = api("POST", f"/tools/{tool}/invoke", session.access, json={"input": {"text": "x"}})
     endpoint = api("POST", "/webhooks", session.access, json={"url": "http://127.0.0.1:9/hook"})
-    assert [answer.status_code for answer in (plan, invocation, endpoint)] == [201, 202, 201]
+    schedule = api(
+        "POST", "/schedules", session.access, json={"tool": tool, "input": {"text": "x"}, "every_seconds": 60}
+    )
+    assert [answer.status_code for answer in (plan, invocation, endpoint, schedule)] == [201, 202, 201, 201]
     return {
         "key_id": owner.key()["id"],
         "session_id": api("GET", "/users/me/sessions", session.access).json()["data"][0]["id"],
         "invocation_id": invocation.json()["data"]["id"],
         "endpoint_id": endpoint.json()["data"]["id"],
+        "schedule_id": schedule.json()["data"]["id"],
         "delivery_id": str(uuid7()),
         "user_id": owner.id,
         "grant_id": str(uuid7()),

@@ -174,7 +174,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             @wraps(view)
             def wrapper(*args: object, **kwargs: object) -> object:
                 result = view(*args, **kwargs, **({"expect": preconditions.expected(show)} if changes else {}))
-                preconditions.tagged(show(result[0] if isinstance(result, tuple) else result))
+                preconditions.tagged(show(result[0] if type(result) is tuple else result))  # a row is one too
                 return result
 
             _note(wrapper, "contract")["tagged"] = True
