@@ -130,7 +130,8 @@ def change(
         expect(_own(session, user_id, schedule_id))
         failpoints.at("change.checked")
         _set(row, changes, _now(session))
-        row.updated_at = func.now()
+        if session.is_modified(row):
+            row.updated_at = func.now()
         _refuse_too_much(session, row)
         session.flush()
         return _own(session, user_id, schedule_id)
