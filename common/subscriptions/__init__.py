@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from common.subscriptions import plans
 from common.subscriptions.changing import cancel, end, subscribe
-from common.subscriptions.forecast import Forecast, forecast
+from common.subscriptions.forecast import Burndown, Forecast, burndown, forecast
 from common.subscriptions.glance import Glance, Meter, glance
 from common.subscriptions.grants import grant, granted
 from common.subscriptions.renewal import renew, renew_due
@@ -27,6 +27,7 @@ from common.subscriptions.terms import PeriodTerms, configure, for_submit, forge
 
 __all__ = [
     "BilledPeriod",
+    "Burndown",
     "Current",
     "Forecast",
     "Glance",
@@ -35,6 +36,7 @@ __all__ = [
     "PeriodBalance",
     "PeriodTerms",
     "Statement",
+    "burndown",
     "cancel",
     "check",
     "configure",

@@ -8,8 +8,10 @@ from typing import Final
 from uuid import UUID
 
 from common import usage
+from common.budgets import Balance
+from common.errors import NotFound
 from common.kit import clock
-from common.subscriptions.statement import latest
+from common.subscriptions.glance import Meter, glance
 
 #: Further ahead than that is never.
 HORIZON: Final = timedelta(days=3650)
@@ -34,13 +36,33 @@ class Forecast:
     resets_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Burndown:
+    """A period, what it was charged on each day on which anything ended (in order), and how long the rest lasts."""
+
+    starts_at: datetime
+    ends_at: datetime
+    balance: Balance
+    days: list[usage.DayCharge]
+    forecast: Forecast
+
+
 def forecast(user_id: UUID) -> Forecast:
     """The forecast of the account's current (or last) period. Raises `NotFound` if there has never been one."""
-    found, now = latest(user_id), clock.now()
-    available = None if found.balance.unlimited else found.balance.available
-    pace = usage.pace(user_id, now)
+    meter = glance(user_id).meter
+    if meter is None:
+        raise NotFound("The account has no subscription.")
+    return burndown(user_id, meter).forecast
+
+
+def burndown(user_id: UUID, meter: Meter) -> Burndown:
+    """The course of the period that `glance` found."""
+    now, balance = clock.now(), meter.balance
+    course = usage.course(user_id, meter.period_id, now)
+    available, pace = balance.shown_available, course.pace
     lasting = Lasting(*(lasts_until(now, available, each) for each in (pace.low, pace.middle, pace.high)))
-    return Forecast(available, pace, lasting, found.period.ends_at)
+    found = Forecast(available, pace, lasting, meter.ends_at)
+    return Burndown(meter.starts_at, meter.ends_at, balance, course.days, found)
 
 
 def lasts_until(now: datetime, available: int | None, per_day: float) -> datetime | None:

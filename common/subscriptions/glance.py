@@ -23,6 +23,7 @@ class GlanceRow(NamedTuple):
     name: str
     email: str
     verified: bool
+    period_id: UUID | None
     plan: str | None
     starts_at: datetime | None
     ends_at: datetime | None
@@ -41,6 +42,7 @@ class GlanceRow(NamedTuple):
 class Meter:
     """The budget of a period. `is_over`: nothing can be submitted on it any more."""
 
+    period_id: UUID
     plan: str
     starts_at: datetime
     ends_at: datetime
@@ -61,7 +63,8 @@ class Glance:
 
 _GLANCE: Final = Query(
     """
-select u.name, u.email, u.email_verified_at is not null as verified, pl.name as plan, p.starts_at, p.ends_at,
+select u.name, u.email, u.email_verified_at is not null as verified, p.id as period_id, pl.name as plan,
+       p.starts_at, p.ends_at,
        p.closed_at is not null or p.access_ended_at is not null as is_over,
        p.closed_at is null and p.ends_at <= now() as overdue, period_charged(p.id, p.user_id) as charged,
        g.granted, g.by_plans, case when p.id is not null then q.held end as held,
@@ -93,11 +96,11 @@ def glance(user_id: UUID) -> Glance:
 
 
 def _meter(row: GlanceRow) -> Meter | None:
-    if row.plan is None or row.starts_at is None or row.ends_at is None:
+    if row.period_id is None or row.plan is None or row.starts_at is None or row.ends_at is None:
         return None
     unlimited = (row.by_plans or 0) >= UNLIMITED_TOKENS
     balance = Balance(int(row.granted or 0), int(row.charged or 0), int(row.held or 0), unlimited)
     checked = None
     if row.checked_at is not None:
         checked = LedgerCheck(row.checked_at, row.checked_rows or 0, row.difference or 0)
-    return Meter(row.plan, row.starts_at, row.ends_at, bool(row.is_over), balance, checked)
+    return Meter(row.period_id, row.plan, row.starts_at, row.ends_at, bool(row.is_over), balance, checked)

@@ -176,14 +176,6 @@ def statement(user_id: UUID, period_id: UUID | None = None) -> Statement:
         )
 
 
-def latest(user_id: UUID) -> PeriodBalance:
-    """The account's current or last period. Raises `NotFound`."""
-    renewal.renew_if_due(user_id)
-    with db.snapshot() as session:
-        period = _period(session, user_id, None)
-        return PeriodBalance(period, budgets.balance(session, period.id))
-
-
 def check(user_id: UUID, period_id: UUID | None = None) -> LedgerCheck:
     """Recompute a statement from the account's grants and invocations, and record the difference.
 

@@ -13,7 +13,7 @@ from common.usage.exporting import csv_lines, ndjson
 from common.usage.figures import Figures
 from common.usage.histogram import percentile
 from common.usage.latencies import refresh as refresh_latencies
-from common.usage.pace import Pace, pace
+from common.usage.pace import Course, Pace, course, pace
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
 from common.usage.rollups import adopt, catch_up, rebuild, rollup
@@ -21,6 +21,7 @@ from common.usage.totals import Group, Point, Summary, summary
 from common.usage.verifying import RollupDifference, differences, sums
 
 __all__ = [
+    "Course",
     "DayCharge",
     "Entry",
     "Figures",
@@ -36,6 +37,7 @@ __all__ = [
     "adopt",
     "catch_up",
     "charges_by_day",
+    "course",
     "csv_lines",
     "differences",
     "export",

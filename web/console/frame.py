@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from flask import current_app, g, request
+from flask import g, request
 
 from common import subscriptions
 from common.errors import PlatformError
@@ -76,7 +76,7 @@ def current(*, reading: bool = True) -> Frame:
     caller: Caller | None = g.get("caller") or g.get("reader")
     return Frame(
         caller=caller,
-        glance=_glance(caller) if caller is not None and reading else None,
+        glance=glance(caller) if caller is not None and reading else None,
         places=_entries(PLACES) if caller is not None else [],
         for_admins=_entries(FOR_ADMINS) if caller is not None and caller.is_admin else [],
         preferences=preferences.current(),
@@ -86,22 +86,20 @@ def current(*, reading: bool = True) -> Frame:
     )
 
 
-def _glance(caller: Caller) -> Glance | None:
-    """A page is not refused because its head cannot be filled."""
-    try:
-        return subscriptions.glance(caller.user_id)
-    except (PlatformError, db.Unreachable, redis.RedisUnreachable):
-        return None
-
-
-def exists(endpoint: str) -> bool:
-    """Whether there is such a page."""
-    return f"console.{endpoint}" in current_app.view_functions
+def glance(caller: Caller) -> Glance | None:
+    """The account of this request, read once; None: it cannot be read. (No page is refused for its head.)"""
+    if "glance" not in g:
+        try:
+            g.glance = subscriptions.glance(caller.user_id)
+        except (PlatformError, db.Unreachable, redis.RedisUnreachable):
+            g.glance = None
+    found: Glance | None = g.glance
+    return found
 
 
 def _entries(places: tuple[Place, ...]) -> list[PlaceLink]:
     """Those whose pages exist; current is the one with the longest path that the request's begins with."""
-    paths = {place: rendering.url(place.endpoint) for place in places if exists(place.endpoint)}
+    paths = {place: rendering.url(place.endpoint) for place in places if rendering.exists(place.endpoint)}
     above = [path for path in paths.values() if f"{request.path}/".startswith(f"{path.rstrip('/')}/")]
     here = max(above, key=len, default=None)
     if here == rendering.url("overview") and request.path != here:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from flask import url_for
+from flask import current_app, url_for
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from web.console import assets, show
@@ -20,7 +20,10 @@ FILTERS: Final = (
     show.duration,
     show.exact,
     show.iso,
+    show.milliseconds,
+    show.money,
     show.moment,
+    show.near,
     show.number,
     show.short,
     show.size,
@@ -47,8 +50,13 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update({each.__name__: each for each in FILTERS}, typed=show.Typed)
-    made.globals.update(url=url, static=assets.address, count=show.count)
+    made.globals.update(url=url, exists=exists, static=assets.address, count=show.count)
     return made
+
+
+def exists(endpoint: str) -> bool:
+    """Whether there is such a page."""
+    return f"console.{endpoint}" in current_app.view_functions
 
 
 def url(endpoint: str, **values: object) -> str:

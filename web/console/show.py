@@ -90,6 +90,22 @@ def day(value: datetime) -> str:
     return f"{local.day} {local:%b %Y}"
 
 
+def near(value: datetime) -> str:
+    """`21 Dec`, in the reader's zone, with the year if it is another than now."""
+    local, now = (each.astimezone(preferences.current().zone) for each in (value, clock.now()))
+    return f"{local.day} {local:%b}" if local.year == now.year else day(value)
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration in milliseconds, as `duration` writes it."""
+    return duration(None if value is None else value / 1000)
+
+
+def money(cents: int, currency: str) -> str:
+    """`12.00 USD`; nothing to pay is `free`."""
+    return f"{cents / 100:,.2f} {currency}" if cents else "free"
+
+
 def ago(value: datetime) -> str:
     """How long ago, or in how long: `3 min 20 s ago`, `in 2 h 5 min`."""
     seconds = round((clock.now() - value).total_seconds())
