@@ -12,6 +12,7 @@ from common.subscriptions.changing import cancel, end, subscribe
 from common.subscriptions.forecast import Burndown, Forecast, burndown, forecast
 from common.subscriptions.glance import Glance, Meter, glance
 from common.subscriptions.grants import grant, granted
+from common.subscriptions.previewing import Preview, preview
 from common.subscriptions.renewal import renew, renew_due
 from common.subscriptions.showing import Current, current, period_bounds, range_within
 from common.subscriptions.statement import (
@@ -35,6 +36,7 @@ __all__ = [
     "Meter",
     "PeriodBalance",
     "PeriodTerms",
+    "Preview",
     "Statement",
     "burndown",
     "cancel",
@@ -53,6 +55,7 @@ __all__ = [
     "period_bounds",
     "plans",
     "plans_that_allow",
+    "preview",
     "range_within",
     "renew",
     "renew_due",

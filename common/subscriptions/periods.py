@@ -99,14 +99,19 @@ def raise_to(session: Session, period: Period, plan: Plan) -> bool:
 
     Returns whether anything was granted.
     """
-    granted = session.scalar(
-        select(func.coalesce(func.sum(Grant.tokens), 0)).where(Grant.period_id == period.id, Grant.kind != "admin")
-    )
-    difference = plans.tokens(plan) - int(granted or 0)
+    difference = missing(session, period, plan)
     period.plan_id = plan.id
     if difference > 0:
         add_grant(session, period, "upgrade", difference, reason=f"{plan.slug} plan")
     return difference > 0
+
+
+def missing(session: Session, period: Period, plan: Plan) -> int:
+    """What plans have granted in the period less than this plan grants a month; not above 0: nothing is missing."""
+    granted = session.scalar(
+        select(func.coalesce(func.sum(Grant.tokens), 0)).where(Grant.period_id == period.id, Grant.kind != "admin")
+    )
+    return plans.tokens(plan) - int(granted or 0)
 
 
 def add_grant(

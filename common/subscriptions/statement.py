@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from common.errors import NotFound, RateLimited
 from common.identity import rate_limits
 from common.kit import db, log
 from common.kit.paging import Page, Window
+from common.kit.query import Query
+from common.models.subscriptions import UNLIMITED_TOKENS
 from common.subscriptions import renewal
 
 #: How many open holds are listed one by one; the others are summed up.
@@ -96,6 +99,18 @@ class Statement:
     checked: LedgerCheck | None
 
 
+class _Sums(NamedTuple):
+    id: UUID
+    plan: str
+    starts_at: datetime
+    ends_at: datetime
+    status: str
+    charged: Decimal
+    granted: Decimal
+    by_plans: Decimal
+    held: Decimal
+
+
 _PERIOD = """
 select p.id, pl.slug as plan, p.starts_at, p.ends_at,
        case when p.closed_at is not null or p.ends_at <= now() then 'closed'
@@ -106,10 +121,22 @@ select p.id, pl.slug as plan, p.starts_at, p.ends_at,
 #: The open period, or else the last one.
 _LAST = text(f"{_PERIOD} order by p.closed_at is not null, p.starts_at desc limit 1")
 _ONE = text(f"{_PERIOD} and p.id = :period")
-_ALL = text(f"""
+#: With what each came to.
+_ALL = Query(
+    f"""
+with p as materialized (
 {_PERIOD} and (cast(:before as timestamptz) is null or p.starts_at < cast(:before as timestamptz))
- order by p.starts_at desc limit :limit
-""")
+ order by p.starts_at desc limit :limit)
+select p.*, period_charged(p.id, :user) as charged, g.granted, g.by_plans, q.held
+  from p
+ cross join lateral (
+       select coalesce(sum(tokens), 0) as granted, coalesce(sum(tokens) filter (where kind <> 'admin'), 0) as by_plans
+         from grants where period_id = p.id) g
+ cross join lateral (select coalesce(sum(held), 0) as held from queue where period_id = p.id) q
+ order by p.starts_at desc
+""",  # noqa: S608  (a constant)
+    _Sums,
+)
 _GRANTS = text("""
 select id, kind, case when :unlimited and kind <> 'admin' then null else tokens end as tokens, reason, actor_id,
        created_at
@@ -147,11 +174,14 @@ def listing(user_id: UUID, window: Window) -> Page[PeriodBalance]:
     """The account's periods and what they came to, newest first."""
     renewal.renew_if_due(user_id)
     before = window.after[0] if window.after else None
-    with db.snapshot() as session:
-        rows = session.execute(_ALL, {"user": user_id, "before": before, "limit": window.limit + 1})
-        found = [BilledPeriod(*row) for row in rows]
-        page = Page.cut(found, window, lambda period: (period.starts_at,))
-        return page.map(lambda period: PeriodBalance(period, budgets.balance(session, period.id)))
+    rows = db.execute(_ALL, {"user": user_id, "before": before, "limit": window.limit + 1})
+    return Page.cut(rows, window, lambda row: (row.starts_at,)).map(_with_balance)
+
+
+def _with_balance(row: _Sums) -> PeriodBalance:
+    unlimited = row.by_plans >= UNLIMITED_TOKENS
+    balance = budgets.Balance(int(row.granted), int(row.charged), int(row.held), unlimited)
+    return PeriodBalance(BilledPeriod(*row[:5]), balance)
 
 
 def statement(user_id: UUID, period_id: UUID | None = None) -> Statement:

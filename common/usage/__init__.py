@@ -17,7 +17,7 @@ from common.usage.pace import Course, Pace, course, pace
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
 from common.usage.rollups import adopt, catch_up, rebuild, rollup
-from common.usage.totals import Group, Point, Summary, summary
+from common.usage.totals import Group, Point, Stack, Summary, summary
 from common.usage.verifying import RollupDifference, differences, sums
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Pace",
     "Point",
     "RollupDifference",
+    "Stack",
     "Stats",
     "Summary",
     "Top",

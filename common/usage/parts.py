@@ -106,6 +106,10 @@ _ROLLED = f"{_IN_RANGE} and (xid <= cast(:mark as xid8)) is true"
 _TAIL = f"xid > cast(:mark as xid8) and ({_IN_RANGE}) is true"
 
 
+#: The start of the bucket that a unit is in, as `stacked` reads it.
+_START = "extract(epoch from date_trunc(:bucket, r.starts_at, 'UTC'))::bigint::text"
+
+
 @dataclass(frozen=True, slots=True)
 class _Queries:
     """The statements of one grouping."""
@@ -113,19 +117,25 @@ class _Queries:
     groups: Query[MergedRow]
     rolled: Query[StatusRow]
     tail: Query[StatusRow]
+    stacks: Query[MergedRow]
 
 
 def _queries(key: str) -> _Queries:
     entries = _ENTRIES.format(key=key)
-    groups = _MERGED.format(
-        label=key,
-        succeeded="case when r.status = 'success' then r.invocations else 0 end",
-        failed="case when r.status in ('error', 'timeout') then r.invocations else 0 end",
-        table="usage_rollups",
-        segments=_SEGMENTS,
+    groups, stacks = (
+        _MERGED.format(
+            label=label,
+            succeeded="case when r.status = 'success' then r.invocations else 0 end",
+            failed="case when r.status in ('error', 'timeout') then r.invocations else 0 end",
+            table="usage_rollups",
+            segments=_SEGMENTS,
+        )
+        for label in (key, f"{_START} || ' ' || {key}")
     )
     rolled, tail = entries.format(which=_ROLLED), entries.format(which=_TAIL)
-    return _Queries(Query(groups, MergedRow), Query(rolled, StatusRow), Query(tail, StatusRow))
+    return _Queries(
+        Query(groups, MergedRow), Query(rolled, StatusRow), Query(tail, StatusRow), Query(stacks, MergedRow)
+    )
 
 
 _QUERIES = {by: _queries(key) for by, key in _KEYS.items()}
@@ -133,24 +143,29 @@ _QUERIES = {by: _queries(key) for by, key in _KEYS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Account, range, bucket size and grouping of a summary."""
+    """Account, range, bucket size and grouping of a summary; `stacked`: the groups of each bucket too."""
 
     user_id: UUID
     since: datetime
     until: datetime
     bucket: str
     group_by: str | None
+    stacked: bool = False
 
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of a summary. `edges`: merged parts of the buckets that the range cuts, by bucket start."""
+    """The parts of a summary. `edges`: merged parts of the buckets that the range cuts, by bucket start.
+
+    `stacks`: as `groups`, by bucket start (seconds since 1970) and group, with a space between.
+    """
 
     entries: list[StatusRow]
     total: list[MergedRow] = field(default_factory=list)
     edges: dict[datetime, MergedRow] = field(default_factory=dict)
     units: list[UnitRow] = field(default_factory=list)
     groups: list[MergedRow] = field(default_factory=list)
+    stacks: list[MergedRow] = field(default_factory=list)
 
 
 def read(session: Session, wanted: Wanted) -> Parts:
@@ -196,6 +211,10 @@ def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: P
     if wanted.group_by:
         asked = {**user, **_parameters(cover), "no_key": NO_KEY}
         parts.groups = db.fetch(session, _QUERIES[wanted.group_by].groups, asked)
+        if wanted.stacked:
+            finer = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, wanted.bucket), *hours]]
+            asked = {**user, **_parameters(finer), "no_key": NO_KEY, "bucket": wanted.bucket}
+            parts.stacks = db.fetch(session, _QUERIES[wanted.group_by].stacks, asked)
 
 
 def _edges(wanted: Wanted, hours: list[Segment]) -> Iterator[tuple[str, Segment]]:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -62,9 +62,17 @@ class Point:
     figures: Figures
 
 
+class Stack(NamedTuple):
+    """Tokens of a group in the bucket that begins at `start`; `key`: as of `Group`."""
+
+    start: datetime
+    key: str | None
+    tokens_used: int
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sums over [since, until). `complete_through`: the sums before that time are final."""
+    """Sums over [since, until). `complete_through`: the sums before that time are final. `stacks`: if asked for."""
 
     since: datetime
     until: datetime
@@ -74,12 +82,21 @@ class Summary:
     series: list[Point]
     complete_through: datetime
     group_by: str | None = None
+    stacks: Sequence[Stack] = ()
 
 
 def summary(
-    user_id: UUID, since: datetime, until: datetime, *, bucket: str = "day", group_by: str | None = None
+    user_id: UUID,
+    since: datetime,
+    until: datetime,
+    *,
+    bucket: str = "day",
+    group_by: str | None = None,
+    stacked: bool = False,
 ) -> Summary:
     """An account's usage in [since, until): totals, groups, and a series of hours, days or months.
+
+    `stacked`: the tokens of each group in each bucket too.
 
     The series has a point for every bucket up to now. Raises `Invalid` if the range ends before it begins, or has more
     than 1,000 buckets.
@@ -87,7 +104,7 @@ def summary(
     check_range(since, until, bucket)
     seen = db.execute(_COMPLETE, {})[0]  # before the snapshot: what has ended by now is in it
     with db.snapshot() as session:
-        found = parts.read(session, Wanted(user_id, since, until, bucket, group_by))
+        found = parts.read(session, Wanted(user_id, since, until, bucket, group_by, stacked))
         names = _slugs(session) if group_by == "tool" else {}
     return Summary(
         since=since,
@@ -98,6 +115,7 @@ def summary(
         series=_series(found, ranges.starts(since, max(since, min(until, seen.now)), bucket)),
         complete_through=min(until, seen.through),
         group_by=group_by,
+        stacks=_stacks(found, names) if stacked and group_by else (),
     )
 
 
@@ -149,6 +167,18 @@ def points_of(rows: Iterable[StatusRow], starts: Iterable[datetime]) -> dict[dat
     for row in rows:
         points.setdefault(row.at, Sum()).add(row)
     return points
+
+
+def _stacks(found: Parts, names: dict[str, str]) -> list[Stack]:
+    sums: dict[tuple[datetime, str], int] = {}
+    for merged in found.stacks:
+        start, _, key = merged.label.partition(" ")
+        at = (datetime.fromtimestamp(int(start), UTC), key)
+        sums[at] = sums.get(at, 0) + int(merged.tokens_used)
+    for row in found.entries:
+        at = (row.at.astimezone(UTC), row.key)
+        sums[at] = sums.get(at, 0) + int(row.tokens_used)
+    return [Stack(start, names.get(key, key) or None, tokens) for (start, key), tokens in sorted(sums.items())]
 
 
 def _groups(found: Parts, names: dict[str, str]) -> list[Group]:

@@ -6,11 +6,11 @@ from flask import Flask
 
 from web.console.blueprint import blp
 from web.console.face import CONSOLE
-from web.console.pages import entry, files, overview, wishes
+from web.console.pages import entry, files, overview, plan, settings, statement, usage, wishes
 from web.http import faces
 
 #: Every part with pages. Add new ones here.
-PAGES = (entry, files, overview, wishes)
+PAGES = (entry, files, overview, plan, settings, statement, usage, wishes)
 
 
 def register(app: Flask) -> None:

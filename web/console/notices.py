@@ -14,6 +14,14 @@ SENTENCES: Final = {
     "reset-sent": "If an account has this address, a mail with a link is on its way. The link works for 30 minutes.",
     "password-set": "The new password is set, and all sessions have ended. Sign in with it.",
     "saved": "Saved.",
+    "checked": "The statement was recomputed from its rows.",
+    "subscribed": "The plan was changed.",
+    "canceled": "The subscription was canceled.",
+    "renamed": "The name was changed.",
+    "password-changed": "The new password is set. Every session has ended, and you are signed in with it here.",
+    "session-ended": "The session has ended.",
+    "others-ended": "Every other session has ended.",
+    "deleted": "The account is deleted.",
 }
 
 

@@ -19,6 +19,8 @@ SHORTCUTS: Final = ("on", "off")
 #: The choices by the name of the form's field; the first of each is the default.
 CHOICES: Final = {"theme": THEMES, "density": DENSITIES, "shortcuts": SHORTCUTS}
 ZONE: Final = "hub-zone"
+#: A zone that was chosen; without it, the one that the browser tells counts.
+CHOSEN_ZONE: Final = "zone-chosen"
 _YEAR: Final = timedelta(days=365)
 
 
@@ -42,10 +44,20 @@ def current() -> Preferences:
     if "preferences" not in g:
         given = {name: request.cookies.get(f"hub-{name}", "") for name in CHOICES}
         chosen = {name: given[name] if given[name] in known else known[0] for name, known in CHOICES.items()}
-        zone = request.cookies.get(ZONE, "")
-        g.preferences = Preferences(**chosen, zone_name=zone if _zone(zone) else "UTC")
+        zones = (chosen_zone(), request.cookies.get(ZONE, ""))
+        g.preferences = Preferences(**chosen, zone_name=next((zone for zone in zones if is_zone(zone)), "UTC"))
     found: Preferences = g.preferences
     return found
+
+
+def chosen_zone() -> str:
+    """The zone that was chosen; empty: none, the browser's counts."""
+    return request.cookies.get(f"hub-{CHOSEN_ZONE}", "")
+
+
+def is_zone(name: str) -> bool:
+    """Whether it is the name of a time zone that we know."""
+    return _zone(name) is not None
 
 
 def keep(response: Response, name: str, value: str) -> None:

@@ -26,6 +26,7 @@ FILTERS: Final = (
     show.near,
     show.number,
     show.short,
+    show.signed,
     show.size,
     show.tokens,
     show.words,

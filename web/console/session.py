@@ -77,6 +77,11 @@ def leave() -> None:
     g.cookie = None
 
 
+def forget() -> None:
+    """Answer this request without a cookie: its session has ended."""
+    g.cookie = None
+
+
 def needs_password() -> bool:
     """Whether the password has to be given again before something that needs one given lately."""
     family_id = auth.caller().family_id

@@ -33,6 +33,11 @@ def number(value: float | Decimal | None) -> str:
     return f"{value:,.6f}".rstrip("0")
 
 
+def signed(value: int) -> str:
+    """An amount of an account: `+1,234`, `−17`, `0`."""
+    return f"{'+' if value > 0 else '−' if value < 0 else ''}{abs(value):,}"
+
+
 def tokens(value: float | None) -> str:
     """An amount with its unit: `1 token`, `1,234 tokens`."""
     return f"{number(value)} {'token' if value == 1 else 'tokens'}"
