@@ -15,6 +15,7 @@ from common.identity import accounts, keys
 from common.identity.audit import OPERATOR
 from common.kit import clock
 from common.kit.clock import uuid7
+from common.models.webhooks import COMPLETED
 from common.subscriptions import Burndown, Forecast
 from common.subscriptions.forecast import Lasting, lasts_until
 from common.usage import DayCharge, Pace
@@ -85,7 +86,8 @@ def test_a_used_budget_is_drawn_with_its_table(browser: Browser) -> None:
     finding = page.one("figcaption").words
     assert chart.attributes["aria-label"] == finding
     assert finding.startswith("Lasts")
-    assert "2 450 999,550" in page.one("section", aria_labelledby="course-title").one("tbody").words
+    cells = page.one("section", aria_labelledby="course-title").one("tbody").all("td")
+    assert [cell.words for cell in cells] == ["2", "450", "999,550"]
 
 
 def test_on_the_first_day_there_are_three_steps_with_commands(browser: Browser) -> None:
@@ -116,8 +118,16 @@ def test_what_needs_the_owner_is_named_whatever_its_name(browser: Browser, datab
         for url, reason, failing in [("gone", "gone", False), ("weak", None, True), ("mine", "manual", False)]:
             sql.execute(
                 f"insert into webhook_endpoints {columns} "
-                "values (%s, %s, %s, '{invocation.completed}', '-', %s, %s, case when %s then now() end)",
-                (uuid7(), owner, f"https://{url}.example/", "disabled" if reason else "enabled", reason, failing),
+                "values (%s, %s, %s, %s, '-', %s, %s, case when %s then now() end)",
+                (
+                    uuid7(),
+                    owner,
+                    f"https://{url}.example/",
+                    [COMPLETED],
+                    "disabled" if reason else "enabled",
+                    reason,
+                    failing,
+                ),
             )
     rows = [row.words for row in browser.get("/").one("section", aria_labelledby="attention-title").all("tr")[1:]]
     assert len(rows) == 3

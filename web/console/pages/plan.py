@@ -43,7 +43,7 @@ class CancelSent(TypedDict):
 
 def change() -> Context:
     """What the chosen plan would do, as a question."""
-    found = subscriptions.preview(auth.caller().user_id, request.values.get("plan", ""))
+    found = subscriptions.preview(auth.caller().user_id, _given("plan"))
     asked, label = _ASKED[found.kind]
     name = found.plan.name
     return {
@@ -91,9 +91,14 @@ def _amount(tokens: int | None) -> str:
     return "tokens without limit" if tokens is None else show.tokens(tokens)
 
 
+def _given(name: str) -> str:
+    """What the form that was sent says, or else the address."""
+    return str(forms.typed().get(name, request.args.get(name, "")))
+
+
 def cancellation() -> Context:
     """What canceling at the end of the period, or now, does; as a question."""
-    at_once = request.values.get("when") == "now"
+    at_once = _given("when") == "now"
     ends = show.moment(subscriptions.current(auth.caller().user_id).current_period_end)
     effects = [
         "From this moment on nothing new is accepted. Runs that were accepted finish, and are charged as usual."
