@@ -45,7 +45,7 @@ def test_bars_groups_and_rows_add_up_to_the_total(browser: Browser) -> None:
     assert (len(groups), sum(groups), groups[0]) == (8, 368, 81)
     legend = [int(each.words.rpartition(": ")[2]) for each in page.one("ul", class_="legend").all("li")]
     assert (len(legend), sum(legend)) == (charts.MOST_GROUPS + 1, 368)
-    assert page.one("figcaption").words.startswith("368 tokens in 16 runs; most in ")
+    assert page.one("figcaption").words.startswith("368 tokens in 16 runs; the most, ")
     assert "in UTC" in page.one("p", class_="filtered").words
     assert "Complete through" in page.words
 

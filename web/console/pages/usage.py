@@ -99,7 +99,7 @@ def shown(found: Summary, query: UsageAsked, names: Mapping[str, str]) -> Contex
         "groups": [(_name(group.key, query, names), group.figures, _runs_of(group, query)) for group in found.groups],
         "query": query,
         "coarser": "bucket" in query and query["bucket"] != found.bucket,
-        "limits": (day(found.since), day(found.until)),
+        "typed": [day(query[name]) if name in query else "" for name in ("since", "until")],
         "ranges": _ranges(query),
         "exports": [(form.upper(), url("export_usage", **_filter(found), format=form)) for form in ("csv", "ndjson")],
     }
@@ -124,7 +124,7 @@ def _chart(found: Summary, series: Sequence[Series]) -> Chart:
     total = found.totals
     finding = f"{show.tokens(total.tokens_used)} in {show.count(total.invocations, 'run')}"
     if most.figures.tokens_used and len(found.series) > 1:
-        finding += f"; most in {label(most.start, found.bucket)}: {show.number(most.figures.tokens_used)}"
+        finding += f"; the most, {show.number(most.figures.tokens_used)}, {_at(most.start, found.bucket)}"
     starts = [point.start for point in found.series]
     ends = f"{label(starts[0], found.bucket)} (UTC)", label(starts[-1], found.bucket)
     return charts.stacked(starts, charts.merged(series), [_runs(start, found) for start in starts], finding, ends)
@@ -136,6 +136,10 @@ def label(start: datetime, bucket: str) -> str:
     if bucket == "month":
         return f"{at:%b %Y}"
     return f"{at.day} {at:%b %Y, %H:%M}" if bucket == "hour" else f"{at.day} {at:%b %Y}"
+
+
+def _at(start: datetime, bucket: str) -> str:
+    return f"{'on' if bucket == 'day' else 'in' if bucket == 'month' else 'from'} {label(start, bucket)}"
 
 
 def day(moment: datetime) -> str:
