@@ -8,10 +8,11 @@ from typing import Final
 
 from flask import Response, current_app
 
-from common import account_attention, invocations, subscriptions, tools
+from common import account_attention, invocations, subscriptions
 from common.kit import clock
 from common.kit.paging import Window
 from common.subscriptions import Burndown, Forecast, Meter
+from common.tools import catalogue
 from common.usage import DayCharge
 from web.console import charts, frame, show
 from web.console.blueprint import Context, blp, go, page
@@ -64,7 +65,7 @@ def budget() -> Context:
     if glance is not None and meter is None:
         return {**found, "plans": subscriptions.plans.offered(SHOWN).items}
     if meter is not None and not meter.balance.charged:
-        known = tools.catalogue(Window(1)).items
+        known = catalogue.catalogue(Window(1)).items
         return {**found, "steps": {"tool": known[0].slug if known else None, "hub": current_app.config["PUBLIC_URL"]}}
     return {**found, "course": None if meter is None else course(meter)}
 
