@@ -23,19 +23,19 @@ PERIODS: Final = Window(13)
 _COLUMNS: Final = ("entry", "at", "what", "by", "tokens")
 
 
-class StatementQuery(ListQuery):
+class PeriodQuery(ListQuery):
     period = Id()
 
 
 class StatementAsked(ListArguments, total=False):
-    """What `StatementQuery` loads."""
+    """What `PeriodQuery` loads."""
 
     period: UUID
 
 
 def asked() -> Context:
     """The statement that the address asks for, and the periods there are; none before the first subscription."""
-    query: StatementAsked = lists.query(StatementQuery)
+    query: StatementAsked = lists.query(PeriodQuery)
     owner, glance = auth.caller(), frame.glance(auth.caller())
     if glance is not None and glance.meter is None:
         return {"statement": None}
@@ -58,7 +58,7 @@ def statement() -> Context:
 @action("statement.html", again=asked)
 def check_statement() -> Response:
     """Recompute it from every grant and run."""
-    query: StatementAsked = lists.query(StatementQuery)
+    query: StatementAsked = lists.query(PeriodQuery)
     subscriptions.check(auth.caller().user_id, query.get("period"))
     return go("statement", period=query.get("period"), said="checked")
 
@@ -68,7 +68,7 @@ def check_statement() -> Response:
 def download_statement() -> Response:
     """The statement as CSV."""
     limits.count()
-    query: StatementAsked = lists.query(StatementQuery)
+    query: StatementAsked = lists.query(PeriodQuery)
     found = subscriptions.statement(auth.caller().user_id, query.get("period"))
     name = f"statement-{found.period.starts_at:%Y-%m-%d}.csv"
     return downloads.csv_file(name, [_COLUMNS, *entries(found)])

@@ -43,7 +43,7 @@ class DayOrInstant(Instant):
         return super()._deserialize(whole, *given, **more)
 
 
-class UsageQuery(ListQuery):
+class UsageFilter(ListQuery):
     """`from` is inclusive, `to` exclusive."""
 
     since = DayOrInstant(data_key="from")
@@ -59,7 +59,7 @@ class UsageQuery(ListQuery):
 
 
 class UsageAsked(ListArguments, total=False):
-    """What `UsageQuery` loads."""
+    """What `UsageFilter` loads."""
 
     since: datetime
     until: datetime
@@ -199,7 +199,7 @@ def _key_names(query: UsageAsked, owner: UUID) -> dict[str, str]:
 def usage() -> Context:
     """How much was used when, and by what."""
     large_reads.begin()
-    query: UsageAsked = lists.query(UsageQuery)
+    query: UsageAsked = lists.query(UsageFilter)
     owner, by = auth.caller().user_id, GROUPS.get(query.get("by", ""))
     since, until = subscriptions.range_within(owner, query.get("since"), query.get("until"))
     bucket = bucket_for(since, until, query.get("bucket"))
@@ -213,7 +213,7 @@ def export_usage() -> Response:
     """The entries behind the page as a file, newest first."""
     limits.count()
     large_reads.begin()
-    query: UsageAsked = lists.query(UsageQuery)
+    query: UsageAsked = lists.query(UsageFilter)
     entries = history.export(auth.caller().user_id, Filter(query.get("since"), query.get("until")))
     form = query["format"]
     return downloads.streamed(f"usage.{form}", csv_lines(entries) if form == "csv" else ndjson(entries))
