@@ -8,7 +8,7 @@ late commit never appears behind a reader's cursor (docs/decisions/outbox.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -23,8 +23,8 @@ from common.webhooks.model import OutboxEvent
 RETENTION_DAYS: Final = 30
 #: How many events one request looks through for those that match its filters.
 LOOKED_THROUGH: Final = 2_000
-#: How far the time in an event's id may be from its `created_at`: other clocks, long transactions.
-_SKEW: Final = timedelta(days=1)
+#: How far the time in an event's id may be from its `created_at` (other clocks, long transactions), as part of an id.
+_SKEW: Final = 86_400_000 << 80
 
 _ERA = "coalesce(pg_sequence_last_value('feed_era'::regclass), 0)"
 _SETTLED = f"(era < {_ERA} or xid < pg_snapshot_xmin(pg_current_snapshot()))"
@@ -96,7 +96,7 @@ def feed(
     after = window.after or START
     filtered = bool(types) or since is not None
     most = max(LOOKED_THROUGH, window.limit + 1) if filtered else window.limit + 1
-    floor = UUID(int=0) if since is None else clock.uuid7_floor(since - _SKEW)
+    floor = UUID(int=0 if since is None else max(0, clock.uuid7_floor(since).int - _SKEW))
     filters = {"since": since, "types": list(types) or None, "floor": floor}
     place = {"user_id": user_id, "era": after[0], "xid": str(after[1]), "id": after[2]}
     rows = db.execute(_FEED, {**place, **filters, "most": most, "limit": window.limit + 1})

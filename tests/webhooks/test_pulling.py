@@ -87,6 +87,8 @@ def test_types_and_a_time(read: Read, user_id: UUID) -> None:
     assert ids(read(200, "type=invocation.failed")) == []
     at = sql("select created_at from events where id = :id", id=events[3])[0].created_at
     assert ids(read(200, f"from={at:%Y-%m-%dT%H:%M:%S.%fZ}")) == events[3:], "inclusive"
+    assert ids(read(200, "from=0001-01-01T00:00:00Z")) == events
+    assert ids(read(200, "from=9999-12-31T23:59:59Z")) == []
     for wrong in ("type=nonsense", "type=", "from=yesterday", "from=", "wait=0", "wait=61", "wait=x", "wait=1&wait=2"):
         assert read(422, wrong)["code"] == "validation_failed", wrong
 
