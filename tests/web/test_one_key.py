@@ -198,3 +198,20 @@ def test_a_process_is_killed_and_whoever_asks_again_gets_the_one(
     assert charges() == [(UUID(made), 1)]
     assert holds() == len(world.open_rows()) == 0
     assert ledger.verify().differences == ()
+
+
+@pytest.mark.chaos
+def test_an_api_key_whose_answer_was_lost_with_its_process_is_shown_again(caller: Caller, pair: Pair) -> None:
+    pair.arm("web.after_commit", "kill9")
+    url, body = f"{pair.service.base}{API}/users/me/api-keys", {"name": "one"}
+    with pytest.raises(requests.ConnectionError):
+        requests.post(url, json=body, headers=headers(caller), timeout=60)
+    give_up, answer = time.monotonic() + 60, None
+    while answer is None:
+        with suppress(requests.ConnectionError):
+            answer = requests.post(url, json=body, headers=headers(caller), timeout=60)
+        assert answer or time.monotonic() < give_up, "no web process came back"
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
+    assert [key["id"] for key in caller("GET", "/users/me/api-keys").json()["data"]] == [answer.json()["data"]["id"]]
+    shown = {"X-API-Key": answer.json()["data"]["key"]}
+    assert requests.get(f"{pair.service.base}{API}/users/me", headers=shown, timeout=60).status_code == 200
