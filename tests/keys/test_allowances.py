@@ -12,6 +12,7 @@ import pytest
 from common import budgets, invocations
 from common.errors import BudgetExhausted, DependencyUnavailable, TokenRevoked
 from common.invocations import storing, submitting
+from common.invocations.choosing import ChosenTool
 from common.kit import db, failpoints
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
@@ -362,7 +363,7 @@ def test_a_hold_is_good_within_its_window_alone(account: Account) -> None:
 
 def stored(key: Key, tool: Any, hold: budgets.Hold, made: Any = None) -> bool:
     account = key.account.customer
-    row = submitting._row(key.caller, factories.order(), tool.current, account.period_id, hold)
+    row = submitting._row(key.caller, factories.order(), ChosenTool(tool, 10), account.period_id, hold)
     values = {**row, "id": made or uuid4(), "held": 10, "request_hash": "-"}
     return bool(db.execute(storing.SUBMIT, values))
 
