@@ -38,10 +38,10 @@ from common.invocations.completing import complete
 from common.invocations.events import FeedEvent, feed
 from common.invocations.failure_groups import FailureGroup, failures
 from common.invocations.filters import Filters, Matching
-from common.invocations.history import CallRow, attempts, deliveries
+from common.invocations.history import CallRow, Story, attempts, deliveries, story
 from common.invocations.keyed import account_of, visible
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
-from common.invocations.ordering import SubmitFields, SubmitRules
+from common.invocations.ordering import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields, SubmitRules
 from common.invocations.quoting import Quote, quote
 from common.invocations.reading import (
     event_data,
@@ -57,7 +57,7 @@ from common.invocations.reading import (
 from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.replaying import made_under
 from common.invocations.representation import etag, poll_after_ms, represent
-from common.invocations.rerunning import Again, rerun
+from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import submit
@@ -65,7 +65,9 @@ from common.invocations.waiting import REASONS as WAITING_REASONS
 
 __all__ = [
     "COST_EXCEEDED",
+    "DEFAULT_EXPIRY",
     "ENDS",
+    "MAX_EXPIRY",
     "WAITING_REASONS",
     "Again",
     "CallRow",
@@ -79,6 +81,8 @@ __all__ = [
     "Matching",
     "Order",
     "Quote",
+    "RerunPrice",
+    "Story",
     "SubmitFields",
     "SubmitRules",
     "Submitted",
@@ -118,9 +122,11 @@ __all__ = [
     "quote",
     "represent",
     "rerun",
+    "rerun_prices",
     "retry_later",
     "states",
     "storage",
+    "story",
     "submit",
     "sweeping",
     "take_over",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from common import webhooks
 from common.invocations import reading
+from common.invocations.model import Invocation
 from common.kit import db
 from common.kit.paging import Page, Window
 from common.kit.query import Query
@@ -61,3 +64,19 @@ def deliveries(owner: UUID, invocation_id: UUID, window: Window) -> Page[Deliver
     """The webhook deliveries of one invocation of `owner`, to any receiver, newest first. Raises `NotFound`."""
     reading.get_within(invocation_id, owner, 0)
     return webhooks.deliveries_of(invocation_id, window)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An invocation and what was done for it: the last calls, oldest first, and the last deliveries, newest first."""
+
+    invocation: Invocation
+    calls: Sequence[CallRow]
+    deliveries: Page[DeliveryRecord]
+
+
+def story(owner: UUID, invocation_id: UUID, *, most_bytes: int, window: Window) -> Story:
+    """All about one invocation of `owner`; input and output if they have at most `most_bytes`. Raises `NotFound`."""
+    invocation = reading.get_within(invocation_id, owner, most_bytes)
+    calls = db.execute(CALLS, {"id": invocation_id, "below": _ALL, "limit": window.limit})
+    return Story(invocation, calls[::-1], webhooks.deliveries_of(invocation_id, window))

@@ -15,6 +15,9 @@ from common.kit import clock
 from common.kit.outbound import OutboundClient
 from common.tools import Version
 
+#: Seconds until the deadline of a run, as it is where none is given, and at most.
+DEFAULT_EXPIRY: Final = 86_400
+MAX_EXPIRY: Final = 604_800
 #: Fields of a request that do not make it another request under the same Idempotency-Key.
 _NOT_COMPARED: Final = ("tool", "idempotency_key")
 #: How far ahead an invocation may be submitted that is not to start yet.

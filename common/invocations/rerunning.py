@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -68,6 +68,33 @@ def rerun(caller: Caller, again: Again) -> Submitted:
     if replayed := submitting.replay(caller, tool, order):
         return replayed
     raise Conflict("The input of this invocation is not stored any more. Nothing was created; send an input.")
+
+
+class RerunPrice(NamedTuple):
+    """What running one again would hold at most (None: its tool cannot be called any more). `dropped`: no input."""
+
+    id: UUID
+    tool: str
+    status: str
+    max_tokens: int | None
+    dropped: bool
+
+
+PRICES: Final = Query(
+    """
+select i.id, t.name as tool, i.status,
+       case when t.is_active and t.archived_at is null then v.max_tokens end as max_tokens, i.input is null as dropped
+  from invocations i join tools t on t.id = i.tool_id
+  join tool_versions v on v.tool_id = t.id and v.version = t.version
+ where i.user_id = :user_id and i.id = any(cast(:ids as uuid[])) order by v.max_tokens desc, i.id desc
+""",
+    RerunPrice,
+)
+
+
+def rerun_prices(owner: UUID, ids: Sequence[UUID]) -> list[RerunPrice]:
+    """What running these invocations of `owner` again would hold, the highest first; unknown ones are left out."""
+    return db.execute(PRICES, {"user_id": owner, "ids": list(ids)})
 
 
 def _order(original: OriginalRow, again: Again) -> Order:

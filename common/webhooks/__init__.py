@@ -26,7 +26,7 @@ from common.webhooks.endpoints import (
 from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, deliveries_of, prune, replay, resend, test
 from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
 from common.webhooks.outbox import record
-from common.webhooks.pulling import feed, repair_feed, with_news
+from common.webhooks.pulling import feed, feed_end, repair_feed, with_news
 from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
 from common.webhooks.schedule import delay
 from common.webhooks.secrets import default_secret, rotate_default_secret
@@ -59,6 +59,7 @@ __all__ = [
     "endpoints",
     "expire_leases",
     "feed",
+    "feed_end",
     "give_up",
     "new_secret",
     "notify_due",

@@ -150,6 +150,29 @@ def with_news(places: Sequence[tuple[UUID, Position]]) -> list[int]:
     return [row.n - 1 for row in db.execute(_NEWS, asked)]
 
 
+class LastEvent(NamedTuple):
+    """The end of a feed."""
+
+    era: int
+    xid: str
+    id: UUID
+
+
+_LAST: Final = Query(
+    f"""
+select era, xid::text as xid, id from events where user_id = :user_id and {_SETTLED}
+ order by era desc, events.xid desc, id desc limit 1
+""",
+    LastEvent,
+)
+
+
+def feed_end(user_id: UUID) -> Position:
+    """Where the account's feed ends now, as `next` of a page."""
+    rows = db.execute(_LAST, {"user_id": user_id})
+    return (rows[0].era, int(rows[0].xid), rows[0].id) if rows else START
+
+
 # -- restored databases ---------------------------------------------------------------------------------------------
 
 _LOCK: Final = text("lock table events in share row exclusive mode")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -18,6 +19,7 @@ from common.settings import Settings
 from tests import factories
 from tests.factories import Customer
 from tests.queue.test_round_trips import Trips, trips
+from tests.web.conftest import Service, serving
 from web.app import create_app
 
 __all__ = ["Trips", "trips"]
@@ -236,3 +238,10 @@ def admin(db: None, app: Flask) -> Browser:
     """An admin, signed in."""
     caller = factories.user(role="admin")
     return Browser(app.test_client()).sign_in(accounts.get(caller.user_id).email)
+
+
+@pytest.fixture(scope="session")
+def served(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The application behind a real server."""
+    with serving(environ, tmp_path_factory.mktemp("console"), app="wsgi:app") as running:
+        yield running

@@ -8,13 +8,11 @@ from typing import NotRequired, TypedDict
 import marshmallow as ma
 from marshmallow import validate
 
-from common.invocations import SubmitFields
+from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields
 from common.models.webhooks import INVOCATION_FILTERS
 from web.http.fields import Instant, Many, Metadata, Text, Tokens, Unread, Whole, Word
 from web.http.schemas import Body
 
-DEFAULT_EXPIRY = 86_400
-MAX_EXPIRY = 604_800
 MAX_BATCH = 100
 
 

@@ -6,11 +6,24 @@ from flask import Flask
 
 from web.console.blueprint import blp
 from web.console.face import CONSOLE
-from web.console.pages import entry, files, overview, plan, settings, statement, usage, wishes
+from web.console.pages import (
+    entry,
+    files,
+    overview,
+    plan,
+    run,
+    runs,
+    settings,
+    statement,
+    streaming,
+    tools,
+    usage,
+    wishes,
+)
 from web.http import faces
 
 #: Every part with pages. Add new ones here.
-PAGES = (entry, files, overview, plan, settings, statement, usage, wishes)
+PAGES = (entry, files, overview, plan, run, runs, settings, statement, streaming, tools, usage, wishes)
 
 
 def register(app: Flask) -> None:

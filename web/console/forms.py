@@ -93,6 +93,11 @@ def load(schema: type[Form]) -> Any:  # who calls says as which TypedDict
     return validation.loaded(form, sent, "form", ignore_unknown=True)
 
 
+def state(given: Typed) -> FormState:
+    """A form that shows what was typed and has nothing wrong with it."""
+    return FormState(given)
+
+
 def typed() -> Typed:
     """What was typed into the form of this request, without its secrets; empty before it was loaded."""
     found: Typed = g.get("typed", {})

@@ -22,6 +22,8 @@ SENTENCES: Final = {
     "session-ended": "The session has ended.",
     "others-ended": "Every other session has ended.",
     "deleted": "The account is deleted.",
+    "run-canceled": "The run is canceled. Its hold was given back.",
+    "stopping": "The run's worker was asked to stop it.",
 }
 
 

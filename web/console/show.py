@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
 from common.kit import clock
+from common.tools import Price
 from web.console import preferences
 
 #: Between characters that are not ASCII these join emoji and letters.
@@ -61,7 +62,7 @@ def duration(value: float | timedelta | None) -> str:
     if seconds < 0.1:
         return f"{max(0.0, seconds) * 1000:.0f} ms"
     if seconds < 60:
-        return f"{seconds:.2f} s"
+        return f"{seconds:.2f} s" if seconds % 1 else f"{seconds:.0f} s"
     whole = int(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
@@ -73,6 +74,11 @@ def duration(value: float | timedelta | None) -> str:
 def iso(moment: datetime) -> str:
     """For `<time datetime>`."""
     return clock.rfc3339(moment)
+
+
+def second(moment: datetime) -> str:
+    """For `<time datetime>`, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def exact(moment: datetime) -> str:
@@ -116,8 +122,7 @@ def ago(value: datetime) -> str:
     seconds = round((clock.now() - value).total_seconds())
     if seconds == 0:
         return "just now"
-    said = duration(abs(seconds)).replace(".00 s", " s")
-    return f"{said} ago" if seconds > 0 else f"in {said}"
+    return f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
 
 
 def short(id_: UUID) -> str:
@@ -128,6 +133,20 @@ def short(id_: UUID) -> str:
 def as_json(value: object) -> str:
     """A value as indented JSON text."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def pretty(text: str) -> str:
+    """JSON text, indented."""
+    return as_json(json.loads(text))
+
+
+def price(value: Price) -> str:
+    """`2 tokens + 1 for each character, at most 102 tokens`; `10 tokens`."""
+    per_unit = value.per_unit
+    if per_unit is None:
+        return tokens(value.base_tokens)
+    base = f"{tokens(value.base_tokens)} + " if value.base_tokens else ""
+    return f"{base}{number(per_unit['tokens'])} for each {per_unit['unit']}, at most {tokens(value.max_tokens)}"
 
 
 def words(code: str) -> str:

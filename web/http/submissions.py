@@ -42,8 +42,7 @@ def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0) -> Outcome:
 def rerun_and_wait(original: UUID, changes: Mapping[str, object], seconds: int = 0) -> Outcome:
     """The same for an invocation that is submitted once more. Raises what `invocations.rerun` does too."""
     require_allowed()
-    again = Again(original, changes, g.request_id, idempotency.key())
-    return _outcome(_with_rate(lambda: invocations.rerun(auth.caller(), again)), seconds)
+    return _outcome(rerun(original, changes, idempotency.key()), seconds)
 
 
 def _outcome(submitted: Submitted, seconds: int) -> Outcome:
@@ -81,6 +80,12 @@ def submit(tool: str, sent: SubmitFields, key: str | None) -> Submitted:
     """Submit without waiting, and report the state of the plan's rate limit, including when it refuses."""
     order = _rules().order(sent, request_id=g.request_id, key=key)
     return _with_rate(lambda: invocations.submit(auth.caller(), tool, order))
+
+
+def rerun(original: UUID, changes: Mapping[str, object], key: str | None) -> Submitted:
+    """The same as `submit` for an invocation that is submitted once more."""
+    again = Again(original, changes, g.request_id, key)
+    return _with_rate(lambda: invocations.rerun(auth.caller(), again))
 
 
 def _with_rate(submit_now: Callable[[], Submitted]) -> Submitted:

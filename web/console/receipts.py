@@ -1,0 +1,131 @@
+"""A run told in sentences: why it waits, what happened when, and what it was charged for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
+
+from common.invocations import CallRow, Invocation, Story
+from common.webhooks import DeliveryRecord
+from web.console.show import count, duration, number, tokens, words
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to a run; `code`: an error or outcome. `at` None: it has not happened yet."""
+
+    at: datetime | None
+    text: str
+    detail: str = ""
+    code: str = ""
+
+
+def sentence(run: Invocation) -> str:
+    """Its status with the reason."""
+    if run.status == "queued":
+        reason = run.waiting.detail if run.waiting else "It waits for a worker."
+        return f"{reason} It may still be canceled without cost."
+    if run.status == "running":
+        asked = " It was asked to stop." if run.cancel_requested_at else ""
+        return f"{words_of_attempt(run.attempts)} is running.{asked}"
+    if run.status == "succeeded":
+        return f"It succeeded{took(run)}, after {count(run.attempts, 'attempt')}."
+    if run.status == "failed":
+        return f"It failed after {count(run.attempts, 'attempt')}: {run.error_detail or words(run.error_code or '')}"
+    if run.status == "canceled":
+        return "It was canceled."
+    return "Its deadline passed before it had ended."
+
+
+def words_of_attempt(attempts: int) -> str:
+    """Which attempt it is."""
+    return "The first attempt" if attempts <= 1 else f"Attempt {attempts}"
+
+
+def took(run: Invocation) -> str:
+    """How long it ran, from its first start."""
+    if run.started_at is None or run.finished_at is None:
+        return ""
+    return f" in {duration(run.finished_at - run.started_at)}"
+
+
+def receipt(run: Invocation) -> str:
+    """What was charged, as a formula, or why nothing was."""
+    if not run.ended:
+        return f"{tokens(run.held)} are held until it ends. It can cost no more than that."
+    charged = run.charged or 0
+    if not run.is_charged:
+        reason = run.error_code or run.status
+        return f"Free: {words(run.status)}{'' if reason == run.status else f' ({reason})'}. {_given_back(run)}"
+    return f"Charged {number(charged)}{_formula(run, charged)}. Price of version {run.tool_version}. {_given_back(run)}"
+
+
+def _formula(run: Invocation, charged: int) -> str:
+    price = run.price
+    if price.per_unit is None:
+        return f" = {number(price.base_tokens)}, the price of a run" if charged == price.base_tokens else ""
+    if run.units is None:
+        return f" = {number(price.base_tokens)}" if charged == price.base_tokens else ""
+    unit = f"{number(run.units)} {several(price.per_unit['unit'], run.units)} at {price.per_unit['pointer']}"
+    full = f" = {number(price.base_tokens)} + {number(price.per_unit['tokens'])} × {number(run.units)} ({unit})"
+    if charged < price.cost(run.units):
+        return f"{full} = {number(price.cost(run.units))}, but no more than was held"
+    exact = price.base_tokens + float(price.per_unit["tokens"]) * float(run.units)
+    return full if exact == charged else f"{full}, rounded up"
+
+
+def several(unit: str, units: object) -> str:
+    """`characters` for any number but one."""
+    return unit if units == 1 or unit.endswith("s") else f"{unit}s"
+
+
+def _given_back(run: Invocation) -> str:
+    back = run.held - (run.charged or 0)
+    return f"Held {number(run.held)}, given back {number(back)}."
+
+
+def timeline(story: Story) -> list[Step]:
+    """What happened, in order; what is still to come is last."""
+    steps = [*_begin(story), *_end(story.invocation), *map(_delivery, story.deliveries.items)]
+    return sorted(steps, key=lambda step: step.at.timestamp() if step.at else inf)
+
+
+def _begin(story: Story) -> Iterator[Step]:
+    run = story.invocation
+    yield Step(run.created_at, "Submitted", f"{tokens(run.held)} held, deadline in {duration(_until(run))}")
+    for call in story.calls:
+        wait = call.started_at - run.created_at if call.n == 1 else None
+        waited = f"after {duration(wait)}" if wait is not None else ""
+        yield Step(call.started_at, f"Attempt {call.n} began", waited)
+        if call.ended_at is not None:
+            yield _ended(call)
+    if run.cancel_requested_at is not None:
+        yield Step(run.cancel_requested_at, "Cancel requested")
+    if run.waiting is not None:
+        yield Step(None, "Waiting", run.waiting.detail)
+
+
+def _until(run: Invocation) -> float:
+    return (run.expires_at - run.created_at).total_seconds()
+
+
+def _ended(call: CallRow) -> Step:
+    status = f"HTTP {call.http_status}" if call.http_status else ""
+    lasted = duration(call.ended_at - call.started_at) if call.ended_at else ""
+    parts = [lasted, status, call.detail or "", "tried again later" if call.retry_at else ""]
+    code = str(call.outcome) if call.outcome else ""
+    return Step(call.ended_at, f"Attempt {call.n} ended", ", ".join(part for part in parts if part), code)
+
+
+def _end(run: Invocation) -> Iterator[Step]:
+    if run.finished_at is not None:
+        yield Step(run.finished_at, "Ended and settled", _given_back(run), run.status)
+
+
+def _delivery(delivery: DeliveryRecord) -> Step:
+    last = delivery.attempts[-1] if delivery.attempts else None
+    answer = f"HTTP {last.http_status}" if last is not None and last.http_status else "no answer yet"
+    tries = count(len(delivery.attempts), "attempt")
+    return Step(delivery.created_at, f"Webhook {delivery.event_type}", f"{tries}, {answer}", delivery.status)
