@@ -17,7 +17,7 @@ from tests import factories
 from tests.console.conftest import Browser, Trips
 from tests.factories import Customer
 from tests.web.conftest import Service
-from web.console.live import MOST, Readers, stream
+from web.console.live import MOST, Followers, stream
 
 
 def signed_in(served: Service, customer: Customer) -> requests.Session:
@@ -51,28 +51,28 @@ def test_a_stream_names_what_happens_and_ends_with_its_session(db: None, served:
 
 
 def test_only_so_many_streams_of_an_account(db: None) -> None:
-    readers, account = Readers(looks=False), uuid7()
-    opened = [readers.add(account) for _ in range(MOST)]
+    followers, account = Followers(looks=False), uuid7()
+    opened = [followers.add(account) for _ in range(MOST)]
     with pytest.raises(RateLimited):
-        readers.add(account)
-    readers.add(uuid7())
-    readers.remove(opened[0])
-    readers.remove(opened[0])
-    readers.add(account)
+        followers.add(account)
+    followers.add(uuid7())
+    followers.remove(opened[0])
+    followers.remove(opened[0])
+    followers.add(account)
 
 
 def test_one_look_for_all_accounts_wakes_those_with_news(db: None, trips: Trips) -> None:
-    readers = Readers(looks=False)
+    followers = Followers(looks=False)
     customers = [factories.customer() for _ in range(3)]
-    opened = [readers.add(each.user_id) for each in customers]
+    opened = [followers.add(each.user_id) for each in customers]
     streams: list[Any] = [stream(each, lambda: True) for each in opened]
     assert [next(each) for each in streams] == [b"retry: 3000\n: open\n\n"] * 3
     trips.clear()
-    readers.look_once()
+    followers.look_once()
     assert len(trips.statements) == 1
     assert [each.woken.is_set() for each in opened] == [False] * 3
     run = customers[1].submit(factories.tool())
-    readers.look_once()
+    followers.look_once()
     assert [each.woken.is_set() for each in opened] == [False, True, False]
     assert next(streams[1]) == f"event: run\ndata: {run} queued\n\n".encode()
 

@@ -27,7 +27,7 @@ NAMED: Final = Window(100)
 logger = log.get(__name__)
 
 
-class Reader:
+class Follower:
     """A stream: where its account's feed ended when it was last told, and what wakes it."""
 
     def __init__(self, account: UUID) -> None:
@@ -36,31 +36,31 @@ class Reader:
         self.end: Position = webhooks.feed_end(account)
 
 
-class Readers:
+class Followers:
     """The streams of this process. While there are any, a thread looks (`looks` False: whoever calls `look_once`)."""
 
     def __init__(self, *, looks: bool = True) -> None:
-        self._all: list[Reader] = []
+        self._all: list[Follower] = []
         self._lock = threading.Lock()
         self._looking = not looks
 
-    def add(self, account: UUID) -> Reader:
+    def add(self, account: UUID) -> Follower:
         """A new stream. Raises `RateLimited`."""
-        reader = Reader(account)
+        follower = Follower(account)
         with self._lock:
             if sum(each.account == account for each in self._all) >= MOST:
                 raise RateLimited(f"This account already has {MOST} open consoles.", retry_after=30)
-            self._all.append(reader)
+            self._all.append(follower)
             if not self._looking:
                 self._looking = True
                 threading.Thread(target=self._look, name="console-live", daemon=True).start()
-        return reader
+        return follower
 
-    def remove(self, reader: Reader) -> None:
+    def remove(self, follower: Follower) -> None:
         """It was closed; closing it again does nothing."""
         with self._lock:
-            if reader in self._all:
-                self._all.remove(reader)
+            if follower in self._all:
+                self._all.remove(follower)
 
     def _look(self) -> None:
         while self._is_needed():
@@ -76,42 +76,42 @@ class Readers:
     def look_once(self) -> None:
         """Wake the streams of accounts whose feeds have grown."""
         with self._lock:
-            readers = list(self._all)
+            followers = list(self._all)
         try:
-            grown = webhooks.with_news([(each.account, each.end) for each in readers]) if readers else []
+            grown = webhooks.with_news([(each.account, each.end) for each in followers]) if followers else []
         except db.Unreachable:
             return
         for index in grown:
-            readers[index].woken.set()
+            followers[index].woken.set()
 
 
-readers: Final = Readers()
+followers: Final = Followers()
 
 
-def stream(reader: Reader, stands: Callable[[], bool]) -> Iterator[bytes]:
+def stream(follower: Follower, stands: Callable[[], bool]) -> Iterator[bytes]:
     """Names what happens, while the session `stands`; a comment at least every `HEARTBEAT_SECONDS`."""
     until = clock.monotonic() + STREAM_SECONDS
     try:
         yield b"retry: 3000\n: open\n\n"
         while clock.monotonic() < until and stands():
-            if not reader.woken.wait(HEARTBEAT_SECONDS):
+            if not follower.woken.wait(HEARTBEAT_SECONDS):
                 yield b": still here\n\n"
                 continue
-            reader.woken.clear()
-            yield from _news(reader)
+            follower.woken.clear()
+            yield from _news(follower)
         yield b"event: bye\ndata:\n\n"
     finally:
-        readers.remove(reader)
+        followers.remove(follower)
 
 
-def _news(reader: Reader) -> Iterator[bytes]:
+def _news(follower: Follower) -> Iterator[bytes]:
     """The events since, each run once, and the budget."""
-    page = webhooks.feed(reader.account, Window(NAMED.limit, reader.end), payloads=False)
-    reader.end = page.next or reader.end
+    page = webhooks.feed(follower.account, Window(NAMED.limit, follower.end), payloads=False)
+    follower.end = page.next or follower.end
     latest = {each.invocation_id: each.type for each in page.items if each.invocation_id is not None}
     for run, kind in latest.items():
         yield f"event: run\ndata: {run} {kind.removeprefix('invocation.')}\n\n".encode()
     if page.items:
         yield b"event: budget\ndata:\n\n"
     if page.has_more:
-        reader.woken.set()
+        follower.woken.set()

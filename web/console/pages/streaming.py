@@ -13,8 +13,8 @@ from web.http import auth, streams
 @auth.needs("invocations:read")
 def follow() -> Response:
     """Names of what changes, without content: `run {id} {status}`, `budget`, `bye`."""
-    reader = live.readers.add(auth.caller().user_id)
-    return streams.events(live.stream(reader, auth.authorization_check()), lambda: live.readers.remove(reader))
+    follower = live.followers.add(auth.caller().user_id)
+    return streams.events(live.stream(follower, auth.authorization_check()), lambda: live.followers.remove(follower))
 
 
 follow.produces = [streams.EVENTS]  # type: ignore[attr-defined]
