@@ -7,11 +7,13 @@
     turns       deliveries per second, where an endpoint limits them
     sweeping    upkeep of the queue: full lanes, expired leases, failing endpoints
     sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: retry delays)
+    condition   how endpoints are doing; what a replay would send; one delivery
     history     the log of deliveries, resend, replay, test, retention
 
 The delivery loop is `worker/delivery.py`. Design: docs/decisions/outbox.md.
 """
 
+from common.webhooks.condition import Health, delivery, health, replayable
 from common.webhooks.endpoints import (
     CreatedEndpoint,
     change,
@@ -23,7 +25,17 @@ from common.webhooks.endpoints import (
     remove_all,
     rotate_secret,
 )
-from common.webhooks.history import DeliveryRecord, ReplayResult, deliveries, deliveries_of, prune, replay, resend, test
+from common.webhooks.history import (
+    DeliveryRecord,
+    ReplayResult,
+    deliveries,
+    deliveries_of,
+    prune,
+    replay,
+    resend,
+    test,
+    with_endpoint,
+)
 from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
 from common.webhooks.outbox import record
 from common.webhooks.pulling import feed, feed_end, repair_feed, with_news
@@ -42,6 +54,7 @@ __all__ = [
     "CreatedEndpoint",
     "DeliveryRecord",
     "Encrypted",
+    "Health",
     "LaneCapacity",
     "OutboxEvent",
     "ReplayResult",
@@ -54,6 +67,7 @@ __all__ = [
     "delivered",
     "deliveries",
     "deliveries_of",
+    "delivery",
     "disable_failing",
     "endpoint",
     "endpoints",
@@ -61,6 +75,7 @@ __all__ = [
     "feed",
     "feed_end",
     "give_up",
+    "health",
     "new_secret",
     "notify_due",
     "park",
@@ -72,6 +87,7 @@ __all__ = [
     "remove_all",
     "repair_feed",
     "replay",
+    "replayable",
     "resend",
     "retry_later",
     "rotate_default_secret",
@@ -82,5 +98,6 @@ __all__ = [
     "test",
     "unpark",
     "unpark_one",
+    "with_endpoint",
     "with_news",
 ]

@@ -63,12 +63,18 @@ class ReplayResult:
 
 def deliveries(user_id: UUID, endpoint_id: UUID, window: Window, statuses: Sequence[str] = ()) -> Page[DeliveryRecord]:
     """An endpoint's deliveries, newest first. Raises `NotFound`."""
+    return with_endpoint(user_id, endpoint_id, window, statuses)[1]
+
+
+def with_endpoint(
+    user_id: UUID, endpoint_id: UUID, window: Window, statuses: Sequence[str] = ()
+) -> tuple[WebhookEndpoint, Page[DeliveryRecord]]:
+    """An endpoint and its deliveries, newest first, as of one moment. Raises `NotFound`."""
     chosen = [Delivery.endpoint_id == endpoint_id]
     if statuses:
         chosen.append(Delivery.status.in_(statuses))
     with db.snapshot() as session:
-        own(session, user_id, endpoint_id)
-        return _page(session, chosen, window)
+        return own(session, user_id, endpoint_id), _page(session, chosen, window)
 
 
 def deliveries_of(invocation_id: UUID, window: Window) -> Page[DeliveryRecord]:

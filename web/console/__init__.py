@@ -7,23 +7,56 @@ from flask import Flask
 from web.console.blueprint import blp
 from web.console.face import CONSOLE
 from web.console.pages import (
+    accounts,
+    admin_plans,
+    admin_runs,
+    audit,
+    deliveries,
     entry,
     files,
+    keys,
+    operator,
     overview,
     plan,
     run,
     runs,
     settings,
     statement,
+    statistics,
     streaming,
     tools,
     usage,
+    webhook_secrets,
+    webhooks,
     wishes,
 )
 from web.http import faces
 
 #: Every part with pages. Add new ones here.
-PAGES = (entry, files, overview, plan, run, runs, settings, statement, streaming, tools, usage, wishes)
+PAGES = (
+    accounts,
+    admin_plans,
+    admin_runs,
+    audit,
+    deliveries,
+    entry,
+    files,
+    keys,
+    operator,
+    overview,
+    plan,
+    run,
+    runs,
+    settings,
+    statement,
+    statistics,
+    streaming,
+    tools,
+    usage,
+    webhook_secrets,
+    webhooks,
+    wishes,
+)
 
 
 def register(app: Flask) -> None:

@@ -18,7 +18,7 @@ from flask import request
 from common.kit.paging import Page
 from web.http import body, pagination, validation
 from web.http.fields import OneOrMore
-from web.http.pagination import ListQuery
+from web.http.schemas import Query
 
 #: Rows of a page that can be chosen.
 SIZES: Final = (20, 50, 100)
@@ -36,8 +36,11 @@ class Pages:
     newest: str | None
 
 
-def query(schema: type[ListQuery]) -> Any:  # who calls says as which TypedDict
-    """The filters and the window that the address asks for. Raises `errors.Invalid`, `errors.InvalidCursor`."""
+def query(schema: type[Query]) -> Any:  # who calls says as which TypedDict
+    """The filters that the address asks for, and of a `ListQuery` also the window.
+
+    Raises `errors.Invalid`, `errors.InvalidCursor`.
+    """
     fields = schema()
     several = frozenset(it.data_key or name for name, it in fields.fields.items() if isinstance(it, OneOrMore))
     given = body.read_query(request, several)
@@ -46,7 +49,9 @@ def query(schema: type[ListQuery]) -> Any:  # who calls says as which TypedDict
 
 
 def pages(page: Page[Any]) -> Pages:  # items of any kind
-    """The pages beside this one."""
+    """The pages beside this one; what answers a form has none."""
+    if request.method != "GET":
+        return Pages(None, None, None)
     cursor, back = request.args.get("cursor", ""), request.args.get("back", "")
     before = back.split(".") if back else []
     older = None

@@ -24,6 +24,14 @@ SENTENCES: Final = {
     "deleted": "The account is deleted.",
     "run-canceled": "The run is canceled. Its hold was given back.",
     "stopping": "The run's worker was asked to stop it.",
+    "granted": "The grant is made. It is in the account's statement and in the audit log.",
+    "key-revoked": "The key is revoked. Requests with it are refused from now on.",
+    "webhook-enabled": "The endpoint is enabled. What failed while it was disabled can be replayed.",
+    "webhook-disabled": "The endpoint is disabled. Nothing is sent to it, and nothing is recorded for it.",
+    "webhook-deleted": "The endpoint is deleted, and what waited to be sent to it is dropped.",
+    "resent": "The delivery is queued again, with a new schedule of retries.",
+    "replayed": "What had failed is queued again, oldest first.",
+    "replayed-more": "10,000 deliveries are queued again, oldest first. There are more: replay once again.",
 }
 
 

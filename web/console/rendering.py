@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Final
 
 from flask import current_app, url_for
@@ -20,6 +21,7 @@ FILTERS: Final = (
     show.duration,
     show.exact,
     show.iso,
+    show.local,
     show.milliseconds,
     show.money,
     show.moment,
@@ -54,7 +56,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update({each.__name__: each for each in FILTERS}, typed=show.Typed)
-    made.globals.update(url=url, exists=exists, static=assets.address, count=show.count)
+    made.globals.update(url=url, exists=exists, static=assets.address, count=show.count, new_key=new_key)
     return made
 
 
@@ -66,3 +68,8 @@ def exists(endpoint: str) -> bool:
 def url(endpoint: str, **values: object) -> str:
     """The path of a page: `url("runs", status="failed")`."""
     return url_for(f"console.{endpoint}", **values)  # type: ignore[arg-type]  # its own options are of other types
+
+
+def new_key() -> str:
+    """A key for a form that is about to be shown: sent twice, it is carried out once (`repeats`)."""
+    return token_urlsafe(18)

@@ -117,6 +117,11 @@ def money(cents: int, currency: str) -> str:
     return f"{cents / 100:,.2f} {currency}" if cents else "free"
 
 
+def local(value: datetime) -> str:
+    """For `<input type="datetime-local">`: `2026-11-29T14:03`, in the reader's zone."""
+    return f"{value.astimezone(preferences.current().zone):%Y-%m-%dT%H:%M}"
+
+
 def ago(value: datetime) -> str:
     """How long ago, or in how long: `3 min 20 s ago`, `in 2 h 5 min`."""
     seconds = round((clock.now() - value).total_seconds())
