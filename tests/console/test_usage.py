@@ -23,7 +23,7 @@ from tests.console.test_pages import HOSTILE
 from tests.usage.ledger import END, START, Ledger, rolled_up
 from web.console import charts
 from web.console.charts import Series
-from web.console.pages.usage import MOST_BUCKETS, bucket_for
+from web.console.pages.usage import MOST_BUCKETS, MOST_ROWS, bucket_for
 
 
 def column(page: Element, title: str, name: str) -> list[int]:
@@ -91,9 +91,9 @@ def test_bars_stand_on_each_other_and_hostile_names_are_text() -> None:
     starts = [START, START + timedelta(hours=1)]
     series = [Series(HOSTILE, [60, 0]), Series("other", [40, 50])]
     drawn = charts.stacked(starts, series, ['/x?a=1&b="2"', ""], HOSTILE, ("a", "b"))
-    assert re.findall(r'class="g(\d)" d="M2.0 ([\d.]+)h496.0v(-[\d.]+)', drawn.svg) == [
-        ("0", "200.0", "-120.0"),
-        ("1", "80.0", "-80.0"),
+    assert re.findall(r'class="g(\d)" d="M2 (\d+)h496v(-\d+)', drawn.svg) == [
+        ("0", "200", "-120"),
+        ("1", "80", "-80"),
     ]
     assert drawn.svg.count("<a ") == 1
     assert "<script>" not in drawn.svg
@@ -162,6 +162,6 @@ def test_a_full_page_stays_small(browser: Browser, trips: Trips) -> None:
     browser.get(path)
     trips.clear()
     page = browser.get(path)
-    assert len(page.one("section", aria_labelledby="rows-title").one("tbody").all("tr")) == 50
+    assert len(page.one("section", aria_labelledby="rows-title").one("tbody").all("tr")) == MOST_ROWS
     assert len(trips.statements) <= 10, trips.statements
     assert len(trips.commands) <= 3, trips.commands

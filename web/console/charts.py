@@ -162,7 +162,7 @@ def _stacks(series: Sequence[Series], top: int) -> list[list[tuple[float, float]
 def _bars(number: int, bars: Sequence[tuple[float, float]], width: float) -> Markup:
     gap = min(4.0, width / 6)
     drawn = [
-        f"M{at * width + gap / 2:.1f} {HEIGHT - low:.1f}h{width - gap:.1f}v{-height:.1f}h{gap - width:.1f}z"
+        f"M{at * width + gap / 2:.0f} {HEIGHT - low:.0f}h{width - gap:.0f}v{-height:.0f}h{gap - width:.0f}z"
         for at, (low, height) in enumerate(bars)
         if height > 0
     ]

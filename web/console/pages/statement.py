@@ -12,6 +12,7 @@ from common import subscriptions
 from common.kit.clock import rfc3339
 from common.kit.paging import Window
 from common.subscriptions import Statement
+from common.subscriptions.statement import OtherHolds
 from web.console import downloads, frame, lists
 from web.console.blueprint import Context, action, blp, go, page
 from web.http import auth, limits
@@ -20,6 +21,8 @@ from web.http.pagination import ListArguments, ListQuery
 
 #: A year of periods, and the present one.
 PERIODS: Final = Window(13)
+#: Holds that a page lists; the file has more.
+MOST_HOLDS: Final = 30
 _COLUMNS: Final = ("entry", "at", "what", "by", "tokens")
 
 
@@ -39,10 +42,20 @@ def asked() -> Context:
     owner, glance = auth.caller(), frame.glance(auth.caller())
     if glance is not None and glance.meter is None:
         return {"statement": None}
+    found = subscriptions.statement(owner.user_id, query.get("period"))
     return {
-        "statement": subscriptions.statement(owner.user_id, query.get("period")),
+        "statement": found,
+        "holds": found.holds[:MOST_HOLDS],
+        "more": more_holds(found),
         "periods": subscriptions.listing(owner.user_id, PERIODS),
     }
+
+
+def more_holds(found: Statement) -> OtherHolds:
+    """The open holds that a page does not list."""
+    rest = found.holds[MOST_HOLDS:]
+    tokens = found.other_holds.tokens + sum(hold.tokens for hold in rest)
+    return OtherHolds(found.other_holds.invocations + len(rest), tokens)
 
 
 @blp.get("/statement")

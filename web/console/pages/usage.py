@@ -26,7 +26,10 @@ from web.http.pagination import ListArguments, ListQuery
 
 #: What a page shows at most; finer ones are in the API and in the file.
 MOST_BUCKETS: Final = 100
-MOST_ROWS: Final = 50
+MOST_ROWS: Final = 24
+MOST_GROUPS: Final = 15
+#: Bars that lead to their runs; the rows below lead there too.
+MOST_LINKS: Final = 31
 GRAINS: Final = ("hour", "day", "month")
 GROUPS: Final = {"tool": "tool", "status": "status", "key": "api_key"}
 #: How the end of a run is called where runs are listed, by what the usage log calls it.
@@ -96,7 +99,11 @@ def shown(found: Summary, query: UsageAsked, names: Mapping[str, str]) -> Contex
             for point in used[: -MOST_ROWS - 1 : -1]
         ],
         "hidden": max(0, len(used) - MOST_ROWS),
-        "groups": [(_name(group.key, query, names), group.figures, _runs_of(group, query)) for group in found.groups],
+        "groups": [
+            (_name(group.key, query, names), group.figures, _runs_of(group, query))
+            for group in found.groups[:MOST_GROUPS]
+        ],
+        "more_groups": max(0, len(found.groups) - MOST_GROUPS),
         "query": query,
         "coarser": "bucket" in query and query["bucket"] != found.bucket,
         "typed": [day(query[name]) if name in query else "" for name in ("since", "until")],
@@ -127,7 +134,8 @@ def _chart(found: Summary, series: Sequence[Series]) -> Chart:
         finding += f"; the most, {show.number(most.figures.tokens_used)}, {_at(most.start, found.bucket)}"
     starts = [point.start for point in found.series]
     ends = f"{label(starts[0], found.bucket)} (UTC)", label(starts[-1], found.bucket)
-    return charts.stacked(starts, charts.merged(series), [_runs(start, found) for start in starts], finding, ends)
+    paths = [_runs(start, found) if len(starts) <= MOST_LINKS else "" for start in starts]
+    return charts.stacked(starts, charts.merged(series), paths, finding, ends)
 
 
 def label(start: datetime, bucket: str) -> str:
@@ -153,8 +161,8 @@ def _filter(found: Summary) -> dict[str, str]:
 
 
 def _runs(start: datetime, found: Summary) -> str:
-    """Where the runs of a bucket are listed, by day."""
-    if not exists("runs"):
+    """Where the runs of a day or a month are listed."""
+    if not exists("runs") or found.bucket == "hour":
         return ""
     last = ranges.following(start.astimezone(UTC), found.bucket) - timedelta(seconds=1)
     return url("runs", since=start.astimezone(UTC).date(), until=last.date())
