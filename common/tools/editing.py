@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from uuid import UUID
@@ -24,7 +24,7 @@ from common.tools import breakers, fallbacks
 from common.tools.drafts import DOCUMENTS, Draft, difference, draft_of, shown, tool_fields
 from common.tools.model import ListedTool, listed
 
-__all__ = ["Draft", "archive", "change", "create", "draft_of", "load", "reset_breaker", "shown"]
+__all__ = ["Draft", "archive", "change", "create", "create_all", "draft_of", "load", "reset_breaker", "shown"]
 
 
 def create(actor: Actor, draft: Draft, *, once: Once = None) -> ListedTool:
@@ -36,6 +36,18 @@ def create(actor: Actor, draft: Draft, *, once: Once = None) -> ListedTool:
         if draft.fallback is not None:
             fallbacks.lock(session)
         return _add(session, actor, tool_id, draft)
+
+
+def create_all(actor: Actor, drafts: Sequence[Draft], *, once: Once = None) -> list[ListedTool]:
+    """Add several tools without fallbacks, or none of them. Raises `SlugTaken`, `IdempotencyKeyReused`."""
+    first = uuid7()
+    with _slug_free(), db.transaction() as session:
+        if earlier := idempotency.claim(session, once, first):
+            made_then = earlier.facts.get("tools")
+            return [listed(*_locked(session, UUID(made))) for made in made_then] if isinstance(made_then, list) else []
+        made = [_add(session, actor, uuid7() if number else first, draft) for number, draft in enumerate(drafts)]
+        idempotency.remember(session, once, tools=[str(tool.id) for tool in made])
+        return made
 
 
 def _add(session: Session, actor: Actor, tool_id: UUID, draft: Draft) -> ListedTool:

@@ -63,6 +63,7 @@ RESOURCES: tuple[Blueprint, ...] = (
     statements.blp,
     admin.users.blp,
     admin.tools.blp,
+    admin.tool_imports.blp,
     admin.plans.blp,
     admin.invocations.blp,
     admin.usage.blp,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from web.api.admin import audit, invocations, operations, plans, tools, usage, users
+from web.api.admin import audit, invocations, operations, plans, tool_imports, tools, usage, users
 
-__all__ = ["audit", "invocations", "operations", "plans", "tools", "usage", "users"]
+__all__ = ["audit", "invocations", "operations", "plans", "tool_imports", "tools", "usage", "users"]

@@ -34,6 +34,7 @@ _GROUPS = {
     "events": "Events",
     "admin_users": "Admin: accounts",
     "admin_tools": "Admin: tools",
+    "tool_imports": "Admin: importing tools",
     "plans": "Admin: plans",
     "admin_invocations": "Admin: invocations",
     "admin_usage": "Admin: usage",

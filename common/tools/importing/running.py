@@ -1,0 +1,124 @@
+"""import: a preview of a document's tools, and those of them that are wanted, made together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NotRequired, TypedDict
+
+from common import webhooks
+from common.errors import FieldError, Invalid
+from common.idempotency import Once
+from common.identity.audit import Actor
+from common.kit.outbound import OutboundClient, OutboundError
+from common.tools import editing
+from common.tools.drafts import DOCUMENTS, PriceFields
+from common.tools.importing.document import MAX_BYTES, read
+from common.tools.importing.operations import ImportedTool, preview
+from common.tools.model import ListedTool
+
+FETCH_SECONDS: Final = 20
+#: Schemas and examples of a preview; those of further tools are left out.
+MAX_SHOWN: Final = 1024 * 1024
+
+
+class ImportFields(TypedDict):
+    """What an admin sends: a document, or where it is; and what is to be made of it."""
+
+    document: NotRequired[dict[str, object]]
+    url: NotRequired[str]
+    base_url: NotRequired[str]
+    only: NotRequired[list[str]]
+    create: NotRequired[list[str]]
+    price: NotRequired[PriceFields]
+    auth: NotRequired[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The tools of a document, and those that were made. `omitted`: how many are shown without schemas."""
+
+    tools: list[ImportedTool]
+    omitted: int
+    created: list[ListedTool]
+
+
+def run(actor: Actor, outbound: OutboundClient, given: ImportFields, *, once: Once = None) -> Imported:
+    """Preview the document's operations, and make tools of those named in `create`: all, or none.
+
+    Raises `Invalid`, `UrlRefused`, `SlugTaken`, `IdempotencyKeyReused`.
+    """
+    root = given["document"] if "document" in given else _fetched(outbound, given.get("url"))
+    found = preview(root, url=given.get("url"), base_url=given.get("base_url"))
+    wanted = given.get("create", [])
+    drafts = _drafts(outbound, found, wanted, given)
+    created = editing.create_all(actor, drafts, once=once)
+    chosen = given.get("only", wanted)
+    shown = [tool for tool in found if not chosen or tool.slug in chosen]
+    return Imported(shown, _shorten(shown), created)
+
+
+def _fetched(outbound: OutboundClient, url: str | None) -> object:
+    if url is None:
+        raise Invalid(errors=[FieldError("/document", "Send a document, or the url of one.")])
+    webhooks.check_url(outbound, url, "/url", operator=True)
+    try:
+        answer = outbound.request(
+            "GET", url, headers={"Accept": "application/json"}, timeout=FETCH_SECONDS, max_bytes=MAX_BYTES
+        )
+    except OutboundError as error:
+        raise Invalid(errors=[FieldError("/url", error.message)]) from None
+    if answer.status != 200:
+        raise Invalid(errors=[FieldError("/url", f"The answer was {answer.status}, not 200.")])
+    return read(answer.body)
+
+
+def _drafts(
+    outbound: OutboundClient, found: Sequence[ImportedTool], wanted: Sequence[str], given: ImportFields
+) -> list[editing.Draft]:
+    if wanted and "price" not in given:
+        raise Invalid(errors=[FieldError("/price", "Missing: what a call of these tools costs.")])
+    by_slug = {tool.slug: tool for tool in found}
+    return [_draft(outbound, by_slug.get(slug), given, f"/create/{number}") for number, slug in enumerate(wanted)]
+
+
+def _draft(outbound: OutboundClient, tool: ImportedTool | None, given: ImportFields, at: str) -> editing.Draft:
+    if tool is None:
+        raise Invalid(errors=[FieldError(at, "The document has no such tool.")])
+    if not tool.is_importable:
+        whys = [problem.detail for problem in tool.problems if problem.blocking]
+        raise Invalid(errors=[FieldError(at, why) for why in whys])
+    entry = {**_entry(tool), "price": given.get("price"), "auth": _auth(tool, given.get("auth", {}))}
+    try:
+        draft = editing.Draft.of(entry)
+        webhooks.check_url(outbound, draft.endpoint_url, "/endpoint_url", operator=True)
+    except Invalid as refusal:
+        errors = [FieldError(f"{at}{fault.pointer}", fault.detail) for fault in refusal.errors]
+        raise type(refusal)(refusal.detail, errors=errors) from None
+    return draft
+
+
+def _entry(tool: ImportedTool) -> dict[str, object]:
+    names = ("slug", "name", "description", "method", "endpoint_url", "headers", *DOCUMENTS)
+    return {name: getattr(tool, name) for name in names}
+
+
+def _auth(tool: ImportedTool, given: Mapping[str, str]) -> dict[str, str]:
+    """The credential that was sent, in the place that the document names."""
+    if tool.auth["type"] == "none":
+        return tool.auth
+    if given.get("type") != tool.auth["type"]:
+        raise Invalid(errors=[FieldError("/auth", f"{tool.slug} needs a credential of type {tool.auth['type']}.")])
+    return {**given, **tool.auth}
+
+
+def _shorten(tools: Sequence[ImportedTool]) -> int:
+    """Leave out schemas beyond `MAX_SHOWN`; returns for how many tools."""
+    left, omitted = MAX_SHOWN, 0
+    for tool in tools:
+        left -= len(json.dumps([tool.input_schema, tool.output_schema, tool.example_input]))
+        if left < 0:
+            omitted += 1
+            tool.input_schema = tool.output_schema = tool.example_input = None
+    return omitted

@@ -1,0 +1,276 @@
+"""Tools from OpenAPI documents: what is mapped, what is named as not mapped, and hostile documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from common.errors import Invalid
+from common.identity import keys
+from common.identity.audit import OPERATOR
+from common.settings import Settings
+from common.tools import importing
+from tests import factories
+from tests.client import Json
+from tests.outside.tool import Tool
+from web.app import create_app
+
+PRICE = {"base_tokens": 1, "max_tokens": 5}
+OK = {"200": {"description": "", "content": {"application/json": {"schema": {"type": "object"}}}}}
+JSON_BODY = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Text"}}}}
+TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+
+
+def document(paths: Json, version: str = "3.0.3", **more: Any) -> Json:
+    components = {"schemas": {"Text": TEXT}, **more.pop("components", {})}
+    return {
+        "openapi": version,
+        "info": {"title": "T", "version": "1"},
+        "servers": [{"url": "https://{host}.example.com/v1", "variables": {"host": {"default": "api"}}}],
+        "paths": paths,
+        "components": components,
+        **more,
+    }
+
+
+def one(operation: Json, method: str = "post", path: str = "/echo", **more: Any) -> importing.ImportedTool:
+    (tool,) = importing.preview(document({path: {method: {"responses": OK, **operation}}}, **more))
+    return tool
+
+
+def blocking(tool: importing.ImportedTool) -> str:
+    return " ".join(problem.detail for problem in tool.problems if problem.blocking)
+
+
+class Admin:
+    def __init__(self, http: FlaskClient) -> None:
+        self.http = http
+        self.caller = factories.user(role="admin")
+        self.headers = {"X-API-Key": keys.create(self.caller.user_id, "k", actor=OPERATOR, scopes=["admin"])[1]}
+
+    def imported(self, expect: int = 200, key: str | None = None, **body: Any) -> Json:
+        headers = self.headers | ({} if key is None else {"Idempotency-Key": key})
+        answer = self.http.post("/api/v1/admin/tools/import", json=body, headers=headers)
+        assert answer.status_code == expect, answer.text
+        return dict(answer.get_json())
+
+    def slugs(self) -> list[str]:
+        answer = self.http.get("/api/v1/admin/tools", headers=self.headers)
+        return [each["slug"] for each in answer.get_json()["data"]]
+
+
+@pytest.fixture
+def admin(db: None, settings: Settings) -> Admin:
+    return Admin(create_app(settings).test_client())
+
+
+def test_operations_are_previewed_and_those_that_are_wanted_are_made(admin: Admin, tool: Tool) -> None:
+    read = {"operationId": "readAll", "summary": "Read all", "responses": OK}
+    write = {"operationId": "Write", "requestBody": JSON_BODY, "responses": OK}
+    given = document({"/echo": {"get": read, "post": write}, "/echo/{id}": {"get": _with_path()}})
+    base = {"document": given, "base_url": tool.url}
+    tools = admin.imported(**base)["data"]["tools"]
+    assert [(each["slug"], each["method"], each["is_importable"]) for each in tools] == [
+        ("read-all", "GET", True),
+        ("write", "POST", True),
+        ("get-echo-id", "GET", False),
+    ]
+    assert "path parameter id" in tools[2]["problems"][0]["detail"]
+    assert admin.slugs() == []
+    made = admin.imported(**base, create=["write", "read-all"], price=PRICE, key="once")["data"]
+    assert [each["slug"] for each in made["created"]] == ["write", "read-all"]
+    assert admin.slugs() == ["read-all", "write"]
+    again = admin.imported(**base, create=["write", "read-all"], price=PRICE, key="once")["data"]
+    assert again["created"] == made["created"]
+    assert admin.imported(409, **base, create=["write"], price=PRICE)["code"] == "slug_taken"
+    trial = {"json": {"input": {"text": "hello"}}, "headers": admin.headers}
+    tried = admin.http.post(f"/api/v1/admin/tools/{made['created'][0]['id']}/test", **trial).get_json()
+    assert tried["data"]["status"] == "succeeded", tried
+
+
+def _with_path() -> Json:
+    return {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {}}], "responses": OK}
+
+
+def test_all_are_made_or_none(admin: Admin) -> None:
+    paths = {f"/{name}": {"post": {"operationId": name, "requestBody": JSON_BODY, "responses": OK}} for name in "abc"}
+    factories.tool(slug="c")
+    given = {"document": document(paths), "price": PRICE}
+    assert admin.imported(409, **given, create=["a", "b", "c"])["code"] == "slug_taken"
+    assert admin.slugs() == ["c"]
+    refused = admin.imported(422, **given, create=["a", "nobody"])
+    assert [fault["pointer"] for fault in refused["errors"]] == ["/create/1"]
+    unpriced = admin.imported(422, document=given["document"], create=["a"])
+    assert [fault["pointer"] for fault in unpriced["errors"]] == ["/price"]
+    assert admin.slugs() == ["c"]
+
+
+def test_the_credential_goes_where_the_document_says(admin: Admin) -> None:
+    schemes = {"key": {"type": "apiKey", "in": "header", "name": "X-Their-Key"}}
+    paths = {"/a": {"post": {"operationId": "a", "requestBody": JSON_BODY, "responses": OK}}}
+    given = document(paths, components={"schemas": {"Text": TEXT}, "securitySchemes": schemes}, security=[{"key": []}])
+    (tool,) = admin.imported(document=given)["data"]["tools"]
+    assert tool["auth"] == {"type": "header", "header_name": "X-Their-Key"}
+    wanted = {"document": given, "create": ["a"], "price": PRICE}
+    assert admin.imported(422, **wanted)["errors"][0]["pointer"] == "/auth"
+    secret = {"type": "header", "header_name": "X-Other", "secret": "never-to-be-seen"}
+    (made,) = admin.imported(**wanted, auth=secret)["data"]["created"]
+    shown = admin.http.get(f"/api/v1/admin/tools/{made['id']}", headers=admin.headers)
+    assert shown.get_json()["data"]["auth"] == tool["auth"]
+    assert "never-to-be-seen" not in shown.text
+
+
+def test_others_import_nothing(admin: Admin) -> None:
+    key = keys.create(factories.user().user_id, "k", actor=OPERATOR)[1]
+    answer = admin.http.post("/api/v1/admin/tools/import", json={"document": document({})}, headers={"X-API-Key": key})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/openapi.json", "http://10.0.0.1/", "file:///etc/passwd"])
+def test_a_document_is_fetched_from_where_tools_may_be(admin: Admin, url: str) -> None:
+    assert admin.imported(422, url=url)["code"] == "url_refused"
+
+
+# -- mapping ----------------------------------------------------------------------------------------------------------
+
+
+def test_schemas_of_3_0_become_json_schema() -> None:
+    schemas = {
+        "Text": {"allOf": [{"$ref": "#/components/schemas/Node"}, {"required": ["a"]}], "nullable": True},
+        "Node": {
+            "type": "object",
+            "required": ["id", "a"],
+            "properties": {
+                "id": {"type": "string", "readOnly": True},
+                "a": {"type": "integer", "nullable": True, "minimum": 0, "exclusiveMinimum": True},
+                "kind": {"type": "string", "nullable": True, "enum": ["x"]},
+                "next": {"$ref": "#/components/schemas/Node"},
+                "pattern": {"type": "string", "pattern": "(?=x)"},
+                "many": {"type": "string", "enum": [str(number) for number in range(1_001)]},
+            },
+        },
+    }
+    tool = one({"requestBody": JSON_BODY}, components={"schemas": schemas})
+    assert tool.is_importable
+    schema: Any = tool.input_schema
+    node = schema["$defs"]["Node"]
+    assert schema["anyOf"][1] == {"type": "null"}
+    assert schema["anyOf"][0]["allOf"][0] == {"$ref": "#/$defs/Node"}
+    assert node["required"] == ["a"]
+    assert "id" not in node["properties"]
+    assert node["properties"]["a"] == {"type": ["integer", "null"], "exclusiveMinimum": 0}
+    assert node["properties"]["kind"] == {"type": ["string", "null"], "enum": ["x", None]}
+    assert node["properties"]["next"] == {"$ref": "#/$defs/Node"}
+    assert node["properties"]["pattern"] == node["properties"]["many"] == {"type": "string"}
+    said = " ".join(problem.detail for problem in tool.problems)
+    assert "(?=x)" in said
+    assert "1,001 values" in said
+
+
+def test_schemas_of_3_1_keep_what_they_say() -> None:
+    schema = {"type": ["string", "null"], "const": "x", "exclusiveMinimum": 1}
+    tool = one({"requestBody": {"content": {"application/json": {"schema": schema}}}}, version="3.1.0")
+    assert tool.input_schema == schema
+
+
+def test_the_query_of_a_get() -> None:
+    parameters = [
+        {"name": "q", "in": "query", "required": True, "schema": {"type": "string"}, "example": "joy"},
+        {"name": "tags", "in": "query", "schema": {"type": "array", "items": {"type": "string"}}},
+        {"name": "csv", "in": "query", "schema": {"type": "array"}, "explode": False},
+        {"name": "deep", "in": "query", "schema": {"type": "object"}, "style": "deepObject"},
+        {"name": "session", "in": "cookie", "schema": {}},
+        {"name": "X-Trace", "in": "header", "schema": {}},
+        {"name": "Accept", "in": "header", "schema": {}},
+    ]
+    tool = one({"parameters": parameters}, "get")
+    assert tool.is_importable
+    schema: Any = tool.input_schema
+    assert schema["properties"].keys() == {"q", "tags"}
+    assert (schema["required"], schema["additionalProperties"]) == (["q"], False)
+    assert tool.example_input == {"q": "joy"}
+    assert tool.endpoint_url == "https://api.example.com/v1/echo"
+    assert len(tool.problems) == 4
+
+
+UNMAPPED: list[tuple[str, Json, str]] = [
+    ("post", {"parameters": [{"name": "c", "in": "cookie", "required": True}]}, "cookie parameter c"),
+    ("post", {"parameters": [{"name": "q", "in": "query", "required": True}]}, "query parameter q"),
+    ("post", {"requestBody": {"content": {"multipart/form-data": {}}}}, "multipart/form-data"),
+    ("post", {"requestBody": {"content": {"application/xml": {}}}}, "application/xml"),
+    ("post", {"requestBody": {"$ref": "https://elsewhere.example/x.json"}}, "leads out of the document"),
+    ("post", {"requestBody": {"$ref": "#/components/nothing"}}, "leads nowhere"),
+    ("get", {"responses": {"200": {"description": "", "content": {"text/csv": {}}}}}, "text/csv"),
+    ("delete", {"responses": {"204": {"description": ""}}}, "empty"),
+    ("head", {}, "HEAD"),
+    ("post", {"servers": [{"url": "https://{region}.example.com"}]}, "variable region"),
+    ("post", {"servers": [{"url": "/v2"}]}, "absolute address"),
+    ("post", {"security": [{"oauth": [], "other": []}]}, "several credentials"),
+    ("post", {"security": [{"cookie": []}]}, "API key in the cookie"),
+]
+
+
+@pytest.mark.parametrize(("method", "operation", "said"), UNMAPPED)
+def test_what_cannot_be_mapped_is_named(method: str, operation: Json, said: str) -> None:
+    schemes = {"cookie": {"type": "apiKey", "in": "cookie", "name": "s"}}
+    tool = one(operation, method, components={"securitySchemes": schemes})
+    assert not tool.is_importable
+    assert said in blocking(tool)
+
+
+def test_callbacks_are_named() -> None:
+    assert one({"requestBody": JSON_BODY, "callbacks": {}}).problems[0].detail == "Callbacks are not received."
+
+
+# -- hostile documents ------------------------------------------------------------------------------------------------
+
+
+def test_references_without_an_end() -> None:
+    schemas = {"Text": {"$ref": "#/components/schemas/B"}, "B": {"$ref": "#/components/schemas/Text"}}
+    assert "without end" in blocking(one({"requestBody": JSON_BODY}, components={"schemas": schemas}))
+
+
+def test_combinations_that_double_at_each_step() -> None:
+    schemas: Json = {
+        f"S{number}": {"allOf": [{"$ref": f"#/components/schemas/S{number + 1}"}] * 2} for number in range(40)
+    }
+    schemas |= {"S40": TEXT, "Text": {"$ref": "#/components/schemas/S0"}}
+    assert "checks" in blocking(one({"requestBody": JSON_BODY}, components={"schemas": schemas}))
+
+
+def test_too_many_operations_or_parts(admin: Admin) -> None:
+    operation = {"requestBody": JSON_BODY, "responses": OK}
+    many = document({f"/{number}": {"post": operation} for number in range(900)})
+    assert len(admin.imported(document=many)["data"]["tools"]) == 900
+    with pytest.raises(Invalid, match="cannot be imported"):
+        importing.preview(document({f"/{number}": {"post": operation} for number in range(10_000)}))
+    wide = {"allOf": [{"properties": {str(n): TEXT for n in range(900)}}]}
+    body = {"content": {"application/json": {"schema": wide}}}
+    with pytest.raises(Invalid, match="cannot be imported"):
+        importing.preview(document({f"/{n}": {"post": {"requestBody": body, "responses": OK}} for n in range(1_000)}))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"openapi": "2.0"}, {"swagger": "2.0", "paths": {}}, {"openapi": ["3.0"]}],
+)
+def test_what_is_no_such_document(admin: Admin, wrong: Json) -> None:
+    assert admin.imported(422, document=wrong)["errors"][0]["pointer"] == "/document"
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [],
+        {"/a": []},
+        {"/a": {"get": {"parameters": [1]}}},
+        {"/a": {"post": {"requestBody": {"content": []}}}},
+        {"/a": {"get": {"responses": {"200": 1}, "security": "x", "servers": {"url": 1}}}},
+        {"/a": {"post": {"requestBody": {"content": {"application/json": {"schema": [1]}}}, "responses": []}}},
+    ],
+)
+def test_nonsense_is_no_error_of_ours(admin: Admin, paths: Any) -> None:
+    answer = admin.imported(document={**document({}), "paths": paths, "servers": "x", "components": 3})
+    assert all(not tool["is_importable"] for tool in answer["data"]["tools"])
