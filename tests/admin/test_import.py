@@ -70,7 +70,7 @@ def test_operations_are_previewed_and_those_that_are_wanted_are_made(admin: Admi
     read = {"operationId": "readAll", "summary": "Read all", "responses": OK}
     write = {"operationId": "Write", "requestBody": JSON_BODY, "responses": OK}
     given = document({"/echo": {"get": read, "post": write}, "/echo/{id}": {"get": _with_path()}})
-    base = {"document": given, "base_url": tool.url}
+    base: Any = {"document": given, "base_url": tool.url}
     tools = admin.imported(**base)["data"]["tools"]
     assert [(each["slug"], each["method"], each["is_importable"]) for each in tools] == [
         ("read-all", "GET", True),
@@ -97,7 +97,7 @@ def _with_path() -> Json:
 def test_all_are_made_or_none(admin: Admin) -> None:
     paths = {f"/{name}": {"post": {"operationId": name, "requestBody": JSON_BODY, "responses": OK}} for name in "abc"}
     factories.tool(slug="c")
-    given = {"document": document(paths), "price": PRICE}
+    given: Any = {"document": document(paths), "price": PRICE}
     assert admin.imported(409, **given, create=["a", "b", "c"])["code"] == "slug_taken"
     assert admin.slugs() == ["c"]
     refused = admin.imported(422, **given, create=["a", "nobody"])
@@ -113,7 +113,7 @@ def test_the_credential_goes_where_the_document_says(admin: Admin) -> None:
     given = document(paths, components={"schemas": {"Text": TEXT}, "securitySchemes": schemes}, security=[{"key": []}])
     (tool,) = admin.imported(document=given)["data"]["tools"]
     assert tool["auth"] == {"type": "header", "header_name": "X-Their-Key"}
-    wanted = {"document": given, "create": ["a"], "price": PRICE}
+    wanted: Any = {"document": given, "create": ["a"], "price": PRICE}
     assert admin.imported(422, **wanted)["errors"][0]["pointer"] == "/auth"
     secret = {"type": "header", "header_name": "X-Other", "secret": "never-to-be-seen"}
     (made,) = admin.imported(**wanted, auth=secret)["data"]["created"]
@@ -205,6 +205,7 @@ UNMAPPED: list[tuple[str, Json, str]] = [
     ("get", {"responses": {"200": {"description": "", "content": {"text/csv": {}}}}}, "text/csv"),
     ("delete", {"responses": {"204": {"description": ""}}}, "empty"),
     ("head", {}, "HEAD"),
+    ("post", {"$ref": "resources/echo.yml"}, "leads out of the document"),
     ("post", {"servers": [{"url": "https://{region}.example.com"}]}, "variable region"),
     ("post", {"servers": [{"url": "/v2"}]}, "absolute address"),
     ("post", {"security": [{"oauth": [], "other": []}]}, "several credentials"),
@@ -218,6 +219,10 @@ def test_what_cannot_be_mapped_is_named(method: str, operation: Json, said: str)
     tool = one(operation, method, components={"securitySchemes": schemes})
     assert not tool.is_importable
     assert said in blocking(tool)
+
+
+def test_a_path_with_parameters_that_nobody_declared() -> None:
+    assert "path has parameters" in blocking(one({"requestBody": JSON_BODY}, path="/a/{id}"))
 
 
 def test_callbacks_are_named() -> None:

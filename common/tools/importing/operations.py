@@ -64,12 +64,13 @@ def preview(root: object, *, url: str | None = None, base_url: str | None = None
     """
     document = Document(root)
     slugs: set[str] = set()
-    found = []
+    found: list[ImportedTool] = []
     for path, item, method, operation in _operations(document):
         if len(found) == MAX_OPERATIONS:
             raise refused(f"It has more than {MAX_OPERATIONS:,} operations.")
         tool = _named(operation, method, path, slugs)
         try:
+            operation = document.part(operation)
             _fill(document, tool, item, operation)
             base = base_url or servers.of(document, item, operation)
             tool.endpoint_url = _address(urljoin(url, base) if url else base, path)
@@ -77,15 +78,6 @@ def preview(root: object, *, url: str | None = None, base_url: str | None = None
             tool.note(str(error), blocking=True)
         found.append(tool)
     return found
-
-
-def auth_needed(tools: list[ImportedTool]) -> list[dict[str, str]]:
-    """The kinds of credentials that several tools need, each once."""
-    kinds: list[dict[str, str]] = []
-    for tool in tools:
-        if tool.auth["type"] != "none" and tool.auth not in kinds:
-            kinds.append(tool.auth)
-    return kinds
 
 
 def _operations(document: Document) -> Iterator[tuple[str, Part, str, Part]]:
@@ -114,6 +106,8 @@ def _named(operation: Part, method: str, path: str, slugs: set[str]) -> Imported
 
 
 def _fill(document: Document, tool: ImportedTool, item: Part, operation: Part) -> None:
+    if "{" in tool.path:
+        tool.note("The path has parameters, which cannot be filled: the address of a tool is fixed.", blocking=True)
     if tool.method not in METHODS:
         raise Unmapped(f"The method {tool.method} is not supported.")
     tool.auth = servers.auth(document, operation)

@@ -29,7 +29,7 @@ class ImportFields(TypedDict):
     document: NotRequired[dict[str, object]]
     url: NotRequired[str]
     base_url: NotRequired[str]
-    only: NotRequired[list[str]]
+    show: NotRequired[list[str]]
     create: NotRequired[list[str]]
     price: NotRequired[PriceFields]
     auth: NotRequired[dict[str, str]]
@@ -54,7 +54,7 @@ def run(actor: Actor, outbound: OutboundClient, given: ImportFields, *, once: On
     wanted = given.get("create", [])
     drafts = _drafts(outbound, found, wanted, given)
     created = editing.create_all(actor, drafts, once=once)
-    chosen = given.get("only", wanted)
+    chosen = given.get("show", wanted)
     shown = [tool for tool in found if not chosen or tool.slug in chosen]
     return Imported(shown, _shorten(shown), created)
 

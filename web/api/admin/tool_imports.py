@@ -26,7 +26,7 @@ class ImportInSchema(Body):
         max=2048, metadata={"description": "Where the document is (JSON, at most 8 MiB), instead of `document`."}
     )
     base_url = Text(max=2048, metadata={"description": "Used instead of the document's servers."})
-    only = Many(
+    show = Many(
         Text(max=63, validate=_SLUG), max=100, metadata={"description": "Slugs of the tools to show; default: all."}
     )
     create = Many(
@@ -71,7 +71,7 @@ class CreatedToolSchema(Resource):
 
 class ImportSchema(Resource):
     tools = ma.fields.List(ma.fields.Nested(ImportedToolSchema), required=True)
-    omitted = Whole(required=True, metadata={"description": "How many are shown without schemas; name them in `only`."})
+    omitted = Whole(required=True, metadata={"description": "How many are shown without schemas; name them in `show`."})
     created = ma.fields.List(ma.fields.Nested(CreatedToolSchema), required=True)
 
 

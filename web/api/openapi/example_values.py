@@ -65,14 +65,7 @@ ASKED: dict[str, object] = {
         "example_input": _TEXT,
         "price": _PRICE,
     },
-    "ImportIn": {
-        "document": {
-            "openapi": "3.1.0",
-            "info": {"title": "Translation", "version": "1"},
-            "servers": [{"url": "https://tools.example.com"}],
-            "paths": {"/translate": {"get": {"parameters": [{"name": "text", "in": "query", "schema": {}}]}}},
-        }
-    },
+    "ImportIn": {"url": "https://tools.example.com/openapi.json"},
     "ToolChanges": {"timeout_seconds": 60, "idempotent": True},
     "TrialIn": {"input": _TEXT},
     "PlanIn": {"slug": "team", "name": "Team", "monthly_tokens": 5_000_000, "price_cents": 9900, "currency": "EUR"},
