@@ -65,12 +65,12 @@ def preview(root: object, *, url: str | None = None, base_url: str | None = None
     document = Document(root)
     slugs: set[str] = set()
     found: list[ImportedTool] = []
-    for path, item, method, operation in _operations(document):
+    for path, item, method, node in _operations(document):
         if len(found) == MAX_OPERATIONS:
             raise refused(f"It has more than {MAX_OPERATIONS:,} operations.")
-        tool = _named(operation, method, path, slugs)
+        tool = _named(node, method, path, slugs)
         try:
-            operation = document.part(operation)
+            operation = document.part(node)
             _fill(document, tool, item, operation)
             base = base_url or servers.of(document, item, operation)
             tool.endpoint_url = _address(urljoin(url, base) if url else base, path)
