@@ -106,8 +106,6 @@ def _named(operation: Part, method: str, path: str, slugs: set[str]) -> Imported
 
 
 def _fill(document: Document, tool: ImportedTool, item: Part, operation: Part) -> None:
-    if "{" in tool.path:
-        tool.note("The path has parameters, which cannot be filled: the address of a tool is fixed.", blocking=True)
     if tool.method not in METHODS:
         raise Unmapped(f"The method {tool.method} is not supported.")
     tool.auth = servers.auth(document, operation)
@@ -115,6 +113,8 @@ def _fill(document: Document, tool: ImportedTool, item: Part, operation: Part) -
         tool.note("Callbacks are not received.")
     taken = Converter(document, sent=True)
     query = _parameters(document, tool, item, operation)
+    if "{" in tool.path and tool.is_importable:
+        tool.note("The path has parameters, which cannot be filled: the address of a tool is fixed.", blocking=True)
     if tool.method == "GET":
         if "requestBody" in operation and mapping(operation["requestBody"]).get("required") is True:
             raise Unmapped("A GET with a body cannot be sent.")

@@ -9,10 +9,10 @@ from common import boot, errors
 from common.idempotency import Once
 from common.tools import importing
 from common.tools.importing import Imported, ImportFields
-from web.api.admin.tool_schemas import PriceInSchema, ToolAuthInSchema
+from web.api.admin.tool_schemas import PriceInSchema, ToolAuthInSchema, ToolAuthSchema
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.fields import Flag, Id, JsonObject, Many, Text, Whole, Word
+from web.http.fields import Flag, Id, JsonObject, Many, Text, Whole
 from web.http.schemas import Body, Resource
 
 blp = Blueprint("tool_imports", __name__, url_prefix="/admin/tools/import", description="Tools from OpenAPI documents")
@@ -43,11 +43,6 @@ class ImportProblemSchema(Resource):
     blocking = Flag(required=True, metadata={"description": "The tool cannot be created."})
 
 
-class NeededAuthSchema(Resource):
-    type = Word("none", "bearer", "header", "basic", required=True)
-    header_name = Text(required=True, allow_none=True)
-
-
 class ImportedToolSchema(Resource):
     slug = Text(required=True)
     name = Text(required=True)
@@ -59,7 +54,7 @@ class ImportedToolSchema(Resource):
     input_schema = JsonObject(required=True, allow_none=True)
     output_schema = JsonObject(required=True, allow_none=True)
     example_input = ma.fields.Raw(required=True, allow_none=True)
-    auth = ma.fields.Nested(NeededAuthSchema, required=True)
+    auth = ma.fields.Nested(ToolAuthSchema, required=True)
     is_importable = Flag(required=True)
     problems = ma.fields.List(ma.fields.Nested(ImportProblemSchema), required=True)
 
