@@ -230,7 +230,7 @@ def every_point(world: World) -> str:
         if point == "rebuild.after_read":
             world.gate().flushall()
         try:
-            world.wait_until(f"somebody at {point}", partial(is_gone, file), 60)
+            world.wait_until(f"somebody at {point}", partial(is_gone, file), 180)
         finally:
             file.unlink(missing_ok=True)
     return f"{len(POINTS)} points, {len(strikes)} strikes, one after the other, while everything else goes on"
