@@ -15,9 +15,9 @@ QUESTIONS = [
 ]
 
 
-def test_there_are_twenty_questions() -> None:
-    assert len(QUESTIONS) == 20
-    assert len({question for question, _ in QUESTIONS}) == 20
+def test_there_are_at_least_twenty_questions() -> None:
+    assert len(QUESTIONS) >= 20
+    assert len({question for question, _ in QUESTIONS}) == len(QUESTIONS)
 
 
 @pytest.mark.parametrize(("question", "modules"), QUESTIONS, ids=[question for question, _ in QUESTIONS])
