@@ -272,8 +272,10 @@ def test_full_pages_stay_small_ask_little_and_show_hostile_text(
         admin.get(path)
         trips.clear()
         page = admin.get(path)
-        assert "<script>" not in page.text.replace("<script>alert(1)</script>'\"&⟨U+202E⟩", "")
+        assert len(page.all("script")) == len(page.all("script", type="module"))
         assert len(trips.statements) <= 8, (path, trips.statements)
+        if "users?" in path:
+            assert "<script>alert(1)" in page.one("tbody").words
         if "limit" in path:
             assert len(page.one("tbody").all("tr")) == 50
             assert page.one("a", rel="next")
