@@ -111,6 +111,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "free-orphaned-holds": (15.0, budgets.free_orphans),
     "tell-of-thresholds": (60.0, invocations.sweeping.record_missed_thresholds),
     "renew-periods": (60.0, subscriptions.renew_due),
+    "settle-remainders": (15.0, subscriptions.settle_remainders),
     "forget-old-keys": (60.0, lambda: invocations.sweeping.forget_old_keys() + idempotency.forget_old()),
     "refresh-tool-latencies": (300.0, usage.refresh_latencies),
     "add-usage-months": (3600.0, usage.add_months),

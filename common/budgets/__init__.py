@@ -12,7 +12,7 @@ gone back in time (a replica promoted, a backup restored): it is another run of 
 
     model        the values and the keys; `windows`: of allowances
     gate         hold · release · settle · moved · reserve_slot · width
-    truth        balance · bump
+    truth        balance · bump · open_count
     spending     what API keys with an allowance have used; `allowances`: the same as the gate keeps it
     rebuilding   rebuild · tell · drop · catch_up
     comparing    the gate beside the rows
@@ -40,7 +40,7 @@ from common.budgets.model import (
     waiters_key,
 )
 from common.budgets.rebuilding import catch_up, rebuild, tell
-from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now
+from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now, open_count
 from common.budgets.watching import free_orphans, spent
 from common.budgets.windows import AllowanceWindow, window_at
 
@@ -74,6 +74,7 @@ __all__ = [
     "listed",
     "moved",
     "now",
+    "open_count",
     "owner_of",
     "rate_limited",
     "rebuild",

@@ -52,7 +52,8 @@ _BALANCE = Query(
 select period_charged(p.id, p.user_id) as charged,
        g.granted, g.by_plans, (select coalesce(sum(q.held), 0) from queue q where q.period_id = p.id) as held
   from periods p cross join lateral (
-       select coalesce(sum(tokens), 0) as granted, coalesce(sum(tokens) filter (where kind <> 'admin'), 0) as by_plans
+       select coalesce(sum(tokens), 0) as granted,
+              coalesce(sum(tokens) filter (where kind in ('plan', 'upgrade')), 0) as by_plans
          from grants where period_id = p.id) g
  where p.id = :period
 """,

@@ -1,7 +1,8 @@
 """Plans, who is subscribed to which, the months that follow from it, and the tokens granted in each.
 
 A subscription has an anchor, the moment it began; its periods are the months counted from there. Tokens belong to
-a period: `granted` is the sum of its grants, which are only ever appended.
+a period: `granted` is the sum of its grants, which are only ever appended. A grant may expire before or after its
+period ends: what is left of it then is taken off by an `expiry`, or granted again in the next period (`carried`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    SmallInteger,
     UniqueConstraint,
     func,
     text,
@@ -23,7 +25,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Tokens, Word, one_of
 
 SUBSCRIPTION_STATUSES = ("active", "canceled", "expired")
-GRANT_KINDS = ("plan", "upgrade", "admin")
+GRANT_KINDS = ("plan", "upgrade", "admin", "carried", "rollover", "expiry")
 
 #: What an unlimited plan grants for a month: never used up, and every sum of grants still fits `MAX_TOKENS`.
 UNLIMITED_TOKENS = 2**52
@@ -46,6 +48,8 @@ class Plan(Base):
     #: Event streams and long-polls at once, and bytes of input and output that are kept; null: the settings say.
     max_streams: Mapped[int | None]
     max_payload_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    #: How much of what is left at a period's end is granted again in the next one.
+    rollover_percent: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     position: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[Created]
@@ -59,6 +63,7 @@ class Plan(Base):
         CheckConstraint("max_concurrency > 0", name="max_concurrency"),
         CheckConstraint("max_streams > 0", name="max_streams"),
         CheckConstraint("max_payload_bytes >= 0", name="max_payload_bytes"),
+        CheckConstraint("rollover_percent between 0 and 100", name="rollover_percent"),
     )
 
 
@@ -126,7 +131,7 @@ class Period(Base):
 
 
 class Grant(Base):
-    """Tokens added to a period, or taken back by an admin. Append-only: what was granted is the sum."""
+    """Tokens added to a period, or taken off by an admin or an expiry. Append-only: what was granted is the sum."""
 
     __tablename__ = "grants"
 
@@ -137,16 +142,49 @@ class Grant(Base):
     tokens: Mapped[Tokens]
     reason: Mapped[Word] = mapped_column(server_default="")
     actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
+    #: Null: it lasts as long as its period.
+    expires_at: Mapped[Instant | None]
+    #: The grant that has expired or is carried over; the period that a rollover is from.
+    source_id: Mapped[UUID | None]
     created_at: Mapped[Created]
 
     __table_args__ = (
         CheckConstraint(one_of("kind", GRANT_KINDS), name="kind"),
         CheckConstraint(f"tokens between -{MAX_TOKENS} and {MAX_TOKENS}", name="tokens"),
-        CheckConstraint("kind = 'admin' or tokens >= 0", name="only_admins_take_back"),
+        CheckConstraint("kind in ('admin', 'expiry') or tokens >= 0", name="only_admins_take_back"),
+        CheckConstraint("kind <> 'expiry' or tokens < 0", name="expiry_takes_off"),
+        CheckConstraint("expires_at is null or (tokens > 0 and kind in ('admin', 'carried'))", name="expires_at"),
+        CheckConstraint("kind <> 'carried' or expires_at is not null", name="carried_expires"),
+        CheckConstraint("(kind in ('carried', 'rollover', 'expiry')) = (source_id is not null)", name="source"),
         CheckConstraint("kind <> 'admin' or actor_id is not null", name="admin_is_named"),
         Index("uq_grants_plan", "period_id", unique=True, postgresql_where=text("kind = 'plan'")),
         Index("ix_grants_period_id", "period_id", postgresql_include=["tokens"]),
         Index("ix_grants_user_id_id", "user_id", "id"),
+    )
+
+
+class Remainder(Base):
+    """How far it is booked what is left of a period's grants; only for periods that need it.
+
+    A grant of the period expires next at `next_at`. What `open_rows` invocations that were accepted before
+    `open_before` give back when they end, expires too, or is granted again if the period is closed.
+    """
+
+    __tablename__ = "remainders"
+
+    period_id: Mapped[UUID] = mapped_column(ForeignKey("periods.id"), primary_key=True)
+    next_at: Mapped[Instant | None]
+    open_rows: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    open_before: Mapped[Instant | None]
+    #: What its plan said when it was closed.
+    rollover_percent: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+
+    __table_args__ = (
+        CheckConstraint("open_rows >= 0", name="open_rows"),
+        CheckConstraint("open_rows = 0 or open_before is not null", name="open_before"),
+        CheckConstraint("rollover_percent between 0 and 100", name="rollover_percent"),
+        Index("ix_remainders_next_at", "next_at", postgresql_where=text("next_at is not null")),
+        Index("ix_remainders_open_rows", "period_id", postgresql_where=text("open_rows > 0")),
     )
 
 

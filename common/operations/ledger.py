@@ -57,6 +57,24 @@ _INVARIANTS: Final[dict[str, TextClause]] = {
           left join q on q.period_id = p.id
          where coalesce(granted, 0) - coalesce(charged, 0) - coalesce(held, 0) < 0
     """),
+    "no more has expired, is carried over or rolled over than there was": text("""
+        with s as (select source_id, sum(abs(tokens)) filter (where kind in ('carried', 'expiry')) as moved,
+                          sum(tokens) filter (where kind in ('carried', 'rollover')) as again
+                     from grants where source_id is not null group by 1),
+             p as (select coalesce(g.period_id, s.source_id) as id, sum(s.again) as again
+                     from s left join grants g on g.id = s.source_id where s.again > 0 group by 1),
+             g as (select period_id, sum(tokens) as n from grants where period_id in (select id from p) group by 1),
+             u as (select period_id, sum(tokens_used) as n from usage_logs
+                    where period_id in (select id from p) group by 1),
+             q as (select period_id, sum(held) as n from queue where period_id in (select id from p) group by 1)
+        select s.source_id, format('granted %s, expired or carried over %s', coalesce(g.tokens, 0), s.moved)
+          from s left join grants g on g.id = s.source_id where s.moved > coalesce(g.tokens, 0)
+        union all
+        select p.id, format('granted %s, charged %s, held %s, carried or rolled over %s', g.n, u.n, q.n, p.again)
+          from p left join g on g.period_id = p.id left join u on u.period_id = p.id
+          left join q on q.period_id = p.id
+         where p.again > coalesce(g.n, 0) - coalesce(u.n, 0) - coalesce(q.n, 0)
+    """),
     "every completion has exactly one usage row, and every usage row a completion": text(f"""
         select coalesce(i.id, u.invocation_id),
                format('status %s, usage %s', i.status, coalesce(u.status, 'missing'))

@@ -13,7 +13,7 @@ from common.subscriptions.forecast import Burndown, Forecast, burndown, forecast
 from common.subscriptions.glance import Glance, Meter, glance
 from common.subscriptions.grants import grant, granted
 from common.subscriptions.previewing import Preview, preview
-from common.subscriptions.renewal import renew, renew_due
+from common.subscriptions.renewal import renew, renew_due, settle_remainders
 from common.subscriptions.showing import Current, current, period_bounds, range_within
 from common.subscriptions.statement import (
     BilledPeriod,
@@ -59,6 +59,7 @@ __all__ = [
     "range_within",
     "renew",
     "renew_due",
+    "settle_remainders",
     "statement",
     "subscribe",
 ]

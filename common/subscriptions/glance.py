@@ -33,6 +33,7 @@ class GlanceRow(NamedTuple):
     granted: Decimal | None
     by_plans: Decimal | None
     held: Decimal | None
+    next_expiry: datetime | None
     checked_at: datetime | None
     checked_rows: int | None
     difference: int | None
@@ -40,7 +41,7 @@ class GlanceRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """The budget of a period. `is_over`: nothing can be submitted on it any more."""
+    """The budget of a period. `is_over`: nothing can be submitted on it any more. `next_expiry`: of its tokens."""
 
     period_id: UUID
     plan: str
@@ -49,6 +50,7 @@ class Meter:
     is_over: bool
     balance: Balance
     checked: LedgerCheck | None
+    next_expiry: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +68,21 @@ _GLANCE: Final = Query(
 select u.name, u.email, u.email_verified_at is not null as verified, p.id as period_id, pl.name as plan,
        p.starts_at, p.ends_at,
        p.closed_at is not null or p.access_ended_at is not null as is_over,
-       p.closed_at is null and p.ends_at <= now() as overdue, period_charged(p.id, p.user_id) as charged,
+       p.closed_at is null and (p.ends_at <= now() or coalesce(r.next_at <= now(), false)) as overdue, period_charged(p.id, p.user_id) as charged,
        g.granted, g.by_plans, case when p.id is not null then q.held end as held,
+       r.next_at as next_expiry,
        c.at as checked_at, c.rows as checked_rows, c.difference
   from users u
   left join lateral (
        select * from periods where user_id = u.id order by closed_at is not null, starts_at desc limit 1) p on true
   left join plans pl on pl.id = p.plan_id
   left join lateral (
-       select coalesce(sum(tokens), 0) as granted, coalesce(sum(tokens) filter (where kind <> 'admin'), 0) as by_plans
+       select coalesce(sum(tokens), 0) as granted,
+              coalesce(sum(tokens) filter (where kind in ('plan', 'upgrade')), 0) as by_plans
          from grants where period_id = p.id) g on p.id is not null
   left join lateral (select coalesce(sum(held), 0) as held from queue where period_id = p.id) q on true
   left join statement_checks c on c.period_id = p.id
+  left join remainders r on r.period_id = p.id
  where u.id = :user
 """,
     GlanceRow,
@@ -103,4 +108,6 @@ def _meter(row: GlanceRow) -> Meter | None:
     checked = None
     if row.checked_at is not None:
         checked = LedgerCheck(row.checked_at, row.checked_rows or 0, row.difference or 0)
-    return Meter(row.period_id, row.plan, row.starts_at, row.ends_at, bool(row.is_over), balance, checked)
+    return Meter(
+        row.period_id, row.plan, row.starts_at, row.ends_at, bool(row.is_over), balance, checked, row.next_expiry
+    )

@@ -13,9 +13,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from common.errors import TokenRevoked
-from common.kit.clock import uuid7
 from common.models.subscriptions import Grant, Period, Plan, Subscription
-from common.subscriptions import announcing, months, plans
+from common.subscriptions import announcing, booking, months, plans, remainders
 
 _LOCK = text("select 1 from users where id = :user for no key update")
 _DELETED = text("select deleted_at is not null from users where id = :user")
@@ -54,8 +53,8 @@ def first(session: Session, subscription: Subscription, plan: Plan) -> Period:
 def follow(session: Session, subscription: Subscription, period: Period, now: datetime) -> Period | None:
     """Open the periods after `period` up to now. Returns the current one, or None if the subscription has ended.
 
-    Skipped months are opened with their grants and closed at once: the ledger must not depend on when the account was
-    last used.
+    Skipped months are opened with their grants and closed at once, and what is left goes through each of them:
+    the ledger must not depend on when the account was last used.
     """
     following: Period | None = period
     while following is not None and following.ends_at <= now:
@@ -70,11 +69,12 @@ def _successor(session: Session, subscription: Subscription, period: Period, now
         subscription.status = "expired"
     if subscription.status == "active" and subscription.pending_plan_id is not None:
         subscription.plan_id, subscription.pending_plan_id = subscription.pending_plan_id, None
-    session.flush()  # before the next one opens: there is never more than one open
-    following: Period | None = None
+    session.flush()  # before the next one opens: there is never more than one open; and nothing more is accepted in it
+    shares, following = remainders.close(session, period, now), None
     if subscription.status == "active":
         plan = session.get_one(Plan, subscription.plan_id)
         following = _open(session, subscription, plan, months.containing(subscription.anchor, period.ends_at))
+        remainders.hand_on(session, following, shares, now)
     if changes:
         announcing.tell(session, subscription, announcing.facts(session, subscription, following or period))
     return following
@@ -90,7 +90,7 @@ def _open(session: Session, subscription: Subscription, plan: Plan, n: int) -> P
     )
     session.add(period)
     session.flush()
-    add_grant(session, period, "plan", plans.tokens(plan), reason=f"{plan.slug} plan")
+    booking.add_grant(session, period, "plan", plans.tokens(plan), reason=f"{plan.slug} plan")
     return period
 
 
@@ -102,39 +102,15 @@ def raise_to(session: Session, period: Period, plan: Plan) -> bool:
     difference = missing(session, period, plan)
     period.plan_id = plan.id
     if difference > 0:
-        add_grant(session, period, "upgrade", difference, reason=f"{plan.slug} plan")
+        booking.add_grant(session, period, "upgrade", difference, reason=f"{plan.slug} plan")
     return difference > 0
 
 
 def missing(session: Session, period: Period, plan: Plan) -> int:
     """What plans have granted in the period less than this plan grants a month; not above 0: nothing is missing."""
     granted = session.scalar(
-        select(func.coalesce(func.sum(Grant.tokens), 0)).where(Grant.period_id == period.id, Grant.kind != "admin")
+        select(func.coalesce(func.sum(Grant.tokens), 0)).where(
+            Grant.period_id == period.id, Grant.kind.in_(remainders.BY_PLANS)
+        )
     )
     return plans.tokens(plan) - int(granted or 0)
-
-
-def add_grant(
-    session: Session,
-    period: Period,
-    kind: str,
-    tokens: int,
-    *,
-    reason: str,
-    actor_id: UUID | None = None,
-    id_: UUID | None = None,
-) -> Grant:
-    """Append a grant. After the commit, call `budgets.tell` to update the budget gate."""
-    grant = Grant(
-        id=id_ or uuid7(),
-        period_id=period.id,
-        user_id=period.user_id,
-        kind=kind,
-        tokens=tokens,
-        reason=reason,
-        actor_id=actor_id,
-    )
-    session.add(grant)
-    session.flush()
-    session.refresh(grant)
-    return grant

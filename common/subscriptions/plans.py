@@ -115,7 +115,7 @@ def _rank(plan: Plan) -> tuple[float, ...]:
 #: An upgrade grants the difference to what plans have granted in the period so far.
 _ALLOWING = text("""
 with p as (
-  select coalesce(sum(g.tokens) filter (where g.kind <> 'admin'), 0) as by_plans,
+  select coalesce(sum(g.tokens) filter (where g.kind in ('plan', 'upgrade')), 0) as by_plans,
          coalesce(sum(g.tokens), 0) as granted
     from grants g where g.period_id = :period),
 q as (select coalesce(sum(held), 0) as held from queue where period_id = :period)

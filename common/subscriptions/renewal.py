@@ -1,4 +1,4 @@
-"""Renewal: open the next period once one has ended, from a request or the periodic task."""
+"""Renewal: open the next period once one has ended, and book what has expired, from a request or a periodic task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from common.kit import db, log
+from common import budgets
+from common.kit import apart, db, log
 from common.kit.query import Query
 from common.models.subscriptions import Period, Subscription
-from common.subscriptions import periods
+from common.subscriptions import periods, remainders
 
 logger = log.get(__name__)
 
@@ -24,14 +25,43 @@ class DueAccount(NamedTuple):
 
 
 class Overdue(NamedTuple):
-    """A period that has ended and was not renewed yet."""
+    """A period that has ended and was not renewed yet, or in which an expiry is not booked yet."""
 
     id: UUID
 
 
-_OVERDUE = Query("select id from periods where user_id = :user and closed_at is null and ends_at <= now()", Overdue)
+class Changed(NamedTuple):
+    """A period in which an expiry is due, or in which invocations have ended since expiries or its end were booked."""
+
+    user_id: UUID
+    period_id: UUID
+    expiring: bool
+
+
+_OVERDUE = Query(
+    """
+select p.id from periods p left join remainders r on r.period_id = p.id
+ where p.user_id = :user and p.closed_at is null and (p.ends_at <= now() or r.next_at <= now())
+""",
+    Overdue,
+)
 _DUE = Query(
     "select user_id from periods where closed_at is null and ends_at <= now() order by ends_at limit :limit", DueAccount
+)
+#: A closed period waits until nothing of it is open: then the rest is handed on in one piece.
+_CHANGED = Query(
+    """
+select p.user_id, r.period_id, true as expiring from remainders r join periods p on p.id = r.period_id
+ where r.next_at <= now()
+union all
+select p.user_id, r.period_id, false as expiring
+  from remainders r join periods p on p.id = r.period_id cross join lateral (
+       select count(*) as open_rows from queue q join invocations i on i.id = q.id
+        where q.period_id = r.period_id and i.created_at < r.open_before) q
+ where r.open_rows > 0 and q.open_rows < r.open_rows and (p.closed_at is null or q.open_rows = 0)
+ limit :limit
+""",
+    Changed,
 )
 
 
@@ -51,7 +81,7 @@ def renew_due(limit: int = 500) -> int:
 
 
 def renew_if_due(user_id: UUID) -> None:
-    """Bring an account's periods up to date, if its current one has ended."""
+    """Bring an account's periods up to date, if its current one has ended or some of its tokens have expired."""
     if db.execute(_OVERDUE, {"user": user_id}):
         renew(user_id)
 
@@ -60,13 +90,49 @@ def renew(user_id: UUID) -> None:
     """Bring an account's periods up to date. Idempotent, and safe to run concurrently."""
     with db.transaction() as session:
         now = periods.lock(session, user_id)
-        up_to_date(session, user_id, now)
+        _, period = _renewed(session, user_id, now)
+        expired = period is not None and remainders.expire(session, period, now)
+    if period is not None and expired:
+        budgets.tell(user_id, period.id)
 
 
 def up_to_date(session: Session, user_id: UUID, now: datetime) -> tuple[Subscription | None, Period | None]:
-    """Renew ended periods. Returns the account's subscription and current period."""
+    """Renew ended periods and book expiries. Returns the account's subscription and current period.
+
+    Without `budgets.tell` after the commit, the gate is rebuilt by the next submit.
+    """
+    subscription, period = _renewed(session, user_id, now)
+    if period is not None:
+        remainders.expire(session, period, now)
+    return subscription, period
+
+
+def _renewed(session: Session, user_id: UUID, now: datetime) -> tuple[Subscription | None, Period | None]:
     period = periods.current(session, user_id)
     if period is None:
         return periods.latest(session, user_id), None
     subscription = session.get_one(Subscription, period.subscription_id)
     return subscription, periods.follow(session, subscription, period, now)
+
+
+def settle_remainders(limit: int = 500) -> int:
+    """Periodic task: book expiries that nobody has come upon, and what ended invocations have given back since.
+
+    Returns the number of periods.
+    """
+    due = db.execute(_CHANGED, {"limit": limit})
+    return apart.total("settle remainders", due, _settle, lambda it: it.period_id)
+
+
+def _settle(it: Changed) -> int:
+    if it.expiring:
+        renew(it.user_id)
+        return 1
+    with db.transaction() as session:
+        now = periods.lock(session, it.user_id)
+        _, current = up_to_date(session, it.user_id, now)
+        changed = remainders.again(session, session.get_one(Period, it.period_id), current, now)
+        ids = [period.id for period in changed]
+    for period_id in ids:
+        budgets.tell(it.user_id, period_id)
+    return 1

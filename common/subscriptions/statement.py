@@ -24,7 +24,7 @@ from common.kit import db, log
 from common.kit.paging import Page, Window
 from common.kit.query import Query
 from common.models.subscriptions import UNLIMITED_TOKENS
-from common.subscriptions import renewal
+from common.subscriptions import facts, renewal
 
 #: How many open holds are listed one by one; the others are summed up.
 MOST_HOLDS: Final = 100
@@ -44,7 +44,10 @@ class BilledPeriod(NamedTuple):
 
 
 class GrantLine(NamedTuple):
-    """A grant. `kind`: plan, upgrade or admin. `tokens`: None if it is without limit. `actor_id`: the admin."""
+    """A grant. `kind`: of `GRANT_KINDS`. `tokens`: None if it is without limit. `actor_id`: the admin.
+
+    `source_id`: the grant that has expired or is carried over, or the period that a rollover is from.
+    """
 
     id: UUID
     kind: str
@@ -52,6 +55,8 @@ class GrantLine(NamedTuple):
     reason: str
     actor_id: UUID | None
     created_at: datetime
+    expires_at: datetime | None
+    source_id: UUID | None
 
 
 class HoldLine(NamedTuple):
@@ -130,7 +135,8 @@ with p as materialized (
 select p.*, period_charged(p.id, :user) as charged, g.granted, g.by_plans, q.held
   from p
  cross join lateral (
-       select coalesce(sum(tokens), 0) as granted, coalesce(sum(tokens) filter (where kind <> 'admin'), 0) as by_plans
+       select coalesce(sum(tokens), 0) as granted,
+              coalesce(sum(tokens) filter (where kind in ('plan', 'upgrade')), 0) as by_plans
          from grants where period_id = p.id) g
  cross join lateral (select coalesce(sum(held), 0) as held from queue where period_id = p.id) q
  order by p.starts_at desc
@@ -138,8 +144,8 @@ select p.*, period_charged(p.id, :user) as charged, g.granted, g.by_plans, q.hel
     _Sums,
 )
 _GRANTS = text("""
-select id, kind, case when :unlimited and kind <> 'admin' then null else tokens end as tokens, reason, actor_id,
-       created_at
+select id, kind, case when :unlimited and kind in ('plan', 'upgrade') then null else tokens end as tokens, reason,
+       actor_id, created_at, expires_at, source_id
   from grants where period_id = :period order by id
 """)
 _HOLDS = text("""
@@ -150,19 +156,15 @@ select q.id as invocation_id, t.slug as tool, q.held as tokens, i.created_at
 """)
 _COUNT_HOLDS = text("select count(*) from queue where period_id = :period")
 _CHECKED = text("select at, rows, difference from statement_checks where period_id = :period")
-#: Found by their ids, which begin with the time of their submit. (The clocks of two hosts differ by less than a day.)
-_FACTS = text("""
-with p as (
-  select id, user_id, uuid7_floor(least(starts_at, created_at) - interval '1 day') as first,
-         uuid7_floor(greatest(ends_at, closed_at) + interval '1 day') as last
-    from periods where id = :period),
+_FACTS = text(f"""
+with p as ({facts.PERIOD}),
 i as (
   select count(*) as number, coalesce(sum(coalesce(i.charged, i.held)), 0) as tokens
-    from p join invocations i on i.user_id = p.user_id and i.id >= p.first and i.id < p.last and i.period_id = p.id),
+    from p join invocations i on {facts.OF_PERIOD}),
 g as (select count(*) as number, coalesce(sum(g.tokens), 0) as tokens from p join grants g on g.period_id = p.id)
 select now() as at, cast(i.number + g.number as bigint) as rows, cast(g.tokens - i.tokens as bigint) as available
   from i, g
-""")
+""")  # noqa: S608
 _RECORD = text("""
 insert into statement_checks (period_id, at, rows, difference) values (:period, :at, :rows, :difference)
 on conflict (period_id) do update set at = excluded.at, rows = excluded.rows, difference = excluded.difference
@@ -218,9 +220,9 @@ def check(user_id: UUID, period_id: UUID | None = None) -> LedgerCheck:
         period = _period(session, user_id, period_id)
     rate_limits.attempt(rate_limits.per(CHECKS, user_id))
     with db.snapshot() as session:
-        facts = session.execute(_FACTS, {"period": period.id}).one()
-        difference = budgets.balance(session, period.id).available - facts.available
-    found = LedgerCheck(facts.at, facts.rows, difference)
+        plain = session.execute(_FACTS, {"period": period.id}).one()
+        difference = budgets.balance(session, period.id).available - plain.available
+    found = LedgerCheck(plain.at, plain.rows, difference)
     if difference:
         _log.error("statement differs from the rows", period_id=str(period.id), difference=difference)
     with db.transaction() as session:

@@ -58,14 +58,17 @@ class TermsRow(NamedTuple):
     accessible: bool
     running: bool
     now: datetime
+    #: Seconds until some of its tokens expire; not above 0: they have, and it is not booked yet.
+    expiring_in: float | None
 
 
 _TERMS = Query(
     """
 select p.id, p.epoch, pl.slug, pl.max_concurrency, pl.rate_limit_per_minute, pl.monthly_tokens, p.ends_at,
        pl.max_streams, pl.max_payload_bytes,
-       p.access_ended_at is null as accessible, p.ends_at > now() as running, now() as now
-  from periods p join plans pl on pl.id = p.plan_id
+       p.access_ended_at is null as accessible, p.ends_at > now() as running, now() as now,
+       cast(extract(epoch from r.next_at - now()) as float8) as expiring_in
+  from periods p join plans pl on pl.id = p.plan_id left join remainders r on r.period_id = p.id
  where p.user_id = :user and p.closed_at is null
 """,
     TermsRow,
@@ -85,16 +88,16 @@ _terms = memory.Part(lambda: Cache[UUID, PeriodTerms](CACHE_SIZE))
 
 
 def for_submit(user_id: UUID) -> PeriodTerms:
-    """The current period and its limits; renews an ended period.
+    """The current period and its limits; renews an ended period, and books what has expired.
 
-    Cached for a second; call `forget_terms` when a submit finds them outdated.
+    Cached for a second, or until the next expiry; call `forget_terms` when a submit finds them outdated.
     Raises `SubscriptionRequired`.
     """
     terms = _terms().get(user_id)
     if terms is None:
-        good_until = clock.monotonic() + CACHE_SECONDS  # from before it was looked up
-        terms = _look_up(user_id)
-        _terms().put(user_id, terms, good_until)
+        begun = clock.monotonic()  # before it was looked up
+        terms, seconds = _look_up(user_id)
+        _terms().put(user_id, terms, begun + seconds)
     return terms
 
 
@@ -106,14 +109,24 @@ def limits(user_id: UUID) -> PeriodTerms | None:
         return None
 
 
-def _look_up(user_id: UUID) -> PeriodTerms:
+def _look_up(user_id: UUID) -> tuple[PeriodTerms, float]:
+    """The terms, and for how many seconds they are good."""
     rows = db.execute(_TERMS, {"user": user_id})
-    if rows and not rows[0].running:
+    if rows and (not rows[0].running or _has_expired(rows[0])):
         renewal.renew(user_id)
         rows = db.execute(_TERMS, {"user": user_id})
     if not rows or not rows[0].accessible or not rows[0].running:
         raise SubscriptionRequired
     period = rows[0]
+    lasting = CACHE_SECONDS if period.expiring_in is None else min(CACHE_SECONDS, period.expiring_in)
+    return _terms_of(user_id, period), lasting
+
+
+def _has_expired(period: TermsRow) -> bool:
+    return period.expiring_in is not None and period.expiring_in <= 0
+
+
+def _terms_of(user_id: UUID, period: TermsRow) -> PeriodTerms:
     return PeriodTerms(
         period_id=period.id,
         user_id=user_id,

@@ -32,7 +32,7 @@ _QUERIES: Final[dict[str, str]] = {
           union all
           select period_id, finished_at, charged - held, 1 from invocations where finished_at is not null),
         sums as (select period_id, sum(amount) over (partition by period_id order by at, second) as taken from moves),
-        g as (select period_id, sum(tokens) as granted from grants group by 1)
+        g as (select period_id, sum(tokens) as granted from grants where kind <> 'expiry' group by 1)
         select s.period_id, max(s.taken), g.granted from sums s join g using (period_id)
          group by s.period_id, g.granted having max(s.taken) > g.granted""",
 }

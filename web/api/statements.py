@@ -55,7 +55,15 @@ class PeriodSchema(BilledPeriodSchema):
 
 class GrantLineSchema(Resource):
     id = Id(required=True)
-    kind = Word(*GRANT_KINDS, required=True, metadata={"description": "Who granted: a plan, an upgrade, an admin."})
+    kind = Word(
+        *GRANT_KINDS,
+        required=True,
+        metadata={
+            "description": "Granted by a `plan`, an `upgrade`, an `admin`; `carried`: what was left at the last "
+            "period's end of a grant that expires later; `rollover`: the plan's share of what else was left; `expiry`: "
+            "what was left of a grant that has expired, taken off."
+        },
+    )
     tokens = Tokens(
         -MAX_TOKENS,
         required=True,
@@ -65,6 +73,12 @@ class GrantLineSchema(Resource):
     reason = Text(required=True)
     actor_id = Id(required=True, allow_none=True, metadata={"description": "The admin. Null: nobody in person."})
     created_at = Instant(required=True)
+    expires_at = Instant(required=True, allow_none=True, metadata={"description": "Null: at the end of the period."})
+    source_id = Id(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The grant that has expired or is carried over, or the period that is rolled over."},
+    )
 
 
 class DayChargeSchema(Resource):

@@ -51,6 +51,12 @@ class PlanSchema(Resource):
         allow_none=True,
         metadata={"description": "Stored bytes of `input` and `output`. Null: the operator's default."},
     )
+    rollover_percent = Whole(
+        required=True,
+        metadata={
+            "description": "How much of what is left at a period's end is granted again in the next. 0: nothing."
+        },
+    )
 
 
 class BalanceSchema(Resource):

@@ -41,6 +41,9 @@ class PlanChangesSchema(Body):
     max_concurrency = Whole(1, allow_none=True)
     max_streams = Whole(1, allow_none=True)
     max_payload_bytes = Whole(0, 2**53 - 1, allow_none=True)
+    rollover_percent = Whole(
+        0, 100, metadata={"description": "Of what is left when a period on this plan ends, but for what expires later."}
+    )
     is_active = Flag()
     position = Whole()
 
@@ -93,6 +96,7 @@ def show(slug: str) -> Plan:
 def edit(body: dict[str, object], slug: str, expect: Expect[Plan]) -> Plan:
     """Change a plan
 
-    Limits take effect within seconds; `monthly_tokens`, with the next period of each subscription.
+    Limits take effect within seconds; `monthly_tokens` and `rollover_percent`, when the period of each subscription
+    ends.
     """
     return plans.edit(slug, body, actor=auth.actor(), expect=expect)

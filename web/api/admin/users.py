@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
 
@@ -72,13 +73,23 @@ class GrantInSchema(Body):
         -MAX_TOKENS, required=True, validate=validate.NoneOf([0]), metadata={"description": "Negative: revoke tokens."}
     )
     reason = Text(required=True, max=500, nfc=True)
+    expires_at = Instant(
+        metadata={
+            "description": "When what is left of them is taken off. They are spent before those that last longer. "
+            "Default: the end of the period."
+        }
+    )
 
 
-class GrantIn(TypedDict):
-    """What `GrantInSchema` loads."""
-
+class _GrantIn(TypedDict):
     tokens: int
     reason: str
+
+
+class GrantIn(_GrantIn, total=False):
+    """What `GrantInSchema` loads."""
+
+    expires_at: datetime
 
 
 class GrantSchema(Resource):
@@ -88,6 +99,7 @@ class GrantSchema(Resource):
     reason = Text(required=True)
     actor_id = Id(required=True, allow_none=True)
     created_at = Instant(required=True)
+    expires_at = Instant(required=True, allow_none=True, metadata={"description": "Null: at the end of the period."})
 
 
 # -- views -------------------------------------------------------------------------------------------------------
@@ -133,7 +145,10 @@ def edit(body: UserChanges, user_id: UUID, expect: Expect[Shown]) -> Shown:
 @blp.raises(errors.Conflict)
 @blp.idempotent
 def grant(body: GrantIn, user_id: UUID, once: Once) -> tuple[Grant, Headers]:
-    """Grant tokens in the current period, or revoke available ones"""
+    """Grant tokens in the current period, or revoke available ones
+
+    What is left at `expires_at` is taken off then, also if that is in a later period.
+    """
     accounts.get(user_id)
     added = subscriptions.grant(user_id, **body, actor=auth.actor(), once=once)
     return added, location(".show_grant", user_id=user_id, grant_id=added.id)

@@ -68,7 +68,14 @@ ASKED: dict[str, object] = {
     "ImportIn": {"url": "https://tools.example.com/openapi.json"},
     "ToolChanges": {"timeout_seconds": 60, "idempotent": True},
     "TrialIn": {"input": _TEXT},
-    "PlanIn": {"slug": "team", "name": "Team", "monthly_tokens": 5_000_000, "price_cents": 9900, "currency": "EUR"},
+    "PlanIn": {
+        "slug": "team",
+        "name": "Team",
+        "monthly_tokens": 5_000_000,
+        "price_cents": 9900,
+        "currency": "EUR",
+        "rollover_percent": 20,
+    },
     "PlanChanges": {"rate_limit_per_minute": 1200},
 }
 #: By field name, or by schema and field where the name is ambiguous.
@@ -176,6 +183,9 @@ SHOWN: dict[str, object] = {
     "AuditEntry.before": {"role": "user"},
     "AuditEntry.after": {"role": "admin"},
     "Grant.reason": "Goodwill",
+    "Grant.expires_at": "2027-03-31T00:00:00.000000Z",
+    "GrantLine.expires_at": None,
+    "GrantLine.source_id": None,
     "Grant.tokens": 5000,
     "WebhookEndpoint.disabled_reason": None,
     "WebhookEndpointWithSecret.disabled_reason": None,
@@ -257,6 +267,7 @@ SHOWN: dict[str, object] = {
     "priority": 0,
     "queue_depth": 0,
     "rate_limit_per_minute": 300,
+    "rollover_percent": 0,
     "reason": None,
     "replayed": 3,
     "request_id": "0190abcd00007000800000000000000a",
