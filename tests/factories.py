@@ -38,12 +38,19 @@ def user(*, role: str = "user") -> Caller:
     return Caller(made.id, role, frozenset(), None, None, email_verified=True)
 
 
-def plan(tokens: int | None, *, at_once: int | None = None, per_minute: int | None = None, price: int = 0) -> str:
+def plan(
+    tokens: int | None,
+    *,
+    at_once: int | None = None,
+    per_minute: int | None = None,
+    price: int = 0,
+    rollover: int = 0,
+) -> str:
     """A plan with these limits (None: unlimited); returns its slug."""
     slug = f"plan-{next(_numbers)}"
     limits = {"monthly_tokens": tokens, "max_concurrency": at_once, "rate_limit_per_minute": per_minute}
     with db.transaction() as session:
-        session.add(Plan(slug=slug, name=slug, price_cents=price, **limits))
+        session.add(Plan(slug=slug, name=slug, price_cents=price, rollover_percent=rollover, **limits))
     return slug
 
 

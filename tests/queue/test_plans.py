@@ -51,7 +51,7 @@ QUEUED = int(os.environ.get("PLANS_QUEUED", "6000"))
 #: Small tables are read whole, and should be; a sequence has one row.
 SMALL = {"tools", "tool_versions", "plans", "periods", "grants", "processes", "vt", "watermarks", "webhook_endpoints"}
 #: Nothing is in there yet.
-SMALL |= {"idempotency_keys", "idempotent_requests", "people", "things"}
+SMALL |= {"idempotency_keys", "idempotent_requests", "people", "remainders", "things"}
 
 
 class Many:

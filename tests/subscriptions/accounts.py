@@ -18,6 +18,11 @@ _MOVE = text("""
 with s as (update subscriptions set anchor = :anchor where user_id = :user and status <> 'expired' returning id)
 update periods p set starts_at = :starts, ends_at = :ends from s where p.subscription_id = s.id
 """)
+_EXPIRE = text("""
+with g as (update grants set expires_at = clock_timestamp() where id = :grant returning *),
+r as (update remainders r set next_at = least(r.next_at, g.expires_at) from g where r.period_id = g.period_id)
+select user_id from g
+""")
 _USED = text("""
 insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, status, tokens_used, held)
 values (uuid7(), uuid7(), :user, :period, uuid7(), uuid7(), 'success', :tokens, :tokens)
@@ -40,6 +45,15 @@ def began(user_id: UUID, anchor: datetime) -> None:
     with db.transaction() as session:
         session.execute(_MOVE, {"user": user_id, "anchor": anchor, "starts": anchor, "ends": ends})
     subscriptions.forget_terms(user_id)
+
+
+def expire(grant_id: UUID) -> UUID:
+    """As if the grant had been given until just now. Returns its account."""
+    with db.transaction() as session:
+        session.execute(text("set local session_replication_role = replica"))  # past the trigger
+        user_id = UUID(str(session.execute(_EXPIRE, {"grant": grant_id}).scalar_one()))
+    subscriptions.forget_terms(user_id)
+    return user_id
 
 
 def last_31st(before: timedelta = timedelta(days=200)) -> datetime:

@@ -23,7 +23,7 @@ def test_plans_are_public(hub: Platform) -> None:
     found = stranger.data("GET", "/subscriptions/plans")
     named = ("slug", "monthly_tokens", "rate_limit_per_minute", "max_concurrency")
     assert [tuple(plan[name] for name in named) for plan in found] == PLANS
-    limits = {"max_streams", "max_payload_bytes"}
+    limits = {"max_streams", "max_payload_bytes", "rollover_percent"}
     assert set(found[0]) == {*named, *limits, "name", "price_cents", "currency", "description"}
     page = stranger.call("GET", "/subscriptions/plans", params={"limit": 2}).json()
     rest = stranger.data("GET", "/subscriptions/plans", params={"cursor": page["meta"]["next_cursor"]})

@@ -19,22 +19,31 @@ from sqlalchemy import text
 
 from common import invocations, subscriptions, usage
 from common.errors import BudgetExhausted, Conflict, NotFound, RateLimited, SubscriptionRequired
+from common.identity.audit import OPERATOR
 from common.kit import db as kit
 from common.kit import redis as redis_kit
 from common.kit.paging import Window
-from common.subscriptions import PeriodBalance, Statement
+from common.subscriptions import PeriodBalance, Statement, plans
 from tests import factories
 from tests.budgets import world
 from tests.plain import plain as run
-from tests.subscriptions.accounts import account, began, last_31st, used
+from tests.subscriptions import one_by_one
+from tests.subscriptions.accounts import account, began, expire, last_31st, used
 
 #: The module: its package exports a function of the same name.
 statements = import_module("common.subscriptions.statement")
 numbers = st.integers(0, 10**6)
+ROLLOVER = 30
 _ROWS = text("""
 select (select count(*) from grants where period_id = :period)
      + (select count(*) from invocations where period_id = :period) as rows
 """)
+
+_EXPIRING = text("""
+select g.id from grants g join periods p on p.id = g.period_id
+ where p.user_id = :user and p.closed_at is null and g.expires_at > now() order by g.id
+""")
+_CURRENT = text("select id from periods where id = :period and closed_at is null")
 
 
 def every_period(user_id: UUID) -> list[PeriodBalance]:
@@ -63,11 +72,13 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         type(self).reset()
         self.customer = factories.customer(100)
+        plans.edit(self.customer.plan, {"rollover_percent": ROLLOVER}, actor=OPERATOR)
         self.user_id = self.customer.user_id
         self.tools = [factories.tool(), factories.tool(price={"base_tokens": 3, "max_tokens": 25, "per_unit": None})]
         self.admin, self.worker = factories.admin(), factories.worker()
         self.open: list[UUID] = []
         self.months_are_over = False
+        self.renewed: list[UUID] = []
 
     @rule(number=numbers)
     def submit(self, number: int) -> None:
@@ -92,15 +103,30 @@ class Life(RuleBasedStateMachine):
         with suppress(Conflict):
             subscriptions.grant(self.user_id, tokens, reason="a test", actor=self.admin)
 
+    @rule(tokens=st.integers(1, 60), days=st.sampled_from([1, 400]))
+    def grant_until(self, tokens: int, days: int) -> None:
+        until = datetime.now(UTC) + timedelta(days=days)
+        with suppress(Conflict):
+            subscriptions.grant(self.user_id, tokens, reason="a gift", actor=self.admin, expires_at=until)
+
+    @rule(number=numbers)
+    def expire(self, number: int) -> None:
+        """Somebody looks, or nobody does for now."""
+        lasting = run(_EXPIRING, {"user": self.user_id})
+        if lasting:
+            expire(lasting[number % len(lasting)].id)
+            if number % 2:
+                subscriptions.current(self.user_id)
+
     @rule(more=st.integers(1, 50))
     def upgrade(self, more: int) -> None:
         granted = subscriptions.current(self.user_id).tokens.granted
-        subscriptions.subscribe(self.user_id, factories.plan(max(granted, 100) + more))
+        subscriptions.subscribe(self.user_id, factories.plan(max(granted, 100) + more, rollover=ROLLOVER))
 
     @rule()
     def downgrade(self) -> None:
         with suppress(Conflict):
-            subscriptions.subscribe(self.user_id, factories.plan(5))
+            subscriptions.subscribe(self.user_id, factories.plan(5, rollover=ROLLOVER))
 
     @rule(at_period_end=st.booleans())
     def unsubscribe(self, at_period_end: bool) -> None:
@@ -119,10 +145,31 @@ class Life(RuleBasedStateMachine):
             self.months_are_over = True
             began(self.user_id, datetime.now(UTC) - timedelta(days=31 * months + 2))
             subscriptions.renew(self.user_id)
+            self.renewed = [each.period.id for each in every_period(self.user_id)]
 
     @rule(limit=st.sampled_from([1, 5_000]))
     def roll_up(self, limit: int) -> None:
         usage.rollup(limit)
+
+    @rule()
+    def settle(self) -> None:
+        """Everything that has expired or come back is booked: available is what is left of what is valid."""
+        for _ in range(2):
+            subscriptions.settle_remainders()
+        for listed in every_period(self.user_id):
+            left = one_by_one.purse(listed.period.id, datetime.now(UTC))
+            assert listed.balance.available == left.valid
+        assert subscriptions.settle_remainders() == 0
+
+    def teardown(self) -> None:
+        """When nothing is open any more, every renewed period has handed on all that it should."""
+        while self.open:
+            self.run_one(cost=2, how="good")
+        self.settle()
+        for period_id, later in zip(self.renewed[1:], self.renewed, strict=False):
+            left = one_by_one.purse(period_id, datetime.now(UTC))
+            if run(_CURRENT, {"period": later}):
+                assert one_by_one.handed_on(period_id) == (left.lasting * ROLLOVER // 100, left.later)
 
     @invariant()
     def every_statement_sums_to_zero(self) -> None:

@@ -71,3 +71,13 @@ def test_who_has_used_nothing_has_no_pace(db: None) -> None:
 def test_tokens_last_as_long_as_the_pace_says(available: int | None, per_day: float, days: float | None) -> None:
     expected = None if days is None else NOW + timedelta(days=days)
     assert lasts_until(NOW, available, per_day) == expected
+
+
+@pytest.mark.parametrize(
+    ("expiring", "days"),
+    [([(2, 50)], 2 + 5), ([(5, 50)], 10), ([(9, 50)], 10), ([(1, 20), (3, 40)], 3 + 4), ([(3, 40), (1, 20)], 3 + 4)],
+)
+def test_what_expires_is_used_first_and_the_rest_of_it_is_lost(expiring: list[tuple[int, int]], days: int) -> None:
+    """Of 100 at 10 a day."""
+    ends = [(NOW + timedelta(days=day), tokens) for day, tokens in expiring]
+    assert lasts_until(NOW, 100, 10.0, ends) == NOW + timedelta(days=days)
