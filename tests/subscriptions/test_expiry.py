@@ -15,6 +15,7 @@ from common import budgets, invocations, subscriptions
 from common.errors import BudgetExhausted, Invalid
 from common.identity.audit import OPERATOR, Actor
 from common.invocations import storing, submitting
+from common.invocations.choosing import ChosenTool
 from common.kit import db as kit
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
@@ -139,8 +140,8 @@ def test_a_hold_from_before_cannot_become_a_row_after(db: None) -> None:
     assert isinstance(hold, budgets.Hold)
     expire(gift.id)
     assert available(customer.user_id) == 0
-    row = submitting._row(customer.caller, factories.order(), tool.current, customer.period_id, hold)
-    assert not kit.execute(storing.SUBMIT, {**row, "id": made, "held": 10, "request_hash": "-"})
+    row = submitting._row(customer.caller, factories.order(), ChosenTool(tool, 10), customer.period_id, hold)
+    assert not kit.execute(storing.SUBMIT, {**row, "id": made, "request_hash": "-"})
     assert booked(customer.user_id, "expiry") == [-10]
 
 
