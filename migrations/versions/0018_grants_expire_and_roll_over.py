@@ -1,7 +1,7 @@
 """Grants may expire, and a share of what is left may roll over into the next period.
 
-Revision ID: 0015
-Revises: 0014
+Revision ID: 0018
+Revises: 0017
 Create Date: 2026-11-29
 
 Columns that are null or have a constant default: no row is rewritten, and code that does not know them leaves them as
@@ -14,8 +14,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
