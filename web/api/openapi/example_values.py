@@ -68,14 +68,7 @@ ASKED: dict[str, object] = {
     "ImportIn": {"url": "https://tools.example.com/openapi.json"},
     "ToolChanges": {"timeout_seconds": 60, "idempotent": True},
     "TrialIn": {"input": _TEXT},
-    "PlanIn": {
-        "slug": "team",
-        "name": "Team",
-        "monthly_tokens": 5_000_000,
-        "price_cents": 9900,
-        "currency": "EUR",
-        "rollover_percent": 20,
-    },
+    "PlanIn": {"slug": "team", "name": "Team", "monthly_tokens": 5_000_000, "price_cents": 9900, "currency": "EUR"},
     "PlanChanges": {"rate_limit_per_minute": 1200},
 }
 #: By field name, or by schema and field where the name is ambiguous.
