@@ -68,7 +68,8 @@ _GLANCE: Final = Query(
 select u.name, u.email, u.email_verified_at is not null as verified, p.id as period_id, pl.name as plan,
        p.starts_at, p.ends_at,
        p.closed_at is not null or p.access_ended_at is not null as is_over,
-       p.closed_at is null and (p.ends_at <= now() or coalesce(r.next_at <= now(), false)) as overdue, period_charged(p.id, p.user_id) as charged,
+       p.closed_at is null and (p.ends_at <= now() or coalesce(r.next_at <= now(), false)) as overdue,
+       period_charged(p.id, p.user_id) as charged,
        g.granted, g.by_plans, case when p.id is not null then q.held end as held,
        r.next_at as next_expiry,
        c.at as checked_at, c.rows as checked_rows, c.difference

@@ -146,7 +146,7 @@ def _take_off(session: Session, period: Period, found: Left, over: Sequence[Expi
         owed = found.rests[grant.id] - found.expired.get(grant.id, 0)
         tokens = max(0, min(owed, room))
         if tokens:
-            booking.add_grant(session, period, "expiry", -tokens, reason="expired", source_id=grant.id)
+            booking.add_grant(session, period, "expiry", -tokens, reason="Expired", source_id=grant.id)
         room, taken, missing = room - tokens, taken + tokens, missing + owed - tokens
     return taken, missing
 

@@ -45,7 +45,8 @@ from tests import factories
 from tests.budgets import world
 from tests.budgets.world import Ended, Open
 from tests.factories import Customer
-from tests.subscriptions.accounts import began
+from tests.subscriptions import one_by_one
+from tests.subscriptions.accounts import began, expire
 from tests.timing import once
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
@@ -387,6 +388,24 @@ class Story(RuleBasedStateMachine):
         else:
             assert covered or tokens >= 0
 
+    @rule(account=accounts, tokens=st.integers(1, 40), days=st.sampled_from([1, 400]))
+    def grant_until(self, account: int, tokens: int, days: int) -> None:
+        until = datetime.now(UTC) + timedelta(days=days)
+        user_id = self.customers[account].user_id
+        subscriptions.grant(user_id, tokens, reason="model", actor=self.admin, expires_at=until)
+
+    @rule(account=accounts, number=numbers, how=st.sampled_from(["a submit", "a sweep", "not yet"]))
+    def expire(self, account: int, number: int, how: str) -> None:
+        """The last day of a grant is over, and somebody comes upon it, or nobody yet."""
+        lasting = one_by_one.lasting(self.period(account))
+        if not lasting:
+            return
+        user_id = expire(lasting[number % len(lasting)])
+        if how == "a submit":
+            subscriptions.for_submit(user_id)
+        elif how == "a sweep":
+            assert subscriptions.settle_remainders() >= 1
+
     @rule(account=accounts, more=st.integers(1, 50))
     def upgrade(self, account: int, more: int) -> None:
         current = subscriptions.current(self.customers[account].user_id)
@@ -583,8 +602,13 @@ class Story(RuleBasedStateMachine):
         while self.late:
             self.a_late_word(number=0)
         self.slow.clear()
+        subscriptions.settle_remainders()
+        assert subscriptions.settle_remainders() == 0
         budgets.free_orphans(older_than=-1)
         assert ledger.verify().differences == ()
+        for account in (0, 1):
+            left = one_by_one.purse(self.period(account), datetime.now(UTC))
+            assert self.available(account) == left.valid, "what is left of what has not expired, to the token"
 
     def teardown(self) -> None:
         """Everything that was accepted comes to an end, and nothing is left over."""

@@ -18,6 +18,7 @@ select coalesce(sum(tokens) filter (where kind = 'rollover'), 0) as rolled,
        coalesce(sum(tokens) filter (where kind = 'carried'), 0) as carried
   from grants where source_id = :period or source_id in (select id from grants where period_id = :period)
 """)
+_LASTING = text("select id from grants where period_id = :period and expires_at > clock_timestamp() order by id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ def purse(period_id: UUID, now: datetime) -> Purse:
     lasting = sum(each.until is None for each in coins)
     later = sum(each.until is not None and each.until > end for each in coins)
     return Purse(lasting, later, len(coins) - lasting - later)
+
+
+def lasting(period_id: UUID) -> list[UUID]:
+    """Grants that will expire."""
+    return [row.id for row in plain(_LASTING, {"period": period_id})]
 
 
 def handed_on(period_id: UUID) -> tuple[int, int]:

@@ -39,10 +39,6 @@ select (select count(*) from grants where period_id = :period)
      + (select count(*) from invocations where period_id = :period) as rows
 """)
 
-_EXPIRING = text("""
-select g.id from grants g join periods p on p.id = g.period_id
- where p.user_id = :user and p.closed_at is null and g.expires_at > now() order by g.id
-""")
 _CURRENT = text("select id from periods where id = :period and closed_at is null")
 
 
@@ -112,9 +108,9 @@ class Life(RuleBasedStateMachine):
     @rule(number=numbers)
     def expire(self, number: int) -> None:
         """Somebody looks, or nobody does for now."""
-        lasting = run(_EXPIRING, {"user": self.user_id})
+        lasting = one_by_one.lasting(every_period(self.user_id)[0].period.id)
         if lasting:
-            expire(lasting[number % len(lasting)].id)
+            expire(lasting[number % len(lasting)])
             if number % 2:
                 subscriptions.current(self.user_id)
 
