@@ -129,9 +129,9 @@ def stacked(
     groups = [_bars(number, bars, width) for number, bars in enumerate(_stacks(series, top))]
     svg = _FRAME.format(WIDTH, HEIGHT, finding, Markup("").join([_grid(), *groups]))
     links = [
-        Markup('<a href="{}" tabindex="-1"><rect class="hit" x="{:.1f}" width="{:.1f}" height="{}"/></a>').format(
-            path, number * width, width, HEIGHT
-        )
+        Markup(
+            '<a href="{}" tabindex="-1" aria-label="{}"><rect class="hit" x="{:.1f}" width="{:.1f}" height="{}"/></a>'
+        ).format(path, show.tokens(sums[number]), number * width, width, HEIGHT)
         for number, path in enumerate(paths)
         if path and sums[number]
     ]
