@@ -20,6 +20,7 @@ from tests import factories
 from tests.console.conftest import Browser, Trips, browser_of, check_page, read
 from web.console import assets, show
 from web.console.face import CONSOLE, REQUESTS_PER_MINUTE
+from web.http.quotas import ReadQuota
 
 HOSTILE = "<script>alert(1)</script>'\"&\u202e\u200b\x1b\ufeff{{ 7*7 }}"
 
@@ -199,7 +200,7 @@ def test_what_is_no_form_is_refused_with_a_page(stranger: Browser, data: str, co
 def test_requests_of_the_console_have_a_quota_of_their_own(browser: Browser, redis: Client) -> None:
     assert browser.customer
     minute = int(clock.wall()) // 60 + 1
-    assert CONSOLE.quota is not None
+    assert isinstance(CONSOLE.quota, ReadQuota)
     CONSOLE.quota._pause.end()  # another test may just have taken Redis away
     with time_machine.travel(60 * minute + 20, tick=False):
         limit = browser.ask("/").headers["RateLimit"]
