@@ -48,15 +48,13 @@ class Expiring(NamedTuple):
 class Left:
     """What is left of a period's grants, at one moment, with open holds as spent.
 
-    `rests`: of each grant that expires; `lasting`: of all others; `expired`: what is booked of each already;
-    `open_rows`: how many invocations are open, by when they were accepted (about).
+    `rests`: of each grant that expires, less what is booked as expired; `lasting`: of all others; `open_rows`: how many invocations are open, by when they were accepted (about).
     """
 
     expiring: Sequence[Expiring]
     rests: Mapping[UUID, int]
     lasting: int
     available: int
-    expired: Mapping[UUID, int]
     unlimited: bool
     open_rows: Sequence[tuple[datetime, int]]
 
@@ -78,7 +76,7 @@ def left(session: Session, period: Period) -> Left:
         (period.created_at, budgets.open_count(session, period.id))
     ]  # first: what ends in between is looked at again
     available = budgets.balance(session, period.id).available
-    return Left((), {}, available, available, {}, unlimited, opened)
+    return Left((), {}, available, available, unlimited, opened)
 
 
 def _by_facts(session: Session, period: Period, grants: Sequence[Grant], *, unlimited: bool) -> Left:
@@ -95,10 +93,9 @@ def _by_facts(session: Session, period: Period, grants: Sequence[Grant], *, unli
     expiring = [Expiring(each.id, each.expires_at, each.reason) for each in grants if each.expires_at is not None]
     return Left(
         expiring=expiring,
-        rests={each.id: rests[each.id] for each in expiring},
+        rests={each.id: rests[each.id] - expired[each.id] for each in expiring},
         lasting=sum(rests[lot.id] for lot in lots if lot.until is None),
         available=sum(each.tokens for each in grants) - sum(each.tokens for each in spent),
-        expired=expired,
         unlimited=unlimited,
         open_rows=[(at, row.open_rows) for at, row in rows],
     )
@@ -143,7 +140,7 @@ def _take_off(session: Session, period: Period, found: Left, over: Sequence[Expi
     room = found.available - found.lasting - sum(rest for id_, rest in found.rests.items() if id_ not in gone)
     taken = missing = 0
     for grant in over:
-        owed = found.rests[grant.id] - found.expired.get(grant.id, 0)
+        owed = found.rests[grant.id]
         tokens = max(0, min(owed, room))
         if tokens:
             booking.add_grant(session, period, "expiry", -tokens, reason="Expired", source_id=grant.id)

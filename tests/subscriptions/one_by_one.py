@@ -12,6 +12,7 @@ from tests.plain import plain
 
 _PERIOD = text("select ends_at, closed_at is not null as closed from periods where id = :period")
 _GRANTS = text("select * from grants where period_id = :period and kind <> 'expiry' order by id")
+_EXPIRED = text("select source_id from grants where period_id = :period and kind = 'expiry'")
 _SPENT = text("select created_at, coalesce(charged, held) as tokens from invocations where period_id = :period")
 _HANDED_ON = text("""
 select coalesce(sum(tokens) filter (where kind = 'rollover'), 0) as rolled,
@@ -60,8 +61,9 @@ def purse(period_id: UUID, now: datetime) -> Purse:
             if valid:
                 coins.remove(min(valid, key=lambda each: (each.until or period.ends_at, each.since, each.grant)))
     end = period.ends_at if period.closed else now
+    expired = {row.source_id for row in plain(_EXPIRED, {"period": period_id})}  # before the period was made to end
     lasting = sum(each.until is None for each in coins)
-    later = sum(each.until is not None and each.until > end for each in coins)
+    later = sum(each.until is not None and each.until > end and each.grant not in expired for each in coins)
     return Purse(lasting, later, len(coins) - lasting - later)
 
 

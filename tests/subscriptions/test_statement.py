@@ -169,7 +169,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def every_statement_sums_to_zero(self) -> None:
-        books, periods = world.books(), every_period(self.user_id)
+        periods = every_period(self.user_id)  # books what is due
+        books = world.books()
         for listed in periods:
             shown = subscriptions.statement(self.user_id, listed.period.id)
             plain = books[listed.period.id]
