@@ -48,7 +48,8 @@ class Expiring(NamedTuple):
 class Left:
     """What is left of a period's grants, at one moment, with open holds as spent.
 
-    `rests`: of each grant that expires, less what is booked as expired; `lasting`: of all others; `open_rows`: how many invocations are open, by when they were accepted (about).
+    `rests`: of each grant that expires, less what is booked as expired; `lasting`: of all others; `open_rows`: how
+    many invocations are open, by when they were accepted (about).
     """
 
     expiring: Sequence[Expiring]
