@@ -61,6 +61,24 @@ TOOL = {
     "input_schema": {},
     "price": {"base_tokens": 1, "max_tokens": 9},
 }
+#: An OpenAPI document with one operation, which becomes a tool.
+IMPORT = {
+    "document": {
+        "openapi": "3.0.3",
+        "info": {"title": "T", "version": "1"},
+        "servers": [{"url": "http://127.0.0.1:9"}],
+        "paths": {
+            "/imported": {
+                "get": {
+                    "operationId": "imported",
+                    "responses": {"200": {"description": "", "content": {"application/json": {}}}},
+                }
+            }
+        },
+    },
+    "create": ["imported"],
+    "price": {"base_tokens": 1, "max_tokens": 9},
+}
 SINCE = {"since": "2020-01-01T00:00:00Z"}
 #: Each is counted by three limits of a minute; logins have windows of a quarter of an hour.
 SENT_AGAIN = "select coalesce(sum(attempts), 0) / 3 as n from throttles where ends_at < now() + interval '2 minutes'"
@@ -113,6 +131,14 @@ CASES = {
             {**TOOL, "slug": "one"},
             {**TOOL, "slug": "two"},
             AUDITED.format("tool.create"),
+        ),
+        Case(
+            "/admin/tools/import",
+            "/admin/tools/import",
+            IMPORT,
+            {**IMPORT, "price": {"base_tokens": 2, "max_tokens": 9}},
+            AUDITED.format("tool.create"),
+            status=200,
         ),
         Case(
             "/admin/plans",
