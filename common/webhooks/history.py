@@ -155,7 +155,8 @@ def replay(user_id: UUID, endpoint_id: UUID, since: datetime, *, once: Once = No
             count = int(str(made.facts["replayed"]))
         else:
             _count_manual(session, rate_limits.WEBHOOK_REPLAYS, _enabled(session, user_id, endpoint_id))
-            statement = update(Delivery).where(Delivery.id.in_(wanted.scalar_subquery())).values(_AGAIN)
+            chosen = wanted.cte("chosen")  # read once: as a subquery it may be read again, and choose others
+            statement = update(Delivery).where(Delivery.id.in_(select(chosen.c.id))).values(_AGAIN)
             count = session.execute(statement).rowcount  # type: ignore[attr-defined]
             idempotency.remember(session, once, replayed=count)
     messages.notify(messages.DELIVER)
