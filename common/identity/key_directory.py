@@ -1,4 +1,4 @@
-"""An account's API keys for whoever looks at one: the key by its id, and until when rotated secrets still work."""
+"""An account's API keys for those who look at one: the key by its id, and until when rotated secrets still work."""
 
 from __future__ import annotations
 

@@ -607,7 +607,7 @@ class Story(RuleBasedStateMachine):
         budgets.free_orphans(older_than=-1)
         assert ledger.verify().differences == ()
         for account in (0, 1):
-            left = one_by_one.purse(self.period(account), datetime.now(UTC))
+            left = one_by_one.naive_balance(self.period(account), datetime.now(UTC))
             assert self.available(account) == left.valid, "what is left of what has not expired, to the token"
 
     def teardown(self) -> None:

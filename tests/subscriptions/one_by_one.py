@@ -1,4 +1,4 @@
-"""What is left of a period's grants, by a purse of single tokens: each is spent before those that last longer."""
+"""What is left of a period's grants, by a balance of single tokens: each is spent before those that last longer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Coin:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class NaiveBalance:
     """What is left: of grants that last as long as the period, of those that last longer, of those that do not."""
 
     lasting: int
@@ -44,7 +44,7 @@ class Purse:
         return self.lasting + self.later
 
 
-def purse(period_id: UUID, now: datetime) -> Purse:
+def naive_balance(period_id: UUID, now: datetime) -> NaiveBalance:
     (period,) = plain(_PERIOD, {"period": period_id})
     grants = plain(_GRANTS, {"period": period_id})
     coins = [
@@ -64,7 +64,7 @@ def purse(period_id: UUID, now: datetime) -> Purse:
     expired = {row.source_id for row in plain(_EXPIRED, {"period": period_id})}  # before the period was made to end
     lasting = sum(each.until is None for each in coins)
     later = sum(each.until is not None and each.until > end and each.grant not in expired for each in coins)
-    return Purse(lasting, later, len(coins) - lasting - later)
+    return NaiveBalance(lasting, later, len(coins) - lasting - later)
 
 
 def lasting(period_id: UUID) -> list[UUID]:

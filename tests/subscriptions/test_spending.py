@@ -32,14 +32,14 @@ spendings = st.lists(st.tuples(st.integers(0, DAYS - 1), st.integers(0, 6)), max
 
 
 def one_by_one(found: list[Lot], spent: list[tuple[int, int]]) -> dict[UUID, int]:
-    """Each token, from a purse of single tokens: the one that expires first."""
-    purse = [lot for lot in found for _ in range(lot.tokens)]
+    """Each token, from a balance of single tokens: the one that expires first."""
+    unspent = [lot for lot in found for _ in range(lot.tokens)]
     for at, tokens in sorted(spent):
         for _ in range(tokens):
-            valid = [lot for lot in purse if lot.since <= day(at) and (lot.until is None or day(at) < lot.until)]
+            valid = [lot for lot in unspent if lot.since <= day(at) and (lot.until is None or day(at) < lot.until)]
             if valid:
-                purse.remove(min(valid, key=lambda lot: (lot.until or day(DAYS), lot.since, lot.id)))
-    return {lot.id: sum(each.id == lot.id for each in purse) for lot in found}
+                unspent.remove(min(valid, key=lambda lot: (lot.until or day(DAYS), lot.since, lot.id)))
+    return {lot.id: sum(each.id == lot.id for each in unspent) for lot in found}
 
 
 def summed(found: list[Lot], spent: list[tuple[int, int]]) -> list[Spent]:

@@ -153,7 +153,7 @@ class Life(RuleBasedStateMachine):
         for _ in range(2):
             subscriptions.settle_remainders()
         for listed in every_period(self.user_id):
-            left = one_by_one.purse(listed.period.id, datetime.now(UTC))
+            left = one_by_one.naive_balance(listed.period.id, datetime.now(UTC))
             assert listed.balance.available == left.valid
         assert subscriptions.settle_remainders() == 0
 
@@ -163,7 +163,7 @@ class Life(RuleBasedStateMachine):
             self.run_one(cost=2, how="good")
         self.settle()
         for period_id, later in zip(self.renewed[1:], self.renewed, strict=False):
-            left = one_by_one.purse(period_id, datetime.now(UTC))
+            left = one_by_one.naive_balance(period_id, datetime.now(UTC))
             if run(_CURRENT, {"period": later}):
                 assert one_by_one.handed_on(period_id) == (left.lasting * ROLLOVER // 100, left.later)
 
