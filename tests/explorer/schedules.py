@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
 
-from tests.explorer import director, hooks, people
+from tests.explorer import appointments, director, hooks, people
 from tests.explorer.director import Actor, Director, Step, VirtualClock
 from tests.explorer.search import Schedule
 from tests.explorer.verbs import VERBS, WITH_TASK
@@ -27,18 +27,29 @@ ELSEWHERE = ("grant elsewhere",)
 WITH_KEY = ("revoke key",)
 #: What changes what a key has used or holds; the rest of each is explored in `exact`.
 _KEYED = ("submit", "work", "rebuild", "wipe", "period end", *WITH_KEY)
+_ELSE = {*WITH_TASK, *ELSEWHERE, *WITH_KEY, *people.VERBS, *hooks.VERBS, *appointments.VERBS}
+#: What may be in the way of a schedule's submit, and what becomes of a grant's rest.
+_SCHEDULED = (
+    *appointments.WITH_SCHEDULE, "submit", "wipe", "tool edit", "tool archive", "unsubscribe", "leave", "period end",
+)  # fmt: skip
+_EXPIRING = (
+    *appointments.WITH_EXPIRY, "submit", "work", "cancel", "take back", "upgrade", "unsubscribe", "rebuild", "wipe",
+    "period end",
+)  # fmt: skip
 VERBS_OF = {
-    "exact": tuple(
-        verb for verb in VERBS if verb not in {*WITH_TASK, *ELSEWHERE, *WITH_KEY, *people.VERBS, *hooks.VERBS}
-    ),
+    "exact": tuple(verb for verb in VERBS if verb not in _ELSE),
     "people": (*people.VERBS, "wipe"),
     "hooks": (*hooks.VERBS, "wipe"),
     "in-hand": _WORK,
     "once": _ONCE,
     "once-in-hand": _ONCE,
     "keyed": _KEYED,
+    "scheduled": _SCHEDULED,
+    "expiring": _EXPIRING,
     "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
+#: Verbs of which there is one in each schedule of a state; two of the rest are explored in `exact`.
+OWN = {"scheduled": set(appointments.WITH_SCHEDULE), "expiring": set(appointments.WITH_EXPIRY)}
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
 FEW = ("submit", "wipe", "grant", "rebuild")
 #: What those who come to a dead process's leavings do with them.
@@ -46,9 +57,9 @@ AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lo
 
 
 #: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
-NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end"}
+NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after"}
 #: What happens to the servers by itself: no process does it that could have a fault of its own.
-OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end"}
+OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after"}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 
@@ -121,7 +132,8 @@ def two_stops(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedul
 
 
 def _others(state: str, first: str) -> list[str]:
-    return [verb for verb in VERBS_OF[state] if not {first, verb} <= _ONE_THREAD]
+    own = OWN.get(state, set(VERBS_OF[state]))
+    return [verb for verb in VERBS_OF[state] if not {first, verb} <= _ONE_THREAD and {first, verb} & own]
 
 
 def two_faults(seen: dict[str, dict[str, Seen]], seed: int, number: int) -> Iterator[Schedule]:

@@ -25,7 +25,7 @@ from common.invocations import ClaimOptions, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
 from common.kit.memory import Memory
-from tests.explorer import director, hooks, oracle, people, spares
+from tests.explorer import appointments, director, hooks, oracle, people, spares
 from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
 from tests.explorer.verbs import UNAVAILABLE, VERBS
 from tests.explorer.world import StateStore
@@ -238,8 +238,17 @@ class Run:
             broken = hooks.broken(self.world.receiver, self.store)
             broken += oracle.broken(self.world, self.store, settled=True)
         else:
-            return self._look_unless_seen(failures)
+            return self._kept() or self._look_unless_seen(failures)
         return broken + _failed_since(failures)
+
+    def _kept(self) -> list[str]:
+        """What did not come of a time that was due, if there is a schedule."""
+        if self.world.appointment is None:
+            return []
+        return appointments.unkept(self.world.appointment, self.store.connection, self._verbs())
+
+    def _verbs(self) -> set[str]:
+        return {self.schedule.first, self.schedule.second}
 
     def _look_unless_seen(self, failures: float) -> list[str]:
         """Fill, settle and look after each of them, unless the same was done from an end like this."""
@@ -269,7 +278,10 @@ class Run:
 
     def _settle_and_look(self) -> list[str]:
         self._settle()
-        return oracle.broken(self.world, self.store, settled=True)
+        found = []
+        if self.world.expiring_grant is not None:
+            found = appointments.misexpired(self.world.expiring_grant, self.store.connection, self._verbs())
+        return found + oracle.broken(self.world, self.store, settled=True)
 
     def _settle(self) -> None:
         """Every worker is dead; the sweeps do what they do; a new worker takes everything to its end."""

@@ -16,7 +16,7 @@ from common.kit.clock import uuid7
 from common.subscriptions import plans
 from common.tools import editing
 from tests import factories
-from tests.explorer import hooks, people
+from tests.explorer import appointments, hooks, people
 from tests.explorer.world import World, add_foreign_gate
 from tests.subscriptions.accounts import began
 from worker import runner
@@ -202,6 +202,7 @@ def period_end(world: World, _name: str) -> None:
 VERBS: dict[str, Verb] = {
     **people.VERBS,
     **hooks.VERBS,
+    **appointments.VERBS,
     "period end": period_end,
     "submit": submit,
     "submit+key": submit_with_key,

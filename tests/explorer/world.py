@@ -22,7 +22,9 @@ from common.kit.memory import Memory
 from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
 from tests import factories
+from tests.explorer import appointments
 from tests.explorer.alike import Ends
+from tests.explorer.appointments import Appointment
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
 from tests.factories import Customer
@@ -70,6 +72,8 @@ class World:
     task: Task | None = None
     person: Person | None = None
     receiver: Receiver | None = None
+    appointment: Appointment | None = None
+    expiring_grant: UUID | None = None
     seen: Seen = field(default_factory=Seen)
     memory: Memory = field(default_factory=Memory)
 
@@ -208,6 +212,22 @@ def hooks() -> World:
     return world
 
 
+def scheduled() -> World:
+    """A budget for exactly two calls, one of them waiting; a schedule is due."""
+    world = _base("scheduled", tokens=2 * HELD)
+    world.submit("before-0")
+    return replace(world, appointment=Appointment.make(world.customer, world.tool))
+
+
+def expiring() -> World:
+    """A budget for two calls, and a grant for two more that has just expired; one call is open from before."""
+    world = _base("expiring", tokens=2 * HELD)
+    granted = appointments.granted_for_a_day(world.customer, 2 * HELD, world.admin)
+    world.submit("before-0")
+    appointments.is_over(granted)
+    return replace(world, expiring_grant=granted)
+
+
 STATES: dict[str, Build] = {
     "people": people,
     "hooks": hooks,
@@ -217,6 +237,8 @@ STATES: dict[str, Build] = {
     "once-in-hand": once_in_hand,
     "foreign": foreign,
     "keyed": keyed,
+    "scheduled": scheduled,
+    "expiring": expiring,
 }
 
 
@@ -291,6 +313,7 @@ class StateStore:
             copy = "insert into {0} ({1}) overriding system value select {1} from {2}.{0}"
             steps.append(sql.SQL(copy).format(named, columns, schema))
         steps.append(sql.SQL("update processes set heartbeat_at = now(), suspect_at = null"))
+        steps.append(sql.SQL(appointments.DUE))
         for sequence, value in self.connection.execute(
             "select sequencename, last_value from pg_sequences where schemaname = 'public' and last_value is not null"
         ).fetchall():
