@@ -20,6 +20,7 @@ from tools.faults import (
     report,
     rows_hosts,
     rows_outside,
+    rows_points,
     rows_servers,
     rows_together,
     rows_web,
@@ -37,7 +38,7 @@ RESULTS = Path(__file__).parent / "results.json"
 PICTURE = ROOT / "docs" / "faults.svg"
 ACCOUNTS = 6
 #: Importing them fills the matrix, in this order.
-MODULES = (rows_workers, rows_web, rows_servers, rows_outside, rows_together, rows_hosts)
+MODULES = (rows_workers, rows_web, rows_servers, rows_outside, rows_points, rows_together, rows_hosts)
 
 
 def main() -> int:

@@ -6,30 +6,19 @@ import contextlib
 import shutil
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import requests
 
 from common.identity import audit
-from common.kit import failpoints
 from common.tools import breakers, editing, find
 from dev.platform import SWEEP_THREADS, worker
 from tools.faults.load import Account, order_for
 from tools.faults.people import PASSWORD
 from tools.faults.rows import row
 from tools.faults.rows_workers import WORKERS, client, ended, expect
-from tools.faults.world import World, is_gone, memory_of
+from tools.faults.world import World, memory_of
 
-#: (A spent refresh token has a row of its own, F71.)
-POINTS = tuple(point for point in failpoints.POINTS if point != "refresh.after_consume")
-ACTIONS = ("kill9", "term", "stop:3", "raise")
-#: An exception of nobody's making is a 500 there, as it should be.
-#: What fails there fails a request: made to, it answers 500, and that is right.
-IN_WEB = (
-    *("web.before_commit", "web.after_commit", "web.after_publish"),
-    *("cancel.before_queued", "cancel.before_running", "rebuild.after_read"),
-)
 LIBFAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
@@ -220,20 +209,6 @@ def squeezed(world: World) -> str:
     for old in olds:
         world.restore(old)
     return "prlimit --nofile=64 and --as=2 GB (16 threads each), 80 calls of 1.5 s on top of the load"
-
-
-@row("B0", "every named point of the code, in turn: killed, ended, frozen for 3 s, made to fail", rate=12, settle=300)
-def every_point(world: World) -> str:
-    strikes = [(point, action) for point in POINTS for action in ACTIONS if action != "raise" or point not in IN_WEB]
-    for point, action in strikes:
-        file = world.arm(point, action)
-        if point == "rebuild.after_read":
-            world.gate().flushall()
-        try:
-            world.wait_until(f"somebody at {point}", partial(is_gone, file), 180)
-        finally:
-            file.unlink(missing_ok=True)
-    return f"{len(POINTS)} points, {len(strikes)} strikes, one after the other, while everything else goes on"
 
 
 # -- people --------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def killed_in_call(world: World) -> str:
     orders = [client(world).submit(order_for(world.accounts[0], tool)) for tool in ("long", "once-long")]
     for order in orders:
         (id_,) = order.ids
-        world.wait_until("the call", partial(_called, world, id_), 30)
+        world.wait_until("the call", partial(_called, world, id_), LOST_WITHIN)  # both may have been in one process
         if name := world.holder(id_):
             world.children[name].kill()
     again, once = (ended(world, order) for order in orders)

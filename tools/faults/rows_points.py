@@ -1,0 +1,98 @@
+"""B0: every failpoint of the code in turn, also those that the load alone never reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import psycopg
+
+from common.kit import failpoints
+from tools.faults.load import Account, Client
+from tools.faults.people import join
+from tools.faults.rows import row
+from tools.faults.rows_workers import client, expect
+from tools.faults.world import World, is_gone
+
+#: (A spent refresh token has a row of its own, F71.)
+POINTS: Final = tuple(point for point in failpoints.POINTS if point != "refresh.after_consume")
+ACTIONS: Final = ("kill9", "term", "stop:3", "raise")
+#: What fails there fails a request: made to, it answers 500, and that is right.
+IN_WEB: Final = (
+    *("web.before_commit", "web.after_commit", "web.after_publish", "change.checked"),
+    *("cancel.before_queued", "cancel.before_running", "rebuild.after_read"),
+)
+WITHIN_SECONDS: Final = 180
+#: A schedule of an account of its own, made due once the last time was dealt with.
+_FALL_DUE: Final = """
+update schedules set next_at = date_trunc('second', clock_timestamp()), due_at = date_trunc('second', clock_timestamp())
+ where user_id = %s and next_at > clock_timestamp() + interval '1 h'
+"""
+_FIRED: Final = """
+select count(*), count(distinct idempotency_key) from invocations where user_id = %s and idempotency_key is not null
+"""
+
+
+@row("B0", "every named point of the code, in turn: killed, ended, frozen for 3 s, made to fail", rate=12, settle=300)
+def every_point(world: World) -> str:
+    timetable = Timetable(world)
+    provoked: dict[str, Callable[[], object]] = {
+        "rebuild.after_read": world.gate().flushall,
+        "change.checked": partial(_change, client(world), world.accounts[0]),
+        "schedule.before_submit": timetable.fall_due,
+        "schedule.after_submit": timetable.fall_due,
+    }
+    strikes = [(point, action) for point in POINTS for action in ACTIONS if action != "raise" or point not in IN_WEB]
+    for point, action in strikes:
+        file = world.arm(point, action)
+        try:
+            came = partial(_came, file_gone=partial(is_gone, file), provoke=provoked.get(point))
+            world.wait_until(f"somebody at {point}", came, WITHIN_SECONDS)
+        finally:
+            file.unlink(missing_ok=True)
+    timetable.close()
+    return f"{len(POINTS)} points, {len(strikes)} strikes, one after the other, while everything else goes on"
+
+
+def _came(file_gone: Callable[[], bool], provoke: Callable[[], object] | None) -> bool:
+    if provoke is not None and not file_gone():
+        provoke()
+        time.sleep(0.3)
+    return file_gone()
+
+
+def _change(asking: Client, account: Account) -> None:
+    """An endpoint is changed to what it is."""
+    asking.ask("change", account, "PATCH", f"/webhooks/{account.endpoint_id}", json={"events": ["completed"]})
+
+
+class Timetable:
+    """A schedule that falls due when it is told to; each of its times must be submitted exactly once."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._account = join(int(time.time()), world.hook_url)
+        self._client = client(world)
+        body = {"tool": "echo", "input": {"text": "again"}, "every_seconds": 86_400}
+        answer, said = self._client.ask("schedule", self._account, "POST", "/schedules", json=body)
+        expect(answer == "201", f"a schedule: {answer} {said}")
+        self._path = f"/schedules/{said['data']['id']}"
+        self._times = 0
+
+    def fall_due(self) -> None:
+        """Make it due, unless it is due already."""
+        with psycopg.connect(self._world.postgres.url(), connect_timeout=10, autocommit=True) as connection:
+            self._times += connection.execute(_FALL_DUE, (self._account.user_id,)).rowcount
+
+    def close(self) -> None:
+        """Once everything was dealt with: as many invocations as times."""
+        self._world.wait_until("the last time to be dealt with", self._all_fired, WITHIN_SECONDS)
+        answer, said = self._client.ask("schedule", self._account, "DELETE", self._path)
+        expect(answer == "204", f"a schedule cannot be deleted: {answer} {said}")
+
+    def _all_fired(self) -> bool:
+        fired, keys = self._world.rows(_FIRED, self._account.user_id)[0]
+        expect(fired == keys <= self._times, f"{fired} invocations with {keys} keys for {self._times} times")
+        return bool(fired == self._times)
