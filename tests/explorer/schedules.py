@@ -49,7 +49,7 @@ VERBS_OF = {
     "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
 #: Verbs of which there is one in each schedule of a state; two of the rest are explored in `exact`.
-OWN = {"scheduled": set(appointments.WITH_SCHEDULE), "expiring": set(appointments.WITH_EXPIRY)}
+OWN = {"scheduled": {"fire", "fire after"}, "expiring": set(appointments.WITH_EXPIRY)}
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
 FEW = ("submit", "wipe", "grant", "rebuild")
 #: What those who come to a dead process's leavings do with them.

@@ -23,8 +23,12 @@ PAIRS = int(os.environ.get("EXPLORE_PAIRS", "100"))
 #: Of the schedules with two stops, so many for each verb and state; all of them where hole 2 was.
 SAMPLE = 10**9 if ASKED == "all" else 5
 WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
-#: Explored as the first in `exact`; a foreign gate is nothing to them but in the gap.
-NOT_HERE = {("foreign", "submit"), ("foreign", "grant"), ("foreign", "work")}
+#: Explored as the first in `exact`; what these states have more concerns them in the gap alone.
+NOT_HERE = {
+    *(("foreign", verb) for verb in ("submit", "grant", "work")),
+    *(("scheduled", verb) for verb in ("submit", "tool edit", "tool archive", "unsubscribe", "leave")),
+    *(("expiring", verb) for verb in ("upgrade", "unsubscribe", "rebuild")),
+}
 FIRST = [
     (state, verb)
     for state, verbs in VERBS_OF.items()
