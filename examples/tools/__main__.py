@@ -9,6 +9,7 @@ import threading
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from examples.tools import ngrams
 from examples.tools.app import create_app
 from examples.tools.catalogue import TOOLS
 
@@ -53,6 +54,7 @@ def warm() -> None:
     for tool in TOOLS:
         if tool.category == "text":
             tool.answer(tool.example_input, "")
+    ngrams.model()
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""The service: one POST route per tool, strict input validation, JSON for every response."""
+"""The service: one POST route per tool, strict input validation, JSON for every response (a stream has events)."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from flask import Flask, Response, jsonify, request
@@ -12,6 +12,7 @@ from flask.json.provider import DefaultJSONProvider
 from jsonschema_rs import Draft202012Validator, ValidationError
 from werkzeug.exceptions import HTTPException
 
+from examples.tools import storyteller
 from examples.tools.catalogue import TOOLS
 from examples.tools.tool import Json, Refusal, Tool
 
@@ -28,6 +29,7 @@ def create_app() -> Flask:
     app.add_url_rule("/health", view_func=health)
     for tool in TOOLS:
         app.add_url_rule(tool.route, tool.slug, _view(tool), methods=["POST"])
+    app.add_url_rule(storyteller.PATH, storyteller.NAME, _storyteller(), methods=["POST"])
     app.register_error_handler(Refusal, _refused)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _broken)
@@ -42,13 +44,29 @@ def _view(tool: Tool) -> Callable[[], Response]:
     validator = Draft202012Validator(tool.input_schema)
 
     def view() -> Response:
-        body: Any = _body()  # Any: whatever was sent, until it fits the schema
-        if (fault := next(validator.iter_errors(body), None)) is not None:
-            raise _invalid(fault)
-        answer = tool.answer(body, request.headers.get("Idempotency-Key", ""))
+        answer = tool.answer(_valid(validator), request.headers.get("Idempotency-Key", ""))
         return jsonify(result=answer.result, usage=dict(answer.usage))
 
     return view
+
+
+def _storyteller() -> Callable[[], Response]:
+    validator = Draft202012Validator(storyteller.REQUEST_SCHEMA)
+
+    def view() -> Response:
+        body = _valid(validator)
+        if body.get("stream"):
+            return Response(_events(storyteller.chunks(body)), content_type="text/event-stream")
+        return jsonify(storyteller.completion(body))
+
+    return view
+
+
+def _events(chunks: Iterator[Json]) -> Iterator[str]:
+    """Server-sent events as OpenAI sends them."""
+    for chunk in chunks:
+        yield f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+    yield "data: [DONE]\n\n"
 
 
 # -- parsing -------------------------------------------------------------------------------------------------
@@ -62,6 +80,14 @@ def _body() -> object:
     if request.mimetype != "application/json":
         raise Refusal(415, "unsupported_media_type", "Send application/json.")
     return _parse(raw)
+
+
+def _valid(validator: Draft202012Validator) -> Json:
+    """The body, once it fits the schema."""
+    body: Any = _body()  # Any: whatever was sent, until it fits
+    if (fault := next(validator.iter_errors(body), None)) is not None:
+        raise _invalid(fault)
+    return dict(body)
 
 
 def _plain(value: str) -> object:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 
-from examples.tools import chat, flaky, keywords, language, patience, sentiment, summary
+from examples.tools import chat, flaky, keywords, language, patience, sentiment, storyteller, summary
 from examples.tools.tool import Json, Tool
 
 BASE_URL = "http://127.0.0.1:8100"
@@ -27,7 +27,7 @@ TOOLS: tuple[Tool, ...] = (
 def entries(base_url: str = BASE_URL, environ: Mapping[str, str] | None = None) -> list[Json]:
     """The tools of the service at `base_url`, and `chat` where the environment names an OpenAI-compatible endpoint."""
     offered = chat.entry(os.environ if environ is None else environ)
-    return [tool.entry(base_url) for tool in TOOLS] + ([offered] if offered else [])
+    return [*(tool.entry(base_url) for tool in TOOLS), storyteller.entry(base_url), *([offered] if offered else [])]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "examples.tools"],
-            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port)},
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "STORYTELLER_TOKENS_PER_SECOND": "1000"},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
