@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import subscriptions
+from common import signatures, subscriptions
 from common.kit import crypto, db, failpoints, log, mail, memory, metrics, redis, tracing
 from common.kit.outbound import OutboundClient, SystemResolver, own_services
 from common.operations import instance
@@ -32,6 +32,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     memory.forget()
     messages.configure(settings.broker_url, settings.queue_messages_max)
     instance.forget()
+    signatures.configure(settings.public_url)
     subscriptions.configure(settings.max_stored_bytes or None)
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
     ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)

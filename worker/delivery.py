@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Final
 
-from common import boot, invocations, webhooks
+from common import boot, invocations, receipts, webhooks
 from common.kit import clock, db, failpoints, log, metrics, tracing
 from common.kit.outbound import OutboundClient, authority_of
 from common.queueing import messages
-from common.webhooks import AttemptResult, Claim, LaneCapacity, OutboxEvent
+from common.webhooks import AttemptResult, Claim, LaneCapacity
 from worker.failures import Failures
 from worker.heartbeat import me
 from worker.lanes import Lanes
@@ -130,7 +130,7 @@ class Sender:
         if claim.url is None:
             return None
         event = claim.event
-        data = _data(event, payloads=not claim.thin)
+        data = _data(claim)
         keys = claim.secrets or [webhooks.default_secret(event.user_id)]
         failpoints.at("hook.before_send")
         with _traced(claim):
@@ -173,12 +173,14 @@ def _traced(claim: Claim) -> AbstractContextManager[None]:
     return tracing.span("webhooks.deliver", "consumer", parent, type=event.type, tries=claim.tries)
 
 
-def _data(event: OutboxEvent, *, payloads: bool) -> Mapping[str, object]:
+def _data(claim: Claim) -> Mapping[str, object]:
+    event = claim.event
     if event.data is not None:
         return event.data
     if event.invocation_id is None:
         raise ValueError(f"event {event.id} has neither data nor an invocation")
-    return invocations.event_data(event.type, event.invocation_id, event.attempts, payloads=payloads)
+    shown = invocations.event_data(event.type, event.invocation_id, event.attempts, payloads=not claim.thin)
+    return receipts.add_to(shown) if claim.receipt and not claim.thin else shown
 
 
 def _end(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:

@@ -1,6 +1,6 @@
 """An invocation, stage by stage, in the order of its life. Each stage has its SQL beside it.
 
-    quote             what it would cost and whether it would be accepted             quoting.py
+    quote             what it would cost and whether it would be accepted             quoting.py, signed_quotes.py
     submit            accept it: every check, the hold, the row, the message          submitting.py, choosing.py
                       … or find what an earlier request has made                      replaying.py
     claim             a worker gets the row that is due first                         claiming.py
@@ -56,7 +56,7 @@ from common.invocations.reading import (
 )
 from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.replaying import made_under
-from common.invocations.representation import etag, poll_after_ms, represent
+from common.invocations.representation import billed, etag, poll_after_ms, represent
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
@@ -89,6 +89,7 @@ __all__ = [
     "Task",
     "account_of",
     "attempts",
+    "billed",
     "cancel",
     "cancel_matching",
     "cancel_queued",

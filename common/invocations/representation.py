@@ -35,7 +35,7 @@ def represent(invocation: Invocation) -> dict[str, object]:
         "attempts": invocation.attempts,
         "last_error": None if invocation.last_error is None else dict(invocation.last_error),
         "waiting": _waiting(invocation.waiting),
-        "billing": _billing(invocation),
+        "billing": billed(invocation),
         "request_id": invocation.request_id,
         "api_key_id": _id(invocation.api_key_id),
         "end_user": invocation.end_user,
@@ -72,7 +72,8 @@ def _waiting(waiting: Waiting | None) -> dict[str, str | None] | None:
     return {"reason": waiting.reason, "until": _time(waiting.until), "detail": waiting.detail}
 
 
-def _billing(invocation: Invocation) -> dict[str, object]:
+def billed(invocation: Invocation) -> dict[str, object]:
+    """What it holds or was charged, and everything that the charge can be recomputed from."""
     if not invocation.ended:
         outcome, reason = "pending", None
     else:
@@ -83,12 +84,19 @@ def _billing(invocation: Invocation) -> dict[str, object]:
         "charged": invocation.charged or 0,
         "outcome": outcome,
         "reason": reason,
-        "price": _price(invocation.price),
+        "price": priced(invocation.price),
         "units": _number(invocation.units),
+        "basis": basis(invocation),
     }
 
 
-def _price(price: Price) -> dict[str, object]:
+def basis(invocation: Invocation) -> str | None:
+    """Where the number that was priced is from: `reported` by the tool; None if nothing was charged."""
+    return "reported" if invocation.is_charged else None
+
+
+def priced(price: Price) -> dict[str, object]:
+    """A price as it is shown."""
     per_unit = price.per_unit
     if per_unit is not None:
         named = {"pointer": per_unit["pointer"], "tokens": float(per_unit["tokens"]), "unit": per_unit["unit"]}

@@ -11,6 +11,7 @@ from common.models import (
     processes,
     schedules,
     sessions,
+    signatures,
     subscriptions,
     tools,
     usage,
@@ -21,7 +22,7 @@ from common.models.base import Base
 
 _MODULES = (
     *(accounts, sessions, audit, subscriptions, tools, invocations, invocations_sql, processes, usage, usage_sql),
-    *(webhooks, budgets, instance, ledger, schedules),
+    *(webhooks, budgets, instance, ledger, schedules, signatures),
 )
 DDL_UP: tuple[str, ...] = tuple(s for m in _MODULES for s in getattr(m, "DDL_UP", ()))
 DDL_DOWN: tuple[str, ...] = tuple(s for m in reversed(_MODULES) for s in getattr(m, "DDL_DOWN", ()))
@@ -39,6 +40,7 @@ __all__ = [
     "processes",
     "schedules",
     "sessions",
+    "signatures",
     "subscriptions",
     "tools",
     "usage",

@@ -103,6 +103,8 @@ class InvocationRow(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     #: The tool that was asked for, where its fallback ran.
     requested_tool_id: Mapped[UUID | None]
+    #: The signed quote that it was submitted with.
+    quote_id: Mapped[UUID | None]
     #: The trace of the request that made it, for the spans that continue it; null when nothing is traced.
     traceparent: Mapped[str | None]
 

@@ -59,6 +59,9 @@ INVOCATION_FILTERS = (COMPLETED, *INVOCATION_TYPES)
 
 #: What is sent of an invocation: all of it, or where to find it.
 PAYLOADS = ("full", "thin")
+#: What an endpoint may ask for beside it: the signed receipt of an end.
+RECEIPT: Final = "receipt"
+INCLUDES = (RECEIPT,)
 #: In the place of values that are secrets.
 REDACTED = "[redacted]"
 #: 410 from the receiver · failing for five days · switched off by its owner.
@@ -90,6 +93,7 @@ class WebhookEndpoint(Base):
     header_names: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     encrypted_headers: Mapped[str | None]
     payload: Mapped[Word] = mapped_column(server_default="full")
+    include: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     created_at: Mapped[Created]
     updated_at: Mapped[Created]
 
@@ -100,6 +104,7 @@ class WebhookEndpoint(Base):
 
     __table_args__ = (
         CheckConstraint(one_of("payload", PAYLOADS), name="payload"),
+        CheckConstraint("include <@ array['receipt']", name="include"),
         CheckConstraint("rate_limit_per_second >= 1", name="rate_limit"),
         CheckConstraint("(encrypted_headers is null) = (cardinality(header_names) = 0)", name="headers"),
         CheckConstraint(one_of("status", ("enabled", "disabled")), name="status"),

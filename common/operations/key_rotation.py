@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from common.kit import crypto, db
+from common.models.signatures import SigningKey
 from common.models.tools import ToolVersion
 from common.models.webhooks import WebhookDefaultSecret, WebhookEndpoint
 
@@ -38,6 +39,7 @@ ENCRYPTED_COLUMNS = (
     EncryptedColumn(WebhookEndpoint.encrypted_headers, WebhookEndpoint.id, WebhookEndpoint.id, "webhook-headers"),
     EncryptedColumn(WebhookDefaultSecret.secret, _OWNER, _OWNER, "webhook"),
     EncryptedColumn(WebhookDefaultSecret.previous_secret, _OWNER, _OWNER, "webhook"),
+    EncryptedColumn(SigningKey.private_key, SigningKey.id, SigningKey.id, "signing"),
 )
 
 

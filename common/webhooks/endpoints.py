@@ -50,6 +50,7 @@ class EndpointSettings(TypedDict, total=False):
     rate_limit_per_second: int | None
     headers: Mapping[str, str]
     payload: str
+    include: Sequence[str]
 
 
 def create(

@@ -54,6 +54,7 @@ class Claim:
         more: other deliveries were due as well.
         paced: the endpoint has a limit per second, in which this delivery needs a turn.
         thin: the endpoint wants references in place of invocations.
+        receipt: the endpoint wants the signed receipt of what has ended.
         headers: to be sent along, as JSON.
     """
 
@@ -68,6 +69,7 @@ class Claim:
     more: bool = False
     paced: bool = False
     thin: bool = False
+    receipt: bool = False
     headers: Encrypted | None = None
 
 
@@ -85,6 +87,7 @@ class DeliveryRow(NamedTuple):
     failing: bool
     paced: bool
     thin: bool
+    receipt: bool
     headers: str | None
     id: UUID
     user_id: UUID
@@ -103,7 +106,8 @@ class DeliveryRow(NamedTuple):
             self.id, self.user_id, self.type, self.invocation_id, self.data, self.attempts, self.created_at
         )
         headers = Encrypted(owner, self.headers, "webhook-headers") if self.headers else None
-        served = {"paced": self.paced, "thin": self.thin, "failing": self.failing, "more": self.more}
+        names = ("paced", "thin", "receipt", "failing", "more")
+        served: dict[str, bool] = {name: getattr(self, name) for name in names}
         return Claim(self.claim, self.token, self.lane, self.tries, self.url, secrets, event, headers=headers, **served)
 
 

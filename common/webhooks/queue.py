@@ -54,7 +54,7 @@ _CLAIM = """
             when s.previous_until > now() then s.previous_secret end as previous_secret,
        w.failing_since is not null as failing,
        w.rate_limit_per_second is not null as paced, coalesce(w.payload = 'thin', false) as thin,
-       w.encrypted_headers as headers,
+       coalesce('receipt' = any(w.include), false) as receipt, w.encrypted_headers as headers,
        e.id, e.user_id, e.type, e.invocation_id, e.data, e.attempts, e.created_at
 """
 

@@ -1,4 +1,4 @@
-"""The policies of what this package serves: the REST API, the documentation, and the routes of operators."""
+"""The policies of what this package serves: the REST API, its public keys, the documentation, and operators' routes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ REST: Final = Face(
     headers=CLOSED,
     error=problems.response_to,
     quota=quotas.reads,
+    unknown_fields="refused",
+)
+#: What anybody may read to check what we have signed.
+WELL_KNOWN: Final = Face(
+    name="well-known",
+    prefix="/.well-known",
+    credential=credentials.none,
+    headers=CLOSED,
+    error=problems.response_to,
+    quota=None,
     unknown_fields="refused",
 )
 #: Swagger UI uses inline styles and data: images; scripts are loaded from our own origin only.

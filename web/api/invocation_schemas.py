@@ -68,6 +68,18 @@ class BillingSchema(Resource):
             "nothing was priced."
         },
     )
+    basis = Word(
+        "reported",
+        required=True,
+        allow_none=True,
+        metadata={"description": "`reported`: by what the tool reported. Null if the outcome is not `charged`."},
+    )
+    receipt = Text(
+        allow_none=True,
+        metadata={
+            "description": "The signed receipt: only in webhooks, to endpoints that `include` it, after the end."
+        },
+    )
 
 
 class WaitingSchema(Resource):

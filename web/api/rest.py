@@ -21,6 +21,7 @@ from web.api import (
     invocations,
     keys,
     operations,
+    receipts,
     schedules,
     sessions,
     statements,
@@ -54,6 +55,7 @@ RESOURCES: tuple[Blueprint, ...] = (
     sessions.blp,
     tools.blp,
     invocations.blp,
+    receipts.blp,
     schedules.blp,
     webhooks.blp,
     events.blp,
@@ -92,11 +94,13 @@ def register(app: Flask, settings: Settings, resources: Sequence[Blueprint] = RE
     problem_components.define(api.spec)
     components.define(api.spec)
     api.register_blueprint(operations.blp)
+    api.register_blueprint(receipts.public)
     for blp in resources:
         api.register_blueprint(blp, url_prefix=f"{API_PREFIX}{blp.url_prefix or ''}")
     docs.register(app, settings, api.spec)
     faces.assign(app, face.OPERATIONS, operations.blp)
     faces.assign(app, face.REST, *resources)
+    faces.assign(app, face.WELL_KNOWN, receipts.public)
     faces.assign(app, face.DOCUMENTATION, docs.always, docs.interactive)
     _allow_origins(app, settings)
 

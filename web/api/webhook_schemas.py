@@ -8,7 +8,7 @@ from typing import NotRequired, TypedDict
 import marshmallow as ma
 from marshmallow import validate
 
-from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS, PAYLOADS
+from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS, INCLUDES, PAYLOADS
 from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Pairs, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.schemas import Body, Resource
@@ -52,6 +52,14 @@ def _payload() -> Word:
     return Word(*PAYLOADS, metadata=doc)
 
 
+def _include() -> Many:
+    doc = {
+        "description": "`receipt`: of an invocation that has ended, `billing.receipt` is its signed receipt. Not in a "
+        "`thin` payload."
+    }
+    return Many(Word(*INCLUDES), max=len(INCLUDES), unique=True, metadata=doc)
+
+
 class WebhookEndpointInSchema(Body):
     url = _url(required=True)
     events = _events(load_default=[COMPLETED])
@@ -59,6 +67,7 @@ class WebhookEndpointInSchema(Body):
     rate_limit_per_second = _rate_limit()
     headers = _headers()
     payload = _payload()
+    include = _include()
 
 
 class WebhookEndpointIn(TypedDict):
@@ -70,6 +79,7 @@ class WebhookEndpointIn(TypedDict):
     rate_limit_per_second: NotRequired[int | None]
     headers: NotRequired[dict[str, str]]
     payload: NotRequired[str]
+    include: NotRequired[list[str]]
 
 
 class WebhookEndpointChangesSchema(Body):
@@ -80,6 +90,7 @@ class WebhookEndpointChangesSchema(Body):
     rate_limit_per_second = _rate_limit()
     headers = _headers()
     payload = _payload()
+    include = _include()
 
 
 class WebhookEndpointChanges(TypedDict, total=False):
@@ -92,6 +103,7 @@ class WebhookEndpointChanges(TypedDict, total=False):
     rate_limit_per_second: int | None
     headers: dict[str, str]
     payload: str
+    include: list[str]
 
 
 class WebhookEndpointSchema(Resource):
@@ -109,6 +121,7 @@ class WebhookEndpointSchema(Resource):
         metadata={"description": "Every value is `[redacted]`."},
     )
     payload = Word(*PAYLOADS, required=True)
+    include = Many(Word(*INCLUDES), required=True)
     created_at = Instant(required=True)
 
 

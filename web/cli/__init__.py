@@ -14,13 +14,14 @@ from common.settings import Settings
 from web.cli.books import books
 from web.cli.openapi import openapi
 from web.cli.operations import doctor, instance, roles, secrets
+from web.cli.receipts import receipts
 from web.cli.tools import tools
 from web.cli.users import admin, users
 
 MIGRATIONS = Path(__file__).resolve().parent.parent.parent / "migrations"
 
 #: Commands and groups of the platform (`flask --app wsgi <group> …`). Add new ones here.
-GROUPS: list[click.Command] = [admin, books, doctor, instance, openapi, roles, secrets, tools, users]
+GROUPS: list[click.Command] = [admin, books, doctor, instance, openapi, receipts, roles, secrets, tools, users]
 
 
 class MigrationDatabase:

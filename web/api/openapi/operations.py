@@ -149,12 +149,20 @@ def _explain_access(info: Part, policy: AccessPolicy) -> None:
 
 
 _TEXT: Part = {"schema": {"type": "string"}}
-#: Tools differ in whether a schema describes the whole stream or one event, so only the description does.
-_TEXT_SCHEMAS: dict[str, Part] = {"text/event-stream": {}}
+_JWK_SET: Part = {
+    "type": "object",
+    "required": ["keys"],
+    "properties": {"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "alg", "x"]}}},
+}
+_TEXT_SCHEMAS: dict[str, Part] = {
+    # Tools differ in whether a schema describes the whole stream or one event, so only the description does.
+    "text/event-stream": {},
+    "application/jwk-set+json": {"schema": _JWK_SET},
+}
 
 
 def _success(doc: Part, noted: Part, *, public: bool) -> None:
-    """Add the headers of successful responses, and bodies without a schema."""
+    """Add the headers of successful responses, and bodies that no schema of ours renders."""
     texts: dict[int, list[str]] = noted.get("texts", {})
     names = ["X-Request-ID", *([] if public else ["RateLimit-Policy", "RateLimit"])]
     names += ["Idempotent-Replayed"] if noted.get("replays") else []
@@ -162,7 +170,8 @@ def _success(doc: Part, noted: Part, *, public: bool) -> None:
     for status, response in doc.get("responses", {}).items():
         response.setdefault("headers", {}).update({name: header_ref(name) for name in names})
         if media_types := texts.get(int(status)):
-            response["content"] = {name: dict(_TEXT_SCHEMAS.get(name, _TEXT)) for name in media_types}
+            found = {name: dict(_TEXT_SCHEMAS.get(name, _TEXT)) for name in media_types}
+            response["content"] = {**response.get("content", {}), **found}
         elif "content" not in response and int(status) not in (204, 304):
             empty = {"type": "object", "required": ["data"], "properties": {"data": {"type": "object"}}}
             response["content"] = {"application/json": {"schema": empty}}

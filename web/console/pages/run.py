@@ -9,6 +9,7 @@ from uuid import UUID
 from flask import Response, current_app
 
 from common import errors, invocations
+from common import receipts as signed_receipts
 from common.invocations import DEFAULT_EXPIRY
 from common.kit import crypto
 from common.kit.paging import Window
@@ -139,6 +140,17 @@ def input_file(invocation_id: UUID) -> Response:
 def output_file(invocation_id: UUID) -> Response:
     """The output as a file."""
     return download(stored(invocation_id).output, f"{invocation_id}-output.json")
+
+
+@blp.get("/runs/<uuid:invocation_id>/receipt.jws", endpoint="run_receipt")
+@auth.needs("invocations:read")
+@page("run.html")
+def receipt_file(invocation_id: UUID) -> Response:
+    """The signed receipt as a file."""
+    large_reads.begin()
+    issued = signed_receipts.issue(invocation_id, auth.caller().user_id)
+    headers = {"Content-Disposition": f'attachment; filename="{invocation_id}-receipt.jws"'}
+    return Response(issued.receipt, content_type="application/jose", headers=headers)
 
 
 @blp.get("/runs/<uuid:invocation_id>/cancel", endpoint="cancel_run")
