@@ -110,7 +110,7 @@ class Unavailable(Temporary):
     code = "dependency_unavailable"
 
 
-# -- leaves: 400 ---------------------------------------------------------------------------------------------
+# -- leaves, kind by kind -------------------------------------------------------------------------------------
 
 
 class MalformedJson(Malformed):
@@ -155,9 +155,6 @@ class InvalidLink(Malformed):
     code = "invalid_link"
 
 
-# -- leaves: 401 ---------------------------------------------------------------------------------------------
-
-
 class TokenExpired(Unauthenticated):
     """The access token has expired."""
 
@@ -174,9 +171,6 @@ class InvalidCredentials(Unauthenticated):
     """The e-mail address or the password is wrong."""
 
     code = "invalid_credentials"
-
-
-# -- leaves: 402, 403 ----------------------------------------------------------------------------------------
 
 
 class BudgetExhausted(PaymentRequired):
@@ -215,9 +209,6 @@ class EmailNotVerified(Forbidden):
     code = "email_not_verified"
 
 
-# -- leaves: 409 ---------------------------------------------------------------------------------------------
-
-
 class EmailTaken(Conflict):
     """An account with this e-mail address already exists."""
 
@@ -236,9 +227,6 @@ class AlreadyFinished(Conflict):
     code = "already_finished"
 
 
-# -- leaves: 422 ---------------------------------------------------------------------------------------------
-
-
 class ToolInputRejected(Invalid):
     """The input does not match the tool's input schema. No invocation was created."""
 
@@ -251,6 +239,18 @@ class IdempotencyKeyReused(Invalid):
     code = "idempotency_key_reused"
 
 
+class QuoteInvalid(Invalid):
+    """The quote does not hold for this request. No invocation was created; ask for a new quote."""
+
+    code = "quote_invalid"
+
+
+class QuoteExpired(Invalid):
+    """The quote has expired. No invocation was created; ask for a new quote."""
+
+    code = "quote_expired"
+
+
 class UrlRefused(Invalid):
     """This URL is not allowed as a target."""
 
@@ -261,9 +261,6 @@ class WeakPassword(Invalid):
     """The password is too easy to guess."""
 
     code = "weak_password"
-
-
-# -- leaves: 429, 503 ----------------------------------------------------------------------------------------
 
 
 class RateLimited(TooMany):

@@ -29,6 +29,11 @@ def email_verification(token: str) -> str:
     return f"{API_PREFIX}/auth/verify-email/{token}"
 
 
+def plan_change_page(plan: str) -> str:
+    """The page of the console that says what choosing a plan does."""
+    return f"{CONSOLE_PREFIX}/plan/change?plan={plan}"
+
+
 def password_reset_page(token: str) -> str:
     """The page of the console on which a new password is typed."""
     return f"{CONSOLE_PREFIX}/reset/{token}"

@@ -55,7 +55,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
     Raises:
         RateLimited: the submits per minute of the plan or of an API key are used up.
         BudgetExhausted: checked against PostgreSQL, with `required`, `available`, `shortfall`, and `budget`: `account`,
-            or `api_key` and its `resets_at`.
+            or `api_key` and its `api_key_id`.
         DependencyUnavailable: the gate cannot be verified. No hold was taken.
     """
     for _ in range(TRIES):
@@ -117,7 +117,7 @@ def _exhausted(account: Account, required: int, available: int, key: str) -> Bud
     members: dict[str, object] = {"required": required, "available": available, "shortfall": required - available}
     for share in account.counted:
         if str(share.key_id) == key:
-            members |= {"budget": "api_key", "api_key_id": key, "resets_at": share.window.ends_at, "plans": []}
+            members |= {"budget": "api_key", "api_key_id": key}
             return BudgetExhausted(OVER_ALLOWANCE, errors=(), **members)
     return BudgetExhausted(None, errors=(), budget="account", **members)
 

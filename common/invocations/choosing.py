@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from common import tools
-from common.errors import FieldError, Invalid
+from common.errors import FieldError, Invalid, NotFound, QuoteExpired, QuoteInvalid
 from common.identity.authorization import Caller
+from common.kit import db
+from common.kit.query import Query
 from common.tools import ListedTool, Version
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedBy:
+    """The signed quote by which a version is used, until then, whatever the tool's current one is."""
+
+    quote_id: UUID
+    until: datetime
+
+
+class PinState(NamedTuple):
+    """Whether a quote has expired by the database's clock."""
+
+    expired: bool
+
+
+_PIN_STATE: Final = Query("select now() >= cast(:until as timestamptz) as expired", PinState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +39,24 @@ class ChosenTool:
     tool: ListedTool
     amount: int
     requested: ListedTool | None = None
+    pinned_by: PinnedBy | None = None
 
     def is_current(self) -> bool:
         """Whether the tools are as they were seen. What is not is dropped from the cache."""
         seen = [self.tool] if self.requested is None else [self.tool, self.requested]
         return all(tools.is_current(tool) for tool in seen)
+
+    def require_current(self) -> None:
+        """After its row was refused: raise `NotFound` if the tools are not as they were seen any more; or, if a quote
+        pins them, `QuoteExpired`, and `QuoteInvalid` if one cannot be called any more.
+        """
+        if self.pinned_by is None:
+            if not self.is_current():
+                raise NotFound
+        elif db.execute(_PIN_STATE, {"until": self.pinned_by.until})[0].expired:
+            raise QuoteExpired
+        elif not all(tools.is_live(tool.id) for tool in (self.tool, self.requested or self.tool)):
+            raise QuoteInvalid("The tool of this quote cannot be called any more. No invocation was created.")
 
 
 def check(tool: Version, value: object, max_tokens: int | None, account: UUID | None = None) -> int:

@@ -24,7 +24,7 @@ class Order:
 
     `end_user`: whom the caller makes it for; `rerun_of`: the invocation that it repeats; `not_before`: it waits until
     then, without a slot; `version`: only if that is the tool's current one; `priority`: -1, 0 or 1, among the account's
-    own waiting invocations.
+    own waiting invocations; `quote`: a signed quote, by which version and price hold.
     """
 
     input: object
@@ -41,6 +41,7 @@ class Order:
     not_before: datetime | None = None
     version: int | None = None
     priority: int = 0
+    quote: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class SubmitFields(TypedDict):
     not_before: NotRequired[datetime]
     version: NotRequired[int]
     priority: NotRequired[int]
+    quote: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class SubmitRules:
             not_before=sent.get("not_before"),
             version=sent.get("version"),
             priority=sent.get("priority", 0),
+            quote=sent.get("quote"),
         )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from common import budgets, errors, subscriptions, tools
 from common.errors import PlatformError
 from common.identity.authorization import Caller
-from common.invocations import keyed, sweeping, waiting
+from common.invocations import keyed, signed_quotes, sweeping, waiting
 from common.invocations.choosing import choose
 from common.invocations.model import Waiting
 from common.kit import db
@@ -82,6 +82,7 @@ class Quote:
     """Amounts are in tokens.
 
     Attributes:
+        quote: the signed quote, where one was asked for; None also for an input that cannot be hashed.
         tool: what would run; `requested_tool`: what was asked for, where that is another.
         price: that of the tool which would run.
         max_tokens: what would be held.
@@ -102,6 +103,7 @@ class Quote:
     reason: str | None
     waiting: Waiting | None
     estimated_wait_seconds: int
+    quote: str | None = None
 
     @property
     def allowed(self) -> bool:
@@ -112,7 +114,9 @@ class Quote:
         return self.tool.version
 
 
-def quote(caller: Caller, tool_ref: str, value: object, max_tokens: int | None = None) -> Quote:
+def quote(
+    caller: Caller, tool_ref: str, value: object, max_tokens: int | None = None, *, signed: bool = False
+) -> Quote:
     """The quote for one input; free of charge. Raises `NotFound`, `ToolInputRejected`, `Invalid`."""
     chosen = choose(caller, keyed.visible(caller, tool_ref), value, max_tokens)
     tool, amount = chosen.tool, chosen.amount
@@ -128,6 +132,7 @@ def quote(caller: Caller, tool_ref: str, value: object, max_tokens: int | None =
         reason=reason,
         waiting=None if account is None else _waiting(tool.id, account),
         estimated_wait_seconds=round(sweeping.depth().oldest),
+        quote=signed_quotes.sign(caller, chosen, value) if signed else None,
     )
 
 

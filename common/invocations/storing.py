@@ -39,16 +39,18 @@ class StoredRow(NamedTuple):
 
 
 #: The row, its key, its entry in the queue and its event, under the epoch and by the run of PostgreSQL that the hold is
-#: for, with the versions that the tools have (the one that runs, and the one asked for), and, if it counts against an
-#: API key's allowance, in the window in which its hold was counted and while the key is alive: or nothing.
+#: for, with the versions that the tools have (the one that runs, and the one asked for) or that a quote pins until it
+#: expires, and, if it counts against an API key's allowance, in the window in which its hold was counted and while the
+#: key is alive: or nothing.
 SUBMIT: Final = Query(
     f"""
 with p as materialized (
   select id from periods
    where id = :period_id and epoch = :epoch and closed_at is null and access_ended_at is null and ends_at > now()
      and {SERVER} = :server
-     and exists (select 1 from tools t where t.id = :tool_id and t.version = :tool_version and t.is_active
-                    and t.archived_at is null)
+     and (cast(:pinned_until as timestamptz) is null or now() < cast(:pinned_until as timestamptz))
+     and exists (select 1 from tools t where t.id = :tool_id and t.is_active and t.archived_at is null
+                    and (t.version = :tool_version or cast(:pinned_until as timestamptz) is not null))
      and now() >= coalesce(cast(:valid_from as timestamptz), '-infinity')
      and now() < coalesce(cast(:valid_until as timestamptz), 'infinity')
      and (cast(:api_keys as uuid[]) is null
@@ -56,7 +58,8 @@ with p as materialized (
                         and (a.expires_at is null or a.expires_at > now())))
      and (cast(:requested_tool_id as uuid) is null
           or exists (select 1 from tools t where t.id = cast(:requested_tool_id as uuid) and t.is_active
-                        and t.version = cast(:requested_version as integer) and t.archived_at is null))
+                        and t.archived_at is null and (t.version = cast(:requested_version as integer)
+                                                       or cast(:pinned_until as timestamptz) is not null)))
      for share),
 k as (
   insert into idempotency_keys (user_id, key, request_hash, invocation_id)
@@ -65,13 +68,13 @@ f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
                            input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
                            traceparent, end_user, rerun_of, requested_tool_id, api_key_root_id, not_before, priority,
-                           expires_at)
+                           quote_id, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
          cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
          :request_id, cast(:traceparent as text), cast(:end_user as text), cast(:rerun_of as uuid),
          cast(:requested_tool_id as uuid), cast(:api_key_root_id as uuid), cast(:not_before as timestamptz), :priority,
-         greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
+         cast(:quote_id as uuid), greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (

@@ -9,14 +9,13 @@ from common import budgets, subscriptions, tools
 from common.errors import (
     BudgetExhausted,
     DependencyUnavailable,
-    NotFound,
     PlatformError,
     RateLimited,
     ToolUnavailable,
 )
 from common.identity import authorization
 from common.identity.authorization import Caller
-from common.invocations import keyed, ordering, placing, replaying, storage, storing, waiting
+from common.invocations import affording, keyed, ordering, placing, replaying, signed_quotes, storage, storing, waiting
 from common.invocations.choosing import ChosenTool, choose
 from common.invocations.model import Invocation, Order, RequestedTool, Submitted
 from common.kit import clock, failpoints, jsonb, log, tracing
@@ -39,8 +38,9 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     When this returns, the row is committed, the hold is taken, and the invocation will reach an end.
 
     Raises:
-        IdempotencyKeyReused, NotFound, Conflict (another version), ToolInputRejected, Invalid, SubscriptionRequired,
-        RateLimited, ToolUnavailable, StorageExhausted, BudgetExhausted: in this order of checks.
+        IdempotencyKeyReused, NotFound, QuoteInvalid, QuoteExpired, Conflict (another version), ToolInputRejected,
+        Invalid, SubscriptionRequired, RateLimited, ToolUnavailable, StorageExhausted, BudgetExhausted: in this order
+        of checks.
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
     """
     fingerprint = replaying.fingerprint(order.body)
@@ -57,9 +57,14 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
 
 
 def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submitted:
-    """Check and make it with the tool as this process knows it. The commit, or else the refusal, tells whether that is
-    how the tool is: then it stands, otherwise everything is done again with the tool as it is.
+    """Check and make it with the tool as a quote pins it, or as this process knows it.
+
+    In that case the commit, or else the refusal, tells whether that is how the tool is: then it stands, otherwise
+    everything is done again with the tool as it is.
     """
+    if order.quote is not None:
+        quoted = signed_quotes.redeem(caller, tool_ref, order, order.quote)
+        return _make(caller, quoted, order, fingerprint=fingerprint, tool_ref=tool_ref)
     while True:
         tool, chosen = tools.remembered(tool_ref), None
         try:
@@ -95,13 +100,13 @@ def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -
 
 
 def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
-    invocation_id, key, tool, amount = uuid7(), order.idempotency_key, chosen.tool, chosen.amount
+    invocation_id, key, tool = uuid7(), order.idempotency_key, chosen.tool
     for _ in range(TRIES):
         terms = subscriptions.for_submit(caller.user_id)
         account = keyed.account_of(caller, terms)
         _let_failing_tools_rest(account, tool.current)
         storage.refuse_if_full(caller.user_id, terms.max_payload_bytes, order.input)
-        hold = _hold(_waiting_if(account, order), terms, invocation_id, amount, key)
+        hold = _hold(_waiting_if(account, order), terms, invocation_id, chosen, key)
         if isinstance(hold, budgets.SameKey):
             if twin := _await_twin(caller, tool_ref, order, fingerprint):
                 return twin
@@ -118,8 +123,7 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
             return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
         if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
-        if not chosen.is_current():
-            raise NotFound
+        chosen.require_current()
         if caller.api_key_id is not None and account.counted:
             authorization.confirm_key(caller.api_key_id)
         _catch_up(account, hold)
@@ -132,17 +136,13 @@ def _waiting_if(account: budgets.Account, order: Order) -> budgets.Account:
 
 
 def _hold(
-    account: budgets.Account, terms: PeriodTerms, invocation_id: UUID, amount: int, key: str | None
+    account: budgets.Account, terms: PeriodTerms, invocation_id: UUID, chosen: ChosenTool, key: str | None
 ) -> budgets.Hold | budgets.SameKey:
     try:
-        return budgets.hold(account, invocation_id, amount, key=key)
+        return budgets.hold(account, invocation_id, chosen.amount, key=key)
     except BudgetExhausted as refusal:
-        if refusal.members["budget"] == "api_key":
-            keyed.refused(account, refusal)
-            raise
-        allowing = subscriptions.plans_that_allow(amount, terms)
-        members = {"resets_at": terms.ends_at, "plans": allowing, **refusal.members}
-        raise BudgetExhausted(refusal.detail, errors=(), **members) from None
+        keyed.refused(account, refusal)
+        raise affording.explained(refusal, account, terms, chosen.tool.current.price) from None
 
 
 def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
@@ -156,7 +156,7 @@ def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
 
 
 def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold: budgets.Hold) -> dict[str, object]:
-    tool, requested = chosen.tool.current, chosen.requested
+    tool, requested, pin = chosen.tool.current, chosen.requested, chosen.pinned_by
     return {
         "event_id": uuid7(),
         "user_id": caller.user_id,
@@ -170,6 +170,8 @@ def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold
         "tool_version": tool.version,
         "requested_tool_id": None if requested is None else requested.id,
         "requested_version": None if requested is None else requested.current.version,
+        "quote_id": None if pin is None else pin.quote_id,
+        "pinned_until": None if pin is None else pin.until,
         "held": chosen.amount,
         "timeout_seconds": tool.timeout_seconds,
         "key": order.idempotency_key,

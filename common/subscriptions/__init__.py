@@ -24,7 +24,7 @@ from common.subscriptions.statement import (
     listing,
     statement,
 )
-from common.subscriptions.terms import PeriodTerms, configure, for_submit, forget_terms, limits, plans_that_allow
+from common.subscriptions.terms import PeriodTerms, configure, for_submit, forget_terms, limits, remedies
 
 __all__ = [
     "BilledPeriod",
@@ -54,9 +54,9 @@ __all__ = [
     "listing",
     "period_bounds",
     "plans",
-    "plans_that_allow",
     "preview",
     "range_within",
+    "remedies",
     "renew",
     "renew_due",
     "settle_remainders",

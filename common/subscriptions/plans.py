@@ -133,3 +133,17 @@ def allowing(session: Session, account: UUID, period: UUID, required: int) -> li
     """Slugs of the plans that would make `required` tokens available if subscribed to now."""
     values = {"account": account, "period": period, "required": required, "unlimited": UNLIMITED_TOKENS}
     return list(session.scalars(_ALLOWING, values))
+
+
+_NEXT = text("""
+select case when s.cancel_at_period_end or s.status <> 'active' then 0
+            else coalesce(pl.monthly_tokens, :unlimited) end
+  from periods p join subscriptions s on s.id = p.subscription_id
+  join plans pl on pl.id = coalesce(s.pending_plan_id, s.plan_id)
+ where p.id = :period
+""")
+
+
+def granted_next(session: Session, period: UUID) -> int:
+    """The tokens that a plan will grant for the period after this one; 0 if there will be none."""
+    return int(session.scalars(_NEXT, {"period": period, "unlimited": UNLIMITED_TOKENS}).one())

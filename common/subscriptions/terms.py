@@ -148,7 +148,15 @@ def forget_terms(user_id: UUID) -> None:
     _terms().drop(user_id)
 
 
-def plans_that_allow(required: int, terms: PeriodTerms) -> list[str]:
-    """Slugs of the plans that would make `required` tokens available if subscribed to now."""
+class Remedies(NamedTuple):
+    """What would make tokens available: slugs of plans, if subscribed to now, and whether the next period would."""
+
+    plans: list[str]
+    waiting_helps: bool
+
+
+def remedies(required: int, terms: PeriodTerms) -> Remedies:
+    """What would make `required` tokens available."""
     with db.snapshot() as session:
-        return plans.allowing(session, terms.user_id, terms.period_id, required)
+        allowing = plans.allowing(session, terms.user_id, terms.period_id, required)
+        return Remedies(allowing, plans.granted_next(session, terms.period_id) >= required)

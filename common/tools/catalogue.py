@@ -54,6 +54,11 @@ def is_current(tool: ListedTool) -> bool:
     return current
 
 
+def is_live(tool_id: UUID) -> bool:
+    """Whether the tool can be called, in whatever version."""
+    return bool(db.execute(_IS_LIVE, {"id": tool_id}))
+
+
 _known = memory.Part(lambda: Cache[str, ListedTool](REMEMBERED))
 
 
@@ -66,6 +71,7 @@ class CurrentTool(NamedTuple):
 _IS_CURRENT = Query(
     "select id from tools where id = :id and version = :version and is_active and archived_at is null", CurrentTool
 )
+_IS_LIVE = Query("select id from tools where id = :id and is_active and archived_at is null", CurrentTool)
 
 
 def get(tool_id: UUID) -> ListedTool:
@@ -155,4 +161,13 @@ def version(version_id: UUID) -> Version:
     with db.read_only() as session:
         query = select(Tool.slug, ToolVersion).join(Tool, Tool.id == ToolVersion.tool_id)
         slug, row = session.execute(query.where(ToolVersion.id == version_id)).one()
+    return frozen(slug, row)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def numbered(tool_id: UUID, number: int) -> Version:
+    """A version of a tool by its number. Cached for the life of the process."""
+    with db.read_only() as session:
+        query = select(Tool.slug, ToolVersion).join(Tool, Tool.id == ToolVersion.tool_id)
+        slug, row = session.execute(query.where(Tool.id == tool_id, ToolVersion.version == number)).one()
     return frozen(slug, row)

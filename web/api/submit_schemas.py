@@ -40,6 +40,13 @@ class SubmitInSchema(Body):
     priority = Whole(
         -1, 1, metadata={"description": "-1, 0 (default) or 1: which of your own waiting invocations starts first."}
     )
+    quote = Text(
+        max=4096,
+        metadata={
+            "description": "A signed `quote` of this tool and input: its version and price hold, although the tool was "
+            "edited since, and at most its `max_tokens` are held."
+        },
+    )
     webhook_url = Text(max=2048)
     webhook_events = Many(
         Word(*INVOCATION_FILTERS),

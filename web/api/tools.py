@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
 import marshmallow as ma
 from flask import Response
@@ -12,19 +12,14 @@ from common.invocations import Quote, SubmitFields
 from common.kit.paging import Page
 from common.tools import ListedTool, ListedVersion
 from web.api.blueprint import Blueprint
-from web.api.invocation_schemas import (
-    InvocationSchema,
-    InvokedToolSchema,
-    PriceSchema,
-    RequestedToolSchema,
-    WaitingSchema,
-)
+from web.api.invocation_schemas import InvocationSchema, PriceSchema
+from web.api.quote_schemas import QuoteIn, QuoteInSchema, QuoteSchema
 from web.api.submissions import accepted
 from web.api.submit_schemas import SubmitInSchema
 from web.http import auth, limits, submissions
-from web.http.fields import Flag, Id, Instant, JsonObject, Text, Tokens, Whole
+from web.http.fields import Flag, Id, Instant, JsonObject, Text, Whole
 from web.http.pagination import ListArguments, ListQuery
-from web.http.schemas import Body, Query, Resource
+from web.http.schemas import Query, Resource
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
 
@@ -101,59 +96,6 @@ class ToolArguments(ListArguments, total=False):
     category: str
 
 
-class QuoteInSchema(Body):
-    input = ma.fields.Raw(required=True, allow_none=True)
-    max_tokens = Tokens()
-
-
-class QuoteIn(TypedDict):
-    """What `QuoteInSchema` loads."""
-
-    input: object
-    max_tokens: NotRequired[int]
-
-
-class QuoteSchema(Resource):
-    tool = ma.fields.Nested(InvokedToolSchema, required=True, metadata={"description": "What would run."})
-    requested_tool = ma.fields.Nested(
-        RequestedToolSchema,
-        required=True,
-        allow_none=True,
-        metadata={"description": "The tool that was asked for, if its fallback would run instead."},
-    )
-    version = Whole(required=True, metadata={"description": "The tool's version that would run."})
-    price = ma.fields.Nested(PriceSchema, required=True, metadata={"description": "That of the version."})
-    max_tokens = Tokens(required=True, metadata={"description": "Tokens that would be held."})
-    max_units = ma.fields.Integer(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "Units (`price.per_unit.unit`) that `max_tokens` pays for; null if units are free. A call "
-            "that uses more ends as `failed` with `cost_exceeded` if your `max_tokens` is below the price's."
-        },
-    )
-    expected_tokens = Tokens(
-        required=True,
-        allow_none=True,
-        metadata={
-            "description": "The median of what the tool's latest calls at this price were charged, at most "
-            "`max_tokens`; null if there were fewer than 20."
-        },
-    )
-    available = Tokens(required=True, allow_none=True, metadata={"description": "Null: unlimited."})
-    allowed = Flag(required=True)
-    reason = Text(
-        required=True, allow_none=True, metadata={"description": "The error code of a refusal; null if allowed."}
-    )
-    waiting = ma.fields.Nested(
-        WaitingSchema,
-        required=True,
-        allow_none=True,
-        metadata={"description": "What would keep the invocation from starting at once; null: nothing."},
-    )
-    estimated_wait_seconds = Whole(required=True)
-
-
 # -- views -------------------------------------------------------------------------------------------------------
 
 
@@ -211,6 +153,8 @@ def versions(query: ListArguments, tool: str) -> Page[ListedVersion]:
     errors.IdempotencyKeyReused,
     errors.Conflict,
     errors.ToolInputRejected,
+    errors.QuoteInvalid,
+    errors.QuoteExpired,
     errors.UrlRefused,
     errors.BudgetExhausted,
     errors.StorageExhausted,
@@ -229,8 +173,8 @@ def invoke(body: SubmitFields, tool: str) -> Response:
     invocation, also while that is still being created; a repeat with a different request is refused. A refused submit
     stores nothing, so its key can be used again.
 
-    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, `version`, input,
-    subscription, rate limit, circuit breaker, budget.
+    Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, `quote`, `version`,
+    input, subscription, rate limit, circuit breaker, budget.
     """
     seconds = submissions.preferred_wait()
     return accepted(submissions.submit_and_wait(tool, body, seconds or 0), seconds)
@@ -246,4 +190,4 @@ def quote(body: QuoteIn, tool: str) -> Quote:
 
     Free of charge, and reserves nothing.
     """
-    return invocations.quote(auth.caller(), tool, body["input"], body.get("max_tokens"))
+    return invocations.quote(auth.caller(), tool, body["input"], body.get("max_tokens"), signed=True)

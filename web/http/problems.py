@@ -160,11 +160,11 @@ def members(error: PlatformError, public_url: str, *, request_id: str | None, in
         "instance": instance,
         "code": error.code,
         "request_id": request_id,
-        **own,
     }
+    problem = {name: value for name, value in problem.items() if value is not None} | own
     if error.errors:
         problem["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
-    return {name: value for name, value in problem.items() if value is not None}
+    return problem
 
 
 def encode(problem: Problem) -> bytes:

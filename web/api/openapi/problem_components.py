@@ -65,6 +65,28 @@ _MEMBERS: dict[str, Part] = {
             "items": {"type": "string"},
             "description": "Slugs of plans with a sufficient budget.",
         },
+        "affordable_max_tokens": {
+            "type": ["integer", "null"],
+            "description": "The largest `max_tokens` that would be accepted now. Null if that is less than the tool's "
+            "base price.",
+        },
+        "actions": {
+            "type": "array",
+            "description": "What would get it accepted: a lower `max_tokens`, waiting, or a person who chooses a "
+            "larger plan at `href`.",
+            "items": {
+                "type": "object",
+                "title": "ProblemAction",
+                "required": ["rel"],
+                "properties": {
+                    "rel": {"type": "string", "enum": ["retry_with", "wait_until", "upgrade"]},
+                    "max_tokens": {"type": "integer", "description": "Of `retry_with`."},
+                    "at": {"type": "string", "format": "date-time", "description": "Of `wait_until`."},
+                    "plan": {"type": "string", "description": "Of `upgrade`: its slug."},
+                    "href": {"type": "string", "description": "Of `upgrade`: a page for a person."},
+                },
+            },
+        },
     },
     "scope_missing": {"scope": {"type": "string", "description": "The missing scope."}},
     "dependency_unavailable": {
@@ -83,6 +105,12 @@ _MEMBER_EXAMPLES: dict[str, Part] = {
         "budget": "account",
         "resets_at": "2027-02-01T00:00:00Z",
         "plans": ["pro"],
+        "affordable_max_tokens": 120,
+        "actions": [
+            {"rel": "retry_with", "max_tokens": 120},
+            {"rel": "wait_until", "at": "2027-02-01T00:00:00Z"},
+            {"rel": "upgrade", "plan": "pro", "href": "/console/plan/change?plan=pro"},
+        ],
     },
     "scope_missing": {"scope": "invocations:write"},
     "validation_failed": {"errors": [{"pointer": "/max_tokens", "detail": "Not a valid integer."}]},
