@@ -154,10 +154,18 @@ _JWK_SET: Part = {
     "required": ["keys"],
     "properties": {"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "alg", "x"]}}},
 }
+_KEY: Part = {
+    "crv": "Ed25519",
+    "kty": "OKP",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    "use": "sig",
+    "alg": "EdDSA",
+}
 _TEXT_SCHEMAS: dict[str, Part] = {
     # Tools differ in whether a schema describes the whole stream or one event, so only the description does.
     "text/event-stream": {},
-    "application/jwk-set+json": {"schema": _JWK_SET},
+    "application/jwk-set+json": {"schema": _JWK_SET, "example": {"keys": [_KEY]}},
 }
 
 
