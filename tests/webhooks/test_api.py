@@ -23,7 +23,7 @@ def test_the_life_of_an_endpoint(api: Api, receiver: Receiver) -> None:
     secret = made.pop("secret")
     assert secret.startswith("whsec_")
     first = {"id", "url", "events", "description", "status", "disabled_reason", "created_at"}
-    assert set(made) == first | {"rate_limit_per_second", "headers", "payload"}
+    assert set(made) == first | {"rate_limit_per_second", "headers", "payload", "include"}
     assert (made["url"], made["events"], made["status"], made["disabled_reason"]) == (
         url,
         ["completed"],
