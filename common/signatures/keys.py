@@ -7,6 +7,7 @@ nothing of that kind is signed with an older key any more. What is not stored is
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from math import ceil
 from typing import Final, NamedTuple
@@ -49,9 +50,8 @@ class PublicKey(NamedTuple):
 
 
 _BY_KID: Final = Query("select public_key from signing_keys where kid = :kid", PublicKey)
-
-
 _EXISTS: Final = select(SigningKey.is_current).where(SigningKey.is_current.is_(True))
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class _Issuer:
@@ -98,7 +98,8 @@ def read(token: str, typ: str) -> dict[str, object]:
 
 
 def _public(kid: str) -> Ed25519PublicKey | None:
-    rows = db.execute(_BY_KID, {"kid": kid})
+    """The key; None for what is no thumbprint of ours (whoever wrote the document chose it)."""
+    rows = db.execute(_BY_KID, {"kid": kid}) if _KID.fullmatch(kid) else []
     return jws.public_key(rows[0].public_key) if rows else None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -119,6 +121,10 @@ def test_it_is_good_for_this_account_tool_and_input_only(api: Api, tool: ListedT
     assert refused(api, tool, quote=f"{quote[:-8]}AAAAAAAA") == "quote_invalid"
     for wrong in ("no quote", "a.b.c", quote.rpartition(".")[0] + "."):
         assert refused(api, tool, quote=wrong) == "quote_invalid"
+    for kid in ("\0", "x" * 43, "", 7):
+        header = base64.urlsafe_b64encode(json.dumps({"alg": "EdDSA", "typ": signed_quotes.TYPE, "kid": kid}).encode())
+        forged = ".".join([header.rstrip(b"=").decode(), *quote.split(".")[1:]])
+        assert refused(api, tool, quote=forged) == "quote_invalid"
     receipt_of_it = signatures.sign_only("joyfull-receipt+jwt", signatures.claims_of(quote))
     assert refused(api, tool, quote=receipt_of_it) == "quote_invalid"
     assert refused(api, tool, quote=quote, version=2, status=409) == "conflict"
