@@ -159,7 +159,7 @@ def test_a_server_process_that_is_killed_in_the_middle(db: None, _sweeper: psyco
         waiting = pool.submit(customer.submit, tool, idempotency_key=KEY)
         query = """select pg_terminate_backend(pid) from pg_stat_activity
                     where wait_event_type = 'Lock' and datname = current_database()
-                      and query like '%idempotency_keys%'"""
+                      and query like '%access_ended_at is null%'"""
         deadline = time.monotonic() + 20
         while not _sweeper.execute(query).fetchone() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -135,6 +135,8 @@ def test_the_codes_of_an_operation_are_those_that_it_can_give(document: dict[str
         "scope_missing",
         "idempotency_key_reused",
         "tool_input_rejected",
+        "quote_invalid",
+        "quote_expired",
         "url_refused",
     }
     invoking |= {
