@@ -13,7 +13,8 @@ from uuid import UUID
 
 from common import invocations, schedules, subscriptions, webhooks
 from common.identity import accounts, audit, authorization_cache, rate_limits
-from common.kit import apart, db, log, redis
+from common.kit import apart, db, failpoints, log, redis
+from common.kit.expecting import Expect, anything
 from common.models.accounts import User
 from common.notifications import mails
 
@@ -25,25 +26,33 @@ FINISH_SECONDS = 5.0
 _log = log.get(__name__)
 
 
-def delete(user_id: UUID, password: str, *, actor: audit.Actor) -> None:
+def delete(user_id: UUID, password: str, *, actor: audit.Actor, expect: Expect[User] = anything) -> None:
     """Delete the account, with its password.
 
     Raises:
         Forbidden: the password is wrong.
         TooManyAttempts: it was wrong too often.
         Conflict: it is the last active admin, or the password was changed concurrently.
+        PreconditionFailed: `expect` does.
         DependencyUnavailable: Redis is unreachable; nothing was deleted.
     """
     seen, counter = accounts.confirmed(user_id, password)
-    close(seen, actor=actor, counter=counter)
+    close(seen, actor=actor, counter=counter, expect=expect)
 
 
-def close(seen: User, *, actor: audit.Actor, counter: rate_limits.Counter | None = None) -> None:
+def close(
+    seen: User,
+    *,
+    actor: audit.Actor,
+    counter: rate_limits.Counter | None = None,
+    expect: Expect[User] = anything,
+) -> None:
     """Delete an account that was `seen` in this state; gives `counter` back with it. Raises like `delete`."""
     with authorization_cache.changing(seen.id), db.transaction() as session:
         if counter is not None:
             rate_limits.give_back(session, counter)
-        accounts.lock_for_closing(session, seen)
+        expect(accounts.lock_for_closing(session, seen))
+        failpoints.at("change.checked")
         subscriptions.end(session, seen.id)
         webhooks.remove_all(session, seen.id)
         schedules.remove_all(session, seen.id)

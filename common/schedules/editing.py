@@ -150,10 +150,12 @@ def listing(user_id: UUID, window: Window) -> Page[ScheduleRow]:
     return Page.cut(rows, window, lambda row: (row.id,))
 
 
-def remove(user_id: UUID, schedule_id: UUID) -> None:
-    """Delete a schedule; the invocations that it made stay. Raises `NotFound`."""
+def remove(user_id: UUID, schedule_id: UUID, *, expect: Expect[ScheduleRow] = anything) -> None:
+    """Delete a schedule; the invocations that it made stay. Raises `NotFound`, and what `expect` does."""
     with db.transaction() as session:
-        _own(session, user_id, schedule_id)
+        session.execute(_owned(user_id, schedule_id).with_for_update())
+        expect(_own(session, user_id, schedule_id))
+        failpoints.at("change.checked")
         session.execute(delete(Schedule).where(Schedule.id == schedule_id, Schedule.user_id == user_id))
 
 

@@ -111,10 +111,15 @@ def _keeps_secret(current: ToolVersion, changes: Mapping[str, object]) -> bool:
     return kept and current.auth_secret is not None
 
 
-def archive(actor: Actor, tool_id: UUID) -> None:
-    """Archive a tool permanently. Its history stays; accepted invocations finish. Raises `NotFound`."""
+def archive(actor: Actor, tool_id: UUID, *, expect: Expect[ListedTool] = anything) -> None:
+    """Archive a tool permanently. Its history stays; accepted invocations finish.
+
+    Raises `NotFound`, and what `expect` does.
+    """
     with db.transaction() as session:
-        tool, _ = _locked(session, tool_id)
+        tool, current = _locked(session, tool_id)
+        expect(listed(tool, current))
+        failpoints.at("change.checked")
         if tool.archived_at is None:
             before = {"is_active": tool.is_active}
             tool.is_active, tool.archived_at = False, session.execute(select(func.now())).scalar_one()

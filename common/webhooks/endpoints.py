@@ -169,10 +169,11 @@ def _columns(row: WebhookEndpoint, changes: EndpointChanges) -> dict[str, object
     return columns
 
 
-def remove(user_id: UUID, endpoint_id: UUID) -> None:
-    """Delete an endpoint and drop its pending deliveries. Raises `NotFound`."""
+def remove(user_id: UUID, endpoint_id: UUID, *, expect: Expect[WebhookEndpoint] = anything) -> None:
+    """Delete an endpoint and drop its pending deliveries. Raises `NotFound`, and what `expect` does."""
     with db.transaction() as session:
-        own(session, user_id, endpoint_id)
+        expect(own(session, user_id, endpoint_id, for_update=True))
+        failpoints.at("change.checked")
         session.execute(delete(WebhookEndpoint).where(WebhookEndpoint.id == endpoint_id))
 
 

@@ -1,4 +1,4 @@
-"""`If-Match` on PATCH: of two clients that have seen the same state, one changes it."""
+"""`If-Match` on PATCH and DELETE: of two clients that have seen the same state, one changes it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from common.kit import failpoints
 from common.links import API_PREFIX
 from common.settings import Settings
+from tests import factories
 from tests.client import eventually
 from tests.plain import plain
 from tests.timing import once
@@ -127,6 +128,47 @@ def test_what_is_not_there_is_not_found(world: World) -> None:
 WAITING = text(
     "select count(*) as n from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 )
+
+
+DELETED = ("/webhooks/{endpoint_id}", "/schedules/{schedule_id}", "/admin/tools/{tool_id}", "/users/me")
+
+
+def delete(world: World, path: str, tag: str | None) -> TestResponse:
+    headers = {"Authorization": f"Bearer {world.token}", **({} if tag is None else {"If-Match": tag})}
+    body = {"password": factories.PASSWORD} if path == "/users/me" else None
+    return world.app.test_client().delete(f"/api/v1{path}", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("rule", DELETED)
+def test_only_the_state_that_was_seen_is_deleted(world: World, rule: str) -> None:
+    change = CHANGES[rule]
+    path, seen = made(world, change)
+    now = patch(world, path, change.first, seen).headers["ETag"]
+    for stale in (seen, '"x"', f"W/{now}"):
+        refused = delete(world, path, stale)
+        assert (refused.status_code, refused.get_json()["code"]) == (412, "precondition_failed"), stale
+    assert delete(world, path, "x").get_json()["code"] == "invalid_header"
+    assert world.send("GET", path).headers["ETag"] == now
+    assert delete(world, path, now).status_code == 204
+
+
+def test_what_has_no_tag_is_not_deleted_if_one_is_expected(world: World) -> None:
+    key = world.make(CASES["/users/me/api-keys"], None).get_json()["data"]["id"]
+    path = f"/users/me/api-keys/{key}"
+    refused = delete(world, path, '"x"')
+    assert (refused.status_code, refused.get_json()["code"]) == (412, "precondition_failed")
+    assert delete(world, path, "*").status_code == 204
+
+
+def test_every_delete_says_whether_it_takes_it(app: Flask) -> None:
+    paths = app.test_client().get("/api/v1/openapi.json").get_json()["paths"]
+    taking = {
+        path.removeprefix(API_PREFIX)
+        for path, methods in paths.items()
+        if "#/components/parameters/If-Match"
+        in [it.get("$ref") for it in methods.get("delete", {}).get("parameters", ())]
+    }
+    assert taking == set(DELETED)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

@@ -182,6 +182,19 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return decorate
 
+    def matched(self, schema: type[ma.Schema], *, only: Sequence[str] | None = None) -> Decorator:
+        """A DELETE takes `If-Match` with the tag that `tagged` gives: the view hands on `expect`; innermost."""
+        show = schema(only=only).dump
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def wrapper(*args: object, **kwargs: object) -> object:
+                return view(*args, **kwargs, expect=preconditions.expected(show))
+
+            return self.raises(errors.PreconditionFailed)(self.headers("If-Match")(wrapper))
+
+        return decorate
+
     def headers(self, *names: str) -> Decorator:
         """Document request headers by the names of parameter components (`web/api/openapi/components.py`)."""
 

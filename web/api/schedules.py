@@ -154,6 +154,7 @@ def edit(body: Changes, schedule_id: UUID, expect: Expect[ScheduleRow]) -> Sched
 @blp.delete("/<uuid:schedule_id>")
 @auth.needs("invocations:write")
 @blp.response(204)
-def remove(schedule_id: UUID) -> None:
+@blp.matched(ScheduleSchema)
+def remove(schedule_id: UUID, expect: Expect[ScheduleRow]) -> None:
     """Delete a schedule; the invocations that it has submitted stay"""
-    schedules.remove(auth.caller().user_id, schedule_id)
+    schedules.remove(auth.caller().user_id, schedule_id, expect=expect)

@@ -94,9 +94,10 @@ def edit(body: WebhookEndpointChanges, endpoint_id: UUID, expect: Expect[Webhook
 @blp.delete("/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
 @blp.response(204)
-def remove(endpoint_id: UUID) -> None:
+@blp.matched(WebhookEndpointStateSchema)
+def remove(endpoint_id: UUID, expect: Expect[WebhookEndpoint]) -> None:
     """Delete an endpoint; its pending deliveries are dropped"""
-    webhooks.remove(auth.caller().user_id, endpoint_id)
+    webhooks.remove(auth.caller().user_id, endpoint_id, expect=expect)
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------

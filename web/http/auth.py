@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from common.errors import Forbidden, InvalidHeader, ScopeMissing, Unauthenticated
+from common.errors import Forbidden, InvalidHeader, PreconditionFailed, ScopeMissing, Unauthenticated
 from common.identity import audit
 from common.identity.authorization import Caller
 from common.kit import clock, log
@@ -142,21 +142,30 @@ def _guarded(
             g.look_up, g.check = faces.current().credential(), check
             _identify()
         if not takes_key:
-            _refuse_key()
+            refuse_key()
+        if not takes_tag and request.method == "DELETE":
+            _refuse_tag()
         return view(*args, **kwargs)
 
-    takes_key = "Idempotency-Key" in getattr(view, "takes_headers", ())
+    takes = getattr(view, "takes_headers", ())
+    takes_key, takes_tag = "Idempotency-Key" in takes, "If-Match" in takes
 
     guarded.policy = policy  # type: ignore[attr-defined]
     return guarded
 
 
-def _refuse_key() -> None:
+def refuse_key() -> None:
     """Refuse an `Idempotency-Key` that would be ignored, where the face does not ignore what it does not know."""
     if "Idempotency-Key" in request.headers and faces.current().unknown_fields == "refused":
         raise InvalidHeader(
             "Idempotency-Key is not supported here: a repeat would run again. Send the request without it."
         )
+
+
+def _refuse_tag() -> None:
+    """Refuse to delete what has no entity tag if one is expected: none matches (RFC 9110 §13.1.1)."""
+    if request.headers.get("If-Match", "*").strip() != "*":
+        raise PreconditionFailed("What is to be deleted has no entity tag, so none matches. Nothing was deleted.")
 
 
 def _identify() -> None:

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from common import errors
 from common.kit import clock, log, metrics, tracing
 from common.operations import instance
-from web.http import body, faces, large_reads, limits, negotiation
+from web.http import auth, body, faces, large_reads, limits, negotiation
 from web.http.problems import NotAcceptable
 
 logger = log.get("web.access")
@@ -56,6 +56,8 @@ def _refuse_invalid() -> ResponseReturnValue | None:
     body.refuse_too_large(request, request.content_length or 0)
     if "\0" in request.path:
         raise errors.NotFound
+    if request.endpoint is None or request.method == "OPTIONS":
+        auth.refuse_key()
     if request.endpoint and not negotiation.acceptable(_produces(request.endpoint)):
         raise NotAcceptable
     return None

@@ -21,8 +21,8 @@ UNUSABLE = "-"
 NOBODY = "@deleted.invalid"
 
 
-def lock_for_closing(session: Session, seen: User) -> None:
-    """Lock the account until your transaction ends. Call it inside `authorization_cache.changing`.
+def lock_for_closing(session: Session, seen: User) -> User:
+    """The account as it is, locked until your transaction ends. Call it inside `authorization_cache.changing`.
 
     Raises:
         Conflict: it is the last active admin, was deleted already, or its password was changed since it was `seen`.
@@ -30,6 +30,7 @@ def lock_for_closing(session: Session, seen: User) -> None:
     user = locked(session, seen.id, {"is_active": False})
     if user.password_version != seen.password_version:
         raise Conflict("The password was changed concurrently. Nothing was deleted; retry.")
+    return user
 
 
 def forget(session: Session, seen: User, *, actor: audit.Actor) -> None:

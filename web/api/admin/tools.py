@@ -30,7 +30,8 @@ from web.http.responses import Headers, location
 
 blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="Managing tools")
 #: A change of anything else makes another version; what is measured does not count.
-tagged = blp.tagged(AdminToolSchema, only=("id", "version", "is_active", "archived_at"))
+TAGGED = ("id", "version", "is_active", "archived_at")
+tagged = blp.tagged(AdminToolSchema, only=TAGGED)
 
 
 @blp.get("")
@@ -102,9 +103,10 @@ def edit(body: dict[str, object], tool_id: UUID, expect: Expect[ListedTool]) -> 
 @blp.delete("/<uuid:tool_id>")
 @auth.admin
 @blp.response(204)
-def archive(tool_id: UUID) -> None:
+@blp.matched(AdminToolSchema, only=TAGGED)
+def archive(tool_id: UUID, expect: Expect[ListedTool]) -> None:
     """Archive a tool: its history is kept, and accepted invocations still run"""
-    editing.archive(auth.actor(), tool_id)
+    editing.archive(auth.actor(), tool_id, expect=expect)
 
 
 @blp.post("/<uuid:tool_id>/test")
