@@ -11,7 +11,7 @@ from common.errors import FieldError, Invalid
 from common.kit import jsonb
 from common.kit.outbound import Refused, check_headers
 from common.models.tools import ADAPTERS, METHODS, PerUnit, Tool, ToolVersion
-from common.tools import exposed
+from common.tools import exposed, url_templates
 from common.tools.schemas import check_schema
 
 #: Values of the fields that an admin leaves out.
@@ -105,6 +105,7 @@ class Draft:
             *draft._auth_faults(secret_kept),
             *draft._header_faults(),
             *draft._exposed(before),
+            *draft._address_faults(before),
         ]:
             raise Invalid(errors=faults)
         return draft
@@ -123,6 +124,16 @@ class Draft:
             kept = before is not None and schema == getattr(before, name)
             if not kept and (fault := _schema_fault(schema, self.example_input)) is not None:
                 yield FieldError(f"/{name}", fault)
+
+    def _address_faults(self, before: Draft | None) -> Iterable[FieldError]:
+        """Braces in an address that was stored before they meant anything may stay until it is changed."""
+        if before is not None and (self.endpoint_url, self.input_schema) == (before.endpoint_url, before.input_schema):
+            return
+        if self.adapter != "http_json" and url_templates.has_variables(self.endpoint_url):
+            yield FieldError("/endpoint_url", "Only the addresses of http_json have variables.")
+            return
+        for fault in url_templates.faults(self.endpoint_url, self.input_schema):
+            yield FieldError("/endpoint_url", fault)
 
     def _auth_faults(self, secret_kept: bool) -> Iterable[FieldError]:
         kind = self.auth.get("type")
@@ -154,7 +165,7 @@ class Draft:
         if before is None or self.headers != before.headers:
             yield from exposed.in_headers(self.headers)
         if before is None or self.endpoint_url != before.endpoint_url:
-            yield from exposed.in_url(self.endpoint_url)
+            yield from exposed.in_url(url_templates.fixed(self.endpoint_url))
 
     def version_fields(self) -> dict[str, object]:
         """The columns of a version, without the secret."""

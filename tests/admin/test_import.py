@@ -10,8 +10,11 @@ from flask.testing import FlaskClient
 from common.errors import Invalid
 from common.identity import keys
 from common.identity.audit import OPERATOR
+from common.kit import jsonb
+from common.kit.jsonschemas import compiled
 from common.settings import Settings
 from common.tools import importing
+from common.tools.importing import reader
 from tests import factories
 from tests.client import Json
 from tests.outside.tool import Tool
@@ -69,29 +72,34 @@ def admin(db: None, settings: Settings) -> Admin:
 def test_operations_are_previewed_and_those_that_are_wanted_are_made(admin: Admin, tool: Tool) -> None:
     read = {"operationId": "readAll", "summary": "Read all", "responses": OK}
     write = {"operationId": "Write", "requestBody": JSON_BODY, "responses": OK}
-    given = document({"/echo": {"get": read, "post": write}, "/echo/{id}": {"get": _with_path()}})
+    given = document({"/echo": {"get": read, "post": write}, "/echo/{id}": {"put": _with_path()}})
     base: Any = {"document": given, "base_url": tool.url}
     tools = admin.imported(**base)["data"]["tools"]
     assert [(each["slug"], each["method"], each["is_importable"]) for each in tools] == [
         ("read-all", "GET", True),
         ("write", "POST", True),
-        ("get-echo-id", "GET", False),
+        ("put-echo-id", "PUT", True),
     ]
-    assert "path parameter id" in tools[2]["problems"][0]["detail"]
     assert admin.slugs() == []
-    made = admin.imported(**base, create=["write", "read-all"], price=PRICE, key="once")["data"]
-    assert [each["slug"] for each in made["created"]] == ["write", "read-all"]
-    assert admin.slugs() == ["read-all", "write"]
-    again = admin.imported(**base, create=["write", "read-all"], price=PRICE, key="once")["data"]
+    wanted = ["write", "put-echo-id"]
+    made = admin.imported(**base, create=wanted, price=PRICE, key="once")["data"]
+    assert [each["slug"] for each in made["created"]] == wanted
+    assert sorted(admin.slugs()) == sorted(wanted)
+    again = admin.imported(**base, create=wanted, price=PRICE, key="once")["data"]
     assert again["created"] == made["created"]
     assert admin.imported(409, **base, create=["write"], price=PRICE)["code"] == "slug_taken"
     trial = {"json": {"input": {"text": "hello"}}, "headers": admin.headers}
     tried = admin.http.post(f"/api/v1/admin/tools/{made['created'][0]['id']}/test", **trial).get_json()
     assert tried["data"]["status"] == "succeeded", tried
+    sent = {"json": {"input": {"id": "a/b", "text": "hello"}}, "headers": admin.headers}
+    tried = admin.http.post(f"/api/v1/admin/tools/{made['created'][1]['id']}/test", **sent).get_json()["data"]
+    assert tried["status"] == "succeeded", tried
+    assert (tool.calls()[-1].path, tool.calls()[-1].body) == ("/echo/a/b", {"text": "hello"})
 
 
 def _with_path() -> Json:
-    return {"parameters": [{"name": "id", "in": "path", "required": True, "schema": {}}], "responses": OK}
+    parameters = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return {"parameters": parameters, "requestBody": JSON_BODY, "responses": OK}
 
 
 def test_all_are_made_or_none(admin: Admin) -> None:
@@ -197,7 +205,8 @@ def test_the_query_of_a_get() -> None:
 
 UNMAPPED: list[tuple[str, Json, str]] = [
     ("post", {"parameters": [{"name": "c", "in": "cookie", "required": True}]}, "cookie parameter c"),
-    ("post", {"parameters": [{"name": "q", "in": "query", "required": True}]}, "query parameter q"),
+    ("post", {"parameters": [{"name": "q[]", "in": "query", "required": True}]}, "query parameter q[] has a name"),
+    ("get", {"parameters": [{"name": "q", "in": "query", "required": True, "style": "pipe"}]}, "has the style pipe"),
     ("post", {"requestBody": {"content": {"multipart/form-data": {}}}}, "multipart/form-data"),
     ("post", {"requestBody": {"content": {"application/xml": {}}}}, "application/xml"),
     ("post", {"requestBody": {"$ref": "https://elsewhere.example/x.json"}}, "leads out of the document"),
@@ -222,7 +231,87 @@ def test_what_cannot_be_mapped_is_named(method: str, operation: Json, said: str)
 
 
 def test_a_path_with_parameters_that_nobody_declared() -> None:
-    assert "path has parameters" in blocking(one({"requestBody": JSON_BODY}, path="/a/{id}"))
+    assert "no parameter declares" in blocking(one({"requestBody": JSON_BODY}, path="/a/{id}"))
+
+
+ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}, "example": 7}
+DRY = {"name": "dry-run", "in": "query", "schema": {"type": "boolean"}}
+
+
+def test_parameters_of_path_and_query_are_properties_of_the_input() -> None:
+    tool = one({"parameters": [ID, DRY]}, "get", "/pets/{id}")
+    assert (tool.endpoint_url, tool.problems) == ("https://api.example.com/v1/pets/{id}", [])
+    schema: Any = tool.input_schema
+    assert (list(schema["properties"]), schema["required"]) == (["id", "dry-run"], ["id"])
+    assert (schema["additionalProperties"], tool.example_input) == (False, {"id": 7})
+    tool = one({"parameters": [ID, DRY]}, "delete", "/pets/{id}")
+    assert tool.endpoint_url == "https://api.example.com/v1/pets/{id}{?dry-run}"
+    assert tool.is_importable
+
+
+@pytest.mark.parametrize("version", ["3.0.3", "3.1.0"])
+def test_they_stand_beside_those_of_the_body(version: str) -> None:
+    pet = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"], "example": {"name": "x"}}
+    closed = {**pet, "additionalProperties": False}
+    combined = {"allOf": [{"$ref": "#/components/schemas/Pet"}, {"properties": {"age": {"type": "integer"}}}]}
+    for schema in (
+        pet,
+        closed,
+        combined,
+        {"$ref": "#/components/schemas/Pet"},
+        {"$ref": "#/components/schemas/Closed"},
+    ):
+        body = {"content": {"application/json": {"schema": schema}}}
+        schemas = {"schemas": {"Pet": pet, "Closed": closed}}
+        given = {"parameters": [ID, DRY], "requestBody": body}
+        tool = one(given, "put", "/pets/{id}", version=version, components=schemas)
+        assert tool.is_importable, tool.problems
+        assert tool.endpoint_url == "https://api.example.com/v1/pets/{id}{?dry-run}"
+        made: Any = tool.input_schema
+        valid = compiled(made).is_valid
+        assert valid({"id": 1, "name": "Rex"})
+        assert valid({"id": 1, "name": "Rex", "dry-run": True})
+        for wrong in ({"name": "Rex"}, {"id": 1}, {"id": "x", "name": "Rex"}, {"id": 1, "name": 2}):
+            assert not valid(wrong), (schema, wrong)
+        if schema is not combined:
+            assert tool.example_input == {"id": 7, "name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "array", "items": {}}, "The body is no object"),
+        (True, "The body is no object"),
+        ({"type": "object", "properties": {"id": {}}}, "name of a property of the body"),
+        ({"allOf": [{"properties": {"a": {}}}, {"allOf": [{"properties": {"id": {}}}]}]}, "name of a property"),
+        ({"allOf": [{"type": "object", "additionalProperties": False}]}, "forbids other properties"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "forbids other properties"),
+        ({"type": "object", "maxProperties": 1}, "forbids other properties"),
+        ({"$ref": "#/components/schemas/Loop"}, "combined of too many schemas"),
+    ],
+)
+def test_bodies_that_they_cannot_stand_beside(schema: Any, said: str) -> None:
+    body = {"content": {"application/json": {"schema": schema}}}
+    schemas = {"schemas": {"Loop": {"allOf": [{"$ref": "#/components/schemas/Loop"}]}}}
+    tool = one({"parameters": [ID], "requestBody": body}, "put", "/pets/{id}", components=schemas)
+    assert said in blocking(tool)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ({**ID, "style": "matrix"}, "has the style matrix"),
+        ({**ID, "schema": {"type": "object"}}, "is an object"),
+        ({**ID, "content": {"application/json": {}}, "schema": {}}, "is not sent as JSON"),
+        ({**ID, "name": "a b"}, "no parameter declares"),
+    ],
+)
+def test_path_parameters_that_cannot_be_filled(parameter: Json, said: str) -> None:
+    assert said in blocking(one({"parameters": [parameter]}, "get", "/pets/{id}"))
+    strange = {**ID, "name": "a b"}
+    assert "a name that the address" in blocking(one({"parameters": [strange]}, "get", "/pets/{a b}"))
+    both = [ID, {**ID, "in": "query"}]
+    assert "have the same name" in blocking(one({"parameters": both}, "get", "/pets/{id}"))
 
 
 def test_callbacks_are_named() -> None:
@@ -243,6 +332,34 @@ def test_combinations_that_double_at_each_step() -> None:
     }
     schemas |= {"S40": TEXT, "Text": {"$ref": "#/components/schemas/S0"}}
     assert "checks" in blocking(one({"requestBody": JSON_BODY}, components={"schemas": schemas}))
+
+
+def test_a_large_document_is_read_by_a_child(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says the same as a small one; what makes the child slow or large ends it alone."""
+    operation = {"requestBody": JSON_BODY, "responses": OK}
+    paths = {f"/a/{number}": {"post": {**operation, "operationId": f"op-{number}"}} for number in range(3)}
+    small: Any = {"document": document(paths), "show": ["op-1", "op-2"], "create": ["op-2"], "price": PRICE}
+    here = admin.imported(**small)["data"]
+    monkeypatch.setattr(reader, "SMALL", 0)
+    wrong = admin.imported(422, document={"openapi": "2.0"})["errors"]
+    assert wrong == [{"pointer": "/document", "detail": wrong[0]["detail"]}]
+    there = admin.imported(**{**small, "create": ["op-0"]})["data"]
+    assert (there["tools"], there["omitted"]) == (here["tools"], 0)
+    assert [tool["slug"] for tool in there["created"]] == ["op-0"]
+    monkeypatch.setattr(reader, "WAIT_SECONDS", 0.01)
+    late = admin.imported(422, document=document({}))["errors"][0]
+    assert (late["pointer"], "too long" in late["detail"]) == ("/document", True)
+
+
+def test_a_small_document_of_many_parts_is_read_by_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[reader.Asked] = []
+    monkeypatch.setattr(reader, "_by_child", asked.append)
+    few = document({"/a": {"post": {"requestBody": JSON_BODY, "responses": OK}}})
+    assert [tool.slug for tool in reader.found(reader.Asked(jsonb.encoded(few))).shown] == ["post-a"]
+    many = document({f"/{n}": {"post": {"requestBody": JSON_BODY, "responses": OK}} for n in range(200)})
+    assert len(jsonb.encoded(many)) < reader.SMALL
+    reader.found(reader.Asked(jsonb.encoded(many)))
+    assert len(asked) == 1
 
 
 def test_too_many_operations_or_parts(admin: Admin) -> None:

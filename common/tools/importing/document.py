@@ -25,6 +25,10 @@ class Unmapped(Exception):
     """A part of the document that has no counterpart here. The message is a sentence."""
 
 
+class TooManyParts(Exception):
+    """More parts have to be looked at than the caller wants to wait for."""
+
+
 def refused(why: str) -> Invalid:
     """The whole document cannot be read."""
     return Invalid("The document cannot be imported.", errors=[FieldError("/document", why)])
@@ -41,14 +45,15 @@ def read(body: bytes) -> object:
 class Document:
     """The document and what is left of its bounds."""
 
-    def __init__(self, root: object) -> None:
+    def __init__(self, root: object, most: int | None = None) -> None:
+        """`most`: look at so many parts (default: `MAX_STEPS`); more raise `TooManyParts`."""
         if not isinstance(root, Mapping):
             raise refused("It is not an object.")
         self.root: Part = root
         self.version = str(root.get("openapi", ""))
         if not self.version.startswith(("3.0", "3.1")):
             raise refused("It is not an OpenAPI 3.0 or 3.1 document: `openapi` says something else.")
-        self._steps, self._until = 0, clock.monotonic() + MAX_SECONDS
+        self._steps, self._most, self._until = 0, most, clock.monotonic() + MAX_SECONDS
 
     @property
     def is_3_0(self) -> bool:
@@ -56,8 +61,10 @@ class Document:
         return self.version.startswith("3.0")
 
     def step(self) -> None:
-        """Count one part that is looked at. Raises `Invalid` past the bounds."""
+        """Count one part that is looked at. Raises `Invalid` past the bounds, `TooManyParts`."""
         self._steps += 1
+        if self._most is not None and self._steps > self._most:
+            raise TooManyParts
         if self._steps > MAX_STEPS or (self._steps % 1_000 == 0 and clock.monotonic() > self._until):
             raise refused("It is too large to be read as a whole. Cut it down to the operations that you want.")
 

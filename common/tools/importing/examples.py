@@ -21,7 +21,7 @@ def of_media(document: Document, media: Part) -> object:
 
 
 def of_parameters(parameters: list[Part]) -> object:
-    """An example of a query: of each parameter that has one; None where one that is required has none."""
+    """An example of each parameter that has one; None where one that is required has none."""
     found: dict[str, object] = {}
     for part in parameters:
         schema = mapping(part.get("schema"))
@@ -31,6 +31,13 @@ def of_parameters(parameters: list[Part]) -> object:
         elif part.get("required") is True:
             return None
     return found
+
+
+def beside(parameters: object, body: object) -> object:
+    """An input with the properties of both; None where one of them has no example."""
+    if isinstance(parameters, dict) and isinstance(body, dict):
+        return {**parameters, **body}
+    return None
 
 
 def _of_schema(schema: Part) -> object:

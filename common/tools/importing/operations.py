@@ -1,6 +1,7 @@
 """The operations of an OpenAPI document as tools of the adapter `http_json`, and what of them cannot be mapped.
 
-That adapter sends the input as the query of a GET, and as the JSON body of any other method, to one fixed address.
+That adapter puts the parameters of path and query into the address, and sends the rest of the input as the JSON body,
+or as the query of a GET (`common/tools/url_templates.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Final
 from urllib.parse import urljoin
 
 from common.models.tools import METHODS
-from common.tools.importing import examples, servers
+from common.tools.importing import examples, parameters, servers
 from common.tools.importing.converting import Converter
-from common.tools.importing.document import Document, Part, Unmapped, listing, mapping, refused
+from common.tools.importing.document import Document, Part, Unmapped, mapping, refused
+from common.tools.importing.parameters import Parameters
 
 MAX_OPERATIONS: Final = 1_500
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
@@ -45,6 +47,8 @@ class ImportedTool:
     example_input: object = None
     auth: dict[str, str] = field(default_factory=lambda: {"type": "none"})
     problems: list[Problem] = field(default_factory=list)
+    #: What is appended to the address: `{?…}`, or nothing.
+    query: str = ""
 
     @property
     def is_importable(self) -> bool:
@@ -57,12 +61,14 @@ class ImportedTool:
             self.problems.append(problem)
 
 
-def preview(root: object, *, url: str | None = None, base_url: str | None = None) -> list[ImportedTool]:
+def preview(
+    root: object, *, url: str | None = None, base_url: str | None = None, most: int | None = None
+) -> list[ImportedTool]:
     """Every operation of a document, in its order. Raises `Invalid` if it cannot be read.
 
-    `url`: where it came from, for relative servers; `base_url`: instead of its servers.
+    `url`: where it came from, for relative servers; `base_url`: instead of its servers; `most`: see `Document`.
     """
-    document = Document(root)
+    document = Document(root, most)
     slugs: set[str] = set()
     found: list[ImportedTool] = []
     for path, item, method, node in _operations(document):
@@ -73,7 +79,7 @@ def preview(root: object, *, url: str | None = None, base_url: str | None = None
             operation = document.part(node)
             _fill(document, tool, item, operation)
             base = base_url or servers.of(document, item, operation)
-            tool.endpoint_url = _address(urljoin(url, base) if url else base, path)
+            tool.endpoint_url = _address(urljoin(url, base) if url else base, path) + tool.query
         except Unmapped as error:
             tool.note(str(error), blocking=True)
         found.append(tool)
@@ -112,77 +118,24 @@ def _fill(document: Document, tool: ImportedTool, item: Part, operation: Part) -
     if "callbacks" in operation:
         tool.note("Callbacks are not received.")
     taken = Converter(document, sent=True)
-    query = _parameters(document, tool, item, operation)
-    if "{" in tool.path and tool.is_importable:
-        tool.note("The path has parameters, which cannot be filled: the address of a tool is fixed.", blocking=True)
-    if tool.method == "GET":
-        if "requestBody" in operation and mapping(operation["requestBody"]).get("required") is True:
-            raise Unmapped("A GET with a body cannot be sent.")
-        tool.input_schema = taken.schema(_of_query(query))
-        tool.example_input = examples.of_parameters(query)
+    given = parameters.of(document, tool, item, operation)
+    if tool.method == "GET" and mapping(operation.get("requestBody")).get("required") is True:
+        raise Unmapped("A GET with a body cannot be sent.")
+    if tool.method == "GET" or "requestBody" not in operation:
+        tool.input_schema = taken.schema(given.schema())
+        tool.example_input = examples.of_parameters(given.all)
+        if tool.method != "GET":
+            tool.note("An empty JSON object is sent, because the adapter always sends a body.")
     else:
-        _body(document, tool, taken, operation)
+        _body(document, tool, taken, operation, given)
+    tool.query = given.appended
     answered = Converter(document, sent=False)
     tool.output_schema = _answer(document, answered, operation)
     for problem in (*taken.problems, *answered.problems):
         tool.note(problem)
 
 
-def _parameters(document: Document, tool: ImportedTool, item: Part, operation: Part) -> list[Part]:
-    """The parameters that are sent as the query of a GET. Notes the others."""
-    nodes = [*listing(item.get("parameters")), *listing(operation.get("parameters"))]
-    merged: dict[tuple[object, object], Part] = {}
-    for node in nodes:
-        part = document.part(node)
-        merged[part.get("in"), part.get("name")] = part
-    return [part for part in merged.values() if _is_sent(document, tool, part)]
-
-
-def _is_sent(document: Document, tool: ImportedTool, part: Part) -> bool:
-    where, name = part.get("in"), str(part.get("name"))[:100]
-    if where == "header" and name.lower() in ("accept", "content-type", "authorization"):
-        return False
-    if where == "query" and tool.method == "GET":
-        if (why := _unsendable(document, part)) is None:
-            return True
-        tool.note(f"The query parameter {name} {why}.", blocking=part.get("required") is True)
-    elif where == "path":
-        tool.note(f"The path parameter {name} cannot be filled: the address of a tool is fixed.", blocking=True)
-    else:
-        tool.note(f"The {where} parameter {name} cannot be sent.", blocking=part.get("required") is True)
-    return False
-
-
-def _unsendable(document: Document, part: Part) -> str | None:
-    """Why a query parameter cannot be sent: lists repeat the name, objects are JSON."""
-    if "content" in part:
-        return None if "application/json" in mapping(part["content"]) else "is not sent as JSON"
-    schema = document.part(part.get("schema", {}))
-    style = str(part.get("style", "form"))
-    if style != "form":
-        return f"has the style {style[:50]}"
-    if schema.get("type") == "array" and part.get("explode") is False:
-        return "is a list in one value"
-    return "is an object" if schema.get("type") == "object" else None
-
-
-def _of_query(parameters: list[Part]) -> dict[str, object]:
-    properties: dict[str, object] = {}
-    for part in parameters:
-        content = mapping(mapping(part.get("content")).get("application/json"))
-        schema = content.get("schema") if content else part.get("schema")
-        properties[str(part.get("name"))] = schema if isinstance(schema, dict | bool) else {}
-    required = [str(part.get("name")) for part in parameters if part.get("required") is True]
-    found: dict[str, object] = {"type": "object", "properties": properties, "additionalProperties": False}
-    return {**found, "required": required} if required else found
-
-
-def _body(document: Document, tool: ImportedTool, taken: Converter, operation: Part) -> None:
-    if "requestBody" not in operation:
-        tool.input_schema = {"type": "object", "additionalProperties": False}
-        tool.example_input = {}
-        tool.note("An empty JSON object is sent, because the adapter always sends a body.")
-        return
+def _body(document: Document, tool: ImportedTool, taken: Converter, operation: Part, given: Parameters) -> None:
     body = document.part(operation["requestBody"])
     content = mapping(body.get("content"))
     kind = _json_of(content)
@@ -192,8 +145,9 @@ def _body(document: Document, tool: ImportedTool, taken: Converter, operation: P
     if kind.endswith("+json"):
         tool.headers["Content-Type"] = kind
     media = mapping(content[kind])
-    tool.input_schema = taken.schema(media.get("schema", True))
-    tool.example_input = examples.of_media(document, media)
+    node, example = media.get("schema", True), examples.of_media(document, media)
+    tool.input_schema = taken.schema(given.beside(document, node) if given.all else node)
+    tool.example_input = examples.beside(examples.of_parameters(given.all), example) if given.all else example
 
 
 def _answer(document: Document, answered: Converter, operation: Part) -> dict[str, object] | None:

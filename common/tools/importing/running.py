@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NotRequired, TypedDict
@@ -11,16 +10,17 @@ from common import webhooks
 from common.errors import FieldError, Invalid
 from common.idempotency import Once
 from common.identity.audit import Actor
+from common.kit import jsonb
 from common.kit.outbound import OutboundClient, OutboundError
 from common.tools import editing
 from common.tools.drafts import DOCUMENTS, PriceFields
-from common.tools.importing.document import MAX_BYTES, read
-from common.tools.importing.operations import ImportedTool, preview
+from common.tools.importing import reader
+from common.tools.importing.document import MAX_BYTES
+from common.tools.importing.operations import ImportedTool
+from common.tools.importing.reader import Asked
 from common.tools.model import ListedTool
 
 FETCH_SECONDS: Final = 20
-#: Schemas and examples of a preview; those of further tools are left out.
-MAX_SHOWN: Final = 1024 * 1024
 
 
 class ImportFields(TypedDict):
@@ -49,17 +49,16 @@ def run(actor: Actor, outbound: OutboundClient, given: ImportFields, *, once: On
 
     Raises `Invalid`, `UrlRefused`, `SlugTaken`, `IdempotencyKeyReused`.
     """
-    root = given["document"] if "document" in given else _fetched(outbound, given.get("url"))
-    found = preview(root, url=given.get("url"), base_url=given.get("base_url"))
+    document = jsonb.encoded(given["document"]) if "document" in given else _fetched(outbound, given.get("url"))
     wanted = given.get("create", [])
-    drafts = _drafts(outbound, found, wanted, given)
+    show = given.get("show", wanted)
+    found = reader.found(Asked(document, given.get("url"), given.get("base_url"), show, wanted))
+    drafts = _drafts(outbound, found.wanted, wanted, given)
     created = editing.create_all(actor, drafts, once=once)
-    chosen = given.get("show", wanted)
-    shown = [tool for tool in found if not chosen or tool.slug in chosen]
-    return Imported(shown, _shorten(shown), created)
+    return Imported(found.shown, found.omitted, created)
 
 
-def _fetched(outbound: OutboundClient, url: str | None) -> object:
+def _fetched(outbound: OutboundClient, url: str | None) -> bytes:
     if url is None:
         raise Invalid(errors=[FieldError("/document", "Send a document, or the url of one.")])
     webhooks.check_url(outbound, url, "/url", operator=True)
@@ -71,16 +70,15 @@ def _fetched(outbound: OutboundClient, url: str | None) -> object:
         raise Invalid(errors=[FieldError("/url", error.message)]) from None
     if answer.status != 200:
         raise Invalid(errors=[FieldError("/url", f"The answer was {answer.status}, not 200.")])
-    return read(answer.body)
+    return answer.body
 
 
 def _drafts(
-    outbound: OutboundClient, found: Sequence[ImportedTool], wanted: Sequence[str], given: ImportFields
+    outbound: OutboundClient, found: Mapping[str, ImportedTool], wanted: Sequence[str], given: ImportFields
 ) -> list[editing.Draft]:
     if wanted and "price" not in given:
         raise Invalid(errors=[FieldError("/price", "Missing: what a call of these tools costs.")])
-    by_slug = {tool.slug: tool for tool in found}
-    return [_draft(outbound, by_slug.get(slug), given, f"/create/{number}") for number, slug in enumerate(wanted)]
+    return [_draft(outbound, found.get(slug), given, f"/create/{number}") for number, slug in enumerate(wanted)]
 
 
 def _draft(outbound: OutboundClient, tool: ImportedTool | None, given: ImportFields, at: str) -> editing.Draft:
@@ -111,14 +109,3 @@ def _auth(tool: ImportedTool, given: Mapping[str, str]) -> dict[str, str]:
     if given.get("type") != tool.auth["type"]:
         raise Invalid(errors=[FieldError("/auth", f"{tool.slug} needs a credential of type {tool.auth['type']}.")])
     return {**given, **tool.auth}
-
-
-def _shorten(tools: Sequence[ImportedTool]) -> int:
-    """Leave out schemas beyond `MAX_SHOWN`; returns for how many tools."""
-    left, omitted = MAX_SHOWN, 0
-    for tool in tools:
-        left -= len(json.dumps([tool.input_schema, tool.output_schema, tool.example_input]))
-        if left < 0:
-            omitted += 1
-            tool.input_schema = tool.output_schema = tool.example_input = None
-    return omitted

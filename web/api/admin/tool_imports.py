@@ -80,7 +80,8 @@ def create(body: ImportFields, once: Once) -> Imported:
     """Preview the operations of an OpenAPI 3.0 or 3.1 document as tools, and create those named in `create`
 
     Without `create` nothing is changed. Otherwise all of them are created, or none. `problems` say what of an operation
-    cannot be mapped to `http_json`: path parameters, cookies, headers, bodies and responses that are not JSON,
-    references to other documents. The document may have 1,500 operations.
+    cannot be mapped to `http_json`: cookies, headers, bodies and responses that are not JSON, references to other
+    documents. Parameters of path and query are properties of the input, beside those of the body. The document may
+    have 1,500 operations.
     """
     return importing.run(auth.actor(), boot.outbound(), body, once=once)
