@@ -261,6 +261,7 @@ def platform(
 
     `platform.url` is where they serve; `platform.supervisor.children["invocations-1"]` can be `kill()`ed and
     `start()`ed again: nothing is restarted behind a test's back. Ask for `db` too to begin with an empty database.
+    Failpoints are armed by files in `armed`.
     """
     metrics = tmp_path_factory.mktemp("metrics")
     env = {
@@ -268,6 +269,7 @@ def platform(
         "PORT": str(free_port()),
         "FLOWER_PORT": str(free_port()),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "FAILPOINTS": f"dir={tmp_path_factory.mktemp('armed')}",
     }
     logs = tmp_path_factory.mktemp("platform")
     request.config.stash[_PLATFORM_LOGS] = logs
@@ -289,6 +291,15 @@ def hub(db: None, platform: Platform) -> Platform:
     count = len(platform.supervisor.children) - 1
     platform.supervisor.wait_for(lambda: _heartbeats(platform.environ["DATABASE_URL"]) >= count, "workers")
     return platform
+
+
+@pytest.fixture
+def armed(hub: Platform) -> Iterator[Path]:
+    """Where a file with the name of a failpoint makes the first process that comes there do what the file says."""
+    folder = Path(hub.environ["FAILPOINTS"].removeprefix("dir="))
+    yield folder
+    for left in folder.iterdir():
+        left.unlink()
 
 
 @pytest.fixture

@@ -28,6 +28,12 @@ class QueueDepth(NamedTuple):
     held: Decimal
 
 
+class OldestDue(NamedTuple):
+    """Seconds since the first that is due has been due."""
+
+    oldest: float
+
+
 class DeliveriesDepth(NamedTuple):
     """Pending deliveries by state (`parked`: their receiver is at its limit), and the age of the oldest due one."""
 
@@ -109,6 +115,12 @@ select running.n as running, parked.n as parked, waiting.n as waiting,
 """,
     DeliveriesDepth,
 )
+_SCHEDULES = Query(
+    """
+select coalesce(extract(epoch from now() - min(due_at)), 0)::float8 as oldest from schedules where due_at <= now()
+""",
+    OldestDue,
+)
 _SWEEPS = Query("select name, ran_at, milliseconds, runs, failures from sweep_runs order by name", SweepRecord)
 _KINDS = Query(
     """
@@ -135,6 +147,11 @@ select q.worker, q.id, t.slug as tool, q.attempts as attempt, q.claimed_at
     RunningCall,
 )
 _TOOLS = Query("select id, slug from tools where archived_at is null and is_active order by slug", ToolName)
+
+
+def oldest_due_schedule() -> float:
+    """For how many seconds a schedule has been due that was not fired; 0: none is."""
+    return db.execute(_SCHEDULES, {})[0].oldest
 
 
 def queue() -> QueueDepth:

@@ -85,7 +85,7 @@ def _result(name: str, future: Future[list[Metric]], timeout: float) -> list[Met
 def _from_tables() -> list[Metric]:
     """Query on a connection of its own, so that an exhausted pool shows in the gauges instead of blocking them."""
     with db.private("joyfull-gauges"):
-        return [*_queue(), *_deliveries(), _sweeps(), *_workers(), _breakers(), *_verification()]
+        return [*_queue(), *_deliveries(), _schedules(), _sweeps(), *_workers(), _breakers(), *_verification()]
 
 
 def _queue() -> Iterator[Metric]:
@@ -108,6 +108,11 @@ def _deliveries() -> Iterator[Metric]:
         depth.add_metric([state], number)
     yield depth
     yield _one("webhook_oldest_due_seconds", "Age of the oldest due webhook delivery", row.oldest)
+
+
+def _schedules() -> Metric:
+    late = figures.oldest_due_schedule()
+    return _one("schedules_oldest_due_seconds", "How long the schedule that is due longest has not been fired", late)
 
 
 def _sweeps() -> Metric:

@@ -22,13 +22,21 @@ from common import invocations, webhooks
 from common.errors import DependencyUnavailable, PlatformError, Temporary
 from common.identity import authorization
 from common.invocations import Order, SubmitFields, SubmitRules
-from common.kit import apart, clock, db, failpoints, jsonb, log
+from common.kit import apart, clock, db, failpoints, jsonb, log, metrics
 from common.kit.query import Query
 from common.queueing import messages
 from common.schedules.rows import COLUMNS, ScheduleRow
 
 logger = log.get(__name__)
 
+#: What came of a time: submitted, refused, missed (nobody came to it for an hour), postponed (it is tried again),
+#: overtaken (a later time had come, and took its place).
+FIRINGS = metrics.Counter("joyfull_schedule_firings", "Times of schedules, by what came of them", ["outcome"])
+LATE = metrics.Histogram(
+    "joyfull_schedule_late_seconds",
+    "Seconds between the time of a schedule and its submit",
+    buckets=metrics.LONG_SECONDS,
+)
 REFUSED: Final = "schedule.refused"
 #: A time that was missed is made up if it is not older.
 HOUR: Final = timedelta(hours=1)
@@ -107,7 +115,8 @@ def _fire(rules: SubmitRules, row: ScheduleRow) -> int:
         return 0
     at = row.timing.latest(max(row.next_at, row.now - HOUR), row.now) or row.next_at
     if at <= row.now - HOUR:
-        _give_up(row, at, _known_problem(row) or _problem(_missed()))
+        known = _known_problem(row)
+        _give_up(row, at, known or _problem(_missed()), outcome="refused" if known else "missed")
         return 1
     if at != row.next_at and not _overtaken(row, at):
         return 0
@@ -121,7 +130,10 @@ def _fire(rules: SubmitRules, row: ScheduleRow) -> int:
         return 1
     failpoints.at("schedule.after_submit")
     done = {"id": row.id, "at": at, "next": row.timing.after(row.now), "invocation_id": invocation_id}
-    return db.rowcount(NOTE, done)
+    noted = db.rowcount(NOTE, done)
+    FIRINGS.labels("submitted").inc()
+    LATE.observe(max(0.0, (row.now - at).total_seconds()))
+    return noted
 
 
 def _submit(rules: SubmitRules, row: ScheduleRow, at: datetime) -> UUID:
@@ -158,10 +170,20 @@ def _overtaken(row: ScheduleRow, at: datetime) -> bool:
     """
     if (problem := _known_problem(row)) and row.next_at:
         return _give_up(row, row.next_at, problem, following=at)
-    return db.rowcount(SKIP, {"id": row.id, "at": row.next_at, "next": at}) == 1
+    skipped = db.rowcount(SKIP, {"id": row.id, "at": row.next_at, "next": at}) == 1
+    if skipped:
+        FIRINGS.labels("overtaken").inc()
+    return skipped
 
 
-def _give_up(row: ScheduleRow, at: datetime, problem: dict[str, object], *, following: datetime | None = None) -> bool:
+def _give_up(
+    row: ScheduleRow,
+    at: datetime,
+    problem: dict[str, object],
+    *,
+    outcome: str = "refused",
+    following: datetime | None = None,
+) -> bool:
     """Tell the owner that nothing came of a time, once, and go on to the next."""
     moved = {"id": row.id, "at": at, "next": following or row.timing.after(row.now), "problem": jsonb.dumps(problem)}
     about = {"schedule_id": str(row.id), "tool": row.tool_slug, "at": clock.rfc3339(at), "problem": problem}
@@ -170,6 +192,7 @@ def _give_up(row: ScheduleRow, at: datetime, problem: dict[str, object], *, foll
         if told:
             webhooks.record(session, row.user_id, REFUSED, about)
     if told:
+        FIRINGS.labels(outcome).inc()
         messages.notify(messages.DELIVER)
         logger.info("schedule refused", schedule_id=str(row.id), code=problem["code"])
     return told
@@ -179,7 +202,8 @@ def _postpone(row: ScheduleRow, at: datetime, error: Temporary) -> None:
     least, most = RETRY_SECONDS
     seconds = max(least, min(most, error.retry_after))
     again = {"id": row.id, "at": at, "seconds": seconds, "problem": jsonb.dumps(_problem(error))}
-    db.rowcount(POSTPONE, again)
+    if db.rowcount(POSTPONE, again):
+        FIRINGS.labels("postponed").inc()
 
 
 def _known_problem(row: ScheduleRow) -> dict[str, object] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,11 +15,15 @@ from common.identity.audit import OPERATOR
 from common.identity.key_limits import Allowance
 from common.kit import db as database
 from common.schedules import editing
+from dev.platform import Platform
 from tests import factories
 from tests.client import Client, eventually
+from tests.ops.scrape import Scrape, until
 from tests.plain import plain
 from tests.runs.conftest import Api, Json
 from tests.schedules.conftest import Sweep
+
+FIRED = "joyfull_schedule_firings_total"
 
 
 def test_made_shown_changed_and_deleted(api: Api) -> None:
@@ -183,17 +188,27 @@ def test_changes_that_make_no_sense_change_nothing(api: Api, sweep: Sweep) -> No
     assert plain(text("select due_at = next_at as same from schedules"), {})[0].same
 
 
-def test_on_the_running_platform(client: Client, offer: Callable[..., str], database_url: str) -> None:
-    """Without beat: the workers' own sweep fires it, and a worker runs it."""
-    slug = offer()
+def test_on_the_running_platform(
+    client: Client, offer: Callable[..., str], hub: Platform, armed: Path, database_url: str
+) -> None:
+    """Without beat: a worker's sweep submits it and is killed before it can note that; another one finds it."""
+    slug, before = offer(), Scrape(hub.url).value(FIRED, outcome="submitted")
     body: Json = {"tool": slug, "input": {"text": "x"}, "cron": "0 0 1 1 *"}
     made: Any = client.data("POST", "/schedules", 201, json=body)
-    with psycopg.connect(database_url) as connection:
+    workers = [child for name, child in hub.supervisor.children.items() if name != "web"]
+    (armed / "schedule.after_submit").write_text("kill9")
+    with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("update schedules set next_at = date_trunc('minute', now()), due_at = now()")
+        eventually("a worker is killed", 30, lambda: not all(child.is_up for child in workers))
+        assert client.data("GET", f"/schedules/{made['id']}")["last"] is None
+        (submitted,) = client.data("GET", "/invocations")
+        connection.execute("update schedules set due_at = next_at")  # what it had begun is left alone for 10 seconds
 
     def last() -> Any:
         return client.data("GET", f"/schedules/{made['id']}")["last"]
 
-    fired = eventually("it was fired", 30, last)
-    assert client.ended(fired["invocation_id"])["status"] == "succeeded"
-    assert len(client.data("GET", "/invocations")) == 1
+    assert eventually("it was noted", 30, last)["invocation_id"] == submitted["id"]
+    assert client.ended(submitted["id"])["status"] == "succeeded"
+    assert [each["id"] for each in client.data("GET", "/invocations")] == [submitted["id"]]
+    until(hub.url, lambda scrape: scrape.value(FIRED, outcome="submitted") == before + 1, "counted once")
+    hub.supervisor.wait_for(lambda: all(child.is_up for child in workers), "the worker that was killed")
