@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from common.kit import crypto
@@ -13,6 +13,25 @@ from common.kit import crypto
 GONE = 410
 #: Statuses whose Retry-After is honoured (RFC 9110 §15.6.4, RFC 6585 §4).
 BUSY = (429, 503)
+
+
+class EventColumns(Protocol):
+    """A row that has an event in it, under these names."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def user_id(self) -> UUID: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def invocation_id(self) -> UUID | None: ...
+    @property
+    def data(self) -> Mapping[str, object] | None: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +45,11 @@ class OutboxEvent:
     data: Mapping[str, object] | None
     attempts: int
     created_at: datetime
+
+    @classmethod
+    def of(cls, row: EventColumns) -> OutboxEvent:
+        """The event in a row."""
+        return cls(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +126,7 @@ class DeliveryRow(NamedTuple):
         """The claim that this row is."""
         owner = self.endpoint_id or self.user_id
         secrets = tuple(Encrypted(owner, each) for each in (self.secret, self.previous_secret) if each)
-        event = OutboxEvent(
-            self.id, self.user_id, self.type, self.invocation_id, self.data, self.attempts, self.created_at
-        )
+        event = OutboxEvent.of(self)
         headers = Encrypted(owner, self.headers, "webhook-headers") if self.headers else None
         names = ("paced", "thin", "receipt", "failing", "more")
         served: dict[str, bool] = {name: getattr(self, name) for name in names}

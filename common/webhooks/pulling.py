@@ -104,17 +104,13 @@ def feed(
     fitting = [row for row in found[1:] if not payloads or row.bytes <= MAX_PAYLOAD_BYTES]
     shown = [*found[:1], *fitting][: window.limit]
     if len(found) > len(shown):
-        return Page(shown, window.limit, has_more=True, next=_position(shown[-1])).map(_event)
+        return Page(shown, window.limit, has_more=True, next=_position(shown[-1])).map(OutboxEvent.of)
     last = _position(rows[-1]) if rows else after
-    return Page(shown, window.limit, has_more=bool(rows) and rows[-1].looked == most, next=last).map(_event)
+    return Page(shown, window.limit, has_more=bool(rows) and rows[-1].looked == most, next=last).map(OutboxEvent.of)
 
 
 def _position(row: FeedRow) -> Position:
     return row.era, int(row.xid), row.id
-
-
-def _event(row: FeedRow) -> OutboxEvent:
-    return OutboxEvent(row.id, row.user_id, row.type, row.invocation_id, row.data, row.attempts, row.created_at)
 
 
 # -- waiting -------------------------------------------------------------------------------------------------------
