@@ -22,6 +22,15 @@ class Fast(clock.Clock):
         return 10 * super().monotonic()
 
 
+class Stepped(Hurried):
+    """Time passes when the test says so."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 class Gap(Hurried):
     """A clock in whose first sleep something happens: after the answer was lost, before anybody asks again."""
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
+from tests.timing import Stepped, using
 from worker.concurrency import RETURNING_FACTOR, SLOW, STALLED, ConcurrencyLimiter
 
 PATIENCE = 30
@@ -118,23 +119,23 @@ def test_no_new_job_goes_in_while_somebody_comes_back() -> None:
 
 
 def test_one_slow_time_makes_no_slow_tool_and_many_do() -> None:
-    limiter, tool = ConcurrencyLimiter(1), uuid4()
+    limiter, tool, time_of_tools = ConcurrencyLimiter(1), uuid4(), Stepped()
 
     def call(seconds: float) -> None:
         with limiter.slot(), limiter.waiting(tool):
-            time.sleep(seconds)  # how long it is away is what is measured
+            time_of_tools.now += seconds
 
     def counts() -> int:
         with limiter.slot(), limiter.waiting(tool):
             return len(limiter._holders)
 
-    call(0.0)
-    limiter._usual[tool] = 0.0  # however busy this machine is
-    call(4 * SLOW)
-    assert counts() == 1, "what is quick as a rule is waited for inside"
-    for _ in range(12):
-        call(10 * SLOW)
-    assert counts() == 0, "what has become slow makes room at once"
+    with using(time_of_tools):
+        call(0.0)
+        call(4 * SLOW)
+        assert counts() == 1, "what is quick as a rule is waited for inside"
+        for _ in range(12):
+            call(10 * SLOW)
+        assert counts() == 0, "what has become slow makes room at once"
 
 
 def test_whoever_hangs_inside_keeps_nobody_out_for_long() -> None:
