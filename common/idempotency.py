@@ -7,7 +7,8 @@
     idempotency.remember(session, once, secret=text)    what rows will not tell a repeat
 
 A refusal rolls back, so its key stays free; a crash after the commit leaves a key that replays. Submitting invocations
-has keys of its own, which are bound to the hold.
+has rows of its own, which are written with the invocation; a key of another request has a row there too, so that of a
+submit and another request with one key at once, one is refused.
 """
 
 from __future__ import annotations
@@ -87,6 +88,15 @@ returning made
 """)
 
 
+#: Waits for a submit with this key that is being stored, and makes one wait that comes now.
+_OCCUPY = text("""
+insert into idempotency_keys as k (user_id, key, request_hash) values (:user_id, :key, :request_hash)
+on conflict (user_id, key) do update
+   set request_hash = excluded.request_hash, invocation_id = null, created_at = now()
+ where k.created_at <= now() - interval '24 hours'
+""")
+
+
 class EarlierRequest(NamedTuple):
     """What an earlier request with the same key was, and made. `secret`: encrypted, while it may be shown again."""
 
@@ -105,7 +115,7 @@ select request_hash, made, facts, case when secret_until > now() then secret end
 )
 _SUBMITTED = text("""
 select 1 from idempotency_keys
- where user_id = :user_id and key = :key and created_at > now() - interval '24 hours'
+ where user_id = :user_id and key = :key and invocation_id is not null and created_at > now() - interval '24 hours'
 """)
 _REMEMBER = text("""
 update idempotent_requests
@@ -136,6 +146,7 @@ def claim(session: Session, once: Once, made: UUID) -> Made | None:
         return None
     once.claimed = True
     named = {"user_id": once.user_id, "key": once.key}
+    session.execute(_OCCUPY, {**named, "request_hash": once.fingerprint})
     if session.execute(_SUBMITTED, named).first() is not None:
         raise IdempotencyKeyReused
     if session.execute(_CLAIM, {**named, "request_hash": once.fingerprint, "made": made}).first() is not None:

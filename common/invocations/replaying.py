@@ -17,26 +17,26 @@ from common.kit.query import Query
 
 
 class KeyRow(NamedTuple):
-    """What an Idempotency-Key stands for: an invocation, or another thing with another `request_hash`.
+    """What an Idempotency-Key stands for: an invocation, or another request (None) with another `request_hash`.
 
     The tool is the one that was asked for, also where its fallback ran. `old`: its 24 hours are over.
     """
 
     request_hash: str
-    invocation_id: UUID
+    invocation_id: UUID | None
     old: bool
-    tool_id: UUID
-    slug: str
+    tool_id: UUID | None
+    slug: str | None
 
 
 KEY: Final = Query(
     """
 select k.request_hash, k.invocation_id, k.created_at <= now() - interval '24 hours' as old, t.id as tool_id, t.slug
-  from idempotency_keys k join invocations i on i.id = k.invocation_id
-  join tools t on t.id = coalesce(i.requested_tool_id, i.tool_id)
+  from idempotency_keys k left join invocations i on i.id = k.invocation_id
+  left join tools t on t.id = coalesce(i.requested_tool_id, i.tool_id)
  where k.user_id = :user_id and k.key = :key
  union all
-select request_hash, made, false, made, ''
+select request_hash, null, false, null, null
   from idempotent_requests where user_id = :user_id and key = :key and created_at > now() - interval '24 hours'
  order by old
  limit 1
@@ -65,9 +65,10 @@ def find(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Submi
     if rows[0].old:
         db.rowcount(FORGET_KEY, key)
         return None
-    if rows[0].request_hash != fingerprint or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
+    made, same = rows[0].invocation_id, rows[0].request_hash == fingerprint
+    if made is None or not same or tool_ref.lower() not in (str(rows[0].tool_id), rows[0].slug):
         raise IdempotencyKeyReused
-    return Submitted(rows[0].invocation_id, replayed=True)
+    return Submitted(made, replayed=True)
 
 
 def made_under(user_id: UUID, key: str, body: Mapping[str, object]) -> UUID | None:

@@ -86,6 +86,17 @@ def test_it_is_refused_wherever_it_would_be_ignored(world: World) -> None:
     assert asked > 90
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("OPTIONS", "/users/me"), ("OPTIONS", "/tools/x/invoke"), ("PUT", "/users/me"), ("POST", "/nothing"), ("GET", "")],
+)
+def test_it_is_refused_where_there_is_nothing(world: World, method: str, path: str) -> None:
+    send, headers = world.app.test_client().open, {"Idempotency-Key": "k"}
+    refused = send(f"/api/v1{path}", method=method, headers=headers)
+    assert (refused.status_code, refused.get_json()["code"]) == (400, "invalid_header")
+    assert send(f"/api/v1{path}", method=method).status_code in (204, 404, 405)
+
+
 def test_the_document_says_so(app: Flask) -> None:
     paths = app.test_client().get("/api/v1/openapi.json").get_json()["paths"]
     taking = {re.sub(r"<(uuid:)?(\w+)>", r"{\2}", rule) for rule in CASES.keys() | SUBMITS}
@@ -202,7 +213,8 @@ def test_keys_of_submits_and_of_other_requests_are_the_same_keys(world: World) -
     assert code(world.make(case, "submitted")) == (422, "idempotency_key_reused")
     assert world.make(case, "made").status_code == 201
     assert code(world.send("POST", submit, {"input": {}}, "made")) == (422, "idempotency_key_reused")
-    plain(text("update idempotent_requests set created_at = now() - interval '1 day'"), {})
+    for table in ("idempotent_requests", "idempotency_keys"):
+        plain(text(f"update {table} set created_at = now() - interval '1 day'"), {})
     assert world.send("POST", submit, {"input": {}}, "made").status_code == 202
 
 
