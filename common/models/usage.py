@@ -55,6 +55,8 @@ class UsageLog(Base):
     xid: Mapped[str] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
     #: Of a delegated key: the key that it comes from in the end.
     api_key_root_id: Mapped[UUID | None]
+    #: Whom the invocation was for, in the caller's own words.
+    end_user: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         CheckConstraint(one_of("status", USAGE_STATUSES), name="status"),
@@ -75,6 +77,21 @@ class UsageLog(Base):
             text("id desc"),
             "status",
             postgresql_where=text("status <> 'success'"),
+        ),
+        Index(
+            "ix_usage_logs_end_user",
+            "user_id",
+            "end_user",
+            text("created_at desc"),
+            text("id desc"),
+            postgresql_where=text("end_user is not null"),
+        ),
+        Index(
+            "ix_usage_logs_api_key",
+            text("coalesce(api_key_root_id, api_key_id)"),
+            text("created_at desc"),
+            text("id desc"),
+            postgresql_where=text("api_key_id is not null"),
         ),
         Index("ix_usage_logs_tail", "user_id", "xid", postgresql_include=["period_id", "tokens_used"]),
         Index("ix_usage_logs_xid", "xid"),

@@ -17,6 +17,7 @@ from common.usage.pace import Course, Pace, course, pace
 from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
 from common.usage.rollups import adopt, catch_up, rebuild, rollup
+from common.usage.single import Whose
 from common.usage.totals import Group, Point, Stack, Summary, summary
 from common.usage.verifying import RollupDifference, differences, sums
 
@@ -34,6 +35,7 @@ __all__ = [
     "Stats",
     "Summary",
     "Top",
+    "Whose",
     "add_months",
     "adopt",
     "catch_up",

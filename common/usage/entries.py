@@ -15,6 +15,7 @@ from common.kit import db
 from common.kit.paging import Page, Position, Window
 from common.models.tools import Tool
 from common.models.usage import UsageLog
+from common.usage import keyed
 
 #: Rows per transaction of an export: a snapshot held for minutes would slow down the queue.
 EXPORT_BATCH = 1_000
@@ -22,12 +23,17 @@ EXPORT_BATCH = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Filters on `created_at` (`since` inclusive, `until` exclusive), tool (id or slug) and status."""
+    """Filters on `created_at` (`since` inclusive, `until` exclusive), tool (id or slug), status, end user and API key.
+
+    `api_key`: of an API key that was made by hand, also what comes from it.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
     tool: str | None = None
     statuses: frozenset[str] = frozenset()
+    end_user: str | None = None
+    api_key: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Entry:
     latency_ms: int | None
     http_status: int | None
     api_key_id: UUID | None
+    api_key_root_id: UUID | None
+    end_user: str | None
     created_at: datetime
 
 
@@ -65,6 +73,8 @@ class EntryRow(NamedTuple):
     latency_ms: int | None
     http_status: int | None
     api_key_id: UUID | None
+    api_key_root_id: UUID | None
+    end_user: str | None
     created_at: datetime
 
 
@@ -102,7 +112,10 @@ def _entries(session: Session, user_id: UUID, limit: int, after: Position | None
     tool_id = _tool_id(session, filters.tool) if filters.tool else None
     if filters.tool and tool_id is None:
         return []
-    rows = [EntryRow._make(row) for row in session.execute(_query(user_id, limit, after, filters, tool_id))]
+    query = _query(user_id, limit, after, filters, tool_id)
+    if filters.api_key:
+        query = query.where(*keyed.conditions(session, filters.api_key))
+    rows = [EntryRow._make(row) for row in session.execute(query)]
     names = _names(session, {row.tool_id for row in rows})
     return [_entry(row, names) for row in rows]
 
@@ -122,6 +135,8 @@ def _query(
         query = query.where(UsageLog.status == func.any(sorted(filters.statuses)))
         if "success" not in filters.statuses:  # literally, to match the partial index of unsuccessful entries
             query = query.where(text("status <> 'success'"))
+    if filters.end_user is not None:
+        query = query.where(UsageLog.end_user == filters.end_user)
     if after:
         query = query.where(tuple_(UsageLog.created_at, UsageLog.id) < tuple_(*after))
     return query.order_by(UsageLog.created_at.desc(), UsageLog.id.desc()).limit(limit)
@@ -149,5 +164,7 @@ def _entry(row: EntryRow, names: dict[UUID, ToolRef]) -> Entry:
         latency_ms=row.latency_ms,
         http_status=row.http_status,
         api_key_id=row.api_key_id,
+        api_key_root_id=row.api_key_root_id,
+        end_user=row.end_user,
         created_at=row.created_at,
     )

@@ -22,6 +22,8 @@ COLUMNS: Final = (
     "http_status",
     "api_key_id",
     "created_at",
+    "api_key_root_id",
+    "end_user",
 )
 
 
@@ -37,6 +39,8 @@ def row_of(entry: Entry) -> dict[str, object]:
         "http_status": entry.http_status,
         "api_key_id": None if entry.api_key_id is None else str(entry.api_key_id),
         "created_at": rfc3339(entry.created_at),
+        "api_key_root_id": None if entry.api_key_root_id is None else str(entry.api_key_root_id),
+        "end_user": entry.end_user,
     }
 
 
@@ -49,16 +53,21 @@ def ndjson(entries: Iterable[Entry]) -> Iterator[bytes]:
 def csv_lines(entries: Iterable[Entry]) -> Iterator[str]:
     """A line for each entry, with the tool's slug, after a header line.
 
-    No cell can be interpreted as a formula: each begins with a letter or digit. The header line is yielded with the
+    No cell can be interpreted as a formula: each begins with a letter or digit. Only `end_user` is a word of the
+    caller's: one that begins with anything else gets an apostrophe before it. The header line is yielded with the
     first entry, so that producing the first value has queried the database.
     """
     head = _line(COLUMNS)
     for entry in entries:
-        shown: Mapping[str, object] = {**row_of(entry), "tool": entry.tool.slug}
+        shown: Mapping[str, object] = {**row_of(entry), "tool": entry.tool.slug, "end_user": _plain(entry.end_user)}
         yield head + _line([shown[name] for name in COLUMNS])
         head = ""
     if head:
         yield head
+
+
+def _plain(word: str | None) -> str | None:
+    return f"'{word}" if word and not word[0].isalnum() else word
 
 
 def _line(cells: Iterable[object]) -> str:

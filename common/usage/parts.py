@@ -25,7 +25,7 @@ from common.usage import ranges
 from common.usage.figures import MergedRow, StatusRow, UnitRow
 from common.usage.ranges import Segment
 
-_KEYS = {
+KEYS = {
     None: "''",
     "tool": "tool_id::text",
     "status": "status",
@@ -89,7 +89,7 @@ _POINTS = Query(
     ),
     MergedRow,
 )
-_ENTRIES = """
+ENTRIES = """
 with cells as (
   select date_trunc(:bucket, created_at, 'UTC') as at, {key} as key, status, latency_bucket(latency_ms) as latency,
          count(*) as n, sum(tokens_used) as tokens
@@ -101,9 +101,9 @@ select at, key, status, sum(n) as invocations, sum(tokens) as tokens_used,
 """
 #: `(…) is true` keeps a condition from using an index: rolled-up rows are found by time, the tail by transaction id,
 #: whatever the planner estimates.
-_IN_RANGE = "created_at >= :since and created_at < :until"
-_ROLLED = f"{_IN_RANGE} and (xid <= cast(:mark as xid8)) is true"
-_TAIL = f"xid > cast(:mark as xid8) and ({_IN_RANGE}) is true"
+IN_RANGE = "created_at >= :since and created_at < :until"
+_ROLLED = f"{IN_RANGE} and (xid <= cast(:mark as xid8)) is true"
+_TAIL = f"xid > cast(:mark as xid8) and ({IN_RANGE}) is true"
 
 
 #: The start of the bucket that a unit is in, as `stacked` reads it.
@@ -121,7 +121,7 @@ class _Queries:
 
 
 def _queries(key: str) -> _Queries:
-    entries = _ENTRIES.format(key=key)
+    entries = ENTRIES.format(key=key)
     groups, stacks = (
         _MERGED.format(
             label=label,
@@ -138,7 +138,7 @@ def _queries(key: str) -> _Queries:
     )
 
 
-_QUERIES = {by: _queries(key) for by, key in _KEYS.items()}
+_QUERIES = {by: _queries(key) for by, key in KEYS.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from common.errors import FieldError, Invalid
 from common.kit import db
 from common.kit.query import Query
 from common.models.tools import Tool
-from common.usage import parts, ranges
+from common.usage import parts, ranges, single
 from common.usage.figures import Figures, StatusRow, Sum, UnitRow
 from common.usage.histogram import milliseconds
 from common.usage.parts import Parts, Wanted
+from common.usage.single import ALL, Whose
 
 #: The most points of a series.
 MOST_POINTS = 1_000
@@ -48,7 +49,7 @@ select now() as now, least(now() - interval '0.1 s', min(xact_start)) as through
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Usage of one tool, status or API key. `key`: a slug, a status or a key id; None: without an API key."""
+    """Usage of one tool, status, API key or end user. `key`: a slug, status, key id or word; None: without any."""
 
     key: str | None
     figures: Figures
@@ -93,18 +94,24 @@ def summary(
     bucket: str = "day",
     group_by: str | None = None,
     stacked: bool = False,
+    whose: Whose = ALL,
 ) -> Summary:
     """An account's usage in [since, until): totals, groups, and a series of hours, days or months.
 
-    `stacked`: the tokens of each group in each bucket too.
+    `stacked`: the tokens of each group in each bucket too. `whose`: of an end user or an API key alone.
 
-    The series has a point for every bucket up to now. Raises `Invalid` if the range ends before it begins, or has more
-    than 1,000 buckets.
+    The series has a point for every bucket up to now. Raises `Invalid` if the range ends before it begins, has more
+    than 1,000 buckets, or has too many end users in them.
     """
     check_range(since, until, bucket)
     seen = db.execute(_COMPLETE, {})[0]  # before the snapshot: what has ended by now is in it
     with db.snapshot() as session:
-        found = parts.read(session, Wanted(user_id, since, until, bucket, group_by, stacked))
+        wanted = Wanted(user_id, since, until, bucket, group_by, stacked)
+        found = (
+            parts.read(session, wanted)
+            if whose == ALL and group_by != "end_user"
+            else single.read(session, wanted, whose)
+        )
         names = _slugs(session) if group_by == "tool" else {}
     return Summary(
         since=since,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import NotRequired, TypedDict
+from uuid import UUID
 
 import marshmallow as ma
 from flask import Response
@@ -13,7 +14,7 @@ from flask import Response
 from common import subscriptions, usage
 from common.kit.paging import Page
 from common.models.usage import USAGE_STATUSES
-from common.usage import Entry, Filter, Summary, csv_lines, ndjson, ranges
+from common.usage import Entry, Filter, Summary, Whose, csv_lines, ndjson, ranges
 from web.api.blueprint import Blueprint
 from web.http import auth, large_reads
 from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
@@ -26,6 +27,11 @@ blp = Blueprint("usage", __name__, url_prefix="/usage", description="Usage, exac
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
+
+
+END_USER = Text(max=128, line=True, metadata={"description": "Whom the invocations were for."})
+API_KEY = Id(metadata={"description": "The id of a key. Of one that was made by hand, also what comes from it."})
+GROUPS = ("tool", "status", "api_key", "api_key_root", "end_user")
 
 
 class RangeQuery(Query):
@@ -48,6 +54,8 @@ class RangeArguments(TypedDict, total=False):
 class FilterQuery(RangeQuery):
     tool = Text(max=64, metadata={"description": "Id or slug."})
     status = OneOrMore(Word(*USAGE_STATUSES), max=len(USAGE_STATUSES))
+    end_user = END_USER
+    api_key = API_KEY
 
 
 class FilterArguments(RangeArguments, total=False):
@@ -55,6 +63,8 @@ class FilterArguments(RangeArguments, total=False):
 
     tool: str
     status: list[str]
+    end_user: str
+    api_key: UUID
 
 
 class UsageQuery(ListQuery, FilterQuery):
@@ -67,7 +77,9 @@ class UsageArguments(ListArguments, FilterArguments):
 
 class SummaryQuery(RangeQuery):
     bucket = Word(*reversed(ranges.GRAINS), load_default="day")
-    group_by = Word("tool", "status", "api_key", "api_key_root")
+    group_by = Word(*GROUPS)
+    end_user = END_USER
+    api_key = API_KEY
 
 
 class SummaryArguments(RangeArguments):
@@ -75,6 +87,8 @@ class SummaryArguments(RangeArguments):
 
     bucket: str
     group_by: NotRequired[str]
+    end_user: NotRequired[str]
+    api_key: NotRequired[UUID]
 
 
 class ExportQuery(FilterQuery):
@@ -102,6 +116,10 @@ class UsageEntrySchema(Resource):
     latency_ms = Whole(required=True, allow_none=True)
     http_status = Whole(required=True, allow_none=True)
     api_key_id = Id(required=True, allow_none=True, metadata={"description": "Null: submitted through a session."})
+    api_key_root_id = Id(
+        required=True, allow_none=True, metadata={"description": "Of a delegated key, the one that it comes from."}
+    )
+    end_user = Text(required=True, allow_none=True, metadata={"description": "Whom the invocation was for."})
     created_at = Instant(required=True, metadata={"description": "When the invocation ended."})
 
 
@@ -119,8 +137,8 @@ class UsageGroupSchema(UsageFiguresSchema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "The slug of a tool, a status, or the id of an API key (null: submitted through a session). "
-            "`api_key_root` counts delegated keys with the one that they come from."
+            "description": "The slug of a tool, a status, the id of an API key (null: submitted through a session), or "
+            "an end user (null: none was named). `api_key_root` counts delegated keys with the one that they come from."
         },
     )
 
@@ -133,7 +151,7 @@ class UsageSummarySchema(Resource):
     since = Instant(data_key="from", required=True)
     until = Instant(data_key="to", required=True)
     bucket = Word(*reversed(ranges.GRAINS), required=True)
-    group_by = Word("tool", "status", "api_key", "api_key_root", required=True, allow_none=True)
+    group_by = Word(*GROUPS, required=True, allow_none=True)
     totals = ma.fields.Nested(UsageFiguresSchema, required=True)
     groups = ma.fields.List(ma.fields.Nested(UsageGroupSchema), required=True)
     series = ma.fields.List(ma.fields.Nested(UsagePointSchema), required=True)
@@ -161,12 +179,16 @@ def index(query: UsageArguments) -> Page[Entry]:
 def summary(query: SummaryArguments) -> Shown:
     """Sums that equal the history to the token
 
-    The range defaults to the current period. The series has a point for every bucket until now.
+    The range defaults to the current period. The series has a point for every bucket until now. By end user, or of one
+    end user or API key, they are added up from single entries, as far back as these are kept.
     """
     large_reads.begin()
     user_id = auth.caller().user_id
     since, until = subscriptions.range_within(user_id, query.get("since"), query.get("until"))
-    return _shown(usage.summary(user_id, since, until, bucket=query["bucket"], group_by=query.get("group_by")))
+    whose = Whose(query.get("end_user"), query.get("api_key"))
+    return _shown(
+        usage.summary(user_id, since, until, bucket=query["bucket"], group_by=query.get("group_by"), whose=whose)
+    )
 
 
 @blp.get("/export")
@@ -200,8 +222,8 @@ _FORMATS = {"text/csv": "csv", "application/x-ndjson": "ndjson"}
 
 
 def _filter(query: FilterArguments) -> Filter:
-    statuses = frozenset(query.get("status", ()))
-    return Filter(query.get("since"), query.get("until"), query.get("tool"), statuses)
+    statuses, whose = frozenset(query.get("status", ())), (query.get("end_user"), query.get("api_key"))
+    return Filter(query.get("since"), query.get("until"), query.get("tool"), statuses, *whose)
 
 
 def _shown(found: Summary) -> Shown:

@@ -283,7 +283,7 @@ SHOWN: dict[str, object] = {
 #: By media type, for bodies that are not JSON.
 TEXTS: dict[str, str] = {
     "text/event-stream": 'id: 3\nevent: snapshot\ndata: {"id": "0190abcd-0000-7000-8000-000000000001", …}\n\n',
-    "text/csv": "id,invocation_id,tool,status,tokens_used,latency_ms,http_status,api_key_id,created_at\r\n",
+    "text/csv": "id,invocation_id,tool,status,tokens_used,latency_ms,http_status,api_key_id,created_at,…\r\n",
     "application/x-ndjson": '{"id": "0190abcd-0000-7000-8000-000000000001", …}\n',
     "application/jose": "eyJhbGciOiJFZERTQSIsImtpZCI6IuKApiIsInR5cCI6ImpveWZ1bGwtcmVjZWlwdCtqd3QifQ.eyJ….…",
     "text/plain": "# TYPE joyfull_http_requests_total counter\n",
