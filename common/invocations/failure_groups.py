@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from common.invocations import fragments
 from common.invocations.filters import Filters
 from common.kit import clock, db
 from common.kit.paging import Page, Window
@@ -20,7 +21,8 @@ DAYS: Final = 30
 class FailureGroup(NamedTuple):
     """Failed invocations of one tool with one error code. `last_id` is the latest of them.
 
-    `max_rerun_tokens`: the most that running all of them again can cost; None if the tool cannot be called any more.
+    `max_rerun_tokens`: the most that running all of them again can cost; None if none can be run. What a fallback ran
+    goes to the tool that was asked for.
     """
 
     tool_id: UUID
@@ -39,7 +41,8 @@ class FailureGroup(NamedTuple):
         return {"id": self.tool_id, "slug": self.slug, "name": self.name}
 
 
-#: Each code by itself: then the index has all that is asked, and is read nowhere else.
+#: Each code by itself: then the index has all that is asked, and is read nowhere else. What fallbacks ran (`x`) has an
+#: index of its own, because it is priced otherwise.
 GROUPS: Final = Query(
     f"""
 with g as materialized (
@@ -50,11 +53,26 @@ with g as materialized (
          select f.tool_id, f.created_at, f.id from invocations f
           where f.user_id = :user_id and f.error_code = c.code and f.id >= :low and f.id < :high
             and f.created_at >= :from and f.created_at < :to) i
-   group by i.tool_id, c.code)
+   group by i.tool_id, c.code),
+x as materialized (
+  select i.tool_id, c.code, i.requested_tool_id, count(*) as number
+    from unnest(cast(:codes as text[])) c(code)
+   cross join lateral (
+         select f.tool_id, f.requested_tool_id from invocations f
+          where f.user_id = :user_id and f.error_code = c.code and f.requested_tool_id is not null
+            and f.id >= :low and f.id < :high and f.created_at >= :from and f.created_at < :to) i
+   group by i.tool_id, c.code, i.requested_tool_id),
+called as (
+  select g.tool_id, g.code, g.tool_id as called, g.number - coalesce(sum(x.number), 0) as number
+    from g left join x using (tool_id, code) group by g.tool_id, g.code, g.number
+  union all
+  select * from x),
+again as (
+  select x.tool_id, x.code, sum(x.number * m.tokens) as tokens
+    from called x cross join lateral ({fragments.most_held("x.called")}) m where x.number > 0 group by 1, 2)
 select g.tool_id, t.slug, t.name, g.code, g.number, g.first, g.last, g.last_id,
-       case when t.is_active and t.archived_at is null
-            then least(g.number * v.max_tokens, {MAX_TOKENS})::bigint end as max_rerun_tokens
-  from g join tools t on t.id = g.tool_id join tool_versions v on v.tool_id = t.id and v.version = t.version
+       case when a.tokens > {MAX_TOKENS} then {MAX_TOKENS} else a.tokens end::bigint as max_rerun_tokens
+  from g join tools t on t.id = g.tool_id left join again a on a.tool_id = g.tool_id and a.code = g.code
  where g.last_id < :below order by g.last_id desc limit :limit
 """,  # noqa: S608  (a constant)
     FailureGroup,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from common.errors import Conflict, NotFound
 from common.identity.authorization import Caller
-from common.invocations import submitting
+from common.invocations import fragments, submitting
 from common.invocations.model import Order, Submitted
 from common.kit import db
 from common.kit.query import Query
@@ -71,7 +71,10 @@ def rerun(caller: Caller, again: Again) -> Submitted:
 
 
 class RerunPrice(NamedTuple):
-    """What running one again would hold at most (None: its tool cannot be called any more). `dropped`: no input."""
+    """What running one again would hold at most (None: its tool cannot be called any more). `dropped`: no input.
+
+    `tool`: the name of the one that was asked for.
+    """
 
     id: UUID
     tool: str
@@ -81,13 +84,12 @@ class RerunPrice(NamedTuple):
 
 
 PRICES: Final = Query(
-    """
-select i.id, t.name as tool, i.status,
-       case when t.is_active and t.archived_at is null then v.max_tokens end as max_tokens, i.input is null as dropped
-  from invocations i join tools t on t.id = i.tool_id
-  join tool_versions v on v.tool_id = t.id and v.version = t.version
- where i.user_id = :user_id and i.id = any(cast(:ids as uuid[])) order by v.max_tokens desc, i.id desc
-""",
+    f"""
+select i.id, t.name as tool, i.status, m.tokens as max_tokens, i.input is null as dropped
+  from invocations i join tools t on t.id = coalesce(i.requested_tool_id, i.tool_id)
+  left join lateral ({fragments.most_held("t.id")}) m on true
+ where i.user_id = :user_id and i.id = any(cast(:ids as uuid[])) order by m.tokens desc nulls last, i.id desc
+""",  # noqa: S608  (a constant)
     RerunPrice,
 )
 

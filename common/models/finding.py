@@ -20,6 +20,14 @@ FOUND_BY = (
         postgresql_where=text("error_code is not null"),
         postgresql_include=["tool_id", "created_at"],
     ),
+    Index(
+        "ix_invocations_fallback_error_code_id",
+        "user_id",
+        "error_code",
+        "id",
+        postgresql_where=text("error_code is not null and requested_tool_id is not null"),
+        postgresql_include=["tool_id", "requested_tool_id", "created_at"],
+    ),
     # A request id that we made has the time of the request in it, and so does the invocation's id.
     Index(
         "ix_invocations_request_id_id",

@@ -141,6 +141,7 @@ class Grant(Base):
     kind: Mapped[Word]
     tokens: Mapped[Tokens]
     reason: Mapped[Word] = mapped_column(server_default="")
+    #: Null: nobody in person; of an admin's kind, an operator at the command line.
     actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     #: Null: it lasts as long as its period.
     expires_at: Mapped[Instant | None]
@@ -156,7 +157,6 @@ class Grant(Base):
         CheckConstraint("expires_at is null or (tokens > 0 and kind in ('admin', 'carried'))", name="expires_at"),
         CheckConstraint("kind <> 'carried' or expires_at is not null", name="carried_expires"),
         CheckConstraint("(kind in ('carried', 'rollover', 'expiry')) = (source_id is not null)", name="source"),
-        CheckConstraint("kind <> 'admin' or actor_id is not null", name="admin_is_named"),
         Index("uq_grants_plan", "period_id", unique=True, postgresql_where=text("kind = 'plan'")),
         Index("ix_grants_period_id", "period_id", postgresql_include=["tokens"]),
         Index("ix_grants_user_id_id", "user_id", "id"),

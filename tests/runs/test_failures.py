@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from common import invocations
 from common.identity.audit import OPERATOR
 from common.invocations import Completion
-from common.tools import ListedTool, editing
+from common.tools import ListedTool, breakers, editing
 from tests import factories
 from tests.factories import BAD, GOOD
 from tests.runs.conftest import Api, Json
@@ -57,6 +58,30 @@ def test_running_them_again_costs_no_more(api: Api) -> None:
     (group,) = api.get("/invocations/failures")
     again = [api.post(f"/invocations/{each['id']}/rerun", {}, 202) for each in made]
     assert sum(each["billing"]["held"] for each in again) == group["max_rerun_tokens"]
+
+
+def test_what_a_fallback_ran_is_priced_as_what_was_asked_for(api: Api) -> None:
+    """A repetition goes there again, and its fallback may take over again: the dearer of both counts."""
+    other = factories.tool(price={"base_tokens": 1, "per_unit": None, "max_tokens": 7})
+    dear, cheap = (
+        factories.tool(fallback=other.slug, price={"base_tokens": 1, "per_unit": None, "max_tokens": most})
+        for most in (40, 5)
+    )
+    for tool in (dear, cheap):
+        breakers._breaker(str(tool.id)).open()
+    made = [ended(api, tool, BAD) for tool in (dear, cheap, other)]
+    (group,) = api.get("/invocations/failures")
+    assert (group["tool"]["slug"], group["count"], group["max_rerun_tokens"]) == (other.slug, 3, 40 + 7 + 7)
+    prices = invocations.rerun_prices(api.customer.user_id, [UUID(each["id"]) for each in made])
+    assert [(price.tool, price.max_tokens) for price in prices] == [(dear.name, 40), (other.name, 7), (cheap.name, 7)]
+    breakers.close(dear.id)
+    again = [api.post(f"/invocations/{each['id']}/rerun", {}, 202) for each in made]
+    assert [each["billing"]["held"] for each in again] == [40, 7, 7]
+    editing.archive(OPERATOR, dear.id)
+    assert api.get("/invocations/failures")[0]["max_rerun_tokens"] == 7 + 7, "what cannot be run again costs nothing"
+    editing.archive(OPERATOR, cheap.id)
+    editing.archive(OPERATOR, other.id)
+    assert api.get("/invocations/failures")[0]["max_rerun_tokens"] is None
 
 
 def test_within_a_time(api: Api, database_url: str) -> None:

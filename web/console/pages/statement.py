@@ -93,7 +93,7 @@ download_statement.produces = ["text/csv"]  # type: ignore[attr-defined]
 def entries(found: Statement) -> Iterator[tuple[object, ...]]:
     """The lines of an account; their tokens sum to zero (where there is a limit)."""
     for grant in found.grants:
-        by = grant.actor_id or "the plan"
+        by = grant.actor_id or ("an operator" if grant.kind == "admin" else "the plan")
         yield "grant", rfc3339(grant.created_at), grant.reason, str(by), "" if grant.tokens is None else grant.tokens
     for day in found.charges:
         yield "charges", day.day.isoformat(), f"{day.invocations} ended", "", -day.tokens
