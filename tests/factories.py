@@ -99,9 +99,9 @@ def customer(tokens: int | None = 1_000_000, *, at_once: int | None = None, per_
     return Customer(caller, subscriptions.for_submit(caller.user_id).period_id, slug)
 
 
-def keyed(customer: Customer, tokens: int, window: str = "total") -> Customer:
+def keyed(customer: Customer, tokens: int, window: str = "total", at_once: int | None = None) -> Customer:
     """The same account, by a new key with this allowance."""
-    limits = NewLimits(Allowance(tokens, window))
+    limits = NewLimits(Allowance(tokens, window), max_concurrency=at_once)
     _, text = keys.create(customer.user_id, "a key", actor=OPERATOR, limits=limits)
     return replace(customer, caller=keys.authenticate(text), key=text)
 

@@ -70,6 +70,7 @@ def every_second(threads: int) -> None:
             sweep.reap_dead_processes,
             sweep.expire,
             lambda: sweep.unplace_paused(paused),
+            lambda: sweep.admit_waiting(paused),
             lambda: sweep.place_waiting(paused),
             sweep.raise_start_tags,
             lambda: sweep.notify_for_ready(threads),

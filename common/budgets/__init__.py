@@ -24,6 +24,7 @@ from common.budgets.allowances import differences as allowance_differences
 from common.budgets.gate import being_made, gate, hold, moved, rate_limited, release, reserve_slot, settle, width
 from common.budgets.key_balances import ListedKey, credential, delegated, listed
 from common.budgets.model import (
+    ADMITTED,
     Account,
     Balance,
     Hold,
@@ -35,6 +36,7 @@ from common.budgets.model import (
     StoredHold,
     allowances_key,
     budget_key,
+    capped_share,
     holds_in,
     owner_of,
     waiters_key,
@@ -45,6 +47,7 @@ from common.budgets.watching import free_orphans, spent
 from common.budgets.windows import AllowanceWindow, window_at
 
 __all__ = [
+    "ADMITTED",
     "SERVER",
     "Account",
     "AllowanceWindow",
@@ -64,6 +67,7 @@ __all__ = [
     "being_made",
     "budget_key",
     "bump",
+    "capped_share",
     "catch_up",
     "credential",
     "delegated",

@@ -6,6 +6,7 @@ is the same at two looks, a second apart, is not on its way any more. A differen
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,16 +25,21 @@ WHOLE_MOST = 20_000
 UNREADABLE = "it cannot be read"
 UNKNOWN_PERIOD = "the database does not know its period"
 _FIGURES = ("run", "epoch", "server", "granted", "charged", "held", "active")
+#: `capped`: how many API keys are counted.
+_READ = (*_FIGURES, "capped")
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One account's hash as Redis has it; `holds` (id → "amount,slot,since,moves") only when it was read whole."""
+    """One account's hash as Redis has it. Only when read whole: `holds` (id → "amount,slot,since,moves[,API key]"),
+    and `counts` (API key → how many of its holds have a slot or are `ADMITTED`).
+    """
 
     key: str
     figures: Mapping[str, str]
     size: int
     holds: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -61,7 +67,7 @@ def read(keys: Sequence[str]) -> list[Gate]:
         pipeline = redis.client().pipeline(transaction=False)
         for key in keys:
             pipeline.hlen(key)
-            pipeline.hmget(key, _FIGURES)
+            pipeline.hmget(key, _READ)
         answers = pipeline.execute()
         pipeline = redis.client().pipeline(transaction=False)
         for key, size in zip(keys, answers[::2], strict=True):
@@ -73,11 +79,13 @@ def read(keys: Sequence[str]) -> list[Gate]:
 
 
 def _whole(key: str, fields: Mapping[str, str]) -> Gate:
-    return Gate(key, {name: fields[name] for name in _FIGURES if name in fields}, len(fields), holds_in(fields))
+    figures = {name: fields[name] for name in _READ if name in fields}
+    counts = {name[2:]: value for name, value in fields.items() if name.startswith("a:")}
+    return Gate(key, figures, len(fields), holds_in(fields), counts)
 
 
 def _figures(key: str, size: int, said: Sequence[str | None]) -> Gate:
-    return Gate(key, {name: value for name, value in zip(_FIGURES, said, strict=True) if value is not None}, size)
+    return Gate(key, {name: value for name, value in zip(_READ, said, strict=True) if value is not None}, size)
 
 
 # -- beside the rows -----------------------------------------------------------------------------------------------
@@ -97,11 +105,12 @@ class BooksRow(NamedTuple):
 
 
 class PlacedRow(NamedTuple):
-    """An open invocation: what it holds, and whether it has a slot."""
+    """An open invocation: what it holds, whether it has a slot, and which API key counts that it has or may get one."""
 
     id: UUID
     held: int
     placed: bool
+    counted_by: UUID | None
 
 
 _BOOKS = Query(
@@ -116,8 +125,11 @@ select p.id, p.epoch, {truth.SERVER} as server, period_charged(p.id, p.user_id) 
 """,  # noqa: S608
     BooksRow,
 )
-_OPEN = Query("select id, held, slot is not null as placed from queue where id = any(:ids)", PlacedRow)
-_OPEN_OF = Query("select id, held, slot is not null as placed from queue where period_id = :period", PlacedRow)
+_PLACED = """
+select id, held, slot is not null as placed, case when key_due_at is null then capped_key end as counted_by from queue
+"""
+_OPEN = Query(f"{_PLACED} where id = any(:ids)", PlacedRow)
+_OPEN_OF = Query(f"{_PLACED} where period_id = :period", PlacedRow)
 _CHARGED = text("select coalesce(sum(charged), 0) from invocations where id = any(:ids) and status <> 'open'")
 
 
@@ -135,7 +147,9 @@ def suspects(gates: Collection[Gate], older_than: float) -> list[Gate]:
 
     def suspect(gate: Gate) -> bool:
         known = books.get(periods[gate.key])
-        return known is None or bool(_off(_said(gate), known)) or bool(_unlike(old[gate.key], rows))
+        if known is None or _off(_said(gate), known) or _unlike(old[gate.key], rows):
+            return True
+        return bool(gate.counts) and bool(_miscounted(gate))
 
     limited = allowances.limited([owner[0] for gate in gates if (owner := owner_of(gate.key))])
     return [gate for gate in gates if suspect(gate) or _of_keys(gate.key, older_than, limited)]
@@ -187,7 +201,7 @@ def _said(gate: Gate) -> dict[str, int]:
     """What a gate says of itself; nothing when it has no epoch, because then it admits nothing."""
     if not gate.known:
         return {}
-    opened = len(gate.holds) if gate.whole else gate.size - len(gate.figures)
+    opened = len(gate.holds) if gate.whole else gate.size - len(gate.figures) - int(gate.figures.get("capped", 0))
     return {**{name: gate.number(name) for name in _FIGURES[1:]}, "open": opened}
 
 
@@ -210,7 +224,12 @@ def _miscounted(gate: Gate) -> frozenset[str]:
     """A gate's own sums beside its own holds, which change together."""
     holds = [StoredHold.parse(hold) for hold in gate.holds.values()]
     counted = {"held": sum(hold.amount for hold in holds), "active": sum(hold.placed for hold in holds)}
-    return frozenset(f"{name}: {gate.number(name) - by:+d}" for name, by in counted.items() if gate.number(name) != by)
+    by_key = Counter(hold.counted_by for hold in holds if hold.counted_by)
+    off = {f"{name}: {gate.number(name) - by:+d}" for name, by in counted.items() if gate.number(name) != by}
+    for key in gate.counts.keys() | by_key.keys():
+        if by := int(gate.counts.get(key, 0)) - by_key[key]:
+            off.add(f"API key {key}: at once {by:+d}")
+    return frozenset(off)
 
 
 def _unlike(holds: Mapping[str, str], rows: Mapping[str, PlacedRow]) -> frozenset[str]:
@@ -220,4 +239,7 @@ def _unlike(holds: Mapping[str, str], rows: Mapping[str, PlacedRow]) -> frozense
 
 def _as_its_row(text: str, row: PlacedRow | None) -> bool:
     hold = StoredHold.parse(text)
-    return row is not None and (hold.amount, hold.placed) == (row.held, row.placed)
+    if row is None:
+        return False
+    counted_by = "" if row.counted_by is None else str(row.counted_by)
+    return (hold.amount, hold.placed, hold.counted_by) == (row.held, row.placed, counted_by)

@@ -33,8 +33,7 @@ logger = log.get(__name__)
 UNLIMITED = -1
 TRIES = 4
 OVER_ALLOWANCE = "The allowance of the API key does not cover the hold. No invocation was created."
-WIDTH_SECONDS = 10.0
-WIDTHS_MOST = 10_000
+WIDTH_SECONDS, WIDTHS_MOST = 10.0, 10_000
 #: Any: a word, and then numbers and ids, by the header of `hold.lua`.
 HoldAnswer = list[Any]
 _widths = memory.Part(lambda: Cache[UUID, int](WIDTHS_MOST, WIDTH_SECONDS))
@@ -63,7 +62,8 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
         match answer[0]:
             case "held":
                 window = overlap([key.window for key in account.counted])
-                return Hold(answer[1], answer[2] or None, _rate(answer[6], *answer[3:5]), int(answer[5]), window)
+                slot, waits = max(0, answer[2]) or None, account.capped is not None and answer[2] == 0
+                return Hold(answer[1], slot, _rate(answer[6], *answer[3:5]), int(answer[5]), window, waits)
             case "same":
                 return SameKey(UUID(answer[1]))
             case "limited":
@@ -79,6 +79,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
 
 def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> HoldAnswer:
     limits = [_number(account.max_concurrency), _number(account.rate_limit_per_minute)]
+    of_key = (str(account.capped.key_id), _number(account.capped.max_concurrency)) if account.capped else ("", 0)
     shares = [
         word
         for share in account.keys
@@ -90,7 +91,7 @@ def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str |
             _number(share.rate_limit_per_minute),
         )
     ]
-    answer: HoldAnswer = redis.run("hold", _keys(account, key), [str(invocation_id), amount, *limits, *shares])
+    answer: HoldAnswer = redis.run("hold", _keys(account, key), [str(invocation_id), amount, *limits, *of_key, *shares])
     return answer
 
 
@@ -201,7 +202,7 @@ def width(period_id: UUID) -> int:
 
 def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:
     """Reserve a slot for a waiting row: `(slot, epoch, server)`, or None when none is free. Report the outcome with
-    `moved`.
+    `moved`. A slot of `ADMITTED`: its API key counts it, but none of the account is free.
 
     `waiting`: the move by which it was waiting, as you have read it. Also None when it is not there any more: a gate
     that knows nothing of such a row is right, and a rebuild would only refuse what others hold.
@@ -210,8 +211,9 @@ def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None
         DependencyUnavailable: the gate cannot be verified.
     """
     key = budget_key(account.user_id, account.period_id)
+    limits = [_number(account.max_concurrency), _number(account.capped.max_concurrency if account.capped else None)]
     for _ in range(TRIES):
-        answer = redis.run("reserve_slot", [key], [*waiting.words()[:2], _number(account.max_concurrency)])
+        answer = redis.run("reserve_slot", [key], [*waiting.words()[:2], *limits])
         if answer[0] != "unknown":
             return (answer[0], answer[1], int(answer[2])) if answer[0] else None
         if not db.execute(_STILL_WAITING, {"id": waiting.invocation_id, "moves": waiting.number}):

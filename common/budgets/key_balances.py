@@ -47,6 +47,7 @@ class ListedKey:
     last_used_at: datetime | None
     allowance: AllowanceBalance | None
     rate_limit_per_minute: int | None
+    max_concurrency: int | None
     tools: Sequence[str] | None
 
 
@@ -80,6 +81,7 @@ def _listed(key: ApiKey, spent: Spending | None) -> ListedKey:
         last_used_at=key.last_used_at,
         allowance=None if spent is None else AllowanceBalance.of(spent),
         rate_limit_per_minute=key.rate_limit_per_minute,
+        max_concurrency=key.max_concurrency,
         tools=key.tools,
     )
 

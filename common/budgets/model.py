@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from common.budgets.windows import AllowanceWindow
+from common.budgets.windows import ALWAYS, AllowanceWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,12 @@ class KeyShare:
     tokens: int | None
     window: AllowanceWindow
     rate_limit_per_minute: int | None
+    max_concurrency: int | None = None
+
+
+def capped_share(key_id: UUID, max_concurrency: int) -> KeyShare:
+    """A key of which nothing counts but how many it may have at once."""
+    return KeyShare(key_id, None, ALWAYS, None, max_concurrency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,11 @@ class Account:
     def counted(self) -> tuple[KeyShare, ...]:
         """The keys that have an allowance."""
         return tuple(key for key in self.keys if key.tokens is not None)
+
+    @property
+    def capped(self) -> KeyShare | None:
+        """The key that has a `max_concurrency`: only keys that were made by hand can, so one of a line at most."""
+        return next((key for key in self.keys if key.max_concurrency is not None), None)
 
     @property
     def rates(self) -> tuple[tuple[str, int], ...]:
@@ -60,6 +71,7 @@ class Rate:
 class Hold:
     """A hold that was taken: `slot` is None when the invocation has to wait for one of its account's to end.
 
+    `waits_for_key`: it has to wait for one of its API key's first, which has as many slots as it may have.
     It is good for rows written under its `epoch` and by the run of PostgreSQL that the gate was made from (`server`),
     and only within `window`, if it counts against the allowance of an API key.
     """
@@ -69,6 +81,7 @@ class Hold:
     rate: Rate | None
     server: int
     window: AllowanceWindow | None = None
+    waits_for_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +141,23 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A row went into a slot, or out of one (None). Rows number their moves: the gate believes the highest."""
+    """A row went into a slot, or out of one (None). Rows number their moves: the gate believes the highest.
+
+    `admitted`: it has no slot, but its API key, which has a `max_concurrency`, counts it.
+    """
 
     invocation_id: UUID
     number: int
     slot: int | None
+    admitted: bool = False
 
     def words(self) -> tuple[str, int, int]:
-        """The move as the Lua scripts take it: id, number, slot (0: waiting)."""
-        return str(self.invocation_id), self.number, self.slot or 0
+        """The move as the Lua scripts take it: id, number, slot (0: waiting; -1: admitted by its API key)."""
+        return str(self.invocation_id), self.number, self.slot or (ADMITTED if self.admitted else 0)
 
+
+#: Stands for a slot: none yet, but its API key, which has a `max_concurrency`, counts it.
+ADMITTED = -1
 
 # -- holds in the gate -----------------------------------------------------------------------------------------
 
@@ -147,22 +167,31 @@ _HOLD_PREFIX = "h:"
 
 @dataclass(frozen=True, slots=True)
 class StoredHold:
-    """A hold as it stands in the gate: `amount,slot,since,moves`; `slot` 0: waiting, `since`: Unix time."""
+    """A hold as it stands in the gate: `amount,slot,since,moves[,API key]`; `slot` 0, -1: waiting, `since`: Unix time.
+
+    `key`: an API key that has a `max_concurrency`; empty: none.
+    """
 
     amount: int
     slot: int
     since: float
+    key: str = ""
 
     @classmethod
     def parse(cls, text: str) -> StoredHold:
         """Raises `ValueError` for what is no hold."""
-        amount, slot, since, *_ = text.split(",")
-        return cls(int(amount), int(slot), float(since))
+        amount, slot, since, _, *key = text.split(",")
+        return cls(int(amount), int(slot), float(since), "".join(key))
 
     @property
     def placed(self) -> bool:
         """Whether its invocation has a slot."""
-        return self.slot != 0
+        return self.slot > 0
+
+    @property
+    def counted_by(self) -> str:
+        """The API key that counts it among what it may have at once; empty: none."""
+        return self.key if self.slot else ""
 
 
 def holds_in(gate: Mapping[str, str]) -> dict[str, str]:

@@ -163,7 +163,11 @@ def _gather(
             if len(piece) == PIECE and not total:
                 total = truth.open_count(session, period_id)
             left = 1 + ceil((total - holds) / ROWS_PER_SECOND)
-            fields = [value for row in piece for value in (str(row.id), row.held, row.slot, row.moves)]
+            fields = [
+                value
+                for row in piece
+                for value in (str(row.id), row.held, row.slot, row.moves, str(row.capped_key or ""))
+            ]
             if not redis.run("stage", [staging, lock], [owner, LOCK_MS, left, STAGING_SECONDS, *fields]):
                 return None
             holds += len(piece)

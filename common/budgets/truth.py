@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from common.budgets.model import Balance
+from common.budgets.model import ADMITTED, Balance
 from common.kit import db
 from common.kit.query import Query
 from common.models.subscriptions import UNLIMITED_TOKENS
@@ -31,12 +31,16 @@ class BalanceRow(NamedTuple):
 
 
 class HeldInvocation(NamedTuple):
-    """An open invocation as a gate holds it; `slot` 0: waiting."""
+    """An open invocation as a gate holds it; `slot` 0: waiting; `ADMITTED`: counted by its API key, and waiting.
+
+    `capped_key`: that API key, if it has a `max_concurrency`.
+    """
 
     id: UUID
     held: int
     slot: int
     moves: int
+    capped_key: UUID | None
 
 
 class RaisedEpoch(NamedTuple):
@@ -59,11 +63,13 @@ select period_charged(p.id, p.user_id) as charged,
 """,
     BalanceRow,
 )
+#: The slot of a row of the queue as the gate has it.
+SLOT = f"""coalesce(slot, case when capped_key is not null and key_due_at is null then {ADMITTED} else 0 end)"""
 _OPEN = Query(
-    """
-select id, held, coalesce(slot, 0) as slot, moves from queue where period_id = :period and id > :after
+    f"""
+select id, held, {SLOT} as slot, moves, capped_key from queue where period_id = :period and id > :after
  order by id limit :limit
-""",
+""",  # noqa: S608
     HeldInvocation,
 )
 _COUNT = text("select count(*) from queue where period_id = :period")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 from sqlalchemy import select
@@ -26,11 +26,12 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class KeyCap:
-    """What one key, and all that come from it, may use (None: as much as the account), and submit per minute."""
+    """What one key, and all that come from it, may use, submit per minute and run at once (None: as the account)."""
 
     key_id: UUID
     allowance: Allowance | None
     rate_limit_per_minute: int | None
+    max_concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,20 @@ class KeyLimits:
         """The keys whose allowance an invocation counts against."""
         return [cap.key_id for cap in self.caps if cap.allowance]
 
+    @property
+    def capped(self) -> UUID | None:
+        """The key whose `max_concurrency` an invocation counts against."""
+        return next((cap.key_id for cap in self.caps if cap.max_concurrency is not None), None)
+
 
 class KnownCap(TypedDict):
-    """A cap as it is cached."""
+    """A cap as it is cached. (Without `at_once`: by code that did not know it.)"""
 
     key: str
     tokens: int | None
     window: str | None
     rate: int | None
+    at_once: NotRequired[int | None]
 
 
 class KnownLimits(TypedDict):
@@ -78,7 +85,7 @@ def read(session: Session, key: ApiKey) -> KnownLimits | None:
     above = session.scalars(select(ApiKey).where(ApiKey.id.in_(ancestors))).all() if ancestors else []
     by_id = {each.id: each for each in (key, *above)}
     caps = [_cap(by_id[each]) for each in (key.id, *ancestors)]
-    limited = [cap for cap in caps if cap["tokens"] is not None or cap["rate"] is not None]
+    limited = [cap for cap in caps if any(cap[name] is not None for name in ("tokens", "rate", "at_once"))]
     if not limited and key.tools is None and key.end_user is None and key.root_id is None:
         return None
     root = None if key.root_id is None else str(key.root_id)
@@ -89,7 +96,8 @@ def read(session: Session, key: ApiKey) -> KnownLimits | None:
 
 def _cap(key: ApiKey) -> KnownCap:
     tokens, window = key.allowance_tokens, key.allowance_window
-    return KnownCap(key=str(key.id), tokens=tokens, window=window, rate=key.rate_limit_per_minute)
+    rate, at_once = key.rate_limit_per_minute, key.max_concurrency
+    return KnownCap(key=str(key.id), tokens=tokens, window=window, rate=rate, at_once=at_once)
 
 
 def of(known: KnownLimits | None) -> KeyLimits | None:
@@ -111,6 +119,7 @@ def _caps(known: Sequence[KnownCap]) -> tuple[KeyCap, ...]:
             UUID(cap["key"]),
             None if cap["tokens"] is None else Allowance(cap["tokens"], str(cap["window"])),
             cap["rate"],
+            cap.get("at_once"),
         )
         for cap in known
     )

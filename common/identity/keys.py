@@ -31,6 +31,7 @@ class NewLimits:
 
     allowance: Allowance | None = None
     rate_limit_per_minute: int | None = None
+    max_concurrency: int | None = None
     tools: list[str] | None = None
 
 
@@ -89,6 +90,7 @@ def create(
     granted = [scope for scope in SCOPES if scope in (scopes or DEFAULT_SCOPES)]
     key, text, secret_hash = new(user_id, name, granted)
     key.expires_at, key.tools, key.rate_limit_per_minute = expires_at, limits.tools, limits.rate_limit_per_minute
+    key.max_concurrency = limits.max_concurrency
     if limits.allowance is not None:
         key.allowance_tokens, key.allowance_window = limits.allowance.tokens, limits.allowance.window
     with db.transaction() as session:

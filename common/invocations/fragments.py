@@ -75,7 +75,7 @@ CLAIMED_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as 
 # -- completing a row ----------------------------------------------------------------------------------------------
 
 DELETED = """id, user_id, period_id, tool_id, tool_version_id, held, slot, start_tag, moves, attempts, token, worker,
-            claimed_at, started_at, cancel_at, last_error, api_keys"""
+            claimed_at, started_at, cancel_at, last_error, api_keys, capped_key"""
 
 COMPLETION = """
 o as (
@@ -96,7 +96,7 @@ f as (
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
          finished_at = greatest(now(), o.started_at, i.created_at)
     from o where i.id = o.id
-  returning i.id, i.user_id, i.api_key_id, i.api_key_root_id, o.api_keys, i.webhook_url, i.webhook_events,
+  returning i.id, i.user_id, i.api_key_id, i.api_key_root_id, i.end_user, o.api_keys, i.webhook_url, i.webhook_events,
             i.status, i.charged, i.units, o.held,
             o.period_id, o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot,
             o.moves, array['invocation.' || i.status, 'completed'] as filters),
@@ -109,10 +109,10 @@ a as (
     from f where f.token is not null),
 u as (
   insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, api_key_id,
-                          api_key_root_id, status,
+                          api_key_root_id, end_user, status,
                           tokens_used, units, held, overrun, latency_ms, http_status)
   select f.id, cast(:event_id as uuid), f.user_id, f.period_id, f.tool_id, f.tool_version_id, f.api_key_id,
-         f.api_key_root_id,
+         f.api_key_root_id, f.end_user,
          case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.units,
          f.held,
          greatest(0, cast(:cost as bigint) - f.held),
@@ -122,6 +122,34 @@ ev as (
   insert into events (id, user_id, type, invocation_id, attempts)
   select cast(:event_id as uuid), f.user_id, 'invocation.' || f.status, f.id, f.n from f),
 de as (""" + DELIVERIES + ")"  # fmt: skip
+
+# -- what a call would hold ----------------------------------------------------------------------------------------
+
+
+def most_held(called: str) -> str:
+    """The most that a call of a tool can hold, its own price or that of its fallback; no row: it cannot be called.
+
+    `called`: its id, of no table that is called `c`, `f`, `fv` or `v`.
+    """
+    return f"""
+  select greatest(v.max_tokens, (
+           select fv.max_tokens from tools f join tool_versions fv on fv.tool_id = f.id and fv.version = f.version
+            where f.id = c.fallback_id and f.is_active and f.archived_at is null)) as tokens
+    from tools c join tool_versions v on v.tool_id = c.id and v.version = c.version
+   where c.id = {called} and c.is_active and c.archived_at is null"""
+
+
+# -- rows that wait for their API key: not due by `due_at`, until a slot of the key is theirs --------------------------
+
+#: Their time of being due, when the API key gets them among those that it may have at once.
+ADMITTED = "due_at = coalesce(q.key_due_at, q.due_at), key_due_at = null"
+
+
+def waits_again(due: str) -> str:
+    """A row loses its slot, and what it has of its API key's, until it is due again."""
+    return f"""due_at = case when q.capped_key is null then {due} else 'infinity' end,
+         key_due_at = case when q.capped_key is not null then {due} end"""
+
 
 # -- waiting rows -------------------------------------------------------------------------------------------------
 
@@ -147,25 +175,36 @@ def waiting(*, period: str, columns: str, due: str, limit: str) -> str:
 #: The slot that becomes free goes to the account's first waiting row that is due. When nothing else is ready and the
 #: worker wants more work, the statement claims that successor as well, because it cannot see it as a ready row.
 #: The account is compared with one value, not joined: only then is just its oldest row read from the index.
+#: Rows that wait for their API key come into question if the slot was that of a row with this key: then what the key
+#: has stays as it is. (Of another key, only the gate knows whether it may have one more: see `placing`.)
 #:
 #: The successor's turn comes after one turn of each row of the account that has a slot (`width`, as far as the worker
 #: knows it; 0: unknown), so an account with a hundred slots has as many turns as one with two. (With the number of the
 #: slot alone, the first slots would come round so quickly that an account of N slots had 1 + 1/2 + … + 1/N turns.)
 _OF_THE_FREE_SLOT = "(select d.period_id from d where d.slot is not null)"
-_FIRST = waiting(period=_OF_THE_FREE_SLOT, columns="q.id", due="now()", limit="1 for update skip locked")
+_FIRST = waiting(
+    period=_OF_THE_FREE_SLOT, columns="q.id, q.priority, q.due_at", due="now()", limit="1 for update skip locked"
+)
+_FIRST_OF_KEY = f"""
+  select q.id, q.priority, q.key_due_at as due_at from queue q
+   where q.period_id = {_OF_THE_FREE_SLOT} and q.capped_key = (select d.capped_key from d)
+     and q.key_due_at <= now() and q.expires_at > now() and not q.tool_id = any(cast(:paused as uuid[]))
+   order by q.priority desc, q.key_due_at limit 1 for update skip locked"""
 SUCCESSOR = f"""
-h as ({_FIRST})"""
+h as (
+  select w.id from (select * from ({_FIRST}) a union all select * from ({_FIRST_OF_KEY}) k) w
+   order by w.priority desc, w.due_at limit 1)"""
 
 _TURN = """greatest((select last_value from vt) + 1,
                   d.start_tag + coalesce(nullif(cast(:width as integer), 0), d.slot))"""
 SUCCESSOR_WITH_SLOT = f"""
 hu as (
-  update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1
+  update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1, {ADMITTED}
     from h, d where q.id = h.id returning q.id, q.slot, q.moves)"""
 
 SUCCESSOR_CLAIMED = f"""
 hu as (
-  update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1,
+  update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1, {ADMITTED},
          token = case when x.taken then cast(:next_token as uuid) end,
          worker = case when x.taken then cast(:worker as uuid) end,
          attempts = q.attempts + case when x.taken then 1 else 0 end,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from common import budgets, tools, webhooks
-from common.budgets import AllowanceWindow, KeyShare
+from common.budgets import Hold, KeyShare
 from common.errors import BudgetExhausted, NotFound
 from common.identity.authorization import Caller
 from common.kit import clock, db, log, memory
@@ -41,8 +42,13 @@ def _shares(caller: Caller, now: datetime) -> tuple[KeyShare, ...]:
     for cap in caller.limits.caps if caller.limits else ():
         tokens = None if cap.allowance is None else cap.allowance.tokens
         window = budgets.window_at("total" if cap.allowance is None else cap.allowance.window, now)
-        shares.append(KeyShare(cap.key_id, tokens, window, cap.rate_limit_per_minute))
+        shares.append(KeyShare(cap.key_id, tokens, window, cap.rate_limit_per_minute, cap.max_concurrency))
     return tuple(shares)
+
+
+def waiting(share: KeyShare) -> KeyShare:
+    """As if the key had no slot left."""
+    return share if share.max_concurrency is None else replace(share, max_concurrency=0)
 
 
 def visible(caller: Caller, tool_ref: str) -> ListedTool:
@@ -58,13 +64,15 @@ def require_visible(caller: Caller, tool: ListedTool) -> None:
         raise NotFound("Tool not found.")
 
 
-def columns(caller: Caller, window: AllowanceWindow | None) -> dict[str, object]:
+def columns(caller: Caller, hold: Hold) -> dict[str, object]:
     """What is written of the key, and when its hold is good: parameters of the INSERT."""
-    limits = caller.limits
+    limits, window = caller.limits, hold.window
     return {
         "api_key_id": caller.api_key_id,
         "api_key_root_id": limits.root_id if limits else None,
         "api_keys": (limits.counted or None) if limits else None,
+        "capped_key": limits.capped if limits else None,
+        "waits_for_key": hold.waits_for_key,
         "valid_from": window.starts_at if window else None,
         "valid_until": window.ends_at if window else None,
     }

@@ -74,8 +74,20 @@ PLACE: Final = Query(
     f"""
 with p as materialized (
   select id from periods where id = :period_id and epoch = :epoch and {SERVER} = :server for share)
-update queue q set slot = :slot, start_tag = (select last_value from vt) + :slot, moves = q.moves + 1
+update queue q set slot = :slot, start_tag = (select last_value from vt) + :slot, moves = q.moves + 1,
+       {fragments.ADMITTED}
   from p where q.id = :id and q.moves = :moves and q.slot is null and q.token is null
+returning q.moves
+""",
+    _Placed,
+)
+#: The same for one whose API key has got it among those that it may have at once, while the account has no free slot.
+ADMIT: Final = Query(
+    f"""
+with p as materialized (
+  select id from periods where id = :period_id and epoch = :epoch and {SERVER} = :server for share)
+update queue q set moves = q.moves + 1, {fragments.ADMITTED}
+  from p where q.id = :id and q.moves = :moves and q.slot is null and q.key_due_at is not null
 returning q.moves
 """,
     _Placed,
@@ -109,11 +121,12 @@ class UnplacedRow(NamedTuple):
 
 
 UNPLACE_PAUSED: Final = Query(
-    """
+    f"""
 with n as (
   select id from queue where token is null and slot is not null and tool_id = any(cast(:paused as uuid[]))
    order by start_tag limit :limit for update skip locked)
-update queue q set slot = null, start_tag = null, due_at = now() + interval '1 second', moves = q.moves + 1
+update queue q set slot = null, start_tag = null, {fragments.waits_again("now() + interval '1 second'")},
+       moves = q.moves + 1
   from n where q.id = n.id
 returning q.id, q.user_id, q.period_id, q.moves
 """,
@@ -152,7 +165,8 @@ def _place_all(waiting: WaitingAccount, where: dict[str, object]) -> int:
     limits = waiting.max_concurrency, waiting.rate_limit_per_minute
     account = budgets.Account(waiting.user_id, waiting.period_id, *limits)
     try:
-        return 1 + _place_more(account, where) if _place(account, waiting.id, waiting.moves) else 0
+        first = WaitingRow(waiting.id, waiting.moves)
+        return 1 + _place_more(account, where) if place(account, first) else 0
     except DependencyUnavailable:
         logger.warning("waiting rows not placed", period_id=str(account.period_id))
         return 0
@@ -161,27 +175,31 @@ def _place_all(waiting: WaitingAccount, where: dict[str, object]) -> int:
 def _place_more(account: budgets.Account, where: dict[str, object]) -> int:
     placed = 0
     for row in db.execute(WAITING_ROWS, {**where, "period_id": account.period_id}):
-        if not _place(account, row.id, row.moves):
+        if not place(account, row):
             break
         placed += 1
     return placed
 
 
-def _place(account: budgets.Account, id_: UUID, moves: int) -> bool:
-    """Give one row one slot.
+def place(account: budgets.Account, row: WaitingRow, *, for_key: bool = False) -> bool:
+    """Give one row one slot. `for_key`: it waits for its API key, and is content to be admitted by that.
 
     If a completing neighbour was quicker, its own message to the gate settles what was counted here; if the epoch has
     moved on, a rebuild does.
     """
     failpoints.at("place.before_slot")
-    free = budgets.reserve_slot(account, budgets.Move(id_, moves, None))
+    free = budgets.reserve_slot(account, budgets.Move(row.id, row.moves, None))
     failpoints.at("place.after_slot")
     if free is None:
         return False
     number, epoch, server = free
-    where = {"id": id_, "moves": moves, "period_id": account.period_id, "epoch": epoch, "server": server}
-    if placed := db.execute(PLACE, {**where, "slot": number}):
-        budgets.moved(account.user_id, account.period_id, budgets.Move(id_, placed[0].moves, number))
+    slot, admitted = (None, True) if number == budgets.ADMITTED else (number, False)
+    if admitted and not for_key:
+        return False
+    where = {"period_id": account.period_id, "epoch": epoch, "server": server, **row._asdict()}
+    if placed := db.execute(ADMIT, where) if admitted else db.execute(PLACE, {**where, "slot": slot}):
+        moved = budgets.Move(row.id, placed[0].moves, slot, admitted=admitted)
+        budgets.moved(account.user_id, account.period_id, moved)
         return True
     catch_up(account, epoch, server)
     return False

@@ -39,11 +39,13 @@ class ChargeRow(NamedTuple):
 class SlotsRow(NamedTuple):
     """How many slots a period's invocations have, and whether some wait for one.
 
-    `behind`: of whatever account, there are invocations with a slot that no worker has started for a second.
+    `of_key`: how many the caller's API key has at once. `behind`: of whatever account, there are invocations with a
+    slot that no worker has started for a second.
     """
 
     taken: int
     waiting: bool
+    of_key: int
     behind: bool
 
 
@@ -69,6 +71,8 @@ select case when w.waiting then 0
             else (select count(slot)
                     from (select slot from queue where period_id = :period_id order by id limit 2000) q) end as taken,
        w.waiting,
+       (select count(*) from queue where capped_key = cast(:key_id as uuid) and period_id = :period_id
+           and key_due_at is null) as of_key,
        (select id from queue where token is null and slot is not null and due_at < now() - interval '1 s'
          order by start_tag limit 1) is not null as behind
   from w
@@ -167,8 +171,10 @@ def _expected(tool: tools.Version, most: int) -> int | None:
 
 def _waiting(tool_id: UUID, account: budgets.Account) -> Waiting | None:
     """What an invocation of the account would wait for."""
-    slots = db.execute(SLOTS, {"period_id": account.period_id, "paused": breakers.open_tools()})[0]
-    most = account.max_concurrency
-    has_slot = most is None or (not slots.waiting and slots.taken < most)
-    found = waiting.of(tool_id, has_slot, None, None, scheduled=False)
+    key, most = account.capped, account.max_concurrency
+    asked = {"period_id": account.period_id, "key_id": key and key.key_id, "paused": breakers.open_tools()}
+    slots = db.execute(SLOTS, asked)[0]
+    key_is_full = key is not None and key.max_concurrency is not None and slots.of_key >= key.max_concurrency
+    has_slot = not key_is_full and (most is None or (not slots.waiting and slots.taken < most))
+    found = waiting.of(tool_id, waiting.lack(has_slot, key_is_full), None, None, scheduled=False)
     return None if found.reason == "queue" and not slots.behind else found

@@ -149,7 +149,8 @@ def _invocation(row: ViewRow) -> Invocation:
 
 def _waiting(row: ViewRow) -> Waiting:
     scheduled = row.not_before is not None
-    return waiting.of(row.tool_id, row.has_slot, row.due_later, row.last_error, scheduled=scheduled)
+    lacks = waiting.lack(row.has_slot, row.waits_for_key)
+    return waiting.of(row.tool_id, lacks, row.due_later, row.last_error, scheduled=scheduled)
 
 
 def _requested(row: ViewRow) -> RequestedTool | None:

@@ -30,7 +30,7 @@ class RetriedRow(NamedTuple):
     successor_moves: int
 
 
-_WAITING = """
+_WAITING = f"""
 w as (
   select id, slot, start_tag, token, worker, claimed_at from queue
    where id = :id and token = cast(:token as uuid) and cancel_at is null
@@ -38,11 +38,11 @@ w as (
 d as (
   update queue q
      set token = null, worker = null, claimed_at = null, lease_expires_at = null, dispatched_at = null, slot = null,
-     start_tag = null, due_at = now() + make_interval(secs => :delay), last_error = cast(:last_error as jsonb),
-         crash_count = q.crash_count + :loss, moves = q.moves + 1
+     start_tag = null, {fragments.waits_again("now() + make_interval(secs => :delay)")},
+         last_error = cast(:last_error as jsonb), crash_count = q.crash_count + :loss, moves = q.moves + 1
     from w where q.id = w.id
-  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, q.due_at, w.slot, w.start_tag, w.token, w.worker,
-            w.claimed_at),
+  returning q.id, q.user_id, q.period_id, q.attempts, q.moves, q.capped_key,
+            coalesce(q.key_due_at, q.due_at) as due_at, w.slot, w.start_tag, w.token, w.worker, w.claimed_at),
 a as (
   insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
                         operator_detail, retry_at)

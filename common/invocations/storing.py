@@ -79,10 +79,12 @@ f as (
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (
   insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag,
-  api_keys, priority, due_at, expires_at)
+                     api_keys, capped_key, priority, due_at, key_due_at, expires_at)
   select f.id, f.user_id, :period_id, :tool_id, :tool_version_id, :held, :timeout_seconds, cast(:slot as integer),
-         (select last_value from vt) + cast(:slot as integer), cast(:api_keys as uuid[]), :priority,
-         greatest(now(), cast(:not_before as timestamptz)), f.expires_at
+         (select last_value from vt) + cast(:slot as integer), cast(:api_keys as uuid[]),
+         cast(:capped_key as uuid), :priority,
+         case when :waits_for_key then 'infinity' else greatest(now(), cast(:not_before as timestamptz)) end,
+         case when :waits_for_key then greatest(now(), cast(:not_before as timestamptz)) end, f.expires_at
     from f),
 ev as (
   insert into events (id, user_id, type, invocation_id)

@@ -119,7 +119,9 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
         }
         failpoints.at("web.before_commit")
         if times := storing.store(row, account, key):
-            invocation = _queued(caller, chosen, order, times, has_slot=hold.slot is not None)
+            invocation = _queued(
+                caller, chosen, order, times, lacks=waiting.lack(hold.slot is not None, hold.waits_for_key)
+            )
             return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
         if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
@@ -132,7 +134,9 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
 
 def _waiting_if(account: budgets.Account, order: Order) -> budgets.Account:
     """What is not to start before a time waits for it without a slot, as if the account had none."""
-    return account if order.not_before is None else replace(account, max_concurrency=0)
+    if order.not_before is None:
+        return account
+    return replace(account, max_concurrency=0, keys=tuple(keyed.waiting(share) for share in account.keys))
 
 
 def _hold(
@@ -160,7 +164,7 @@ def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold
     return {
         "event_id": uuid7(),
         "user_id": caller.user_id,
-        **keyed.columns(caller, hold.window),
+        **keyed.columns(caller, hold),
         "period_id": period_id,
         "epoch": hold.epoch,
         "server": hold.server,
@@ -192,7 +196,7 @@ def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold
 
 
 def _queued(
-    caller: Caller, chosen: ChosenTool, order: Order, times: storing.StoredRow, *, has_slot: bool
+    caller: Caller, chosen: ChosenTool, order: Order, times: storing.StoredRow, *, lacks: waiting.Lack
 ) -> Invocation:
     """What was just stored, without reading it again."""
     tool, requested = chosen.tool, chosen.requested
@@ -225,7 +229,7 @@ def _queued(
         not_before=order.not_before,
         priority=order.priority,
         requested_tool=None if requested is None else RequestedTool(requested.id, requested.slug),
-        waiting=waiting.of(tool.id, has_slot, times.due_later, None, scheduled=order.not_before is not None),
+        waiting=waiting.of(tool.id, lacks, times.due_later, None, scheduled=order.not_before is not None),
     )
 
 

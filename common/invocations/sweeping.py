@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from common.invocations import fragments
+from common.invocations.admitting import admit_waiting
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.model import Completion
 from common.invocations.placing import place_waiting, raise_start_tags, unplace_paused
@@ -19,6 +20,7 @@ from common.queueing import messages
 
 __all__ = [
     "Depth",
+    "admit_waiting",
     "depth",
     "expire",
     "forget_old_keys",

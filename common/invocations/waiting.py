@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from common.invocations.model import Waiting
@@ -14,12 +14,24 @@ from common.tools import breakers
 REASONS: Final = ("slot", "queue", "breaker", "retry", "scheduled")
 
 _SLOT: Final = Waiting("slot", "Other invocations of the account have all the slots of its plan.")
+_KEY: Final = Waiting("slot", "Other invocations with its API key are as many as the key may have at once.")
 _QUEUE: Final = Waiting("queue", "The next free worker of the platform starts it in turn.")
+
+
+#: What an invocation waits for before a worker can take it: a slot of its account, or its API key; "": nothing.
+Lack = Literal["", "slot", "key"]
+
+
+def lack(has_slot: bool, waits_for_key: bool) -> Lack:
+    """What it has to wait for."""
+    if has_slot:
+        return ""
+    return "key" if waits_for_key else "slot"
 
 
 def of(
     tool_id: UUID,
-    has_slot: bool,
+    lacks: Lack,
     due_later: datetime | None,
     last_error: Mapping[str, str] | None,
     *,
@@ -29,7 +41,7 @@ def of(
 
     Args:
         tool_id: the tool, whose circuit breaker may be open.
-        has_slot: whether it has one of the account's slots.
+        lacks: what keeps it from having one of the account's slots.
         due_later: when it is due, if that is yet to come.
         last_error: code and detail of the attempt before.
         scheduled: whether it was not to start before a time.
@@ -41,4 +53,4 @@ def of(
     breaker = breakers.state(tool_id)
     if breaker.state != "closed":
         return Waiting("breaker", "The tool has failed repeatedly and is not called for now.", breaker.retry_at)
-    return _QUEUE if has_slot else _SLOT
+    return {"": _QUEUE, "slot": _SLOT, "key": _KEY}[lacks]

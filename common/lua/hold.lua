@@ -1,19 +1,24 @@
 -- Take a hold: the gate that every submit passes. Idempotent by invocation id.
 --
--- KEYS  1 budget:{user}:<period>   hash run, epoch, server, granted, charged, held, active, h:<id> = "amount,slot,since,moves"
+-- KEYS  1 budget:{user}:<period>   hash run, epoch, server, granted, charged, held, active, h:<id> = "amount,slot,since,moves",
+--                                  with ",<API key>" behind it if that key has a max_concurrency; a:<API key> = how many of its
+--                                  holds have a slot or -1; capped = how many a: there are.
+--                                  slot: 0 waits (for its API key, if it has one here), -1 its API key has counted it, and it
+--                                  waits for a slot of the account
 --       2 rate:{user}              string "<window start> <count>", one window of 60 s
 --       3 idem:{user}:<key hash>   the id that an Idempotency-Key is being made under ("-" = no key)
 --       4 allowances:{user}        hash run, made, k:<API key> = "window,start,charged,held", h:<id> = "amount,since,keys";
 --                                  made = "<period>:<epoch>:<server>" of the gate that it goes with ("-" = nobody's counts)
 --       5… rate:{user}:<API key>   as 2, one for each API key that is named below
 -- ARGV  1 id   2 amount   3 max_concurrency (-1 = unlimited)   4 rate_limit_per_minute (-1 = none)
+--       5 an API key with a max_concurrency ("" = none)   6 that max_concurrency
 --       then fives, one for each API key that is asked too, the nearest first: its id, its tokens (-1 = no allowance),
 --       window (total, day, month), start of the window (Unix time; 0 = total), rate_limit_per_minute (-1 = none)
 -- Answers  {"unknown"}                                  nothing is known here: rebuild from PostgreSQL
 --          {"same", id}                                 that idempotency key is being made under another id
 --          {"limited", limit, 0, seconds}               rate: come back in so many seconds
 --          {"exhausted", available, API key or ""}      the allowance of that key, or the budget, does not cover the amount
---          {"held", epoch, slot (0 = waiting), remaining (-1 = none), seconds to reset, server, limit}   the tightest rate
+--          {"held", epoch, slot (0, -1 = waiting), remaining (-1 = none), seconds to reset, server, limit}   the tightest rate
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local id, amount, cap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local b = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'granted', 'charged', 'held', 'active', 'h:' .. id, 'server')
@@ -36,8 +41,8 @@ local function rate(key, limit)
   rates[#rates + 1] = {key = key, start = start, count = count, limit = limit, reset = 60 - (now - start)}
 end
 rate(KEYS[2], tonumber(ARGV[4]))
-for i = 5, #ARGV, 5 do
-  if ARGV[i + 4] ~= '-1' then rate(KEYS[4 + i / 5], tonumber(ARGV[i + 4])) end
+for i = 7, #ARGV, 5 do
+  if ARGV[i + 4] ~= '-1' then rate(KEYS[5 + (i - 7) / 5], tonumber(ARGV[i + 4])) end
 end
 local function held(slot)
   local tightest = rates[1]
@@ -48,7 +53,7 @@ local function held(slot)
   return {'held', tonumber(b[2]), slot, remaining, tightest.reset, b[8], tightest.limit}
 end
 
-if b[7] then return held(tonumber(string.match(b[7], ',(%d+)'))) end
+if b[7] then return held(tonumber(string.match(b[7], ',(-?%d+)'))) end
 for _, r in ipairs(rates) do
   if r.limit >= 0 and r.count >= r.limit then return {'limited', r.limit, 0, r.reset} end
 end
@@ -58,7 +63,7 @@ if KEYS[4] ~= '-' then
   local made = string.match(KEYS[1], '[^:]+$') .. ':' .. b[2] .. ':' .. b[8]
   local a = redis.call('HMGET', KEYS[4], 'run', 'made')
   if a[1] ~= run or a[2] ~= made then return {'unknown'} end
-  for i = 5, #ARGV, 5 do
+  for i = 7, #ARGV, 5 do
     local key, tokens, window, start = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
     if tokens >= 0 then
       -- One that is not there was made after the rows were read, or has used nothing.
@@ -83,13 +88,21 @@ if charged + tonumber(b[5]) + amount > granted then
   return {'exhausted', math.max(0, granted - charged - tonumber(b[5])), ''}
 end
 
-local active, slot = tonumber(b[6]), 0
-if cap < 0 or active < cap then
-  slot = active + 1
-  redis.call('HINCRBY', KEYS[1], 'active', 1)
+local active, slot, key = tonumber(b[6]), 0, ARGV[5]
+if key == '' or tonumber(redis.call('HGET', KEYS[1], 'a:' .. key) or 0) < tonumber(ARGV[6]) then
+  if cap < 0 or active < cap then
+    slot = active + 1
+    redis.call('HINCRBY', KEYS[1], 'active', 1)
+  elseif key ~= '' then
+    slot = -1
+  end
+  if key ~= '' then
+    if redis.call('HSETNX', KEYS[1], 'a:' .. key, 0) == 1 then redis.call('HINCRBY', KEYS[1], 'capped', 1) end
+    redis.call('HINCRBY', KEYS[1], 'a:' .. key, 1)
+  end
 end
 redis.call('HINCRBY', KEYS[1], 'held', ARGV[2])
-redis.call('HSET', KEYS[1], 'h:' .. id, ARGV[2] .. ',' .. slot .. ',' .. now .. ',0')
+redis.call('HSET', KEYS[1], 'h:' .. id, ARGV[2] .. ',' .. slot .. ',' .. now .. ',0' .. (key ~= '' and ',' .. key or ''))
 if #counts > 0 then
   local keys = {}
   for i, count in ipairs(counts) do

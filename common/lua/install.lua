@@ -9,6 +9,13 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local sums = redis.call('HMGET', KEYS[2], 'held', 'active')
 local charged, held, active = tonumber(ARGV[3]), tonumber(sums[1]), tonumber(sums[2])
 
+local function count(key, was, slot) -- as in settle.lua
+  local by = (slot ~= '0' and 1 or 0) - (was ~= '0' and 1 or 0)
+  if key == '' or by == 0 then return end
+  if redis.call('HSETNX', KEYS[2], 'a:' .. key, 0) == 1 then redis.call('HINCRBY', KEYS[2], 'capped', 1) end
+  redis.call('HINCRBY', KEYS[2], 'a:' .. key, by)
+end
+
 -- What ended or moved between the snapshot and now: settle.lua has recorded it. Older records say nothing new.
 local cursor = '0'
 repeat
@@ -18,17 +25,20 @@ repeat
     local kind, id = string.match(found[2][i], '^([ep]):(.+)$')
     local word, hold = found[2][i + 1], redis.call('HGET', KEYS[2], 'h:' .. id)
     if hold then
-      local amount, slot, at, moves = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
+      local amount, slot, at, moves, key = string.match(hold, '^(%d+),(-?%d+),(%d+),(%d+),?(.*)$')
       if kind == 'e' then
         redis.call('HDEL', KEYS[2], 'h:' .. id)
         charged, held = charged + tonumber(word), held - tonumber(amount)
-        if slot ~= '0' then active = active - 1 end
+        if tonumber(slot) > 0 then active = active - 1 end
+        count(key, slot, '0')
       else
-        local number, to = string.match(word, '^(%d+),(%d+)')
+        local number, to = string.match(word, '^(%d+),(-?%d+)')
         if tonumber(number) > tonumber(moves) then
-          redis.call('HSET', KEYS[2], 'h:' .. id, amount .. ',' .. to .. ',' .. at .. ',' .. number)
-          if slot == '0' and to ~= '0' then active = active + 1 end
-          if slot ~= '0' and to == '0' then active = active - 1 end
+          local behind = key ~= '' and ',' .. key or ''
+          redis.call('HSET', KEYS[2], 'h:' .. id, amount .. ',' .. to .. ',' .. at .. ',' .. number .. behind)
+          if tonumber(slot) <= 0 and tonumber(to) > 0 then active = active + 1 end
+          if tonumber(slot) > 0 and tonumber(to) <= 0 then active = active - 1 end
+          count(key, slot, to)
         end
       end
     end

@@ -25,8 +25,9 @@ if KEYS[4] ~= '-' then
 end
 local h = redis.call('HGET', KEYS[1], 'h:' .. id)
 if not h then return 0 end
-local amount, slot = string.match(h, '^(%d+),(%d+)')
+local amount, slot, key = string.match(h, '^(%d+),(-?%d+),%d+,%d+,?(.*)$')
 redis.call('HDEL', KEYS[1], 'h:' .. id)
 redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
-if slot ~= '0' then redis.call('HINCRBY', KEYS[1], 'active', -1) end
+if tonumber(slot) > 0 then redis.call('HINCRBY', KEYS[1], 'active', -1) end
+if key ~= '' and slot ~= '0' then redis.call('HINCRBY', KEYS[1], 'a:' .. key, -1) end
 return 1

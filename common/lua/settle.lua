@@ -5,7 +5,7 @@
 -- ARGV  1 message for the waiters ("" = none)
 --       2 id that was completed ("" = none)   3 its charge   4 number of its last move   5 the slot it had (0 = waiting)
 --       6, 7 the day and the month that its usage row is in (Unix time; they matter with KEYS 3 alone)
---       then triples: id, number of its move, slot (0 = waiting)
+--       then triples: id, number of its move, slot (0, -1 = waiting, as hold.lua has it)
 -- Answers  {missed, active, granted, charged before, charged after}   {missed, active} no completion, or one known already
 --          active: how many rows have a slot now   missed: 1 = an earlier move never arrived: rebuild
 if ARGV[1] ~= '' and redis.call('EXISTS', KEYS[2]) == 1 then redis.call('PUBLISH', 'invocations', ARGV[1]) end
@@ -13,18 +13,26 @@ local ended, charge = ARGV[2], ARGV[3]
 -- A rebuild may be between its snapshot and its install: record the move, so that the install does not bring back what the snapshot saw.
 local rebuilding = redis.call('HEXISTS', KEYS[1], 'rebuilding') == 1
 local active, missed, answer = 0, 0, {}
+-- What an API key with a max_concurrency has of the slots, when one of its holds goes from `was` to `slot`.
+local function count(key, was, slot)
+  local by = (slot ~= '0' and 1 or 0) - (was ~= '0' and 1 or 0)
+  if key == '' or by == 0 then return end
+  if redis.call('HSETNX', KEYS[1], 'a:' .. key, 0) == 1 then redis.call('HINCRBY', KEYS[1], 'capped', 1) end
+  redis.call('HINCRBY', KEYS[1], 'a:' .. key, by)
+end
 
 if ended ~= '' then
   if rebuilding then redis.call('HSET', KEYS[1], 'e:' .. ended, charge) end
   local b = redis.call('HMGET', KEYS[1], 'granted', 'charged', 'h:' .. ended)
   if b[3] then
-    local amount, slot, _, before = string.match(b[3], '^(%d+),(%d+),(%d+),(%d+)')
+    local amount, slot, _, before, key = string.match(b[3], '^(%d+),(-?%d+),(%d+),(%d+),?(.*)$')
     -- Another row may have got the slot that this one has here, or one that it had in between.
-    if slot ~= '0' and ARGV[5] == '0' or tonumber(before) + 1 < tonumber(ARGV[4]) then missed = 1 end
+    if tonumber(slot) > 0 and ARGV[5] == '0' or tonumber(before) + 1 < tonumber(ARGV[4]) then missed = 1 end
     redis.call('HDEL', KEYS[1], 'h:' .. ended)
     redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
     redis.call('HINCRBY', KEYS[1], 'charged', charge)
-    if slot ~= '0' then active = active - 1 end
+    if tonumber(slot) > 0 then active = active - 1 end
+    count(key, slot, '0')
     answer = {b[1], b[2], string.format('%.0f', tonumber(b[2]) + tonumber(charge))}
   end
 end
@@ -59,12 +67,14 @@ for i = 8, #ARGV, 3 do
   end
   local hold = redis.call('HGET', KEYS[1], 'h:' .. id)
   if hold then -- or else it has ended meanwhile
-    local amount, was, at, before = string.match(hold, '^(%d+),(%d+),(%d+),(%d+)')
+    local amount, was, at, before, key = string.match(hold, '^(%d+),(-?%d+),(%d+),(%d+),?(.*)$')
     if tonumber(before) + 1 < moves then missed = 1 end
     if tonumber(before) < moves then -- one that is known already must not undo what reserve_slot.lua counted since
-      redis.call('HSET', KEYS[1], 'h:' .. id, amount .. ',' .. slot .. ',' .. at .. ',' .. ARGV[i + 1])
-      if was == '0' and slot ~= '0' then active = active + 1 end
-      if was ~= '0' and slot == '0' then active = active - 1 end
+      local behind = key ~= '' and ',' .. key or ''
+      redis.call('HSET', KEYS[1], 'h:' .. id, amount .. ',' .. slot .. ',' .. at .. ',' .. ARGV[i + 1] .. behind)
+      if tonumber(was) <= 0 and tonumber(slot) > 0 then active = active + 1 end
+      if tonumber(was) > 0 and tonumber(slot) <= 0 then active = active - 1 end
+      count(key, was, slot)
     end
   end
 end

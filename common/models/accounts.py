@@ -101,6 +101,7 @@ class ApiKey(Base):
     #: The start of the window for which `api_key.allowance_reached` was recorded last.
     allowance_reached_in: Mapped[Instant | None]
     rate_limit_per_minute: Mapped[int | None]
+    max_concurrency: Mapped[int | None]
     #: Slugs of the tools that it sees and calls; null: all.
     tools: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     is_delegated: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
@@ -115,6 +116,7 @@ class ApiKey(Base):
         CheckConstraint(f"allowance_tokens between 0 and {MAX_TOKENS}", name="allowance_tokens"),
         CheckConstraint("(allowance_tokens is null) = (allowance_window is null)", name="allowance"),
         CheckConstraint("rate_limit_per_minute > 0", name="rate_limit"),
+        CheckConstraint("max_concurrency > 0", name="max_concurrency"),
         CheckConstraint("not is_delegated or expires_at is not null", name="delegated"),
         CheckConstraint("(root_id is null) = (ancestors is null)", name="ancestors"),
         Index("ix_api_keys_delegated", "user_id", "expires_at", postgresql_where=text("is_delegated")),

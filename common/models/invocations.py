@@ -170,11 +170,17 @@ class QueueRow(Base):
     last_error: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
     #: The keys whose allowance it counts against.
     api_keys: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    #: The key whose `max_concurrency` it counts against.
+    capped_key: Mapped[UUID | None]
+    #: Set while it waits for that key: when it is due. Then `due_at` is never, and only who knows of keys finds it.
+    key_due_at: Mapped[Instant | None]
 
     __table_args__ = (
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
         CheckConstraint("slot >= 1", name="slot"),
         CheckConstraint("priority between -1 and 1", name="priority"),
+        CheckConstraint("(key_due_at is null) = (due_at < 'infinity')", name="due_at"),
+        CheckConstraint("key_due_at is null or (slot is null and capped_key is not null)", name="waits_for_key"),
         CheckConstraint("(slot is null) = (start_tag is null)", name="tagged"),
         CheckConstraint("token is null or slot is not null", name="running_has_a_slot"),
         CheckConstraint("(token is null) = (worker is null)", name="owner"),
@@ -188,6 +194,15 @@ class QueueRow(Base):
         Index("ix_queue_running", "lease_expires_at", postgresql_where=text("lease_expires_at is not null")),
         Index("ix_queue_period_id_id", "period_id", "id"),
         Index("ix_queue_api_keys", "user_id", "id", postgresql_where=text("api_keys is not null")),
+        Index("ix_queue_capped_key", "capped_key", "period_id", postgresql_where=text("capped_key is not null")),
+        Index(
+            "ix_queue_waiting_for_key",
+            "capped_key",
+            "period_id",
+            text("priority desc"),
+            "key_due_at",
+            postgresql_where=text("key_due_at is not null"),
+        ),
         {
             "postgresql_with": {
                 "fillfactor": "60",
@@ -227,14 +242,14 @@ class Attempt(Base):
 
 
 class IdempotencyKey(Base):
-    """Which invocation a key of an account stands for; 24 hours long."""
+    """Which invocation a key of an account stands for; 24 hours long. Null: it stands for another request."""
 
     __tablename__ = "idempotency_keys"
 
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     request_hash: Mapped[Word]
-    invocation_id: Mapped[UUID] = mapped_column(ForeignKey("invocations.id"))
+    invocation_id: Mapped[UUID | None] = mapped_column(ForeignKey("invocations.id"))
     created_at: Mapped[Created]
 
     __table_args__ = (

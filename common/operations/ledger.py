@@ -6,18 +6,17 @@ budget gate that seems to differ is checked again, and only a difference that pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.orm import Session
 
 from common import budgets, usage, webhooks
 from common.kit import clock, db, redis
-from common.kit.query import Query
+from common.operations import gates_compared
 from common.operations.allowances_kept import WITHIN_ALLOWANCES
 
 LOOKS = 5
@@ -117,6 +116,12 @@ _INVARIANTS: Final[dict[str, TextClause]] = {
          where q.token is not null and pl.max_concurrency is not null
          group by q.period_id, pl.max_concurrency having count(*) > pl.max_concurrency
     """),
+    "no API key has more running invocations in a period than it may": text("""
+        select q.capped_key, format('%s running, %s allowed', count(*), k.max_concurrency)
+          from queue q join api_keys k on k.id = q.capped_key
+         where q.token is not null
+         group by q.capped_key, q.period_id, k.max_concurrency having count(*) > k.max_concurrency
+    """),
 }
 
 
@@ -192,59 +197,6 @@ def _persistent_differences(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
     return differences
 
 
-class PlacedId(NamedTuple):
-    """An open invocation, and whether it has a slot."""
-
-    id: UUID
-    placed: bool
-
-
-class PeriodRow(NamedTuple):
-    """What a gate has to have been made from."""
-
-    epoch: int
-    server: int
-
-
-_ROWS = Query("select id, slot is not null as placed from queue where period_id = :period", PlacedId)
-_PERIOD = Query(f"select epoch, {budgets.SERVER} as server from periods where id = :period", PeriodRow)  # noqa: S608
-
-
 def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
-    gate = budgets.gate(user_id, period_id)
-    if "epoch" not in gate or not _is_current(gate):
-        return []  # no gate of the current Redis process: the next submit rebuilds it
-    with db.snapshot() as session:
-        period = next(iter(db.fetch(session, _PERIOD, {"period": period_id})), None)
-        if period is None or (str(period.epoch), str(period.server)) != (gate["epoch"], gate.get("server")):
-            return []  # outdated: holds under an old epoch, or for another server, cannot commit
-        expected = _expected(session, period_id)
-    shown = {name: gate[name] for name in ("granted", "charged", "held", "active")}
-    holds = {id_: budgets.StoredHold.parse(hold).placed for id_, hold in budgets.holds_in(gate).items()}
-    shown["holds"] = " ".join(sorted(holds))
-    shown["places"] = " ".join(sorted(id_ for id_, placed in holds.items() if placed))
     invariant = "budget gates in Redis match the rows in PostgreSQL"
-    found = [
-        f"{name}: Redis {shown[name]!r}, rows {value!r}" for name, value in expected.items() if shown[name] != value
-    ]
-    found += sorted(budgets.allowance_differences(user_id, period_id, older_than=-1))
-    return [Difference(invariant, str(period_id), each) for each in found]
-
-
-def _expected(session: Session, period_id: UUID) -> dict[str, str]:
-    balance = budgets.balance(session, period_id)
-    rows = db.fetch(session, _ROWS, {"period": period_id})
-    return {
-        "granted": str(balance.granted),
-        "charged": str(balance.charged),
-        "held": str(balance.held),
-        "active": str(sum(row.placed for row in rows)),
-        "holds": " ".join(sorted(str(row.id) for row in rows)),
-        "places": " ".join(sorted(str(row.id) for row in rows if row.placed)),
-    }
-
-
-def _is_current(gate: Mapping[str, str]) -> bool:
-    with redis.reachable():
-        run: str = redis.client().info("server")["run_id"]
-    return gate.get("run") == run
+    return [Difference(invariant, str(period_id), each) for each in gates_compared.differences(user_id, period_id)]

@@ -53,8 +53,8 @@ EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
 STEPS = int(os.environ.get("MODEL_STEPS", "50"))
 AT_ONCE = 2
 TOKENS = 60
-#: Of the keys that the accounts submit with: for ever, and by the day.
-ALLOWANCE, DAILY = 100, 45
+#: Of the keys that the accounts submit with: for ever, and by the day and one at a time.
+KEYS = ((100, "total", None), (45, "day", 1))
 
 numbers = st.integers(0, 10**6)
 accounts = st.integers(0, 1)
@@ -114,8 +114,7 @@ class Story(RuleBasedStateMachine):
     @staticmethod
     def _joins(account: int) -> Customer:
         """A customer who submits with a key: one for ever, one by the day."""
-        customer = factories.customer(TOKENS, at_once=AT_ONCE)
-        return factories.keyed(customer, *((ALLOWANCE, "total"), (DAILY, "day"))[account])
+        return factories.keyed(factories.customer(TOKENS, at_once=AT_ONCE), *KEYS[account])
 
     def period(self, account: int) -> UUID:
         return subscriptions.for_submit(self.customers[account].user_id).period_id
@@ -479,7 +478,7 @@ class Story(RuleBasedStateMachine):
         assert root.caller.api_key_id is not None
         keys.revoke(root.user_id, root.caller.api_key_id, actor=self.admin)
         self.revoked |= self.line.pop(root.caller.api_key_id, set()) | {root.caller.api_key_id}
-        self.roots[account] = factories.keyed(root, *((ALLOWANCE, "total"), (DAILY, "day"))[account])
+        self.roots[account] = factories.keyed(root, *KEYS[account])
         self.customers[account] = self.roots[account]
 
     @rule(account=accounts, tokens=st.sampled_from([15, 30, 200]))
@@ -560,11 +559,17 @@ class Story(RuleBasedStateMachine):
     def time_passes(self) -> None:
         """Whatever was to wait has waited."""
         world.shift("due_at", list(self.open), -60)
+        world.shift("key_due_at", list(self.open), -60)
 
     @rule(how=posts)
     def place_waiting(self, how: str) -> None:
         with self.post.sending(how):
             sweeping.place_waiting([])
+
+    @rule(how=posts)
+    def admit_waiting(self, how: str) -> None:
+        with self.post.sending(how):
+            sweeping.admit_waiting([])
 
     @rule(number=numbers, how=posts)
     def unplace_paused(self, number: int, how: str) -> None:
@@ -595,6 +600,7 @@ class Story(RuleBasedStateMachine):
             assert each.charged + each.held <= each.granted, "more than an allowance"
         for placed, running in world.busy().values():
             assert running <= placed <= AT_ONCE
+        assert all(placed <= most for placed, most in world.busy_keys()), "more than a key may have at once"
 
     @rule()
     def quiet(self) -> None:
@@ -624,6 +630,7 @@ class Story(RuleBasedStateMachine):
         budgets.free_orphans(older_than=-1)
         for _ in range(3 + 2 * len(self.open)):
             self.time_passes()
+            sweeping.admit_waiting([])
             sweeping.place_waiting([])
             self.claim(0)
             while self.tasks:

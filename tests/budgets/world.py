@@ -88,6 +88,11 @@ _ENDED = text("select id, status, charged, attempts from invocations where statu
 _BUSY = text("""
 select period_id, count(slot) as placed, count(token) as running from queue group by period_id
 """)
+#: Placed, or admitted by the key, and how many it may have; for each period.
+_BUSY_KEYS = text("""
+select count(*) as placed, k.max_concurrency as most from queue q join api_keys k on k.id = q.capped_key
+ where q.key_due_at is null group by q.period_id, k.id
+""")
 _OVERDRAWN = text("""
 select p.id, (select coalesce(sum(tokens), 0) from grants g where g.period_id = p.id) as granted,
        (select coalesce(sum(tokens_used), 0) from usage_logs u where u.period_id = p.id) as charged,
@@ -123,6 +128,10 @@ def books() -> dict[UUID, Books]:
 
 def busy() -> dict[UUID, tuple[int, int]]:
     return {row.period_id: (row.placed, row.running) for row in plain(_BUSY, {})}
+
+
+def busy_keys() -> list[tuple[int, int]]:
+    return [(row.placed, row.most) for row in plain(_BUSY_KEYS, {})]
 
 
 def shift(column: str, ids: list[UUID], seconds: float) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from common import budgets, invocations
 from common.errors import AlreadyFinished, BudgetExhausted, DependencyUnavailable
-from common.invocations import ClaimOptions, Task, placing, sweeping
+from common.invocations import ClaimOptions, Task, admitting, placing, sweeping
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.tools import ListedTool
@@ -96,6 +96,7 @@ class Chaos:
         """Two sweepers at once, with nothing to keep them apart."""
         while not self.drain.is_set():
             sweeping.reap_dead_processes()
+            sweeping.admit_waiting([])
             sweeping.place_waiting([])
             sweeping.raise_start_tags()
             sweeping.expire()
@@ -111,6 +112,7 @@ class Chaos:
             for row in plain(_BUSY, {}):
                 if row.cap is not None and row.placed > row.cap:
                     self.exceeded.append(f"{row.placed} of {row.cap}")
+            self.exceeded += [f"{placed} of {most} of a key" for placed, most in world.busy_keys() if placed > most]
             time.sleep(0.01)
 
 
@@ -121,9 +123,10 @@ def _deadlocks() -> int:
 @pytest.mark.parametrize("wiping", [False, True])
 def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.MonkeyPatch, wiping: bool) -> None:
     monkeypatch.setattr(placing, "BEHIND", 0.0)
-    chaos = Chaos(
-        [factories.customer(at_once=cap) for cap in CAPS], [factories.tool(), factories.tool(idempotent=False)]
-    )
+    monkeypatch.setattr(admitting, "BEHIND", 0.0)
+    accounts = [factories.customer(at_once=cap) for cap in CAPS]
+    keyed = [factories.keyed(each, 10**9, at_once=most) for each in accounts[2:] for most in (1, 3)]
+    chaos = Chaos(accounts + keyed, [factories.tool(), factories.tool(idempotent=False)])
     before = _deadlocks()
     with ThreadPoolExecutor(WORKERS + 8) as pool:
         running = [pool.submit(chaos.work, seed) for seed in range(WORKERS)]
@@ -147,6 +150,7 @@ def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.Monke
     for customer in chaos.customers:
         fields = budgets.gate(customer.user_id, customer.period_id)
         assert not fields or fields["active"] == fields["held"] == "0"
+        assert all(count == "0" for name, count in fields.items() if name.startswith("a:"))
 
 
 def _put_right(wiping: bool) -> None:

@@ -15,6 +15,9 @@ from web.http.fields import Id, Instant, Many, Text, Tokens, Whole, Word
 from web.http.schemas import Body, Resource
 
 RATE = "Submits per minute with this key, within those of the plan. Null: as many as the plan allows."
+AT_ONCE = (
+    "How many of its invocations run at once, within those of the plan; others wait. Null: as many as the plan allows."
+)
 TOOLS = "Slugs of the tools that the key sees and calls; others do not exist for it. Null: all."
 
 
@@ -49,6 +52,7 @@ class ApiKeySchema(Resource):
         metadata={"description": "What the key may use of the account's tokens. Null: as much as there is."},
     )
     rate_limit_per_minute = Whole(1, required=True, allow_none=True, metadata={"description": RATE})
+    max_concurrency = Whole(1, required=True, allow_none=True, metadata={"description": AT_ONCE})
     tools = Many(Text(), required=True, allow_none=True, metadata={"description": TOOLS})
 
 
@@ -87,6 +91,7 @@ class ApiKeyInSchema(Body):
         metadata={"description": "A cap on what the key may use of the account's tokens; it reserves none of them."},
     )
     rate_limit_per_minute = Whole(1, allow_none=True, metadata={"description": RATE})
+    max_concurrency = Whole(1, allow_none=True, metadata={"description": AT_ONCE})
     tools = Many(Text(max=64, line=True), min=1, unique=True, allow_none=True, metadata={"description": TOOLS})
 
 
@@ -98,6 +103,7 @@ class ApiKeyIn(TypedDict):
     expires_at: NotRequired[datetime | None]
     allowance: NotRequired[AllowanceIn | None]
     rate_limit_per_minute: NotRequired[int | None]
+    max_concurrency: NotRequired[int | None]
     tools: NotRequired[list[str] | None]
 
 
@@ -118,4 +124,4 @@ def limits_of(body: ApiKeyIn) -> NewLimits:
     """The limits in a body."""
     asked = body.get("allowance")
     allowance = None if asked is None else Allowance(asked["tokens"], asked["window"])
-    return NewLimits(allowance, body.get("rate_limit_per_minute"), body.get("tools"))
+    return NewLimits(allowance, body.get("rate_limit_per_minute"), body.get("max_concurrency"), body.get("tools"))

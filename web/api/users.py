@@ -133,7 +133,8 @@ class Deletion(TypedDict):
 @blp.arguments(DeletionSchema)
 @blp.response(204)
 @blp.raises(errors.TooManyAttempts, errors.Conflict)
-def delete(body: Deletion) -> None:
+@blp.matched(UserSchema)
+def delete(body: Deletion, expect: Expect[User]) -> None:
     """Delete the account
 
     The subscription, API keys, webhooks and sessions end immediately, and queued invocations are canceled; running ones
@@ -141,7 +142,7 @@ def delete(body: Deletion) -> None:
     address can be registered again, as a new account. The last active admin cannot be deleted (409). A wrong password
     is 403.
     """
-    account_deletion.delete(auth.caller().user_id, **body, actor=auth.actor())
+    account_deletion.delete(auth.caller().user_id, **body, actor=auth.actor(), expect=expect)
 
 
 # -- API keys ------------------------------------------------------------------------------------------------
@@ -176,8 +177,9 @@ def list_keys(query: ListArguments) -> Page[ListedKey]:
 def create_key(body: ApiKeyIn, once: Once) -> tuple[Shown, Headers]:
     """Create an API key; only this response contains it
 
-    An `allowance`, a rate and a list of tools limit the key within its account, and never change. A submit has to fit
-    the allowance and the account's budget; what does not is refused with 402 and `budget`: `api_key` or `account`.
+    An `allowance`, a rate, a concurrency and a list of tools limit the key within its account, and never change. A
+    submit has to fit the allowance and the account's budget; what does not is refused with 402 and `budget`: `api_key`
+    or `account`. Invocations beyond `max_concurrency` are accepted and wait.
     """
     caller = auth.caller()
     tools.require_known(body.get("tools") or ())

@@ -53,6 +53,7 @@ class KeyForm(RepeatableForm):
     allowance = Tokens(1)
     window = Word(*WINDOWS, load_default=WINDOWS[0])
     rate_limit_per_minute = Whole(1)
+    max_concurrency = Whole(1)
     tools = Text(max=4000)
     current_password = Secret()
 
@@ -66,6 +67,7 @@ class KeySent(TypedDict):
     allowance: NotRequired[int]
     window: str
     rate_limit_per_minute: NotRequired[int]
+    max_concurrency: NotRequired[int]
     tools: NotRequired[str]
     current_password: NotRequired[str]
     once: NotRequired[str]
@@ -161,7 +163,7 @@ def limits_of(sent: KeySent) -> NewLimits:
     except Invalid as error:
         unknown = ", ".join(slugs[int(each.pointer.rpartition("/")[2])] for each in error.errors)
         raise Invalid(errors=[FieldError("/tools", f"There is no such tool: {unknown}.")]) from error
-    return NewLimits(allowance, sent.get("rate_limit_per_minute"), slugs or None)
+    return NewLimits(allowance, sent.get("rate_limit_per_minute"), sent.get("max_concurrency"), slugs or None)
 
 
 def of_key(key_id: UUID) -> Context:
