@@ -16,7 +16,7 @@ from common.identity.delegation import Delegation
 from common.kit import db, failpoints
 from tests import factories
 from tests.keys.conftest import Account, Json, Key, Work, joined
-from tests.keys.test_allowances import fields, spent, wipe
+from tests.keys.spending import fields, spent, wipe
 from tests.plain import plain
 from tests.usage.ledger import rolled_up
 
