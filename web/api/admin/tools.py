@@ -59,9 +59,12 @@ def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
 
     `http_json` sends `input` as the JSON body (GET: as query parameters), with the tool's headers and credential,
     `Idempotency-Key` (the invocation's id, the same for every attempt) and `X-Request-ID`. `output` is the complete
-    response, or the value at `result_pointer`. `chat_completion` uses the OpenAI-compatible protocol and omits `stream`
-    and `stream_options`. Redirects are not followed. A response must be JSON of at most 5 MiB, labelled
-    `application/json`, `…+json` or `text/…`. Any 2xx is the result, including 202.
+    response, or the value at `result_pointer`. Properties that `endpoint_url` names, as `{name}` in its path or
+    `{?name,name}` at its end, are sent there instead, percent-encoded.
+
+    `chat_completion` uses the OpenAI-compatible protocol and omits `stream` and `stream_options`. Redirects are not
+    followed. A response must be JSON of at most 5 MiB, labelled `application/json`, `…+json` or `text/…`. Any 2xx is
+    the result, including 202.
 
     The call is retried after 1, 2, 4, … seconds (at most 60, with jitter; a `Retry-After` is honoured up to an hour)
     after a failed connection, 408, 425, 429, 502, 503, 504, 520–524, 529 or a timeout, while attempts and time are
