@@ -21,6 +21,7 @@ from common.identity.authorization import Caller
 from common.invocations import (
     Completion,
     Order,
+    admitting,
     canceling,
     claiming,
     completing,
@@ -174,8 +175,13 @@ HOT: dict[str, Any] = {
         quoting.CHARGES,
         lambda many: {"tool_id": many.tools[3].id, "version_id": many.tools[3].current.id},
     ),
-    "slots": (quoting.SLOTS, lambda many: {"period_id": many.last.period_id, "paused": []}),
-    "slots of few": (quoting.SLOTS, lambda many: {"period_id": many.first.period_id, "paused": []}),
+    "slots": (quoting.SLOTS, lambda many: {"period_id": many.last.period_id, "key_id": clock.uuid7(), "paused": []}),
+    "slots of few": (quoting.SLOTS, lambda many: {"period_id": many.first.period_id, "key_id": None, "paused": []}),
+    "keys": (admitting.KEYS, lambda _: {"after_key": UUID(int=0), "after_period": UUID(int=0), "limit": 500}),
+    "waiting for a key": (
+        admitting.ROWS,
+        lambda many: {**WAITING, "key_id": clock.uuid7(), "period_id": many.last.period_id},
+    ),
     "balance, many calls": (truth._BALANCE, lambda many: {"period": many.last.period_id}),
     "balance, few calls": (truth._BALANCE, lambda many: {"period": many.first.period_id}),
     "waiting": (placing.WAITING_ACCOUNTS, lambda _: WAITING),
