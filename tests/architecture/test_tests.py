@@ -90,15 +90,18 @@ PATCHED = {
     "accounts/test_deletion.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "accounts/test_login.py": {"hashing.matches": WATCHED},
     "admin/test_heavy_schemas.py": {"drafts._schema_fault": "an older release accepted what this one refuses"},
+    "admin/test_import.py": {"reader.SMALL": SIZE, "reader.WAIT_SECONDS": WAIT},
+    "budgets/model/booking.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "budgets/test_gate.py": {"placing.BATCH": SIZE},
     "budgets/test_repair.py": {"comparing.WHOLE_MOST": SIZE, "rebuilding.LOCK_MS": WAIT, "rebuilding.PIECE": SIZE},
     "budgets/world.py": dict.fromkeys(
         ("budgets.settle", "budgets.moved"), "a model decides when each message to the gate arrives, or whether"
     ),
-    "budgets/test_model.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "dev/test_servers.py": {"process._namespaces_allowed": HOST},
     "explorer/conftest.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "watching.LOOK_AGAIN_SECONDS": WAIT},
+    "keys/test_at_once.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},
     "keys/test_delegation.py": {"delegation.MAX_ALIVE": SIZE},
+    "keys/test_usage_of_keys.py": {"single.MOST": SIZE},
     "kit/test_names.py": {
         "resolving.LOOKUP_SECONDS": WAIT,
         "resolving.HOSTS": HOST,
@@ -110,7 +113,7 @@ PATCHED = {
     "queue/test_idempotency.py": {"sweeping.BATCH": SIZE},
     "queue/test_lost_answers.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "heartbeat.ORPHANED_SECONDS": WAIT},
     "queue/test_plans.py": {"database.execute": "takes down the statement that would be sent"},
-    "queue/test_threads.py": {"placing.BEHIND": WAIT},
+    "queue/test_threads.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},
     "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
     "runs/test_cancel_many.py": {"canceling.MOST_AT_ONCE": SIZE},
     "runs/test_filters.py": {"filters.RECENT": SIZE},
