@@ -1,7 +1,7 @@
 """Requests that make no invocation occupy their Idempotency-Key where submits look, too.
 
-Revision ID: 0021
-Revises: 0020
+Revision ID: 0022
+Revises: 0021
 Create Date: 2026-11-29
 
 Code that is already running joins these rows with invocations, so it does not see those that have none. Between it and
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """Operators grant, who are no account; and failures of fallbacks have an index, since they are priced by another tool.
 
-Revision ID: 0022
-Revises: 0021
+Revision ID: 0023
+Revises: 0022
 Create Date: 2026-11-29
 
 Only an admin's grant had to name one. The index is empty where no fallback has failed, but made while nothing ends: allow
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0022"
-down_revision = "0021"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 

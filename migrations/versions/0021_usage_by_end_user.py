@@ -1,7 +1,7 @@
 """Usage says whom an invocation was for, and is found by that and by API key.
 
-Revision ID: 0020
-Revises: 0019
+Revision ID: 0021
+Revises: 0020
 Create Date: 2026-11-29
 
 A nullable column: no row is rewritten, and what code that is already running writes has none. The indexes are made while
@@ -13,8 +13,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """API keys may bound how many of their invocations run at once.
 
-Revision ID: 0019
-Revises: 0018
+Revision ID: 0020
+Revises: 0019
 Create Date: 2026-11-29
 
 Nullable columns and partial indexes that are empty: no row is rewritten. A row that waits for its key is not due by
@@ -14,8 +14,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
