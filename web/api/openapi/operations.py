@@ -32,13 +32,15 @@ unknown or repeated query parameters are refused; `status` can be repeated to ma
 
 **Repetitions**: every POST that creates, grants or spends takes an `Idempotency-Key`; the same request with the same
 key within 24 hours gets what the first one made. A secret that is shown once is shown again for ten minutes, then 409
-`conflict`. Anywhere else the header is refused.
+`conflict`. Anywhere else the header is refused. PATCH and DELETE take `If-Match` with the `ETag` of the resource (412
+`precondition_failed`); what has none is not deleted if one is expected.
 
 **Credentials**: an access token or an API key as `Authorization: Bearer …`, or an API key as `X-API-Key`; not both.
 
 **Limits**: every authenticated response has `RateLimit-Policy` and `RateLimit`; every 429 and 503 has `Retry-After`.
 The rate of a plan counts submits, each item of a batch as one, and not reads; an account has 6,000 reads a minute. The
-`max_concurrency` of a plan limits how many invocations run concurrently; the others wait. A body can have 1 MiB (a
+`max_concurrency` of a plan, and of an API key within it, limits how many invocations run concurrently; the others wait.
+A body can have 1 MiB (a
 setting of the operator) and 200,000 values; without credentials, 16 kB. A page of a list ends early, with `has_more`,
 when its `input` and `output` reach 1 MiB in total. A few large reads of an account run concurrently; further ones wait
 a few seconds and are then refused (429). An account can have `max_streams` concurrent event streams and long-polls;
