@@ -15,11 +15,12 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import invocations
+from common import invocations, signatures
 from common.identity import keys
 from common.identity.audit import OPERATOR
 from common.kit import jsonb
 from common.kit.paging import Window
+from examples import verify_receipt
 from tests import factories
 from tests.console.conftest import Browser, Element, Trips, browser_of, check_page, read
 from tests.console.test_pages import HOSTILE
@@ -334,6 +335,20 @@ def test_a_run_says_what_happened_and_what_it_cost(browser: Browser, trips: Trip
     file = browser.ask(f"/runs/{run}/output.json")
     assert (file.get_json(), file.headers["Content-Type"]) == ({"ok": HOSTILE}, "application/json")
     assert file.headers["Content-Disposition"].startswith("attachment;")
+
+
+def test_the_signed_receipt_is_a_download_once_a_run_has_ended(browser: Browser) -> None:
+    run = ended(browser, replace(GOOD, cost=17, units=14.2), price=PRICE)
+    links = [each.attributes["href"] for each in browser.get(f"/runs/{run}").all("a")]
+    assert f"/console/runs/{run}/receipt.jws" in links
+    file = browser.ask(f"/runs/{run}/receipt.jws")
+    assert file.headers["Content-Type"] == "application/jose"
+    assert file.headers["Content-Disposition"] == f'attachment; filename="{run}-receipt.jws"'
+    assert verify_receipt.verify(file.text, {"keys": signatures.public_keys()})["charged"] == 17
+    assert browser.customer
+    still = browser.customer.submit(factories.tool())
+    assert "receipt.jws" not in browser.ask(f"/runs/{still}").text
+    assert browser.ask(f"/runs/{still}/receipt.jws").status_code == 409
 
 
 def test_a_free_run_says_why(browser: Browser) -> None:
