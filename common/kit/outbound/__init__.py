@@ -19,6 +19,7 @@ from common.kit.outbound.errors import (
 )
 from common.kit.outbound.names import Resolver
 from common.kit.outbound.resolving import SystemResolver
+from common.kit.outbound.stream import StreamedAnswer
 from common.kit.outbound.watch import Call
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Refused",
     "Resolver",
     "ResponseTooLarge",
+    "StreamedAnswer",
     "SystemResolver",
     "TimedOut",
     "authority_of",

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 from urllib.parse import urlencode
 
-import requests
 from urllib3 import HTTPResponse
-from urllib3.exceptions import HTTPError, SSLError
-from urllib3.exceptions import TimeoutError as ReadTimeout
 
 from common.kit.outbound.addresses import LOOPBACK, Address, AddressPolicy, Network, Target, parse
-from common.kit.outbound.errors import Broken, OutboundError, PeerUnreachable, Refused, ResponseTooLarge, TimedOut
+from common.kit.outbound.errors import PeerUnreachable, Refused, ResponseTooLarge
 from common.kit.outbound.names import Names, Resolver
 from common.kit.outbound.pools import OutboundAdapter, Prepared
 from common.kit.outbound.resolving import SystemResolver
+from common.kit.outbound.stream import StreamedAnswer, streamed
+from common.kit.outbound.translating import FAILURES, explained
 from common.kit.outbound.watch import Call, DeadlineWatchdog
 from common.kit.outbound.wire import Exchange, current, tls_context
 
 CHUNK = 64 * 1024
 
+T = TypeVar("T")
 _Reader = Callable[[HTTPResponse], tuple[bytes, bool]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
@@ -124,14 +126,48 @@ class OutboundClient:
             OutboundError: the exchange did not complete; see the subclasses in `errors`.
         """
         check_headers(headers)
-        target, call = parse(url), call or Call()
+        target = parse(url)
         prepared = Prepared(method, target.with_query(urlencode(params, doseq=True)), self._all(headers, body), body)
+        with self._exchange(target, call or Call(), timeout, account) as exchange:
+            read = partial(_read, max_bytes=max_bytes, truncate=truncate)
+            return self._with_retry(exchange, partial(self._once, exchange, prepared, read))
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        timeout: float,
+        idle: float,
+        max_bytes: int,
+        call: Call | None = None,
+    ) -> Iterator[StreamedAnswer]:
+        """Send one request; inside the block, its body can be read as it arrives. As `request` in all else.
+
+        `idle`: seconds that may pass without a byte of the body. Raises `OutboundError`.
+        """
+        check_headers(headers)
+        target = parse(url)
+        prepared = Prepared(method, target, self._all(headers, body), body)
+        with self._exchange(target, call or Call(), timeout, None) as exchange:
+            raw = self._with_retry(exchange, partial(self._begun, exchange, prepared))
+            try:
+                exchange.call.limit_reads(idle)
+                yield streamed(raw, exchange.call, max_bytes)
+            finally:
+                _finish(raw)
+
+    @contextmanager
+    def _exchange(self, target: Target, call: Call, timeout: float, account: str | None) -> Iterator[Exchange]:
         exchange = Exchange(target, call, partial(self._dial, account=account), time.monotonic())
         token = current.set(exchange)
         self._watchdog.watch(call)
         try:
             call.begin(exchange.began + timeout)
-            return self._with_retry(exchange, prepared, partial(_read, max_bytes=max_bytes, truncate=truncate))
+            yield exchange
         finally:
             self._watchdog.forget(call)
             call.let_go()
@@ -157,26 +193,32 @@ class OutboundClient:
             return [a for a in LOOPBACK if self._policy.permits(target, a)] or LOOPBACK
         return ()
 
-    def _with_retry(self, exchange: Exchange, prepared: Prepared, read: _Reader) -> Answer:
+    def _with_retry(self, exchange: Exchange, once: Callable[[], T]) -> T:
         """Retry once if a reused connection turned out to be dead before it accepted a single byte."""
         try:
-            return self._once(exchange, prepared, read)
+            return once()
         except PeerUnreachable:
             if not exchange.reused or exchange.call.sent:
                 raise
-        return self._once(exchange, prepared, read)
+        return once()
+
+    def _begun(self, exchange: Exchange, prepared: Prepared) -> HTTPResponse:
+        """The response, once its head has been read."""
+        try:
+            raw: HTTPResponse = self._adapter.send(prepared, stream=True, timeout=exchange.call.remaining).raw
+        except FAILURES as error:
+            raise explained(error, exchange.call, None) from error
+        return raw
 
     def _once(self, exchange: Exchange, prepared: Prepared, read: _Reader) -> Answer:
-        raw: HTTPResponse | None = None
+        raw = self._begun(exchange, prepared)
         try:
-            raw = self._adapter.send(prepared, stream=True, timeout=exchange.call.remaining).raw
             body, truncated = read(raw)
             exchange.call.check()  # an aborted connection looks like the end of a body without a length
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise _explained(error, exchange.call, raw) from error
+        except FAILURES as error:
+            raise explained(error, exchange.call, raw) from error
         finally:
-            if raw is not None:
-                _finish(raw)
+            _finish(raw)
         headers = {name.lower(): value for name, value in raw.headers.items()}
         return Answer(raw.status, headers, body, int((time.monotonic() - exchange.began) * 1000), truncated)
 
@@ -198,31 +240,3 @@ def _finish(raw: HTTPResponse) -> None:
     if raw._connection is not None:
         raw.close()
         raw.release_conn()
-
-
-def _explained(error: Exception, call: Call, raw: HTTPResponse | None) -> OutboundError:
-    """Translate an error to an `OutboundError`. An abort or timeout takes precedence: other errors follow from it."""
-    status = None if raw is None else raw.status
-    try:
-        call.check()
-    except OutboundError as cut:
-        cut.status = status
-        return cut
-    if isinstance(error, requests.Timeout | ReadTimeout | TimeoutError):
-        return TimedOut(sent=call.sent, status=status)
-    if call.sent:
-        return Broken(sent=True, status=status)
-    if isinstance(error, requests.exceptions.SSLError | SSLError):
-        return PeerUnreachable(_tls_failure(error))
-    return PeerUnreachable()
-
-
-def _tls_failure(error: BaseException | None) -> str:
-    """The certificate verifier's reason, if there is one; it describes the peer's certificate only."""
-    seen: BaseException | None = error
-    while seen is not None:
-        reason = getattr(seen, "verify_message", None)
-        if reason:
-            return f"The peer's certificate was not accepted: {reason}."
-        seen = seen.__cause__ or seen.__context__
-    return "No TLS connection could be established with the peer."

@@ -68,6 +68,12 @@ class Call:
         with self._lock:
             self._socket = sock
 
+    def limit_reads(self, seconds: float) -> None:
+        """Let each read of the socket take `seconds` at most; the deadline holds as before."""
+        with self._lock:
+            if self._socket is not None:
+                self._socket.settimeout(min(seconds, self.remaining))
+
     def let_go(self) -> None:
         """Release the socket: a late abort must not hit the next user of a pooled connection."""
         with self._lock:
