@@ -233,6 +233,12 @@ class ToolInputRejected(Invalid):
     code = "tool_input_rejected"
 
 
+class StreamingUnsupported(Invalid):
+    """This tool does not stream its answers. No invocation was created; submit without `stream`."""
+
+    code = "streaming_unsupported"
+
+
 class IdempotencyKeyReused(Invalid):
     """This Idempotency-Key was used with a different request. Use a new key."""
 

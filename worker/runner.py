@@ -17,7 +17,7 @@ from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
 from common.tools import Version, adapters, breakers
-from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
+from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult, Unwatched
 from worker import retries, task_events
 from worker.heartbeat import Running, WorkerProcess, bound
 
@@ -117,7 +117,8 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
         failpoints.at("worker.before_send")
         ids = CallIds(task.id, task.request_id)
         with me.limiter.waiting(version.tool_id):
-            request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held))
+            sink = Unwatched() if task.stream else None
+            request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held), sink)
             reply = adapters.ask(boot.outbound(), request)
         room.enter_context(me.large_response(task.user_id, reply.size))
         failpoints.at("worker.response_read")
@@ -131,7 +132,12 @@ def _answered(version: Version, result: ToolResult, held: int) -> Completion:
     """A successful response: charged by the price; its output is withheld if it cost more than the caller allowed."""
     cost = version.price.cost(result.units)
     measured = Completion(
-        "succeeded", cost=cost, http_status=result.http_status, duration_ms=result.duration_ms, units=result.units
+        "succeeded",
+        cost=cost,
+        http_status=result.http_status,
+        duration_ms=result.duration_ms,
+        units=result.units,
+        basis=result.basis,
     )
     if not version.price.exceeds(cost, held):
         return replace(measured, output=result.output)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from common import tools
-from common.errors import FieldError, Invalid, NotFound, QuoteExpired, QuoteInvalid
+from common.errors import FieldError, Invalid, NotFound, QuoteExpired, QuoteInvalid, StreamingUnsupported
 from common.identity.authorization import Caller
 from common.kit import db
 from common.kit.query import Query
@@ -73,16 +73,24 @@ def check(tool: Version, value: object, max_tokens: int | None, account: UUID | 
 
 
 def choose(
-    caller: Caller, tool: ListedTool, value: object, max_tokens: int | None, *, pinned: bool = False
+    caller: Caller,
+    tool: ListedTool,
+    value: object,
+    max_tokens: int | None,
+    *,
+    pinned: bool = False,
+    stream: bool = False,
 ) -> ChosenTool:
     """The tool itself, or its fallback while its circuit breaker is open, if that takes the input at this limit.
 
-    The caller's key has to see both. `pinned`: only the tool itself will do.
-    Raises as `check` does, for the tool itself.
+    The caller's key has to see both. `pinned`: only the tool itself will do; `stream`: what runs has to stream.
+    Raises `StreamingUnsupported`, and as `check` does, for the tool itself.
     """
+    if stream and not tool.current.streaming:
+        raise StreamingUnsupported
     chosen = ChosenTool(tool, check(tool.current, value, max_tokens, caller.user_id))
     other = None if pinned else tools.stand_in(tool)
-    if other is None or not caller.may_use(other.slug):
+    if other is None or not caller.may_use(other.slug) or (stream and not other.current.streaming):
         return chosen
     try:
         return ChosenTool(other, check(other.current, value, max_tokens, caller.user_id), requested=tool)

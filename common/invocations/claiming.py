@@ -40,6 +40,7 @@ class ClaimedRow(NamedTuple):
     next_input: str
     next_request_id: str
     next_traceparent: str | None
+    next_stream: bool
     next_seconds_left: Decimal
     vt: int | None
     deliveries: int
@@ -143,6 +144,7 @@ def task(row: ClaimedRow) -> Task | None:
         crash_count=row.next_crash_count,
         request_id=row.next_request_id,
         traceparent=row.next_traceparent,
+        stream=row.next_stream,
         seconds_left=float(row.next_seconds_left),
     )
 

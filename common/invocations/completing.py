@@ -133,6 +133,7 @@ def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[s
         "operator_detail": completion.operator_detail,
         "cost": completion.cost,
         "units": None if completion.units is None else Decimal(str(completion.units)),
+        "basis": completion.basis,
         "outcome": completion.outcome,
         "usage_status": completion.usage_status,
         "http_status": completion.http_status,

@@ -68,7 +68,7 @@ CLAIMED_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as 
        t.tool_id as next_tool_id, t.tool_version_id as next_tool_version_id, t.held as next_held,
        t.attempts as next_attempts, t.crash_count as next_crash_count, t.token as next_token,
        coalesce(cast(ti.input_as_sent as text), cast(ti.input as text)) as next_input,
-       ti.request_id as next_request_id, ti.traceparent as next_traceparent,
+       ti.request_id as next_request_id, ti.traceparent as next_traceparent, ti.stream as next_stream,
        extract(epoch from t.expires_at - now()) as next_seconds_left,
        case when t.start_tag > (select last_value from vt) then setval('vt', t.start_tag) end as vt"""
 
@@ -90,7 +90,7 @@ f as (
          output_as_sent = case when o.status = 'succeeded' then cast(:output_as_sent as json) end,
          error_code = case when o.status = 'failed' then cast(:error_code as text) end,
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
-         charged = least(cast(:cost as bigint), o.held), units = cast(:units as numeric),
+         charged = least(cast(:cost as bigint), o.held), units = cast(:units as numeric), basis = cast(:basis as text),
          attempts = o.attempts, cancel_requested_at = o.cancel_at,
          is_failure = case when o.status <> 'succeeded' then true end,
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),

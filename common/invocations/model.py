@@ -24,7 +24,8 @@ class Order:
 
     `end_user`: whom the caller makes it for; `rerun_of`: the invocation that it repeats; `not_before`: it waits until
     then, without a slot; `version`: only if that is the tool's current one; `priority`: -1, 0 or 1, among the account's
-    own waiting invocations; `quote`: a signed quote, by which version and price hold.
+    own waiting invocations; `quote`: a signed quote, by which version and price hold; `stream`: the answer is shown
+    while it is made.
     """
 
     input: object
@@ -42,6 +43,7 @@ class Order:
     version: int | None = None
     priority: int = 0
     quote: str | None = None
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,13 @@ class Task:
     request_id: str
     seconds_left: float
     traceparent: str | None = None
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged): 0 for all but
-    success and `COST_EXCEEDED`. `units`: the number that it was computed from, if it was.
+    success and `COST_EXCEEDED`. `units`: the number that it was computed from, if it was; `basis`: how that is known.
 
     `operator_detail`: what was said of the error that is not for the owner.
     """
@@ -96,6 +99,7 @@ class Completion:
     duration_ms: int | None = None
     operator_detail: str | None = None
     units: float | None = None
+    basis: str | None = None
 
     @property
     def outcome(self) -> str:
@@ -157,6 +161,9 @@ class Invocation:
     cancel_requested_at: datetime | None
     price: Price
     units: Decimal | None = None
+    #: How they are known: `reported` or `metered`.
+    basis: str | None = None
+    stream: bool = False
     #: The key that it was submitted with; None: a session.
     api_key_id: UUID | None = None
     #: Whom the caller made it for; and the invocation that it repeats.

@@ -38,6 +38,7 @@ class SubmitFields(TypedDict):
     version: NotRequired[int]
     priority: NotRequired[int]
     quote: NotRequired[str]
+    stream: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class SubmitRules:
             version=sent.get("version"),
             priority=sent.get("priority", 0),
             quote=sent.get("quote"),
+            stream=sent.get("stream", False),
         )
 
 

@@ -42,6 +42,7 @@ def represent(invocation: Invocation) -> dict[str, object]:
         "rerun_of": _id(invocation.rerun_of),
         "not_before": _time(invocation.not_before),
         "priority": invocation.priority,
+        "stream": invocation.stream,
         "requested_tool": _requested(invocation.requested_tool),
         "created_at": rfc3339(invocation.created_at),
         "started_at": _time(invocation.started_at),
@@ -91,8 +92,8 @@ def billed(invocation: Invocation) -> dict[str, object]:
 
 
 def basis(invocation: Invocation) -> str | None:
-    """Where the number that was priced is from: `reported` by the tool; None if nothing was charged."""
-    return "reported" if invocation.is_charged else None
+    """What was priced: what the tool `reported`, or what was `metered`; None if nothing was charged."""
+    return invocation.basis or ("reported" if invocation.is_charged else None)
 
 
 def priced(price: Price) -> dict[str, object]:
@@ -104,6 +105,7 @@ def priced(price: Price) -> dict[str, object]:
         "base_tokens": price.base_tokens,
         "per_unit": None if per_unit is None else named,
         "max_tokens": price.max_tokens,
+        "metered": None if price.metered is None else dict(price.metered),
     }
 
 
@@ -157,4 +159,4 @@ def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocati
 def _open(invocation: Invocation) -> Invocation:
     """Without what came later, and without what only a reader of the present wants to know."""
     begun = replace(invocation, output=None, error_code=None, error_detail=None, charged=None, finished_at=None)
-    return replace(begun, units=None, waiting=None, last_error=None)
+    return replace(begun, units=None, basis=None, waiting=None, last_error=None)

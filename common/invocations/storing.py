@@ -68,13 +68,14 @@ f as (
   insert into invocations (id, user_id, period_id, tool_id, tool_version_id, api_key_id, input, input_bytes,
                            input_as_sent, metadata, metadata_as_sent, webhook_url, webhook_events, held, request_id,
                            traceparent, end_user, rerun_of, requested_tool_id, api_key_root_id, not_before, priority,
-                           quote_id, expires_at)
+                           quote_id, stream, expires_at)
   select :id, :user_id, p.id, :tool_id, :tool_version_id, cast(:api_key_id as uuid), cast(:input as jsonb),
          octet_length(cast(:input as text)), cast(:input_as_sent as json), cast(:metadata as jsonb),
          cast(:metadata_as_sent as json), cast(:webhook_url as text), cast(:webhook_events as text[]), :held,
          :request_id, cast(:traceparent as text), cast(:end_user as text), cast(:rerun_of as uuid),
          cast(:requested_tool_id as uuid), cast(:api_key_root_id as uuid), cast(:not_before as timestamptz), :priority,
-         cast(:quote_id as uuid), greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
+         cast(:quote_id as uuid), :stream,
+         greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
     from p
   returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
 q as (

@@ -38,9 +38,9 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     When this returns, the row is committed, the hold is taken, and the invocation will reach an end.
 
     Raises:
-        IdempotencyKeyReused, NotFound, QuoteInvalid, QuoteExpired, Conflict (another version), ToolInputRejected,
-        Invalid, SubscriptionRequired, RateLimited, ToolUnavailable, StorageExhausted, BudgetExhausted: in this order
-        of checks.
+        IdempotencyKeyReused, NotFound, QuoteInvalid, QuoteExpired, Conflict (another version), StreamingUnsupported,
+        ToolInputRejected, Invalid, SubscriptionRequired, RateLimited, ToolUnavailable, StorageExhausted,
+        BudgetExhausted: in this order of checks.
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
     """
     fingerprint = replaying.fingerprint(order.body)
@@ -70,7 +70,7 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
         try:
             ordering.require_version(tool.current, order.version)
             pinned = order.version is not None
-            chosen = choose(caller, tool, order.input, order.max_tokens, pinned=pinned)
+            chosen = choose(caller, tool, order.input, order.max_tokens, pinned=pinned, stream=order.stream)
             return _make(caller, chosen, order, fingerprint=fingerprint, tool_ref=tool_ref)
         except PlatformError:
             if tools.is_current(tool) and (chosen is None or chosen.is_current()):
@@ -190,6 +190,7 @@ def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold
         "rerun_of": order.rerun_of,
         "not_before": order.not_before,
         "priority": order.priority,
+        "stream": order.stream,
         "webhook_url": order.webhook_url,
         "webhook_events": None if order.webhook_events is None else list(order.webhook_events),
     }
@@ -223,6 +224,7 @@ def _queued(
         expires_at=times.expires_at,
         cancel_requested_at=None,
         price=tool.current.price,
+        stream=order.stream,
         api_key_id=caller.api_key_id,
         end_user=keyed.end_user_of(caller, order.end_user),
         rerun_of=order.rerun_of,

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from common.kit.query import Query
-from common.models.tools import PerUnit
+from common.models.tools import Metered, PerUnit
 
 
 class ViewRow(NamedTuple):
@@ -47,7 +47,10 @@ class ViewRow(NamedTuple):
     base_tokens: int
     per_unit: PerUnit | None
     max_tokens: int
+    metered: Metered | None
     units: Decimal | None
+    basis: str | None
+    stream: bool
     api_key_id: UUID | None
     end_user: str | None
     rerun_of: UUID | None
@@ -93,8 +96,8 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        coalesce(q.attempts, i.attempts) as attempts, i.held, i.charged, i.request_id, i.created_at,
        coalesce(q.started_at, i.started_at) as started_at, i.finished_at, i.expires_at,
        coalesce(q.cancel_at, i.cancel_requested_at) as cancel_requested_at,
-       tv.base_tokens, tv.per_unit, tv.max_tokens, i.units, i.api_key_id, i.end_user, i.rerun_of,
-       i.requested_tool_id, rt.slug as requested_slug, i.not_before, i.priority,
+       tv.base_tokens, tv.per_unit, tv.max_tokens, tv.metered, i.units, i.basis, i.stream,
+       i.api_key_id, i.end_user, i.rerun_of, i.requested_tool_id, rt.slug as requested_slug, i.not_before, i.priority,
        q.slot is not null as has_slot, q.key_due_at is not null as waits_for_key,
        case when coalesce(q.key_due_at, q.due_at) > now() then coalesce(q.key_due_at, q.due_at) end as due_later,
        q.last_error

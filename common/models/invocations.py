@@ -33,6 +33,8 @@ ENDS = ("succeeded", "failed", "canceled", "expired")
 #: Of a caller's own waiting invocations.
 PRIORITIES = (-1, 0, 1)
 STATUSES = ("queued", "running", *ENDS)
+#: How the units that were priced were known: the tool reported them, or the price's meter counted them.
+BASES = ("reported", "metered")
 ERROR_CODES = (
     "tool_error",
     "tool_failed",
@@ -86,6 +88,8 @@ class InvocationRow(Base):
     charged: Mapped[int | None] = mapped_column(BigInteger)
     #: The number that was priced, if the price counts one; billing's own record of it is in `usage_logs`.
     units: Mapped[Decimal | None] = mapped_column(Numeric)
+    #: How they were known.
+    basis: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     request_id: Mapped[Word]
     created_at: Mapped[Created]
@@ -101,6 +105,8 @@ class InvocationRow(Base):
     #: When the caller wants it to start at the earliest; and its place among the caller's own waiting ones.
     not_before: Mapped[Instant | None]
     priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    #: Whether the answer is streamed while it is made.
+    stream: Mapped[bool] = mapped_column(server_default=text("false"))
     #: The tool that was asked for, where its fallback ran.
     requested_tool_id: Mapped[UUID | None]
     #: The signed quote that it was submitted with.
@@ -111,10 +117,12 @@ class InvocationRow(Base):
     __table_args__ = (
         CheckConstraint(one_of("status", ("open", *ENDS)), name="status"),
         CheckConstraint(one_of("error_code", ERROR_CODES), name="error_code"),
+        CheckConstraint(one_of("basis", BASES), name="basis"),
         CheckConstraint(f"held between 0 and {MAX_TOKENS}", name="held"),
         CheckConstraint("charged between 0 and held", name="charged"),
         CheckConstraint(
-            "charged = 0 or status = 'succeeded' or (error_code = 'cost_exceeded' and charged = held)",
+            "charged = 0 or status = 'succeeded' or (error_code = 'cost_exceeded' and charged = held)"
+            " or (status = 'canceled' and stream and basis is not null)",
             name="only_answers_are_charged",
         ),
         CheckConstraint("(status = 'open') = (finished_at is null)", name="end"),

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from common.models.base import MAX_TOKENS, Base, Created, Id, Instant, Json, Tokens, Word, one_of
 
-ADAPTERS = ("http_json", "chat_completion")
+ADAPTERS = ("http_json", "chat_completion", "embeddings")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 AUTH_TYPES = ("none", "bearer", "header", "basic")
 
@@ -22,6 +22,16 @@ class PerUnit(TypedDict):
     unit: str
     tokens: float
     pointer: str
+
+
+class Metered(TypedDict):
+    """How units are counted where the tool reports none: one for each `chars_per_unit` characters of the answer.
+
+    `input`: those of the messages in the input count as well.
+    """
+
+    chars_per_unit: int
+    input: bool
 
 
 class Tool(Base):
@@ -74,6 +84,10 @@ class ToolVersion(Base):
     max_attempts: Mapped[int] = mapped_column(SmallInteger)
     idempotent: Mapped[bool]
     created_at: Mapped[Created]
+    #: Whether it can be asked for a streamed answer, and how long that may be silent.
+    streaming: Mapped[bool] = mapped_column(server_default=text("false"))
+    idle_seconds: Mapped[int] = mapped_column(SmallInteger, server_default=text("30"))
+    metered: Mapped[Metered | None] = mapped_column(JSONB(none_as_null=True))
     #: Of schemas and example, those that `jsonb` would reorder or respell, by their names.
     as_sent: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
 
@@ -87,6 +101,8 @@ class ToolVersion(Base):
         CheckConstraint("timeout_seconds between 1 and 600", name="timeout"),
         CheckConstraint("max_attempts between 1 and 10", name="max_attempts"),
         CheckConstraint("version >= 1", name="version"),
+        CheckConstraint("adapter = 'chat_completion' or not streaming", name="streaming"),
+        CheckConstraint("idle_seconds between 1 and 600", name="idle_seconds"),
     )
 
     def sent(self, name: str) -> Any:  # Any: each column has a type of its own

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from common.errors import FieldError, Invalid
 from common.kit import jsonb
 from common.kit.outbound import Refused, check_headers
-from common.models.tools import ADAPTERS, METHODS, PerUnit, Tool, ToolVersion
-from common.tools import exposed, url_templates
+from common.models.tools import ADAPTERS, METHODS, Tool, ToolVersion
+from common.tools import exposed, prices, url_templates
+from common.tools.prices import PriceFields
 from common.tools.schemas import check_schema
 
 #: Values of the fields that an admin leaves out.
@@ -25,6 +26,8 @@ DEFAULTS: Mapping[str, object] = {
     "timeout_seconds": 30,
     "max_attempts": 3,
     "idempotent": False,
+    "streaming": False,
+    "idle_seconds": 30,
     "result_pointer": None,
     "output_schema": None,
     "example_input": None,
@@ -46,20 +49,14 @@ SAME = (
     "timeout_seconds",
     "max_attempts",
     "idempotent",
+    "streaming",
+    "idle_seconds",
 )
 #: Free-form JSON, stored as it was sent.
 DOCUMENTS = ("input_schema", "output_schema", "example_input")
 #: The fields of `auth` that may be shown, by type. The secret is stored encrypted and never shown.
 SHOWN = {"none": (), "bearer": (), "header": ("header_name",), "basic": ("username",)}
 MAX_SCHEMA_CHARS = 200_000
-
-
-class PriceFields(TypedDict):
-    """What a call costs, in tokens."""
-
-    base_tokens: int
-    per_unit: NotRequired[PerUnit | None]
-    max_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +80,8 @@ class Draft:
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
+    streaming: bool
+    idle_seconds: int
     is_active: bool
     fallback: str | None
 
@@ -115,10 +114,8 @@ class Draft:
             yield FieldError("/adapter", f"Must be one of {', '.join(ADAPTERS)}.")
         if self.method not in METHODS:
             yield FieldError("/method", f"Must be one of {', '.join(METHODS)}.")
-        if self.price.get("base_tokens", 0) > self.price.get("max_tokens", 0):
-            yield FieldError("/price/max_tokens", "Must not be below base_tokens.")
-        if self.price.get("per_unit") is not None and self.price.get("base_tokens", 0) < 1:
-            yield FieldError("/price/base_tokens", "Must be at least 1 for a price per unit.")
+        yield from prices.faults(self.price)
+        yield from self._streaming_faults()
         for name in ("input_schema", "output_schema"):
             schema = getattr(self, name)
             kept = before is not None and schema == getattr(before, name)
@@ -134,6 +131,13 @@ class Draft:
             return
         for fault in url_templates.faults(self.endpoint_url, self.input_schema):
             yield FieldError("/endpoint_url", fault)
+
+    def _streaming_faults(self) -> Iterable[FieldError]:
+        """What is shown while it is made can be neither checked nor cut out of a larger response."""
+        if self.streaming and self.adapter != "chat_completion":
+            yield FieldError("/streaming", "Only chat_completion tools can stream.")
+        if self.streaming and (self.output_schema is not None or self.result_pointer is not None):
+            yield FieldError("/streaming", "A tool that streams has neither output_schema nor result_pointer.")
 
     def _auth_faults(self, secret_kept: bool) -> Iterable[FieldError]:
         kind = self.auth.get("type")
@@ -185,6 +189,9 @@ class Draft:
             "timeout_seconds": self.timeout_seconds,
             "max_attempts": self.max_attempts,
             "idempotent": self.idempotent,
+            "streaming": self.streaming,
+            "idle_seconds": self.idle_seconds,
+            "metered": self.price.get("metered"),
         }
 
 
@@ -215,7 +222,12 @@ def shown(draft: Draft) -> dict[str, object]:
 
 def draft_of(tool: Tool, row: ToolVersion, fallback: str | None) -> Draft:
     """A stored version as a draft, without the secret. `fallback`: the slug of the tool's fallback."""
-    price: PriceFields = {"base_tokens": row.base_tokens, "per_unit": row.per_unit, "max_tokens": row.max_tokens}
+    price: PriceFields = {
+        "base_tokens": row.base_tokens,
+        "per_unit": row.per_unit,
+        "max_tokens": row.max_tokens,
+        "metered": row.metered,
+    }
     return Draft(
         slug=tool.slug,
         name=tool.name,

@@ -36,6 +36,8 @@ class Version:
     input_schema: Mapping[str, object]
     output_schema: Mapping[str, object] | None
     example_input: object
+    streaming: bool = False
+    idle_seconds: int = 30
 
     def secret(self) -> str | None:
         """Decrypt the credential; only for the call itself. Raises `crypto.Undecryptable`."""
@@ -129,8 +131,10 @@ def frozen(slug: str, row: ToolVersion) -> Version:
         max_attempts=row.max_attempts,
         idempotent=row.idempotent,
         result_pointer=row.result_pointer,
-        price=Price(row.base_tokens, row.per_unit, row.max_tokens),
+        price=Price(row.base_tokens, row.per_unit, row.max_tokens, row.metered),
         input_schema=row.sent("input_schema"),
         output_schema=row.sent("output_schema"),
         example_input=row.sent("example_input"),
+        streaming=row.streaming,
+        idle_seconds=row.idle_seconds,
     )

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from typing import NotRequired, TypedDict
 
+from common.errors import FieldError
 from common.models.base import MAX_TOKENS
-from common.models.tools import PerUnit
+from common.models.tools import Metered, PerUnit
+
+
+class PriceFields(TypedDict):
+    """What a call costs, in tokens, as an admin sets it."""
+
+    base_tokens: int
+    per_unit: NotRequired[PerUnit | None]
+    max_tokens: int
+    metered: NotRequired[Metered | None]
+
+
+def faults(price: PriceFields) -> Iterator[FieldError]:
+    """What is wrong with a price."""
+    base, per_unit = price.get("base_tokens", 0), price.get("per_unit")
+    if base > price.get("max_tokens", 0):
+        yield FieldError("/price/max_tokens", "Must not be below base_tokens.")
+    if per_unit is not None and base < 1:
+        yield FieldError("/price/base_tokens", "Must be at least 1 for a price per unit.")
+    if per_unit is None and price.get("metered") is not None:
+        yield FieldError("/price/metered", "Allowed only with a price per unit.")
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of a call in tokens: `base_tokens`, plus `tokens` per unit that the response reports at `pointer`."""
+    """The price of a call in tokens: `base_tokens`, plus `tokens` per unit that the response reports at `pointer`.
+
+    `metered`: how units are counted where a streamed response reports none; None: they are not.
+    """
 
     base_tokens: int
     per_unit: PerUnit | None
     max_tokens: int
+    metered: Metered | None = None
 
     def hold(self, max_tokens: int | None) -> int:
         """Tokens to hold at submit: the smaller of the price's and the caller's `max_tokens`."""

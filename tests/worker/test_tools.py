@@ -324,7 +324,7 @@ def test_what_is_no_completion_or_cannot_be_priced_is_a_bad_response(outbound: O
     ],
 )
 def test_endpoints(url: str, full: str) -> None:
-    assert chat_completion.endpoint(url) == full
+    assert chat_completion.endpoint(url, chat_completion.PATH) == full
 
 
 def test_every_adapter_that_a_tool_may_name_exists() -> None:

@@ -7,7 +7,8 @@ from typing import TypedDict
 import marshmallow as ma
 
 from common import invocations
-from web.http.fields import AnyField, Id, Instant, JsonObject, Metadata, Text, Tokens, Whole, Word
+from common.models.invocations import BASES
+from web.http.fields import AnyField, Flag, Id, Instant, JsonObject, Metadata, Text, Tokens, Whole, Word
 from web.http.schemas import Query, Resource
 from web.http.waiting import MAX_WAIT
 
@@ -43,10 +44,24 @@ class PerUnitSchema(Resource):
     unit = Text(required=True)
 
 
+class MeteredSchema(Resource):
+    chars_per_unit = Whole(required=True)
+    input = Flag(required=True, metadata={"description": "Whether the messages of the input count as well."})
+
+
 class PriceSchema(Resource):
     base_tokens = Tokens(required=True)
     per_unit = ma.fields.Nested(PerUnitSchema, required=True, allow_none=True)
     max_tokens = Tokens(required=True)
+    metered = ma.fields.Nested(
+        MeteredSchema,
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "How units are counted where a streamed answer reports none, or was canceled: one for each "
+            "`chars_per_unit` characters, rounded up. Null: such an answer is not paid for."
+        },
+    )
 
 
 class BillingSchema(Resource):
@@ -69,10 +84,13 @@ class BillingSchema(Resource):
         },
     )
     basis = Word(
-        "reported",
+        *BASES,
         required=True,
         allow_none=True,
-        metadata={"description": "`reported`: by what the tool reported. Null if the outcome is not `charged`."},
+        metadata={
+            "description": "`reported`: by what the tool reported; `metered`: by `price.metered`. Null if the outcome "
+            "is not `charged`."
+        },
     )
     receipt = Text(
         allow_none=True,
@@ -129,6 +147,7 @@ class InvocationSchema(Resource):
     rerun_of = Id(required=True, allow_none=True, metadata={"description": "The invocation that it repeats."})
     not_before = Instant(required=True, allow_none=True, metadata={"description": "The earliest time to start."})
     priority = Whole(-1, 1, required=True)
+    stream = Flag(required=True, metadata={"description": "Whether the answer is shown while it is made."})
     requested_tool = ma.fields.Nested(
         RequestedToolSchema,
         required=True,

@@ -10,7 +10,7 @@ from marshmallow import validate
 
 from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields
 from common.models.webhooks import INVOCATION_FILTERS
-from web.http.fields import Instant, Many, Metadata, Text, Tokens, Unread, Whole, Word
+from web.http.fields import Flag, Instant, Many, Metadata, Text, Tokens, Unread, Whole, Word
 from web.http.schemas import Body
 
 MAX_BATCH = 100
@@ -46,6 +46,12 @@ class SubmitInSchema(Body):
             "description": "A signed `quote` of this tool and input: its version and price hold, although the tool was "
             "edited since, and at most its `max_tokens` are held."
         },
+    )
+    stream = Flag(
+        metadata={
+            "description": "Show the answer while it is made, as `output.delta` in the events of the invocation; for "
+            "tools with `streaming`."
+        }
     )
     webhook_url = Text(max=2048)
     webhook_events = Many(

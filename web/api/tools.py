@@ -52,6 +52,14 @@ class ToolSchema(ToolSummarySchema):
     timeout_seconds = Whole(required=True, attribute="current.timeout_seconds")
     max_attempts = Whole(required=True, attribute="current.max_attempts")
     idempotent = Flag(required=True, attribute="current.idempotent")
+    streaming = Flag(
+        required=True, attribute="current.streaming", metadata={"description": "Whether a submit may ask for `stream`."}
+    )
+    idle_seconds = Whole(
+        required=True,
+        attribute="current.idle_seconds",
+        metadata={"description": "A streamed answer that is silent for longer ends as `failed`, `tool_timeout`."},
+    )
     version = Whole(required=True, attribute="current.version")
     example_input = ma.fields.Raw(required=True, allow_none=True, attribute="current.example_input")
     fallback = Text(
@@ -71,6 +79,8 @@ class VersionSchema(Resource):
     timeout_seconds = Whole(required=True, attribute="version.timeout_seconds")
     max_attempts = Whole(required=True, attribute="version.max_attempts")
     idempotent = Flag(required=True, attribute="version.idempotent")
+    streaming = Flag(required=True, attribute="version.streaming")
+    idle_seconds = Whole(required=True, attribute="version.idle_seconds")
     created_at = Instant(required=True)
 
 
@@ -152,6 +162,7 @@ def versions(query: ListArguments, tool: str) -> Page[ListedVersion]:
 @blp.raises(
     errors.IdempotencyKeyReused,
     errors.Conflict,
+    errors.StreamingUnsupported,
     errors.ToolInputRejected,
     errors.QuoteInvalid,
     errors.QuoteExpired,

@@ -9,20 +9,22 @@ from typing import Protocol
 from common.kit import seam
 from common.kit.outbound import OutboundClient
 from common.tools import Version
-from common.tools.adapters import chat_completion, http_json, trial
-from common.tools.adapters.model import CallIds, Reply, ToolFailure, ToolRequest, ToolResult
+from common.tools.adapters import chat_completion, chat_stream, embeddings, http_json, trial
+from common.tools.adapters.model import CallIds, Reply, Sink, ToolFailure, ToolRequest, ToolResult, Unwatched
 from common.tools.adapters.trial import Trial, TrialIn
 
 __all__ = [
     "ADAPTERS",
     "CallIds",
     "Reply",
+    "Sink",
     "ToolAdapter",
     "ToolFailure",
     "ToolRequest",
     "ToolResult",
     "Trial",
     "TrialIn",
+    "Unwatched",
     "ask",
     "call",
     "try_out",
@@ -40,12 +42,19 @@ class ToolAdapter(Protocol):
     def __call__(self, outbound: OutboundClient, request: ToolRequest) -> Reply: ...
 
 
-ADAPTERS: Mapping[str, ToolAdapter] = {"http_json": http_json.ask, "chat_completion": chat_completion.ask}
+ADAPTERS: Mapping[str, ToolAdapter] = {
+    "http_json": http_json.ask,
+    "chat_completion": chat_completion.ask,
+    "embeddings": embeddings.ask,
+}
 
 
 def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
     """Call a tool once, through the adapter of its version. Raises as `ToolAdapter` does."""
-    send = partial(ADAPTERS[request.version.adapter], outbound, request)
+    if request.sink is None:
+        send = partial(ADAPTERS[request.version.adapter], outbound, request)
+    else:
+        send = partial(chat_stream.ask, outbound, request, request.sink)
     return seam.passing("tool", request.ids, request.version, send)
 
 

@@ -23,27 +23,33 @@ LIMITED = ("/usage/total_tokens", "/usage/completion_tokens")
 
 def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
     """Call the model once. Raises `ToolFailure`, `outbound.Aborted`."""
+    outgoing = asking(request, {})
+    answer = exchange.send(outbound, request, outgoing)
+    return Reply(len(answer.body), lambda: _read(request.version, answer, outgoing.secrets))
+
+
+def asking(request: ToolRequest, more: Mapping[str, object]) -> Outgoing:
+    """The request for a completion, with `more` parameters than the input has."""
     version = request.version
-    outgoing = Outgoing(
+    body = _limited(version, _unstreamed(json.loads(request.text)), request.max_units)
+    return Outgoing(
         "POST",
-        endpoint(version.endpoint_url),
+        endpoint(version.endpoint_url, PATH),
         exchange.headers(request, body=True),
-        jsonb.dumps(_limited(version, _unstreamed(json.loads(request.text)), request.max_units)).encode(),
+        jsonb.encoded({**body, **more} if isinstance(body, dict) else body),
         secrets=exchange.secrets_of(request),
     )
-    answer = exchange.send(outbound, request, outgoing)
-    return Reply(len(answer.body), lambda: _read(version, answer, outgoing.secrets))
 
 
 def _read(version: Version, answer: Answer, secrets: tuple[str, ...]) -> ToolResult:
-    return exchange.result(version, answer, _with_total(_checked(answer, exchange.read(answer, secrets), secrets)))
+    return exchange.result(version, answer, with_total(checked(answer, exchange.read(answer, secrets), secrets)))
 
 
-def endpoint(url: str) -> str:
+def endpoint(url: str, path: str) -> str:
     """Complete a provider's base URL (`…/v1`) to the full one."""
     base, mark, query = url.partition("?")
     base = base.rstrip("/")
-    return (base if base.endswith(PATH) else base + PATH) + mark + query
+    return (base if base.endswith(path) else base + path) + mark + query
 
 
 def _unstreamed(value: object) -> object:
@@ -73,7 +79,7 @@ def _lower(given: object, share: int) -> object:
     return min(given, share) if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
-def _checked(answer: Answer, whole: object, secrets: tuple[str, ...]) -> dict[str, object]:
+def checked(answer: Answer, whole: object, secrets: tuple[str, ...]) -> dict[str, object]:
     """A response with choices; others are rejected, as some providers report errors with status 200."""
     if isinstance(whole, dict):
         choices = whole.get("choices")
@@ -83,7 +89,7 @@ def _checked(answer: Answer, whole: object, secrets: tuple[str, ...]) -> dict[st
     raise exchange.bad_response(answer, "The response has no choices" + (f": {said}" if said else "."))
 
 
-def _with_total(whole: dict[str, object]) -> dict[str, object]:
+def with_total(whole: dict[str, object]) -> dict[str, object]:
     """Add `usage.total_tokens`, the sum of the other two, where the server omits it."""
     usage = whole.get("usage")
     if not isinstance(usage, dict) or "total_tokens" in usage:

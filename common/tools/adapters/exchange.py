@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from common.kit import clock, log, tracing
@@ -17,6 +18,7 @@ from common.kit.outbound import (
     OutboundError,
     Refused,
     ResponseTooLarge,
+    StreamedAnswer,
     TimedOut,
 )
 from common.tools import Version
@@ -115,6 +117,36 @@ def send(outbound: OutboundClient, request: ToolRequest, outgoing: Outgoing) -> 
     return answer
 
 
+@contextmanager
+def streaming(outbound: OutboundClient, request: ToolRequest, outgoing: Outgoing) -> Iterator[StreamedAnswer]:
+    """Send the request and read a 2xx response inside the block. Raises `ToolFailure`, `Aborted`."""
+    began = clock.monotonic()
+    try:
+        with outbound.stream(
+            outgoing.method,
+            outgoing.url,
+            headers=outgoing.headers,
+            body=outgoing.body,
+            timeout=request.version.timeout_seconds,
+            idle=request.version.idle_seconds,
+            max_bytes=MAX_ANSWER,
+            call=request.call,
+        ) as answer:
+            if not 200 <= answer.status < 300:
+                raise _refusal(whole(answer, began), outgoing.secrets)
+            yield answer
+    except Aborted:
+        raise
+    except OutboundError as error:
+        raise _no_answer(error, int((clock.monotonic() - began) * 1000)) from error
+
+
+def whole(answer: StreamedAnswer, began: float) -> Answer:
+    """A response with all of its body, or with what is left of it; `began`: when it was asked for."""
+    body = b"".join(answer.pieces)
+    return Answer(answer.status, answer.headers, body, int((clock.monotonic() - began) * 1000))
+
+
 def _no_answer(error: OutboundError, duration_ms: int) -> ToolFailure:
     if isinstance(error, Refused):
         logger.warning("outbound request refused", reason=error.message)
@@ -188,6 +220,7 @@ def read(answer: Answer, secrets: tuple[str, ...]) -> object:
 def result(version: Version, answer: Answer, whole: object) -> ToolResult:
     """Extract output and units as the tool's version defines them. Raises `ToolFailure`."""
     per_unit = version.price.per_unit
+    basis = None if per_unit is None else "reported"
     try:
         units = None if per_unit is None else reading.units(whole, per_unit["pointer"])
         output = whole if version.result_pointer is None else reading.at(whole, version.result_pointer)
@@ -195,7 +228,7 @@ def result(version: Version, answer: Answer, whole: object) -> ToolResult:
         raise bad_response(answer, str(error)) from error
     except reading.Missing as error:
         raise bad_response(answer, f"The answer has nothing at {version.result_pointer}.") from error
-    return ToolResult(output, units, answer.status, answer.duration_ms)
+    return ToolResult(output, units, answer.status, answer.duration_ms, basis)
 
 
 def bad_response(answer: Answer, detail: str) -> ToolFailure:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from common.kit.outbound import Call
 from common.tools import Version
+from common.tools.streamed import Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,24 @@ class CallIds:
 
     invocation_id: UUID
     request_id: str
+
+
+class Sink(Protocol):
+    """Takes the chunks of a streamed response as they come. Raises `outbound.Aborted` when they are not wanted."""
+
+    def add(self, chunk: Chunk) -> None: ...
+    def pause(self) -> None:
+        """Between two reads of the response: wait for as long as it pays to let more come in."""
+
+
+class Unwatched(Sink):
+    """Of a stream that nobody is shown before its end."""
+
+    def add(self, chunk: Chunk) -> None:
+        pass
+
+    def pause(self) -> None:
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +47,7 @@ class ToolRequest:
         secret: the tool's credential in clear.
         call: lets another thread abort the exchange.
         max_units: the most units that the caller pays for, announced to the tool (None: no limit).
+        sink: the response is asked for as a stream, and its chunks go there (None: as a whole).
     """
 
     version: Version
@@ -35,16 +56,21 @@ class ToolRequest:
     secret: str | None = None
     call: Call | None = None
     max_units: int | None = None
+    sink: Sink | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """`output`: the response, or its part at `result_pointer`. `units`: None when the price does not depend on them."""
+    """`output`: the response, or its part at `result_pointer`. `units`: None when the price does not depend on them.
+
+    `basis`: how they are known, `reported` or `metered`.
+    """
 
     output: object
     units: float | None
     http_status: int
     duration_ms: int
+    basis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

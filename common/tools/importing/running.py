@@ -13,12 +13,13 @@ from common.identity.audit import Actor
 from common.kit import jsonb
 from common.kit.outbound import OutboundClient, OutboundError
 from common.tools import editing
-from common.tools.drafts import DOCUMENTS, PriceFields
+from common.tools.drafts import DOCUMENTS
 from common.tools.importing import reader
 from common.tools.importing.document import MAX_BYTES
 from common.tools.importing.operations import ImportedTool
 from common.tools.importing.reader import Asked
 from common.tools.model import ListedTool
+from common.tools.prices import PriceFields
 
 FETCH_SECONDS: Final = 20
 

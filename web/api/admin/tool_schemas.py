@@ -21,9 +21,23 @@ class PerUnitInSchema(Body):
     unit = Text(required=True, max=100, line=True, nfc=True)
 
 
+class MeteredInSchema(Body):
+    chars_per_unit = Whole(1, 1_000, required=True)
+    input = Flag(load_default=True)
+
+
 class PriceInSchema(Body):
     base_tokens = Tokens(required=True)
     per_unit = ma.fields.Nested(PerUnitInSchema, allow_none=True, load_default=None)
+    metered = ma.fields.Nested(
+        MeteredInSchema,
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "description": "Counts units where a streamed answer reports none, or was canceled. Set it for a tool that "
+            "is paid for partial answers; `per_unit` has to be set too."
+        },
+    )
     max_tokens = Tokens(required=True, metadata={"description": "Held at submit, and the maximum charge."})
 
 
@@ -56,6 +70,8 @@ class ToolChangesSchema(Body):
     timeout_seconds = Whole(1, 600)
     max_attempts = Whole(1, 10)
     idempotent = Flag()
+    streaming = Flag(metadata={"description": "It streams: `chat_completion` without output_schema, result_pointer."})
+    idle_seconds = Whole(1, 600, metadata={"description": "The longest silence of a streamed answer; 30 by default."})
     is_active = Flag()
     fallback = Text(
         max=63,

@@ -1,0 +1,117 @@
+"""A chat completion that is streamed: its chunks are put together to the answer that the same call gives unstreamed.
+
+A *chunk* is one event of the tool's stream; it has `choices`, each a `delta` to the message of one index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+Chunk = Mapping[str, object]
+Json = dict[str, object]
+
+#: Members of a message that are named, not written on: some tools repeat them in every chunk.
+_ONCE: Final = frozenset(("role", "type", "id", "index", "name"))
+
+
+class _Text(list[str]):
+    """Text that is still written on, in pieces."""
+
+
+class Assembly:
+    """The answer that the chunks so far amount to. `usage`: the last that was reported; it is no part of `choices`."""
+
+    def __init__(self) -> None:
+        self.usage: object = None
+        self._head: Json = {}
+        self._choices: dict[int, Json] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        """Add a chunk, whose `choices` are objects."""
+        for name, value in chunk.items():
+            if name == "choices" and isinstance(value, Sequence):
+                self.write(value)
+            elif name == "usage":
+                self.usage = value or self.usage
+            elif name != "object":
+                self._head.setdefault(name, value)
+
+    def write(self, choices: Sequence[Chunk]) -> None:
+        """Add the choices of a chunk, or of several."""
+        for choice in choices:
+            index = index_of(choice)
+            known = self._choices.setdefault(index, {"index": index, "message": {}, "finish_reason": None})
+            changes = {name: value for name, value in choice.items() if name not in ("index", "delta")}
+            _write_on(known, {**changes, "message": choice.get("delta")})
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every choice has a `finish_reason`, and there is one."""
+        return bool(self._choices) and all(choice["finish_reason"] for choice in self._choices.values())
+
+    def choices(self) -> list[Json]:
+        """Each choice so far, as one in which nothing is left to come."""
+        return [_settled(self._choices[index]) for index in sorted(self._choices)]
+
+    def whole(self) -> Json:
+        """A `chat.completion`."""
+        usage = {} if self.usage is None else {"usage": self.usage}
+        return {**self._head, "object": "chat.completion", "choices": self.choices(), **usage}
+
+
+def index_of(choice: Chunk) -> int:
+    """Which of the choices it belongs to."""
+    index = choice.get("index")
+    return index if type(index) is int else 0
+
+
+def _write_on(known: Json, changes: Mapping[str, object]) -> None:
+    for name, value in changes.items():
+        if value is not None or name not in known:
+            known[name] = _written_on(name, known.get(name), value)
+
+
+def _written_on(name: str, before: object, value: object) -> object:
+    if isinstance(value, str) and name not in _ONCE and name != "finish_reason":
+        text = before if isinstance(before, _Text) else _Text()
+        text.append(value)
+        return text
+    if isinstance(value, Mapping):
+        known: Json = before if isinstance(before, dict) else {}
+        _write_on(known, value)
+        return known
+    if isinstance(value, list):
+        listed: list[object] = before if isinstance(before, list) and not isinstance(before, _Text) else []
+        for each in value:
+            _enter(listed, each)
+        return listed
+    return before if name in _ONCE and before is not None else value
+
+
+def _enter(listed: list[object], each: object) -> None:
+    """An item with an `index` writes on the one that has it; another is new."""
+    if not isinstance(each, Mapping):
+        listed.append(each)
+        return
+    index = each.get("index")
+    of_index = (known for known in listed if isinstance(known, dict) and known.get("index") == index)
+    known = next(of_index, None) if type(index) is int else None
+    if known is None:
+        known = {}
+        listed.append(known)
+    _write_on(known, each)
+
+
+def _settled(value: object) -> Json:
+    """With every text in one piece."""
+    settled = _joined(value)
+    return settled if isinstance(settled, dict) else {}
+
+
+def _joined(value: object) -> object:
+    if isinstance(value, _Text):
+        return "".join(value)
+    if isinstance(value, dict):
+        return {name: _joined(each) for name, each in value.items()}
+    return [_joined(each) for each in value] if isinstance(value, list) else value
