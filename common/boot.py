@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import signatures, subscriptions
+from common import signatures, streams, subscriptions
 from common.kit import crypto, db, failpoints, log, mail, memory, metrics, redis, tracing
 from common.kit.outbound import OutboundClient, SystemResolver, own_services
 from common.operations import instance
@@ -29,13 +29,15 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     crypto.configure(settings.secrets_keys)
     db.connect(settings.database_url, pool_size=pool_size, application_name=f"joyfull-{process}")
     redis.connect(settings.redis_url)
+    streams.connect(settings.stream_url, shared=settings.stream_url == settings.redis_url)
     memory.forget()
     messages.configure(settings.broker_url, settings.queue_messages_max)
     instance.forget()
     signatures.configure(settings.public_url)
     subscriptions.configure(settings.max_stored_bytes or None)
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
-    ours = own_services(settings.public_url, settings.database_url, settings.redis_url, settings.broker_url)
+    servers = (settings.database_url, settings.redis_url, settings.broker_url, settings.stream_url)
+    ours = own_services(settings.public_url, *servers)
     resolve = SystemResolver(settings.outbound_dns)
     _BootState.outbound = OutboundClient(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours, resolve=resolve)
 
@@ -53,5 +55,6 @@ def disconnect() -> None:
         _BootState.outbound.close()
         _BootState.outbound = None
     db.dispose()
+    streams.dispose()
     redis.dispose()
     tracing.stop()

@@ -77,6 +77,7 @@ def _configure(options: StartOptions, **_: object) -> None:
 def _boot(**_: object) -> None:
     boot.connect(config, process=heartbeat.me.kind, pool_size=POOL_SIZE)
     sweeper.configure(config)
+    heartbeat.me.publisher.most = config.stream_max_bytes
     heartbeat.me.begin(f"{heartbeat.me.kind}@{os.uname().nodename}:{os.getpid()}")
     if config.metrics_port is not None:
         _serve_metrics(config.host, config.metrics_port)

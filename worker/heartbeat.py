@@ -26,6 +26,7 @@ from common.kit.pacing import Pacer
 from common.operations import instance
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
+from worker.stream_publisher import LiveStream, StreamPublisher
 
 logger = log.get(__name__)
 
@@ -45,10 +46,11 @@ BUSY = metrics.live_gauge("joyfull_worker_threads_busy", "Worker threads that ar
 
 @dataclass(slots=True)
 class Running:
-    """A running call: its task, and the handle to abort it."""
+    """A running call: its task, the handle to abort it, and what it has shown if it is streamed."""
 
     task: Task
     call: Call = field(default_factory=Call)
+    stream: LiveStream | None = None
     aborted_at: float | None = None
 
     def abort(self) -> None:
@@ -67,6 +69,7 @@ class WorkerProcess:
         self.threads = 1
         self.name = ""
         self.limiter = ConcurrencyLimiter()
+        self.publisher = StreamPublisher()
         self.stopping = threading.Event()
         self.progress = threading.Event()
         self.jobs_started = 0

@@ -6,8 +6,8 @@ shutdowns need jobs that end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 from common import boot, invocations, tools
@@ -16,10 +16,12 @@ from common.invocations import COST_EXCEEDED, ClaimOptions, Completion, Task, co
 from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
+from common.streams import LogKey
 from common.tools import Version, adapters, breakers
-from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult, Unwatched
+from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
 from worker import retries, task_events
 from worker.heartbeat import Running, WorkerProcess, bound
+from worker.stream_publisher import LiveStream
 
 logger = log.get(__name__)
 
@@ -63,10 +65,10 @@ def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]
         again = claim_options()
         return invocations.claim(again) if again.take_next else None
     except ToolFailure as failure:
-        return _failed(task, failure, claim_options())
+        return _failed(running, failure, claim_options())
     except Aborted:
         # Canceled, or the claim was lost: the fencing token and the row's `cancel_at` decide which.
-        return _end(task, _lost("The call was aborted."), claim_options())
+        return _end(task, _aborted(running), claim_options())
     except db.Unreachable:
         logger.warning("outcome not stored: database unavailable; the sweep will recover the invocation")
         return None
@@ -116,8 +118,10 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
     with breakers.calling(version.tool_id, version.timeout_seconds), span:
         failpoints.at("worker.before_send")
         ids = CallIds(task.id, task.request_id)
-        with me.limiter.waiting(version.tool_id):
-            sink = Unwatched() if task.stream else None
+        with (
+            me.limiter.waiting(version.tool_id),
+            _shown(me, running, version) if task.stream else nullcontext() as sink,
+        ):
             request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held), sink)
             reply = adapters.ask(boot.outbound(), request)
         room.enter_context(me.large_response(task.user_id, reply.size))
@@ -126,6 +130,21 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
     if fault := tools.output_fault(version, result.output, task.user_id, me.limiter.released):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
     return _answered(version, result, task.held)
+
+
+@contextmanager
+def _shown(me: WorkerProcess, running: Running, version: Version) -> Iterator[LiveStream]:
+    """Around the call of a tool whose answer is shown while it is made."""
+    task = running.task
+
+    def fence() -> bool:
+        return not version.idempotent or invocations.mark_dispatched(task)
+
+    running.stream = me.publisher.open(LogKey(task.user_id, task.id), task.attempt, fence)
+    try:
+        yield running.stream
+    finally:
+        me.publisher.close(running.stream)
 
 
 def _answered(version: Version, result: ToolResult, held: int) -> Completion:
@@ -145,7 +164,9 @@ def _answered(version: Version, result: ToolResult, held: int) -> Completion:
     return replace(measured, status="failed", error_code=COST_EXCEEDED, error_detail=detail)
 
 
-def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:
+def _failed(running: Running, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:
+    """Another attempt, or the end. Another answer would contradict what was shown of this one."""
+    task = running.task
     version = tools.version(task.tool_version_id)
     end = Completion(
         "failed",
@@ -156,10 +177,19 @@ def _failed(task: Task, failure: ToolFailure, claim_options: ClaimOptions) -> Ta
         operator_detail=failure.operator_detail,
     )
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
-    if delay is None:
+    if delay is None or (running.stream is not None and running.stream.started):
         return _end(task, end, claim_options)
     _called(task, end)
     return invocations.retry_later(task, end, delay, claim_options)
+
+
+def _aborted(running: Running) -> Completion:
+    """Canceled, or lost: if its owner has canceled it, what was shown is kept and charged."""
+    lost, stream = _lost("The call was aborted."), running.stream
+    if stream is None or not stream.started:
+        return lost
+    price = tools.version(running.task.tool_version_id).price
+    return replace(lost, shown=invocations.left_of(price, running.task.input, stream.shown))
 
 
 def _lost(detail: str) -> Completion:

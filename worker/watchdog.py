@@ -121,6 +121,8 @@ def _work_unclaimed() -> bool:
 
 def _must_complete(running: Running) -> bool:
     """Whether the call must not be repeated, and so would be lost with this process."""
+    if running.stream is not None and running.stream.started:
+        return True
     try:
         return not tools.version(running.task.tool_version_id).idempotent
     except db.Unreachable:

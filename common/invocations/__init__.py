@@ -6,6 +6,7 @@
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
     complete          … records how it ended, settles, and claims the next            completing.py
+                      … or what a canceled stream had shown                           partial.py
     retry_later       … or puts it back to wait                                       retrying.py
     give_back         … or hands it back unbegun
     cancel            the owner changes their mind, of one or of many                 canceling.py
@@ -42,6 +43,7 @@ from common.invocations.history import CallRow, Story, attempts, deliveries, sto
 from common.invocations.keyed import account_of, visible
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
 from common.invocations.ordering import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields, SubmitRules
+from common.invocations.partial import left_of
 from common.invocations.quoting import Quote, quote
 from common.invocations.reading import (
     event_data,
@@ -115,6 +117,7 @@ __all__ = [
     "heartbeat",
     "held_by",
     "leave",
+    "left_of",
     "listing",
     "made_under",
     "mark_dispatched",

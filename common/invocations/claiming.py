@@ -150,7 +150,8 @@ def task(row: ClaimedRow) -> Task | None:
 
 
 def mark_dispatched(task: Task) -> bool:
-    """Record, before a call that must not be repeated, that it goes out now. False: the row has another owner, or was
-    canceled: do not call.
+    """Record, before a call that must not be repeated, that it goes out now; or before any output is shown, that it is.
+
+    False: the row has another owner, or was canceled: do not call, show nothing.
     """
     return db.rowcount(DISPATCHED, {"id": task.id, "token": task.token}) == 1

@@ -121,19 +121,24 @@ def complete(task: Task, completion: Completion, options: ClaimOptions) -> Task 
 
 def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[str, object]:
     """The parameters of every statement that completes."""
-    succeeded = completion.status == "succeeded"
+    succeeded, shown = completion.status == "succeeded", completion.shown
+    kept = succeeded or shown is not None
+    output = completion.output if succeeded or shown is None else shown.output
     return {
         "id": invocation_id,
         "event_id": uuid7(),
         "status": completion.status,
-        "output": jsonb.dumps(completion.output) if succeeded else None,
-        "output_as_sent": jsonb.as_sent(completion.output) if succeeded else None,
+        "output": jsonb.dumps(output) if kept else None,
+        "output_as_sent": jsonb.as_sent(output) if kept else None,
         "error_code": completion.error_code,
         "error_detail": completion.error_detail,
         "operator_detail": completion.operator_detail,
         "cost": completion.cost,
-        "units": None if completion.units is None else Decimal(str(completion.units)),
+        "units": _exact(completion.units),
         "basis": completion.basis,
+        "shown_cost": 0 if shown is None else shown.cost,
+        "shown_units": None if shown is None else _exact(shown.units),
+        "shown_basis": None if shown is None else shown.basis,
         "outcome": completion.outcome,
         "usage_status": completion.usage_status,
         "http_status": completion.http_status,
@@ -141,6 +146,10 @@ def completion_parameters(invocation_id: UUID, completion: Completion) -> dict[s
         "paused": [],
         "width": 0,
     }
+
+
+def _exact(units: float | None) -> Decimal | None:
+    return None if units is None else Decimal(str(units))
 
 
 def after_commit(row: CompletedRow) -> None:

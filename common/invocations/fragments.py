@@ -78,26 +78,32 @@ DELETED = """id, user_id, period_id, tool_id, tool_version_id, held, slot, start
             claimed_at, started_at, cancel_at, last_error, api_keys, capped_key"""
 
 COMPLETION = """
-o as (
+s as (
   select d.*, case when d.cancel_at is not null and cast(:status as text) <> 'succeeded'
                         and cast(:cost as bigint) = 0 then 'canceled'
                    else cast(:status as text) end as status from d),
+o as (
+  select s.*, s.status in ('succeeded', 'canceled') as has_output,
+         case when s.status = 'canceled' then cast(:shown_cost as bigint) else cast(:cost as bigint) end as cost,
+         case when s.status = 'canceled' then cast(:shown_units as numeric) else cast(:units as numeric) end as units,
+         case when s.status = 'canceled' then cast(:shown_basis as text) else cast(:basis as text) end as basis
+    from s),
 f as (
   update invocations i
      set status = o.status,
-         output = case when o.status = 'succeeded' then cast(:output as jsonb) end,
-         output_bytes = case when o.status = 'succeeded' then octet_length(cast(:output as text)) end,
-         output_as_sent = case when o.status = 'succeeded' then cast(:output_as_sent as json) end,
+         output = case when o.has_output then cast(:output as jsonb) end,
+         output_bytes = case when o.has_output then octet_length(cast(:output as text)) end,
+         output_as_sent = case when o.has_output then cast(:output_as_sent as json) end,
          error_code = case when o.status = 'failed' then cast(:error_code as text) end,
          error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
-         charged = least(cast(:cost as bigint), o.held), units = cast(:units as numeric), basis = cast(:basis as text),
+         charged = least(o.cost, o.held), units = o.units, basis = o.basis,
          attempts = o.attempts, cancel_requested_at = o.cancel_at,
          is_failure = case when o.status <> 'succeeded' then true end,
          started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
          finished_at = greatest(now(), o.started_at, i.created_at)
     from o where i.id = o.id
   returning i.id, i.user_id, i.api_key_id, i.api_key_root_id, i.end_user, o.api_keys, i.webhook_url, i.webhook_events,
-            i.status, i.charged, i.units, o.held,
+            i.status, i.charged, i.units, o.held, o.cost,
             o.period_id, o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot,
             o.moves, array['invocation.' || i.status, 'completed'] as filters),
 a as (
@@ -115,7 +121,7 @@ u as (
          f.api_key_root_id, f.end_user,
          case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.units,
          f.held,
-         greatest(0, cast(:cost as bigint) - f.held),
+         greatest(0, f.cost - f.held),
          cast(:latency_ms as integer), cast(:http_status as smallint)
     from f),
 ev as (

@@ -83,11 +83,22 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What had been shown of an answer when it was canceled, and what that costs. `units`, `basis`: as of an end."""
+
+    output: object
+    cost: int = 0
+    units: float | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """How a call ended. `cost` is the whole price in tokens (capped by the hold when it is charged): 0 for all but
     success and `COST_EXCEEDED`. `units`: the number that it was computed from, if it was; `basis`: how that is known.
 
-    `operator_detail`: what was said of the error that is not for the owner.
+    `operator_detail`: what was said of the error that is not for the owner. `shown`: what is kept and charged in its
+    place if it turns out that the owner has canceled it.
     """
 
     status: str
@@ -100,6 +111,7 @@ class Completion:
     operator_detail: str | None = None
     units: float | None = None
     basis: str | None = None
+    shown: Shown | None = None
 
     @property
     def outcome(self) -> str:
@@ -181,7 +193,8 @@ class Invocation:
 
     @property
     def is_charged(self) -> bool:
-        return self.status == "succeeded" or self.error_code == COST_EXCEEDED
+        is_partial = self.status == "canceled" and self.basis is not None
+        return self.status == "succeeded" or is_partial or self.error_code == COST_EXCEEDED
 
     @property
     def ended(self) -> bool:

@@ -57,7 +57,7 @@ LEAVE: Final = text("delete from processes where id = :id")
 
 
 class OrphanedRow(NamedTuple):
-    """A row that was taken over. `sent`: its call was dispatched."""
+    """A row that was taken over. `sent`: its call was dispatched and must not be repeated, or its output was shown."""
 
     id: UUID
     token: UUID
@@ -134,9 +134,8 @@ def _requeue_or_fail(row: OrphanedRow) -> int:
     version = tools.version(row.tool_version_id)
     task = _task(row)
     options = ClaimOptions(worker=uuid7(), take_next=False)
-    unsafe = row.sent and not version.idempotent
     exhausted = row.attempts >= version.max_attempts or row.crash_count + 1 >= CRASHES_MOST
-    if unsafe or exhausted or row.cancel_at is not None:
+    if row.sent or exhausted or row.cancel_at is not None:
         complete(task, WORKER_LOST, options)
     else:
         retry_later(task, WORKER_LOST, 0.0, options, lost=True)

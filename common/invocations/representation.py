@@ -79,7 +79,7 @@ def billed(invocation: Invocation) -> dict[str, object]:
         outcome, reason = "pending", None
     else:
         outcome = "charged" if invocation.is_charged else "free"
-        reason = invocation.error_code or (invocation.status if outcome == "free" else None)
+        reason = invocation.error_code or (None if invocation.status == "succeeded" else invocation.status)
     return {
         "held": invocation.held,
         "charged": invocation.charged or 0,
@@ -105,7 +105,7 @@ def priced(price: Price) -> dict[str, object]:
         "base_tokens": price.base_tokens,
         "per_unit": None if per_unit is None else named,
         "max_tokens": price.max_tokens,
-        "metered": None if price.metered is None else dict(price.metered),
+        **({} if price.metered is None else {"metered": dict(price.metered)}),
     }
 
 

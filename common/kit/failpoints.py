@@ -47,6 +47,8 @@ POINTS: Final = (
     "worker.after_commit",
     "worker.after_settle",
     "worker.after_ack",
+    "stream.first_part",
+    "stream.mid",
     "hook.before_send",
     "hook.after_2xx",
     "reaper.after_select",

@@ -27,6 +27,7 @@ LUA = Path(__file__).resolve().parent.parent / "lua"
 FAILURES = metrics.Counter("joyfull_redis_failures", "Redis commands that failed or timed out")
 
 Client = redis.Redis
+Pipeline = redis.client.Pipeline
 
 
 class _Pipeline(redis.client.Pipeline):
@@ -78,11 +79,11 @@ def make_client(
     return _Client(connection_pool=pool)
 
 
-def subscriber() -> Client:
-    """A separate client for blocking reads (pub/sub) on the same server."""
-    if _RedisState.url is None:
+def subscriber(url: str | None = None) -> Client:
+    """A separate client for blocking reads (pub/sub) on the same server, or on the one at `url`."""
+    if (url or _RedisState.url) is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
-    return make_client(_RedisState.url, socket_timeout=None, max_connections=4)
+    return make_client(str(url or _RedisState.url), socket_timeout=None, max_connections=4)
 
 
 def client() -> Client:

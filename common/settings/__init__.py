@@ -34,6 +34,8 @@ class Settings:
     database_url: str
     redis_url: str
     broker_url: str
+    stream_url: str
+    stream_max_bytes: int
     jwt_secret_keys: tuple[str, ...] = field(repr=False)
     secrets_keys: tuple[str, ...] = field(repr=False)
     admin_email: str | None
@@ -105,6 +107,8 @@ def read_from(read: Reader) -> Settings:
         redis_url=read.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
         broker_url=read.url(read.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps"))
         or redis_url,
+        stream_url=read.url(read.text("STREAM_URL", ""), "STREAM_URL", ("redis", "rediss", "unix")) or redis_url,
+        stream_max_bytes=read.integer("STREAM_MAX_BYTES", 256 * 1024**2, 0, 2**53 - 1),
         jwt_secret_keys=read.secrets("JWT_SECRET_KEY"),
         secrets_keys=read.secrets("SECRETS_KEYS"),
         admin_email=read.text("ADMIN_EMAIL", "") or None,

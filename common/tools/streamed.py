@@ -29,12 +29,11 @@ class Assembly:
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk, whose `choices` are objects."""
+        self.write(choices_of(chunk))
         for name, value in chunk.items():
-            if name == "choices" and isinstance(value, Sequence):
-                self.write(value)
-            elif name == "usage":
+            if name == "usage":
                 self.usage = value or self.usage
-            elif name != "object":
+            elif name not in ("object", "choices"):
                 self._head.setdefault(name, value)
 
     def write(self, choices: Sequence[Chunk]) -> None:
@@ -58,6 +57,12 @@ class Assembly:
         """A `chat.completion`."""
         usage = {} if self.usage is None else {"usage": self.usage}
         return {**self._head, "object": "chat.completion", "choices": self.choices(), **usage}
+
+
+def choices_of(chunk: Chunk) -> Sequence[Chunk]:
+    """Its choices; a chunk that only says what was used has none."""
+    choices = chunk.get("choices")
+    return choices if isinstance(choices, list) else ()
 
 
 def index_of(choice: Chunk) -> int:
@@ -115,3 +120,64 @@ def _joined(value: object) -> object:
     if isinstance(value, dict):
         return {name: _joined(each) for name, each in value.items()}
     return [_joined(each) for each in value] if isinstance(value, list) else value
+
+
+# -- what is shown together ------------------------------------------------------------------------------------------
+
+
+class Pending:
+    """Choices that wait to be shown: text of one index is merged, everything else is passed on as it came."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[Chunk, list[str] | None]] = []
+        self._written_on: dict[int, list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add(self, choices: Sequence[Chunk]) -> None:
+        """Choices of the next chunk."""
+        for choice in choices:
+            index, text = index_of(choice), text_of(choice)
+            if text is None:
+                self._written_on.pop(index, None)
+                self._entries.append((choice, None))
+            elif index in self._written_on:
+                self._written_on[index].append(text)
+            else:
+                self._written_on[index] = [text]
+                self._entries.append((choice, self._written_on[index]))
+
+    def take(self) -> list[Json]:
+        """All that waits, in order; nothing does any more."""
+        entries, self._entries, self._written_on = self._entries, [], {}
+        return [_entry(choice, texts) for choice, texts in entries]
+
+
+def text_of(choice: Chunk) -> str | None:
+    """The text of a choice that has nothing else to say, not even that it is finished; None for any other."""
+    delta = choice.get("delta") or {}
+    if not isinstance(delta, Mapping):
+        return None
+    if any(value is not None for name, value in choice.items() if name not in ("index", "delta")):
+        return None
+    if any(value is not None for name, value in delta.items() if name not in ("role", "content")):
+        return None
+    content = delta.get("content")
+    return "" if content is None else content if isinstance(content, str) else None
+
+
+def _entry(choice: Chunk, texts: list[str] | None) -> Json:
+    if texts is None:
+        return dict(choice)
+    delta = choice.get("delta")
+    role = {"role": delta["role"]} if isinstance(delta, Mapping) and delta.get("role") else {}
+    return {"index": index_of(choice), "delta": {**role, "content": "".join(texts)}}
+
+
+def as_deltas(choices: Sequence[Chunk]) -> list[Json]:
+    """Whole choices, as deltas to nothing."""
+    return [
+        {**{name: value for name, value in choice.items() if name != "message"}, "delta": choice.get("message")}
+        for choice in choices
+    ]

@@ -45,7 +45,7 @@ def test_what_is_left_out_has_the_default_of_the_contract(admin: Admin, client: 
         "version": 1,
     }
     assert {name: shown[name] for name in defaults} == defaults
-    assert shown["price"] == {**PRICE, "metered": None}
+    assert shown["price"] == PRICE
     assert admin.data("GET", made.headers["Location"].partition("/api/v1")[2]) == shown
     public = client.data("GET", "/tools/mine")
     assert "endpoint_url" not in public

@@ -117,6 +117,17 @@ PATCHED = {
     "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
     "runs/test_cancel_many.py": {"canceling.MOST_AT_ONCE": SIZE},
     "runs/test_filters.py": {"filters.RECENT": SIZE},
+    "runs/test_stream_log.py": dict.fromkeys(
+        (
+            "stream_publisher.SNAPSHOT_EVERY",
+            "streams.FULL",
+            "streams.MAX_PART",
+            "streams.MAX_TEXT",
+            "streams.READ_MOST",
+        ),
+        SIZE,
+    ),
+    "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "webhooks/test_pulling.py": {"pulling.LOOKED_THROUGH": SIZE},

@@ -26,7 +26,6 @@ class Open:
 
     account: int
     held: int
-    repeatable: bool
     max_attempts: int
     token: UUID | None = None
     worker: UUID | None = None

@@ -4,6 +4,8 @@
 |---|---|
 | `/echo` | 200 with `{"echo": <body>, "units": <len of "text" or 1>}` |
 | `/chat/completions` | a chat's answer that took 3 + 9 tokens |
+| `/stream?words=3` | so many words of a chat's answer, as a stream. `hold=1,2`: after so many of them it waits for
+  `let_go`; `every=20`: ms between them; `usage=0`: reports none; `end=break`: breaks off before it is finished |
 | `/fail?status=503&times=2` | that status for the first calls of each Idempotency-Key (default: all), then `/echo` |
 | `/hang` | reads the request, never answers |
 | `/drip-headers`, `/drip-body` | one byte every `every` ms (default 100), for ever |
@@ -66,6 +68,7 @@ class Tool(Server):
         self._path = log
         self._calls: list[Call] = []
         self._tries: Counter[tuple[str, str | None]] = Counter()
+        self._let_go = 0
 
     def __enter__(self) -> Tool:
         super().__enter__()
@@ -75,8 +78,13 @@ class Tool(Server):
         """The calls so far, in the order in which they started; with `key` those of one invocation."""
         return [call for call in list(self._calls) if key is None or call.key == key]
 
+    def let_go(self) -> None:
+        """Let the streams that wait go on to where they wait next."""
+        self._let_go += 1
+
     def forget(self) -> None:
         """Empty the memory of calls and tries; the log file stays."""
+        self._let_go = 0
         self._calls.clear()
         self._tries.clear()
 
@@ -122,6 +130,28 @@ class Tool(Server):
         usage = {"prompt_tokens": 3, "completion_tokens": 9}
         said = {"choices": [{"message": {"content": "a long answer"}}], "usage": usage}
         writer.write(answer(200, json.dumps(said).encode()))
+
+    async def on_stream(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        query, written = request.query, 0
+        count, every = int(query.get("words", "3")), int(query.get("every", "0")) / 1000
+        holds = [int(each) for each in query.get("hold", "").split(",") if each]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for number in range(count + 1):
+            if number in holds:
+                while self._let_go <= holds.index(number):
+                    await asyncio.sleep(0.005)
+            if number < count:
+                writer.write(_event({"index": 0, "delta": {"role": "assistant", "content": f"wörd{number} "}}))
+                await writer.drain()
+                await asyncio.sleep(every)
+                written += 1
+        if query.get("end") != "break":
+            usage = {"prompt_tokens": 3, "completion_tokens": written}
+            writer.write(_event({"index": 0, "delta": {}, "finish_reason": "stop"}))
+            writer.write(b"" if query.get("usage") == "0" else _event(usage=usage))
+            writer.write(b"data: [DONE]\n\n")
+        await writer.drain()
+        writer.close()
 
     async def on_fail(self, request: Request, writer: asyncio.StreamWriter) -> None:
         tried = (request.path, request.header("Idempotency-Key"))
@@ -207,6 +237,11 @@ def _body(request: Request) -> Any:
         return json.loads(request.body) if request.body else dict(request.query)
     except ValueError:
         return request.body.decode("utf-8", "replace")
+
+
+def _event(*choices: Any, **members: Any) -> bytes:
+    chunk = {"id": "c-1", "object": "chat.completion.chunk", "choices": choices, **members}
+    return f"data: {json.dumps(chunk)}\n\n".encode()
 
 
 def _extra(request: Request) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tests.runs.conftest import Api
 
 Offer = Callable[..., str]
 PER_UNIT = {"pointer": "/units", "tokens": 0.3, "unit": "character"}
-PRICE = {"base_tokens": 2, "per_unit": PER_UNIT, "max_tokens": 100, "metered": None}
+PRICE = {"base_tokens": 2, "per_unit": PER_UNIT, "max_tokens": 100}
 
 
 def price(**changes: Any) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def test_the_codes_of_an_operation_are_those_that_it_can_give(document: dict[str
         "conflict",
         "scope_missing",
         "idempotency_key_reused",
+        "streaming_unsupported",
         "tool_input_rejected",
         "quote_invalid",
         "quote_expired",

@@ -55,13 +55,15 @@ class PriceSchema(Resource):
     max_tokens = Tokens(required=True)
     metered = ma.fields.Nested(
         MeteredSchema,
-        required=True,
-        allow_none=True,
         metadata={
             "description": "How units are counted where a streamed answer reports none, or was canceled: one for each "
-            "`chars_per_unit` characters, rounded up. Null: such an answer is not paid for."
+            "`chars_per_unit` characters, rounded up. Not there: such an answer is not paid for."
         },
     )
+
+    def get_attribute(self, obj: object, attr: str, default: object) -> object:
+        found: object = super().get_attribute(obj, attr, default)
+        return ma.missing if attr == "metered" and found is None else found
 
 
 class BillingSchema(Resource):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from flask import Response, request
 
 from common import errors, invocations
 from common.invocations import CallRow, CancelCounts, FailureGroup, Filters, Invocation
-from common.kit import jsonb
 from common.kit.paging import Page
 from common.webhooks import DeliveryRecord
-from web.api import batches
+from web.api import batches, following
 from web.api.blueprint import Blueprint
+from web.api.following import EventsArguments, EventsQuery
 from web.api.invocation_filters import (
     CancelManyIn,
     CancelManyInSchema,
@@ -36,7 +35,7 @@ from web.api.invocation_schemas import (
 from web.api.submissions import accepted
 from web.api.submit_schemas import BatchIn, BatchInSchema, RerunIn, RerunInSchema
 from web.api.webhook_schemas import InvocationDeliverySchema
-from web.http import auth, large_reads, limits, streams, submissions, waiting
+from web.http import auth, large_reads, limits, submissions, waiting
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Shown, enveloped
 
@@ -157,22 +156,25 @@ def rerun(body: RerunIn, invocation_id: UUID) -> Response:
 @blp.get("/<uuid:invocation_id>/events")
 @auth.needs("invocations:read")
 @blp.headers("Last-Event-ID")
+@blp.arguments(EventsQuery, location="query")
 @blp.response(
     200,
     description="Server-sent events: `snapshot`, then each change; closed after completion.",
     content_type="text/event-stream",
     headers=["X-Accel-Buffering"],
 )
-def events(invocation_id: UUID) -> Response:
+def events(query: EventsArguments, invocation_id: UUID) -> Response:
     """Follow an invocation as server-sent events
 
     Every event has an `id`, after which `Last-Event-ID` resumes, and the invocation as `data`. A comment is sent every
     10 seconds as a heartbeat.
+
+    Of an invocation with `stream`, the answer is shown while it is made: `output.delta` has `choices` to write on with;
+    `output.snapshot` has all so far, and replaces what you have; after `output.reset` you have nothing. Their `data` is
+    an object with `attempt`, `n` and `choices`. The answer that counts is the `output` at the end.
     """
     invocation = invocations.get_within(invocation_id, auth.caller().user_id, 0)
-    waiter = waiting.register(invocation.user_id, invocation.id)
-    changes = _stream(waiter, invocation, request.headers.get("Last-Event-ID", ""), auth.authorization_check())
-    return streams.events(changes, lambda: waiting.registry.remove(waiter))
+    return following.events(invocation, request.headers.get("Last-Event-ID", ""), with_output=query["output"])
 
 
 @blp.get("/<uuid:invocation_id>/attempts")
@@ -223,21 +225,3 @@ def _shown(invocation: Invocation) -> Response:
     if not invocation.ended:
         response.headers["Retry-After"] = "1"
     return response
-
-
-def _stream(
-    waiter: waiting.Waiter, invocation: Invocation, after: str, authorized: Callable[[], bool]
-) -> Iterator[bytes]:
-    """Events after the id `after`, while the caller is authorized. Runs outside the request context."""
-    resumed = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None
-    first = resumed is None
-    for change in waiting.changes(waiter, invocation, resumed):
-        if not authorized():
-            return
-        if change is None:
-            yield b": still here\n"  # without an empty line, which some clients take for an event without data
-            continue
-        name = "snapshot" if first else f"invocation.{change.status}"
-        first = False
-        data = jsonb.dumps(invocations.represent(change))
-        yield f"id: {change.sequence}\nevent: {name}\ndata: {data}\n\n".encode()

@@ -68,7 +68,8 @@ def _formula(run: Invocation, charged: int) -> str:
         return f" = {number(price.base_tokens)}, the price of a run" if charged == price.base_tokens else ""
     if run.units is None:
         return f" = {number(price.base_tokens)}" if charged == price.base_tokens else ""
-    unit = f"{number(run.units)} {several(price.per_unit['unit'], run.units)} at {price.per_unit['pointer']}"
+    where = "by the meter" if run.basis == "metered" else f"at {price.per_unit['pointer']}"
+    unit = f"{number(run.units)} {several(price.per_unit['unit'], run.units)} {where}"
     full = f" = {number(price.base_tokens)} + {number(price.per_unit['tokens'])} × {number(run.units)} ({unit})"
     if charged < price.cost(run.units):
         return f"{full} = {number(price.cost(run.units))}, but no more than was held"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from common import budgets, invocations
 from common.invocations import Invocation
 from common.kit import apart, clock, db, log, redis
+from common.streams import OutputPart
 from web.http import large_reads, places
 from web.http.places import Places
 
@@ -37,6 +38,7 @@ class Waiter:
         self.user_id = user_id
         self.invocation_id = invocation_id
         self.changed = threading.Event()
+        self.told = False
 
     def wait(self, seconds: float) -> bool:
         """Wait until the invocation may have changed; False after `seconds` without a change."""
@@ -153,6 +155,7 @@ class WaiterRegistry:
     def _wake(self, invocation_id: UUID) -> None:
         with self._lock:
             for waiter in self._waiters.get(invocation_id, ()):
+                waiter.told = True
                 waiter.changed.set()
 
 
@@ -193,11 +196,16 @@ def _read(invocation_id: UUID, owner: UUID, *, final: bool) -> Invocation:
     return invocation
 
 
-def changes(waiter: Waiter, invocation: Invocation, after: int | None) -> Iterator[Invocation | None]:
+def changes(
+    waiter: Waiter,
+    invocation: Invocation,
+    after: int | None,
+    parts: Callable[[float], Iterator[OutputPart]] | None = None,
+) -> Iterator[Invocation | OutputPart | None]:
     """Yield the invocation at each observed change of status, completion last, and None as a heartbeat.
 
     The first value comes at once, then at least one every `HEARTBEAT_SECONDS`. `waiter` is removed at the end;
-    `after`: the sequence number that a resuming client has already seen.
+    `after`: the sequence number that a resuming client has already seen. `parts` yields those of its output in between.
     """
     give_up = clock.monotonic() + STREAM_SECONDS
     seen, due = after, clock.monotonic()
@@ -215,7 +223,10 @@ def changes(waiter: Waiter, invocation: Invocation, after: int | None) -> Iterat
                 yield None
             if invocation.ended:
                 return
-            waiter.wait(due - clock.monotonic())
+            if parts is None:
+                waiter.wait(due - clock.monotonic())
+            else:
+                yield from parts(due)
     finally:
         registry.remove(waiter)
 

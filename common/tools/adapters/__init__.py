@@ -10,7 +10,7 @@ from common.kit import seam
 from common.kit.outbound import OutboundClient
 from common.tools import Version
 from common.tools.adapters import chat_completion, chat_stream, embeddings, http_json, trial
-from common.tools.adapters.model import CallIds, Reply, Sink, ToolFailure, ToolRequest, ToolResult, Unwatched
+from common.tools.adapters.model import CallIds, Reply, Sink, ToolFailure, ToolRequest, ToolResult
 from common.tools.adapters.trial import Trial, TrialIn
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "ToolResult",
     "Trial",
     "TrialIn",
-    "Unwatched",
     "ask",
     "call",
     "try_out",

@@ -82,7 +82,7 @@ class _Chunks:
         """A server that does not stream answers as a whole: that is one chunk."""
         self.size = len(answer.body)
         whole = chat_completion.checked(answer, exchange.read(answer, self._secrets), self._secrets)
-        self._add({**whole, "choices": [_as_chunk(choice) for choice in _listed(whole)]})
+        self._add({**whole, "choices": streamed.as_deltas(streamed.choices_of(whole))})
 
 
 def _has_choices(chunk: Json) -> bool:
@@ -91,15 +91,6 @@ def _has_choices(chunk: Json) -> bool:
     return isinstance(choices, list) and all(
         isinstance(choice, dict) and isinstance(choice.get("delta") or {}, dict) for choice in choices
     )
-
-
-def _listed(whole: Json) -> list[Json]:
-    choices = whole["choices"]
-    return choices if isinstance(choices, list) else []
-
-
-def _as_chunk(choice: Json) -> Json:
-    return {**{name: value for name, value in choice.items() if name != "message"}, "delta": choice.get("message")}
 
 
 def _result(request: ToolRequest, answer: Answer, whole: Json, secrets: tuple[str, ...]) -> ToolResult:

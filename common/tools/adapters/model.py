@@ -28,16 +28,6 @@ class Sink(Protocol):
         """Between two reads of the response: wait for as long as it pays to let more come in."""
 
 
-class Unwatched(Sink):
-    """Of a stream that nobody is shown before its end."""
-
-    def add(self, chunk: Chunk) -> None:
-        pass
-
-    def pause(self) -> None:
-        pass
-
-
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
     """One call of a tool.

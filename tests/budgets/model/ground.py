@@ -71,7 +71,7 @@ class Ground(RuleBasedStateMachine):
         self.customers = [self._joins(account) for account in range(2)]
         self.roots = list(self.customers)
         self.tools = [
-            factories.tool(),
+            factories.tool(adapter="chat_completion", streaming=True),
             factories.tool(idempotent=False, max_attempts=1),
             factories.tool(price={"base_tokens": 7, "per_unit": None, "max_tokens": 40}),
         ]
@@ -134,7 +134,7 @@ class Ground(RuleBasedStateMachine):
         self._look_again()
         covered = self.left(account) >= tool.current.price.max_tokens
         try:
-            made = ask() if ask else self.customers[account].submit(tool)
+            made = ask() if ask else self.customers[account].submit(tool, stream=tool.current.streaming)
         except BudgetExhausted:
             assert not covered, "refused, but the rows cover it"
             return
@@ -144,7 +144,7 @@ class Ground(RuleBasedStateMachine):
     def _accepted(self, account: int, tool: ListedTool, made: UUID) -> None:
         version = tool.current
         self.owners[made] = account
-        self.open[made] = Open(account, version.price.max_tokens, version.idempotent, version.max_attempts)
+        self.open[made] = Open(account, version.price.max_tokens, version.max_attempts)
 
     @staticmethod
     def _look_again() -> None:

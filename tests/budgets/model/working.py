@@ -14,6 +14,7 @@ from hypothesis.stateful import (
 from common import invocations
 from common.errors import AlreadyFinished, Conflict, NotFound
 from common.invocations import ClaimOptions, Filters, Task, sweeping
+from common.invocations.model import Shown
 from tests import factories
 from tests.budgets import world
 from tests.budgets.model.ground import Ground, numbers, only_with, posts
@@ -57,13 +58,17 @@ class Working(Ground):
     @rule(number=numbers, cost=st.integers(0, 60), good=st.booleans(), take_next=st.booleans(), how=posts)
     @only_with("tasks")
     def end(self, number: int, cost: int, good: bool, take_next: bool, how: str) -> None:
+        """A bad end of a stream says as well what was shown; that is charged if it was canceled, and only then."""
         task, worker = self._task(number), self._worker(number, take_next=take_next)
         row = self.open[task.id]
+        shown = Shown({"half": "an answer"}, cost, 1, "metered") if task.stream else None
         if good:
             self._ends(task.id, "succeeded", min(cost, row.held))
+        elif row.canceled:
+            self._ends(task.id, "canceled", 0 if shown is None else min(cost, row.held))
         else:
-            self._ends(task.id, "canceled" if row.canceled else "failed", 0)
-        end = replace(factories.GOOD, cost=cost) if good else factories.BAD
+            self._ends(task.id, "failed", 0)
+        end = replace(factories.GOOD, cost=cost) if good else replace(factories.BAD, shown=shown)
         with self.post.sending(how):
             self._took(invocations.complete(task, end, worker), worker)
 
@@ -187,7 +192,7 @@ class Working(Ground):
         self.spent.append(self.tasks.pop(row.token))
         if row.canceled:
             self._ends(task_id, "canceled", 0)
-        elif (row.sent and not row.repeatable) or row.attempts >= row.max_attempts or row.crash_count + 1 >= 3:
+        elif row.sent or row.attempts >= row.max_attempts or row.crash_count + 1 >= 3:
             self._ends(task_id, "failed", 0)
         else:
             self._parks(task_id)

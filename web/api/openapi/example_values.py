@@ -73,6 +73,7 @@ ASKED: dict[str, object] = {
 }
 #: By field name, or by schema and field where the name is ambiguous.
 SHOWN: dict[str, object] = {
+    "Metered.input": True,
     "Health.status": "ok",
     "Health.version": VERSION,
     "Overview.version": VERSION,

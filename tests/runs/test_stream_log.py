@@ -1,0 +1,180 @@
+"""The log of a stream between its writer and its readers: whatever is lost, a reader has what was said, or less of it.
+
+The publisher and the reading thread take one step at a time here; Redis and everything in between are real.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common import streams
+from common.kit import redis as redis_kit
+from common.streams import START, LogKey, OutputPart, PartId
+from web.http.output_waiting import OutputReaders
+from web.http.waiting import Waiter
+from worker import stream_publisher
+from worker.stream_publisher import LiveStream, StreamPublisher
+
+said = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+class Reader:
+    """A client: it writes on, replaces, and comes back to where it was."""
+
+    def __init__(self, readers: OutputReaders, key: LogKey) -> None:
+        self.readers, self.key = readers, key
+        self.text, self.at = "", START
+        self.connect()
+
+    def connect(self) -> None:
+        self.reader = self.readers.add(Waiter(*self.key), self.at)
+
+    def read(self) -> bool:
+        parts = self.reader._taken()
+        for part in parts:
+            text = "".join(choice["delta"].get("content") or "" for choice in json.loads(part.choices))
+            self.text, self.at = text if part.is_snapshot else self.text + text, part.place
+        return bool(parts)
+
+
+class World:
+    """A stream, its publisher, and the readers of one web process."""
+
+    def __init__(self) -> None:
+        self.key = LogKey(uuid4(), uuid4())
+        self.publisher, self.readers = StreamPublisher(), OutputReaders()
+        self.readers._started = True  # its threads take no steps of their own
+        self.stream = LiveStream(self.publisher, self.key, 1, lambda: True)
+        self.publisher._live.add(self.stream)
+        self.all, self.clients = "", [Reader(self.readers, self.key)]
+
+    def say(self, text: str) -> None:
+        self.all += text
+        self.stream.add({"choices": [{"index": 0, "delta": {"content": text}}]})
+
+    def publish(self) -> None:
+        self.publisher._publish()
+
+    def read(self) -> None:
+        self.readers._read(everything=True)
+        for client in self.clients:
+            client.read()
+            assert self.all.startswith(client.text)
+
+    def wipe(self) -> None:
+        redis_kit.client().flushall()
+
+    def lose(self) -> None:
+        """The answer to what was published last."""
+        self.stream.lost()
+
+    def join(self) -> None:
+        self.clients.append(Reader(self.readers, self.key))
+
+    def come_back(self) -> None:
+        self.readers.remove(self.clients[0].reader)
+        self.clients[0].connect()
+
+
+Step = Callable[[World], None]
+STEPS: list[Step] = [World.publish, World.read, World.wipe, World.lose, World.come_back, World.join]
+
+
+@pytest.mark.usefixtures("redis")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(said, st.sampled_from(STEPS)), max_size=40))
+def test_a_reader_has_what_was_said_whatever_is_lost(steps: list[str | Step]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stream_publisher, "SNAPSHOT_EVERY", 4)
+        patched.setattr(streams, "READ_MOST", 3)
+        patched.setattr(streams, "MAX_TEXT", 8)
+        patched.setattr(streams, "MAX_PART", 120)
+        world = World()
+        for step in steps:
+            if isinstance(step, str):
+                world.say(step)
+            else:
+                step(world)
+        for _ in range(2):  # a loss is seen by the first round after it, and made good by the next
+            world.say("end")
+            world.publish()
+        world.publish()
+        while any(client.text != world.all for client in world.clients):
+            before = [client.at for client in world.clients]
+            world.read()
+            assert [client.at for client in world.clients] != before, "nothing more comes"
+        assert world.stream.shown.choices()[0]["message"] == {"content": world.all}
+
+
+def test_a_part_that_is_too_large_for_a_log_ends_what_is_shown(redis: redis_kit.Client) -> None:
+    """Only the end tells the rest; what was shown is what it begins with."""
+    world = World()
+    world.say("before")
+    world.publish()
+    world.stream.add({"choices": [{"index": 0, "delta": {"tool_calls": ["x" * streams.MAX_PART]}}]})
+    world.publish()
+    world.say("after")
+    world.publish()
+    world.read()
+    assert (world.clients[0].text, world.stream.shown.choices()[0]["message"]) == ("before", {"content": "before"})
+
+
+def test_what_is_no_text_is_passed_on_as_it_is_and_in_order(redis: redis_kit.Client) -> None:
+    world = World()
+    call = {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}, "logprobs": None}
+    other = {"index": 1, "delta": {"content": "b"}}
+    ends = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    for choices in (
+        [{"index": 0, "delta": {"role": "assistant", "content": "a"}}, other],
+        [other],
+        [call],
+        [call, ends],
+    ):
+        world.stream.add({"choices": choices})
+    world.say("late")
+    world.publish()
+    [[part]] = streams.read([(world.key, START)])
+    merged = {"index": 1, "delta": {"content": "bb"}}
+    first = {"index": 0, "delta": {"role": "assistant", "content": "a"}}
+    late = {"index": 0, "delta": {"content": "late"}}
+    assert json.loads(part.choices) == [first, merged, call, call, ends, late]
+    assert (part.place, part.is_snapshot, redis.ttl(str(world.key)) > 600) == (PartId(1, 1), False, True)
+
+
+def test_streams_beyond_what_a_process_may_log_are_silent(redis: redis_kit.Client) -> None:
+    world = World()
+    world.publisher.most = 10
+    world.say("more than ten bytes")
+    world.publish()
+    late = world.publisher.open(LogKey(uuid4(), uuid4()), 1, lambda: True)
+    late.add({"choices": [{"index": 0, "delta": {"content": "unheard"}}]})
+    world.publisher.close(late)
+    assert (world.stream.silent, late.silent, late.started) == (False, True, False)
+
+
+def test_nothing_is_logged_where_memory_is_short(redis: redis_kit.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "FULL", 0.0)
+    world = World()
+    world.say("a")
+    world.publish()
+    assert not redis.exists(str(world.key))
+    monkeypatch.undo()
+    world.publisher._not_before = 0.0
+    world.publish()
+    world.read()
+    assert world.clients[0].text == "a"
+
+
+def test_a_log_of_an_attempt_begins_anew(redis: redis_kit.Client) -> None:
+    key = LogKey(uuid4(), uuid4())
+    for place in (PartId(1, 1), PartId(1, 2), PartId(3, 1)):
+        assert streams.put([(key, OutputPart(place, "[]"))]) == [True]
+    assert [part.place for part in streams.read([(key, START)])[0]] == [PartId(3, 1)]
+    redis.delete(str(key))
+    assert streams.put([(key, OutputPart(PartId(3, 2), "[]"))]) == [False]
