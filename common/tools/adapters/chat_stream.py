@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from common.kit import clock, sse
+from common.kit import clock, jsonb, sse
 from common.kit.outbound import Answer, OutboundClient, StreamedAnswer
 from common.tools import metering, streamed
 from common.tools.adapters import chat_completion, exchange, reading, redaction
@@ -28,16 +28,19 @@ def ask(outbound: OutboundClient, request: ToolRequest, sink: Sink) -> Reply:
             chunks.read()
         else:
             chunks.take_whole(exchange.whole(answer, began))
-    told = Answer(answer.status, answer.headers, b"", int((clock.monotonic() - began) * 1000))
-    return Reply(chunks.size, lambda: _result(request, told, chunks.answer.whole(), outgoing.secrets))
+    told, whole = Answer(answer.status, answer.headers, b"", _milliseconds(began)), chunks.answer.whole()
+    return Reply(len(jsonb.encoded(whole)), lambda: _result(request, told, whole, outgoing.secrets))
+
+
+def _milliseconds(began: float) -> int:
+    return int((clock.monotonic() - began) * 1000)
 
 
 class _Chunks:
-    """The chunks of one response, on their way to the sink and into the whole answer. `size`: their bytes."""
+    """The chunks of one response, on their way to the sink and into the whole answer."""
 
     def __init__(self, head: StreamedAnswer, outgoing: Outgoing, sink: Sink) -> None:
         self.answer = streamed.Assembly()
-        self.size = 0
         self._head, self._sink, self._secrets = head, sink, outgoing.secrets
         self._so_far = Answer(head.status, head.headers, b"", 0)
 
@@ -46,7 +49,6 @@ class _Chunks:
         parser = sse.Parser()
         try:
             for piece in self._head.pieces:
-                self.size += len(piece)
                 if self._take(parser.feed(piece)):
                     return
                 self._sink.pause()
@@ -80,7 +82,6 @@ class _Chunks:
 
     def take_whole(self, answer: Answer) -> None:
         """A server that does not stream answers as a whole: that is one chunk."""
-        self.size = len(answer.body)
         whole = chat_completion.checked(answer, exchange.read(answer, self._secrets), self._secrets)
         self._add({**whole, "choices": streamed.as_deltas(streamed.choices_of(whole))})
 
