@@ -88,7 +88,6 @@ class InvocationRow(Base):
     charged: Mapped[int | None] = mapped_column(BigInteger)
     #: The number that was priced, if the price counts one; billing's own record of it is in `usage_logs`.
     units: Mapped[Decimal | None] = mapped_column(Numeric)
-    #: How they were known.
     basis: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     request_id: Mapped[Word]

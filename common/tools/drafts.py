@@ -115,7 +115,9 @@ class Draft:
         if self.method not in METHODS:
             yield FieldError("/method", f"Must be one of {', '.join(METHODS)}.")
         yield from prices.faults(self.price)
-        yield from self._streaming_faults()
+        cut = self.output_schema is not None or self.result_pointer is not None
+        if self.streaming and (cut or self.adapter != "chat_completion"):
+            yield FieldError("/streaming", "Only for chat_completion without output_schema and result_pointer.")
         for name in ("input_schema", "output_schema"):
             schema = getattr(self, name)
             kept = before is not None and schema == getattr(before, name)
@@ -131,13 +133,6 @@ class Draft:
             return
         for fault in url_templates.faults(self.endpoint_url, self.input_schema):
             yield FieldError("/endpoint_url", fault)
-
-    def _streaming_faults(self) -> Iterable[FieldError]:
-        """What is shown while it is made can be neither checked nor cut out of a larger response."""
-        if self.streaming and self.adapter != "chat_completion":
-            yield FieldError("/streaming", "Only chat_completion tools can stream.")
-        if self.streaming and (self.output_schema is not None or self.result_pointer is not None):
-            yield FieldError("/streaming", "A tool that streams has neither output_schema nor result_pointer.")
 
     def _auth_faults(self, secret_kept: bool) -> Iterable[FieldError]:
         kind = self.auth.get("type")
@@ -222,12 +217,7 @@ def shown(draft: Draft) -> dict[str, object]:
 
 def draft_of(tool: Tool, row: ToolVersion, fallback: str | None) -> Draft:
     """A stored version as a draft, without the secret. `fallback`: the slug of the tool's fallback."""
-    price: PriceFields = {
-        "base_tokens": row.base_tokens,
-        "per_unit": row.per_unit,
-        "max_tokens": row.max_tokens,
-        "metered": row.metered,
-    }
+    price = PriceFields(base_tokens=row.base_tokens, per_unit=row.per_unit, max_tokens=row.max_tokens)
     return Draft(
         slug=tool.slug,
         name=tool.name,
@@ -235,7 +225,7 @@ def draft_of(tool: Tool, row: ToolVersion, fallback: str | None) -> Draft:
         category=tool.category,
         is_active=tool.is_active,
         fallback=fallback,
-        price=price,
+        price={**price, "metered": row.metered},
         **{name: row.sent(name) for name in SAME},
     )
 

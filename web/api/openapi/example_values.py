@@ -85,7 +85,6 @@ SHOWN: dict[str, object] = {
     "WorkerProcess.stopping": False,
     "RunningCall.tool": "sentiment",
     "Sweep.name": "roll-up-usage",
-    "Sweep.runs": 8640,
     "PendingDeliveries.waiting": 0,
     "PendingDeliveries.parked": 0,
     "PendingDeliveries.oldest_due_seconds": 0.0,
