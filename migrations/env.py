@@ -21,6 +21,7 @@ logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 def run() -> None:
     migrate = current_app.extensions["migrate"]
     with migrate.db.engine.connect() as connection:
+        connection.detach()  # not into the pool: the lock and the time-out end with the session
         _take_turns(connection)
         context.configure(
             connection=connection,

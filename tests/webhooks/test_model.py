@@ -17,10 +17,11 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from common import boot, webhooks
 from common.errors import Conflict
+from common.identity.rate_limits import WEBHOOK_REPLAYS
 from common.kit import clock
 from common.webhooks import AttemptResult, Claim, LaneCapacity
 from common.webhooks.schedule import MAX_TRIES
@@ -29,6 +30,8 @@ from tests.webhooks.conftest import happen, make_user, pass_time, sql
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))
 STEPS = int(os.environ.get("MODEL_STEPS", "40"))
 HALF = 30
+#: In one life, which may take less than the minute for which they are counted.
+MOST_REPLAYS = WEBHOOK_REPLAYS.attempts
 numbers = st.integers(0, 10**6)
 lanes = st.integers(0, 1)
 mostly = st.sampled_from([True, True, True, False])
@@ -69,7 +72,7 @@ class Machine(RuleBasedStateMachine):
         sql("delete from webhook_endpoints")
         self.rows: dict[UUID, Row] = {}
         self.claims: list[Claim] = []
-        self.now = 0
+        self.now = self.replays = 0
         self.user_id = make_user()
         url = "http://127.0.0.1:9/"
         made = [webhooks.create(self.user_id, boot.outbound(), url=url, events=["budget.threshold"]) for _ in range(2)]
@@ -234,8 +237,10 @@ class Machine(RuleBasedStateMachine):
         if row.token is None:
             self.again(row)
 
+    @precondition(lambda self: self.replays < MOST_REPLAYS)
     @rule(which=lanes)
     def replay(self, which: int) -> None:
+        self.replays += 1
         receiver = self.receivers[which]
         failed = [row for row in self.rows.values() if row.status == "failed" and row.lane == receiver.lane]
         if receiver.enabled:
