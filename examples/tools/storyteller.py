@@ -60,7 +60,9 @@ def entry(base_url: str) -> Json:
             "base_tokens": 1,
             "per_unit": {"pointer": "/usage/total_tokens", "tokens": 1, "unit": "model token"},
             "max_tokens": 2_000,
+            "metered": {"chars_per_unit": 4, "input": True},  # of a stream that is canceled in the middle
         },
+        "streaming": True,
         "timeout_seconds": 60,
         "max_attempts": 3,
         "idempotent": True,  # the same question with the same seed has the same answer
