@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def main() -> int:
         "migrations": migrations,
         "documentation": documentation,
         "layers": lambda: tool("lint-imports", "--no-logo"),
+        "client": client,
         "dead code": dead_code,
         "proportions": lambda: tool("python", "-m", "tools.proportions", "--check"),
         "dependencies": lambda: tool("deptry", "."),
@@ -52,18 +53,28 @@ def report(name: str, outcome: Outcome, seconds: float) -> int:
     return 1 if status else 0
 
 
-def tool(name: str, *arguments: str, **environ: str) -> Outcome:
+def tool(name: str, *arguments: str, cwd: Path = ROOT, environ: Mapping[str, str] | None = None) -> Outcome:
     """Run a tool of the virtual environment. Returns its exit status and output."""
     done = subprocess.run(
         [BIN / name, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environ},
+        cwd=cwd,
+        env={**os.environ, **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     return done.returncode, done.stdout
+
+
+def client() -> Outcome:
+    """The Python client: its own layers and dependencies, and what is generated of it is as the API document has it."""
+    directory = ROOT / "clients" / "python"
+    checks = (("lint-imports", "--no-logo"), ("deptry", "."), ("python", "generate.py", "--check"))
+    done = [
+        tool(name, *arguments, cwd=directory, environ={"PYTHONPATH": str(directory)}) for name, *arguments in checks
+    ]
+    return max(status for status, _ in done), "".join(output for status, output in done if status)
 
 
 def dead_code() -> Outcome:
@@ -88,7 +99,7 @@ def migrations() -> Outcome:
     ):
         environ = {"ENV": "development", "LOG_FORMAT": "console", **urls.environment()}
         for step in (["upgrade"], ["check"], ["downgrade", "base"], ["upgrade"]):
-            status, more = tool("flask", "--app", "wsgi", "db", *step, **environ)
+            status, more = tool("flask", "--app", "wsgi", "db", *step, environ=environ)
             output += more
             if status:
                 return status, output

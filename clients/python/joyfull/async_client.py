@@ -1,0 +1,91 @@
+"""The client for event loops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from joyfull import bulk, configuration
+from joyfull.async_driver import AsyncDriver
+from joyfull.client import ClientSurface, context_of
+from joyfull.credentials import Session
+from joyfull.drivers import Outcome
+from joyfull.job import AsyncJob
+from joyfull.resources import (
+    account,
+    admin,
+    events,
+    invocations,
+    keys,
+    platform,
+    schedules,
+    subscription,
+    tools,
+    usage,
+    webhooks,
+)
+from joyfull.surface import Asynchronous
+from joyfull.transport import AsyncHttp, AsyncTransport
+
+if TYPE_CHECKING:
+    from joyfull.models.bodies import BatchItem
+
+
+class AsyncClient(ClientSurface, Asynchronous):
+    """The API, for programs with an event loop. The same as `Client`, awaited."""
+
+    _driver: AsyncDriver
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        profile: str | None = None,
+        session: Session | None = None,
+        timeout: float = 30.0,
+        retries: int = 4,
+        journal: Path | None = None,
+        http: AsyncHttp | None = None,
+        user_agent_suffix: str | None = None,
+    ) -> None:
+        chosen = configuration.profile(profile)
+        server = configuration.server(base_url, chosen)
+        context = context_of(timeout, retries, journal, server, user_agent_suffix)
+        credentials = configuration.credentials(api_key, session, chosen)
+        driver = AsyncDriver(context, credentials, AsyncTransport(server, http))
+        context.job = lambda invocation, replayed: AsyncJob(driver, invocation, replayed=replayed)
+        super().__init__(driver)
+        self.base_url = server
+        self.tools = tools.AsyncTools(driver)
+        self.invocations = invocations.AsyncInvocations(driver)
+        self.usage = usage.AsyncUsage(driver)
+        self.webhooks = webhooks.AsyncWebhooks(driver)
+        self.events = events.AsyncEvents(driver)
+        self.account = account.AsyncAccount(driver)
+        self.sessions = account.AsyncSessions(driver)
+        self.keys = keys.AsyncKeys(driver)
+        self.subscription = subscription.AsyncSubscription(driver)
+        self.schedules = schedules.AsyncSchedules(driver)
+        self.admin = admin.AsyncAdmin(driver)
+        self.platform = platform.AsyncPlatform(driver)
+
+    def submit_many(
+        self, orders: Iterable[BatchItem], *, in_flight: int = 1000
+    ) -> AsyncIterator[AsyncJob | bulk.Refused]:
+        """Submit many, a hundred in a request; at most `in_flight` are unfinished. In their order."""
+        return self._driver.iterate(bulk.submit_many(self._context, orders, in_flight), Outcome[Any]())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. What was submitted goes on."""
+        await self._driver.transport.close()

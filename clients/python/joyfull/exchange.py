@@ -1,0 +1,120 @@
+"""What an operation and its driver say to each other.
+
+An operation is a generator: it yields instructions and receives what came of them. It does no I/O and knows nothing of
+threads or event loops, so that everything about retries, waiting and paging exists once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, complete before its first attempt."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    #: Seconds for connecting, and for each read and write.
+    timeout: float = 30.0
+    #: Whether the driver leaves the body to `Read`.
+    stream: bool = False
+    #: Whether sending it twice is the same as sending it once.
+    repeatable: bool = True
+    #: Whether it goes without credentials.
+    public: bool = False
+
+    @property
+    def key(self) -> str | None:
+        """Its Idempotency-Key."""
+        return dict(self.headers).get("Idempotency-Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What was answered. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    #: What `Read` and `Close` take, of a streamed one.
+    stream: object = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[type[Response], tuple[int, dict[str, str], bytes]]:
+        return Response, (self.status, dict(self.headers), self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Go on after that many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The next part of a streamed body; empty at its end."""
+
+    stream: object
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """No more of this stream is wanted."""
+
+    stream: object
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Something that takes a while on this machine, such as writing to a disk."""
+
+    work: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """One item for whoever iterates."""
+
+    item: object
+
+
+Instruction = Request | Sleep | Read | Close | Do | Emit
+Operation = Generator[Instruction, object, T]
+
+
+def send(request: Request) -> Operation[Response]:
+    """Send a request. Raises ConnectionFailed, Timeout."""
+    return cast(Response, (yield request))
+
+
+def sleep(seconds: float) -> Operation[None]:
+    """Wait."""
+    yield Sleep(seconds)
+
+
+def read(response: Response) -> Operation[bytes]:
+    """The next part of a streamed body. Raises ConnectionFailed, Timeout."""
+    return cast(bytes, (yield Read(response.stream)))
+
+
+def close(response: Response) -> Operation[None]:
+    """End a streamed response."""
+    yield Close(response.stream)
+
+
+def do(work: Callable[[], T]) -> Operation[T]:
+    """Run something where it holds up nobody."""
+    return cast(T, (yield Do(work)))
+
+
+def emit(item: object) -> Operation[None]:
+    """Hand one item to whoever iterates."""
+    yield Emit(item)
