@@ -1,0 +1,209 @@
+"""Invocations: run, submit, wait, get, list, events, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.status import Status
+from rich.text import Text
+
+from joyfull import Job, models
+from joyfull.cli.common import MOMENT, App, Option, command, texts, values
+from joyfull.cli.exits import Exit
+from joyfull.cli.terminal import Column, compact, when
+
+COLUMNS = [
+    Column("id", "id"), Column("status", "status"), Column("tool", "tool.slug"),
+    Column("charged", "billing.charged", right=True), Column("held", "billing.held", right=True),
+    Column("tries", "attempts", right=True), Column("when", when("created_at")),
+    Column("error", "error.code", folds=True),
+]  # fmt: skip
+DETAILS = [
+    *COLUMNS[:3], Column("version", "tool.version"), *COLUMNS[3:6], Column("created", when("created_at")),
+    Column("started", when("started_at")), Column("finished", when("finished_at")), Column("error", "error.code"),
+    Column("detail", "error.detail"), Column("waiting for", "waiting.reason"), Column("request", "request_id"),
+    Column("output", lambda row: None if row.get("output") is None else compact(row["output"])),
+]  # fmt: skip
+
+
+def line_of(invocation: models.Invocation) -> str:
+    """Where an invocation is, in one line."""
+    waiting = f", waiting: {invocation.waiting.reason}" if invocation.waiting else ""
+    return f"{invocation.status}{waiting}   attempt {invocation.attempts}   holds {invocation.billing.held:,}"
+
+
+def end_of(app: App, invocation: models.Invocation) -> Text:
+    """How an invocation ended, in one line."""
+    error = invocation.error
+    cost = f"charged {invocation.billing.charged:,} of {invocation.billing.held:,}"
+    seconds = ""
+    if invocation.finished_at is not None:
+        seconds = f" after {(invocation.finished_at - invocation.created_at).total_seconds():.1f} s"
+    sentence = Text.assemble(app.terminal.state(invocation.status), f"  {invocation.id}{seconds}, {cost}")
+    return sentence.append(f"  {error.code}: {error.detail}") if error else sentence
+
+
+@contextmanager
+def progress(app: App, job: Job) -> Iterator[Option]:
+    """One line that changes, for people; else a line for each change."""
+    if app.terminal.quiet or not app.terminal.err.is_terminal:
+        yield lambda found: app.terminal.note(line_of(found))
+        return
+    with Status(line_of(job.invocation), console=app.terminal.err) as status:
+        yield lambda found: status.update(line_of(found))
+
+
+def followed(app: App, job: Job, timeout: float | None, *, cancel: bool = False) -> int:
+    """Wait, print the output, and say how it ended."""
+    try:
+        with progress(app, job) as changed:
+            job.wait(timeout, on_change=changed)
+    except KeyboardInterrupt:
+        if cancel:
+            job.cancel()
+            app.terminal.note("cancellation was requested")
+        else:
+            app.terminal.note(f"left; it goes on: joyfull wait {job.id}")
+        return Exit.GOES_ON
+    succeeded = job.status == "succeeded"
+    if app.terminal.format != "table":
+        app.terminal.one(job.invocation.raw, DETAILS)
+    elif succeeded:
+        app.terminal.json(job.output)
+    app.terminal.note(end_of(app, job.invocation))
+    return Exit.DONE if succeeded else Exit.NOT_SUCCEEDED
+
+
+INPUT = click.argument("pairs", nargs=-1, metavar="[KEY=VALUE | KEY:=JSON | @FILE]...")
+TIMEOUT = click.option("--timeout", type=float, default=300.0, help="Seconds to wait; the work goes on after them.")
+ORDER = (
+    click.option("--max-tokens", type=int, help="What it may cost at most."),
+    click.option("--expires-in", type=int, metavar="S", help="Seconds in which it has to have started."),
+    click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="To find it again; repeatable."),
+    click.option("--webhook-url", metavar="URL", help="What is told of its end."),
+)
+
+
+def order(function: Option) -> Option:
+    """The options of a submit."""
+    for option in reversed(ORDER):
+        function = option(function)
+    return click.argument("tool")(INPUT(function))
+
+
+@click.command()
+@order
+@TIMEOUT
+@click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels; without it, it only leaves.")
+@command
+def run(
+    app: App, /, *, tool: str, pairs: tuple[str, ...], timeout: float, cancel_on_interrupt: bool, **options: Option
+) -> int:
+    """Run a tool and print its output.
+
+    Without arguments the input is read from stdin as JSON.
+    """
+    given = values(pairs)
+    with app.client() as client:
+        job = client.submit(tool, given, **_options(options))
+        return followed(app, job, timeout, cancel=cancel_on_interrupt)
+
+
+@click.command()
+@order
+@click.option("--name", help="With --journal: the same name is the same invocation, whatever crashed.")
+@click.option("--journal", type=click.Path(path_type=Path), help="Where names are kept.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key is the same invocation for 24 hours.")
+@command
+def submit(
+    app: App,
+    /,
+    *,
+    tool: str,
+    pairs: tuple[str, ...],
+    name: str | None,
+    journal: Path | None,
+    idempotency_key: str | None,
+    **options: Option,
+) -> int:
+    """Submit an invocation and print its id."""
+    given = values(pairs)
+    with app.client(journal=journal) as client:
+        job = client.submit(tool, given, name=name, idempotency_key=idempotency_key, **_options(options))
+    if app.terminal.format == "table":
+        app.terminal.line(job.id)
+    else:
+        app.terminal.one(job.invocation.raw, DETAILS)
+    app.terminal.note(f"{'the same as before' if job.replayed else line_of(job.invocation)}: joyfull wait {job.id}")
+    return Exit.DONE
+
+
+def _options(options: dict[str, Option]) -> dict[str, Option]:
+    return {**options, "metadata": texts(options["metadata"])}
+
+
+@click.command()
+@click.argument("id")
+@TIMEOUT
+@command
+def wait(app: App, /, *, id: str, timeout: float) -> int:
+    """Wait for an invocation and print its output."""
+    with app.client() as client:
+        return followed(app, client.job(id), timeout)
+
+
+@click.command()
+@click.argument("id")
+@command
+def get(app: App, /, *, id: str) -> int:
+    """Show an invocation."""
+    with app.client() as client:
+        app.terminal.one(client.invocations.get(id).raw, DETAILS)
+    return Exit.DONE
+
+
+@click.command(name="list")
+@click.option("--status", multiple=True, help="Option of these; repeatable.")
+@click.option("--tool", help="Slug or id.")
+@click.option("--from", "from_", type=MOMENT, help="2026-11-29, or 7d for a week ago.")
+@click.option("--to", type=MOMENT)
+@click.option("--error", help="Only failures with this code.")
+@click.option("--limit", type=int, default=20, help="How many at most.")
+@command
+def list_(app: App, /, *, limit: int, **filters: Option) -> int:
+    """List invocations, newest first."""
+    chosen = {name: value for name, value in filters.items() if value}
+    with app.client() as client:
+        found = client.invocations.list(payloads=False, limit=min(limit, 100), **chosen)
+        app.terminal.rows((each.raw for each in found.first(limit)), COLUMNS)
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("id")
+@command
+def events(app: App, /, *, id: str) -> int:
+    """Show every state of an invocation as it comes, until its end."""
+    with app.client() as client:
+        for each in client.job(id).events():
+            if app.terminal.format in {"json", "ndjson"}:
+                app.terminal.line(compact(each.raw))
+            else:
+                app.terminal.out.print(Text.assemble(app.terminal.state(each.status), f"  {line_of(each)}"))
+    return Exit.DONE
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True)
+@command
+def cancel(app: App, /, *, ids: tuple[str, ...]) -> int:
+    """Cancel invocations."""
+    with app.client() as client:
+        for each in ids:
+            found = client.invocations.cancel(each)
+            app.terminal.line(found.id)
+            app.terminal.note("it ends when its tool lets it" if found.status == "running" else found.status)
+    return Exit.DONE
