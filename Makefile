@@ -56,8 +56,9 @@ format: $(VENV)/.dev  ## format the code
 docs: $(VENV)/.dev  ## the documentation site, into var/site; fails on broken links and pages outside the menu
 	@$(BIN)/properdocs build --strict && echo 'open var/site/index.html'
 
-openapi: $(VENV)/.run  ## regenerate docs/openapi.json after a change to the API
+openapi: $(VENV)/.dev  ## regenerate docs/openapi.json, and the client's models, after a change to the API
 	@ENV=development PUBLIC_URL=http://localhost:8000 $(BIN)/flask --app wsgi openapi write docs/openapi.json
+	@$(BIN)/python clients/python/generate.py
 
 lint-openapi:  ## lint docs/openapi.json with Redocly (needs Node; downloaded by npx)
 	@npx --yes @redocly/cli@2 lint --config docs/redocly.yaml docs/openapi.json
