@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from itertools import count
 
 from joyfull.context import Context
 from joyfull.errors import ConnectionFailed, JoyfullError, OutcomeUnknown
@@ -24,8 +23,8 @@ def call(
     Raises what the last attempt ended with; OutcomeUnknown for a change that may have been made.
     """
     until = until if until is not None else context.now() + context.timeout * (context.retries + 1)
-    lost = False
-    for attempt in count():
+    lost, attempt = False, 0
+    while True:
         outcome = yield from _attempt(request)
         if isinstance(outcome, Response) or (lost and _is_gone(request, outcome)):
             return outcome if isinstance(outcome, Response) else Response(204)
@@ -36,7 +35,7 @@ def call(
             raise _conclusion(request, outcome, lost)
         logger.info("%s %s again in %.1f s: %s", request.method, request.path, delay, outcome)
         yield from sleep(delay)
-    raise AssertionError("count() ended")
+        attempt += 1
 
 
 def _attempt(request: Request) -> Operation[Response | JoyfullError]:

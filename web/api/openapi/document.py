@@ -59,7 +59,8 @@ def complete(collected: Part) -> Part:
         operation["tags"] = [_GROUPS.get(tag, tag) for tag in operation["tags"]]
         _name_answers(operation, schemas)
         _spell_objects(operation)
-    _translate_patterns(schemas)
+    _translate(schemas)
+    _translate(spec["paths"])
     for name, (one, other) in _TOGETHER.items():
         if name in schemas:
             schemas[name]["dependentRequired"] = {one: [other], other: [one]}
@@ -111,14 +112,19 @@ def _answer_name(schema: Part) -> str | None:
     return "EmptyAnswer" if inside == {"type": "object"} else None
 
 
-def _translate_patterns(node: object) -> None:
-    r"""Translate Python patterns to ECMA-262 with anchors: `\Z` becomes `$`, and `match` implies `^`."""
+def _translate(node: object) -> None:
+    r"""Translate Python patterns to ECMA-262 with anchors: `\Z` becomes `$`, and `match` implies `^`.
+
+    The length of an object is its number of members, which JSON Schema calls `maxProperties`.
+    """
     if isinstance(node, dict):
+        if node.get("type") == "object" and isinstance(node.get("maxLength"), int):
+            node["maxProperties"] = node.pop("maxLength")
         pattern = node.get("pattern")
         if isinstance(pattern, str) and pattern.endswith(r"\Z"):
             node["pattern"] = f"^{pattern.removeprefix('^').removesuffix(chr(92) + 'Z')}$"
         for nested in node.values():
-            _translate_patterns(nested)
+            _translate(nested)
     elif isinstance(node, list):
         for nested in node:
-            _translate_patterns(nested)
+            _translate(nested)
