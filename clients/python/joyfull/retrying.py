@@ -49,7 +49,7 @@ def _attempt(request: Request) -> Operation[Response | JoyfullError]:
 
 
 def _backoff(context: Context, attempt: int) -> float:
-    longest = min(FIRST_DELAY * 2.0**attempt, LONGEST_DELAY)
+    longest = min(FIRST_DELAY * 2.0 ** min(attempt, 9), LONGEST_DELAY)
     return float(longest * (0.5 + context.chance() / 2))
 
 
