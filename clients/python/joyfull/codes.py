@@ -22,10 +22,10 @@ __all__ = [
     "DependencyUnavailable", "DuplicateKey", "EmailNotVerified", "EmailTaken", "HeadersTooLarge",
     "IdempotencyKeyReused", "InternalError", "InvalidCredentials", "InvalidCursor", "InvalidHeader",
     "InvalidLink", "MalformedJson", "MalformedRequest", "MethodNotAllowed", "NotAcceptable", "PayloadTooLarge",
-    "PermissionRequired", "PreconditionFailed", "RateLimited", "RequestTimeout", "ResourceNotFound",
-    "ScopeMissing", "SlugTaken", "StateConflict", "StorageExhausted", "SubscriptionRequired", "TokenExpired",
-    "TokenRevoked", "TooDeep", "TooManyAttempts", "ToolInputRejected", "ToolUnavailable",
-    "UnsupportedMediaType", "UriTooLong", "UrlRefused", "ValidationFailed", "WeakPassword",
+    "PermissionRequired", "PreconditionFailed", "QuoteExpired", "QuoteInvalid", "RateLimited", "RequestTimeout",
+    "ResourceNotFound", "ScopeMissing", "SlugTaken", "StateConflict", "StorageExhausted",
+    "SubscriptionRequired", "TokenExpired", "TokenRevoked", "TooDeep", "TooManyAttempts", "ToolInputRejected",
+    "ToolUnavailable", "UnsupportedMediaType", "UriTooLong", "UrlRefused", "ValidationFailed", "WeakPassword",
 ]  # fmt: skip
 
 
@@ -163,6 +163,14 @@ class SlugTaken(Conflict, code="slug_taken"):
 
 class IdempotencyKeyReused(Unprocessable, code="idempotency_key_reused"):
     """The Idempotency-Key was used with another request."""
+
+
+class QuoteExpired(Unprocessable, code="quote_expired"):
+    """The quote has expired. Nothing was submitted: ask for a new one."""
+
+
+class QuoteInvalid(Unprocessable, code="quote_invalid"):
+    """The quote is not for this request. Nothing was submitted."""
 
 
 class ToolInputRejected(Unprocessable, code="tool_input_rejected"):

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from joyfull.models.profile_and_api_keys import Credential as Credential
     from joyfull.models.profile_and_api_keys import PageMeta as PageMeta
     from joyfull.models.profile_and_api_keys import Profile as Profile
+    from joyfull.models.receipts import Receipt as Receipt
     from joyfull.models.schedules import LastFiring as LastFiring
     from joyfull.models.schedules import Schedule as Schedule
     from joyfull.models.schedules import ScheduledTool as ScheduledTool
@@ -193,6 +194,7 @@ _HOME = {
     "Credential": "profile_and_api_keys",
     "PageMeta": "profile_and_api_keys",
     "Profile": "profile_and_api_keys",
+    "Receipt": "receipts",
     "LastFiring": "schedules",
     "Schedule": "schedules",
     "ScheduledTool": "schedules",

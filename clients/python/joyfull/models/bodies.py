@@ -120,6 +120,7 @@ class SubmitOptions(TypedDict, total=False):
     not_before: datetime
     version: int
     priority: int
+    quote: str
     webhook_url: str
     webhook_events: Sequence[
         Literal[
@@ -145,6 +146,7 @@ class SubmitIn(TypedDict, total=False):
     not_before: datetime
     version: int
     priority: int
+    quote: str
     webhook_url: str
     webhook_events: Sequence[
         Literal[
@@ -214,6 +216,7 @@ class BatchItem(TypedDict, total=False):
     not_before: datetime
     version: int
     priority: int
+    quote: str
     webhook_url: str
     webhook_events: Sequence[
         Literal[
@@ -288,6 +291,7 @@ class WebhookEndpointIn(TypedDict, total=False):
     rate_limit_per_second: int | None
     headers: Mapping[str, str]
     payload: Literal["full", "thin"]
+    include: Sequence[Literal["receipt"]]
 
 
 class WebhookEndpointChanges(TypedDict, total=False):
@@ -316,6 +320,7 @@ class WebhookEndpointChanges(TypedDict, total=False):
     rate_limit_per_second: int | None
     headers: Mapping[str, str]
     payload: Literal["full", "thin"]
+    include: Sequence[Literal["receipt"]]
 
 
 class ReplayIn(TypedDict, total=False):

@@ -130,6 +130,8 @@ class Billing(Model):
     reason: str | None
     price: Price
     units: float | None
+    basis: Literal["reported"] | str | None
+    receipt: str | None
 
     _decoders: ClassVar[Decoders] = {"price": Price.of}
 
@@ -214,6 +216,7 @@ class Quote(Model):
     reason: str | None
     waiting: Waiting | None
     estimated_wait_seconds: int
+    quote: str | None
 
     _decoders: ClassVar[Decoders] = {
         "tool": InvokedTool.of,

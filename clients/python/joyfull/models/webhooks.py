@@ -41,9 +41,10 @@ class WebhookEndpoint(Model):
     rate_limit_per_second: int | None
     headers: dict[str, str]
     payload: Literal["full", "thin"] | str
+    include: tuple[Literal["receipt"] | str, ...]
     created_at: datetime
 
-    _decoders: ClassVar[Decoders] = {"events": tuple, "created_at": to_datetime}
+    _decoders: ClassVar[Decoders] = {"events": tuple, "include": tuple, "created_at": to_datetime}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +79,10 @@ class WebhookEndpointWithSecret(Model):
     rate_limit_per_second: int | None
     headers: dict[str, str]
     payload: Literal["full", "thin"] | str
+    include: tuple[Literal["receipt"] | str, ...]
     created_at: datetime
 
-    _decoders: ClassVar[Decoders] = {"events": tuple, "created_at": to_datetime}
+    _decoders: ClassVar[Decoders] = {"events": tuple, "include": tuple, "created_at": to_datetime}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

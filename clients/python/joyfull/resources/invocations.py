@@ -39,6 +39,12 @@ class InvocationsSurface(Surface):
         request = request_of(self._context, "invocations_attempts", {"invocation_id": invocation_id})
         return many(self._context, models.Attempt.of, request)
 
+    @operation
+    def receipt(self, invocation_id: str) -> Operation[models.Receipt]:
+        """What it was charged and why, signed (`receipt`, a JWS) and readable (`claims`)."""
+        request = request_of(self._context, "receipts_receipt", {"invocation_id": invocation_id})
+        return one(self._context, models.Receipt.of, request)
+
     @listing
     def deliveries(self, invocation_id: str) -> Operation[Page[models.InvocationDelivery]]:
         """The webhooks about it."""
