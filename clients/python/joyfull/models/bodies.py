@@ -80,6 +80,7 @@ class ApiKeyIn(TypedDict, total=False):
     expires_at: datetime | None
     allowance: AllowanceIn | None
     rate_limit_per_minute: int | None
+    max_concurrency: int | None
     tools: Sequence[str] | None
 
 
@@ -642,6 +643,8 @@ class UsageIndexQuery(TypedDict, total=False):
         Sequence[Literal["success", "error", "timeout", "canceled", "expired"]]
         | Literal["success", "error", "timeout", "canceled", "expired"]
     )
+    end_user: str
+    api_key: str
     limit: int
 
 
@@ -651,7 +654,9 @@ class UsageSummaryQuery(TypedDict, total=False):
     from_: datetime
     to: datetime
     bucket: Literal["hour", "day", "month"]
-    group_by: Literal["tool", "status", "api_key", "api_key_root"]
+    group_by: Literal["tool", "status", "api_key", "api_key_root", "end_user"]
+    end_user: str
+    api_key: str
 
 
 class UsageExportQuery(TypedDict, total=False):
@@ -664,6 +669,8 @@ class UsageExportQuery(TypedDict, total=False):
         Sequence[Literal["success", "error", "timeout", "canceled", "expired"]]
         | Literal["success", "error", "timeout", "canceled", "expired"]
     )
+    end_user: str
+    api_key: str
     format: Literal["csv", "ndjson"]
 
 

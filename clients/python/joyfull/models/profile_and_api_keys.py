@@ -92,6 +92,7 @@ class ApiKey(Model):
     last_used_at: datetime | None
     allowance: Allowance | None
     rate_limit_per_minute: int | None
+    max_concurrency: int | None
     tools: tuple[str, ...] | None
 
     _decoders: ClassVar[Decoders] = {
@@ -140,6 +141,7 @@ class ApiKeyWithText(Model):
     last_used_at: datetime | None
     allowance: Allowance | None
     rate_limit_per_minute: int | None
+    max_concurrency: int | None
     tools: tuple[str, ...] | None
     key: str
 

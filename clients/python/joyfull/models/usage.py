@@ -30,6 +30,8 @@ class UsageEntry(Model):
     latency_ms: int | None
     http_status: int | None
     api_key_id: str | None
+    api_key_root_id: str | None
+    end_user: str | None
     created_at: datetime
 
     _decoders: ClassVar[Decoders] = {"tool": ToolName.of, "created_at": to_datetime}
@@ -82,7 +84,7 @@ class UsageSummary(Model):
     from_: datetime
     to: datetime
     bucket: Literal["hour", "day", "month"] | str
-    group_by: Literal["tool", "status", "api_key", "api_key_root"] | str | None
+    group_by: Literal["tool", "status", "api_key", "api_key_root", "end_user"] | str | None
     totals: UsageFigures
     groups: tuple[UsageGroup, ...]
     series: tuple[UsagePoint, ...]
