@@ -146,6 +146,7 @@ CODES = {
     "idempotency_key_reused": 422,
     "quote_expired": 422,
     "quote_invalid": 422,
+    "streaming_unsupported": 422,
     "tool_input_rejected": 422,
     "url_refused": 422,
     "validation_failed": 422,

@@ -56,7 +56,7 @@ def usage(
     app: App, /, *, last: datetime | None, from_: datetime | None, to: datetime | None, by: Option, bucket: Option
 ) -> int:
     """Show what was used, by day and by tool."""
-    span = {name: value for name, value in {"from_": last or from_, "to": to}.items() if value}
+    span: Option = {name: value for name, value in {"from_": last or from_, "to": to}.items() if value}
     with app.client() as client:
         found = client.usage.summary(bucket=bucket, group_by=by, **span)
         plan = client.subscription.current() if app.terminal.format == "table" else None

@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from joyfull.models.tools import InvocationError as InvocationError
     from joyfull.models.tools import InvocationLinks as InvocationLinks
     from joyfull.models.tools import InvokedTool as InvokedTool
+    from joyfull.models.tools import Metered as Metered
     from joyfull.models.tools import PerUnit as PerUnit
     from joyfull.models.tools import Price as Price
     from joyfull.models.tools import Quote as Quote
@@ -217,6 +218,7 @@ _HOME = {
     "InvocationError": "tools",
     "InvocationLinks": "tools",
     "InvokedTool": "tools",
+    "Metered": "tools",
     "PerUnit": "tools",
     "Price": "tools",
     "Quote": "tools",

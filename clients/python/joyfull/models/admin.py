@@ -71,11 +71,13 @@ class AdminTool(Model):
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
+    streaming: bool
+    idle_seconds: int
     version: int
     example_input: Any
     fallback: str | None
     endpoint_url: str
-    adapter: Literal["http_json", "chat_completion"] | str
+    adapter: Literal["http_json", "chat_completion", "embeddings"] | str
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | str
     headers: dict[str, str]
     auth: ToolAuth
@@ -218,6 +220,7 @@ class AdminInvocation(Model):
     rerun_of: str | None
     not_before: datetime | None
     priority: int
+    stream: bool
     requested_tool: RequestedTool | None
     created_at: datetime
     started_at: datetime | None

@@ -122,6 +122,7 @@ class SubmitOptions(TypedDict, total=False):
     version: int
     priority: int
     quote: str
+    stream: bool
     webhook_url: str
     webhook_events: Sequence[
         Literal[
@@ -148,6 +149,7 @@ class SubmitIn(TypedDict, total=False):
     version: int
     priority: int
     quote: str
+    stream: bool
     webhook_url: str
     webhook_events: Sequence[
         Literal[
@@ -218,6 +220,7 @@ class BatchItem(TypedDict, total=False):
     version: int
     priority: int
     quote: str
+    stream: bool
     webhook_url: str
     webhook_events: Sequence[
         Literal[
@@ -374,11 +377,19 @@ class PerUnitIn(TypedDict, total=False):
     unit: Required[str]
 
 
+class MeteredIn(TypedDict, total=False):
+    """MeteredIn, as the API takes it."""
+
+    chars_per_unit: Required[int]
+    input: bool
+
+
 class PriceIn(TypedDict, total=False):
     """PriceIn, as the API takes it."""
 
     base_tokens: Required[int]
     per_unit: PerUnitIn | None
+    metered: MeteredIn | None
     max_tokens: Required[int]
 
 
@@ -390,7 +401,7 @@ class ToolIn(TypedDict, total=False):
     description: str | None
     category: str | None
     endpoint_url: Required[str]
-    adapter: Literal["http_json", "chat_completion"]
+    adapter: Literal["http_json", "chat_completion", "embeddings"]
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     headers: Mapping[str, str]
     auth: ToolAuthIn
@@ -402,6 +413,8 @@ class ToolIn(TypedDict, total=False):
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
+    streaming: bool
+    idle_seconds: int
     is_active: bool
     fallback: str | None
 
@@ -414,7 +427,7 @@ class ToolChanges(TypedDict, total=False):
     description: str | None
     category: str | None
     endpoint_url: str
-    adapter: Literal["http_json", "chat_completion"]
+    adapter: Literal["http_json", "chat_completion", "embeddings"]
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     headers: Mapping[str, str]
     auth: ToolAuthIn
@@ -426,6 +439,8 @@ class ToolChanges(TypedDict, total=False):
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
+    streaming: bool
+    idle_seconds: int
     is_active: bool
     fallback: str | None
 
@@ -559,6 +574,12 @@ class InvocationsFailuresQuery(TypedDict, total=False):
     limit: int
     from_: datetime
     to: datetime
+
+
+class InvocationsEventsQuery(TypedDict, total=False):
+    """InvocationsEventsQuery, as the API takes it."""
+
+    output: bool
 
 
 class InvocationsAttemptsQuery(TypedDict, total=False):

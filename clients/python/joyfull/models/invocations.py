@@ -29,6 +29,7 @@ class ListedInvocation(Model):
     rerun_of: str | None
     not_before: datetime | None
     priority: int
+    stream: bool
     requested_tool: RequestedTool | None
     created_at: datetime
     started_at: datetime | None

@@ -19,14 +19,23 @@ class PerUnit(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metered(Model):
+    """Metered, as the API sends it."""
+
+    chars_per_unit: int
+    input: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price(Model):
     """Price, as the API sends it."""
 
     base_tokens: int
     per_unit: PerUnit | None
     max_tokens: int
+    metered: Metered
 
-    _decoders: ClassVar[Decoders] = {"per_unit": PerUnit.of}
+    _decoders: ClassVar[Decoders] = {"per_unit": PerUnit.of, "metered": Metered.of}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +75,8 @@ class Tool(Model):
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
+    streaming: bool
+    idle_seconds: int
     version: int
     example_input: Any
     fallback: str | None
@@ -86,6 +97,8 @@ class Version(Model):
     timeout_seconds: int
     max_attempts: int
     idempotent: bool
+    streaming: bool
+    idle_seconds: int
     created_at: datetime
 
     _decoders: ClassVar[Decoders] = {"price": Price.of, "created_at": to_datetime}
@@ -130,7 +143,7 @@ class Billing(Model):
     reason: str | None
     price: Price
     units: float | None
-    basis: Literal["reported"] | str | None
+    basis: Literal["reported", "metered"] | str | None
     receipt: str | None
 
     _decoders: ClassVar[Decoders] = {"price": Price.of}
@@ -174,6 +187,7 @@ class Invocation(Model):
     rerun_of: str | None
     not_before: datetime | None
     priority: int
+    stream: bool
     requested_tool: RequestedTool | None
     created_at: datetime
     started_at: datetime | None
