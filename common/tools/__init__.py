@@ -3,7 +3,7 @@
 """
 
 from common.tools import editing
-from common.tools.browsing import ListedVersion, browse, seen_by, show, versions
+from common.tools.browsing import ListedVersion, browse, history, seen_by, show, versions
 from common.tools.catalogue import (
     REMEMBERED,
     everything,
@@ -33,6 +33,7 @@ __all__ = [
     "everything",
     "find",
     "get",
+    "history",
     "is_current",
     "is_live",
     "numbered",

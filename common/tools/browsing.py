@@ -110,6 +110,15 @@ def versions(user_id: UUID, ref: str, window: Window, *, only: Only = None) -> P
     """The versions of a tool, newest first, on a page of `MAX_PAYLOAD_BYTES` at most. Raises `NotFound`."""
     tool = _nameable(user_id, ref)
     _require(tool, only)
+    return _versions(tool, window)
+
+
+def history(tool_id: UUID, window: Window) -> Page[ListedVersion]:
+    """As `versions`, of any tool, for admins. Raises `NotFound`."""
+    return _versions(get(tool_id), window)
+
+
+def _versions(tool: ListedTool, window: Window) -> Page[ListedVersion]:
     below = window.after[0] if window.after else _FROM_THE_NEWEST
     sizes = db.execute(SIZES, {"tool_id": tool.id, "below": below, "limit": window.limit + 1})
     sums = accumulate(row.bytes for row in sizes)

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from common import idempotency
+from common import idempotency, webhooks
 from common.errors import Conflict, NotFound, SlugTaken
 from common.idempotency import Once
 from common.identity import audit
@@ -19,12 +19,30 @@ from common.identity.audit import Actor
 from common.kit import crypto, db, failpoints, jsonb
 from common.kit.clock import uuid7
 from common.kit.expecting import Expect, anything
+from common.kit.outbound import OutboundClient
 from common.models.tools import Tool, ToolVersion
 from common.tools import breakers, fallbacks
 from common.tools.drafts import DOCUMENTS, Draft, difference, draft_of, shown, tool_fields
 from common.tools.model import ListedTool, listed
 
-__all__ = ["Draft", "archive", "change", "create", "create_all", "draft_of", "load", "reset_breaker", "shown"]
+__all__ = [
+    "Draft",
+    "archive",
+    "change",
+    "check_url",
+    "create",
+    "create_all",
+    "draft_of",
+    "load",
+    "reset_breaker",
+    "shown",
+]
+
+
+def check_url(outbound: OutboundClient, changes: Mapping[str, object]) -> None:
+    """Refuse an `endpoint_url` that this platform does not call. Raises `UrlRefused`."""
+    if "endpoint_url" in changes:
+        webhooks.check_url(outbound, str(changes["endpoint_url"]), "/endpoint_url", operator=True)
 
 
 def create(actor: Actor, draft: Draft, *, once: Once = None) -> ListedTool:

@@ -12,8 +12,8 @@ from common import boot, webhooks
 from common import tools as catalogue
 from common.errors import FieldError, Invalid, PlatformError
 from common.identity import audit
-from web.api.admin.tool_schemas import ToolInSchema
 from web.http import body, validation
+from web.http.tool_drafts import ToolInSchema
 
 tools = AppGroup("tools", help="Manage the tool catalogue.")
 

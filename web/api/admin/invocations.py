@@ -14,7 +14,7 @@ from common.kit.paging import Page
 from web.api.blueprint import Blueprint
 from web.api.invocation_filters import InvocationArguments, InvocationQuery, chosen
 from web.api.invocation_schemas import ListedInvocationSchema
-from web.http import auth
+from web.http import auth, large_reads
 from web.http.fields import Id, Text
 from web.http.responses import Shown
 
@@ -61,6 +61,16 @@ def index(query: AdminInvocationArguments) -> Page[Shown]:
     found = invocations.listing(query.get("user"), query["window"], payloads=query["payloads"], **chosen(query))
     details = invocations.operator_details([invocation.id for invocation in found.items])
     return found.map(lambda invocation: _shown(invocation, details.get(invocation.id)))
+
+
+@blp.get("/<uuid:invocation_id>")
+@auth.admin
+@blp.response(200, AdminInvocationSchema)
+def show(invocation_id: UUID) -> Shown:
+    """One invocation of any account, with input and output"""
+    large_reads.begin()
+    found = invocations.get(invocation_id, None)
+    return _shown(found, invocations.operator_details([invocation_id]).get(invocation_id))
 
 
 def _shown(invocation: Invocation, detail: str | None) -> Shown:

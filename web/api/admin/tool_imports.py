@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import marshmallow as ma
-from marshmallow import validate
 
 from common import boot, errors
 from common.idempotency import Once
 from common.tools import importing
 from common.tools.importing import Imported, ImportFields
-from web.api.admin.tool_schemas import PriceInSchema, ToolAuthInSchema, ToolAuthSchema
+from web.api.admin.tool_schemas import ToolAuthSchema
 from web.api.blueprint import Blueprint
 from web.http import auth
-from web.http.fields import Flag, Id, JsonObject, Many, Text, Whole
-from web.http.schemas import Body, Resource
+from web.http.fields import Flag, Id, JsonObject, Text, Whole
+from web.http.schemas import Resource
+from web.http.tool_drafts import ImportInSchema
 
 blp = Blueprint("tool_imports", __name__, url_prefix="/admin/tools/import", description="Tools from OpenAPI documents")
-
-_SLUG = validate.Regexp(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
-
-
-class ImportInSchema(Body):
-    document = JsonObject(metadata={"description": "An OpenAPI 3.0 or 3.1 document."})
-    url = Text(
-        max=2048, metadata={"description": "Where the document is (JSON, at most 8 MiB), instead of `document`."}
-    )
-    base_url = Text(max=2048, metadata={"description": "Used instead of the document's servers."})
-    show = Many(
-        Text(max=63, validate=_SLUG), max=100, metadata={"description": "Slugs of the tools to show; default: all."}
-    )
-    create = Many(
-        Text(max=63, validate=_SLUG), max=50, unique=True, metadata={"description": "Slugs of the tools to create."}
-    )
-    price = ma.fields.Nested(PriceInSchema, metadata={"description": "Of each tool that is created."})
-    auth = ma.fields.Nested(
-        ToolAuthInSchema, metadata={"description": "The credential of the tools that are created and need one."}
-    )
 
 
 class ImportProblemSchema(Resource):

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
 from flask import g
 
-from common import boot, errors, tools, webhooks
+from common import boot, errors, tools
 from common.idempotency import Once
 from common.kit.expecting import Expect
 from common.kit.paging import Page
-from common.tools import ListedTool, adapters, breakers, editing
+from common.tools import ListedTool, ListedVersion, adapters, breakers, editing
 from common.tools.adapters import Trial, TrialIn
 from web.api.admin.tool_schemas import (
     AdminToolArguments,
     AdminToolQuery,
     AdminToolSchema,
+    AdminVersionSchema,
     BreakerSchema,
-    ToolChangesSchema,
-    ToolInSchema,
     TrialInSchema,
     TrialSchema,
 )
 from web.api.blueprint import Blueprint
 from web.http import auth
+from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Headers, location
+from web.http.tool_drafts import ToolChangesSchema, ToolInSchema
 
 blp = Blueprint("admin_tools", __name__, url_prefix="/admin/tools", description="Managing tools")
 #: A change of anything else makes another version; what is measured does not count.
@@ -74,7 +74,7 @@ def create(body: dict[str, object], once: Once) -> tuple[ListedTool, Headers]:
     supported, and a compiled pattern may use at most 1,000,000 bytes.
     """
     draft = editing.Draft.of(body)
-    _check_url(body)
+    editing.check_url(boot.outbound(), body)
     made = editing.create(auth.actor(), draft, once=once).id
     return _shown(made), location(".show", tool_id=made)
 
@@ -99,7 +99,7 @@ def edit(body: dict[str, object], tool_id: UUID, expect: Expect[ListedTool]) -> 
 
     Invocations accepted before run with the version they were accepted with. An archived tool cannot be changed.
     """
-    _check_url(body)
+    editing.check_url(boot.outbound(), body)
     return _shown(editing.change(auth.actor(), tool_id, body, expect=expect).id)
 
 
@@ -110,6 +110,18 @@ def edit(body: dict[str, object], tool_id: UUID, expect: Expect[ListedTool]) -> 
 def archive(tool_id: UUID, expect: Expect[ListedTool]) -> None:
     """Archive a tool: its history is kept, and accepted invocations still run"""
     editing.archive(auth.actor(), tool_id, expect=expect)
+
+
+@blp.get("/<uuid:tool_id>/versions")
+@auth.admin
+@blp.arguments(ListQuery, location="query")
+@blp.page(AdminVersionSchema)
+def versions(query: ListArguments, tool_id: UUID) -> Page[ListedVersion]:
+    """The versions of a tool and how each is called, newest first, also of an inactive or archived tool
+
+    A page has at most 1 MiB of schemas, or one version.
+    """
+    return tools.history(tool_id, **query)
 
 
 @blp.post("/<uuid:tool_id>/test")
@@ -144,8 +156,3 @@ def reset_breaker(tool_id: UUID) -> breakers.BreakerState:
 
 def _shown(tool_id: UUID) -> ListedTool:
     return tools.seen_by(auth.caller().user_id, [tools.get(tool_id)])[0]
-
-
-def _check_url(body: Mapping[str, object]) -> None:
-    if "endpoint_url" in body:
-        webhooks.check_url(boot.outbound(), str(body["endpoint_url"]), "/endpoint_url", operator=True)

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from marshmallow import validate
 
-from common import errors, subscriptions
+from common import budgets, errors, subscriptions
+from common.budgets import ListedKey
 from common.idempotency import Once
-from common.identity import accounts
+from common.identity import accounts, keys
 from common.identity.accounts import ListedAccount
 from common.kit.expecting import Expect
 from common.kit.paging import Page
@@ -19,6 +20,7 @@ from common.models.base import MAX_TOKENS
 from common.models.subscriptions import Grant
 from web.api.auth import UserSchema
 from web.api.blueprint import Blueprint
+from web.api.key_schemas import ApiKeySchema
 from web.http import auth
 from web.http.fields import Flag, Id, Instant, Text, Tokens, Word
 from web.http.pagination import ListArguments, ListQuery
@@ -136,6 +138,17 @@ def edit(body: UserChanges, user_id: UUID, expect: Expect[Shown]) -> Shown:
     """
     accounts.administer(user_id, actor=auth.actor(), **body, expect=lambda now: expect(_shown(now)))
     return _shown(accounts.listed(user_id))
+
+
+@blp.get("/<uuid:user_id>/api-keys")
+@auth.admin
+@blp.arguments(ListQuery, location="query")
+@blp.page(ApiKeySchema)
+def index_keys(query: ListArguments, user_id: UUID) -> Page[ListedKey]:
+    """The API keys of an account, without revoked and delegated ones, newest first"""
+    accounts.get(user_id)
+    page = keys.owned(user_id, **query)
+    return Page(budgets.listed(page.items), page.limit, page.has_more, page.next)
 
 
 @blp.post("/<uuid:user_id>/grants")
