@@ -46,6 +46,7 @@ from common.invocations.ordering import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields
 from common.invocations.partial import left_of
 from common.invocations.quoting import Quote, quote
 from common.invocations.reading import (
+    beginnings,
     event_data,
     events_data,
     get,
@@ -91,6 +92,7 @@ __all__ = [
     "Task",
     "account_of",
     "attempts",
+    "beginnings",
     "billed",
     "cancel",
     "cancel_matching",

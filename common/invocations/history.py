@@ -75,8 +75,11 @@ class Story:
     deliveries: Page[DeliveryRecord]
 
 
-def story(owner: UUID, invocation_id: UUID, *, most_bytes: int, window: Window) -> Story:
-    """All about one invocation of `owner`; input and output if they have at most `most_bytes`. Raises `NotFound`."""
+def story(owner: UUID | None, invocation_id: UUID, *, most_bytes: int, window: Window) -> Story:
+    """All about one invocation of `owner` (None: of any account, for admins). Raises `NotFound`.
+
+    Input and output are read if they have at most `most_bytes`, together.
+    """
     invocation = reading.get_within(invocation_id, owner, most_bytes)
     calls = db.execute(CALLS, {"id": invocation_id, "below": _ALL, "limit": window.limit})
     return Story(invocation, calls[::-1], webhooks.deliveries_of(invocation_id, window))

@@ -11,7 +11,7 @@ from common.invocations import lists, views, waiting
 from common.invocations.filters import Filters, Matching
 from common.invocations.model import Invocation, RequestedTool, Waiting
 from common.invocations.representation import at_event, represent
-from common.invocations.views import StateRow, ViewRow
+from common.invocations.views import BeginningRow, StateRow, ViewRow
 from common.kit import db
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
 from common.kit.query import Query
@@ -33,6 +33,14 @@ def get_ended(invocation_id: UUID, owner: UUID) -> Invocation:
 def get_within(invocation_id: UUID, owner: UUID | None, most: int) -> Invocation:
     """As `get`; but input and output are read only where they have `most` bytes at most, together."""
     return _one(views.GET_WITHIN, {"id": invocation_id, "user_id": owner, "most": most})
+
+
+def beginnings(invocation_id: UUID, owner: UUID | None, most: int) -> BeginningRow:
+    """The first `most` characters of input and output, however large these are. Raises `NotFound`."""
+    rows = db.execute(views.BEGINNINGS, {"id": invocation_id, "user_id": owner, "most": most})
+    if not rows:
+        raise NotFound("There is no such invocation.")
+    return rows[0]
 
 
 def _one(statement: Query[ViewRow], parameters: dict[str, object]) -> Invocation:

@@ -75,6 +75,13 @@ class TraceRow(NamedTuple):
     traceparent: str | None
 
 
+class BeginningRow(NamedTuple):
+    """How the JSON texts of input and output begin; None: there is none."""
+
+    input: str | None
+    output: str | None
+
+
 class DetailRow(NamedTuple):
     invocation_id: UUID
     operator_detail: str | None
@@ -113,6 +120,15 @@ GET: Final = Query(view("true") + _ONE, ViewRow)
 #: For those who wait for the end: until then they need no more than to see that it has not come.
 GET_ENDED: Final = Query(view("i.status <> 'open'") + _ONE, ViewRow)
 GET_WITHIN: Final = Query(view(f"{PAYLOAD_BYTES} <= cast(:most as bigint)") + _ONE, ViewRow)
+#: How input and output begin, in characters.
+BEGINNINGS: Final = Query(
+    f"""
+select left(coalesce(cast(i.input_as_sent as text), cast(i.input as text)), :most) as input,
+       left(coalesce(cast(i.output_as_sent as text), cast(i.output as text)), :most) as output
+  from invocations i {_ONE}
+""",
+    BeginningRow,
+)
 GET_MANY: Final = Query(view("cast(:payloads as boolean)") + " where i.id = any(cast(:ids as uuid[]))", ViewRow)
 #: What has changed since? Of many, for those who wait.
 STATES: Final = Query(

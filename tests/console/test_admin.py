@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -233,15 +234,57 @@ def test_runs_of_all_accounts_are_filtered(admin: Browser) -> None:
     assert "No run matches." in admin.get("/admin/runs").words
     worker, tool = factories.worker(), factories.tool()
     first, second = factories.customer(), factories.customer()
-    first.submit(tool)
+    run = first.submit(tool)
     invocations.complete(factories.taken(worker), factories.BAD, worker)
     second.submit(factories.tool())
     assert len(admin.get("/admin/runs").one("tbody").all("tr")) == 2
     page = admin.get(f"/admin/runs?status=failed&tool={tool.slug}&user={first.user_id}")
     [row] = page.one("tbody").all("tr")
     assert "tool failed" in row.words
-    assert row.one("a").attributes["href"] == f"/console/admin/users/{first.user_id}"
+    assert [each.attributes["href"] for each in row.all("a")] == [
+        f"/console/admin/runs/{run}",
+        f"/console/admin/users/{first.user_id}",
+        f"/console/admin/tools/{tool.id}",
+    ]
     admin.get("/admin/runs?user=x", 422)
+
+
+def test_a_run_of_another_account_is_shown_with_what_operators_are_told_and_nothing_can_be_done(
+    admin: Browser, trips: Trips
+) -> None:
+    worker, customer = factories.worker(), factories.customer()
+    run = customer.submit(factories.tool(), input={"text": HOSTILE})
+    told = replace(factories.BAD, operator_detail="connection to 10.1.2.3 refused")
+    invocations.complete(factories.taken(worker), told, worker)
+    admin.get(f"/admin/runs/{run}")
+    trips.clear()
+    page = admin.get(f"/admin/runs/{run}")
+    assert len(trips.statements) <= 6, trips.statements
+    assert "connection to 10.1.2.3 refused" in page.words
+    assert "<script>alert(1)</script>" in page.one("ul", class_="tree").words
+    links = [each.attributes["href"] for each in page.one("main").all("a")]
+    assert f"/console/admin/users/{customer.user_id}" in links
+    assert not [path for path in links if path.endswith(("/again", "/cancel"))]
+    assert admin.ask(f"/admin/runs/{run}/input.json").get_json() == {"text": HOSTILE}
+    assert admin.ask(f"/admin/runs/{run}/output.json").text == "null"
+    admin.get(f"/admin/runs/{UUID(int=3)}", 404)
+
+
+def test_an_account_shows_its_keys_and_its_last_runs(admin: Browser) -> None:
+    customer = factories.keyed(factories.customer(), 500)
+    path = f"/admin/users/{customer.user_id}"
+    assert "There are none." in admin.get(path).one("section", aria_labelledby="runs-title").words
+    tool = factories.tool()
+    made = [customer.submit(tool) for _ in range(11)]
+    page = admin.get(path)
+    keys = page.one("section", aria_labelledby="keys-title").words
+    assert "a key" in keys and "390 of 500 tokens left" in keys
+    assert customer.key not in page.words
+    runs = [each.attributes["href"] for each in page.one("section", aria_labelledby="runs-title").all("a")]
+    assert runs == [
+        *(f"/console/admin/runs/{run}" for run in made[:0:-1]),
+        f"/console/admin/runs?user={customer.user_id}",
+    ]
 
 
 # -- of all of them ------------------------------------------------------------------------------------------------

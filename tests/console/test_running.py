@@ -351,6 +351,24 @@ def test_the_signed_receipt_is_a_download_once_a_run_has_ended(browser: Browser)
     assert browser.ask(f"/runs/{still}/receipt.jws").status_code == 409
 
 
+def test_output_is_a_tree_and_raw_and_what_is_too_large_is_a_beginning_and_a_file(browser: Browser) -> None:
+    value = {"lines": [{"text": "a", "n": 1.5}, {"text": HOSTILE}], "none": None}
+    page = browser.get(f"/runs/{ended(browser, replace(GOOD, output=value))}")
+    output = page.one("section", aria_labelledby="output-title")
+    tree = output.one("ul", class_="tree")
+    assert "lines 2 items 0 2 members text a n 1.5 1 1 member text <script>alert(1)</script>" in tree.words
+    assert [("open" in each.attributes) for each in tree.all("details")] == [True, True, False, False]
+    assert '"n": 1.5' in output.one("pre").text
+    large = {"text": "<" * 300_000}
+    run = ended(browser, replace(GOOD, output=large))
+    page = browser.get(f"/runs/{run}")
+    output = page.one("section", aria_labelledby="output-title")
+    assert "300.0 kB together: too much for a page" in output.words
+    assert output.one("pre").text.startswith('{"text": "<<<<')
+    assert output.one("a").attributes["href"] == f"/console/runs/{run}/output.json"
+    assert browser.ask(f"/runs/{run}/output.json").get_json() == large
+
+
 def test_a_free_run_says_why(browser: Browser) -> None:
     page = browser.get(f"/runs/{ended(browser, replace(BAD, error_code='tool_timeout'))}")
     assert "Free: failed (tool_timeout). Held 10, given back 10." in page.words

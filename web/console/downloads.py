@@ -1,4 +1,4 @@
-"""Tables as CSV files that spreadsheets may open: no cell is taken for a formula."""
+"""What is offered as a file: JSON, and tables as CSV that spreadsheets may open (no cell is taken for a formula)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def csv_file(name: str, rows: Iterable[Sequence[object]]) -> Response:
     response = Response(written.getvalue(), content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def json_file(name: str, text: str | None) -> Response:
+    """JSON text as a file; without any, `null`."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text or "null", content_type="application/json", headers=headers)
 
 
 def streamed(name: str, lines: Iterable[str] | Iterable[bytes]) -> Response:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Final, NotRequired, TypedDict
 from uuid import UUID
 
 from flask import Response
 from marshmallow import validate
 
-from common import subscriptions
+from common import budgets, invocations, subscriptions
 from common.errors import NotFound
-from common.identity import accounts
+from common.identity import accounts, keys
+from common.kit import clock
+from common.kit.paging import Window
 from common.models.accounts import ROLES
 from common.models.base import MAX_TOKENS
 from common.subscriptions import Current
@@ -22,6 +24,9 @@ from web.http import auth
 from web.http.fields import Flag, Secret, Text, Tokens, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.schemas import Query
+
+#: Keys and runs that are shown of an account: the newest.
+SHOWN: Final = Window(10)
 
 
 class AccountQuery(ListQuery):
@@ -87,13 +92,17 @@ def subscription(user_id: UUID) -> Current | None:
 
 def one(user_id: UUID) -> Context:
     """For the page of an account."""
-    found = accounts.listed(user_id)
+    found, listed = accounts.listed(user_id), keys.owned(user_id, SHOWN)
     return {
         "user": found.user,
         "current": subscription(user_id),
         "roles": ROLES,
+        "now": clock.now(),
         "is_me": user_id == auth.caller().user_id,
         "needs_password": session.needs_password(),
+        "keys": budgets.listed(listed.items),
+        "more_keys": listed.has_more,
+        "runs": invocations.listing(user_id, SHOWN, payloads=False),
     }
 
 

@@ -1,14 +1,17 @@
-"""Runs of all accounts, for admins."""
+"""Runs of all accounts, for admins: listed, and each as its owner sees it, with what only operators are told."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
+from flask import Response
+
 from common import invocations
 from common.models.invocations import STATUSES
-from web.console import lists
+from web.console import downloads, lists, stories
 from web.console.blueprint import Context, blp, page
-from web.http import auth
+from web.console.rendering import url
+from web.http import auth, large_reads
 from web.http.fields import Id, OneOrMore, Text, Word
 from web.http.pagination import ListArguments, ListQuery
 
@@ -37,3 +40,36 @@ def admin_runs() -> Context:
     found = invocations.listing(owner, query["window"], statuses=statuses, tool=tool, payloads=False)
     details = invocations.operator_details([run.id for run in found.items])
     return {"page": found, "pages": lists.pages(found), "details": details, "asked": query, "statuses": STATUSES}
+
+
+def stored(invocation_id: UUID) -> invocations.Invocation:
+    """A run with its input and output, however large."""
+    large_reads.begin()
+    return invocations.get(invocation_id, None)
+
+
+@blp.get("/admin/runs/<uuid:invocation_id>")
+@auth.admin
+@page("admin_run.html")
+def admin_run(invocation_id: UUID) -> Context:
+    """One run of any account."""
+    story = invocations.story(None, invocation_id, most_bytes=stories.SHOWN_BYTES, window=stories.WINDOW)
+    detail = invocations.operator_details([invocation_id]).get(invocation_id)
+    files = {name: url(f"admin_run_{name}", invocation_id=invocation_id) for name in ("input", "output")}
+    return {**stories.told(story, files, is_own=False), "detail": detail}
+
+
+@blp.get("/admin/runs/<uuid:invocation_id>/input.json")
+@auth.admin
+@page("admin_run.html")
+def admin_run_input(invocation_id: UUID) -> Response:
+    """Its input as a file."""
+    return downloads.json_file(f"{invocation_id}-input.json", stored(invocation_id).input)
+
+
+@blp.get("/admin/runs/<uuid:invocation_id>/output.json")
+@auth.admin
+@page("admin_run.html")
+def admin_run_output(invocation_id: UUID) -> Response:
+    """Its output as a file."""
+    return downloads.json_file(f"{invocation_id}-output.json", stored(invocation_id).output)

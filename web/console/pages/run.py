@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 from flask import Response, current_app
@@ -12,18 +12,13 @@ from common import errors, invocations
 from common import receipts as signed_receipts
 from common.invocations import DEFAULT_EXPIRY
 from common.kit import crypto
-from common.kit.paging import Window
 from common.links import API_PREFIX
-from web.console import forms, receipts, snippets
+from web.console import downloads, forms, snippets, stories
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
 from web.console.rendering import url
 from web.http import auth, large_reads, limits, submissions
 from web.http.fields import Text
-
-#: Input and output together, in bytes: more is offered as a download.
-SHOWN_BYTES: Final = 256 * 1024
-WINDOW: Final = Window(100)
 
 
 class AgainForm(Form):
@@ -40,28 +35,16 @@ class AgainSent(TypedDict):
 
 
 def of_run(story: invocations.Story) -> Context:
-    """The page of a run."""
+    """The page of a run of the caller's."""
     run = story.invocation
-    return {
-        "run": run,
-        "sentence": receipts.sentence(run),
-        "receipt": receipts.receipt(run),
-        "steps": receipts.timeline(story),
-        "more_deliveries": story.deliveries.has_more,
-        "curl": curl(run),
-    }
+    files = {name: url(f"run_{name}", invocation_id=run.id) for name in ("input", "output")}
+    return {**stories.told(story, files, is_own=True), "curl": curl(run)}
 
 
 def stored(invocation_id: UUID) -> invocations.Invocation:
     """A run with its input and output, however large."""
     large_reads.begin()
     return invocations.get(invocation_id, auth.caller().user_id)
-
-
-def download(text: str | None, name: str) -> Response:
-    """JSON text as a file."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text or "null", content_type="application/json", headers=headers)
 
 
 def curl(run: invocations.Invocation) -> str:
@@ -122,8 +105,8 @@ def repeating(invocation_id: UUID) -> Context:
 @page("run.html", parts=("run_now",))
 def show(invocation_id: UUID) -> Context:
     """Everything about a run."""
-    story = invocations.story(auth.caller().user_id, invocation_id, most_bytes=SHOWN_BYTES, window=WINDOW)
-    return of_run(story)
+    owner = auth.caller().user_id
+    return of_run(invocations.story(owner, invocation_id, most_bytes=stories.SHOWN_BYTES, window=stories.WINDOW))
 
 
 @blp.get("/runs/<uuid:invocation_id>/input.json", endpoint="run_input")
@@ -131,7 +114,7 @@ def show(invocation_id: UUID) -> Context:
 @page("run.html")
 def input_file(invocation_id: UUID) -> Response:
     """The input as a file."""
-    return download(stored(invocation_id).input, f"{invocation_id}-input.json")
+    return downloads.json_file(f"{invocation_id}-input.json", stored(invocation_id).input)
 
 
 @blp.get("/runs/<uuid:invocation_id>/output.json", endpoint="run_output")
@@ -139,7 +122,7 @@ def input_file(invocation_id: UUID) -> Response:
 @page("run.html")
 def output_file(invocation_id: UUID) -> Response:
     """The output as a file."""
-    return download(stored(invocation_id).output, f"{invocation_id}-output.json")
+    return downloads.json_file(f"{invocation_id}-output.json", stored(invocation_id).output)
 
 
 @blp.get("/runs/<uuid:invocation_id>/receipt.jws", endpoint="run_receipt")

@@ -1,0 +1,62 @@
+"""What the pages of a run have in common, whoever looks at it: its sentences, its timeline, its input and output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final, TypedDict
+
+from common import invocations
+from common.invocations import Invocation, Story
+from common.kit.paging import Window
+from web.console import receipts, trees
+from web.console.receipts import Step
+from web.console.trees import Node
+
+#: Input and output together, in bytes: of more, the beginning is shown.
+SHOWN_BYTES: Final = 256 * 1024
+#: Characters of that.
+BEGINNING: Final = 1_500
+#: Calls and deliveries that are shown.
+WINDOW: Final = Window(100)
+
+
+class Told(TypedDict):
+    """What the templates of a run need. `files`: paths of input and output; `is_own`: it belongs to the reader."""
+
+    run: Invocation
+    sentence: str
+    receipt: str
+    steps: list[Step]
+    more_deliveries: bool
+    is_own: bool
+    files: Mapping[str, str]
+    trees: Mapping[str, Node]
+    beginnings: Mapping[str, str | None]
+    beginning_chars: int
+
+
+def told(story: Story, files: Mapping[str, str], *, is_own: bool) -> Told:
+    """A run, with the paths of the files of its input and output."""
+    run = story.invocation
+    return {
+        "run": run,
+        "sentence": receipts.sentence(run),
+        "receipt": receipts.receipt(run),
+        "steps": receipts.timeline(story),
+        "more_deliveries": story.deliveries.has_more,
+        "is_own": is_own,
+        "files": files,
+        "trees": {name: trees.of(json.loads(text)) for name, text in _texts(run) if text is not None},
+        "beginnings": {} if run.payloads else _beginnings(run),
+        "beginning_chars": BEGINNING,
+    }
+
+
+def _texts(run: Invocation) -> tuple[tuple[str, str | None], ...]:
+    return ("input", run.input), ("output", run.output)
+
+
+def _beginnings(run: Invocation) -> Mapping[str, str | None]:
+    found = invocations.beginnings(run.id, run.user_id, BEGINNING)
+    return {"input": found.input, "output": found.output}
