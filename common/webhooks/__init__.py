@@ -13,7 +13,7 @@
 The delivery loop is `worker/delivery.py`. Design: docs/decisions/outbox.md.
 """
 
-from common.webhooks.condition import Health, delivery, health, replayable
+from common.webhooks.condition import Health, Progress, delivery, health, progress, replayable
 from common.webhooks.endpoints import (
     CreatedEndpoint,
     change,
@@ -57,6 +57,7 @@ __all__ = [
     "Health",
     "LaneCapacity",
     "OutboxEvent",
+    "Progress",
     "ReplayResult",
     "change",
     "check_url",
@@ -80,6 +81,7 @@ __all__ = [
     "notify_due",
     "park",
     "postpone",
+    "progress",
     "prune",
     "record",
     "release",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
+from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -35,6 +37,14 @@ class Several(NamedTuple):
     n: int
 
 
+class Progress(NamedTuple):
+    """The deliveries of an account: `mark` is another one after each attempt; `pending`: there are attempts to come."""
+
+    user_id: UUID
+    mark: Decimal
+    pending: bool
+
+
 _HEALTH: Final = Query(
     """
 select e.id as endpoint_id, d.delivered, d.failed, d.pending, a.at, a.http_status, a.error
@@ -60,6 +70,29 @@ select count(*) as n from (
 """,
     Several,
 )
+
+#: The newest events of each account whose deliveries are looked at.
+_LATEST: Final = 50
+_PROGRESS: Final = Query(
+    """
+select w.user_id,
+       coalesce(sum(hashtextextended(concat(d.id, d.status, d.tries, d.due_at), 0)) filter (where d.id is not null), 0)
+         as mark,
+       coalesce(bool_or(d.status = 'pending'), false) as pending
+  from unnest(cast(:users as uuid[])) w(user_id)
+ cross join lateral (select id from events where user_id = w.user_id
+                      order by era desc, events.xid desc, events.id desc limit :most) e
+  left join deliveries d on d.event_id = e.id
+ group by w.user_id
+""",
+    Progress,
+)
+
+
+def progress(users: Collection[UUID]) -> dict[UUID, Progress]:
+    """How far the deliveries of each account's latest events are; without an account that has no events."""
+    rows = db.execute(_PROGRESS, {"users": list(users), "most": _LATEST}) if users else []
+    return {row.user_id: row for row in rows}
 
 
 def health(user_id: UUID) -> dict[UUID, Health]:

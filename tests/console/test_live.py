@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
 
+from common import boot, webhooks
 from common.errors import RateLimited
 from common.identity import accounts, session_directory
 from common.identity.audit import OPERATOR
+from common.kit import clock
 from common.kit.clock import uuid7
 from common.kit.paging import Window
+from common.webhooks import AttemptResult
 from tests import factories
 from tests.console.conftest import Browser, Trips
 from tests.factories import Customer
 from tests.web.conftest import Service
-from web.console.live import MOST, Followers, stream
+from web.console.live import MOST, Followers, place, place_of, stream
 
 
 def signed_in(served: Service, customer: Customer) -> requests.Session:
@@ -39,10 +43,13 @@ def test_a_stream_names_what_happens_and_ends_with_its_session(db: None, served:
     with http.get(f"{served.base}/console/live", stream=True, timeout=30) as answer:
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
         lines = lines_of(answer)
-        assert next(lines) == "retry: 3000"
+        begun = [next(lines) for _ in range(4)]
+        assert (begun[:2], begun[3]) == (["retry: 3000", "event: place"], "data:")
         stranger.submit(factories.tool())
         run = customer.submit(factories.tool())
-        assert [next(lines) for _ in range(4)] == ["event: run", f"data: {run} queued", "event: budget", "data:"]
+        told = [next(lines) for _ in range(5)]
+        assert told[:3] == ["event: run", f"data: {run} queued", "event: budget"]
+        assert told[3].startswith("id: ") and told[3] != begun[2] and told[4] == "data:"
         [session] = session_directory.listing(customer.caller, Window(5)).items
         session_directory.end(customer.user_id, session.id, actor=OPERATOR)
         customer.submit(factories.tool())
@@ -66,7 +73,7 @@ def test_one_look_for_all_accounts_wakes_those_with_news(db: None, trips: Trips)
     customers = [factories.customer() for _ in range(3)]
     opened = [followers.add(each.user_id) for each in customers]
     streams: list[Any] = [stream(each, lambda: True) for each in opened]
-    assert [next(each) for each in streams] == [b"retry: 3000\n: open\n\n"] * 3
+    assert {next(each).partition(b"\n")[0] for each in streams} == {b"retry: 3000"}
     trips.clear()
     followers.look_once()
     assert len(trips.statements) == 1
@@ -75,6 +82,58 @@ def test_one_look_for_all_accounts_wakes_those_with_news(db: None, trips: Trips)
     followers.look_once()
     assert [each.woken.is_set() for each in opened] == [False, True, False]
     assert next(streams[1]) == f"event: run\ndata: {run} queued\n\n".encode()
+
+
+def test_a_stream_goes_on_where_an_earlier_one_ended(db: None, served: Service) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    http = signed_in(served, customer)
+    customer.submit(tool)
+    with http.get(f"{served.base}/console/live", stream=True, timeout=30) as answer:
+        place = [line for _, line in zip(range(4), lines_of(answer), strict=False)][2].removeprefix("id: ")
+    missed = [customer.submit(tool) for _ in range(2)]
+    for asked in ({"headers": {"Last-Event-ID": place}}, {"params": {"after": place}}):
+        with http.get(f"{served.base}/console/live", stream=True, timeout=30, **asked) as answer:  # type: ignore[arg-type]
+            lines = lines_of(answer)
+            told = [next(lines) for _ in range(8)]
+            assert told[2] == f"id: {place}"
+            assert told[4:] == [line for run in missed for line in ("event: run", f"data: {run} queued")]
+
+
+@pytest.mark.parametrize(
+    "named", ["x", "1.2", f"1.2.{UUID(int=1)}.", f"9999999999.1.{UUID(int=1)}", f"1.-2.{UUID(int=1)}"]
+)
+def test_a_place_that_is_none_is_now(named: str) -> None:
+    assert place(named) is None
+    assert place(place_of((1, 2, UUID(int=1)))) == (1, 2, UUID(int=1))
+
+
+def test_deliveries_that_went_on_are_named_and_looked_at_only_while_there_are_some(db: None, trips: Trips) -> None:
+    followers = Followers(looks=False)
+    customer, idle = factories.customer(), factories.customer()
+    webhooks.create(customer.user_id, boot.outbound(), url="http://127.0.0.1:9/hook", events=["invocation.queued"])
+    opened = [followers.add(each.user_id) for each in (customer, idle)]
+    streams: list[Any] = [stream(each, lambda: True) for each in opened]
+    assert [next(each)[:6] for each in streams] == [b"retry:"] * 2
+    for each in (customer, idle):
+        each.submit(factories.tool())
+    followers.look_once()
+    assert [next(streams[0]).partition(b"\n")[0] for _ in range(3)] == [
+        b"event: run",
+        b"event: budget",
+        b"event: deliveries",
+    ]
+    assert [next(streams[1]).partition(b"\n")[0] for _ in range(2)] == [b"event: run", b"event: budget"]
+    followers.look_once()
+    assert [each.woken.is_set() for each in opened] == [False, False]
+    claimed = webhooks.claim_next()
+    assert claimed is not None
+    webhooks.delivered(claimed, AttemptResult(clock.now(), 3, 200))
+    followers.look_once()
+    assert next(streams[0]) == b"event: deliveries\ndata:\n\n"
+    trips.clear()
+    followers.look_once()
+    assert [each.woken.is_set() for each in opened] == [False, False]
+    assert len(trips.statements) == 1
 
 
 def test_nobody_without_a_session_follows(stranger: Browser) -> None:

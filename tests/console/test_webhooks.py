@@ -19,7 +19,7 @@ from common.kit.paging import Window
 from common.models.webhooks import WebhookEndpoint
 from common.webhooks import signing
 from tests import factories
-from tests.console.conftest import Browser, Element, Trips, browser_of, check_page
+from tests.console.conftest import Browser, Element, Trips, browser_of, check_page, read
 from tests.console.test_pages import HOSTILE
 from tests.outside.receiver import Receiver, Reply
 from web.console.rendering import TEMPLATES
@@ -194,6 +194,19 @@ def test_deliveries_are_filtered_shown_with_their_attempts_and_sent_again(browse
     sent = fields(form_to(shown, f"{path}/deliveries/{first}"))
     browser.post(f"{path}/deliveries/{first}", sent, to=f"/console{path}/deliveries/{first}?said=resent")
     assert "pending" in browser.get(f"{path}/deliveries/{first}").words
+
+
+def test_what_a_delivery_changes_is_asked_for_by_pages_that_are_open(browser: Browser, database_url: str) -> None:
+    path = made(browser, "http://127.0.0.1:9/hook")
+    [first, *_] = failed(browser, database_url, path, 2)
+    pages = {"/webhooks": "endpoints", path: "deliveries", f"{path}/deliveries/{first}": "delivery_attempts"}
+    for page, name in pages.items():
+        region = browser.get(page).one("div", id=name)
+        assert (region.attributes["data-part"], region.attributes["data-on"]) == (name, "deliveries")
+        assert read(browser.ask(f"{page}?part={name}").text).words == region.words
+    answer = check_page(browser.send(f"{path}/test"))  # its address is one of a form only
+    where = answer.one("div", id="deliveries").attributes["data-part"].removeprefix("/console")
+    assert "webhook.test" in read(browser.ask(where).text).words
 
 
 def test_a_replay_says_how_many_before_it_is_done(browser: Browser, database_url: str) -> None:

@@ -1,13 +1,16 @@
 """What happens in an account, as a stream of its names: a page that shows such a thing asks for that part of itself.
 
 One look in two seconds, for all accounts with a stream in this process and in one statement, finds out whose feed of
-events has grown; only those are read. A process without streams looks at nothing.
+events has grown; only those are read. While an account has webhook deliveries to come, another statement for all such
+accounts finds out whether an attempt was made. A process without streams looks at nothing.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -24,16 +27,25 @@ MOST: Final = 20
 #: Events that are named at once; more than a page shows.
 NAMED: Final = Window(100)
 
+#: Era, transaction and event.
+_PLACE: Final = re.compile(r"(\d{1,9})\.(\d{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
+
 logger = log.get(__name__)
 
 
 class Follower:
-    """A stream: where its account's feed ended when it was last told, and what wakes it."""
+    """A stream: where its account's feed ended when it was last told, and what wakes it.
 
-    def __init__(self, account: UUID) -> None:
+    `delivers`: attempts of deliveries may be made, so these are looked at too; `mark`: how far they were.
+    """
+
+    def __init__(self, account: UUID, after: Position | None = None) -> None:
         self.account = account
         self.woken = threading.Event()
-        self.end: Position = webhooks.feed_end(account)
+        self.end: Position = after or webhooks.feed_end(account)
+        self.delivers = False
+        self.delivered = False
+        self.mark = Decimal(0)
 
 
 class Followers:
@@ -44,9 +56,9 @@ class Followers:
         self._lock = threading.Lock()
         self._looking = not looks
 
-    def add(self, account: UUID) -> Follower:
-        """A new stream. Raises `RateLimited`."""
-        follower = Follower(account)
+    def add(self, account: UUID, after: Position | None = None) -> Follower:
+        """A new stream, from now or from where an earlier one ended. Raises `RateLimited`."""
+        follower = Follower(account, after)
         with self._lock:
             if sum(each.account == account for each in self._all) >= MOST:
                 raise RateLimited(f"This account already has {MOST} open consoles.", retry_after=30)
@@ -74,27 +86,41 @@ class Followers:
             return self._looking
 
     def look_once(self) -> None:
-        """Wake the streams of accounts whose feeds have grown."""
+        """Wake the streams of accounts whose feeds have grown, or whose deliveries went on."""
         with self._lock:
             followers = list(self._all)
         try:
             grown = webhooks.with_news([(each.account, each.end) for each in followers]) if followers else []
+            for index in grown:
+                followers[index].delivers = True
+                followers[index].woken.set()
+            _look_at_deliveries([each for each in followers if each.delivers])
         except db.Unreachable:
             return
-        for index in grown:
-            followers[index].woken.set()
 
 
 followers: Final = Followers()
+
+
+def _look_at_deliveries(followers: list[Follower]) -> None:
+    """Wake those whose deliveries went on; those without any to come are left alone until there is news."""
+    found = webhooks.progress({each.account for each in followers})
+    for each in followers:
+        now = found.get(each.account)
+        each.delivers = now is not None and now.pending
+        if now is not None and now.mark != each.mark:
+            each.mark, each.delivered = now.mark, True
+            each.woken.set()
 
 
 def stream(follower: Follower, stands: Callable[[], bool]) -> Iterator[bytes]:
     """Names what happens, while the session `stands`; a comment at least every `HEARTBEAT_SECONDS`."""
     until = clock.monotonic() + STREAM_SECONDS
     try:
-        yield b"retry: 3000\n: open\n\n"
+        yield f"retry: 3000\nevent: place\nid: {place_of(follower.end)}\ndata:\n\n".encode()
         while clock.monotonic() < until and stands():
             if not follower.woken.wait(HEARTBEAT_SECONDS):
+                follower.delivers = True  # one that is sent again is no event
                 yield b": still here\n\n"
                 continue
             follower.woken.clear()
@@ -105,13 +131,27 @@ def stream(follower: Follower, stands: Callable[[], bool]) -> Iterator[bytes]:
 
 
 def _news(follower: Follower) -> Iterator[bytes]:
-    """The events since, each run once, and the budget."""
+    """The events since, each run once, and the budget; then whether deliveries went on."""
     page = webhooks.feed(follower.account, Window(NAMED.limit, follower.end), payloads=False)
     follower.end = page.next or follower.end
     latest = {each.invocation_id: each.type for each in page.items if each.invocation_id is not None}
     for run, kind in latest.items():
         yield f"event: run\ndata: {run} {kind.removeprefix('invocation.')}\n\n".encode()
     if page.items:
-        yield b"event: budget\ndata:\n\n"
+        yield f"event: budget\nid: {place_of(follower.end)}\ndata:\n\n".encode()
+    if follower.delivered:
+        follower.delivered = False
+        yield b"event: deliveries\ndata:\n\n"
     if page.has_more:
         follower.woken.set()
+
+
+def place_of(end: Position) -> str:
+    """A place in a feed, as `Last-Event-ID` names it."""
+    return ".".join(map(str, end))
+
+
+def place(named: str) -> Position | None:
+    """The place that is named; None for anything else. It is one of the account's own feed, whoever names it."""
+    found = _PLACE.fullmatch(named)
+    return (int(found[1]), int(found[2]), UUID(found[3])) if found else None

@@ -58,7 +58,7 @@ def one(endpoint_id: UUID, delivery_id: UUID) -> Context:
 
 @blp.get("/webhooks/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>")
 @auth.needs("webhooks:manage")
-@page("delivery.html")
+@page("delivery.html", parts=("delivery_attempts",))
 def delivery(endpoint_id: UUID, delivery_id: UUID) -> Context:
     """One delivery with every attempt."""
     return one(endpoint_id, delivery_id)

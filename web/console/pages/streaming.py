@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from web.console import live
 from web.console.blueprint import blp
@@ -12,8 +12,12 @@ from web.http import auth, streams
 @blp.get("/live", endpoint="live")
 @auth.needs("invocations:read")
 def follow() -> Response:
-    """Names of what changes, without content: `run {id} {status}`, `budget`, `bye`."""
-    follower = live.followers.add(auth.caller().user_id)
+    """Names of what changes, without content: `place`, `run {id} {status}`, `budget`, `deliveries`, `bye`.
+
+    From where the stream ended that `Last-Event-ID` names, or `after`: a new one of the same browser has no header.
+    """
+    named = request.headers.get("Last-Event-ID") or request.args.get("after", "")
+    follower = live.followers.add(auth.caller().user_id, live.place(named))
     return streams.events(live.stream(follower, auth.authorization_check()), lambda: live.followers.remove(follower))
 
 

@@ -116,7 +116,7 @@ def settings_of(sent: EndpointSent) -> EndpointFields:
 
 @blp.get("/webhooks", endpoint="webhooks")
 @auth.needs("webhooks:manage")
-@page("webhooks.html")
+@page("webhooks.html", parts=("endpoints",))
 def index() -> Context:
     """The endpoints, and a form for another."""
     return listed()
@@ -135,7 +135,7 @@ def add_webhook() -> Response:
 
 @blp.get("/webhooks/<uuid:endpoint_id>")
 @auth.needs("webhooks:manage")
-@page("webhook.html")
+@page("webhook.html", parts=("deliveries",))
 def webhook(endpoint_id: UUID) -> Context:
     """One endpoint and its deliveries."""
     return one(endpoint_id)

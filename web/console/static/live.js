@@ -9,6 +9,10 @@ const button = document.getElementById("live");
 const waiting = new Map();
 let paused = false;
 let lost = null;
+let last = "";
+
+/** What the reader has opened or closed stays so. */
+const callbacks = { beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details") };
 
 function say() {
   if (!button) return;
@@ -29,7 +33,7 @@ async function refresh(region) {
     if (!answer.ok) return;
     const fresh = document.createElement("template");
     fresh.innerHTML = policy.createHTML(await answer.text());
-    Idiomorph.morph(region, [...fresh.content.childNodes], { morphStyle: "innerHTML", ignoreActiveValue: true });
+    Idiomorph.morph(region, [...fresh.content.childNodes], { morphStyle: "innerHTML", ignoreActiveValue: true, callbacks });
     showCopying(region);
     lost = null;
   } catch {
@@ -46,19 +50,24 @@ function soon(region) {
   waiting.set(region, setTimeout(() => { waiting.delete(region); refresh(region); }, 1000));
 }
 
-function happened({ name, data }) {
+function happened({ name, data, id }) {
+  last = id || last;
   if (paused) return;
   for (const region of document.querySelectorAll(`[data-part][data-on~="${name}"]`)) {
-    if (!region.dataset.run || data.startsWith(region.dataset.run)) soon(region);
+    if (name !== "run" || !region.dataset.run || data.startsWith(region.dataset.run)) soon(region);
   }
 }
 
 /** Hold the stream until this tab is hidden. */
 function hold() {
   return new Promise((done) => {
-    const source = new EventSource("/console/live");
-    const tell = (name) => (event) => { const said = { name, data: event.data }; happened(said); channel.postMessage(said); };
-    for (const name of ["run", "budget", "deliveries"]) source.addEventListener(name, tell(name));
+    const source = new EventSource(`/console/live${last ? `?after=${last}` : ""}`);
+    const tell = (name) => (event) => {
+      const said = { name, data: event.data, id: event.lastEventId };
+      happened(said);
+      channel.postMessage(said);
+    };
+    for (const name of ["place", "run", "budget", "deliveries"]) source.addEventListener(name, tell(name));
     source.addEventListener("open", () => { lost = null; say(); });
     source.addEventListener("error", () => { lost ??= new Date(); say(); });
     const end = () => { source.close(); done(); };
@@ -76,5 +85,7 @@ function follow() {
 channel.addEventListener("message", (event) => happened(event.data));
 button?.addEventListener("click", () => { paused = !paused; say(); });
 document.addEventListener("visibilitychange", follow);
+// what is still open may have ended between the page and the stream
+for (const region of document.querySelectorAll("[data-soon]")) soon(region);
 say();
 follow();
