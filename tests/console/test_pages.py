@@ -39,6 +39,7 @@ def routes(app: Flask) -> list[tuple[str, str, str]]:
 def filled(rule: Rule) -> str:
     path = rule.rule.removeprefix("/console")
     for name in rule.arguments:
+        path = path.replace(f"<int:{name}>", "1")
         for form in (f"<uuid:{name}>", f"<path:{name}>", f"<{name}>"):
             path = path.replace(form, str(uuid7()))
     assert "<" not in path
