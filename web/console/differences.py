@@ -63,6 +63,8 @@ def _one(name: str, before: str, after: str) -> ChangedField:
 def _lines(was: Sequence[str], is_now: Sequence[str]) -> Iterator[Line]:
     left = MOST_CHARS
     for line in islice(unified_diff(was, is_now, lineterm="", n=3), 2, None):  # its head names files
+        if line.startswith("@@ -1,"):
+            continue  # nothing is left out before the first line
         left -= len(line)
         if left < 0:
             yield Line("@", "… more is left out")

@@ -10,8 +10,10 @@ from web.http.fields import Flag, JsonObject, Many, Number, Pairs, Secret, Text,
 from web.http.schemas import Body
 
 #: RFC 6901.
-_POINTER = validate.Regexp(r"(?:/(?:[^~/]|~[01])*)*\Z")
-_SLUG = validate.Regexp(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+_POINTER = validate.Regexp(r"(?:/(?:[^~/]|~[01])*)*\Z", error="Must be a JSON Pointer, such as /data/text.")
+_SLUG = validate.Regexp(
+    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z", error="Must be small letters, digits and hyphens, with no hyphen at an end."
+)
 
 
 class PerUnitInSchema(Body):
