@@ -22,6 +22,8 @@ from common.kit.paging import Position, Window
 LOOK_SECONDS: Final = 2.0
 HEARTBEAT_SECONDS: Final = 10.0
 STREAM_SECONDS: Final = 3_600.0
+#: Heartbeats without news after which deliveries are looked at all the same: one that is sent again is no event.
+LOOKED_AT_AGAIN: Final = 6
 #: Streams of an account in one process: a browser has one.
 MOST: Final = 20
 #: Events that are named at once; more than a page shows.
@@ -115,12 +117,13 @@ def _look_at_deliveries(followers: list[Follower]) -> None:
 
 def stream(follower: Follower, stands: Callable[[], bool]) -> Iterator[bytes]:
     """Names what happens, while the session `stands`; a comment at least every `HEARTBEAT_SECONDS`."""
-    until = clock.monotonic() + STREAM_SECONDS
+    until, quiet = clock.monotonic() + STREAM_SECONDS, 0
     try:
         yield f"retry: 3000\nevent: place\nid: {place_of(follower.end)}\ndata:\n\n".encode()
         while clock.monotonic() < until and stands():
             if not follower.woken.wait(HEARTBEAT_SECONDS):
-                follower.delivers = True  # one that is sent again is no event
+                quiet += 1
+                follower.delivers |= quiet % LOOKED_AT_AGAIN == 0
                 yield b": still here\n\n"
                 continue
             follower.woken.clear()
