@@ -151,7 +151,7 @@ def test_the_editor_changes_nothing_by_itself_and_keeps_the_secret(admin: Browse
     odd = {"type": "object", "properties": {"b": {"maximum": 1.0}, "a": {"const": "\u202e\n  x", "default": 1e300}}}
     auth = {"type": "header", "header_name": "X-Key", "secret": "hush-hush"}
     texts = {"description": HOSTILE[:40], "result_pointer": "/x", "fallback": factories.tool(input_schema=odd).slug}
-    called = {"auth": auth, "headers": {"Accept-Language": "en"}}
+    called = {"auth": auth, "headers": {"Accept-Language": "en"}, "idempotent": False}
     made = factories.tool(input_schema=odd, example_input={"b": 0}, price=PRICE, **texts, **called)
     page = admin.get(f"/admin/tools/{made.id}/edit")
     sent = editor(page)
