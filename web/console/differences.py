@@ -13,7 +13,16 @@ from common.tools import Version
 
 #: What callers are concerned with.
 PUBLIC: Final = (
-    *("price", "input_schema", "output_schema", "example_input", "timeout_seconds", "max_attempts", "idempotent"),
+    *(
+        "price",
+        "input_schema",
+        "output_schema",
+        "example_input",
+        "timeout_seconds",
+        "max_attempts",
+        "idempotent",
+        "streaming",
+    ),
 )
 #: And what is for admins.
 ALL: Final = (*("adapter", "method", "endpoint_url", "headers", "auth", "result_pointer"), *PUBLIC)
@@ -75,7 +84,14 @@ def _lines(was: Sequence[str], is_now: Sequence[str]) -> Iterator[Line]:
 def _written(version: Version, name: str) -> str:
     if name == "price":
         price = version.price
-        return _json({"base_tokens": price.base_tokens, "per_unit": price.per_unit, "max_tokens": price.max_tokens})
+        return _json(
+            {
+                "base_tokens": price.base_tokens,
+                "per_unit": price.per_unit,
+                "max_tokens": price.max_tokens,
+                "metered": price.metered,
+            }
+        )
     value = getattr(version, name)
     return value if isinstance(value, str) else "–" if value is None else _json(value)
 

@@ -27,13 +27,14 @@ from web.http.tool_drafts import ToolInSchema
 TEXTS: Final = (
     *("slug", "name", "description", "category", "endpoint_url", "adapter", "method", "result_pointer", "fallback"),
 )
-NUMBERS: Final = ("timeout_seconds", "max_attempts")
-FLAGS: Final = ("idempotent", "is_active")
+NUMBERS: Final = ("timeout_seconds", "max_attempts", "idle_seconds")
+FLAGS: Final = ("idempotent", "is_active", "streaming")
 PRICE: Final = ("price/base_tokens", "price/max_tokens")
 PER_UNIT: Final = ("price/per_unit/tokens", "price/per_unit/unit", "price/per_unit/pointer")
+METERED: Final = ("price/metered/chars_per_unit", "price/metered/input")
 AUTH: Final = ("auth/type", "auth/header_name", "auth/username", "auth/secret")
 FIELDS: Final = frozenset(
-    (*TEXTS, *NUMBERS, *FLAGS, *DOCUMENTS, *PRICE, *PER_UNIT, *AUTH, "headers", "url", "document", "create")
+    (*TEXTS, *NUMBERS, *FLAGS, *DOCUMENTS, *PRICE, *PER_UNIT, *METERED, *AUTH, "headers", "url", "document", "create")
 )
 #: A schema to begin with.
 EXAMPLE: Final = """{
@@ -71,6 +72,9 @@ def values(tool: ListedTool) -> dict[str, str]:
     found |= {name: getattr(it, name) for name in NUMBERS}
     found |= {f"auth/{name}": value for name, value in it.auth.items()}
     found |= {f"price/per_unit/{name}": value for name, value in (price.per_unit or {}).items()}
+    if price.metered is not None:
+        found["price/metered/chars_per_unit"] = price.metered["chars_per_unit"]
+        found["price/metered/input"] = "true" if price.metered["input"] else ""
     found |= {"price/base_tokens": price.base_tokens, "price/max_tokens": price.max_tokens}
     found |= {name: show.as_json(value) for name in DOCUMENTS if (value := getattr(it, name)) is not None}
     found["headers"] = "\n".join(f"{name}: {value}" for name, value in it.headers.items())
@@ -78,6 +82,7 @@ def values(tool: ListedTool) -> dict[str, str]:
         **_nothing(),
         **{name: str(value) for name, value in found.items() if value is not None},
         "idempotent": "true" if it.idempotent else "",
+        "streaming": "true" if it.streaming else "",
         "is_active": "true" if tool.is_active else "",
     }
 
@@ -89,7 +94,15 @@ def beginning(url: str) -> dict[str, str]:
     words = re.sub(r"[^\w]+|_+", " ", last).strip()[:100]
     told = {name: str(value) for name, value in DEFAULTS.items() if isinstance(value, str | int) and value is not True}
     given = {"endpoint_url": url, "name": words[:1].upper() + words[1:], "slug": slug_of(words)}
-    return {**_nothing(), **told, **given, "idempotent": "", "is_active": "true", "input_schema": EXAMPLE}
+    return {
+        **_nothing(),
+        **told,
+        **given,
+        "idempotent": "",
+        "streaming": "",
+        "is_active": "true",
+        "input_schema": EXAMPLE,
+    }
 
 
 def slug_of(name: str) -> str:
@@ -125,6 +138,8 @@ def price(typed: Typed) -> dict[str, object]:
     """The price that was typed. Without a limit it is what every call costs."""
     given = _given(typed)
     found: dict[str, object] = {name[6:]: _number(given[name]) for name in PRICE if name in given}
+    if METERED[0] in given:
+        found["metered"] = {"chars_per_unit": _number(given[METERED[0]]), "input": given.get(METERED[1]) == "true"}
     per_unit = {name[15:]: given[name] for name in PER_UNIT if name in given}
     if not per_unit:
         return {"max_tokens": found["base_tokens"], **found} if "base_tokens" in found else found
