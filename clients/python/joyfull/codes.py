@@ -24,8 +24,9 @@ __all__ = [
     "InvalidLink", "MalformedJson", "MalformedRequest", "MethodNotAllowed", "NotAcceptable", "PayloadTooLarge",
     "PermissionRequired", "PreconditionFailed", "QuoteExpired", "QuoteInvalid", "RateLimited", "RequestTimeout",
     "ResourceNotFound", "ScopeMissing", "SlugTaken", "StateConflict", "StorageExhausted",
-    "SubscriptionRequired", "TokenExpired", "TokenRevoked", "TooDeep", "TooManyAttempts", "ToolInputRejected",
-    "ToolUnavailable", "UnsupportedMediaType", "UriTooLong", "UrlRefused", "ValidationFailed", "WeakPassword",
+    "StreamingUnsupported", "SubscriptionRequired", "TokenExpired", "TokenRevoked", "TooDeep",
+    "TooManyAttempts", "ToolInputRejected", "ToolUnavailable", "UnsupportedMediaType", "UriTooLong",
+    "UrlRefused", "ValidationFailed", "WeakPassword",
 ]  # fmt: skip
 
 
@@ -171,6 +172,10 @@ class QuoteExpired(Unprocessable, code="quote_expired"):
 
 class QuoteInvalid(Unprocessable, code="quote_invalid"):
     """The quote is not for this request. Nothing was submitted."""
+
+
+class StreamingUnsupported(Unprocessable, code="streaming_unsupported"):
+    """The tool does not stream."""
 
 
 class ToolInputRejected(Unprocessable, code="tool_input_rejected"):
