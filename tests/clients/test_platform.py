@@ -205,6 +205,7 @@ def _as_admin(admin: Watched, user_id: str, receiver: Receiver) -> None:
     )
     assert admin.admin.tools.update(made.id, name="Changed", description=None).name == "Changed"
     assert admin.admin.tools.get(made.id).version == 2
+    assert [each.version for each in admin.admin.tools.versions(made.id)] == [2, 1]
     assert admin.admin.tools.test(made.id, input={}).tokens == 0
     assert admin.admin.tools.breaker(made.id).state == "closed"
     assert admin.admin.tools.reset_breaker(made.id).state == "closed"
@@ -215,7 +216,10 @@ def _as_admin(admin: Watched, user_id: str, receiver: Receiver) -> None:
     plan = admin.admin.plans.create(slug=f"plan-{uuid4().hex[:8]}", name="P", monthly_tokens=None)
     assert admin.admin.plans.update(plan.slug, is_active=False).is_active is False
     assert admin.admin.plans.get(plan.slug).slug in [each.slug for each in admin.admin.plans.list()]
-    assert {each.user_id for each in admin.admin.invocations.list(user=user_id)} == {user_id}
+    theirs = list(admin.admin.invocations.list(user=user_id))
+    assert {each.user_id for each in theirs} == {user_id}
+    assert admin.admin.invocations.get(theirs[0].id).user_id == user_id
+    assert [each.name for each in admin.admin.users.keys(user_id)] in ([], ["All"])
     assert admin.admin.stats().totals.invocations > 0
     assert admin.admin.operations().version
     assert list(admin.admin.verifications()) == []

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from joyfull.models.admin import AdminPlan as AdminPlan
     from joyfull.models.admin import AdminTool as AdminTool
     from joyfull.models.admin import AdminUser as AdminUser
+    from joyfull.models.admin import AdminVersion as AdminVersion
     from joyfull.models.admin import AuditEntry as AuditEntry
     from joyfull.models.admin import Breaker as Breaker
     from joyfull.models.admin import CreatedTool as CreatedTool
@@ -127,6 +128,7 @@ _HOME = {
     "AdminPlan": "admin",
     "AdminTool": "admin",
     "AdminUser": "admin",
+    "AdminVersion": "admin",
     "AuditEntry": "admin",
     "Breaker": "admin",
     "CreatedTool": "admin",

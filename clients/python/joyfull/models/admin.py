@@ -96,6 +96,32 @@ class AdminTool(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdminVersion(Model):
+    """AdminVersion, as the API sends it."""
+
+    version: int
+    is_current: bool
+    price: Price
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    example_input: Any
+    timeout_seconds: int
+    max_attempts: int
+    idempotent: bool
+    streaming: bool
+    idle_seconds: int
+    created_at: datetime
+    endpoint_url: str
+    adapter: Literal["http_json", "chat_completion", "embeddings"] | str
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | str
+    headers: dict[str, str]
+    auth: ToolAuth
+    result_pointer: str | None
+
+    _decoders: ClassVar[Decoders] = {"price": Price.of, "created_at": to_datetime, "auth": ToolAuth.of}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialFault(Model):
     """TrialFault, as the API sends it."""
 

@@ -729,6 +729,12 @@ class AdminUsersIndexQuery(TypedDict, total=False):
     plan: str
 
 
+class AdminUsersIndexKeysQuery(TypedDict, total=False):
+    """AdminUsersIndexKeysQuery, as the API takes it."""
+
+    limit: int
+
+
 class AdminToolsIndexQuery(TypedDict, total=False):
     """AdminToolsIndexQuery, as the API takes it."""
 
@@ -737,6 +743,12 @@ class AdminToolsIndexQuery(TypedDict, total=False):
     category: str
     is_active: bool
     is_archived: bool
+
+
+class AdminToolsVersionsQuery(TypedDict, total=False):
+    """AdminToolsVersionsQuery, as the API takes it."""
+
+    limit: int
 
 
 class PlansIndexQuery(TypedDict, total=False):

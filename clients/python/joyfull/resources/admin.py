@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         AdminInvocationsIndexQuery,
         AdminOperationsBooksQuery,
         AdminToolsIndexQuery,
+        AdminToolsVersionsQuery,
         AdminUsageStatsQuery,
+        AdminUsersIndexKeysQuery,
         AdminUsersIndexQuery,
         GrantIn,
         ImportIn,
@@ -62,6 +64,12 @@ class AdminUsersSurface(Surface):
         """One grant."""
         request = request_of(self._context, "admin_users_show_grant", {"user_id": user_id, "grant_id": grant_id})
         return one(self._context, models.Grant.of, request)
+
+    @listing
+    def keys(self, user_id: str, **filters: Unpack[AdminUsersIndexKeysQuery]) -> Operation[Page[models.ApiKey]]:
+        """The keys of an account."""
+        request = request_of(self._context, "admin_users_index_keys", {"user_id": user_id}, query=filters)
+        return many(self._context, models.ApiKey.of, request)
 
 
 class AdminUsers(AdminUsersSurface, Synchronous):
@@ -129,6 +137,14 @@ class AdminToolsSurface(Surface):
         request = request_of(self._context, "tool_imports_create", body=body_of(fields))
         return one(self._context, models.Import.of, request)
 
+    @listing
+    def versions(
+        self, tool_id: str, **filters: Unpack[AdminToolsVersionsQuery]
+    ) -> Operation[Page[models.AdminVersion]]:
+        """Every version, with where it was."""
+        request = request_of(self._context, "admin_tools_versions", {"tool_id": tool_id}, query=filters)
+        return many(self._context, models.AdminVersion.of, request)
+
 
 class AdminTools(AdminToolsSurface, Synchronous):
     """Tools, for admins, of a `Client`."""
@@ -182,6 +198,12 @@ class AdminInvocationsSurface(Surface):
         """Newest first."""
         request = request_of(self._context, "admin_invocations_index", query=filters)
         return many(self._context, models.AdminInvocation.of, request)
+
+    @operation
+    def get(self, invocation_id: str) -> Operation[models.AdminInvocation]:
+        """One, of any account."""
+        request = request_of(self._context, "admin_invocations_show", {"invocation_id": invocation_id})
+        return one(self._context, models.AdminInvocation.of, request)
 
 
 class AdminInvocations(AdminInvocationsSurface, Synchronous):
