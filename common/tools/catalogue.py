@@ -21,7 +21,8 @@ from common.tools.model import ListedTool, Version, frozen, listed
 REMEMBERED = 2_000
 
 
-_Fallback = aliased(Tool)
+#: Named: threads that compile a statement with an anonymous alias at once disagree about the names of its columns.
+_Fallback = aliased(Tool, name="fallback")
 _LIVE = and_(Tool.is_active, Tool.archived_at.is_(None))
 
 
