@@ -13,6 +13,7 @@ from common import tools
 from common.identity import audit, keys
 from common.identity.audit import OPERATOR
 from common.kit.paging import Window
+from common.models.tools import ADAPTERS
 from common.tools import breakers, editing
 from tests import factories
 from tests.console.conftest import Browser, Element, Trips, browser_of, check_page, read
@@ -166,6 +167,15 @@ def test_the_editor_changes_nothing_by_itself_and_keeps_the_secret(admin: Browse
     assert {*(entry.after or {})} == {"timeout_seconds", "category", "version"}
     admin.post(f"/admin/tools/{made.id}", {**sent, "version": "2", "auth/type": "none"})
     assert tools.get(made.id).current.auth == {"type": "none"}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_editor_of_every_kind_of_tool_changes_nothing_by_itself(admin: Browser, adapter: str) -> None:
+    price: dict[str, Any] = {**PRICE, "metered": {"chars_per_unit": 4, "input": True}}
+    streaming = adapter == "chat_completion"
+    made = factories.tool(adapter=adapter, price=price, streaming=streaming, idle_seconds=12, method="PUT")
+    admin.post(f"/admin/tools/{made.id}", editor(admin.get(f"/admin/tools/{made.id}/edit")))
+    assert tools.get(made.id).current.version == 1
 
 
 def test_what_another_admin_saved_meanwhile_is_not_overwritten_unseen(admin: Browser) -> None:

@@ -7,13 +7,14 @@ the API has too and by the verbs, and is said beside the field.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NotRequired, TypedDict
 from urllib.parse import unquote, urlsplit
 
 from common import errors, tools
 from common.errors import FieldError
+from common.models.tools import ADAPTERS, AUTH_TYPES, METHODS
 from common.tools import ListedTool
 from common.tools.drafts import DEFAULTS, DOCUMENTS, SHOWN
 from web.console import inputs, show
@@ -23,6 +24,12 @@ from web.console.repeats import RepeatableForm
 from web.http import body, validation
 from web.http.fields import Secret, Whole
 from web.http.tool_drafts import ToolInSchema
+
+
+def choices(names: Sequence[str], **about: str) -> list[tuple[str, str]]:
+    """All the names as options, with what there is to say about some of them."""
+    return [(name, f"{name}: {about[name]}" if name in about else name) for name in names]
+
 
 TEXTS: Final = (
     *("slug", "name", "description", "category", "endpoint_url", "adapter", "method", "result_pointer", "fallback"),
@@ -35,6 +42,17 @@ METERED: Final = ("price/metered/chars_per_unit", "price/metered/input")
 AUTH: Final = ("auth/type", "auth/header_name", "auth/username", "auth/secret")
 FIELDS: Final = frozenset(
     (*TEXTS, *NUMBERS, *FLAGS, *DOCUMENTS, *PRICE, *PER_UNIT, *METERED, *AUTH, "headers", "url", "document", "create")
+)
+#: What can be chosen, all of it: a tool whose choice is not offered would get another one.
+ADAPTER_CHOICES: Final = choices(
+    ADAPTERS,
+    http_json="the input is the JSON body",
+    chat_completion="OpenAI-compatible",
+    embeddings="OpenAI-compatible",
+)
+METHOD_CHOICES: Final = choices(METHODS)
+AUTH_CHOICES: Final = choices(
+    AUTH_TYPES, bearer="Authorization: Bearer …", header="one of its own", basic="name and password"
 )
 #: A schema to begin with.
 EXAMPLE: Final = """{

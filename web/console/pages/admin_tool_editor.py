@@ -9,7 +9,6 @@ from flask import Response, request
 
 from common import boot, errors, tools
 from common.kit.expecting import Expect
-from common.models.tools import ADAPTERS, AUTH_TYPES, METHODS
 from common.tools import ListedTool, editing
 from web.console import forms, repeats, tool_forms
 from web.console.blueprint import Context, action, blp, go, page
@@ -21,7 +20,8 @@ from web.http import auth
 def editor(tool: ListedTool | None, fields: object = None) -> Context:
     """The editor of a tool, or of a new one."""
     begun = tool_forms.beginning(request.args.get("url", "")[:2048]) if tool is None else tool_forms.values(tool)
-    choices = {"adapters": ADAPTERS, "methods": [(each, each) for each in METHODS], "auth_types": AUTH_TYPES}
+    choices = {"adapters": tool_forms.ADAPTER_CHOICES, "methods": tool_forms.METHOD_CHOICES}
+    choices["auth_types"] = tool_forms.AUTH_CHOICES
     return {"tool": tool, "values": begun, "fields": fields, "blank": FormState(), **choices}
 
 

@@ -8,7 +8,6 @@ from flask import Response
 
 from common import boot
 from common.errors import PlatformError
-from common.models.tools import AUTH_TYPES
 from common.tools import importing
 from common.tools.importing import ImportedTool, ImportFields
 from web.console import forms, repeats, tool_forms
@@ -44,7 +43,7 @@ class ImportSent(TypedDict):
 def blank(found: list[ImportedTool] | None = None, matching: int = 0) -> Context:
     """The page, with the operations of a document that are shown."""
     values = {**tool_forms.beginning(""), "price/base_tokens": "", "price/max_tokens": ""}
-    return {"found": found, "matching": matching, "values": values, "auth_types": AUTH_TYPES}
+    return {"found": found, "matching": matching, "values": values, "auth_types": tool_forms.AUTH_CHOICES}
 
 
 def again() -> Context:
