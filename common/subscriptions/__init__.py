@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from common.subscriptions import plans
 from common.subscriptions.changing import cancel, end, subscribe
+from common.subscriptions.checking import check
 from common.subscriptions.forecast import Burndown, Forecast, burndown, forecast
 from common.subscriptions.glance import Glance, Meter, glance
 from common.subscriptions.grants import grant, granted
 from common.subscriptions.previewing import Preview, preview
 from common.subscriptions.renewal import renew, renew_due, settle_remainders
-from common.subscriptions.showing import Current, current, period_bounds, range_within
+from common.subscriptions.showing import Bounds, Current, current, period_bounds, range_within
 from common.subscriptions.statement import (
     BilledPeriod,
     LedgerCheck,
     PeriodBalance,
     Statement,
-    check,
     listing,
     statement,
 )
@@ -28,6 +28,7 @@ from common.subscriptions.terms import PeriodTerms, configure, for_submit, forge
 
 __all__ = [
     "BilledPeriod",
+    "Bounds",
     "Burndown",
     "Current",
     "Forecast",

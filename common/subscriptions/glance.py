@@ -12,8 +12,7 @@ from common.budgets import Balance
 from common.errors import NotFound
 from common.kit import db
 from common.kit.query import Query
-from common.models.subscriptions import UNLIMITED_TOKENS
-from common.subscriptions import renewal
+from common.subscriptions import sums
 from common.subscriptions.statement import LedgerCheck
 
 
@@ -28,11 +27,11 @@ class GlanceRow(NamedTuple):
     starts_at: datetime | None
     ends_at: datetime | None
     is_over: bool | None
-    overdue: bool | None
     charged: Decimal | None
     granted: Decimal | None
     by_plans: Decimal | None
     held: Decimal | None
+    overdue: bool | None
     next_expiry: datetime | None
     checked_at: datetime | None
     checked_rows: int | None
@@ -64,38 +63,26 @@ class Glance:
 
 
 _GLANCE: Final = Query(
-    """
+    f"""
 select u.name, u.email, u.email_verified_at is not null as verified, p.id as period_id, pl.name as plan,
        p.starts_at, p.ends_at,
        p.closed_at is not null or p.access_ended_at is not null as is_over,
-       p.closed_at is null and (p.ends_at <= now() or coalesce(r.next_at <= now(), false)) as overdue,
-       period_charged(p.id, p.user_id) as charged,
-       g.granted, g.by_plans, case when p.id is not null then q.held end as held,
-       r.next_at as next_expiry,
+       {sums.COLUMNS}, r.next_at as next_expiry,
        c.at as checked_at, c.rows as checked_rows, c.difference
   from users u
   left join lateral (
        select * from periods where user_id = u.id order by closed_at is not null, starts_at desc limit 1) p on true
-  left join plans pl on pl.id = p.plan_id
-  left join lateral (
-       select coalesce(sum(tokens), 0) as granted,
-              coalesce(sum(tokens) filter (where kind in ('plan', 'upgrade')), 0) as by_plans
-         from grants where period_id = p.id) g on p.id is not null
-  left join lateral (select coalesce(sum(held), 0) as held from queue where period_id = p.id) q on true
+  left join plans pl on pl.id = p.plan_id {sums.JOINS}
   left join statement_checks c on c.period_id = p.id
-  left join remainders r on r.period_id = p.id
  where u.id = :user
-""",
+""",  # noqa: S608  (constants)
     GlanceRow,
 )
 
 
 def glance(user_id: UUID) -> Glance:
     """The account and its budget, as of now. Raises `NotFound`."""
-    rows = db.execute(_GLANCE, {"user": user_id})
-    if rows and rows[0].overdue:
-        renewal.renew(user_id)
-        rows = db.execute(_GLANCE, {"user": user_id})
+    rows = sums.renewed(user_id, lambda: db.execute(_GLANCE, {"user": user_id}))
     if not rows:
         raise NotFound
     return Glance(rows[0].name, rows[0].email, rows[0].verified, _meter(rows[0]))
@@ -104,11 +91,8 @@ def glance(user_id: UUID) -> Glance:
 def _meter(row: GlanceRow) -> Meter | None:
     if row.period_id is None or row.plan is None or row.starts_at is None or row.ends_at is None:
         return None
-    unlimited = (row.by_plans or 0) >= UNLIMITED_TOKENS
-    balance = Balance(int(row.granted or 0), int(row.charged or 0), int(row.held or 0), unlimited)
     checked = None
     if row.checked_at is not None:
         checked = LedgerCheck(row.checked_at, row.checked_rows or 0, row.difference or 0)
-    return Meter(
-        row.period_id, row.plan, row.starts_at, row.ends_at, bool(row.is_over), balance, checked, row.next_expiry
-    )
+    over, balance = bool(row.is_over), sums.balance(row)
+    return Meter(row.period_id, row.plan, row.starts_at, row.ends_at, over, balance, checked, row.next_expiry)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.kit import db
@@ -41,14 +42,22 @@ def preview(user_id: UUID, slug: str) -> Preview:
     renewal.renew_if_due(user_id)
     with db.snapshot() as session:
         plan = plans.named(session, slug)
-        period = periods.current(session, user_id)
-        if period is None:
+        found = session.execute(_PRESENT.where(Period.user_id == user_id)).one_or_none()
+        if found is None:
             return Preview(plan, "begin", plan.monthly_tokens, None, None)
-        subscription = session.get_one(Subscription, period.subscription_id)
-        present = session.get_one(Plan, subscription.plan_id)
+        period, subscription, present = found
         kind = _kind(subscription, plan, present)
         granted = _granted(session, period, plan) if kind == "raise" else 0
         return Preview(plan, kind, granted, present.slug, period.ends_at)
+
+
+#: An account's open period, and what it is of.
+_PRESENT = (
+    select(Period, Subscription, Plan)
+    .join(Subscription, Subscription.id == Period.subscription_id)
+    .join(Plan, Plan.id == Subscription.plan_id)
+    .where(Period.closed_at.is_(None))
+)
 
 
 def _kind(subscription: Subscription, plan: Plan, present: Plan) -> str:

@@ -2,35 +2,29 @@
 
     grants − charges − holds − available = 0
 
-It is put together from what the platform works with (rolled-up usage, the queue). `check` computes the same from the
-single facts, the grants and the invocations themselves, and records the difference.
+It is put together from what the platform works with (rolled-up usage, the queue); `checking` computes the same from the
+single facts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from common import budgets, usage
-from common.errors import NotFound, RateLimited
-from common.identity import rate_limits
-from common.kit import db, log
+from common.errors import NotFound
+from common.kit import db
 from common.kit.paging import Page, Window
 from common.kit.query import Query
-from common.models.subscriptions import UNLIMITED_TOKENS
-from common.subscriptions import facts, renewal
+from common.subscriptions import renewal, sums
 
 #: How many open holds are listed one by one; the others are summed up.
 MOST_HOLDS: Final = 100
-CHECKS: Final = rate_limits.AttemptLimit("statement-check", 1, timedelta(minutes=1), RateLimited)
-
-_log = log.get(__name__)
 
 
 class BilledPeriod(NamedTuple):
@@ -104,7 +98,9 @@ class Statement:
     checked: LedgerCheck | None
 
 
-class _Sums(NamedTuple):
+class StatedPeriod(NamedTuple):
+    """A period and what it comes to, as it is listed."""
+
     id: UUID
     plan: str
     starts_at: datetime
@@ -114,125 +110,104 @@ class _Sums(NamedTuple):
     granted: Decimal
     by_plans: Decimal
     held: Decimal
+    overdue: bool
+    open_holds: int
+    checked_at: datetime | None
+    checked_rows: int | None
+    difference: int | None
 
 
-_PERIOD = """
+class LineRow(NamedTuple):
+    """A grant, or an open hold with the tool as its `kind`."""
+
+    is_hold: bool
+    id: UUID
+    kind: str
+    tokens: int | None
+    reason: str
+    actor_id: UUID | None
+    created_at: datetime
+    expires_at: datetime | None
+    source_id: UUID | None
+
+
+#: The account's periods, with what each comes to; `{chosen}`: which of them.
+_PERIODS: Final = f"""
+with p as materialized (select * from periods where user_id = :user {{chosen}})
 select p.id, pl.slug as plan, p.starts_at, p.ends_at,
        case when p.closed_at is not null or p.ends_at <= now() then 'closed'
-            when p.access_ended_at is not null then 'canceled' else 'current' end as status
-  from periods p join plans pl on pl.id = p.plan_id
- where p.user_id = :user
-"""
-#: The open period, or else the last one.
-_LAST = text(f"{_PERIOD} order by p.closed_at is not null, p.starts_at desc limit 1")
-_ONE = text(f"{_PERIOD} and p.id = :period")
-#: With what each came to.
-_ALL = Query(
-    f"""
-with p as materialized (
-{_PERIOD} and (cast(:before as timestamptz) is null or p.starts_at < cast(:before as timestamptz))
- order by p.starts_at desc limit :limit)
-select p.*, period_charged(p.id, :user) as charged, g.granted, g.by_plans, q.held
-  from p
- cross join lateral (
-       select coalesce(sum(tokens), 0) as granted,
-              coalesce(sum(tokens) filter (where kind in ('plan', 'upgrade')), 0) as by_plans
-         from grants where period_id = p.id) g
- cross join lateral (select coalesce(sum(held), 0) as held from queue where period_id = p.id) q
+            when p.access_ended_at is not null then 'canceled' else 'current' end as status,
+       {sums.COLUMNS}, h.open_holds, c.at as checked_at, c.rows as checked_rows, c.difference
+  from p join plans pl on pl.id = p.plan_id {sums.JOINS}
+ cross join lateral (select count(*) as open_holds from queue where period_id = p.id) h
+  left join statement_checks c on c.period_id = p.id
  order by p.starts_at desc
-""",  # noqa: S608  (a constant)
-    _Sums,
-)
-_GRANTS = text("""
-select id, kind, case when :unlimited and kind in ('plan', 'upgrade') then null else tokens end as tokens, reason,
-       actor_id, created_at, expires_at, source_id
-  from grants where period_id = :period order by id
-""")
-_HOLDS = text("""
-select q.id as invocation_id, t.slug as tool, q.held as tokens, i.created_at
+"""  # noqa: S608  (constants)
+#: The open period, or else the last one.
+_LAST: Final = Query(_PERIODS.format(chosen="order by closed_at is not null, starts_at desc limit 1"), StatedPeriod)
+_ONE: Final = Query(_PERIODS.format(chosen="and id = :period"), StatedPeriod)
+_BEFORE: Final = "(cast(:before as timestamptz) is null or starts_at < cast(:before as timestamptz))"
+_ALL: Final = Query(_PERIODS.format(chosen=f"and {_BEFORE} order by starts_at desc limit :limit"), StatedPeriod)
+_LINES: Final = Query(
+    """
+select false as is_hold, id, kind, case when :unlimited and kind in ('plan', 'upgrade') then null else tokens end
+       as tokens, reason, actor_id, created_at, expires_at, source_id
+  from grants where period_id = :period
+union all
+select true, q.id, t.slug, q.held, '', null, i.created_at, null, null
   from (select * from queue where period_id = :period order by id limit :limit) q
   join invocations i on i.id = q.id join tools t on t.id = q.tool_id
- order by q.id
-""")
-_COUNT_HOLDS = text("select count(*) from queue where period_id = :period")
-_CHECKED = text("select at, rows, difference from statement_checks where period_id = :period")
-_FACTS = text(f"""
-with p as ({facts.PERIOD}),
-i as (
-  select count(*) as number, coalesce(sum(coalesce(i.charged, i.held)), 0) as tokens
-    from p join invocations i on {facts.OF_PERIOD}),
-g as (select count(*) as number, coalesce(sum(g.tokens), 0) as tokens from p join grants g on g.period_id = p.id)
-select now() as at, cast(i.number + g.number as bigint) as rows, cast(g.tokens - i.tokens as bigint) as available
-  from i, g
-""")  # noqa: S608
-_RECORD = text("""
-insert into statement_checks (period_id, at, rows, difference) values (:period, :at, :rows, :difference)
-on conflict (period_id) do update set at = excluded.at, rows = excluded.rows, difference = excluded.difference
- where statement_checks.at <= excluded.at
-""")
+ order by is_hold, id
+""",
+    LineRow,
+)
 
 
 def listing(user_id: UUID, window: Window) -> Page[PeriodBalance]:
     """The account's periods and what they came to, newest first."""
-    renewal.renew_if_due(user_id)
     before = window.after[0] if window.after else None
-    rows = db.execute(_ALL, {"user": user_id, "before": before, "limit": window.limit + 1})
+    asked = {"user": user_id, "before": before, "limit": window.limit + 1}
+    rows = sums.renewed(user_id, lambda: db.execute(_ALL, asked))
     return Page.cut(rows, window, lambda row: (row.starts_at,)).map(_with_balance)
 
 
-def _with_balance(row: _Sums) -> PeriodBalance:
-    unlimited = row.by_plans >= UNLIMITED_TOKENS
-    balance = budgets.Balance(int(row.granted), int(row.charged), int(row.held), unlimited)
-    return PeriodBalance(BilledPeriod(*row[:5]), balance)
+def _with_balance(row: StatedPeriod) -> PeriodBalance:
+    return PeriodBalance(BilledPeriod(*row[:5]), sums.balance(row))
 
 
 def statement(user_id: UUID, period_id: UUID | None = None) -> Statement:
     """The statement of one of the account's periods (None: the current or last), at one moment. Raises `NotFound`."""
-    renewal.renew_if_due(user_id)
     with db.snapshot() as session:
-        period = _period(session, user_id, period_id)
-        of_it = {"period": period.id}
-        balance = budgets.balance(session, period.id)
-        holds = [HoldLine(*row) for row in session.execute(_HOLDS, {**of_it, "limit": MOST_HOLDS})]
-        open_rows = int(session.execute(_COUNT_HOLDS, of_it).scalar_one())
-        grants = session.execute(_GRANTS, {**of_it, "unlimited": balance.unlimited})
-        checked = session.execute(_CHECKED, of_it).one_or_none()
-        return Statement(
-            period=period,
-            balance=balance,
-            grants=[GrantLine(*row) for row in grants],
-            charges=usage.charges_by_day(session, period.id),
-            holds=holds,
-            other_holds=OtherHolds(open_rows - len(holds), balance.held - sum(hold.tokens for hold in holds)),
-            checked=LedgerCheck(*checked) if checked else None,
-        )
-
-
-def check(user_id: UUID, period_id: UUID | None = None) -> LedgerCheck:
-    """Recompute a statement from the account's grants and invocations, and record the difference.
-
-    Raises:
-        NotFound: the account has no such period.
-        RateLimited: the account has had a check within the last minute.
-    """
-    renewal.renew_if_due(user_id)
+        row = period_of(session, user_id, period_id)
+        if not row.overdue:
+            return _statement(session, row)
+    renewal.renew(user_id)
     with db.snapshot() as session:
-        period = _period(session, user_id, period_id)
-    rate_limits.attempt(rate_limits.per(CHECKS, user_id))
-    with db.snapshot() as session:
-        plain = session.execute(_FACTS, {"period": period.id}).one()
-        difference = budgets.balance(session, period.id).available - plain.available
-    found = LedgerCheck(plain.at, plain.rows, difference)
-    if difference:
-        _log.error("statement differs from the rows", period_id=str(period.id), difference=difference)
-    with db.transaction() as session:
-        session.execute(_RECORD, {"period": period.id, **found._asdict()})
-    return found
+        return _statement(session, period_of(session, user_id, period_id))
 
 
-def _period(session: Session, user_id: UUID, period_id: UUID | None) -> BilledPeriod:
-    asked = {"user": user_id, "period": period_id}
-    row = session.execute(_LAST if period_id is None else _ONE, asked).one_or_none()
-    if row is None:
+def _statement(session: Session, row: StatedPeriod) -> Statement:
+    balance, asked = sums.balance(row), {"period": row.id, "limit": MOST_HOLDS}
+    lines = db.fetch(session, _LINES, {**asked, "unlimited": balance.unlimited})
+    holds = [HoldLine(it.id, it.kind, it.tokens or 0, it.created_at) for it in lines if it.is_hold]
+    rest = OtherHolds(row.open_holds - len(holds), balance.held - sum(hold.tokens for hold in holds))
+    checked = (
+        None if row.checked_at is None else LedgerCheck(row.checked_at, row.checked_rows or 0, row.difference or 0)
+    )
+    return Statement(
+        period=BilledPeriod(*row[:5]),
+        balance=balance,
+        grants=[GrantLine(*it[1:]) for it in lines if not it.is_hold],
+        charges=usage.charges_by_day(session, row.id),
+        holds=holds,
+        other_holds=rest,
+        checked=checked,
+    )
+
+
+def period_of(session: Session, user_id: UUID, period_id: UUID | None) -> StatedPeriod:
+    """One of the account's periods (None: the current or last) and what it comes to. Raises `NotFound`."""
+    rows = db.fetch(session, _LAST if period_id is None else _ONE, {"user": user_id, "period": period_id})
+    if not rows:
         raise NotFound("The account has no such period." if period_id else "The account has no subscription.")
-    return BilledPeriod(*row)
+    return rows[0]

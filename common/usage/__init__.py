@@ -7,6 +7,7 @@ exactly. docs/decisions/rollups.md has the argument.
 
 from __future__ import annotations
 
+from common.usage.by_key import tokens_by_key
 from common.usage.charges import DayCharge, charges_by_day
 from common.usage.entries import Entry, Filter, export, history
 from common.usage.exporting import csv_lines, ndjson
@@ -55,4 +56,5 @@ __all__ = [
     "stats",
     "summary",
     "sums",
+    "tokens_by_key",
 ]

@@ -157,7 +157,7 @@ class Wanted:
 class Parts:
     """The parts of a summary. `edges`: merged parts of the buckets that the range cuts, by bucket start.
 
-    `stacks`: as `groups`, by bucket start (seconds since 1970) and group, with a space between.
+    `stacks`: instead of `groups`, by bucket start (seconds since 1970) and group, with a space between.
     """
 
     entries: list[StatusRow]
@@ -208,13 +208,13 @@ def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: P
     first, last = ranges.whole(wanted.since, wanted.until, wanted.bucket)
     whole = {**user, "bucket": wanted.bucket, "first": first, "last": last}
     parts.units = db.fetch(session, _UNITS, {**whole, "touched": sorted({row.at for row in parts.entries})})
-    if wanted.group_by:
+    if wanted.group_by and wanted.stacked:
+        finer = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, wanted.bucket), *hours]]
+        asked = {**user, **_parameters(finer), "no_key": NO_KEY, "bucket": wanted.bucket}
+        parts.stacks = db.fetch(session, _QUERIES[wanted.group_by].stacks, asked)
+    elif wanted.group_by:
         asked = {**user, **_parameters(cover), "no_key": NO_KEY}
         parts.groups = db.fetch(session, _QUERIES[wanted.group_by].groups, asked)
-        if wanted.stacked:
-            finer = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, wanted.bucket), *hours]]
-            asked = {**user, **_parameters(finer), "no_key": NO_KEY, "bucket": wanted.bucket}
-            parts.stacks = db.fetch(session, _QUERIES[wanted.group_by].stacks, asked)
 
 
 def _edges(wanted: Wanted, hours: list[Segment]) -> Iterator[tuple[str, Segment]]:

@@ -10,9 +10,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
-from sqlalchemy.orm import Session
-
 from common.kit import clock, db
 from common.kit.query import Query
 from common.usage import ranges
@@ -51,18 +48,18 @@ select s.at, '' as key, s.status, s.invocations, s.tokens_used, h.buckets, h.cou
   from sums s left join histograms h using (at, status)
 """
 _MOST = """
-{parts}
-select o.id, o.{name} as name, count(*) over () as number, sum(p.invocations)::bigint as invocations,
-       sum(p.tokens_used)::bigint as tokens_used,
-       coalesce(sum(p.invocations) filter (where p.status in ('error', 'timeout')), 0)::bigint as failed
-  from parts p join {owner}s o on o.id = p.{owner}_id
- group by o.id, o.{name} order by tokens_used desc, invocations desc, o.id limit :top
+(select '{owner}' as kind, o.id, o.{name} as name, count(*) over () as number,
+        sum(p.invocations)::bigint as invocations, sum(p.tokens_used)::bigint as tokens_used,
+        coalesce(sum(p.invocations) filter (where p.status in ('error', 'timeout')), 0)::bigint as failed
+   from parts p join {owner}s o on o.id = p.{owner}_id
+  group by o.id, o.{name} order by tokens_used desc, invocations desc, o.id limit :top)
 """
 
 
 class TopRow(NamedTuple):
-    """One of the top consumers; `number`: how many consumers there are."""
+    """One of the top consumers of its `kind`, tool or user; `number`: how many of them there are."""
 
+    kind: str
     id: UUID
     name: str
     number: int
@@ -72,10 +69,24 @@ class TopRow(NamedTuple):
 
 
 _SERIES = Query(_BY_TIME.format(parts=_PARTS), StatusRow)
-_TOOLS = Query(_MOST.format(parts=_PARTS, owner="tool", name="slug"), TopRow)
-_USERS = Query(_MOST.format(parts=_PARTS, owner="user", name="email"), TopRow)
-_MARK = text("select usage_mark()::text")
-_NOW = text("select now()")
+_TOP = Query(
+    f"""
+{_PARTS}
+{_MOST.format(owner="tool", name="slug")} union all {_MOST.format(owner="user", name="email")}
+ order by kind, tokens_used desc, invocations desc, id
+""",
+    TopRow,
+)
+
+
+class MarkRow(NamedTuple):
+    """The time now, and the watermark."""
+
+    now: datetime
+    mark: str | None
+
+
+_BEGIN = Query("select now() as now, usage_mark()::text as mark", MarkRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +130,11 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
     since, until = ranges.floor(since, "hour"), ranges.ceiling(until, "hour")
     check_range(since, until, bucket)
     with db.snapshot() as session:
-        now: datetime = session.execute(_NOW).scalar_one()
-        values = _values(session, since, until, bucket)
-        rows = db.fetch(session, _SERIES, values)
-        tools, users = db.fetch(session, _TOOLS, values), db.fetch(session, _USERS, values)
-    points = points_of(rows, ranges.starts(since, max(since, min(until, now)), bucket))
+        (begin,) = db.fetch(session, _BEGIN)
+        values = _values(begin.mark, since, until, bucket)
+        rows, top = db.fetch(session, _SERIES, values), db.fetch(session, _TOP, values)
+    points = points_of(rows, ranges.starts(since, max(since, min(until, begin.now)), bucket))
+    users = [row for row in top if row.kind == "user"]
     total = total_of(points.values())
     return Stats(
         since=since,
@@ -131,18 +142,18 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
         bucket=bucket,
         totals=total.figures(),
         series=[Point(start, points[start].figures()) for start in sorted(points)],
-        top_tools=[_shown(row) for row in tools],
+        top_tools=[_shown(row) for row in top if row.kind == "tool"],
         top_users=[_shown(row) for row in users],
         active_users=users[0].number if users else 0,
         latency_ms={name: percentile(total.latencies, share) for name, share in _SHARES.items()},
     )
 
 
-def _values(session: Session, since: datetime, until: datetime, bucket: str) -> dict[str, object]:
+def _values(mark: str | None, since: datetime, until: datetime, bucket: str) -> dict[str, object]:
     """Statement parameters. Without a watermark nothing is rolled up, and every row is tail."""
     whole = ranges.cover(since, until, bucket)
     return {
-        "mark": session.scalar(_MARK) or "0",
+        "mark": mark or "0",
         "since": since,
         "until": until,
         "bucket": bucket,

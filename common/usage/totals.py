@@ -193,6 +193,8 @@ def _groups(found: Parts, names: dict[str, str]) -> list[Group]:
     sums: dict[str, Sum] = {}
     for merged in found.groups:
         sums.setdefault(merged.label, Sum()).add_all(merged)
+    for merged in found.stacks:
+        sums.setdefault(merged.label.partition(" ")[2], Sum()).add_all(merged)
     for row in found.entries:
         sums.setdefault(row.key, Sum()).add(row)
     groups = [Group(names.get(key, key) or None, total.figures()) for key, total in sums.items()]

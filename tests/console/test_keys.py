@@ -152,7 +152,7 @@ def test_a_full_page_stays_small_and_asks_little(browser: Browser, trips: Trips)
     trips.clear()
     page = browser.get("/keys?limit=50")
     assert len(page.one("tbody").all("tr")) == 50
-    assert len(trips.statements) <= 8, trips.statements
+    assert len(trips.statements) <= 5, trips.statements
     assert len(trips.commands) <= 3, trips.commands
     older = page.one("a", rel="next").attributes["href"]
     assert len(browser.get(older.removeprefix("/console")).one("tbody").all("tr")) == 1

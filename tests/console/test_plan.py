@@ -117,5 +117,5 @@ def test_the_plan_asks_few_things(browser: Browser, trips: Trips) -> None:
     browser.get("/plan")
     trips.clear()
     browser.get("/plan")
-    assert len(trips.statements) <= 7, trips.statements
+    assert len(trips.statements) <= 5, trips.statements
     assert len(trips.commands) <= 3, trips.commands

@@ -111,5 +111,5 @@ def test_a_full_statement_stays_small(browser: Browser, trips: Trips) -> None:
     browser.get("/statement")
     trips.clear()
     browser.get("/statement")
-    assert len(trips.statements) <= 12, trips.statements
+    assert len(trips.statements) <= 5, trips.statements
     assert len(trips.commands) <= 3, trips.commands

@@ -16,6 +16,7 @@ from common.identity.key_limits import Allowance
 from common.identity.keys import NewLimits
 from common.kit import clock
 from common.models.accounts import SCOPES, WINDOWS
+from common.usage import ranges
 from web.console import answers, forms, lists, repeats, session
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.moments import Moment
@@ -24,7 +25,7 @@ from web.http import auth
 from web.http.fields import Many, Secret, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 
-#: How far back a key's use is added up.
+#: How far back a key's use is added up, in whole UTC days.
 LOOKED_BACK: Final = timedelta(days=30)
 #: How long the old secret may work on, in seconds, and in words.
 OVERLAPS: Final = ((0, "not at all"), (1800, "30 minutes"), (3600, "one hour"), (86_400, "24 hours"))
@@ -119,8 +120,7 @@ def index() -> Context:
     query: ListArguments = lists.query(ListQuery)
     owner, now = auth.caller().user_id, clock.now()
     found, overlaps = keys.owned(owner, query["window"]), key_directory.overlaps(owner)
-    groups = usage.summary(owner, now - LOOKED_BACK, now, group_by="api_key").groups if found.items else []
-    used = {group.key: group.figures for group in groups}
+    used = usage.tokens_by_key(owner, ranges.floor(now - LOOKED_BACK, "day")) if found.items else {}
     shown = {"page": found, "keys": budgets.listed(found.items), "pages": lists.pages(found), "now": now}
     return {**shown, "used": used, "overlaps": overlaps, "defaults": keys.DEFAULT_SCOPES}
 

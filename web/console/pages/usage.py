@@ -15,8 +15,9 @@ from common import usage as history
 from common.identity import keys
 from common.kit import clock
 from common.kit.paging import Window
+from common.subscriptions import Bounds
 from common.usage import Filter, Group, Summary, csv_lines, ndjson, ranges
-from web.console import charts, downloads, lists, show
+from web.console import charts, downloads, frame, lists, show
 from web.console.blueprint import Context, blp, page
 from web.console.charts import Chart, Series
 from web.console.rendering import exists, url
@@ -192,6 +193,13 @@ def _ranges(query: UsageAsked) -> list[tuple[str, str]]:
     ]
 
 
+def _period() -> Bounds | None:
+    """The period that the head shows."""
+    glance = frame.glance(auth.caller())
+    meter = glance.meter if glance is not None else None
+    return None if meter is None else Bounds(meter.starts_at, meter.ends_at)
+
+
 def _key_names(query: UsageAsked, owner: UUID) -> dict[str, str]:
     if query.get("by") != "key":
         return {}
@@ -209,7 +217,7 @@ def usage() -> Context:
     large_reads.begin()
     query: UsageAsked = lists.query(UsageFilter)
     owner, by = auth.caller().user_id, GROUPS.get(query.get("by", ""))
-    since, until = subscriptions.range_within(owner, query.get("since"), query.get("until"))
+    since, until = subscriptions.range_within(owner, query.get("since"), query.get("until"), _period())
     bucket = bucket_for(since, until, query.get("bucket"))
     found = history.summary(owner, since, until, bucket=bucket, group_by=by, stacked=True)
     return shown(found, query, _key_names(query, owner))
