@@ -60,7 +60,7 @@ from common.invocations.reading import (
 from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.replaying import made_under
 from common.invocations.representation import billed, etag, poll_after_ms, represent
-from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_prices
+from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
 from common.invocations.submitting import submit
@@ -128,6 +128,7 @@ __all__ = [
     "quote",
     "represent",
     "rerun",
+    "rerun_price",
     "rerun_prices",
     "retry_later",
     "states",

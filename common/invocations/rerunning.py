@@ -99,6 +99,14 @@ def rerun_prices(owner: UUID, ids: Sequence[UUID]) -> list[RerunPrice]:
     return db.execute(PRICES, {"user_id": owner, "ids": list(ids)})
 
 
+def rerun_price(owner: UUID, invocation_id: UUID) -> RerunPrice:
+    """What running this one again would hold. Raises `NotFound`."""
+    prices = rerun_prices(owner, [invocation_id])
+    if not prices:
+        raise NotFound("There is no such invocation.")
+    return prices[0]
+
+
 def _order(original: OriginalRow, again: Again) -> Order:
     return Order(
         input=again.changes.get("input", original.input),

@@ -13,7 +13,7 @@
 The delivery loop is `worker/delivery.py`. Design: docs/decisions/outbox.md.
 """
 
-from common.webhooks.condition import Health, Progress, delivery, health, progress, replayable
+from common.webhooks.condition import Health, Progress, delivery, health, health_of, progress, replayable
 from common.webhooks.endpoints import (
     CreatedEndpoint,
     change,
@@ -77,6 +77,7 @@ __all__ = [
     "feed_end",
     "give_up",
     "health",
+    "health_of",
     "new_secret",
     "notify_due",
     "park",

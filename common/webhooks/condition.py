@@ -57,7 +57,7 @@ select e.id as endpoint_id, d.delivered, d.failed, d.pending, a.at, a.http_statu
   left join lateral (
    select at, http_status, error from delivery_attempts where delivery_id = any(d.ids)
     order by at desc limit 1) a on true
- where e.user_id = :user_id
+ where e.user_id = :user_id and (cast(:endpoint_id as uuid) is null or e.id = cast(:endpoint_id as uuid))
 """,
     Health,
 )
@@ -97,7 +97,19 @@ def progress(users: Collection[UUID]) -> dict[UUID, Progress]:
 
 def health(user_id: UUID) -> dict[UUID, Health]:
     """How each of the account's endpoints is doing."""
-    return {row.endpoint_id: row for row in db.execute(_HEALTH, {"user_id": user_id, "most": LOOKED_AT})}
+    return {row.endpoint_id: row for row in _health(user_id, None)}
+
+
+def health_of(user_id: UUID, endpoint_id: UUID) -> Health:
+    """How one of them is doing. Raises `NotFound`."""
+    rows = _health(user_id, endpoint_id)
+    if not rows:
+        raise NotFound("Webhook endpoint not found.")
+    return rows[0]
+
+
+def _health(user_id: UUID, endpoint_id: UUID | None) -> list[Health]:
+    return db.execute(_HEALTH, {"user_id": user_id, "endpoint_id": endpoint_id, "most": LOOKED_AT})
 
 
 def replayable(user_id: UUID, endpoint_id: UUID, since: datetime) -> int:

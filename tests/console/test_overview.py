@@ -134,6 +134,10 @@ def test_what_needs_the_owner_is_named_whatever_its_name(browser: Browser, datab
     assert any("gone.example" in row and "410 Gone" in row for row in rows)
     assert any("weak.example" in row and "failing" in row for row in rows)
     assert any("<script>alert(1)</script>" in row and "expires" in row for row in rows)
+    _, key = keys.create(owner, "a program", actor=OPERATOR)
+    told = browser.http.get("/api/v1/users/me/attention", headers={"X-API-Key": key}).get_json()["data"]
+    assert [each["what"] for each in told["endpoints"]] == ["gone", "failing"]
+    assert [(each["name"], each["what"]) for each in told["keys"]] == [(HOSTILE[:200], "expires")]
 
 
 def test_the_overview_asks_few_things(browser: Browser, trips: Trips) -> None:

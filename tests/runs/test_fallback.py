@@ -112,6 +112,8 @@ def test_a_rerun_is_of_the_tool_that_was_asked_for(api: Api, pair: tuple[ListedT
     broken(tool)
     made = api.submit(tool, INPUT)
     mended(tool)
+    most = {"max_tokens": 40, "input_stored": True}  # its own price or that of its fallback
+    assert api.get(f"/invocations/{made['id']}/rerun") == most
     again = api.post(f"/invocations/{made['id']}/rerun", expect=202)
     assert (again["tool"]["slug"], again["requested_tool"]) == (tool.slug, None)
 

@@ -33,6 +33,7 @@ def test_the_same_input_to_the_tool_as_it_is_now(api: Api) -> None:
     )
     before = api.shown(first)
     editing.change(OPERATOR, tool.id, {"timeout_seconds": 29})
+    assert api.get(f"/invocations/{first['id']}/rerun") == {"max_tokens": 10, "input_stored": True}
     response = api.call("POST", f"/invocations/{first['id']}/rerun", 202)
     again = response.get_json()["data"]
     assert response.headers["Location"].endswith(f"/invocations/{again['id']}")

@@ -34,7 +34,11 @@ def test_the_life_of_a_subscription(hub: Platform) -> None:
     client = Client(hub.url).join(plan=None)
     client.call("GET", "/subscriptions/current", 404)
     client.call("POST", "/subscriptions/cancel", 404)
+    assert previewed(client, "free") == ("begin", 10_000, None, False)
     created = client.call("POST", "/subscriptions/subscribe", 201, json={"plan": "free"})
+    assert previewed(client, "free") == ("nothing", 0, "free", True)
+    assert previewed(client, "pro") == ("raise", 990_000, "free", True)
+    client.call("GET", "/subscriptions/preview?plan=gold", 422)
     assert created.headers["Location"].endswith("/api/v1/subscriptions/current")
     found = client.data("GET", "/subscriptions/current")
     assert created.json()["data"] == found
@@ -44,12 +48,21 @@ def test_the_life_of_a_subscription(hub: Platform) -> None:
     assert client.call("POST", "/subscriptions/subscribe", 409, json={"plan": "free"}).json()["code"] == "conflict"
     assert client.data("POST", "/subscriptions/subscribe", 200, json={"plan": "pro"})["tokens"]["granted"] == 1_000_000
     assert client.data("POST", "/subscriptions/subscribe", 200, json={"plan": "free"})["pending_plan"] == "free"
+    assert previewed(client, "pro") == ("undo", 0, "pro", True)
     canceled = client.data("POST", "/subscriptions/cancel")
     assert (canceled["status"], canceled["cancel_at_period_end"], canceled["pending_plan"]) == ("active", True, None)
     ended = client.data("POST", "/subscriptions/cancel", json={"at_period_end": False})
     assert ended["status"] == "canceled"
+    assert (previewed(client, "pro")[0], previewed(client, "free")[0]) == ("resume", "lower")
     client.call("POST", "/subscriptions/cancel", 409)
     assert client.data("POST", "/subscriptions/subscribe", 201, json={"plan": "pro"})["status"] == "active"
+
+
+def previewed(client: Client, plan: str) -> tuple[str, int | None, str | None, bool]:
+    """What subscribing is said to do: its kind, what is granted, the present plan, whether its period has an end."""
+    found = client.data("GET", "/subscriptions/preview", params={"plan": plan})
+    assert found["plan"]["slug"] == plan
+    return found["kind"], found["granted"], found["present"], found["ends_at"] is not None
 
 
 @pytest.mark.parametrize(

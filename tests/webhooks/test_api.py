@@ -119,6 +119,7 @@ def test_the_log_resend_and_replay(api: Api, receiver: Receiver, sender: Sender,
     sender.run()
     path = f"/webhooks/{made['id']}/deliveries"
     [told] = api("GET", path, 200)["data"]
+    assert asked_health(api, made) == ((0, 0, 1), 500, told["attempts"][0]["error"])
     assert (told["event_id"], told["event_type"], told["status"]) == (str(event_id), "budget.threshold", "pending")
     assert told["next_attempt_at"] is not None
     [attempt] = told["attempts"]
@@ -131,7 +132,16 @@ def test_the_log_resend_and_replay(api: Api, receiver: Receiver, sender: Sender,
     [told] = api("GET", path, 200)["data"]
     assert (told["status"], told["next_attempt_at"], len(told["attempts"])) == ("delivered", None, 2)
 
+    assert api("GET", f"{path}/{told['id']}", 200)["data"] == told
+    api("GET", f"{path}/{made['id']}", 404)
+    assert asked_health(api, made) == ((1, 0, 0), 204, None)
+
     sql("update deliveries set status = 'failed'")
+    assert asked_health(api, made) == ((0, 1, 0), 204, None)
+    replay, since = f"/webhooks/{made['id']}/replay", "2020-01-01T00:00:00Z"
+    assert api("GET", f"{replay}?since={since}", 200)["data"] == {"count": 1}
+    assert api("GET", f"{replay}?since=2999-01-01T00:00:00Z", 200)["data"] == {"count": 0}
+    api("GET", replay, 422)
     assert api("POST", f"/webhooks/{made['id']}/replay", 200, since="2020-01-01T00:00:00Z")["data"] == {
         "replayed": 1,
         "has_more": False,
@@ -143,6 +153,13 @@ def test_the_log_resend_and_replay(api: Api, receiver: Receiver, sender: Sender,
     api("POST", f"/webhooks/{made['id']}/replay", 409, since="2020-01-01T00:00:00Z")
     api("POST", f"/webhooks/{made['id']}/replay", 422)
     api("POST", f"{path}/{made['id']}/resend", 409)
+
+
+def asked_health(api: Api, made: dict[str, Any]) -> tuple[tuple[int, ...], int | None, str | None]:
+    """How an endpoint is said to be doing: delivered, failed, pending; the last answer."""
+    found = api("GET", f"/webhooks/{made['id']}/health", 200)["data"]
+    assert (found["at"] is None) == (found["http_status"] is None)
+    return tuple(found[name] for name in ("delivered", "failed", "pending")), found["http_status"], found["error"]
 
 
 def test_a_test_is_sent_and_answered(api: Api, receiver: Receiver) -> None:
@@ -211,7 +228,10 @@ def test_what_is_somebody_elses_is_not_there(
         ("DELETE", "", {}),
         ("POST", "/rotate-secret", {}),
         ("POST", "/test", {}),
+        ("GET", "/health", {}),
+        ("GET", "/replay?since=2020-01-01T00:00:00Z", {}),
         ("GET", "/deliveries", {}),
+        ("GET", f"/deliveries/{told['id']}", {}),
         ("POST", f"/deliveries/{told['id']}/resend", {}),
         ("POST", "/replay", {"since": "2020-01-01T00:00:00Z"}),
     ):

@@ -33,7 +33,7 @@ from web.api.invocation_schemas import (
     WaitQuery,
 )
 from web.api.submissions import accepted
-from web.api.submit_schemas import BatchIn, BatchInSchema, RerunIn, RerunInSchema
+from web.api.submit_schemas import REFUSALS, BatchIn, BatchInSchema, RerunIn, RerunInSchema, RerunPriceSchema
 from web.api.webhook_schemas import InvocationDeliverySchema
 from web.http import auth, large_reads, limits, submissions, waiting
 from web.http.pagination import ListArguments, ListQuery
@@ -114,6 +114,15 @@ def failures(query: FailureArguments) -> Page[FailureGroup]:
     return invocations.failures(auth.caller().user_id, **query)
 
 
+@blp.get("/<uuid:invocation_id>/rerun")
+@auth.needs("invocations:read")
+@blp.response(200, RerunPriceSchema)
+def rerun_price(invocation_id: UUID) -> Shown:
+    """What submitting an invocation once more would hold"""
+    price = invocations.rerun_price(auth.caller().user_id, invocation_id)
+    return {"max_tokens": price.max_tokens, "input_stored": not price.dropped}
+
+
 @blp.post("/<uuid:invocation_id>/rerun")
 @auth.needs("invocations:write")
 @limits.submits
@@ -131,17 +140,7 @@ def failures(query: FailureArguments) -> Page[FailureGroup]:
     headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
     description="The new invocation has ended.",
 )
-@blp.raises(
-    errors.Conflict,
-    errors.IdempotencyKeyReused,
-    errors.ToolInputRejected,
-    errors.BudgetExhausted,
-    errors.StorageExhausted,
-    errors.SubscriptionRequired,
-    errors.EmailNotVerified,
-    errors.RateLimited,
-    errors.ToolUnavailable,
-)
+@blp.raises(*REFUSALS)
 def rerun(body: RerunIn, invocation_id: UUID) -> Response:
     """Submit an invocation once more
 

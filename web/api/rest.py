@@ -14,6 +14,7 @@ from common.links import API_PREFIX
 from common.settings import Settings
 from web.api import (
     admin,
+    attention,
     auth,
     events,
     face,
@@ -51,6 +52,7 @@ CORS_REQUEST_HEADERS = (
 RESOURCES: tuple[Blueprint, ...] = (
     auth.blp,
     users.blp,
+    attention.blp,
     keys.blp,
     sessions.blp,
     tools.blp,

@@ -8,12 +8,25 @@ from typing import NotRequired, TypedDict
 import marshmallow as ma
 from marshmallow import validate
 
+from common import errors
 from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields
 from common.models.webhooks import INVOCATION_FILTERS
 from web.http.fields import Flag, Instant, Many, Metadata, Text, Tokens, Unread, Whole, Word
-from web.http.schemas import Body
+from web.http.schemas import Body, Resource
 
 MAX_BATCH = 100
+#: Why a submit is refused, whatever it submits.
+REFUSALS = (
+    errors.Conflict,
+    errors.IdempotencyKeyReused,
+    errors.ToolInputRejected,
+    errors.BudgetExhausted,
+    errors.StorageExhausted,
+    errors.SubscriptionRequired,
+    errors.EmailNotVerified,
+    errors.RateLimited,
+    errors.ToolUnavailable,
+)
 
 
 class SubmitInSchema(Body):
@@ -102,3 +115,12 @@ class RerunIn(TypedDict, total=False):
     input: object
     metadata: dict[str, str]
     max_tokens: int
+
+
+class RerunPriceSchema(Resource):
+    max_tokens = Tokens(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What it would hold without a limit. Null: the tool cannot be called any more."},
+    )
+    input_stored = Flag(required=True, metadata={"description": "False: a rerun has to send an input."})

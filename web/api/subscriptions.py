@@ -10,13 +10,13 @@ from common import errors, subscriptions
 from common.idempotency import Once
 from common.kit.paging import Page
 from common.models.subscriptions import SUBSCRIPTION_STATUSES, Plan
-from common.subscriptions import Current
+from common.subscriptions import Current, Preview
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Instant, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Headers, location
-from web.http.schemas import Body, Resource
+from web.http.schemas import Body, Query, Resource
 
 blp = Blueprint(
     "subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's subscription"
@@ -89,6 +89,32 @@ class SubscribeIn(TypedDict):
     plan: str
 
 
+class PreviewQuery(Query):
+    plan = Text(required=True, max=63, metadata={"description": "The slug of a plan."})
+
+
+class PreviewSchema(Resource):
+    plan = ma.fields.Nested(PlanSchema, required=True)
+    kind = Word(
+        *("begin", "raise", "lower", "undo", "resume", "nothing"),
+        required=True,
+        metadata={
+            "description": "`begin`: a subscription starts. `raise`: the plan counts at once. `lower`: from the next "
+            "period on. `undo`: a pending change or cancellation is withdrawn. `resume`: the period that was canceled "
+            "at once is opened again. `nothing`: subscribing would be 409."
+        },
+    )
+    granted = Tokens(
+        required=True, allow_none=True, metadata={"description": "What is granted at once. Null: without limit."}
+    )
+    present = Text(
+        required=True, allow_none=True, metadata={"description": "The slug of the present plan. Null for `begin`."}
+    )
+    ends_at = Instant(
+        required=True, allow_none=True, metadata={"description": "The end of the present period. Null for `begin`."}
+    )
+
+
 class CancelInSchema(Body):
     at_period_end = Flag(load_default=True)
 
@@ -118,6 +144,15 @@ def plans(query: ListArguments) -> Page[Plan]:
 def current() -> Current:
     """The caller's subscription and the tokens of its period; 404 if there never was one"""
     return subscriptions.current(auth.caller().user_id)
+
+
+@blp.get("/preview")
+@auth.needs("subscriptions:read")
+@blp.arguments(PreviewQuery, location="query")
+@blp.response(200, PreviewSchema)
+def preview(query: SubscribeIn) -> Preview:
+    """What subscribing to a plan would do now; nothing is changed"""
+    return subscriptions.preview(auth.caller().user_id, query["plan"])
 
 
 @blp.post("/subscribe")

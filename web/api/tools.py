@@ -15,7 +15,7 @@ from web.api.blueprint import Blueprint
 from web.api.invocation_schemas import InvocationSchema, PriceSchema
 from web.api.quote_schemas import QuoteIn, QuoteInSchema, QuoteSchema
 from web.api.submissions import accepted
-from web.api.submit_schemas import SubmitInSchema
+from web.api.submit_schemas import REFUSALS, SubmitInSchema
 from web.http import auth, limits, submissions
 from web.http.fields import Flag, Id, Instant, JsonObject, Text, Whole
 from web.http.pagination import ListArguments, ListQuery
@@ -159,21 +159,7 @@ def versions(query: ListArguments, tool: str) -> Page[ListedVersion]:
     headers=["Location", "Idempotent-Replayed", "Preference-Applied"],
     description="The invocation has ended.",
 )
-@blp.raises(
-    errors.IdempotencyKeyReused,
-    errors.Conflict,
-    errors.StreamingUnsupported,
-    errors.ToolInputRejected,
-    errors.QuoteInvalid,
-    errors.QuoteExpired,
-    errors.UrlRefused,
-    errors.BudgetExhausted,
-    errors.StorageExhausted,
-    errors.SubscriptionRequired,
-    errors.EmailNotVerified,
-    errors.RateLimited,
-    errors.ToolUnavailable,
-)
+@blp.raises(*REFUSALS, errors.StreamingUnsupported, errors.QuoteInvalid, errors.QuoteExpired, errors.UrlRefused)
 def invoke(body: SubmitFields, tool: str) -> Response:
     """Submit an invocation
 

@@ -11,9 +11,10 @@ from marshmallow import validate
 from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS, INCLUDES, PAYLOADS
 from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Pairs, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
-from web.http.schemas import Body, Resource
+from web.http.schemas import Body, Query, Resource
 
 STATUSES = ("pending", "delivered", "failed")
+SINCE = "Inclusive, on the `created_at` of the deliveries."
 
 
 def _url(*, required: bool = False) -> Text:
@@ -171,8 +172,27 @@ class DeliveryArguments(ListArguments):
     status: NotRequired[list[str]]
 
 
+class EndpointHealthSchema(Resource):
+    """What became of the last 50 deliveries to an endpoint, and the newest attempt of them; null without one."""
+
+    delivered = Whole(required=True)
+    failed = Whole(required=True)
+    pending = Whole(required=True)
+    at = Instant(required=True, allow_none=True)
+    http_status = Whole(required=True, allow_none=True)
+    error = Text(required=True, allow_none=True, metadata={"description": "Null if the attempt succeeded."})
+
+
+class ReplayQuery(Query):
+    since = Instant(required=True, metadata={"description": SINCE})
+
+
+class ReplayableSchema(Resource):
+    count = Whole(required=True, metadata={"description": "At most 10,000, as many as one replay queues again."})
+
+
 class ReplayInSchema(Body):
-    since = Instant(required=True, metadata={"description": "Inclusive, on the `created_at` of the deliveries."})
+    since = Instant(required=True, metadata={"description": SINCE})
 
 
 class ReplayIn(TypedDict):

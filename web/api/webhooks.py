@@ -15,8 +15,11 @@ from web.api.webhook_schemas import (
     DeliveryAttemptSchema,
     DeliveryQuery,
     DeliverySchema,
+    EndpointHealthSchema,
+    ReplayableSchema,
     ReplayIn,
     ReplayInSchema,
+    ReplayQuery,
     ReplaySchema,
     WebhookEndpointChanges,
     WebhookEndpointChangesSchema,
@@ -100,6 +103,14 @@ def remove(endpoint_id: UUID, expect: Expect[WebhookEndpoint]) -> None:
     webhooks.remove(auth.caller().user_id, endpoint_id, expect=expect)
 
 
+@blp.get("/<uuid:endpoint_id>/health")
+@auth.needs("webhooks:manage")
+@blp.response(200, EndpointHealthSchema)
+def health(endpoint_id: UUID) -> webhooks.Health:
+    """How an endpoint is doing: its last 50 deliveries by status, and the last answer"""
+    return webhooks.health_of(auth.caller().user_id, endpoint_id)
+
+
 # -- secrets -----------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +170,14 @@ def deliveries(query: DeliveryArguments, endpoint_id: UUID) -> Page[webhooks.Del
     return webhooks.deliveries(auth.caller().user_id, endpoint_id, query["window"], query.get("status", ()))
 
 
+@blp.get("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>")
+@auth.needs("webhooks:manage")
+@blp.response(200, DeliverySchema)
+def delivery(endpoint_id: UUID, delivery_id: UUID) -> webhooks.DeliveryRecord:
+    """One delivery to an endpoint, with every attempt"""
+    return webhooks.delivery(auth.caller().user_id, endpoint_id, delivery_id)
+
+
 @blp.post("/<uuid:endpoint_id>/deliveries/<uuid:delivery_id>/resend")
 @auth.needs("webhooks:manage")
 @blp.response(200, DeliverySchema)
@@ -170,6 +189,15 @@ def resend(endpoint_id: UUID, delivery_id: UUID, once: Once) -> webhooks.Deliver
     At most 60 a minute per endpoint.
     """
     return webhooks.resend(auth.caller().user_id, endpoint_id, delivery_id, once=once)
+
+
+@blp.get("/<uuid:endpoint_id>/replay")
+@auth.needs("webhooks:manage")
+@blp.arguments(ReplayQuery, location="query")
+@blp.response(200, ReplayableSchema)
+def replayable(query: ReplayIn, endpoint_id: UUID) -> Shown:
+    """How many deliveries a replay would queue again now"""
+    return {"count": webhooks.replayable(auth.caller().user_id, endpoint_id, query["since"])}
 
 
 @blp.post("/<uuid:endpoint_id>/replay")

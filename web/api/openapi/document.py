@@ -21,6 +21,7 @@ _TOGETHER = {"ProfileChanges": ("password", "current_password")}
 _GROUPS = {
     "auth": "Authentication",
     "users": "Profile and API keys",
+    "attention": "Attention",
     "keys": "Delegated keys",
     "sessions": "Sessions",
     "subscriptions": "Subscriptions",

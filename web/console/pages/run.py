@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flask import Response, current_app
 
-from common import errors, invocations
+from common import invocations
 from common import receipts as signed_receipts
 from common.invocations import DEFAULT_EXPIRY
 from common.kit import crypto
@@ -80,10 +80,8 @@ def canceling(invocation_id: UUID) -> Context:
 
 def repeating(invocation_id: UUID) -> Context:
     """The question before it, with the most that it can cost."""
-    prices = invocations.rerun_prices(auth.caller().user_id, [invocation_id])
-    if not prices:
-        raise errors.NotFound("There is no such invocation.")
-    price, here = prices[0], url("run", invocation_id=invocation_id)
+    price = invocations.rerun_price(auth.caller().user_id, invocation_id)
+    here = url("run", invocation_id=invocation_id)
     cost = "The tool cannot be called any more."
     if price.max_tokens is not None:
         cost = f"It holds {price.max_tokens:,} tokens, the most that it can cost; a run that fails is free."
@@ -134,6 +132,11 @@ def receipt_file(invocation_id: UUID) -> Response:
     issued = signed_receipts.issue(invocation_id, auth.caller().user_id)
     headers = {"Content-Disposition": f'attachment; filename="{invocation_id}-receipt.jws"'}
     return Response(issued.receipt, content_type="application/jose", headers=headers)
+
+
+receipt_file.produces = ["application/jose"]  # type: ignore[attr-defined]
+for file in (input_file, output_file):
+    file.produces = ["application/json"]  # type: ignore[attr-defined]
 
 
 @blp.get("/runs/<uuid:invocation_id>/cancel", endpoint="cancel_run")

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from joyfull.models.admin import TrialFault as TrialFault
     from joyfull.models.admin import TrippedBreaker as TrippedBreaker
     from joyfull.models.admin import WorkerProcess as WorkerProcess
+    from joyfull.models.attention import Attention as Attention
+    from joyfull.models.attention import Concern as Concern
     from joyfull.models.authentication import TokenPair as TokenPair
     from joyfull.models.authentication import User as User
     from joyfull.models.delegated_keys import DelegatedKey as DelegatedKey
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from joyfull.models.invocations import ListedInvocation as ListedInvocation
     from joyfull.models.invocations import Problem as Problem
     from joyfull.models.invocations import ProblemFault as ProblemFault
+    from joyfull.models.invocations import RerunPrice as RerunPrice
     from joyfull.models.operations import Health as Health
     from joyfull.models.operations import Readiness as Readiness
     from joyfull.models.profile_and_api_keys import Allowance as Allowance
@@ -96,6 +99,7 @@ if TYPE_CHECKING:
     from joyfull.models.statements import Statement as Statement
     from joyfull.models.subscriptions import Balance as Balance
     from joyfull.models.subscriptions import Plan as Plan
+    from joyfull.models.subscriptions import Preview as Preview
     from joyfull.models.subscriptions import Subscription as Subscription
     from joyfull.models.tools import Billing as Billing
     from joyfull.models.tools import Invocation as Invocation
@@ -118,7 +122,9 @@ if TYPE_CHECKING:
     from joyfull.models.usage import UsagePoint as UsagePoint
     from joyfull.models.usage import UsageSummary as UsageSummary
     from joyfull.models.webhooks import Delivery as Delivery
+    from joyfull.models.webhooks import EndpointHealth as EndpointHealth
     from joyfull.models.webhooks import Replay as Replay
+    from joyfull.models.webhooks import Replayable as Replayable
     from joyfull.models.webhooks import WebhookEndpoint as WebhookEndpoint
     from joyfull.models.webhooks import WebhookEndpointWithSecret as WebhookEndpointWithSecret
     from joyfull.models.webhooks import WebhookSecret as WebhookSecret
@@ -154,6 +160,8 @@ _HOME = {
     "TrialFault": "admin",
     "TrippedBreaker": "admin",
     "WorkerProcess": "admin",
+    "Attention": "attention",
+    "Concern": "attention",
     "TokenPair": "authentication",
     "User": "authentication",
     "DelegatedKey": "delegated_keys",
@@ -189,6 +197,7 @@ _HOME = {
     "ListedInvocation": "invocations",
     "Problem": "invocations",
     "ProblemFault": "invocations",
+    "RerunPrice": "invocations",
     "Health": "operations",
     "Readiness": "operations",
     "Allowance": "profile_and_api_keys",
@@ -214,6 +223,7 @@ _HOME = {
     "Statement": "statements",
     "Balance": "subscriptions",
     "Plan": "subscriptions",
+    "Preview": "subscriptions",
     "Subscription": "subscriptions",
     "Billing": "tools",
     "Invocation": "tools",
@@ -236,7 +246,9 @@ _HOME = {
     "UsagePoint": "usage",
     "UsageSummary": "usage",
     "Delivery": "webhooks",
+    "EndpointHealth": "webhooks",
     "Replay": "webhooks",
+    "Replayable": "webhooks",
     "WebhookEndpoint": "webhooks",
     "WebhookEndpointWithSecret": "webhooks",
     "WebhookSecret": "webhooks",

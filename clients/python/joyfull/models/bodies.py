@@ -613,6 +613,12 @@ class WebhooksDeliveriesQuery(TypedDict, total=False):
     status: Sequence[Literal["pending", "delivered", "failed"]] | Literal["pending", "delivered", "failed"]
 
 
+class WebhooksReplayableQuery(TypedDict, total=False):
+    """WebhooksReplayableQuery, as the API takes it."""
+
+    since: Required[datetime]
+
+
 class EventsIndexQuery(TypedDict, total=False):
     """EventsIndexQuery, as the API takes it."""
 
@@ -699,6 +705,12 @@ class SubscriptionsPlansQuery(TypedDict, total=False):
     """SubscriptionsPlansQuery, as the API takes it."""
 
     limit: int
+
+
+class SubscriptionsPreviewQuery(TypedDict, total=False):
+    """SubscriptionsPreviewQuery, as the API takes it."""
+
+    plan: Required[str]
 
 
 class StatementsPeriodsQuery(TypedDict, total=False):

@@ -92,6 +92,14 @@ class FailureGroup(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RerunPrice(Model):
+    """RerunPrice, as the API sends it."""
+
+    max_tokens: int | None
+    input_stored: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt(Model):
     """Attempt, as the API sends it."""
 

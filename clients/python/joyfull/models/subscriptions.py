@@ -56,3 +56,16 @@ class Subscription(Model):
         "current_period_end": to_datetime,
         "tokens": Balance.of,
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview(Model):
+    """Preview, as the API sends it."""
+
+    plan: Plan
+    kind: Literal["begin", "raise", "lower", "undo", "resume", "nothing"] | str
+    granted: int | None
+    present: str | None
+    ends_at: datetime | None
+
+    _decoders: ClassVar[Decoders] = {"plan": Plan.of, "ends_at": to_datetime}

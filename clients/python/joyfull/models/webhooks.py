@@ -86,6 +86,20 @@ class WebhookEndpointWithSecret(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHealth(Model):
+    """EndpointHealth, as the API sends it."""
+
+    delivered: int
+    failed: int
+    pending: int
+    at: datetime | None
+    http_status: int | None
+    error: str | None
+
+    _decoders: ClassVar[Decoders] = {"at": to_datetime}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSecret(Model):
     """WebhookSecret, as the API sends it."""
 
@@ -125,6 +139,13 @@ class Delivery(Model):
         "next_attempt_at": to_datetime,
         "attempts": to_tuple(DeliveryAttempt.of),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayable(Model):
+    """Replayable, as the API sends it."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
