@@ -24,8 +24,8 @@ HEARTBEAT_SECONDS: Final = 10.0
 STREAM_SECONDS: Final = 3_600.0
 #: Heartbeats without news after which deliveries are looked at all the same: one that is sent again is no event.
 LOOKED_AT_AGAIN: Final = 6
-#: Streams of an account in one process: a browser has one.
-MOST: Final = 20
+#: Streams of an account in one process. A browser has one, and for a few seconds those of pages that it has just left.
+MOST: Final = 60
 #: Events that are named at once; more than a page shows.
 NAMED: Final = Window(100)
 

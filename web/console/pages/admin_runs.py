@@ -73,3 +73,7 @@ def admin_run_input(invocation_id: UUID) -> Response:
 def admin_run_output(invocation_id: UUID) -> Response:
     """Its output as a file."""
     return downloads.json_file(f"{invocation_id}-output.json", stored(invocation_id).output)
+
+
+for file in (admin_run_input, admin_run_output):
+    file.produces = ["application/json"]  # type: ignore[attr-defined]

@@ -118,6 +118,13 @@ def sign_out() -> Response:
     return go("sign_in", said="signed-out")
 
 
+@blp.get("/session")
+@auth.session_only
+def session_stands() -> Response:
+    """For scripts: an empty answer while the session stands."""
+    return Response(status=204)
+
+
 @blp.get("/sign-up")
 @auth.public
 @page("sign_up.html")

@@ -1,7 +1,7 @@
 // Keeps open pages up to date: one stream for all tabs of a browser, held by the tab that has the lock, which tells the
 // others. A region with `data-part` asks for that part of its own page, and only what differs is changed in it.
 import { Idiomorph } from "./vendor/idiomorph.js";
-import { showCopying } from "./console.js";
+import { ended, showCopying, stands } from "./console.js";
 
 const policy = window.trustedTypes?.createPolicy("console", { createHTML: (text) => text }) ?? { createHTML: (text) => text };
 const channel = new BroadcastChannel("hub-live");
@@ -29,7 +29,7 @@ async function refresh(region) {
   region.setAttribute("aria-busy", "true");
   try {
     const answer = await fetch(address, { headers: { Accept: "text/html" } });
-    if (answer.status === 401) return location.reload();
+    if (answer.status === 401) return ended();
     if (!answer.ok) return;
     const fresh = document.createElement("template");
     fresh.innerHTML = policy.createHTML(await answer.text());
@@ -69,6 +69,7 @@ function hold() {
     };
     for (const name of ["place", "run", "budget", "deliveries"]) source.addEventListener(name, tell(name));
     source.addEventListener("open", () => { lost = null; say(); });
+    source.addEventListener("bye", async () => { if (!await stands()) { end(); ended(); } });
     source.addEventListener("error", () => { lost ??= new Date(); say(); });
     const end = () => { source.close(); done(); };
     addEventListener("pagehide", end, { once: true });
@@ -85,6 +86,7 @@ function follow() {
 channel.addEventListener("message", (event) => happened(event.data));
 button?.addEventListener("click", () => { paused = !paused; say(); });
 document.addEventListener("visibilitychange", follow);
+document.addEventListener("signed-in", follow);
 // what is still open may have ended between the page and the stream
 for (const region of document.querySelectorAll("[data-soon]")) soon(region);
 say();

@@ -1,5 +1,5 @@
 // Regions that are asked for again while the page is seen: `data-part="name" data-every="5"` (seconds).
-import { showCopying } from "./console.js";
+import { ended, showCopying } from "./console.js";
 
 const pause = document.querySelector("button[data-pause]");
 const reached = document.getElementById("reached");
@@ -14,7 +14,7 @@ function load(path) {
     request.responseType = "document";
     request.timeout = 10_000;
     request.onload = () => {
-      if (request.status === 401) location.reload();
+      if (request.status === 401) ended();
       if (request.status === 200 && request.responseXML) resolve(request.responseXML);
       else reject(new Error(String(request.status)));
     };
