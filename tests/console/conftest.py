@@ -17,12 +17,13 @@ from werkzeug.test import TestResponse
 from common.identity import accounts
 from common.settings import Settings
 from tests import factories
+from tests.console.chromium import chromium, reader
 from tests.factories import Customer
 from tests.queue.test_round_trips import Trips, trips
 from tests.web.conftest import Service, serving
 from web.app import create_app
 
-__all__ = ["Trips", "trips"]
+__all__ = ["Trips", "chromium", "reader", "trips"]
 #: Elements without an end.
 VOID = frozenset(
     re.findall(r"\w+", "area base br col hr img input link meta source wbr path rect circle line polyline")
