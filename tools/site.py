@@ -36,7 +36,8 @@ VERBATIM = {
     "docker-compose.yml": ("containers.md", "Containers", "yaml"),
     "LICENSE": ("LICENSE.md", "Licence", "text"),
 }
-LINK = re.compile(r"(?<!!)\[(?P<text>[^]]*)\]\((?P<target>[^)\s]+)\)")
+#: Also of a picture, whose `!` stays where it is.
+LINK = re.compile(r"\[(?P<text>[^]]*)\]\((?P<target>[^)\s]+)\)")
 #: A list right below its paragraph: one in CommonMark (and on forges), none in Python-Markdown.
 UNSEPARATED = re.compile(r"^((?![-*] |\d+\. |[#|>])\S.*)\n(?=(?:[-*]|1\.) )", re.MULTILINE)
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import requests
 from rich.text import Text
 
 from common.settings import SettingsError
-from dev import platform, run, supervisor
+from dev import chromium, platform, run, supervisor
 from dev.demo import story
 from dev.demo.client import ApiClient, ApiError
 from dev.demo.receiver import Receiver
@@ -22,6 +24,7 @@ from dev.platform import ROOT, Platform
 from dev.servers import ServerError
 
 BOOKS_SECONDS = 120
+PICTURES_SECONDS = 120
 SHOWN_FAULTS = 5
 
 
@@ -41,7 +44,7 @@ def main() -> int:
         with platform.running(os.environ, tell=report_death) as hub:
             screen.done(f"ready after {time.monotonic() - began:.1f} s at {hub.url}")
             faults = demonstrate(hub, screen) + deaths
-            end(screen, faults, time.monotonic() - began)
+            end(screen, faults, time.monotonic() - began, f"{hub.url}/console/")
             if os.environ.get("KEEP", "") not in ("", "0"):
                 run.show(screen.console, hub, time.monotonic() - began)
                 with suppress(KeyboardInterrupt):
@@ -64,6 +67,8 @@ def demonstrate(hub: Platform, screen: Screen) -> list[str]:
         except (ApiError, requests.RequestException) as error:
             demo.expect(False, str(error))
     check_books(hub, demo)
+    if not demo.faults:
+        picture(hub, demo)
     hub.supervisor.tick()
     return demo.faults
 
@@ -85,11 +90,33 @@ def check_books(hub: Platform, demo: Demo) -> None:
     demo.confirm(checked.returncode == 0, "the ledger is correct to the token", "the ledger does not balance")
 
 
-def end(screen: Screen, faults: list[str], seconds: float) -> None:
+def picture(hub: Platform, demo: Demo) -> None:
+    """Write pictures of the console to DEMO_PICTURES (docs/), if there is a browser to take them with."""
+    if importlib.util.find_spec("playwright") is None or chromium.executable() is None:
+        return
+    folder = Path(os.environ.get("DEMO_PICTURES") or ROOT / "docs")
+    run_id = next(job.id for job in demo.jobs if job.tool == "summary")
+    account = {"DEMO_EMAIL": demo.email, "DEMO_PASSWORD": demo.password, "DEMO_RUN": str(run_id)}
+    command = [sys.executable, "-m", "dev.demo.pictures", hub.url, str(folder)]
+    taken = subprocess.run(
+        command,
+        env={**os.environ, **account},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PICTURES_SECONDS,
+        check=False,
+    )
+    done = f"pictures of the console in {folder}"
+    demo.confirm(taken.returncode == 0, done, f"no pictures of the console: {taken.stderr[-500:]}")
+
+
+def end(screen: Screen, faults: list[str], seconds: float, console: str) -> None:
     screen.title("Result")
     if not faults:
         screen.done(f"[bold]everything succeeded[/], {seconds:.0f} s from a cold start to a verified ledger")
         screen.say("[dim]next:[/] make run [dim]keeps it running;[/] examples/README.md [dim]adds your own tool[/]")
+        screen.say(f"[dim]the console is then at[/] [bold]{console}[/]")
         return
     for fault in faults[:SHOWN_FAULTS]:
         screen.fault(fault)

@@ -34,6 +34,8 @@ class Demo:
     jobs: list[Job] = field(default_factory=list)
     extras: list[Job] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    email: str = ""
+    password: str = ""
 
     def expect(self, condition: bool, otherwise: str) -> bool:
         """Record a fault unless `condition`; the demo continues and fails at the end."""
@@ -64,9 +66,9 @@ def tell(demo: Demo) -> None:
 
 def join(demo: Demo) -> None:
     demo.screen.title("A new user signs up")
-    email = f"ada-{secrets.token_hex(4)}@example.com"
-    user = demo.api.sign_up(email, secrets.token_urlsafe(16), "Ada Lovelace")
-    demo.screen.done(f"{user['name']} registered as [bold]{email}[/] and logged in")
+    demo.email, demo.password = f"ada-{secrets.token_hex(4)}@example.com", secrets.token_urlsafe(16)
+    user = demo.api.sign_up(demo.email, demo.password, "Ada Lovelace")
+    demo.screen.done(f"{user['name']} registered as [bold]{demo.email}[/] and logged in")
     offered = demo.api.get("/subscriptions/plans")["data"]
     demo.screen.show(screen.plans(offered))
     tokens = demo.api.post("/subscriptions/subscribe", {"plan": PLAN})["data"]["tokens"]

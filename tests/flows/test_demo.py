@@ -11,6 +11,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from common.kit import clock
+from dev.chromium import executable
 from dev.demo import __main__ as demo
 from dev.demo.receiver import Receiver
 from dev.demo.screen import Screen
@@ -26,7 +27,8 @@ SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 @pytest.mark.xdist_group("platform")
 def test_the_demo_ends_well(tmp_path: Path) -> None:
     ports = {name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")}
-    environ = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path / "var"), "WORKER_THREADS": "20", **ports}
+    folders = {"DATA_DIR": str(tmp_path / "var"), "DEMO_PICTURES": str(tmp_path)}
+    environ = {"PATH": os.environ["PATH"], "WORKER_THREADS": "20", **folders, **ports}
 
     ran = subprocess.run(
         [sys.executable, "-m", "dev.demo"], cwd=ROOT, env=environ, capture_output=True, timeout=SECONDS, check=False
@@ -38,6 +40,10 @@ def test_the_demo_ends_well(tmp_path: Path) -> None:
     assert "24 of 24 languages correct" in shown
     assert "52 of 52 webhooks received" in shown
     assert "nothing held" in shown
+    assert f"http://localhost:{ports['PORT']}/console/" in shown.splitlines()[-1].replace("127.0.0.1", "localhost")
+    pictures = sorted(each.name for each in tmp_path.glob("console-*.png"))
+    named = [f"console-{name}.png" for name in ("overview", "run", "statement", "tool", "usage")]
+    assert pictures == (named if executable() else [])
     assert "✗" not in shown
     assert "\x1b" not in shown, "escape codes where no terminal is"
     assert ran.stderr == b""
