@@ -17,7 +17,18 @@ from pathlib import Path
 
 from dev import supervisor
 from tools.bench import peer, report
-from tools.bench.goals import Found, answering, growing, hosting, reading, running, sharing, standing, submitting
+from tools.bench.goals import (
+    Found,
+    answering,
+    growing,
+    hosting,
+    paging,
+    reading,
+    running,
+    sharing,
+    standing,
+    submitting,
+)
 from tools.bench.ground import Ground, prepared
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -27,6 +38,7 @@ Goal = Callable[[Ground], dict[str, Found]]
 TOGETHER: tuple[dict[str, Goal], ...] = (
     {"P1": submitting.p1, "P7": submitting.p7},
     {"P6": reading.p6},
+    {"P17": paging.p17},
     {"P2": running.p2, "P3": running.p3},
     {"P4": answering.p4, "P5": answering.p5, "peer": peer.measure},
     {"P12": standing.p12},

@@ -42,6 +42,7 @@ NAMES: Final = {
     "P12_worker": "memory of a worker process, 400 in flight",
     "P12_idle": "memory of the idle stack",
     "P13": "`make run` to the first finished invocation",
+    "P17": "a list page of the console ÷ the same list of the API, CPU",
     "size": "disk for a finished invocation, indexes included",
     "hosts": "two web and two worker hosts: the share of the one that ran fewer",
     "peer": "finished/s ÷ litellm proxy",

@@ -1,0 +1,58 @@
+"""P17: a list page of the console ÷ the same list of the API, in CPU of the web process."""
+
+from __future__ import annotations
+
+from http.client import HTTPConnection
+from statistics import median
+from urllib.parse import urlencode
+
+from common.identity import accounts
+from tools.bench import growth, load, pairs
+from tools.bench.goals import Found
+from tools.bench.ground import PASSWORD, Ground
+
+SECONDS = 3.0
+CLIENTS = 4
+ROWS = 50
+
+
+def p17(ground: Ground) -> dict[str, Found]:
+    growth.fill(ground, 2 * ROWS * len(ground.accounts))
+    ground.start(ground.web())
+    pages, lists = _pages(ground), _lists(ground)
+    found = pairs.in_turn(lambda: _milliseconds(ground, pages), lambda: _milliseconds(ground, lists))
+    ground.stop("web")
+    page, plain = (median(values) for values in zip(*found.values, strict=True))
+    note = f"CPU of the web process: {page:.2f} ms a page of {ROWS} runs, {plain:.2f} ms the list as JSON"
+    return {"P17": Found(found.ratio, "ratio", 1.5, 1.2, list(found.values), page, plain, True, note)}
+
+
+def _lists(ground: Ground) -> list[bytes]:
+    path = f"/api/v1/invocations?limit={ROWS}&payloads=false"
+    return [load.request("GET", path, {"Authorization": f"Bearer {token}"}) for token in ground.tokens()]
+
+
+def _pages(ground: Ground) -> list[bytes]:
+    """One for each account: each has a quota of its own."""
+    emails = [accounts.get(each.user_id).email for each in ground.accounts]
+    return [load.request("GET", f"/console/runs?limit={ROWS}", {"Cookie": cookie(ground, email)}) for email in emails]
+
+
+def cookie(ground: Ground, email: str) -> str:
+    """The cookie of a new session of the console."""
+    connection = HTTPConnection("127.0.0.1", ground.settings.port, timeout=10)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+    connection.request("POST", "/console/sign-in", urlencode({"email": email, "password": PASSWORD}), headers)
+    answer = connection.getresponse()
+    if answer.status != 303:
+        raise RuntimeError(f"signing in was answered {answer.status}")
+    return answer.headers["Set-Cookie"].partition(";")[0]
+
+
+def _milliseconds(ground: Ground, requests: list[bytes]) -> float:
+    """CPU of one answer."""
+    with pairs.cpu([ground.supervisor.children["web"].pid]) as cpu:
+        found = load.closed(ground.settings.port, requests, clients=CLIENTS, seconds=SECONDS)
+    if set(found.statuses) != {200}:
+        raise RuntimeError(f"web answered {dict(found.statuses)}")
+    return 1000 * cpu.total / (found.good * 1.2)  # a fifth as long was warming up
