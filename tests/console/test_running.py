@@ -27,6 +27,7 @@ from tests.console.test_pages import HOSTILE
 from tests.factories import BAD, GOOD
 from tests.web.conftest import Service
 from web.console import inputs
+from web.console.receipts import of_units
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -316,6 +317,14 @@ def test_chosen_runs_are_canceled_and_what_has_ended_is_not(browser: Browser) ->
 
 
 # -- one run -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "unit", "reads"),
+    [("1", "word", "1 word"), ("6", "word", "6 words"), ("2", "100 characters", "2 × 100 characters")],
+)
+def test_a_number_of_units_reads_well(shown: str, unit: str, reads: str) -> None:
+    assert of_units(shown, unit, one=shown == "1") == reads
 
 
 def test_a_run_says_what_happened_and_what_it_cost(browser: Browser, trips: Trips) -> None:

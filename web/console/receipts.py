@@ -69,7 +69,7 @@ def _formula(run: Invocation, charged: int) -> str:
     if run.units is None:
         return f" = {number(price.base_tokens)}" if charged == price.base_tokens else ""
     where = "by the meter" if run.basis == "metered" else f"at {price.per_unit['pointer']}"
-    unit = f"{number(run.units)} {several(price.per_unit['unit'], run.units)} {where}"
+    unit = f"{of_units(number(run.units), price.per_unit['unit'], one=run.units == 1)} {where}"
     full = f" = {number(price.base_tokens)} + {number(price.per_unit['tokens'])} × {number(run.units)} ({unit})"
     if charged < price.cost(run.units):
         return f"{full} = {number(price.cost(run.units))}, but no more than was held"
@@ -77,9 +77,11 @@ def _formula(run: Invocation, charged: int) -> str:
     return full if exact == charged else f"{full}, rounded up"
 
 
-def several(unit: str, units: object) -> str:
-    """`characters` for any number but one."""
-    return unit if units == 1 or unit.endswith("s") else f"{unit}s"
+def of_units(shown: str, unit: str, *, one: bool) -> str:
+    """`6 words` for the unit `word`, `6 × 100 characters` for `100 characters`."""
+    if unit[:1].isdigit():
+        return f"{shown} × {unit}"
+    return f"{shown} {unit if one or unit.endswith('s') else f'{unit}s'}"
 
 
 def _given_back(run: Invocation) -> str:
