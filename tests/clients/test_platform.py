@@ -129,6 +129,7 @@ def _as_customer(client: Watched, slug: str, directory: Path) -> None:
     assert [each.version for each in client.tools.versions(slug)] == [tool.version]
     assert client.tools.quote(slug, {"text": "abc"}).allowed
     job = client.submit(slug, {"text": "abc"}, wait=20)
+    assert client.invocations.rerun_price(job.id).input_stored
     again = client.invocations.rerun(job.id)
     assert again.wait().rerun_of == job.id
     assert client.invocations.get(job.id).status == "succeeded"
@@ -147,6 +148,8 @@ def _as_customer(client: Watched, slug: str, directory: Path) -> None:
     assert client.usage.forecast().available is not None
     assert client.subscription.current().tokens.charged == client.subscription.statement().charged == 8
     assert next(iter(client.subscription.plans())).slug == "free"
+    assert client.subscription.preview(plan="free").kind == "nothing"
+    assert client.account.attention().endpoints == ()
     (period,) = client.subscription.periods()
     assert client.subscription.check_statement(period=period.id).difference == 0
     schedule = client.schedules.create(tool=slug, input={"text": "a"}, every_seconds=3600)
@@ -171,7 +174,10 @@ def _with_webhooks(client: Watched, slug: str, receiver: Receiver) -> None:
     job_id = client.invocations.list().first(1)[0].id
     assert len(list(client.invocations.deliveries(job_id))) == 1
     delivery = client.webhooks.deliveries(endpoint.id).first(1)[0]
+    assert client.webhooks.delivery(endpoint.id, delivery.id).attempts
     client.webhooks.resend(endpoint.id, delivery.id)
+    assert client.webhooks.health(endpoint.id).failed == 0
+    assert client.webhooks.replayable(endpoint.id, since=datetime.now(UTC) - timedelta(hours=1)).count == 0
     assert client.webhooks.replay(endpoint.id, since=datetime.now(UTC) - timedelta(hours=1)).replayed == 0
     assert client.webhooks.rotate_secret(endpoint.id).secret != endpoint.secret
     assert client.webhooks.rotate_default_secret().secret == client.webhooks.default_secret().secret

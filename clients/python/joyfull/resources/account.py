@@ -31,6 +31,12 @@ class AccountSurface(Surface):
         return one(self._context, models.Profile.of, request)
 
     @operation
+    def attention(self) -> Operation[models.Attention]:
+        """What needs looking after: endpoints that fail, keys that expire soon."""
+        request = request_of(self._context, "attention_attention")
+        return one(self._context, models.Attention.of, request)
+
+    @operation
     def update(self, **fields: Unpack[ProfileChanges]) -> Operation[models.User]:
         """Change the name; or the password, with `current_password`."""
         request = request_of(self._context, "users_edit", body=body_of(fields))

@@ -69,6 +69,12 @@ class InvocationsSurface(Surface):
         request = request_of(self._context, "invocations_cancel_many", body=body_of(which))
         return one(self._context, models.CancelCounts.of, request)
 
+    @operation
+    def rerun_price(self, invocation_id: str) -> Operation[models.RerunPrice]:
+        """The most that `rerun` would hold, and whether the input is still stored."""
+        request = request_of(self._context, "invocations_rerun_price", {"invocation_id": invocation_id})
+        return one(self._context, models.RerunPrice.of, request)
+
     @submitting
     def rerun(
         self, invocation_id: str, *, idempotency_key: str | None = None, **changes: Unpack[RerunIn]

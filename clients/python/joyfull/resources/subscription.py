@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         StatementsShowQuery,
         SubscribeIn,
         SubscriptionsPlansQuery,
+        SubscriptionsPreviewQuery,
     )
 
 
@@ -35,6 +36,12 @@ class SubscriptionSurface(Surface):
         """The subscription, and the tokens of its period."""
         request = request_of(self._context, "subscriptions_current")
         return one(self._context, models.Subscription.of, request)
+
+    @operation
+    def preview(self, **plan: Unpack[SubscriptionsPreviewQuery]) -> Operation[models.Preview]:
+        """What subscribing to a plan would do now; nothing is changed."""
+        request = request_of(self._context, "subscriptions_preview", query=plan)
+        return one(self._context, models.Preview.of, request)
 
     @operation
     def subscribe(self, **fields: Unpack[SubscribeIn]) -> Operation[models.Subscription]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         WebhookEndpointIn,
         WebhooksDeliveriesQuery,
         WebhooksIndexQuery,
+        WebhooksReplayableQuery,
     )
 
 
@@ -74,10 +75,28 @@ class WebhooksSurface(Surface):
         return many(self._context, models.Delivery.of, request)
 
     @operation
+    def delivery(self, endpoint_id: str, delivery_id: str) -> Operation[models.Delivery]:
+        """One delivery, with every attempt."""
+        values = {"endpoint_id": endpoint_id, "delivery_id": delivery_id}
+        return one(self._context, models.Delivery.of, request_of(self._context, "webhooks_delivery", values))
+
+    @operation
+    def health(self, endpoint_id: str) -> Operation[models.EndpointHealth]:
+        """How its last deliveries ended, and what it answered last."""
+        request = request_of(self._context, "webhooks_health", {"endpoint_id": endpoint_id})
+        return one(self._context, models.EndpointHealth.of, request)
+
+    @operation
     def resend(self, endpoint_id: str, delivery_id: str) -> Operation[models.Delivery]:
         """Send one delivery again."""
         request = request_of(self._context, "webhooks_resend", {"endpoint_id": endpoint_id, "delivery_id": delivery_id})
         return one(self._context, models.Delivery.of, request)
+
+    @operation
+    def replayable(self, endpoint_id: str, **since: Unpack[WebhooksReplayableQuery]) -> Operation[models.Replayable]:
+        """How many a replay `since` that time would send again."""
+        request = request_of(self._context, "webhooks_replayable", {"endpoint_id": endpoint_id}, query=since)
+        return one(self._context, models.Replayable.of, request)
 
     @operation
     def replay(self, endpoint_id: str, **fields: Unpack[ReplayIn]) -> Operation[models.Replay]:
