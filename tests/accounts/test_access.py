@@ -113,7 +113,7 @@ def test_no_user_does_what_only_an_admin_may(api: Api, routes: list[Route]) -> N
 
 # -- other accounts' resources, and read-only fields --------------------------------------------------------------
 
-#: The body that a request needs to get as far as looking up the id.
+#: The body or query that a request needs to get as far as looking up the id.
 BODIES: dict[str, dict[str, Any]] = {"replay": {"since": "2026-01-01T00:00:00Z"}}
 #: Parameters that name public resources.
 SHARED = {"tool", "token", "slug", "name", "tool_id"}

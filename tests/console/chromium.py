@@ -19,11 +19,15 @@ from dev.chromium import ARGUMENTS, executable
 from dev.platform import Platform
 from tests import factories
 
-#: Sums up layout shifts that are not the answer to something that was pressed, from the first one on.
+#: Notes layout shifts, from the first one on, but for those that answer something that was pressed, or live news.
 SHIFTS: Final = """
 window.shifted = [];
+let news = -1000;
+new MutationObserver(() => { news = performance.now(); })
+  .observe(document, { attributeFilter: ["aria-busy"], subtree: true });
+const isNews = (it) => it.startTime > news - 50 && it.startTime < news + 500;
 new PerformanceObserver((list) => {
-  for (const it of list.getEntries().filter((each) => !each.hadRecentInput)) {
+  for (const it of list.getEntries().filter((each) => !each.hadRecentInput && !isNews(each))) {
     shifted.push(`${it.value.toFixed(4)} ${it.sources.map((each) => each.node?.outerHTML?.slice(0, 80)).join(" | ")}`);
   }
 }).observe({ type: "layout-shift", buffered: true });

@@ -166,10 +166,10 @@ def test_a_server_that_was_away_is_noticed_and_what_happened_is_caught_up_with(
     reader: Open, offer: Callable[..., str], hub: Platform
 ) -> None:
     ada = reader()
-    page = ada.open(ada.sign_in(), f"/tools/{offer('/echo?after=2500')}")
+    page = ada.open(ada.sign_in(), f"/tools/{offer('/echo?after=4000')}")
     page.get_by_label("text").fill("x")
-    press(page, "Run")
-    expect(page.locator("#live")).to_have_text("Live")
+    with page.expect_response(re.compile("/console/live")):  # of the run's own page
+        press(page, "Run")
     web = hub.supervisor.children["web"]
     web.kill()
     try:
