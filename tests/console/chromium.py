@@ -19,15 +19,17 @@ from dev.chromium import ARGUMENTS, executable
 from dev.platform import Platform
 from tests import factories
 
-#: Notes layout shifts, from the first one on, but for those that answer something that was pressed, or live news.
+#: Notes layout shifts, but for those that answer something that was pressed, or live news (a check keeps the page from
+#: drawing them for a while), and for those of a long table that is drawn while it arrives.
 SHIFTS: Final = """
 window.shifted = [];
 let news = -1000;
 new MutationObserver(() => { news = performance.now(); })
   .observe(document, { attributeFilter: ["aria-busy"], subtree: true });
-const isNews = (it) => it.startTime > news - 50 && it.startTime < news + 500;
+const isWhole = (it) => it.startTime > (performance.getEntriesByType("navigation")[0].domInteractive || Infinity);
+const isNews = (it) => it.startTime > news - 50 && it.startTime < news + 3000;
 new PerformanceObserver((list) => {
-  for (const it of list.getEntries().filter((each) => !each.hadRecentInput && !isNews(each))) {
+  for (const it of list.getEntries().filter((each) => !each.hadRecentInput && isWhole(each) && !isNews(each))) {
     shifted.push(`${it.value.toFixed(4)} ${it.sources.map((each) => each.node?.outerHTML?.slice(0, 80)).join(" | ")}`);
   }
 }).observe({ type: "layout-shift", buffered: true });
