@@ -50,6 +50,13 @@ VERBS_OF = {
 }
 #: Verbs of which there is one in each schedule of a state; two of the rest are explored in `exact`.
 OWN = {"scheduled": {"fire", "fire after"}, "expiring": set(appointments.WITH_EXPIRY)}
+#: Of long verbs, those in whose gaps only these are explored: one of each kind of change to what they read.
+MET = {
+    "leave": {
+        "submit", "work", "cancel", "grant", "upgrade", "unsubscribe", "rebuild", "wipe", "free orphans", "lost",
+        "period end",
+    },
+}  # fmt: skip
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
 FEW = ("submit", "wipe", "grant", "rebuild")
 #: What those who come to a dead process's leavings do with them.
@@ -132,8 +139,10 @@ def two_stops(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedul
 
 
 def _others(state: str, first: str) -> list[str]:
-    own = OWN.get(state, set(VERBS_OF[state]))
-    return [verb for verb in VERBS_OF[state] if not {first, verb} <= _ONE_THREAD and {first, verb} & own]
+    own, met = OWN.get(state, set(VERBS_OF[state])), MET.get(first, set(VERBS_OF[state]))
+    return [
+        verb for verb in VERBS_OF[state] if verb in met and {first, verb} & own and not {first, verb} <= _ONE_THREAD
+    ]
 
 
 def two_faults(seen: dict[str, dict[str, Seen]], seed: int, number: int) -> Iterator[Schedule]:
@@ -161,11 +170,14 @@ def _some_fault(draw: random.Random, step: Step) -> str | None:
 def _own(verb: str, seen: dict[str, Seen]) -> Iterator[tuple[int, Step]]:
     """The exchanges of a verb and their numbers, without those that are explored as another verb's.
 
-    Left out are a batch's first item, which is a submit, and the rebuild at the end of a few others.
+    Left out are a batch's first item, which is a submit, all but the last of many cancels, and the rebuild at the end
+    of a few others.
     """
     begins, ends = 0, len(seen[verb].steps)
     if verb == "batch":
         begins = len(seen["submit"].steps)
+    if verb == "cancel many":
+        begins = ends - len(seen["cancel"].steps)
     if verb in ENDS_IN_REBUILD:
         ends = next((number for number, step in enumerate(seen[verb].steps) if step.what == "SET"), ends)
     return ((number + 1, seen[verb].steps[number]) for number in range(begins, ends))

@@ -200,7 +200,7 @@ def reset(db: None, _sweeper: psycopg.Connection[tuple[str]], _sweep_statement: 
 
 
 def test_every_statement_sums_to_zero_whatever_happens(reset: Callable[[], object]) -> None:
-    bounds = settings(max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    bounds = settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(type("ThisLife", (Life,), {"reset": staticmethod(reset)}), settings=bounds)
 
 
