@@ -130,7 +130,7 @@ MEASURES = (
     ),
     Measure("`Any`", lambda code: code.any, 30, 150),
     Measure("`Row[Any]`", lambda code: code.row_any, 0, 0),
-    Measure("class names in two or more modules", lambda code: sum(n > 1 for n in code.classes.values()), 1, 0),
+    Measure("class names in two or more modules", lambda code: sum(n > 1 for n in code.classes.values()), 0, 0),
 )
 
 

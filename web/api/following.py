@@ -14,13 +14,13 @@ from common.kit import jsonb, sse
 from common.streams import START, OutputPart, PartId
 from web.http import auth, output_waiting, streams, waiting
 from web.http.fields import Flag
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 #: A change of status; or the place of a part, after the change that was the last before it.
 _EVENT_ID: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9})-([0-9]{1,9}))?")
 
 
-class EventsQuery(Query):
+class EventsQuery(QueryArguments):
     output = Flag(load_default=True, metadata={"description": "`false`: only changes of status, no `output.*` events."})
 
 

@@ -9,7 +9,7 @@ import marshmallow as ma
 from common import invocations
 from common.models.invocations import BASES
 from web.http.fields import AnyField, Flag, Id, Instant, JsonObject, Metadata, Text, Tokens, Whole, Word
-from web.http.schemas import Query, Resource
+from web.http.schemas import QueryArguments, Resource
 from web.http.waiting import MAX_WAIT
 
 
@@ -235,7 +235,7 @@ class FailureGroupSchema(Resource):
     )
 
 
-class WaitQuery(Query):
+class WaitQuery(QueryArguments):
     wait = Whole(1, MAX_WAIT, metadata={"description": "Long-poll: seconds to wait for completion."})
 
 

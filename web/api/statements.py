@@ -17,7 +17,7 @@ from web.http import auth
 from web.http.fields import Id, Instant, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Shown
-from web.http.schemas import Query, Resource
+from web.http.schemas import QueryArguments, Resource
 
 blp = Blueprint(
     "statements", __name__, url_prefix="/subscriptions", description="Periods and their statements, which sum to zero"
@@ -131,7 +131,7 @@ class StatementSchema(PeriodTokensSchema):
     )
 
 
-class StatementQuery(Query):
+class StatementQuery(QueryArguments):
     period = Id(metadata={"description": "The id of a period. Default: the current or last one."})
 
 

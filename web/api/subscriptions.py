@@ -16,7 +16,7 @@ from web.http import auth
 from web.http.fields import Flag, Instant, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Headers, location
-from web.http.schemas import Body, Query, Resource
+from web.http.schemas import Body, QueryArguments, Resource
 
 blp = Blueprint(
     "subscriptions", __name__, url_prefix="/subscriptions", description="Plans and the caller's subscription"
@@ -89,7 +89,7 @@ class SubscribeIn(TypedDict):
     plan: str
 
 
-class PreviewQuery(Query):
+class PreviewQuery(QueryArguments):
     plan = Text(required=True, max=63, metadata={"description": "The slug of a plan."})
 
 

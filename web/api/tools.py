@@ -19,7 +19,7 @@ from web.api.submit_schemas import REFUSALS, SubmitInSchema
 from web.http import auth, limits, submissions
 from web.http.fields import Flag, Id, Instant, JsonObject, Text, Whole
 from web.http.pagination import ListArguments, ListQuery
-from web.http.schemas import Query, Resource
+from web.http.schemas import QueryArguments, Resource
 
 blp = Blueprint("tools", __name__, url_prefix="/tools", description="The AI tools that can be invoked")
 
@@ -84,7 +84,7 @@ class VersionSchema(Resource):
     created_at = Instant(required=True)
 
 
-class VersionQuery(Query):
+class VersionQuery(QueryArguments):
     version = Whole(1, metadata={"description": "Show this version instead of the current one."})
 
 

@@ -21,7 +21,7 @@ from web.http.fields import Id, Instant, OneOrMore, Text, Tokens, Whole, Word
 from web.http.negotiation import preferred
 from web.http.pagination import ListArguments, ListQuery
 from web.http.responses import Shown
-from web.http.schemas import Query, Resource
+from web.http.schemas import QueryArguments, Resource
 
 blp = Blueprint("usage", __name__, url_prefix="/usage", description="Usage, exact to the token")
 
@@ -34,7 +34,7 @@ API_KEY = Id(metadata={"description": "The id of a key. Of one that was made by 
 GROUPS = ("tool", "status", "api_key", "api_key_root", "end_user")
 
 
-class RangeQuery(Query):
+class RangeQuery(QueryArguments):
     since = Instant(data_key="from", metadata={"description": "Inclusive, on `created_at`."})
     until = Instant(data_key="to", metadata={"description": "Exclusive."})
 

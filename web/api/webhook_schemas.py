@@ -11,7 +11,7 @@ from marshmallow import validate
 from common.models.webhooks import COMPLETED, DISABLED_REASONS, EVENT_TYPES, FILTERS, INCLUDES, PAYLOADS
 from web.http.fields import Flag, Id, Instant, Many, OneOrMore, Pairs, Text, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
-from web.http.schemas import Body, Query, Resource
+from web.http.schemas import Body, QueryArguments, Resource
 
 STATUSES = ("pending", "delivered", "failed")
 SINCE = "Inclusive, on the `created_at` of the deliveries."
@@ -183,7 +183,7 @@ class EndpointHealthSchema(Resource):
     error = Text(required=True, allow_none=True, metadata={"description": "Null if the attempt succeeded."})
 
 
-class ReplayQuery(Query):
+class ReplayQuery(QueryArguments):
     since = Instant(required=True, metadata={"description": SINCE})
 
 

@@ -22,7 +22,7 @@ from flask import g, request
 from common.errors import PlatformError, Temporary
 from web.http import body, validation
 from web.http.fields import Many, Secret
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 _SAID: Final = {
     "Missing data for required field.": "Fill this in.",
@@ -32,7 +32,7 @@ _SAID: Final = {
 Typed = Mapping[str, str | list[str]]
 
 
-class Form(Query):
+class Form(QueryArguments):
     """A form. Fields that it does not have are ignored, and those that were left empty were not given."""
 
     @ma.pre_load

@@ -18,7 +18,7 @@ from flask import request
 from common.kit.paging import Page
 from web.http import body, pagination, validation
 from web.http.fields import OneOrMore
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 #: Rows of a page that can be chosen.
 SIZES: Final = (20, 50, 100)
@@ -36,7 +36,7 @@ class Pages:
     newest: str | None
 
 
-def query(schema: type[Query]) -> Any:  # who calls says as which TypedDict
+def query(schema: type[QueryArguments]) -> Any:  # who calls says as which TypedDict
     """The filters that the address asks for, and of a `ListQuery` also the window.
 
     Raises `errors.Invalid`, `errors.InvalidCursor`.

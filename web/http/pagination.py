@@ -35,7 +35,7 @@ from common.kit import crypto
 from common.kit.paging import Page, Position, Window
 from web.http.fields import Whole
 from web.http.responses import Enveloped, Headers, absolute_url
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 T = TypeVar("T")
 DEFAULT_LIMIT = 20
@@ -54,7 +54,7 @@ class _Given(TypedDict):
     cursor: NotRequired[str]
 
 
-class ListQuery(Query):
+class ListQuery(QueryArguments):
     """`limit` and `cursor`, the parameters of every list; loads as `ListArguments`, and the filters."""
 
     limit = Whole(1, MAX_LIMIT, load_default=DEFAULT_LIMIT, metadata={"description": "Items per page."})

@@ -32,7 +32,7 @@ A view parses, calls one function of `common` and renders::
     def show(endpoint_id: UUID) -> WebhookEndpoint: ...
 
 Lists: see `web/http/pagination.py`. Fields are `required=False` by default; null is refused unless `allow_none=True`.
-Query strings use the same field types under `Query`; these then read text ("5", "true").
+Query strings use the same field types under `QueryArguments`; these then read text ("5", "true").
 
 The OpenAPI document names a schema by its class, without the suffix `Schema`.
 """
@@ -52,7 +52,7 @@ class Body(ma.Schema):
         unknown = ma.RAISE
 
 
-class Query(ma.Schema):
+class QueryArguments(ma.Schema):
     """Query parameters; unknown ones are refused, and repeated ones unless the field is `OneOrMore`."""
 
     class Meta:

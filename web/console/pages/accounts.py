@@ -23,7 +23,7 @@ from web.console.repeats import RepeatableForm
 from web.http import auth
 from web.http.fields import Flag, Secret, Text, Tokens, Word
 from web.http.pagination import ListArguments, ListQuery
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 #: Keys and runs that are shown of an account: the newest.
 SHOWN: Final = Window(10)
@@ -59,7 +59,7 @@ class StandingSent(TypedDict):
     current_password: NotRequired[str]
 
 
-class GrantQuery(Query):
+class GrantQuery(QueryArguments):
     tokens = Tokens(-MAX_TOKENS, required=True, validate=validate.NoneOf([0]))
     reason = Text(required=True, max=500, nfc=True)
 

@@ -15,7 +15,7 @@ from web.console.blueprint import Context, action, blp, go, page
 from web.console.moments import Moment
 from web.console.repeats import RepeatableForm
 from web.http import auth
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 #: Attempts that a page shows: the newest.
 MOST_ATTEMPTS: Final = 10
@@ -23,7 +23,7 @@ MOST_ATTEMPTS: Final = 10
 OFFERED: Final = timedelta(days=1)
 
 
-class SinceQuery(Query):
+class SinceQuery(QueryArguments):
     since = Moment()
 
 

@@ -14,14 +14,14 @@ from web.console.blueprint import Context, blp, page
 from web.console.moments import Moment
 from web.http import auth
 from web.http.fields import Word
-from web.http.schemas import Query
+from web.http.schemas import QueryArguments
 
 BUCKETS: Final = tuple(reversed(ranges.GRAINS))
 #: Points that are listed and drawn: the newest.
 MOST_POINTS: Final = 62
 
 
-class StatisticsFilter(Query):
+class StatisticsFilter(QueryArguments):
     since = Moment(data_key="from")
     until = Moment(data_key="to")
     bucket = Word(*BUCKETS, load_default="day")
