@@ -50,6 +50,8 @@ class MeteredSchema(Resource):
 
 
 class PriceSchema(Resource):
+    at_times = frozenset({"metered"})
+
     base_tokens = Tokens(required=True)
     per_unit = ma.fields.Nested(PerUnitSchema, required=True, allow_none=True)
     max_tokens = Tokens(required=True)
@@ -67,6 +69,8 @@ class PriceSchema(Resource):
 
 
 class BillingSchema(Resource):
+    at_times = frozenset({"receipt"})
+
     held = Tokens(required=True, metadata={"description": "Tokens held at submit; does not change afterwards."})
     charged = Tokens(required=True)
     outcome = Word("pending", "charged", "free", required=True)

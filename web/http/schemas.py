@@ -39,6 +39,8 @@ The OpenAPI document names a schema by its class, without the suffix `Schema`.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import marshmallow as ma
 from marshmallow import validate
 
@@ -63,14 +65,17 @@ class QueryArguments(ma.Schema):
 
 
 class Resource(ma.Schema):
-    """A representation, for dumping only. Every field is always present; null if `allow_none` permits it."""
+    """A representation, for dumping only. A field is always present, but for those `at_times`; null if `allow_none`."""
 
     class Meta:
         unknown = ma.EXCLUDE
 
-    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:  # noqa: ARG002
+    #: Fields that are left out where there is nothing to say.
+    at_times: ClassVar[frozenset[str]] = frozenset()
+
+    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         """Document enumerations, but not the limits on input: those may be widened without breaking clients."""
-        field_obj.required = True
+        field_obj.required = field_name not in self.at_times
         for field in (field_obj, getattr(field_obj, "inner", None)):
             if field is not None:
                 field.validators = [rule for rule in field.validators if isinstance(rule, validate.OneOf)]

@@ -33,7 +33,7 @@ class Price(Model):
     base_tokens: int
     per_unit: PerUnit | None
     max_tokens: int
-    metered: Metered
+    metered: Metered | None = None
 
     _decoders: ClassVar[Decoders] = {"per_unit": PerUnit.of, "metered": Metered.of}
 
@@ -144,7 +144,7 @@ class Billing(Model):
     price: Price
     units: float | None
     basis: Literal["reported", "metered"] | str | None
-    receipt: str | None
+    receipt: str | None = None
 
     _decoders: ClassVar[Decoders] = {"price": Price.of}
 
