@@ -50,4 +50,5 @@ def store(db: None, _store: StateStore, settings: Settings, monkeypatch: pytest.
     gc.enable()
     director.remember(before)
     spares.forget()
+    monkeypatch.undo()  # or the connections of all later tests would have these limits
     boot.connect(settings, process="test", pool_size=20)

@@ -60,6 +60,8 @@ def health(url: str) -> str:
             return str(answer.headers.get("X-Release", ""))
     except urllib.error.URLError as error:
         return str(error.reason)
+    except TimeoutError:  # it is heard once the new process has started
+        return "no answer yet"
 
 
 def test_a_reload_takes_up_new_code(web: tuple[subprocess.Popen[bytes], str], installed: Path) -> None:

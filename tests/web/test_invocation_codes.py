@@ -28,6 +28,9 @@ ELSEWHERE = {
     (402, "storage_exhausted"): "tests/queue/test_storage.py",
     (403, "email_not_verified"): "tests/accounts/test_recovery.py",
     (408, "request_timeout"): "tests/web/test_wire.py",
+    (422, "quote_expired"): "tests/runs/test_signed_quotes.py",
+    (422, "quote_invalid"): "tests/runs/test_signed_quotes.py",
+    (422, "streaming_unsupported"): "tests/runs/test_streams.py",
     (500, "internal_error"): "tests/web/test_frame.py",
     (503, "dependency_unavailable"): "tests/web/test_operations.py",
 }
