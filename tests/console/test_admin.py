@@ -58,6 +58,7 @@ def test_the_operator_sees_everything_in_one_page(admin: Browser) -> None:
     customer, tool = factories.customer(), factories.tool()
     run = customer.submit(tool)
     assert factories.taken(worker).id == run
+    overview._kept.drop("overview")
     page = admin.get("/operator")
     titles = {each.words for each in page.one("main").all("h2")}
     assert {"Checks", "Queue", "Webhook deliveries", "Ledger", "Circuit breakers", "Workers", "Periodic work"} <= titles
