@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -39,7 +40,7 @@ def grown(hub: Platform, before: dict[str, int]) -> int:
 
 @pytest.mark.parametrize("value", ["{}", "[]", "1", '{"a":{}}', '""'])
 def test_many_small_values(client: Client, offer: Offer, hub: Platform, value: str) -> None:
-    slug = offer(f"/many?of={value}&mb=4.9", price=PRICE)
+    slug = offer(f"/many?of={quote(value)}&mb=4.9", price=PRICE)
     before = forget_peaks(hub)
     pids = {child.pid for child in hub.supervisor.children.values()}
     items = [{"tool": slug, "input": {"text": "x"}} for _ in range(AT_ONCE)]
@@ -53,7 +54,7 @@ def test_many_small_values(client: Client, offer: Offer, hub: Platform, value: s
 
 def test_as_many_as_are_allowed_and_large_inputs(client: Client, offer: Offer, hub: Platform) -> None:
     """Just below the limit, with inputs of that kind as well, which wait for a slow tool."""
-    slug = offer("/many?of={}&mb=0.57&after=2000", price=PRICE, input_schema={"type": "array"})
+    slug = offer("/many?of=%7B%7D&mb=0.57&after=2000", price=PRICE, input_schema={"type": "array"})
     before = forget_peaks(hub)
     made = [client.invoke(slug, [{}] * 190_000)["id"] for _ in range(20)]
     ends = [client.ended(each) for each in made]

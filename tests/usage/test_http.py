@@ -44,6 +44,8 @@ def test_each_end_is_one_entry(worked: tuple[Client, str, str]) -> None:
         "latency_ms",
         "http_status",
         "api_key_id",
+        "api_key_root_id",
+        "end_user",
         "created_at",
     }
     charged = {e["invocation_id"]: e["tokens_used"] for e in entries}
