@@ -36,6 +36,7 @@ def store(db: None, _store: StateStore, settings: Settings, monkeypatch: pytest.
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
     spares.take_over_from(database.engine())
+    database.engine().connect().close()  # the first one is made under a lock, under which no actor may stop
     before = director.remember(Memory())
     for path in redis.LUA.glob("*.lua"):
         redis.client().script_load(path.read_text(encoding="utf-8"))

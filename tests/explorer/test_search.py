@@ -44,8 +44,14 @@ def explore(store: StateStore, schedules: Iterable[Schedule]) -> list[Finding]:
     return findings
 
 
+#: What each verb does in a state when nothing disturbs it: the same in every test.
+_SEEN: dict[str, dict[str, Seen]] = {}
+
+
 def seen_in(store: StateStore, state: str) -> dict[str, Seen]:
-    return {verb: watch(store, state, verb) for verb in VERBS_OF[state]}
+    if state not in _SEEN:
+        _SEEN[state] = {verb: watch(store, state, verb) for verb in VERBS_OF[state]}
+    return _SEEN[state]
 
 
 def _shown(findings: list[Finding]) -> str:
