@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from joyfull.cli import app
+from joyfull.cli.common import changes
 from tests.clients.canned import Canned, serving
 from tests.clients.scripted import Reply, invocation, ok, problem
 from tests.clients.test_webhooks import SECRET
@@ -124,6 +126,12 @@ def test_with_json_a_failure_is_the_problem_on_stderr(hub: Canned, run: Run) -> 
     hub.on(INVOKE, refusal)
     said = run("run", "echo", "a=b", "--json")
     assert (said.status, said.out, json.loads(said.err)) == (6, "", refusal.body)
+
+
+def test_what_is_new_or_has_changed_is_shown_once() -> None:
+    looks = iter([[{"id": 1, "n": 1}], [{"id": 2, "n": 1}, {"id": 1, "n": 2}], [{"id": 2, "n": 1}, {"id": 1, "n": 2}]])
+    seen = changes(lambda: next(looks), lambda row: (row["id"], row["n"]), every=0)
+    assert [len(new) for new in islice(seen, 3)] == [1, 2, 0]
 
 
 def test_lists_are_tables_documents_lines_csv_and_ids(hub: Canned, run: Run) -> None:

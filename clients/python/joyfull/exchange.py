@@ -81,7 +81,7 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """One item for whoever iterates."""
+    """One item for the caller, which iterates."""
 
     item: object
 
@@ -116,5 +116,5 @@ def do(work: Callable[[], T]) -> Operation[T]:
 
 
 def emit(item: object) -> Operation[None]:
-    """Hand one item to whoever iterates."""
+    """Hand one item to the caller, which iterates."""
     yield Emit(item)

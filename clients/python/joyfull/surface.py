@@ -1,4 +1,4 @@
-"""One method, two clients: descriptors that hand an operation to the driver of whoever was asked.
+"""One method, two clients: descriptors that hand an operation to the driver of the client that was asked.
 
 A method of a surface is a generator function. On a client with a thread it returns the result; on one with an event
 loop, something to await. Type checkers see the right one, by the class that the method is reached through.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from operator import itemgetter
 
 import click
 from click.shell_completion import get_completion_class
 from rich.text import Text
 
-from joyfull.cli.common import App, Option, command, from_file
+from joyfull.cli.common import App, Option, changes, command, from_file
 from joyfull.cli.exits import Exit
 from joyfull.cli.jobs import COLUMNS
-from joyfull.cli.terminal import Column, when
+from joyfull.cli.terminal import Column, Row, when
 from joyfull.errors import JoyfullError
 
 USERS = [
@@ -101,17 +101,17 @@ def audit(app: App, /, *, action: str | None, limit: int) -> int:
 @command
 def tail(app: App, /, *, follow: bool) -> int:
     """Every account's invocations, as they change."""
-    shown: set[tuple[str, str, int]] = set()
     with app.client() as client:
-        while True:
-            found = [each.raw for each in client.admin.invocations.list(payloads=False, limit=50).first(50)]
-            new = [each for each in found if (each["id"], each["status"], each["attempts"]) not in shown]
-            shown.update((each["id"], each["status"], each["attempts"]) for each in new)
+
+        def newest() -> list[Row]:
+            return [each.raw for each in client.admin.invocations.list(payloads=False, limit=50).first(50)]
+
+        for new in changes(newest, itemgetter("id", "status", "attempts"), every=1):
             if new:
                 app.terminal.rows(reversed(new), [*COLUMNS, Column("account", "user_id")])
             if not follow:
-                return Exit.DONE
-            time.sleep(1)
+                break
+    return Exit.DONE
 
 
 @click.command()

@@ -92,7 +92,7 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         Terminal().problem("interrupted; nothing was sent")
         return Exit.INTERRUPTED
-    except BrokenPipeError:  # whoever read has read enough
+    except BrokenPipeError:  # the reader has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -14,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import click
 
 from joyfull import Client, Session
-from joyfull.cli.terminal import FORMATS, Terminal
+from joyfull.cli.terminal import FORMATS, Row, Terminal
 from joyfull.wire import Json
 
 P = ParamSpec("P")
@@ -83,6 +84,16 @@ def command(function: Callable[Concatenate[App, P], T]) -> Callable[P, T]:
         return function(app, *arguments, **named)
 
     return run
+
+
+def changes(look: Callable[[], list[Row]], state: Callable[[Row], Hashable], every: float) -> Iterator[list[Row]]:
+    """What is new or in another state since the last look (newest first, as it came), again and again."""
+    shown: set[Hashable] = set()
+    while True:
+        new = [each for each in look() if state(each) not in shown]
+        shown.update(map(state, new))
+        yield new
+        time.sleep(every)
 
 
 def values(pairs: tuple[str, ...]) -> Json:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
-from joyfull.cli.common import MOMENT, App, Option, command
+from joyfull.cli.common import MOMENT, App, Option, changes, command
 from joyfull.cli.exits import Exit
 from joyfull.cli.files import write_private
 from joyfull.cli.terminal import Column, Row, when
@@ -114,17 +113,17 @@ def test(app: App, /, *, id: str) -> int:
 def deliveries(app: App, /, *, id: str, status: Option, tail: bool) -> int:
     """Show what was sent to an endpoint."""
     chosen: Option = {"status": status} if status else {}
-    shown: set[tuple[str, int]] = set()
     with app.client() as client:
-        while True:
-            found = [each.raw for each in client.webhooks.deliveries(id, limit=20, **chosen).first(20)]
-            new = [each for each in found if (each["id"], len(each["attempts"])) not in shown]
-            shown.update((each["id"], len(each["attempts"])) for each in new)
+
+        def newest() -> list[Row]:
+            return [each.raw for each in client.webhooks.deliveries(id, limit=20, **chosen).first(20)]
+
+        for new in changes(newest, lambda each: (each["id"], len(each["attempts"])), every=2):
             if new or not tail:
                 app.terminal.rows(reversed(new) if tail else new, DELIVERIES)
             if not tail:
-                return Exit.DONE
-            time.sleep(2)
+                break
+    return Exit.DONE
 
 
 @webhooks.command()
