@@ -76,18 +76,15 @@ def _asked(tool_ref: str) -> ListedTool:
 
 
 def _require_for(claims: dict[str, object], caller: Caller, asked: ListedTool, order: Order) -> None:
-    given = {"sub": str(caller.user_id), "requested_tool": str(asked.id), "input_sha256": _hashed(order.input)}
+    given = {
+        "sub": str(caller.user_id),
+        "requested_tool": str(asked.id),
+        "input_sha256": jcs.sha256_or_none(order.input),
+    }
     names = {"sub": "account", "requested_tool": "tool", "input_sha256": "input"}
     for claim, value in given.items():
         if claims[claim] != value:
             raise QuoteInvalid(f"The quote is for another {names[claim]}. No invocation was created.")
-
-
-def _hashed(value: object) -> str | None:
-    try:
-        return jcs.sha256(value)
-    except jcs.NotCanonical:
-        return None
 
 
 def _pinned(claims: dict[str, object], caller: Caller, asked: ListedTool) -> ListedTool:

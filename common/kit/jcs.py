@@ -32,6 +32,14 @@ def sha256(value: object) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
+def sha256_or_none(value: object) -> str | None:
+    """As `sha256`; None for a value that has no canonical form."""
+    try:
+        return sha256(value)
+    except NotCanonical:
+        return None
+
+
 def _prepared(value: object) -> object:
     """The value with keys in order, and with the text of each number that orjson writes in another way."""
     if isinstance(value, dict):

@@ -66,9 +66,4 @@ def claims(invocation: Invocation, finished_at: datetime, period: BookedRow) -> 
 
 def sha256(text: str | None) -> str | None:
     """Of canonical JSON, in hex; None where there is none, or where it has a number that no double can hold."""
-    if text is None:
-        return None
-    try:
-        return jcs.sha256(json.loads(text))
-    except jcs.NotCanonical:
-        return None
+    return None if text is None else jcs.sha256_or_none(json.loads(text))
