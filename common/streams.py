@@ -2,7 +2,7 @@
 
 It is a window, not the truth: the answer that counts is written with the end of its invocation, and a log may be lost
 at any moment. Each invocation has a log of its own, made of *parts*: choices of the answer, or a *snapshot* of all so
-far. A log always begins with its first part or with a snapshot, so whoever has missed something reads it from there.
+far. A log always begins with its first part or with a snapshot: a reader that has missed something goes on from there.
 
 Only this module knows the keys. They may be in a Redis of their own (`STREAM_URL`).
 """
@@ -126,7 +126,7 @@ def _sliced(choice: dict[str, object]) -> Iterator[dict[str, object]]:
 
 
 def put(parts: Sequence[tuple[LogKey, OutputPart]]) -> list[bool]:
-    """Append to logs, and tell whoever reads them. Returns which parts are there now.
+    """Append to logs, and tell their readers. Returns which parts are there now.
 
     The first part of an attempt and a snapshot begin a log; any other is dropped where its log is gone.
     Raises `redis.RedisUnreachable`: any of them may be there.

@@ -1,4 +1,4 @@
-"""Issue receipts. The first one that is asked for is stored: whoever asks again gets the same bytes.
+"""Issue receipts. The first one that is asked for is stored: later requests get the same bytes.
 
 It would not come out the same from the row alone: payloads are dropped in time, tools are renamed, keys are rotated,
 and a later release may have more to say.

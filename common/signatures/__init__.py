@@ -3,7 +3,7 @@
     jws     compact JWS (RFC 7515) with Ed25519 (RFC 8037) over canonical JSON (RFC 8785)
     keys    one key signs; retired ones remain public
 
-Whoever reads such a document needs nothing of ours: `examples/verify_receipt.py`, or any JOSE library.
+Reading such a document takes nothing of ours: `examples/verify_receipt.py`, or any JOSE library.
 """
 
 from common.signatures.jws import BadSignature, claims_of

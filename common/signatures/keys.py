@@ -98,7 +98,7 @@ def read(token: str, typ: str) -> dict[str, object]:
 
 
 def _public(kid: str) -> Ed25519PublicKey | None:
-    """The key; None for what is no thumbprint of ours (whoever wrote the document chose it)."""
+    """The key; None for what is no thumbprint of ours (the sender of the document chose it)."""
     rows = db.execute(_BY_KID, {"kid": kid}) if _KID.fullmatch(kid) else []
     return jws.public_key(rows[0].public_key) if rows else None
 
