@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 
 from joyfull.cli import app
 from joyfull.cli.common import changes
+from joyfull.cli.terminal import Row
 from tests.clients.canned import Canned, serving
 from tests.clients.scripted import Reply, invocation, ok, problem
 from tests.clients.test_webhooks import SECRET
@@ -129,7 +130,9 @@ def test_with_json_a_failure_is_the_problem_on_stderr(hub: Canned, run: Run) -> 
 
 
 def test_what_is_new_or_has_changed_is_shown_once() -> None:
-    looks = iter([[{"id": 1, "n": 1}], [{"id": 2, "n": 1}, {"id": 1, "n": 2}], [{"id": 2, "n": 1}, {"id": 1, "n": 2}]])
+    looks: Iterator[list[Row]] = iter(
+        [[{"id": 1, "n": 1}], [{"id": 2, "n": 1}, {"id": 1, "n": 2}], [{"id": 2, "n": 1}, {"id": 1, "n": 2}]]
+    )
     seen = changes(lambda: next(looks), lambda row: (row["id"], row["n"]), every=0)
     assert [len(new) for new in islice(seen, 3)] == [1, 2, 0]
 
