@@ -8,10 +8,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
-from sqlalchemy.orm import aliased
 
 from common.errors import FieldError, Invalid, NotFound
-from common.kit import db, memory
+from common.kit import aliases, db, memory
 from common.kit.cache import Cache
 from common.kit.paging import Page, Window
 from common.kit.query import Query
@@ -21,8 +20,7 @@ from common.tools.model import ListedTool, Version, frozen, listed
 REMEMBERED = 2_000
 
 
-#: Named: threads that compile a statement with an anonymous alias at once disagree about the names of its columns.
-_Fallback = aliased(Tool, name="fallback")
+_Fallback = aliases.shared(Tool, "fallback")
 _LIVE = and_(Tool.is_active, Tool.archived_at.is_(None))
 
 
