@@ -32,6 +32,7 @@ def main() -> int:
         "dead code": dead_code,
         "proportions": lambda: tool("python", "-m", "tools.proportions", "--check"),
         "dependencies": lambda: tool("deptry", "."),
+        "kubernetes": kubernetes,
         "format": lambda: tool("ruff", "format", "--check", "--output-format=concise", "."),
         "lint": lambda: tool("ruff", "check", "--output-format=concise", "."),
     }
@@ -88,6 +89,14 @@ def documentation() -> Outcome:
     """The site can be built: links lead somewhere, every page is in a menu, every docstring can be shown."""
     with tempfile.TemporaryDirectory(prefix="joyfull-site-") as directory:
         return tool(*SITE, "--site-dir", directory)
+
+
+def kubernetes() -> Outcome:
+    """The manifests are what the API of Kubernetes accepts, in its newest version that the validator has."""
+    directory = ROOT / "ops" / "kubernetes"
+    others = {"kustomization.yaml", "prometheus-adapter.yaml"}
+    files = [str(file) for file in sorted(directory.rglob("*.yaml")) if file.name not in others]
+    return tool("kubernetes-validate", "--strict", "--quiet", *files)
 
 
 def migrations() -> Outcome:

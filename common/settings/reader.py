@@ -38,7 +38,7 @@ class Reader:
             self.problems.append(f"{name} and {name}_FILE are both set; set one")
         if file:
             try:
-                return Path(file).read_text(encoding="utf-8").strip()
+                return Path(file).read_text(encoding="utf-8").strip() or default
             except OSError as error:
                 self.problems.append(f"{name}_FILE cannot be read: {error.strerror}")
                 return default

@@ -48,3 +48,13 @@ def test_the_defaults_shown_are_the_defaults() -> None:
 
     assert len(shown) > 10
     assert settings.load(shown) == settings.load({})
+
+
+def test_an_empty_file_means_the_default(tmp_path: Path) -> None:
+    """As an empty variable does."""
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    names = ("BROKER_URL", "SMTP_URL", "REDIS_URL", "MAIL_FROM", "PUBLIC_URL")
+
+    assert settings.load({f"{name}_FILE": str(empty) for name in names}) == settings.load(dict.fromkeys(names, ""))
+    assert settings.load(dict.fromkeys(names, "")) == settings.load({})
