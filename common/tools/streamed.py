@@ -71,6 +71,11 @@ def index_of(choice: Chunk) -> int:
     return index if type(index) is int else 0
 
 
+def is_written_on(name: str | int) -> bool:
+    """Whether a text of this name in a chunk goes on with the one before; others are named once."""
+    return name not in _ONCE and name != "finish_reason"
+
+
 def _write_on(known: Json, changes: Mapping[str, object]) -> None:
     for name, value in changes.items():
         if value is not None or name not in known:
@@ -78,7 +83,7 @@ def _write_on(known: Json, changes: Mapping[str, object]) -> None:
 
 
 def _written_on(name: str, before: object, value: object) -> object:
-    if isinstance(value, str) and name not in _ONCE and name != "finish_reason":
+    if isinstance(value, str) and is_written_on(name):
         text = before if isinstance(before, _Text) else _Text()
         text.append(value)
         return text

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.kit.outbound import OutboundClient
-from common.tools import Price, adapters, metering
+from common.tools import Price, adapters, metering, streamed
 from common.tools.adapters import ToolFailure, ToolRequest, ToolResult
 from common.tools.streamed import Chunk
 from tests.kit import peers
@@ -219,14 +219,29 @@ def test_how_a_stream_fails(outbound: OutboundClient, what: str) -> None:
     assert ("overloaded" in caught.value.detail) == (what == "an error in the stream")
 
 
-def test_a_credential_is_not_shown_to_anybody(outbound: OutboundClient) -> None:
-    """In one chunk it is redacted where it is; over several, in the answer at least."""
-    heard = Heard()
-    chunks = (delta(content=f"My key is {SECRET}"), delta(content=SECRET[:7]), delta(content=SECRET[7:], finish="stop"))
-    with running(streams(events(*chunks))) as peer:
-        tool = version(peer.url("/v1"), adapter="chat_completion", auth={"type": "bearer"})
+@pytest.mark.parametrize("finish", ["stop", None])
+def test_a_credential_is_not_shown_to_anybody(outbound: OutboundClient, finish: str | None) -> None:
+    """Neither in one chunk nor over several, and the answer is what was shown; what only looked like it comes late."""
+    heard, shown = Heard(), streamed.Assembly()
+    texts = [f"My key is {SECRET}", SECRET[:7], SECRET[7:], SECRET[:3]]
+    with running(streams(events(*[delta(content=text) for text in texts], delta(finish=finish)))) as peer:
+        tool = version(peer.url("/v1"), adapter="chat_completion", auth={"type": "bearer"}, price=METERED)
         result = adapters.call(outbound, ToolRequest(tool, json.dumps(INPUT), IDS, SECRET, sink=heard))
-    assert SECRET not in json.dumps(result.output) and SECRET not in json.dumps(heard.chunks)
+    for chunk in heard.chunks:
+        shown.add(chunk)
+    assert message(result) == {"content": f"My key is [redacted][redacted]{SECRET[:3]}"}
+    assert [choice["message"] for choice in shown.choices()] == [message(result)]
+    assert SECRET[:7] not in json.dumps(heard.chunks)
+
+
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["nothing to redact", "a secret"])
+def test_an_error_that_quotes_the_credential_is_redacted(outbound: OutboundClient, secret: str | None) -> None:
+    said = {"error": {"message": f"wrong key {SECRET}"}}
+    auth = {"type": "none" if secret is None else "bearer"}
+    with running(streams(events(said))) as peer, pytest.raises(ToolFailure) as caught:
+        tool = version(peer.url("/v1"), adapter="chat_completion", auth=auth)
+        adapters.call(outbound, ToolRequest(tool, json.dumps(INPUT), IDS, secret, sink=Heard()))
+    assert (SECRET in caught.value.detail) == (secret is None)
 
 
 VECTORS = {"object": "list", "data": [{"index": 0, "embedding": "AAAA"}], "usage": {"total_tokens": 5}}

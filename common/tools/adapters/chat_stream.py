@@ -8,7 +8,7 @@ from typing import Final
 from common.kit import clock, jsonb, sse
 from common.kit.outbound import Answer, OutboundClient, StreamedAnswer
 from common.tools import metering, streamed
-from common.tools.adapters import chat_completion, exchange, reading, redaction
+from common.tools.adapters import chat_completion, exchange, held_back, reading, redaction
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, Sink, ToolRequest, ToolResult
 from common.tools.streamed import Json
@@ -28,6 +28,7 @@ def ask(outbound: OutboundClient, request: ToolRequest, sink: Sink) -> Reply:
             chunks.read()
         else:
             chunks.take_whole(exchange.whole(answer, began))
+        chunks.finish()
     told, whole = Answer(answer.status, answer.headers, b"", _milliseconds(began)), chunks.answer.whole()
     return Reply(len(jsonb.encoded(whole)), lambda: _result(request, told, whole, outgoing.secrets))
 
@@ -43,6 +44,7 @@ class _Chunks:
         self.answer = streamed.Assembly()
         self._head, self._sink, self._secrets = head, sink, outgoing.secrets
         self._so_far = Answer(head.status, head.headers, b"", 0)
+        self._choices = held_back.Choices(outgoing.secrets) if outgoing.secrets else None
 
     def read(self) -> None:
         """Read to the end. Raises `ToolFailure`, for a stream that breaks off as well."""
@@ -67,18 +69,32 @@ class _Chunks:
 
     def _parsed(self, data: str) -> object:
         try:
-            return reading.parse("application/json", data.encode(), self._secrets)
+            return reading.parse("application/json", data.encode())
         except reading.Unreadable as error:
             raise exchange.bad_response(self._so_far, f"In a chunk: {error}") from error
 
     def _add(self, chunk: object) -> None:
         if not isinstance(chunk, dict) or chunk.get("error") or not _has_choices(chunk):
-            said = exchange.message_of(chunk, self._secrets)
+            said = exchange.message_of(redaction.without(chunk, self._secrets), self._secrets)
             raise exchange.bad_response(
                 self._so_far, "The response has an invalid chunk" + (f": {said}" if said else ".")
             )
+        self._give(chunk if self._choices is None else self._redacted(chunk, self._choices))
+
+    def _redacted(self, chunk: Json, choices: held_back.Choices) -> Json:
+        head = {name: value for name, value in chunk.items() if name != "choices"}
+        shown = redaction.without(head, self._secrets)
+        given = choices.redacted(streamed.choices_of(chunk))
+        return {**(shown if isinstance(shown, dict) else {}), "choices": given}
+
+    def _give(self, chunk: Json) -> None:
         self.answer.add(chunk)
         self._sink.add(chunk)
+
+    def finish(self) -> None:
+        """Give out what was held back."""
+        if self._choices is not None and (rest := self._choices.rest()):
+            self._give({"choices": rest})
 
     def take_whole(self, answer: Answer) -> None:
         """A server that does not stream answers as a whole: that is one chunk."""

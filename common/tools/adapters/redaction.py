@@ -33,7 +33,7 @@ def without(value: object, secrets: Collection[str]) -> object:
     """The value with the secrets redacted."""
     if not secrets or not _suspicious(jsonb.dumps(value), secrets):
         return value
-    return _redacted(value, _pattern(secrets))
+    return redacted(value, pattern_of(secrets))
 
 
 def without_masked(text: str, secrets: Collection[str]) -> str:
@@ -56,20 +56,21 @@ def _suspicious(text: str, secrets: Collection[str]) -> bool:
     return any(core in text for core in cores) or _NEEDLESS_ESCAPE.search(text) is not None
 
 
-def _pattern(secrets: Collection[str]) -> re.Pattern[str]:
-    """Match the longest secret first, as one may contain another. Trailing padding is optional."""
+def pattern_of(secrets: Collection[str]) -> re.Pattern[str]:
+    """Matches any of the secrets, the longest first, as one may contain another. Trailing padding is optional."""
     ordered = sorted(set(secrets), key=len, reverse=True)
     bare = ((secret.rstrip("=") or secret, secret) for secret in ordered)
     return re.compile("|".join(f"{re.escape(core)}={{0,{len(secret) - len(core)}}}" for core, secret in bare))
 
 
-def _redacted(value: object, pattern: re.Pattern[str]) -> object:
+def redacted(value: object, pattern: re.Pattern[str]) -> object:
+    """The value with what matches redacted."""
     if isinstance(value, str):
         return pattern.sub(REDACTED, _unescaped(value, pattern))
     if isinstance(value, dict):
-        return {_redacted(key, pattern): _redacted(nested, pattern) for key, nested in value.items()}
+        return {redacted(key, pattern): redacted(nested, pattern) for key, nested in value.items()}
     if isinstance(value, list):
-        return [_redacted(nested, pattern) for nested in value]
+        return [redacted(nested, pattern) for nested in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return REDACTED if pattern.fullmatch(jsonb.dumps(value)) else value
     return value
@@ -79,37 +80,42 @@ def _unescaped(text: str, pattern: re.Pattern[str]) -> str:
     """Redact the matches that appear only when the escapes are decoded."""
     if not pattern.search(_ESCAPE.sub(_decoded, text)):
         return text
-    escapes = list(_ESCAPE.finditer(text))
-    read, starts, end = [], [], 0
-    length = 0
-    for escape in escapes:
-        meant = _decoded(escape)
-        read += [text[end : escape.start()], meant]
-        starts.append(length + escape.start() - end)
-        length, end = starts[-1] + len(meant), escape.end()
-    plain = "".join((*read, text[end:]))
     kept, done = [], 0
-    for first, last in _spans(pattern.finditer(plain), escapes, starts):
+    for first, last in Decoded(text).spans(pattern):
         kept += [text[done:first], REDACTED]
         done = last
     return "".join((*kept, text[done:]))
 
 
-def _spans(
-    found: Iterator[re.Match[str]], escapes: list[re.Match[str]], starts: list[int]
-) -> Iterator[tuple[int, int]]:
-    """Map matches in the decoded text to spans of the original text."""
+class Decoded:
+    """A text with its escapes decoded (`plain`), and where in the text each character of that comes from."""
 
-    def origin(at: int) -> tuple[int, int]:
-        number = bisect_right(starts, at) - 1
+    def __init__(self, text: str) -> None:
+        self._escapes = list(_ESCAPE.finditer(text))
+        self._starts: list[int] = []
+        read: list[str] = []
+        end = length = 0
+        for escape in self._escapes:
+            meant = _decoded(escape)
+            read += [text[end : escape.start()], meant]
+            self._starts.append(length + escape.start() - end)
+            length, end = self._starts[-1] + len(meant), escape.end()
+        self.plain = "".join((*read, text[end:]))
+
+    def origin(self, at: int) -> tuple[int, int]:
+        """The span in the text of one character of `plain`."""
+        number = bisect_right(self._starts, at) - 1
         if number < 0:
             return at, at + 1
-        escape, behind = escapes[number], at - starts[number] - len(_decoded(escapes[number]))
+        escape = self._escapes[number]
+        behind = at - self._starts[number] - len(_decoded(escape))
         return escape.span() if behind < 0 else (escape.end() + behind, escape.end() + behind + 1)
 
-    for match in found:
-        if match.start() < match.end():
-            yield origin(match.start())[0], origin(match.end() - 1)[1]
+    def spans(self, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+        """The spans in the text of what matches in `plain`."""
+        for match in pattern.finditer(self.plain):
+            if match.start() < match.end():
+                yield self.origin(match.start())[0], self.origin(match.end() - 1)[1]
 
 
 def _decoded(escape: re.Match[str]) -> str:
