@@ -17,7 +17,7 @@ from examples.tools.tool import Json, schema
 NAME = "storyteller"
 PATH = "/v1/chat/completions"
 MOST_TOKENS = 600
-#: A story ends with the first sentence that ends after so many tokens.
+#: A story ends with the first sentence that ends after so many tokens, unless `min_tokens` says otherwise.
 LENGTH = 60
 #: How many tokens of a streamed answer are written in a second, unless STORYTELLER_TOKENS_PER_SECOND says otherwise.
 PACE = 40.0
@@ -28,6 +28,7 @@ _ASKED: Json = {
     "messages": {"type": "array", "minItems": 1, "maxItems": 100, "items": MESSAGE},
     "max_tokens": _LIMIT,
     "max_completion_tokens": _LIMIT,
+    "min_tokens": {**_LIMIT, "description": "It goes on to the end of a sentence after so many; 60 by default."},
     "seed": {"type": "integer", "minimum": 0, "maximum": 2**53, "description": "Another seed is another story."},
 }
 INPUT_SCHEMA: Json = schema(_ASKED, required=["model", "messages"])
@@ -97,9 +98,9 @@ def chunks(body: Json) -> Iterator[Json]:
 def _told(body: Json) -> Iterator[tuple[str, str | None]]:
     """Each token as it is written, and with the last one why it is the last."""
     most = min(body.get(name, MOST_TOKENS) for name in ("max_tokens", "max_completion_tokens"))
-    before = ""
+    least, before = body.get("min_tokens", LENGTH), ""
     for n, token in enumerate(islice(ngrams.model().story(_asked(body), body.get("seed", 0)), most), start=1):
-        over = "stop" if n >= LENGTH and token in ngrams.ENDS else "length" if n == most else None
+        over = "stop" if n >= least and token in ngrams.ENDS else "length" if n == most else None
         yield ngrams.joined(token, before), over
         if over:
             return

@@ -61,6 +61,13 @@ def test_tokens_are_counted_honestly_and_limited(service: Service, limit: int) -
     assert told(service, max_completion_tokens=limit)["usage"] == usage
 
 
+def test_a_story_may_be_longer(service: Service) -> None:
+    short, long = text_of(told(service)), told(service, min_tokens=150)
+    assert text_of(long).startswith(short) and ngrams.tokens(text_of(long))[-1] in ngrams.ENDS
+    assert (long["usage"]["completion_tokens"] >= 150, long["choices"][0]["finish_reason"]) == (True, "stop")
+    assert told(service, min_tokens=150, max_tokens=9)["usage"]["completion_tokens"] == 9
+
+
 def test_a_stream_says_the_same_and_counts_the_same(service: Service) -> None:
     whole, chunks = told(service, seed=3), events(service, seed=3, stream_options={"include_usage": True})
     *parts, last = chunks
