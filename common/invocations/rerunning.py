@@ -16,7 +16,10 @@ from common.kit.query import Query
 
 
 class OriginalRow(NamedTuple):
-    """What is to be repeated, of the tool that was asked for. `dropped`: its input is not stored any more."""
+    """What is to be repeated, of the tool that was asked for. `dropped`: its input is not stored any more.
+
+    `stream`: its answer was streamed, and the tool can still do that.
+    """
 
     tool_id: UUID
     input: object  # JSON
@@ -25,13 +28,17 @@ class OriginalRow(NamedTuple):
     webhook_url: str | None
     webhook_events: list[str] | None
     end_user: str | None
+    stream: bool
 
 
 ORIGINAL: Final = Query(
     """
 select coalesce(i.requested_tool_id, i.tool_id) as tool_id, coalesce(i.input_as_sent, cast(i.input as json)) as input,
        i.input is null as dropped,
-       coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata, i.webhook_url, i.webhook_events, i.end_user
+       coalesce(i.metadata_as_sent, cast(i.metadata as json)) as metadata, i.webhook_url, i.webhook_events, i.end_user,
+       i.stream and exists (
+         select from tools t join tool_versions v on v.tool_id = t.id and v.version = t.version
+          where t.id = coalesce(i.requested_tool_id, i.tool_id) and v.streaming) as stream
   from invocations i where i.id = :id and i.user_id = :user_id
 """,
     OriginalRow,
@@ -51,8 +58,8 @@ class Again:
 def rerun(caller: Caller, again: Again) -> Submitted:
     """Submit an invocation of the caller once more, to the current version of its tool; the first one stays as it is.
 
-    Input and metadata are those of the first where no others are given; `end_user` and the webhook are. Limit and
-    deadline are as of any submit.
+    Input and metadata are those of the first where no others are given; `end_user` and the webhook are. It is streamed
+    if the first one was, and the tool can still do that. Limit and deadline are as of any submit.
 
     Raises:
         NotFound: there is no such invocation, or its tool cannot be called any more.
@@ -119,4 +126,5 @@ def _order(original: OriginalRow, again: Again) -> Order:
         idempotency_key=again.idempotency_key,
         end_user=original.end_user,
         rerun_of=again.original,
+        stream=original.stream,
     )

@@ -117,3 +117,13 @@ def test_end_users_are_short_printable_text(api: Api, value: Any) -> None:
     refused = api.problem("POST", f"/tools/{tool.slug}/invoke", 422, json={"input": {}, "end_user": value})
     assert [fault["pointer"] for fault in refused["errors"]] == ["/end_user"]
     assert api.submit(tool, {}, end_user="Zoë · 7" + "x" * 121)["end_user"].startswith("Zoë")
+
+
+def test_a_streamed_answer_is_streamed_again_while_the_tool_can(api: Api) -> None:
+    """It was not asked for this time, so it is no reason to refuse."""
+    tool = factories.tool(adapter="chat_completion", streaming=True)
+    first, whole = failed(api, tool, stream=True), api.submit(tool)
+    assert api.post(f"/invocations/{first['id']}/rerun", {}, 202)["stream"] is True
+    assert api.post(f"/invocations/{whole['id']}/rerun", {}, 202)["stream"] is False
+    editing.change(OPERATOR, tool.id, {"streaming": False})
+    assert api.post(f"/invocations/{first['id']}/rerun", {}, 202)["stream"] is False
