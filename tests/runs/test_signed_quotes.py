@@ -205,3 +205,16 @@ def test_items_of_a_batch_take_quotes(api: Api, tool: ListedTool) -> None:
     done = api.post("/invocations/batch", {"items": items}, 207)
     assert done[0]["invocation"]["tool"]["version"] == 1
     assert done[1]["problem"]["code"] == "quote_invalid"
+
+
+def test_a_quote_may_come_in_a_header(api: Api, tool: ListedTool) -> None:
+    """It is the same request as with the quote in its body; two quotes are none."""
+    path, body = f"/tools/{tool.slug}/invoke", {"input": INPUT, "max_tokens": 30}
+    quote, other = quoted(api, tool, max_tokens=20), quoted(api, tool)
+    refusal = api.problem("POST", path, 400, json={**body, "quote": other}, headers={"Joyfull-Quote": quote})
+    assert refusal["code"] == "invalid_header"
+    assert api.problem("POST", path, 422, json=body, headers={"Joyfull-Quote": "nonsense"})["code"] == "quote_invalid"
+    once = {"Idempotency-Key": "once"}
+    made = api.post(path, body, 202, headers={"Joyfull-Quote": quote, **once})
+    again = api.post(path, {**body, "quote": quote}, 202, headers=once)
+    assert (made["id"], made["billing"]["held"]) == (again["id"], 20)

@@ -145,8 +145,9 @@ def rerun(body: RerunIn, invocation_id: UUID) -> Response:
     """Submit an invocation once more
 
     The new one is of the tool's current version, and `rerun_of` names the first, which stays as it is. Input and
-    metadata are those of the first unless given; `end_user`, `webhook_url` and `webhook_events` are too. 409: its input
-    is not stored any more, and no other was sent. Everything else is as of a submit, `Idempotency-Key` too.
+    metadata are those of the first unless given; `end_user`, `webhook_url` and `webhook_events` are too. `stream` is,
+    as far as the tool still streams. 409: its input is not stored any more, and no other was sent. Everything else is
+    as of a submit, `Idempotency-Key` too.
     """
     seconds = submissions.preferred_wait()
     return accepted(submissions.rerun_and_wait(invocation_id, body, seconds or 0), seconds)
@@ -169,8 +170,9 @@ def events(query: EventsArguments, invocation_id: UUID) -> Response:
     10 seconds as a heartbeat.
 
     Of an invocation with `stream`, the answer is shown while it is made: `output.delta` has `choices` to write on with;
-    `output.snapshot` has all so far, and replaces what you have; after `output.reset` you have nothing. Their `data` is
-    an object with `attempt`, `n` and `choices`. The answer that counts is the `output` at the end.
+    `output.snapshot` has all so far, and replaces what you have; after `output.reset` you have nothing. That one comes
+    only after a failover which lost the note that an attempt was shown: otherwise such an attempt is never repeated.
+    Their `data` is an object with `attempt`, `n` and `choices`. The answer that counts is the `output` at the end.
     """
     invocation = invocations.get_within(invocation_id, auth.caller().user_id, 0)
     return following.events(invocation, request.headers.get("Last-Event-ID", ""), with_output=query["output"])

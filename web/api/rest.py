@@ -42,6 +42,7 @@ CORS_REQUEST_HEADERS = (
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "Joyfull-Quote",
     "Last-Event-ID",
     "Prefer",
     "X-API-Key",

@@ -145,7 +145,7 @@ def versions(query: ListArguments, tool: str) -> Page[ListedVersion]:
 @blp.post("/<tool>/invoke")
 @auth.needs("invocations:write")
 @limits.submits
-@blp.headers("Idempotency-Key", "Prefer")
+@blp.headers("Idempotency-Key", "Prefer", "Joyfull-Quote")
 @blp.arguments(SubmitInSchema)
 @blp.response(
     202,

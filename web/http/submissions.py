@@ -19,6 +19,8 @@ from common.kit import db
 from web.http import auth, idempotency, limits, waiting
 from web.http.quotas import RateLimit
 
+#: Request header: a signed quote, as the field `quote` of a submit.
+QUOTE = "Joyfull-Quote"
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
 
 
@@ -32,11 +34,18 @@ class Outcome(NamedTuple):
 def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0) -> Outcome:
     """Submit for the current caller, under the request's `Idempotency-Key`, and wait up to `seconds` for the end.
 
-    Raises what `invocations.submit` does, `EmailNotVerified`,
-    `InvalidHeader` and `UrlRefused`.
+    Raises what `invocations.submit` does, `EmailNotVerified`, `InvalidHeader` and `UrlRefused`.
     """
     require_allowed()
-    return _outcome(submit(tool, sent, idempotency.key()), seconds)
+    return _outcome(submit(tool, _with_quote(sent), idempotency.key()), seconds)
+
+
+def _with_quote(sent: SubmitFields) -> SubmitFields:
+    """With the quote of the header, which is that of the body where both have one. Raises `InvalidHeader`."""
+    quotes = {*request.headers.getlist(QUOTE), *([sent["quote"]] if "quote" in sent else [])}
+    if len(quotes) > 1:
+        raise errors.InvalidHeader(f"Send one quote, in the body or as {QUOTE}. No invocation was created.")
+    return {**sent, "quote": quotes.pop()} if quotes else sent
 
 
 def rerun_and_wait(original: UUID, changes: Mapping[str, object], seconds: int = 0) -> Outcome:

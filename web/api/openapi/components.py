@@ -113,6 +113,12 @@ PARAMETERS: dict[str, Part] = {
         "description": "`wait=N`: wait up to N seconds (1–60) for completion (RFC 7240).",
         "schema": {"type": "string"},
     },
+    "Joyfull-Quote": {
+        "name": "Joyfull-Quote",
+        "in": "header",
+        "description": "A signed quote, as the field `quote`.",
+        "schema": {"type": "string"},
+    },
     "If-None-Match": {
         "name": "If-None-Match",
         "in": "header",
