@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.clients.scripted import Reply
+from tests.clients.scripted import Reply, invocation
+
+ID = "01a222e4-d107-7c3e-9a51-4a1f60c7b9d2"
+DONE = invocation(
+    id=ID, started_at="2026-11-29T07:00:01Z", finished_at="2026-11-29T07:00:02.400Z", end_user=None,
+    output={"label": "positive", "score": 0.9997}, waiting=None,
+)  # fmt: skip
+FAILED = {**DONE, "id": ID[:-1] + "3", "status": "failed", "output": None, "attempts": 3}
+FAILED["error"] = {"code": "tool_timeout", "detail": "The tool did not answer within 30 seconds."}
+QUEUED = {**DONE, "id": ID[:-1] + "4", "status": "queued", "attempts": 0, "finished_at": None, "output": None}
 
 
 class Canned:
@@ -19,6 +29,8 @@ class Canned:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.answers: defaultdict[str, list[Reply]] = defaultdict(list)
+        #: Seconds before each answer.
+        self.slow = 0.0
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
 
     def on(self, what: str, *replies: Reply) -> Canned:
@@ -46,6 +58,7 @@ def serving() -> Iterator[Canned]:
             what = f"{self.command} {self.path}"
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             canned.asked.append((what, {name.lower(): value for name, value in self.headers.items()}, body))
+            time.sleep(canned.slow)
             reply = canned.reply(what)
             content = b"".join(reply.parts) if reply.parts is not None else _encoded(reply.body)
             self.send_response(reply.status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from dev.platform import Platform
 from joyfull import AsyncClient, Client, Session, codes, models, webhooks
 from joyfull.operations import OPERATIONS
 from tests.outside.receiver import Receiver
+from tests.outside.tool import Tool
 
 PASSWORD = "correct horse battery staple"
 Offer = Callable[..., str]
@@ -93,6 +95,36 @@ def test_the_main_job_in_an_event_loop(client: Watched, offer: Offer) -> None:
             return seen
 
     assert asyncio.run(story())[-1] == "succeeded"
+
+
+STREAMING = {
+    "adapter": "chat_completion", "streaming": True,
+    "price": {
+        "base_tokens": 1, "max_tokens": 100,
+        "per_unit": {"pointer": "/usage/total_tokens", "tokens": 1, "unit": "token"},
+    },
+}  # fmt: skip
+
+
+def test_an_answer_is_read_while_it_is_made(client: Watched, offer: Offer, tool: Tool) -> None:
+    slug, given = offer("/stream?words=6&hold=2,4", **STREAMING), {"messages": [], "text": ""}
+    whole = "".join(f"wörd{number} " for number in range(6))
+    shown = ""
+    answer = client.stream(slug, given)
+    for text in answer.text():
+        shown += text
+        if shown in {whole[:12], whole[:24]}:
+            assert answer.job.refresh().status == "running"
+            tool.let_go()
+    assert (shown, answer.job.output["choices"][0]["message"]["content"]) == (whole, whole)
+    assert answer.job.billing.charged == 10
+
+    async def again() -> str:
+        async with AsyncClient(base_url=client.base_url, session=client.login) as other:
+            job = await other.job(answer.job.id)
+            return "".join([text async for text in job.stream().text()])
+
+    assert asyncio.run(again()) == whole
 
 
 def test_every_operation_is_called(
@@ -240,7 +272,10 @@ def _goodbye(client: Watched) -> None:
         others = [each for each in client.sessions.list() if not each.current]
         client.sessions.revoke(others[0].id)
     assert client.sessions.revoke_others().revoked == 0
-    client.login._ends = 0.0  # as after 14 minutes: refreshed before the next request
+    tokens = client.login.store.read()
+    assert tokens is not None
+    client.login.store.write(replace(tokens, ends=0.0))  # as after 14 minutes: refreshed before the next request
+    client.login._tokens = None
     client.account.delete(password=PASSWORD)
     client.logout()
     with pytest.raises(codes.InvalidCredentials):

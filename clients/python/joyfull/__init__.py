@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from joyfull import codes as codes
     from joyfull import models as models
     from joyfull import webhooks as webhooks
+    from joyfull.answers import Part as Part
     from joyfull.async_client import AsyncClient as AsyncClient
     from joyfull.bulk import Refused as Refused
     from joyfull.bulk import Result as Result
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from joyfull.errors import JoyfullError as JoyfullError
     from joyfull.errors import NameReused as NameReused
     from joyfull.errors import OutcomeUnknown as OutcomeUnknown
+    from joyfull.errors import SessionEnded as SessionEnded
     from joyfull.errors import SignatureError as SignatureError
     from joyfull.errors import Timeout as Timeout
     from joyfull.errors import WaitTimeout as WaitTimeout
@@ -33,23 +35,30 @@ if TYPE_CHECKING:
     from joyfull.job import Job as Job
     from joyfull.models.event import Event as Event
     from joyfull.problems import ApiError as ApiError
+    from joyfull.session_file import SessionFile as SessionFile
+    from joyfull.streams import AsyncStream as AsyncStream
+    from joyfull.streams import Stream as Stream
 
     __version__: str
 
 #: Where each name is. A module is loaded when its first name is asked for: not every program has an event loop, and
 #: the command says its version before the HTTP client could be loaded.
 _HOMES = {
+    "answers": "Part",
     "async_client": "AsyncClient",
     "bulk": "Refused Result",
     "client": "Client",
     "credentials": "Session",
     "errors": (
         "BadResponse ConfigurationError ConnectionFailed InvocationCanceled InvocationEnded InvocationExpired "
-        "InvocationFailed JoyfullError NameReused OutcomeUnknown SignatureError Timeout WaitTimeout"
+        "InvocationFailed JoyfullError NameReused OutcomeUnknown SessionEnded SignatureError Timeout "
+        "WaitTimeout"
     ),
     "job": "AsyncJob Job",
     "models.event": "Event",
     "problems": "ApiError",
+    "session_file": "SessionFile",
+    "streams": "AsyncStream Stream",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = ["__version__", "codes", "models", "webhooks", *_HOME]  # noqa: PLE0604 - names, all of them

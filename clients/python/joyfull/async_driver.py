@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +32,7 @@ class AsyncDriver(Driver):
             pass
         return cast(T, outcome.value)
 
-    async def iterate(self, operation: Operation[T], outcome: Outcome[T]) -> AsyncIterator[Any]:
+    async def iterate(self, operation: Operation[T], outcome: Outcome[T]) -> AsyncGenerator[Any, None]:
         """What the operation emits. Streams that it leaves open are closed."""
         answer: object = None
         failed: JoyfullError | None = None

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from joyfull import books_reading, bulk, configuration, models, submitting, wire
+from joyfull.answers import Part
 from joyfull.context import Context
 from joyfull.credentials import Session
 from joyfull.drivers import SyncDriver
 from joyfull.exchange import Operation, Request, Response
-from joyfull.job import AnyJob, Job, output_of
+from joyfull.job import AnyJob, Job, answer_of, output_of
 from joyfull.journal import Journal
 from joyfull.operations import API_VERSION
 from joyfull.raw_access import WithRaw
@@ -32,7 +33,7 @@ from joyfull.resources import (
     usage,
     webhooks,
 )
-from joyfull.surface import Surface, Synchronous, operation, streaming
+from joyfull.surface import Surface, Synchronous, answering, operation, streaming
 from joyfull.surface import submitting as returning_job
 from joyfull.transport import SyncHttp, SyncTransport
 from joyfull.version import VERSION
@@ -83,6 +84,21 @@ class ClientSurface(Surface):
         job = yield from submitting.submit(self._context, tool, body, key=None, wait=wait)
         left = None if timeout is None else timeout - (self._context.now() - began)
         return (yield from output_of(job, left))
+
+    @answering
+    def stream(
+        self, tool: str, input: object, *, timeout: float | None = 300.0, **options: Unpack[SubmitOptions]
+    ) -> Operation[Part | AnyJob]:
+        """Submit, and iterate over the answer while it is made: over its parts, or over its `text()`.
+
+        It is submitted when the first part is asked for; `.job` is there from then on, and its output at the end is the
+        whole. Raises as `run` does, at the end.
+        """
+        began = self._context.now()
+        body = submitting.order_of(input, {**options, "stream": True})
+        job = yield from submitting.submit(self._context, tool, body, key=None, wait=0)
+        left = None if timeout is None else timeout - (self._context.now() - began)
+        return (yield from answer_of(job, left))
 
     @returning_job
     def job(self, id: str) -> Operation[AnyJob]:
@@ -159,7 +175,7 @@ def context_of(timeout: float, retries: int, journal: Path | None, server: str, 
     if os.environ.get("JOYFULL_LOG", "").lower() == "debug":
         logging.basicConfig()
         logging.getLogger("joyfull").setLevel(logging.DEBUG)
-    return Context(timeout=timeout, retries=retries, user_agent=agent, journal=kept)
+    return Context(server=server, timeout=timeout, retries=retries, user_agent=agent, journal=kept)
 
 
 class Client(ClientSurface, Synchronous):

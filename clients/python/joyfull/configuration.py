@@ -13,6 +13,7 @@ from pathlib import Path
 
 from joyfull.credentials import ApiKey, Credentials, Session
 from joyfull.errors import ConfigurationError
+from joyfull.private_files import read_private
 
 DEFAULT_URL = "http://localhost:8000"
 
@@ -57,12 +58,9 @@ def sections(path: Path) -> dict[str, dict[str, str]]:
 
 def entries(path: Path) -> dict[str, dict[str, str]]:
     """What is kept by profile. Raises ConfigurationError when others can read the file."""
+    text = read_private(path)
     try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigurationError(f"others can read {path}: chmod 600 it, and replace what it holds")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        found = json.loads("{}" if text is None else text)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return {name: {key: str(value) for key, value in entry.items()} for name, entry in found.items()}

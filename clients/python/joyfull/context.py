@@ -24,6 +24,8 @@ def _no_jobs(_invocation: Invocation, _replayed: bool) -> AnyJob:
 class Context:
     """Settings of a client, and what tests put in the place of clocks and chance."""
 
+    #: The address of the platform.
+    server: str = ""
     #: Seconds for one request.
     timeout: float = 30.0
     #: How often a request is sent again.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadResponse", "ConfigurationError", "ConnectionFailed", "CostExceeded", "CredentialUnavailable",
     "InvocationCanceled", "InvocationEnded", "InvocationExpired", "InvocationFailed", "JoyfullError",
-    "NameReused", "OutcomeUnknown", "OutputRejected", "OutputTooLarge", "SignatureError", "Timeout",
+    "NameReused", "OutcomeUnknown", "OutputRejected", "OutputTooLarge", "SessionEnded", "SignatureError", "Timeout",
     "ToolBadResponse", "ToolError", "ToolFailed", "ToolTimeout", "ToolUnreachable", "WaitTimeout", "WorkerLost",
     "ended",
 ]  # fmt: skip
@@ -38,6 +38,10 @@ class ConnectionFailed(JoyfullError):
 
 class Timeout(ConnectionFailed):
     """No response in time."""
+
+
+class SessionEnded(JoyfullError):
+    """The session was ended or is too old, and there is no password to begin another with."""
 
 
 class BadResponse(JoyfullError):

@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from joyfull import models
+from joyfull.answers import Part
 from joyfull.errors import ConfigurationError, ended
-from joyfull.exchange import Operation
+from joyfull.exchange import Operation, emit
+from joyfull.following import Followed, follow
 from joyfull.problems import ApiError
 from joyfull.resource import one, request_of
-from joyfull.surface import Asynchronous, Driven, Surface, Synchronous, operation, streaming, submitting
-from joyfull.waiting import ENDS, follow_events, wait_for_end
+from joyfull.surface import Asynchronous, Driven, Surface, Synchronous, answering, operation, streaming, submitting
+from joyfull.waiting import ENDS, wait_for_end
 
 
 class AnyJob(Surface):
@@ -122,7 +124,12 @@ class AnyJob(Surface):
     @streaming
     def events(self, last_event_id: str | None = None) -> Operation[models.Invocation]:
         """Every state from now on, each once, until the end."""
-        return (yield from follow_events(self._context, self.id, last_event_id))
+        return (yield from follow(self._context, Followed(self.id, seen=last_event_id)))
+
+    @answering
+    def stream(self, timeout: float | None = 300.0) -> Operation[Part | AnyJob]:
+        """The answer while it is made, from its beginning; the output of this job is the whole. Raises as `result`."""
+        return (yield from answer_of(self, timeout))
 
 
 class Job(AnyJob, Synchronous):
@@ -139,3 +146,20 @@ def output_of(job: AnyJob, timeout: float | None) -> Operation[Any]:
     if job.status != "succeeded":
         raise ended(job)
     return job.output
+
+
+def answer_of(job: AnyJob, timeout: float | None) -> Operation[AnyJob]:
+    """Emits the job and the parts of its answer, whatever was missed of them on the way."""
+    yield from emit(job)
+    until = float("inf") if timeout is None else job._context.now() + timeout
+    followed = Followed(job.id, with_output=True, last=job.invocation, until=until)
+    try:
+        yield from follow(job._context, followed)
+    finally:
+        job.invocation = followed.last or job.invocation
+    rest = followed.answer.missing(job.output)
+    if rest is not None:
+        yield from emit(rest)
+    if job.status != "succeeded":
+        raise ended(job)
+    return job

@@ -74,6 +74,13 @@ def _may_repeat(request: Request, error: JoyfullError) -> bool:
     return error.status in _LATER and error.code != "too_many_attempts"
 
 
+def is_outage(error: JoyfullError) -> bool:
+    """Whether the same request may be answered later."""
+    if isinstance(error, ApiError):
+        return error.status in _ANSWER_LOST | _LATER and error.code != "too_many_attempts"
+    return isinstance(error, ConnectionFailed)
+
+
 def _conclusion(request: Request, error: JoyfullError, lost: bool) -> JoyfullError:
     """The error of the last attempt; or that nobody knows, when an earlier one may have been carried out."""
     if (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlia
 from joyfull.drivers import Outcome, SyncDriver
 from joyfull.exchange import Operation
 from joyfull.paging import Page
+from joyfull.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
     from joyfull.async_driver import AsyncDriver
@@ -177,3 +178,19 @@ class streaming(_Method[P, T]):  # noqa: N801 - a decorator
 
     def _start(self, driver: Driven, begin: Callable[[], Operation[T]]) -> object:
         return driver.iterate(begin()) if isinstance(driver, SyncDriver) else driver.iterate(begin(), Outcome[T]())
+
+
+class answering(_Method[P, Any]):  # noqa: N801 - a decorator
+    """A method that returns an answer while it is made."""
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> answering[P]: ...
+    @overload
+    def __get__(self, instance: Synchronous, owner: type) -> Callable[P, Stream]: ...
+    @overload
+    def __get__(self, instance: Asynchronous, owner: type) -> Callable[P, AsyncStream]: ...
+    def __get__(self, instance: Surface | None, owner: type) -> object:
+        return self._of(instance)
+
+    def _start(self, driver: Driven, begin: Callable[[], Operation[Any]]) -> object:
+        return Stream(driver, begin) if isinstance(driver, SyncDriver) else AsyncStream(driver, begin)

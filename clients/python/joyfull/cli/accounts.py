@@ -9,8 +9,9 @@ import click
 from joyfull import configuration
 from joyfull.cli.common import App, Option, command
 from joyfull.cli.exits import Exit
-from joyfull.cli.files import store_key, store_settings
+from joyfull.cli.files import session_file, store_key, store_settings
 from joyfull.cli.terminal import Column, when
+from joyfull.errors import JoyfullError
 
 SCOPES = ("tools:read", "invocations:read", "invocations:write", "usage:read", "webhooks:manage", "subscriptions:read")
 PROFILE = [
@@ -20,34 +21,67 @@ PROFILE = [
 ]  # fmt: skip
 
 
-def _profile_name(app: App) -> str:
-    return app.profile or "default"
-
-
 @click.command()
 @click.option("--scope", "scopes", multiple=True, help="What the key may; repeatable.")
+@click.option("--session", "keeps_session", is_flag=True, help="Keep a session instead: it may do all that you may.")
 @command
-def login(app: App, /, *, scopes: tuple[str, ...]) -> int:
+def login(app: App, /, *, scopes: tuple[str, ...], keeps_session: bool) -> int:
     """Make an API key with the account's password, and keep it for this profile."""
+    if keeps_session:
+        _keep_session(app)
+    else:
+        _keep_key(app, scopes or SCOPES)
+    if app.base_url:
+        store_settings(app.profile_name, {"base_url": app.base_url})
+    return Exit.DONE
+
+
+def _keep_key(app: App, scopes: Option) -> None:
     path = configuration.directory() / "credentials.json"
     app.terminal.note(f"An API key will be made and kept in {path} (readable by you only).")
-    chosen: Option = scopes or SCOPES
-    with app.client(app.session()) as client:
-        made = client.keys.create(name=f"joyfull on {socket.gethostname()}", scopes=chosen)
+    session = app.session()
+    _end_kept_session(app)
+    with app.client(session) as client:
+        made = client.keys.create(name=f"joyfull on {socket.gethostname()}", scopes=scopes)
         client.logout()
-    store_key(_profile_name(app), {"api_key": made.key, "key_id": made.id})
-    if app.base_url:
-        store_settings(_profile_name(app), {"base_url": app.base_url})
+    store_key(app.profile_name, {"api_key": made.key, "key_id": made.id})
     app.terminal.note(f"logged in: {made.prefix}…{made.last4}, {', '.join(made.scopes)}")
-    return Exit.DONE
+
+
+def _keep_session(app: App) -> None:
+    store = session_file(app.profile_name)
+    app.terminal.note(f"A session will be kept in {store.path} (readable by you only). The password will not.")
+    session = app.session(store)
+    _end_kept_session(app)
+    with app.client(session) as client:
+        name = client.account.me().email
+    store_key(app.profile_name, None)
+    app.terminal.note(f"logged in as {name}: for 30 days, or until it is not used for 14")
+
+
+def _end_kept_session(app: App) -> bool:
+    """Whether there was one. Its file is gone, also where the platform cannot be told."""
+    kept = app.kept_session()
+    if kept is None:
+        return False
+    try:
+        with app.client(kept) as client:
+            client.logout()
+    except JoyfullError as error:
+        kept.store.write(None)
+        app.terminal.note(f"forgotten, but not ended: {error}")
+    return True
 
 
 @click.command()
 @command
 def logout(app: App, /) -> int:
-    """Forget this profile's key. (`joyfull keys revoke` makes it useless too.)"""
-    kept = configuration.entries(configuration.directory() / "credentials.json").get(_profile_name(app))
-    store_key(_profile_name(app), None)
+    """End this profile's session, or forget its key. (`joyfull keys revoke` makes a key useless too.)"""
+    if _end_kept_session(app):
+        app.terminal.note("logged out")
+        return Exit.DONE
+    kept = configuration.entries(configuration.directory() / "credentials.json").get(app.profile_name)
+    store_key(app.profile_name, None)
     if kept:
         app.terminal.note(f"forgotten; to revoke it: joyfull keys revoke {kept.get('key_id', 'ID')}")
     return Exit.DONE
@@ -84,5 +118,5 @@ def list_settings(app: App, /) -> int:
 @command
 def set_(app: App, /, *, name: str, value: str | None) -> int:
     """Set one of this profile; without a value, remove it."""
-    app.terminal.note(f"written to {store_settings(_profile_name(app), {name: value})}")
+    app.terminal.note(f"written to {store_settings(app.profile_name, {name: value})}")
     return Exit.DONE

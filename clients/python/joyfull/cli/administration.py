@@ -13,8 +13,8 @@ from rich.text import Text
 
 from joyfull.cli.common import App, Option, changes, command, from_file
 from joyfull.cli.exits import Exit
-from joyfull.cli.jobs import COLUMNS
 from joyfull.cli.terminal import Column, Row, when
+from joyfull.cli.waiting import COLUMNS
 from joyfull.errors import JoyfullError
 
 USERS = [

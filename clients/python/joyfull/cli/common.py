@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -15,7 +17,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import click
 
 from joyfull import Client, Session
+from joyfull.cli.files import session_file
 from joyfull.cli.terminal import FORMATS, Row, Terminal
+from joyfull.credentials import Store
 from joyfull.wire import Json
 
 P = ParamSpec("P")
@@ -33,12 +37,23 @@ class App:
     yes: bool = False
     timeout: float = 30.0
 
+    @property
+    def profile_name(self) -> str:
+        """Whose files are used."""
+        return self.profile or os.environ.get("JOYFULL_PROFILE") or "default"
+
+    def kept_session(self) -> Session | None:
+        """That of `login --session`."""
+        store = session_file(self.profile_name)
+        return Session(store=store) if store.path.exists() else None
+
     def client(self, session: Session | None = None, journal: Path | None = None) -> Client:
         """The API. The command is a program like any other, and says so."""
+        given = session or (None if os.environ.get("JOYFULL_API_KEY") else self.kept_session())
         return Client(
             base_url=self.base_url,
             profile=self.profile,
-            session=session,
+            session=given,
             timeout=self.timeout,
             journal=journal,
             user_agent_suffix="joyfull-cli",
@@ -53,10 +68,21 @@ class App:
         if not click.confirm(question, err=True):
             raise click.Abort
 
-    def session(self) -> Session:
-        """What account commands take: an address and a password, asked for."""
+    def session(self, store: Store | None = None) -> Session:
+        """That of an address and a password, asked for."""
         email = click.prompt("E-mail", err=True)
-        return Session(email, secret("Password"))
+        return Session(email, secret("Password"), store or Store())
+
+    @contextmanager
+    def account(self) -> Iterator[Client]:
+        """What account commands take: the session that is kept, or one that ends with the command."""
+        kept = self.kept_session()
+        with self.client(kept or self.session()) as client:
+            try:
+                yield client
+            finally:
+                if kept is None:
+                    client.logout()
 
 
 def secret(what: str) -> str:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from joyfull.errors import ConfigurationError, InvocationEnded, JoyfullError, SignatureError, WaitTimeout
+from joyfull.errors import (
+    ConfigurationError,
+    InvocationEnded,
+    JoyfullError,
+    SessionEnded,
+    SignatureError,
+    WaitTimeout,
+)
 from joyfull.problems import ApiError
 
 
@@ -34,4 +41,6 @@ def status_of(error: JoyfullError) -> Exit:
         return Exit.GOES_ON
     if isinstance(error, InvocationEnded):
         return Exit.NOT_SUCCEEDED
+    if isinstance(error, SessionEnded):
+        return Exit.NOT_ALLOWED
     return Exit.USAGE if isinstance(error, ConfigurationError | SignatureError) else Exit.FAILED

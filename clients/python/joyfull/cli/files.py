@@ -8,24 +8,21 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from joyfull import configuration
+from joyfull.private_files import write_private
+from joyfull.session_file import SessionFile
+
+
+def session_file(profile: str) -> SessionFile:
+    """Where the session of a profile is kept, if one is."""
+    return SessionFile(configuration.directory() / "sessions" / f"{quote(profile, safe='')}.json")
 
 
 def state_directory() -> Path:
     """`$XDG_STATE_HOME/joyfull` (XDG Base Directory Specification)."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "joyfull"
-
-
-def write_private(path: Path, text: str) -> None:
-    """A file that only its owner can read: the old one or the new one, never a half."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 @contextmanager

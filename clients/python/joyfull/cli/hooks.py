@@ -8,8 +8,8 @@ import click
 
 from joyfull.cli.common import MOMENT, App, Option, changes, command
 from joyfull.cli.exits import Exit
-from joyfull.cli.files import write_private
 from joyfull.cli.terminal import Column, Row, when
+from joyfull.private_files import write_private
 
 
 def _last(row: Row) -> object:
@@ -169,9 +169,8 @@ def keys() -> None:
 @command
 def list_keys(app: App, /) -> int:
     """List the keys."""
-    with app.client(app.session()) as client:
+    with app.account() as client:
         app.terminal.rows((each.raw for each in client.keys.list()), KEYS)
-        client.logout()
     return Exit.DONE
 
 
@@ -189,9 +188,8 @@ def create_key(
     fields: Option = {"scopes": scopes} if scopes else {}
     if tokens:
         fields["allowance"] = {"tokens": tokens, "window": window}
-    with app.client(app.session()) as client:
+    with app.account() as client:
         made = client.keys.create(name=name, **fields)
-        client.logout()
     show_once(app, made.raw, "key", output_file)
     return Exit.DONE
 
@@ -202,9 +200,8 @@ def create_key(
 def revoke(app: App, /, *, id: str) -> int:
     """Refuse a key from now on."""
     app.confirm(f"Revoke {id}?")
-    with app.client(app.session()) as client:
+    with app.account() as client:
         client.keys.revoke(id)
-        client.logout()
     return Exit.DONE
 
 

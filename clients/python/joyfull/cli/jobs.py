@@ -2,83 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.status import Status
 from rich.text import Text
 
-from joyfull import Job, models
 from joyfull.cli.common import MOMENT, App, Option, command, texts, values
 from joyfull.cli.exits import Exit
-from joyfull.cli.terminal import Column, compact, when
-
-COLUMNS = [
-    Column("id", "id"), Column("status", "status"), Column("tool", "tool.slug"),
-    Column("charged", "billing.charged", right=True), Column("held", "billing.held", right=True),
-    Column("tries", "attempts", right=True), Column("when", when("created_at")),
-    Column("error", "error.code", folds=True),
-]  # fmt: skip
-DETAILS = [
-    *COLUMNS[:3], Column("version", "tool.version"), *COLUMNS[3:6], Column("created", when("created_at")),
-    Column("started", when("started_at")), Column("finished", when("finished_at")), Column("error", "error.code"),
-    Column("detail", "error.detail"), Column("waiting for", "waiting.reason"), Column("request", "request_id"),
-    Column("output", lambda row: None if row.get("output") is None else compact(row["output"])),
-]  # fmt: skip
-
-
-def line_of(invocation: models.Invocation) -> str:
-    """Where an invocation is, in one line."""
-    waiting = f", waiting: {invocation.waiting.reason}" if invocation.waiting else ""
-    return f"{invocation.status}{waiting}   attempt {invocation.attempts}   holds {invocation.billing.held:,}"
-
-
-def end_of(app: App, invocation: models.Invocation) -> Text:
-    """How an invocation ended, in one line."""
-    error = invocation.error
-    cost = f"charged {invocation.billing.charged:,} of {invocation.billing.held:,}"
-    seconds = ""
-    if invocation.finished_at is not None:
-        seconds = f" after {(invocation.finished_at - invocation.created_at).total_seconds():.1f} s"
-    sentence = Text.assemble(app.terminal.state(invocation.status), f"  {invocation.id}{seconds}, {cost}")
-    return sentence.append(f"  {error.code}: {error.detail}") if error else sentence
-
-
-@contextmanager
-def progress(app: App, job: Job) -> Iterator[Option]:
-    """One line that changes, for people; else a line for each change."""
-    if app.terminal.quiet or not app.terminal.err.is_terminal:
-        yield lambda found: app.terminal.note(line_of(found))
-        return
-    with Status(line_of(job.invocation), console=app.terminal.err) as status:
-        yield lambda found: status.update(line_of(found))
-
-
-def followed(app: App, job: Job, timeout: float | None, *, cancel: bool = False) -> int:
-    """Wait, print the output, and say how it ended."""
-    try:
-        with progress(app, job) as changed:
-            job.wait(timeout, on_change=changed)
-    except KeyboardInterrupt:
-        if cancel:
-            job.cancel()
-            app.terminal.note("cancellation was requested")
-        else:
-            app.terminal.note(f"left; it goes on: joyfull wait {job.id}")
-        return Exit.GOES_ON
-    succeeded = job.status == "succeeded"
-    if app.terminal.format != "table":
-        app.terminal.one(job.invocation.raw, DETAILS)
-    elif succeeded:
-        app.terminal.json(job.output)
-    app.terminal.note(end_of(app, job.invocation))
-    return Exit.DONE if succeeded else Exit.NOT_SUCCEEDED
-
+from joyfull.cli.terminal import compact
+from joyfull.cli.waiting import COLUMNS, DETAILS, followed, line_of
 
 INPUT = click.argument("pairs", nargs=-1, metavar="[KEY=VALUE | KEY:=JSON | @FILE]...")
 TIMEOUT = click.option("--timeout", type=float, default=300.0, help="Seconds to wait; the work goes on after them.")
+STREAM = click.option("--stream", is_flag=True, help="Print the answer while it is made.")
 ORDER = (
     click.option("--max-tokens", type=int, help="What it may cost at most."),
     click.option("--expires-in", type=int, metavar="S", help="Seconds in which it has to have started."),
@@ -97,19 +33,30 @@ def order(function: Option) -> Option:
 @click.command()
 @order
 @TIMEOUT
+@STREAM
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels; without it, it only leaves.")
 @command
 def run(
-    app: App, /, *, tool: str, pairs: tuple[str, ...], timeout: float, cancel_on_interrupt: bool, **options: Option
+    app: App,
+    /,
+    *,
+    tool: str,
+    pairs: tuple[str, ...],
+    timeout: float,
+    stream: bool,
+    cancel_on_interrupt: bool,
+    **options: Option,
 ) -> int:
     """Run a tool and print its output.
 
     Without arguments the input is read from stdin as JSON.
     """
     given = values(pairs)
+    if stream:
+        options["stream"] = True
     with app.client() as client:
         job = client.submit(tool, given, **_options(options))
-        return followed(app, job, timeout, cancel=cancel_on_interrupt)
+        return followed(app, job, timeout, cancel=cancel_on_interrupt, stream=stream)
 
 
 @click.command()
@@ -148,11 +95,12 @@ def _options(options: dict[str, Option]) -> dict[str, Option]:
 @click.command()
 @click.argument("id")
 @TIMEOUT
+@STREAM
 @command
-def wait(app: App, /, *, id: str, timeout: float) -> int:
+def wait(app: App, /, *, id: str, timeout: float, stream: bool) -> int:
     """Wait for an invocation and print its output."""
     with app.client() as client:
-        return followed(app, client.job(id), timeout)
+        return followed(app, client.job(id), timeout, stream=stream)
 
 
 @click.command()

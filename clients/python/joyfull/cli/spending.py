@@ -142,9 +142,8 @@ def plans(app: App, /) -> int:
 def subscribe(app: App, /, *, slug: str) -> int:
     """Subscribe, or change the plan. Asks for the password: a key cannot do this."""
     app.confirm(f"Subscribe to {slug}?")
-    with app.client(app.session()) as client:
+    with app.account() as client:
         app.terminal.one(client.subscription.subscribe(plan=slug).raw, CURRENT)
-        client.logout()
     return Exit.DONE
 
 
@@ -154,9 +153,8 @@ def subscribe(app: App, /, *, slug: str) -> int:
 def cancel_plan(app: App, /, *, now: bool) -> int:
     """End the subscription, with its period."""
     app.confirm("End the subscription at once?" if now else "End the subscription with this period?")
-    with app.client(app.session()) as client:
+    with app.account() as client:
         app.terminal.one(client.subscription.cancel(at_period_end=not now).raw, CURRENT)
-        client.logout()
     return Exit.DONE
 
 

@@ -192,8 +192,12 @@ class Terminal:
             self.line(text)
 
     def line(self, text: str) -> None:
-        """Text as it is."""
-        sys.stdout.write(f"{text}\n")
+        """Text as it is, on a line of its own."""
+        self.text(f"{text}\n")
+
+    def text(self, text: str) -> None:
+        """Text as it is, at once."""
+        sys.stdout.write(text)
         sys.stdout.flush()
 
 
