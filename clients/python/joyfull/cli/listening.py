@@ -8,6 +8,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -18,10 +19,11 @@ from rich.text import Text
 from joyfull import Client, webhooks
 from joyfull.cli.common import App, Option, command
 from joyfull.cli.exits import Exit
-from joyfull.cli.files import state_directory, write_private
+from joyfull.cli.files import state_directory
 from joyfull.cli.terminal import Terminal
 from joyfull.errors import ConnectionFailed
 from joyfull.exchange import Request
+from joyfull.private_files import write_private
 from joyfull.transport import SyncTransport
 from joyfull.wire import encode
 
@@ -117,9 +119,19 @@ def listen(
         place = Place.of(client.base_url, receiver.url)
         if resume:
             place.load()
+        filters: dict[str, Option] = {"type": types_of(names)} if names else {}
+        if place.cursor is None:
+            filters["from_"] = _now_there(client)
         _tell_outages(app.terminal)
         app.terminal.note(f"ready: forwarding to {receiver.url}, {'resuming' if resume else 'from now on'}")
-        return _forward(app, client, receiver, place, types_of(names), retry=retry, limit=limit, verbose=verbose)
+        return _forward(app, client, receiver, place, filters, retry=retry, limit=limit, verbose=verbose)
+
+
+def _now_there(client: Client) -> datetime:
+    """The platform's time, to the second: a clock of this machine that is ahead would hide what comes next."""
+    _, response = client.with_raw.platform.health()
+    said = response.headers.get("date")
+    return parsedate_to_datetime(said) if said else datetime.now(UTC)
 
 
 def _forward(
@@ -127,15 +139,12 @@ def _forward(
     client: Client,
     receiver: Receiver,
     place: Place,
-    types: list[str],
+    filters: dict[str, Option],
     *,
     retry: bool,
     limit: int | None,
     verbose: bool,
 ) -> int:
-    filters: dict[str, Option] = {"type": types} if types else {}
-    if place.cursor is None:
-        filters["from_"] = datetime.now(UTC)
     forwarded = 0
     heard = time.monotonic()
     for page in client.events.follow(place.cursor, **filters).pages():

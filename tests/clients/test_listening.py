@@ -1,0 +1,92 @@
+"""`joyfull listen` against the platform: every event once, in the order of the feed, whatever is away meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from standardwebhooks import Webhook
+
+from dev import platform as parts
+from dev.platform import Platform
+from joyfull import Client, Session
+from tests.client import PASSWORD, eventually
+from tests.client import Client as Account
+from tests.conftest import ROOT
+from tests.outside.line import Line
+from tests.outside.receiver import Receiver
+
+COMMAND = "import sys; from joyfull.cli import main; sys.exit(main())"
+
+
+@contextmanager
+def listening(url: str, key: str, target: str, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command, from where it says that it is ready."""
+    environ = {
+        **os.environ, "PYTHONPATH": str(ROOT / "clients" / "python"), "JOYFULL_API_KEY": key, "JOYFULL_BASE_URL": url,
+        "XDG_STATE_HOME": str(home), "XDG_CONFIG_HOME": str(home),
+    }  # fmt: skip
+    command = [sys.executable, "-c", COMMAND, "listen", "--forward-to", target]
+    started = subprocess.Popen(
+        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert started.stderr is not None
+    try:
+        assert started.stderr.readline().startswith("ready: ")
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def restarted(hub: Platform) -> None:
+    hub.supervisor.children["web"].kill()
+    hub.supervisor.children["web"].start()
+    hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
+
+
+def arrived(receiver: Receiver, client: Client) -> tuple[list[str], list[str]]:
+    """The ids of the feed, and those that were received, once the last one was."""
+    feed = [event.id for event in client.events.list()]
+
+    def received() -> list[str]:
+        return [dict(each.headers)["webhook-id"] for each in receiver.requests("/hook")]
+
+    eventually("the last event is forwarded", 30, lambda: feed[-1] in received())
+    return feed, received()
+
+
+def test_listen_goes_through_a_restart_of_the_platform_and_a_loss_of_the_network(
+    hub: Platform, offer: Callable[..., str], receiver: Receiver, tmp_path: Path
+) -> None:
+    account, tool, slow = Account(hub.url).join(), offer(), offer("/echo?after=1000")
+    with (
+        Client(base_url=hub.url, session=Session(account.email, PASSWORD)) as client,
+        Line(hub.settings.port) as line,
+    ):
+        key, secret = client.keys.create(name="listener").key, client.webhooks.default_secret().secret
+        client.run(tool, {"text": "before anybody listened"})
+        with listening(line.url, key, f"{receiver.url}/hook", tmp_path) as listener:
+            before = {event.id for event in client.events.list()}
+            client.run(tool, {"text": "a"})
+            job = client.submit(slow, {"text": "ends while web is away"})
+            restarted(hub)
+            job.wait()
+            arrived(receiver, client)
+            line.cut()
+            client.run(tool, {"text": "b"})
+            client.run(tool, {"text": "c"})
+            line.mend()
+            arrived(receiver, client)
+            client.run(tool, {"text": "d"})
+            feed, received = arrived(receiver, client)
+            assert listener.poll() is None
+    assert received == feed[-len(received) :], "each once, and in order"
+    assert set(received) >= set(feed) - before, "from the moment when it said that it was ready"
+    assert len(set(feed) - before) >= 5
+    for each in receiver.requests("/hook"):
+        Webhook(secret).verify(each.body, dict(each.headers))
