@@ -63,13 +63,16 @@ openapi: $(VENV)/.dev  ## regenerate docs/openapi.json, and the client's models,
 lint-openapi:  ## lint docs/openapi.json with Redocly (needs Node; downloaded by npx)
 	@npx --yes @redocly/cli@2 lint --config docs/redocly.yaml docs/openapi.json
 
-lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in; ARGS=--upgrade for newer versions
+lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in, and the client's; ARGS=--upgrade for newer versions
 	@$(BIN)/pip install --quiet uv==0.13.9
 	@for name in requirements requirements-embedded requirements-tracing requirements-dev; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in -o $$name.txt > /dev/null \
 		|| exit 1; \
 	done
+	@UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --extra cli -c requirements-dev.txt \
+		clients/python/pyproject.toml -o clients/python/requirements.txt > /dev/null
 
 audit: $(VENV)/.run  ## check the locked packages for known vulnerabilities (queries databases over the network)
 	@test -x $(AUDIT) || { $(PYTHON) -m venv $(VENV)/audit && \
