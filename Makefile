@@ -26,10 +26,7 @@ run: $(VENV)/.run  ## run the whole platform: web, workers, beat, Flower, exampl
 	@$(BIN)/python -m dev.run
 
 test: $(VENV)/.dev  ## run all tests on private servers; ARGS="-k name" is passed to pytest
-	@status=0; \
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m 'not platform' $(ARGS) || [ $$? = 5 ] || status=1; \
-	$(BIN)/python -m pytest -m platform $(ARGS) || [ $$? = 5 ] || status=1; \
-	exit $$status
+	@$(BIN)/python -m dev.testing $(JOBS) $(ARGS)
 
 faults: $(VENV)/.dev  ## break each part under load, check all invariants, write docs/faults.md (about an hour); ONLY=F03,F37
 	@$(BIN)/python -m tools.faults faults $(if $(ONLY),--only $(ONLY)) $(ARGS)

@@ -49,7 +49,8 @@ def project(tmp_path: Path) -> Path:
     root, commands = tmp_path / "project", tmp_path / "bin"
     for directory in (root / ".ci", root / "dev", root / "tests", root / ".venv", commands):
         directory.mkdir(parents=True)
-    shutil.copy(ROOT / ".ci/run", root / ".ci/run")
+    for name in (".ci/run", "dev/testing.py"):
+        shutil.copy(ROOT / name, root / name)
     for file in (ROOT / "Makefile", *ROOT.glob("requirements*.txt")):
         shutil.copy(file, root)
     (root / "pyproject.toml").write_text(PYPROJECT)
