@@ -18,8 +18,8 @@ from dev import chromium, platform, run, supervisor
 from dev.demo import story
 from dev.demo.client import ApiClient, ApiError
 from dev.demo.receiver import Receiver
+from dev.demo.scenario import Demo
 from dev.demo.screen import Screen
-from dev.demo.story import Demo
 from dev.platform import ROOT, Platform
 from dev.servers import ServerError
 
@@ -61,7 +61,8 @@ def main() -> int:
 def demonstrate(hub: Platform, screen: Screen) -> list[str]:
     """Run the scenario. Returns a description of each failed check."""
     with Receiver().listening() as receiver:
-        demo = Demo(ApiClient(hub.url), screen, receiver, keep_up=hub.supervisor.tick)
+        folder = hub.settings.data_dir / "demo"
+        demo = Demo(ApiClient(hub.url), screen, receiver, keep_up=hub.supervisor.tick, folder=folder)
         try:
             story.tell(demo)
         except (ApiError, requests.RequestException) as error:

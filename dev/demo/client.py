@@ -53,10 +53,10 @@ class ApiClient:
         return _object(self.request("POST", path, json=body, headers=headers))
 
     # Any: options of requests, as they are.
-    def request(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request below /api/v1. Raises `ApiError` for an error response."""
+    def request(self, method: str, path: str, root: str = "/api/v1", **options: Any) -> requests.Response:
+        """Send a request below `root`. Raises `ApiError` for an error response."""
         options["headers"] = self._headers(options.get("headers"))
-        response = self._session().request(method, f"{self.base_url}/api/v1{path}", timeout=TIMEOUT, **options)
+        response = self._session().request(method, f"{self.base_url}{root}{path}", timeout=TIMEOUT, **options)
         if not response.ok:
             raise ApiError(method, path, response)
         return response
@@ -93,16 +93,25 @@ class ApiClient:
                 return
 
     def stream(self, invocation_id: str, deadline: float) -> Iterator[Json]:
-        """Yield the invocation with each server-sent event, until the stream ends or `deadline` has passed.
+        """Yield the invocation with each change of its status, until it has ended or `deadline` has passed."""
+        for name, data in self.events(invocation_id, deadline):
+            if not name.startswith("output."):
+                yield data
+
+    def events(self, invocation_id: str, deadline: float) -> Iterator[tuple[str, Json]]:
+        """Yield name and data of each server-sent event, until the stream ends or `deadline` has passed.
 
         The server sends a comment every ten seconds, so the deadline is checked in time.
         """
+        name = ""
         options: Json = {"stream": True, "headers": {"Accept": "text/event-stream"}}
         with self.request("GET", f"/invocations/{invocation_id}/events", **options) as response:
             response.encoding = "utf-8"
             for line in response.iter_lines(chunk_size=1, decode_unicode=True):
-                if line.startswith("data:"):
-                    yield json.loads(line.removeprefix("data:"))
+                if line.startswith("event:"):
+                    name = line.removeprefix("event:").strip()
+                elif line.startswith("data:"):
+                    yield name, json.loads(line.removeprefix("data:"))
                 if time.monotonic() > deadline:
                     return
 

@@ -69,6 +69,30 @@ class Screen:
         with Live(board, console=self.console, refresh_per_second=12):
             yield board
 
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """A text that is shown while it is written; without animation, once it is over."""
+        writing = Writing()
+        if not self.moves:
+            yield writing
+            writing.over = True
+            self.console.print(writing)
+            return
+        with Live(writing, console=self.console, refresh_per_second=20):
+            yield writing
+            writing.over = True
+
+
+class Writing:
+    """A text that grows."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.over = False
+
+    def __rich__(self) -> RenderableType:
+        return Padding(Text(self.text, "cyan").append("" if self.over else HALF, "dim"), (0, 2, 0, 4))
+
 
 class Board:
     """One bar per tool, with a block per invocation, coloured by its status."""

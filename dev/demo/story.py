@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from rich.markup import escape
 from rich.text import Text
 
-from dev.demo import screen, texts, work
-from dev.demo.client import ApiClient, ApiError, Json
-from dev.demo.receiver import Receiver
-from dev.demo.screen import Screen
+from dev.demo import screen, streamed, texts, work
+from dev.demo.client import ApiError, Json
+from dev.demo.scenario import Demo, charged
 from dev.demo.work import Job
 
 PLAN = "free"
@@ -23,32 +20,6 @@ SHOWN_LANGUAGES = 12
 OTHER_COLUMNS = 50
 
 
-@dataclass(slots=True)
-class Demo:
-    """The state of one run: a new user, their invocations, and the failed checks."""
-
-    api: ApiClient
-    screen: Screen
-    receiver: Receiver
-    keep_up: Callable[[], None]
-    jobs: list[Job] = field(default_factory=list)
-    extras: list[Job] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    email: str = ""
-    password: str = ""
-
-    def expect(self, condition: bool, otherwise: str) -> bool:
-        """Record a fault unless `condition`; the demo continues and fails at the end."""
-        if not condition:
-            self.faults.append(otherwise)
-            self.screen.fault(otherwise)
-        return condition
-
-    def confirm(self, condition: bool, markup: str, otherwise: str) -> None:
-        if self.expect(condition, otherwise):
-            self.screen.done(markup)
-
-
 def tell(demo: Demo) -> None:
     """Run the whole scenario. Raises `ApiError` when it cannot continue."""
     join(demo)
@@ -56,6 +27,7 @@ def tell(demo: Demo) -> None:
     listen(demo)
     work_through(demo)
     show_results(demo)
+    streamed.tell(demo)
     fail(demo)
     check_webhooks(demo)
     show_usage(demo)
@@ -79,7 +51,7 @@ def look_around(demo: Demo) -> None:
     demo.screen.title("The catalogue")
     offered = sorted(demo.api.get("/tools", limit=100)["data"], key=lambda tool: (tool["category"] or "", tool["slug"]))
     demo.screen.show(screen.tools(offered))
-    missing = {job.tool for job in work.everything()} - {tool["slug"] for tool in offered}
+    missing = {streamed.TOOL, *(job.tool for job in work.everything())} - {tool["slug"] for tool in offered}
     demo.expect(not missing, f"the catalogue lacks {', '.join(sorted(missing))}")
 
 
@@ -206,9 +178,9 @@ def _be_rejected_by_tool(demo: Demo) -> None:
     code = (job.invocation.get("error") or {}).get("code")
     detail = escape((job.invocation.get("error") or {}).get("detail", ""))
     demo.confirm(
-        (job.status, code, _charged(job)) == ("failed", "tool_error", 0),
+        (job.status, code, charged(job)) == ("failed", "tool_error", 0),
         f"German for the English sentiment tool: {job.status}, {code}, 0 tokens  [dim]{detail}[/]",
-        f"an input rejected by the tool: {job.status}, {code}, {_charged(job)} tokens",
+        f"an input rejected by the tool: {job.status}, {code}, {charged(job)} tokens",
     )
 
 
@@ -217,9 +189,9 @@ def _cancel(demo: Demo) -> None:
     demo.api.post(f"/invocations/{job.id}/cancel")
     job.saw(demo.api.get(f"/invocations/{job.id}", wait=int(CANCEL_SECONDS))["data"])
     demo.confirm(
-        (job.status, _charged(job)) == ("canceled", 0),
+        (job.status, charged(job)) == ("canceled", 0),
         f"a call of 30 s, canceled immediately: {job.status}, 0 tokens",
-        f"a canceled call is {job.status}, {_charged(job)} tokens, after {CANCEL_SECONDS:.0f} s",
+        f"a canceled call is {job.status}, {charged(job)} tokens, after {CANCEL_SECONDS:.0f} s",
     )
 
 
@@ -228,10 +200,6 @@ def _extra(demo: Demo, tool: str, given: Json, **headers: str) -> Job:
     job.saw(demo.api.invoke(tool, {"input": given}, job.key, **headers).json()["data"])
     demo.extras.append(job)
     return job
-
-
-def _charged(job: Job) -> int:
-    return int(job.invocation["billing"]["charged"])
 
 
 # -- settling up ---------------------------------------------------------------------------------------------
@@ -261,15 +229,15 @@ def check_webhooks(demo: Demo) -> None:
 
 def show_usage(demo: Demo) -> None:
     demo.screen.title("Usage")
-    charged = sum(_charged(job) for job in (*demo.jobs, *demo.extras) if job.id)
+    paid = sum(charged(job) for job in (*demo.jobs, *demo.extras) if job.id)
     summary = demo.api.get("/usage/summary", group_by="tool")["data"]
     demo.screen.show(screen.usage(summary["groups"]))
     tokens = demo.api.get("/subscriptions/current")["data"]["tokens"]
     demo.screen.show(screen.balance(tokens))
-    sums = (charged, summary["totals"]["tokens_used"], tokens["charged"])
+    sums = (paid, summary["totals"]["tokens_used"], tokens["charged"])
     demo.confirm(
         len(set(sums)) == 1 and tokens["held"] == 0,
-        f"the invocations, the usage history and the balance agree: {charged:,} tokens, nothing held",
+        f"the invocations, the usage history and the balance agree: {paid:,} tokens, nothing held",
         f"invocations, usage history and balance differ: {sums}, and {tokens['held']} tokens are held",
     )
     balanced = tokens["granted"] == tokens["charged"] + tokens["held"] + tokens["available"]

@@ -1,0 +1,44 @@
+"""What the steps of the demo share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dev.demo.client import ApiClient
+from dev.demo.receiver import Receiver
+from dev.demo.screen import Screen
+from dev.demo.work import Job
+
+
+@dataclass(slots=True)
+class Demo:
+    """The state of one run: a new user, their invocations, and the failed checks. Files are left in `folder`."""
+
+    api: ApiClient
+    screen: Screen
+    receiver: Receiver
+    keep_up: Callable[[], None]
+    folder: Path
+    jobs: list[Job] = field(default_factory=list)
+    extras: list[Job] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    email: str = ""
+    password: str = ""
+
+    def expect(self, condition: bool, otherwise: str) -> bool:
+        """Record a fault unless `condition`; the demo continues and fails at the end."""
+        if not condition:
+            self.faults.append(otherwise)
+            self.screen.fault(otherwise)
+        return condition
+
+    def confirm(self, condition: bool, markup: str, otherwise: str) -> None:
+        if self.expect(condition, otherwise):
+            self.screen.done(markup)
+
+
+def charged(job: Job) -> int:
+    """Its charge, in tokens."""
+    return int(job.invocation["billing"]["charged"])
