@@ -7,16 +7,13 @@ its own. Works with threads and under gevent: callers wait on a socket and block
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
 from common.kit import clock, jsonschemas, log
+from common.kit.children import FD, Child
 from common.kit.fairness import FairTurns, NoTurn
 from common.kit.jsonschemas import CheckAnswer, Fault, Question, Unusable
 
@@ -26,8 +23,6 @@ SECONDS = 2.0
 LATE = 3.0
 #: Allowance for starting the child, which must not count against a schema.
 START_SECONDS = 10.0
-#: The only environment variables passed to the child: it needs no secrets.
-ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH")
 #: How long a caller waits for the child to be free.
 TURN_SECONDS = 10.0
 
@@ -42,39 +37,23 @@ class CheckerBusy(Exception):
     """The child was not free within `TURN_SECONDS`."""
 
 
-class _Child:
+class _Checker:
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-I", str(Path(jsonschemas.__file__)), str(theirs.fileno())]
-            self.process = subprocess.Popen(  # noqa: S603  (our own module)
-                command,
-                pass_fds=[theirs.fileno()],
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        self.socket, self.pid = ours, os.getpid()
+        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD)])
         self.known: set[str] = set()
         self.fresh = True
 
     def ask(self, question: Question, value: bytes) -> CheckAnswer:
-        self.socket.settimeout(question["seconds"] + LATE + (START_SECONDS if self.fresh else 0))
-        jsonschemas.send(self.socket, json.dumps(question).encode() + b"\n" + value)
-        answer: CheckAnswer = json.loads(jsonschemas.receive(self.socket))
+        sock = self.child.socket
+        sock.settimeout(question["seconds"] + LATE + (START_SECONDS if self.fresh else 0))
+        jsonschemas.send(sock, json.dumps(question).encode() + b"\n" + value)
+        answer: CheckAnswer = json.loads(jsonschemas.receive(sock))
         self.fresh = False
         return answer
 
-    def end(self) -> None:
-        self.socket.close()
-        if self.pid == os.getpid():
-            self.process.kill()
-            self.process.wait()
-
 
 class _CheckerState:
-    child: _Child | None = None
+    checker: _Checker | None = None
     turns = FairTurns[UUID | None]()
 
 
@@ -102,7 +81,7 @@ def check(
         raise CheckerBusy from None
     began = clock.monotonic()
     try:
-        return _check(_child(), {"key": key, "schema": schema, "most": most, "seconds": seconds}, value)
+        return _check(_checker(), {"key": key, "schema": schema, "most": most, "seconds": seconds}, value)
     except (EOFError, OSError) as error:
         logger.warning("schema check exceeded its limits", schema=key, reason=type(error).__name__)
         _drop()
@@ -111,30 +90,26 @@ def check(
         _CheckerState.turns.release(account, clock.monotonic() - began)
 
 
-def _check(child: _Child, question: Question, value: bytes) -> list[Fault]:
-    known = question["key"] in child.known
-    answer = child.ask({**question, "schema": None} if known else question, value)
+def _check(checker: _Checker, question: Question, value: bytes) -> list[Fault]:
+    known = question["key"] in checker.known
+    answer = checker.ask({**question, "schema": None} if known else question, value)
     if "unknown" in answer:
-        answer = child.ask(question, value)
+        answer = checker.ask(question, value)
     if "unusable" in answer:
         raise Unusable(*answer["unusable"])
-    child.known.add(question["key"])
+    checker.known.add(question["key"])
     return [(list(path), message) for path, message in answer["faults"]]
 
 
-def _child() -> _Child:
-    if (
-        _CheckerState.child is None
-        or _CheckerState.child.pid != os.getpid()
-        or _CheckerState.child.process.poll() is not None
-    ):
+def _checker() -> _Checker:
+    if _CheckerState.checker is None or not _CheckerState.checker.child.is_alive():
         _drop()
-        _CheckerState.child = _Child()
-    return _CheckerState.child
+        _CheckerState.checker = _Checker()
+    return _CheckerState.checker
 
 
 def _drop() -> None:
-    if _CheckerState.child is not None:
+    if _CheckerState.checker is not None:
         with suppress(OSError):
-            _CheckerState.child.end()
-        _CheckerState.child = None
+            _CheckerState.checker.child.end()
+        _CheckerState.checker = None

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
-import sys
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ import orjson
 
 import common
 from common.errors import DependencyUnavailable, FieldError, Invalid
-from common.kit import log
+from common.kit import jsonschemas, log
+from common.kit.children import FD, Child
 from common.tools.importing.document import TooManyParts, read, refused
 from common.tools.importing.operations import ImportedTool, Problem, preview
 
@@ -34,10 +34,8 @@ MAX_SHOWN: Final = 1024 * 1024
 CPU_SECONDS: Final = 15
 WAIT_SECONDS: Final = 30.0
 MEMORY: Final = 1024 * 1024 * 1024
-NICE: Final = 10
+NICE: Final = 19
 ROOT: Final = Path(common.__file__).resolve().parent.parent
-#: The only environment variables passed to the child: it needs no secrets.
-ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "PATH")
 
 logger = log.get(__name__)
 #: Children of a process at once.
@@ -104,19 +102,21 @@ def _shorten(tools: Sequence[ImportedTool]) -> int:
 def _by_child(asked: Asked) -> ReadDocument:
     head = {"url": asked.url, "base_url": asked.base_url, "show": [*asked.show], "create": [*asked.create]}
     try:
-        done = subprocess.run(  # noqa: S603  (our own module)
-            [sys.executable, "-P", "-c", f"from {__name__} import main; main()"],
-            input=orjson.dumps(head) + b"\n" + asked.document,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"PYTHONPATH": str(ROOT), **{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}},
-            timeout=WAIT_SECONDS,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError) as error:
+        answer: dict[str, Any] = orjson.loads(_answer(orjson.dumps(head) + b"\n" + asked.document))
+    except (EOFError, OSError) as error:
         logger.warning("document not read: the child exceeded its limits", reason=type(error).__name__)
         raise refused("It takes too long to be read. Cut it down to the operations that you want.") from error
-    return _answered(orjson.loads(done.stdout))
+    return _answered(answer)
+
+
+def _answer(question: bytes) -> bytes:
+    child = Child(["-P", "-c", f"from {__name__} import main; main()"], {"PYTHONPATH": str(ROOT)})
+    try:
+        child.socket.settimeout(WAIT_SECONDS)
+        jsonschemas.send(child.socket, question)
+        return jsonschemas.receive(child.socket)
+    finally:
+        child.end()
 
 
 def _answered(answer: dict[str, Any]) -> ReadDocument:  # Any: what `main` has written
@@ -133,12 +133,15 @@ def _fields(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read a question from standard input, and write the answer."""
+    """Read a question from the parent's socket, and answer it."""
+    os.closerange(FD + 1, os.sysconf("SC_OPEN_MAX"))
     os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    head, _, document = sys.stdin.buffer.read().partition(b"\n")
+    parent = socket.socket(fileno=FD)
+    parent.setblocking(True)  # a gevent parent leaves it non-blocking
+    head, _, document = jsonschemas.receive(parent).partition(b"\n")
     try:
         read_ = _read(Asked(document, **orjson.loads(head)))
         answer: dict[str, object] = {
@@ -148,4 +151,4 @@ def main() -> None:
         }
     except Invalid as error:
         answer = {"refused": [error.detail, [[fault.pointer, fault.detail] for fault in error.errors]]}
-    sys.stdout.buffer.write(json.dumps(answer).encode())
+    jsonschemas.send(parent, json.dumps(answer).encode())
