@@ -75,6 +75,7 @@ class Writer:
     def _type_of(self, schema: Schema, owner: str, *, body: bool) -> str:
         if "allOf" in schema:
             schema = schema["allOf"][0]
+        schema = self._spelled_out(schema)
         if "$ref" in schema:
             return self.named(schema["$ref"].rpartition("/")[2])
         if "enum" in schema:
@@ -99,6 +100,11 @@ class Writer:
         inner = self.type_of(more, owner, body=body) if isinstance(more, dict) else "Any"
         return f"{'Mapping' if body else 'dict'}[str, {inner}]"
 
+    def _spelled_out(self, schema: Schema) -> Schema:
+        """An enumeration in the place of a reference to it: the classes here spell its values out."""
+        found = self.schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
+        return found if "enum" in found else schema
+
     def named(self, name: str) -> str:
         """The class of a schema of the document."""
         return name
@@ -111,6 +117,7 @@ class Writer:
         return found
 
     def _walk(self, schema: Schema, owner: str, found: list[str]) -> None:
+        schema = self._spelled_out(schema)
         if "$ref" in schema:
             found.append(schema["$ref"].rpartition("/")[2])
         elif schema.get("properties"):
@@ -236,7 +243,7 @@ class Writer:
         for code, status in sorted(self.codes().items(), key=lambda each: (each[1], each[0])):
             yield f"    {json.dumps(code)}: {status},\n"
         yield "}\n#: Why an invocation can have failed.\nINVOCATION_ERRORS = (\n"
-        for code in self.schemas["CancelManyIn"]["properties"]["error"]["enum"]:
+        for code in self.schemas["InvocationErrorCode"]["enum"]:
             yield f"    {json.dumps(code)},\n"
         yield ")\n"
 
@@ -252,17 +259,16 @@ class Writer:
     def _codes_of(self, response: Schema) -> list[str]:
         if "$ref" in response:
             response = self.document["components"]["responses"][response["$ref"].rpartition("/")[2]]
-        schema = response.get("content", {}).get("application/problem+json", {}).get("schema", {})
-        parts = (schema, *schema.get("allOf", ()))
-        return [code for each in parts for code in each.get("properties", {}).get("code", {}).get("enum", ())]
+        return list(response.get("content", {}).get("application/problem+json", {}).get("examples", ()))
 
 
 def responses(operation: Schema) -> Iterator[Schema]:
     """The schemas of what succeeds."""
     for status, response in operation["responses"].items():
         if status.startswith("2"):
-            for content in response.get("content", {}).values():
-                yield content.get("schema", {})
+            for media_type, content in response.get("content", {}).items():
+                if media_type != "text/event-stream":
+                    yield content.get("schema", {})
 
 
 def event_data(schema: Schema, schemas: dict[str, Schema]) -> Iterator[Schema]:

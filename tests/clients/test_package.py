@@ -34,7 +34,7 @@ def test_a_model_keeps_what_this_version_does_not_know() -> None:
 
 
 def test_from_is_a_keyword_in_python() -> None:
-    summary = models.UsageSummary.of({"from": "2026-11-01T00:00:00Z", "series": [{"start": "2026-11-01T00:00:00Z"}]})
+    summary = models.UsageReport.of({"from": "2026-11-01T00:00:00Z", "series": [{"start": "2026-11-01T00:00:00Z"}]})
     assert (summary.from_.day, summary.series[0].start.year, summary.extra) == (1, 2026, {})
 
 

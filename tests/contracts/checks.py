@@ -1,4 +1,4 @@
-"""Checks of ours beside those of Schemathesis, which loads this module by `SCHEMATHESIS_HOOKS`."""
+"""Checks and readings of ours beside those of Schemathesis, which loads this module by `SCHEMATHESIS_HOOKS`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ EVERYWHERE = frozenset(
         "x-content-type-options",
     ]
 )
+
+
+@schemathesis.hook
+def before_load_schema(_context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """Schemathesis takes the schema of a stream for that of an event with its name and id; ours is that of `data`."""
+    for item in raw_schema["paths"].values():
+        content = item.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        if "text/event-stream" in content:
+            of_data = content["text/event-stream"]["schema"]
+            data = {"type": "string", "contentMediaType": "application/json", "contentSchema": of_data}
+            content["text/event-stream"] = {
+                "schema": {"type": "object", "required": ["id", "event", "data"], "properties": {"data": data}}
+            }
 
 
 @schemathesis.check

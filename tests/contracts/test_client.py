@@ -90,9 +90,9 @@ def test_a_generated_client_understands_refusals(sdk: Generated, hub: Platform) 
     nobody = sdk("client").AuthenticatedClient(base_url=hub.url, token="nonsense")
     refused = sdk("api.tools.tools_index").sync_detailed(client=nobody)
     assert refused.status_code == HTTPStatus.UNAUTHORIZED
-    assert type(refused.parsed).__name__ == "Problem"
-    assert (refused.parsed.code, refused.parsed.status) == ("unauthenticated", 401)
+    assert type(refused.parsed).__name__ == "UnauthenticatedProblem"
+    assert (refused.parsed.code.value, refused.parsed.status) == ("unauthenticated", 401)
     anybody = sdk("client").Client(base_url=hub.url)
     body = sdk.model("Registration", email="no address", password=PASSWORD, name="A stranger")
     wrong = sdk("api.authentication.auth_register").sync_detailed(client=anybody, body=body).parsed
-    assert (wrong.code, wrong.errors[0].pointer) == ("validation_failed", "/email")
+    assert (wrong.code.value, wrong.errors[0].pointer) == ("validation_failed", "/email")

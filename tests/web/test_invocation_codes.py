@@ -77,8 +77,7 @@ def _codes(answer: dict[str, Any], spec: dict[str, Any]) -> list[str]:
     if "$ref" not in answer:
         return [""]
     content = spec["components"]["responses"][answer["$ref"].rpartition("/")[2]]["content"]
-    codes: list[str] = content["application/problem+json"]["schema"]["properties"]["code"]["enum"]
-    return codes
+    return list(content["application/problem+json"]["examples"])
 
 
 def invoke(entry: str, status: int, code: str, tool: str = "echo", **sent: Any) -> Row:

@@ -94,6 +94,7 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 def register(app: Flask, settings: Settings, resources: Sequence[Blueprint] = RESOURCES) -> None:
     """Add the routes of `/api/v1`, the health routes and the documentation to the application."""
     api = Api(app)
+    api.ma_plugin.converter.add_attribute_function(components.names_of_members)
     problem_components.define(api.spec)
     components.define(api.spec)
     api.register_blueprint(operations.blp)

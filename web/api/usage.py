@@ -147,7 +147,7 @@ class UsagePointSchema(UsageFiguresSchema):
     start = Instant(required=True)
 
 
-class UsageSummarySchema(Resource):
+class UsageReportSchema(Resource):
     since = Instant(data_key="from", required=True)
     until = Instant(data_key="to", required=True)
     bucket = Word(*reversed(ranges.GRAINS), required=True)
@@ -175,7 +175,7 @@ def index(query: UsageArguments) -> Page[Entry]:
 @blp.get("/summary")
 @auth.needs("usage:read")
 @blp.arguments(SummaryQuery, location="query")
-@blp.response(200, UsageSummarySchema)
+@blp.response(200, UsageReportSchema)
 def summary(query: SummaryArguments) -> Shown:
     """Sums that equal the history to the token
 

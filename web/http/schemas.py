@@ -76,7 +76,8 @@ class Resource(ma.Schema):
     def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         """Document enumerations, but not the limits on input: those may be widened without breaking clients."""
         field_obj.required = field_name not in self.at_times
-        for field in (field_obj, getattr(field_obj, "inner", None)):
+        parts = (getattr(field_obj, name, None) for name in ("inner", "key_field", "value_field"))
+        for field in (field_obj, *parts):
             if field is not None:
                 field.validators = [rule for rule in field.validators if isinstance(rule, validate.OneOf)]
                 field.metadata = {name: value for name, value in field.metadata.items() if name != "pattern"}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from marshmallow import validate
+
+from web.http.fields import AnyField
 
 #: A part of the document. OpenAPI nests objects of a hundred shapes; tests hold the whole to OpenAPI's own schema.
 Part = dict[str, Any]  # Any: JSON, as deep as it goes
@@ -166,5 +171,20 @@ def define(spec: Collected) -> None:
     spec.components.schema("PageMeta", _PAGE_META_SCHEMA)
 
 
+def names_of_members(_converter: object, field: AnyField, **_: object) -> Part:
+    """How long the names of an object's members can be, which apispec does not say (an attribute function of its)."""
+    rules = getattr(getattr(field, "key_field", None), "validators", ())
+    length = next((rule for rule in rules if isinstance(rule, validate.Length)), None)
+    return {} if length is None else {"propertyNames": {"minLength": length.min, "maxLength": length.max}}
+
+
 def header_ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/headers/{name}"}
+
+
+def one_of(names: Mapping[str, str], member: str) -> Part:
+    """The schema of what is one of several by the value of `member`; `names` are their schemas by that value."""
+    refs = {value: f"#/components/schemas/{name}" for value, name in names.items()}
+    choices = [{"$ref": ref} for ref in dict.fromkeys(refs.values())]
+    discriminator = {"propertyName": member, "mapping": refs}
+    return choices[0] if len(choices) == 1 else {"oneOf": choices, "discriminator": discriminator}

@@ -12,7 +12,7 @@ from copy import deepcopy
 
 import flask
 
-from web.api.openapi import events, examples
+from web.api.openapi import enumerations, events, examples
 from web.api.openapi.components import Part
 
 #: Pairs of fields that require each other, by schema.
@@ -65,9 +65,13 @@ def complete(collected: Part) -> Part:
     for name, (one, other) in _TOGETHER.items():
         if name in schemas:
             schemas[name]["dependentRequired"] = {one: [other], other: [one]}
-    if "Invocation" in schemas:
+    if "Invocation" in schemas:  # not in an application that tests have put together
         spec["webhooks"] = events.webhooks(_GROUPS["webhooks"])
-        schemas.update(events.schemas())
+        schemas.update(deepcopy(events.schemas()))
+        for _, operation in operations(spec):
+            events.describe_streams(operation)
+    enumerations.name(spec)
+    _unwrap_siblings(spec)
     examples.add(spec)
     tags = sorted(spec.pop("tags", []), key=lambda tag: [*_GROUPS, tag["name"]].index(tag["name"]))
     spec["tags"] = [{**tag, "name": _GROUPS.get(tag["name"], tag["name"])} for tag in tags]
@@ -111,6 +115,18 @@ def _answer_name(schema: Part) -> str | None:
         ending = "Page" if "meta" in schema["properties"] else "List"
         return f"{inside['items']['$ref'].removeprefix(_SCHEMAS)}{ending}"
     return "EmptyAnswer" if inside == {"type": "object"} else None
+
+
+def _unwrap_siblings(node: object) -> None:
+    """A reference stands alone: many tools ignore what is beside it. What was beside it goes around it."""
+    if isinstance(node, dict):
+        if "$ref" in node and len(node) > 1:
+            node["allOf"] = [{"$ref": node.pop("$ref")}]
+        for nested in node.values():
+            _unwrap_siblings(nested)
+    elif isinstance(node, list):
+        for nested in node:
+            _unwrap_siblings(nested)
 
 
 def _translate(node: object) -> None:

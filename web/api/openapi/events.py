@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 from common.models.accounts import WINDOWS
+from common.models.budgets import THRESHOLDS
+from common.models.invocations import STATUSES
 from common.models.subscriptions import SUBSCRIPTION_STATUSES
 from common.models.webhooks import EVENTS, INVOCATION_TYPES
-from web.api.openapi.components import Part
+from web.api.openapi.components import Part, one_of
 
 _SCHEMAS = "#/components/schemas/"
 _SCHEMAS_OF_DATA: Part = {
@@ -15,7 +17,7 @@ _SCHEMAS_OF_DATA: Part = {
         "type": "object",
         "required": ["percent", "granted", "charged", "period_id"],
         "properties": {
-            "percent": {"type": "integer", "enum": [80, 100]},
+            "percent": {"type": "integer", "enum": list(THRESHOLDS)},
             "granted": {"type": "integer"},
             "charged": {"type": "integer"},
             "period_id": {"type": "string", "format": "uuid"},
@@ -39,7 +41,7 @@ _SCHEMAS_OF_DATA: Part = {
         "required": ["id", "status", "links"],
         "properties": {
             "id": {"type": "string", "format": "uuid"},
-            "status": {"type": "string"},
+            "status": {"type": "string", "enum": list(STATUSES)},
             "links": {"$ref": f"{_SCHEMAS}InvocationLinks"},
         },
     },
@@ -98,15 +100,57 @@ _SENT_HEADERS = {
 }
 
 
+#: What `data` of each event in the stream of an invocation can be, beside the invocation itself.
+_STREAMED: Part = {
+    "OutputPart": {
+        "type": "object",
+        "description": "Of `output.delta` (write on) and `output.snapshot` (drop what you have, then write on).",
+        "required": ["attempt", "n", "choices"],
+        "properties": {
+            "attempt": {"type": "integer", "minimum": 1},
+            "n": {"type": "integer", "minimum": 0},
+            "choices": {
+                "type": "array",
+                "description": "As in a `chat.completion.chunk`: each has an `index` and a `delta`.",
+                "items": {"type": "object", "additionalProperties": True},
+            },
+        },
+    },
+    "OutputReset": {
+        "type": "object",
+        "description": "Of `output.reset`: drop what you have.",
+        "required": ["attempt"],
+        "properties": {"attempt": {"type": "integer", "minimum": 1}},
+    },
+    "InvocationStreamData": {
+        "description": "The `data` of one server-sent event, by its `event`: of `snapshot` and `invocation.*` the "
+        "invocation.",
+        "anyOf": [{"$ref": f"{_SCHEMAS}{name}"} for name in ("Invocation", "OutputPart", "OutputReset")],
+    },
+}
+
+
 def webhooks(tag: str) -> Part:
     """The webhooks that we send (Standard Webhooks 1.0.0), by event type."""
-    return {kind: {"post": _webhook(kind, summary, _data(kind), tag)} for kind, summary in EVENTS.items()}
+    return {kind: {"post": _webhook(kind, summary, tag)} for kind, summary in EVENTS.items()}
+
+
+def describe_streams(operation: Part) -> None:
+    """Give streams a schema. OpenAPI 3.1 has none for their items; generators take it for that of an event's `data`."""
+    for response in operation["responses"].values():
+        if "text/event-stream" in (content := response.get("content", {})):
+            content["text/event-stream"]["schema"] = {"$ref": f"{_SCHEMAS}InvocationStreamData"}
 
 
 def schemas() -> Part:
-    """The schemas of their data, by name; of any object for a type that has none of its own."""
-    of_types = {_data(kind): {"type": "object"} for kind in EVENTS if _data(kind) != "Invocation"}
-    return {**of_types, **_SCHEMAS_OF_DATA}
+    """The schemas of events and of what is streamed, by name; any object for a type whose data has none of its own."""
+    of_types = {_data(kind): {"type": "object"} for kind in EVENTS if kind not in INVOCATION_TYPES}
+    members = {_member(kind): _event(kind) for kind in EVENTS}
+    union = {
+        "description": "What has happened, by `type`.",
+        **one_of({kind: _member(kind) for kind in EVENTS}, "type"),
+    }
+    return {**of_types, **_SCHEMAS_OF_DATA, **_STREAMED, **members, "Event": union}
 
 
 def _data(kind: str) -> str:
@@ -118,22 +162,49 @@ def _name(kind: str) -> str:
     return "".join(word.capitalize() for word in re.split(r"[._]", kind))
 
 
-def _webhook(event_type: str, summary: str, data: str, tag: str) -> Part:
-    forms = (data, "InvocationReference") if data == "Invocation" else (data,)
-    refs = [{"$ref": f"{_SCHEMAS}{form}"} for form in forms]
-    truncated = {"type": "boolean", "const": True, "description": "Present only if `data` is an `InvocationReference`."}
-    schema: Part = {
+def _member(kind: str) -> str:
+    """The name of the schema of an event in the feed; all that are about an invocation have one."""
+    return "InvocationEvent" if kind in INVOCATION_TYPES else f"{_name(kind)}Event"
+
+
+def _event(kind: str) -> Part:
+    about = kind in INVOCATION_TYPES
+    of = {"type": "string", **({"enum": list(INVOCATION_TYPES)} if about else {"const": kind})}
+    return {
         "type": "object",
-        "title": f"{_name(event_type)}Event",
-        "required": ["type", "timestamp", "data"],
+        "required": ["id", "type", "timestamp", "data"],
         "properties": {
-            "type": {"type": "string", "const": event_type},
+            "id": {
+                "type": "string",
+                "format": "uuid",
+                "description": "The `webhook-id` under which it is sent to endpoints.",
+            },
+            "type": of,
             "timestamp": {"type": "string", "format": "date-time"},
-            "data": {"anyOf": refs} if len(refs) > 1 else refs[0],
+            "data": {"$ref": f"{_SCHEMAS}{'ListedInvocation' if about else _data(kind)}"},
         },
     }
-    if len(refs) > 1:
-        schema["properties"]["truncated"] = truncated
+
+
+def _body(kind: str) -> Part:
+    """What is sent of an event: its id is a header."""
+    forms = ("Invocation", "InvocationReference") if kind in INVOCATION_TYPES else (_data(kind),)
+    refs = [{"$ref": f"{_SCHEMAS}{form}"} for form in forms]
+    truncated = {"type": "boolean", "const": True, "description": "Present only if `data` is an `InvocationReference`."}
+    return {
+        "type": "object",
+        "title": f"{_name(kind)}Body",
+        "required": ["type", "timestamp", "data"],
+        "properties": {
+            "type": {"type": "string", "const": kind},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "data": {"anyOf": refs} if len(refs) > 1 else refs[0],
+            **({"truncated": truncated} if len(refs) > 1 else {}),
+        },
+    }
+
+
+def _webhook(event_type: str, summary: str, tag: str) -> Part:
     return {
         "operationId": f"receive_{event_type.replace('.', '_')}",
         "summary": summary,
@@ -141,7 +212,7 @@ def _webhook(event_type: str, summary: str, data: str, tag: str) -> Part:
         "tags": [tag],
         "security": [],
         "parameters": [_sent_header(name, text) for name, text in _SENT_HEADERS.items()],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _body(event_type)}}},
         "responses": {
             "2XX": {"description": "Received."},
             "410": {"description": "Gone: disables the endpoint."},

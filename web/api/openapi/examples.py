@@ -6,8 +6,9 @@ composed from the schemas: the value of a field is that of `Schema.field` in `SH
 
 from __future__ import annotations
 
+from web.api.openapi import example_states
 from web.api.openapi.components import Part
-from web.api.openapi.example_values import ASKED, FORMATS, PARAMETERS, SHOWN, TEXTS, TYPES
+from web.api.openapi.example_values import ASKED, FORMATS, NOT_SHOWN, PARAMETERS, SHOWN, TEXTS, TYPES
 
 
 def add(spec: Part) -> None:
@@ -29,16 +30,19 @@ def _fill_in(parameters: list[Part]) -> None:
 
 
 def _exemplify(operation: Part, schemas: Part) -> None:
-    for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+    for status, body in (("", operation.get("requestBody", {})), *operation["responses"].items()):
         for media_type, content in body.get("content", {}).items():
-            if media_type == "application/json":
-                content["example"] = value(content["schema"], schemas)
+            if media_type in ("application/json", "text/event-stream") and "schema" in content:
+                found = value(content["schema"], schemas)
+                content["example"] = example_states.fitted(found, operation, status, content["schema"])
             elif media_type in TEXTS:
                 content["example"] = TEXTS[media_type]
 
 
 def value(schema: Part, schemas: Part, name: str = "", field: str = "") -> object:
     """An example of `schema`, which is that of `field` in the schema called `name`."""
+    if len(alone := schema.get("allOf", ())) == 1:
+        schema = alone[0]
     if (key := f"{name}.{field}") in SHOWN:
         return SHOWN[key]
     if field in SHOWN and "$ref" not in schema and schema.get("type") != "array":
@@ -59,5 +63,6 @@ def _by_type(schema: Part, schemas: Part, name: str) -> object:
     if kind == "array":
         return [value(schema.get("items", {}), schemas, name)]
     if kind == "object" and "properties" in schema:
-        return {field: value(inner, schemas, name, field) for field, inner in schema["properties"].items()}
+        shown = {field: inner for field, inner in schema["properties"].items() if f"{name}.{field}" not in NOT_SHOWN}
+        return {field: value(inner, schemas, name, field) for field, inner in shown.items()}
     return FORMATS.get(schema.get("format", ""), TYPES[kind])

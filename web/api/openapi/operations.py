@@ -151,10 +151,16 @@ def _explain_access(info: Part, policy: AccessPolicy) -> None:
 
 
 _TEXT: Part = {"schema": {"type": "string"}}
+_JWK: Part = {
+    "type": "object",
+    "required": ["kty", "kid", "alg", "x"],
+    "properties": {member: {"type": "string"} for member in ("kty", "crv", "kid", "alg", "use", "x")}
+    | {"exp": {"type": "integer", "description": "It has signed nothing that ended later."}},
+}
 _JWK_SET: Part = {
     "type": "object",
     "required": ["keys"],
-    "properties": {"keys": {"type": "array", "items": {"type": "object", "required": ["kty", "kid", "alg", "x"]}}},
+    "properties": {"keys": {"type": "array", "items": _JWK}},
 }
 _KEY: Part = {
     "crv": "Ed25519",
@@ -165,8 +171,7 @@ _KEY: Part = {
     "alg": "EdDSA",
 }
 _TEXT_SCHEMAS: dict[str, Part] = {
-    # Tools differ in whether a schema describes the whole stream or one event, so only the description does.
-    "text/event-stream": {},
+    "text/event-stream": {},  # see events.describe_streams
     "application/jwk-set+json": {"schema": _JWK_SET, "example": {"keys": [_KEY]}},
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from common.errors import PlatformError, Temporary
-from web.api.openapi.components import Collected, Part, header_ref
+from web.api.openapi.components import Collected, Part, header_ref, one_of
 from web.http import problems
 
 PROBLEM = "#/components/schemas/Problem"
@@ -130,27 +130,39 @@ def define(spec: Collected) -> None:
 def response_name(spec: Collected, status: int, kinds: Iterable[type[PlatformError]], *, public: bool) -> str:
     """The name of the shared response for these codes, which is created when first needed."""
     leaves = sorted(set(kinds), key=lambda kind: kind.code)
-    codes = "".join(word.capitalize() for kind in leaves for word in kind.code.split("_"))
+    codes = "".join(_spelled(kind.code) for kind in leaves)
     name = f"Problem{status}{codes}{'Public' if public else ''}"
     if name not in spec.components.responses:
-        spec.components.response(name, _problem_response(status, leaves, public))
+        spec.components.response(name, _problem_response(spec, status, leaves, public))
     return name
 
 
-def _problem_response(status: int, kinds: list[type[PlatformError]], public: bool) -> Part:
-    codes = [kind.code for kind in kinds]
-    members = {name: schema for code in codes for name, schema in _MEMBERS.get(code, {}).items()}
-    schema = {"$ref": PROBLEM, "properties": {"code": {"enum": codes}, **members}}
+def _spelled(code: str) -> str:
+    return "".join(word.capitalize() for word in code.split("_"))
+
+
+def _problem_response(spec: Collected, status: int, kinds: list[type[PlatformError]], public: bool) -> Part:
+    refs = {kind.code: _schema_of(spec, kind) for kind in kinds}
     return {
-        "description": f"{problems.title_of(status)}: {', '.join(f'`{code}`' for code in codes)}",
+        "description": f"{problems.title_of(status)}: {', '.join(f'`{code}`' for code in refs)}",
         "headers": _problem_headers(status, public),
         "content": {
             problems.MEDIA_TYPE: {
-                "schema": schema,
+                "schema": one_of(refs, "code"),
                 "examples": {kind.code: {"value": _example(kind, status)} for kind in kinds},
             },
         },
     }
+
+
+def _schema_of(spec: Collected, kind: type[PlatformError]) -> str:
+    """The name of the schema of one code, with the members that only it has; created when first needed."""
+    name = f"{_spelled(kind.code)}Problem"
+    if name not in spec.components.schemas:
+        own = {"code": {"type": "string", "enum": [kind.code]}, **_MEMBERS.get(kind.code, {})}
+        schema = {"type": "object", "required": ["code"], "properties": own}
+        spec.components.schema(name, {"description": kind().detail, "allOf": [{"$ref": PROBLEM}, schema]})
+    return name
 
 
 def _problem_headers(status: int, public: bool) -> Part:

@@ -69,7 +69,7 @@ def usage(
     return Exit.DONE
 
 
-def _chart(app: App, found: models.UsageSummary, plan: models.Subscription) -> None:
+def _chart(app: App, found: models.UsageReport, plan: models.Subscription) -> None:
     out = app.terminal.out
     numbers = [point.tokens_used for point in found.series]
     room = max(10, min(out.width, 120) - 50)

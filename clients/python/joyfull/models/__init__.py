@@ -120,7 +120,7 @@ if TYPE_CHECKING:
     from joyfull.models.usage import UsageFigures as UsageFigures
     from joyfull.models.usage import UsageGroup as UsageGroup
     from joyfull.models.usage import UsagePoint as UsagePoint
-    from joyfull.models.usage import UsageSummary as UsageSummary
+    from joyfull.models.usage import UsageReport as UsageReport
     from joyfull.models.webhooks import Delivery as Delivery
     from joyfull.models.webhooks import EndpointHealth as EndpointHealth
     from joyfull.models.webhooks import Replay as Replay
@@ -244,7 +244,7 @@ _HOME = {
     "UsageFigures": "usage",
     "UsageGroup": "usage",
     "UsagePoint": "usage",
-    "UsageSummary": "usage",
+    "UsageReport": "usage",
     "Delivery": "webhooks",
     "EndpointHealth": "webhooks",
     "Replay": "webhooks",

@@ -15,7 +15,7 @@ class InvocationReference(Model):
     """Sent in place of an invocation if the body would exceed 256 kB; fetch it from `links.self`."""
 
     id: str
-    status: str
+    status: Literal["queued", "running", "succeeded", "failed", "canceled", "expired"] | str
     links: InvocationLinks
 
     _decoders: ClassVar[Decoders] = {"links": InvocationLinks.of}

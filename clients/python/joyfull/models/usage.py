@@ -78,8 +78,8 @@ class UsagePoint(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UsageSummary(Model):
-    """UsageSummary, as the API sends it."""
+class UsageReport(Model):
+    """UsageReport, as the API sends it."""
 
     from_: datetime
     to: datetime

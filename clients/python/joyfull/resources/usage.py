@@ -27,9 +27,9 @@ class UsageSurface(Surface):
         return many(self._context, models.UsageEntry.of, request_of(self._context, "usage_index", query=filters))
 
     @operation
-    def summary(self, **filters: Unpack[UsageSummaryQuery]) -> Operation[models.UsageSummary]:
+    def summary(self, **filters: Unpack[UsageSummaryQuery]) -> Operation[models.UsageReport]:
         """Totals, groups and a series; the current period unless told otherwise."""
-        return one(self._context, models.UsageSummary.of, request_of(self._context, "usage_summary", query=filters))
+        return one(self._context, models.UsageReport.of, request_of(self._context, "usage_summary", query=filters))
 
     @operation
     def forecast(self) -> Operation[models.Forecast]:
