@@ -32,7 +32,7 @@ from tests.outside.receiver import Receiver
 NEW: Final = "the heron waits in grey water"
 PLAN: Final = {"name": "P", "monthly_tokens": 5, "price_cents": 5, "currency": "EUR", "position": 7}
 LIMITS: Final = ("max_concurrency", "max_payload_bytes", "max_streams", "rate_limit_per_minute")
-ENDPOINT: Final = {"events": ["completed"], "description": "mine", "payload": "thin"}
+ENDPOINT: Final = {"events": ["completed"], "description": "mine", "payload": "thin", "include": ["receipt"]}
 
 
 class Step(NamedTuple):

@@ -139,7 +139,12 @@ def test_headers_are_stored_not_shown_and_kept(browser: Browser) -> None:
     assert "thin, at most 5 a second, with Authorization, X-Mine" in page.words
     refused = browser.refused(path, 422, "validation_failed", {**sent, "headers": "hush"})
     assert "hush" not in refused.words
+    browser.post(path, {**sent, "headers": "Authorization: [redacted]", "include": "receipt"})
+    assert "thin, with the receipt, at most 5 a second" in browser.get(path).words
+    assert browser.get(path).one("input", name="include", checked="")
+    assert endpoints_of(browser)[0].include == ["receipt"]
     browser.post(path, {**sent, "headers": "Authorization: [redacted]"})
+    assert endpoints_of(browser)[0].include == []
     assert [*endpoints_of(browser)[0].headers] == ["Authorization"]
 
 

@@ -11,7 +11,7 @@ from common import boot, webhooks
 from common.errors import FieldError, Invalid
 from common.kit import clock
 from common.kit.paging import Window
-from common.models.webhooks import COMPLETED, FILTERS, PAYLOADS
+from common.models.webhooks import COMPLETED, FILTERS, INCLUDES, PAYLOADS
 from web.console import answers, forms, lists, repeats
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
@@ -33,6 +33,7 @@ class EndpointForm(RepeatableForm):
     description = Text(max=500, blank=True)
     rate_limit_per_second = Whole(1, 1_000)
     payload = Word(*PAYLOADS, load_default=PAYLOADS[0])
+    include = Many(Word(*INCLUDES), load_default=list, max=len(INCLUDES), unique=True)
     headers = Secret(max=100_000)
 
 
@@ -44,6 +45,7 @@ class EndpointSent(TypedDict):
     description: NotRequired[str]
     rate_limit_per_second: NotRequired[int]
     payload: str
+    include: list[str]
     headers: NotRequired[str]
     once: NotRequired[str]
 
@@ -92,6 +94,7 @@ class EndpointFields(TypedDict):
     description: str | None
     rate_limit_per_second: int | None
     payload: str
+    include: list[str]
     headers: dict[str, str]
 
 
@@ -107,6 +110,7 @@ def settings_of(sent: EndpointSent) -> EndpointFields:
         "description": sent.get("description"),
         "rate_limit_per_second": sent.get("rate_limit_per_second"),
         "payload": sent["payload"],
+        "include": sent["include"],
         "headers": {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)},
     }
 
