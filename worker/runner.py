@@ -143,6 +143,7 @@ def _shown(me: WorkerProcess, running: Running, version: Version) -> Iterator[Li
     running.stream = me.publisher.open(LogKey(task.user_id, task.id), task.attempt, fence)
     try:
         yield running.stream
+        failpoints.at("stream.done_unread")
     finally:
         me.publisher.close(running.stream)
 

@@ -49,6 +49,7 @@ POINTS: Final = (
     "worker.after_ack",
     "stream.first_part",
     "stream.mid",
+    "stream.done_unread",
     "hook.before_send",
     "hook.after_2xx",
     "reaper.after_select",

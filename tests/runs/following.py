@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import closing
-from typing import Any
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any, Protocol
 
 from common.kit import sse
 from tests.client import eventually
-from tests.runs.conftest import Api
+
+
+class Events(Protocol):
+    """An event stream as it comes."""
+
+    def iter_encoded(self) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class Asked(Protocol):
+    """The API: in this process, or over HTTP."""
+
+    def call(self, method: str, path: str, /, *, headers: dict[str, str]) -> Events: ...
 
 
 class Follower:
     """Reads the events of an invocation in a thread of its own; `text` is what it has of the answer."""
 
-    def __init__(self, api: Api, invocation_id: str, *, after: str = "", query: str = "", text: str = "") -> None:
+    def __init__(self, api: Asked, invocation_id: str, *, after: str = "", query: str = "", text: str = "") -> None:
         self.names: list[str] = []
         self.text = text
         self.last_id = after
         self.end: dict[str, Any] | None = None
         headers = {"Last-Event-ID": after} if after else {}
-        self._told = api.call("GET", f"/invocations/{invocation_id}/events{query}", headers=headers)
+        self._told: Events = api.call("GET", f"/invocations/{invocation_id}/events{query}", headers=headers)
         self._gone = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         parser = sse.Parser()
-        with closing(self._told):
+        with closing(self._told), suppress(OSError):
             for piece in self._told.iter_encoded():
                 for event in parser.feed(piece):
                     self.take(event.name, json.loads(event.data))
@@ -44,6 +57,10 @@ class Follower:
             self.text += "".join(choice["delta"].get("content") or "" for choice in data.get("choices", []))
         elif data["status"] in ("succeeded", "failed", "canceled", "expired"):
             self.end = data
+
+    @property
+    def is_reading(self) -> bool:
+        return self._thread.is_alive()
 
     def leave(self) -> str:
         """Go away in the middle. Returns the id to come back with."""

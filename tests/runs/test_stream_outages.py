@@ -1,0 +1,178 @@
+"""Servers that go away under a stream: one end, one charge, and a reader has nothing that the output contradicts.
+
+Killed workers: test_stream_kills.py. What is lost of the log in any order: test_stream_log.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import text
+
+from common import boot, streams
+from common.kit import failpoints
+from common.kit import redis as redis_kit
+from common.settings import Settings
+from dev.platform import Platform
+from dev.servers import Redis
+from tests import billing
+from tests.client import Client, eventually
+from tests.ops.test_metrics import children
+from tests.outside.tool import Tool
+from tests.plain import plain
+from tests.queue.proxy import Proxy
+from tests.runs.conftest import Api, Json
+from tests.runs.following import Follower
+from tests.runs.streaming import TOKENS, Stage, content, stage, words
+from web.http import output_waiting
+from web.http.output_waiting import OutputReaders
+
+__all__ = ["stage"]
+pytestmark = pytest.mark.chaos
+PRICE = {"base_tokens": 1, "per_unit": TOKENS, "max_tokens": 1_000}
+Offer = Callable[..., str]
+CHARGES = text("select tokens_used as tokens from usage_logs where invocation_id = :id")
+
+
+def charged_once(stage: Stage, made: str, whole: str) -> Json:
+    """The end as the API shows it, once it is the whole answer and its charge is the one that follows from it."""
+    ended: Json = stage.api.get(f"/invocations/{made}")
+    assert (ended["status"], content(ended)) == ("succeeded", whole)
+    due = billing.recomputed(ended)
+    assert [row.tokens for row in plain(CHARGES, {"id": made})] == [ended["billing"]["charged"]] == [due]
+    return ended
+
+
+@pytest.fixture
+def network(api: Api, settings: Settings) -> Iterator[Proxy]:
+    """The proxy between this process and PostgreSQL: ask for it before `stage`, whose worker is then behind it."""
+    with Proxy(settings.database_url) as proxy:
+        boot.connect(replace(settings, database_url=proxy.url), process="test", pool_size=20)
+        yield proxy
+    boot.connect(settings, process="test", pool_size=20)
+
+
+def test_postgresql_is_away_when_a_stream_ends(network: Proxy, stage: Stage) -> None:
+    """The parts were seen; the end is told once it is stored, and not before."""
+    made, follower = stage.streamed("words=4&hold=3")
+    follower.has(words(3))
+    at_the_end = threading.Event()
+
+    def cut() -> None:
+        network.cut_after(0)
+        at_the_end.set()
+
+    with failpoints.calling("worker.response_read", cut):
+        stage.tool.let_go()
+        assert at_the_end.wait(30)
+    last = follower.leave()
+    assert follower.end is None and words(4).startswith(follower.text)
+    network.heal()
+    again = Follower(stage.api, made, after=last, text=follower.text)
+    assert content(again.ended()) == words(4)
+    charged_once(stage, made, words(4))
+
+
+@contextmanager
+def frozen(server: Redis) -> Iterator[None]:
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def test_redis_is_frozen_from_the_middle_to_the_end(stage: Stage, redis_server: Redis) -> None:
+    """Nothing waits for it but what is shown."""
+    made, follower = stage.streamed("words=4&hold=2,3")
+    follower.has(words(2))
+    with frozen(redis_server):
+        stage.tool.let_go()
+        stage.tool.let_go()
+        eventually("it has ended", 30, lambda: plain(CHARGES, {"id": made}))
+    assert content(follower.ended()) == words(4)
+    charged_once(stage, made, words(4))
+
+
+# -- logs in a Redis of their own ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_redis(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    """The server at `STREAM_URL`, for this process."""
+    server = Redis(tmp_path)
+    server.start()
+    server.wait()
+    streams.connect(server.url(), shared=False)
+    monkeypatch.setattr(output_waiting, "readers", OutputReaders())
+    yield server
+    streams.connect("", shared=True)
+    server.stop()
+
+
+def test_logs_are_kept_apart_and_nothing_depends_on_them(stage: Stage, own_redis: Redis) -> None:
+    made, follower = stage.streamed("words=4&hold=2,3")
+    follower.has(words(2))
+    logs = redis_kit.make_client(own_redis.url())
+    assert ([*redis_kit.client().scan_iter(match="out:*")], len([*logs.scan_iter(match="out:*")])) == ([], 1)
+    logs.close()
+    own_redis.kill()
+    stage.tool.let_go()
+    stage.tool.let_go()
+    assert content(follower.ended()) == words(4)
+    charged_once(stage, made, words(4))
+
+
+# -- the web process -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Over HTTP, as in this process."""
+
+    response: requests.Response
+
+    def iter_encoded(self) -> Iterator[bytes]:
+        yield from self.response.iter_content(None)
+
+    def close(self) -> None:
+        self.response.close()
+
+
+@dataclass(frozen=True, slots=True)
+class OverHttp:
+    """The API of the platform."""
+
+    client: Client
+
+    def call(self, method: str, path: str, /, *, headers: dict[str, str]) -> Response:
+        return Response(self.client.call(method, path, headers=headers, stream=True))
+
+
+def test_a_web_process_is_killed_and_its_reader_goes_on_at_the_next(
+    client: Client, hub: Platform, offer: Offer, tool: Tool
+) -> None:
+    """With the id of its last event, of which the new process knows nothing; the call does not notice."""
+    streams = {"adapter": "chat_completion", "streaming": True, "idle_seconds": 60, "timeout_seconds": 60}
+    slug = offer("/stream?words=5&hold=2,4", input_schema={}, price=PRICE, **streams)
+    made = client.invoke(slug, {}, stream=True)["id"]
+    first = Follower(OverHttp(client), made)
+    first.has(words(2))
+    [web] = children(hub.supervisor.children["web"].pid)
+    os.kill(web, signal.SIGKILL)
+    eventually("the reader is cut off", 30, lambda: not first.is_reading)
+    tool.let_go()
+    again = Follower(OverHttp(client), made, after=first.last_id, text=first.text)
+    again.has(words(4))
+    tool.let_go()
+    assert content(again.ended()) == words(5)
+    assert first.end is None and "output.snapshot" not in again.names
+    assert [entry["tokens_used"] for entry in client.data("GET", "/usage")] == [client.get(made)["billing"]["charged"]]
