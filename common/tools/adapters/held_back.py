@@ -38,15 +38,16 @@ class Secrets:
 
     def __init__(self, forms: Collection[str]) -> None:
         self.pattern = redaction.pattern_of(forms)
-        self._beginnings: dict[str, list[str]] = defaultdict(list)
-        beginnings = {form[:size] for form in forms for size in range(1, len(form))}
-        for beginning in sorted(beginnings, key=len, reverse=True):
-            self._beginnings[beginning[-1]].append(beginning)
+        #: By its last character: the size of every beginning, the longest first, and of which form it is one.
+        self._beginnings: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        beginnings = ((size, form) for form in forms for size in range(1, len(form)))
+        for size, form in sorted(beginnings, reverse=True):
+            self._beginnings[form[size - 1]].append((size, form))
 
     def begun(self, text: str) -> int:
         """The length of the longest beginning of a secret that `text` ends with."""
-        fitting = (each for each in self._beginnings.get(text[-1:], ()) if text.endswith(each))
-        return len(next(fitting, ""))
+        known = self._beginnings.get(text[-1:], ())
+        return next((size for size, form in known if size <= len(text) and form.startswith(text[-size:])), 0)
 
     def settled(self, text: str) -> int:
         """How much of `text`, from its start, can be redacted as it is, whatever follows it."""
