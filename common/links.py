@@ -11,6 +11,8 @@ from uuid import UUID
 
 API_PREFIX: Final = "/api/v1"
 CONSOLE_PREFIX: Final = "/console"
+#: Where clients of the OpenAI API find what they expect.
+OPENAI_PREFIX: Final = "/v1"
 
 
 def invocation(invocation_id: UUID) -> dict[str, str]:

@@ -9,7 +9,7 @@ Only this module knows the keys. They may be in a Redis of their own (`STREAM_UR
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -22,6 +22,10 @@ MAX_PART: Final = 60_000
 MAX_TEXT: Final = 8_000
 #: Seconds that a log is kept: longer than any call takes.
 KEPT_SECONDS: Final = 900
+#: Seconds for which a reader counts after it was last seen; and for which it is known that a stream is made for readers
+#: alone: as long as it may wait for its turn.
+READER_SECONDS: Final = 15
+CANCELS_SECONDS: Final = 86_400
 #: The share of Redis' memory beyond which nothing is logged, so that others who need it find room.
 FULL: Final = 0.8
 #: Parts that are read at a time.
@@ -179,3 +183,44 @@ def read(wanted: Sequence[tuple[LogKey, PartId]]) -> list[list[OutputPart]]:
 def _part(place: str, fields: dict[str, str]) -> OutputPart:
     attempt, _, n = place.partition("-")
     return OutputPart(PartId(int(attempt), int(n)), fields["choices"], fields["snapshot"] == "1")
+
+
+# -- who reads -----------------------------------------------------------------------------------------------------
+
+
+class ReadersSeen(NamedTuple):
+    """`server`: the run of Redis that says so; `unread`: streams that are made for readers, and have none."""
+
+    server: str
+    unread: frozenset[UUID]
+
+
+def note_readers(read: Collection[UUID], cancels: Collection[UUID]) -> None:
+    """These are being read. `cancels`: those to be canceled once they are not. Raises `redis.RedisUnreachable`."""
+    if not read:
+        return
+    with redis.reachable():
+        pipeline = _client().pipeline(transaction=False)
+        for id_ in read:
+            pipeline.set(f"reader:{id_}", "1", ex=READER_SECONDS)
+        for id_ in cancels:
+            pipeline.set(f"cancels:{id_}", "1", ex=CANCELS_SECONDS)
+        pipeline.execute()
+
+
+def forget_reader(invocation_id: UUID) -> None:
+    """A process has no reader of it any more; others say so anew if they have. Raises `redis.RedisUnreachable`."""
+    with redis.reachable():
+        _client().delete(f"reader:{invocation_id}")
+
+
+def readers_of(ids: Sequence[UUID]) -> ReadersSeen:
+    """Which of these nobody reads, although they are to be read. Raises `redis.RedisUnreachable`."""
+    with redis.reachable():
+        pipeline = _client().pipeline(transaction=False)
+        pipeline.info("server")
+        pipeline.mget([f"{name}:{id_}" for name in ("reader", "cancels") for id_ in ids])
+        server, found = pipeline.execute()
+    read, cancels = found[: len(ids)], found[len(ids) :]
+    unread = frozenset(id_ for id_, reader, mark in zip(ids, read, cancels, strict=True) if mark and not reader)
+    return ReadersSeen(str(server["run_id"]), unread)

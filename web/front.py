@@ -6,14 +6,20 @@ from typing import Final
 
 from flask import Blueprint, Flask, Response, current_app
 
-from common.links import API_PREFIX, CONSOLE_PREFIX
+from common.links import API_PREFIX, CONSOLE_PREFIX, OPENAI_PREFIX
 from web.api import face
 from web.http import auth, faces, negotiation
 from web.http.responses import absolute_url, enveloped
 
 blp: Final = Blueprint("front", __name__)
 OFFERED: Final = ["application/json", "text/html"]
-_PLACES: Final = {"api": API_PREFIX, "console": f"{CONSOLE_PREFIX}/", "health": "/health", "errors": "/docs/errors"}
+_PLACES: Final = {
+    "api": API_PREFIX,
+    "openai": OPENAI_PREFIX,
+    "console": f"{CONSOLE_PREFIX}/",
+    "health": "/health",
+    "errors": "/docs/errors",
+}
 _DOCUMENTED: Final = {"document": f"{API_PREFIX}/openapi.json", "docs": "/docs"}
 
 

@@ -1,9 +1,8 @@
 """This worker process: its identity, its running calls, and its heartbeat thread.
 
-Once a second the heartbeat thread records that the process is alive (`processes.heartbeat_at`), learns of
-cancellations,
+Once a second the heartbeat thread records that the process is alive (`processes.heartbeat_at`), learns of cancels,
 aborts calls whose claim was lost and, in one process at a time under an advisory lock, runs the sweep. It has its own
-database connection, so that it works even when the pool is exhausted.
+database connection: it works although the pool is exhausted.
 """
 
 from __future__ import annotations
@@ -157,8 +156,7 @@ class WorkerProcess:
     def large_response(self, account: UUID, size: int) -> Iterator[None]:
         """Around parsing and storing a response of `size` bytes.
 
-        Large ones are admitted one at a time, with pauses between those of one account, and leave the compute slots to
-        others.
+        Large ones are admitted one at a time, with pauses between an account's, and leave the compute slots to others.
         """
         if size <= LARGE:
             yield
@@ -224,6 +222,8 @@ class WorkerProcess:
             row = claims.get(each.task.token)
             if row is None or row.cancel_at is not None:
                 each.abort()
+            elif self.publisher.readers.is_unread(each.task.id):
+                invocations.cancel_unread(each.task)
         self._recover_orphaned([token for token in claims if token not in self._running])
 
     def _recover_orphaned(self, tokens: list[UUID]) -> None:

@@ -18,6 +18,7 @@ from common.streams import LogKey, OutputPart, PartId
 from common.tools import streamed
 from common.tools.adapters import Sink
 from common.tools.streamed import Chunk, Json
+from worker.reader_watch import ReaderWatch
 
 logger = log.get(__name__)
 
@@ -44,7 +45,8 @@ class LiveStream(Sink):
         self.shown = streamed.Assembly()
         self.started = self.silent = False
         self.size = 0
-        self._publisher, self._key, self._attempt, self._fence = publisher, key, attempt, fence
+        self.key = key
+        self._publisher, self._attempt, self._fence = publisher, attempt, fence
         self._pending = streamed.Pending()
         self._lock = threading.Lock()
         self._numbers = count(1)
@@ -110,7 +112,7 @@ class LiveStream(Sink):
         self.silent = self.size > MAX_SHOWN
         places = [PartId(self._attempt, next(self._numbers)) for _ in pages]
         parts = [OutputPart(place, page) for place, page in zip(places, pages, strict=True)]
-        return [(self._key, part._replace(is_snapshot=is_snapshot and part is parts[0])) for part in parts]
+        return [(self.key, part._replace(is_snapshot=is_snapshot and part is parts[0])) for part in parts]
 
     def lost(self) -> None:
         """Some of what was sent may not have arrived."""
@@ -125,6 +127,7 @@ class StreamPublisher:
 
     def __init__(self, most: int = 256 * 1024 * 1024) -> None:
         self.most = most
+        self.readers = ReaderWatch()
         self._live: set[LiveStream] = set()
         self._starting, self._publishing = threading.Lock(), threading.Lock()
         self._hurry = threading.Event()
@@ -170,6 +173,7 @@ class StreamPublisher:
                 return
             taken: dict[LiveStream, list[tuple[LogKey, OutputPart]]] = {}
             try:
+                self.readers.look([stream.key.invocation_id for stream in self._live])
                 if self._has_room():
                     taken.update((stream, parts) for stream in self._live if (parts := stream.take()))
                     self._send(taken)
@@ -182,12 +186,14 @@ class StreamPublisher:
             self._look_at = clock.monotonic() + LOOK_EVERY
             if not streams.has_room():
                 self._not_before = self._look_at
+                self.readers.forget()
                 logger.warning("streams not published: redis is almost full")
                 return False
         return True
 
     def _postpone(self, reason: str, taken: dict[LiveStream, list[tuple[LogKey, OutputPart]]]) -> None:
         self._not_before = clock.monotonic() + PAUSE
+        self.readers.forget()
         logger.warning("streams not published: redis unreachable", reason=reason, streams=len(taken))
         for stream in taken:
             stream.lost()

@@ -55,6 +55,10 @@ def _drop_payloads() -> object:
     return invocations.drop_payloads(_SweeperState.payload_days) if _SweeperState.payload_days else "kept"
 
 
+def _forget_old_keys() -> int:
+    return invocations.sweeping.forget_old_keys() + idempotency.forget_old() + invocations.joining.forget_old()
+
+
 def _fire_schedules() -> object:
     return schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only))
 
@@ -113,7 +117,7 @@ PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "tell-of-thresholds": (60.0, invocations.sweeping.record_missed_thresholds),
     "renew-periods": (60.0, subscriptions.renew_due),
     "settle-remainders": (15.0, subscriptions.settle_remainders),
-    "forget-old-keys": (60.0, lambda: invocations.sweeping.forget_old_keys() + idempotency.forget_old()),
+    "forget-old-keys": (60.0, _forget_old_keys),
     "refresh-tool-latencies": (300.0, usage.refresh_latencies),
     "add-usage-months": (3600.0, usage.add_months),
     "retire-usage-months": (3600.0, _retire_usage),

@@ -41,6 +41,10 @@ def nullable(schema: Schema) -> tuple[Schema, bool]:
     return schema, False
 
 
+#: Operations in the shape of another API have clients of their own.
+ELSEWHERE = ("openai_",)
+
+
 class Writer:
     """The document, and what was made of it so far."""
 
@@ -52,7 +56,7 @@ class Writer:
     def _operations(self) -> Iterator[tuple[str, Schema]]:
         for path, item in self.document["paths"].items():
             for method in METHODS:
-                if method in item:
+                if method in item and not item[method]["operationId"].startswith(ELSEWHERE):
                     shared = item.get("parameters", [])
                     given = [self._parameter(each) for each in (*shared, *item[method].get("parameters", []))]
                     operation = {**item[method], "method": method.upper(), "path": path, "parameters": given}

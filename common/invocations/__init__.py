@@ -2,7 +2,7 @@
 
     quote             what it would cost and whether it would be accepted             quoting.py, signed_quotes.py
     submit            accept it: every check, the hold, the row, the message          submitting.py, choosing.py
-                      … or find what an earlier request has made                      replaying.py
+                      … or find what an earlier request has made                      replaying.py, joining.py
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
     complete          … records how it ended, settles, and claims the next            completing.py
@@ -23,13 +23,14 @@ The row is the truth. Open work has a row in `queue`; the statement that complet
 writes everything else that follows (SQL that several stages share: fragments.py).
 """
 
-from common.invocations import counting, storage, sweeping
+from common.invocations import counting, joining, storage, sweeping
 from common.invocations.canceling import (
     CancelCounts,
     cancel,
     cancel_matching,
     cancel_queued,
     cancel_several,
+    cancel_unread,
     forget_urls,
     held_by,
 )
@@ -40,6 +41,7 @@ from common.invocations.events import FeedEvent, feed
 from common.invocations.failure_groups import FailureGroup, failures
 from common.invocations.filters import Filters, Matching
 from common.invocations.history import CallRow, Story, attempts, deliveries, story
+from common.invocations.joining import CountedRequest
 from common.invocations.keyed import account_of, visible
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
 from common.invocations.ordering import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields, SubmitRules
@@ -59,7 +61,7 @@ from common.invocations.reading import (
 )
 from common.invocations.reclaiming import heartbeat, leave, take_over
 from common.invocations.replaying import made_under
-from common.invocations.representation import billed, etag, poll_after_ms, represent
+from common.invocations.representation import billed, etag, poll_after_ms, priced, represent
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
@@ -77,6 +79,7 @@ __all__ = [
     "CancelCounts",
     "ClaimOptions",
     "Completion",
+    "CountedRequest",
     "FailureGroup",
     "FeedEvent",
     "Filters",
@@ -98,6 +101,7 @@ __all__ = [
     "cancel_matching",
     "cancel_queued",
     "cancel_several",
+    "cancel_unread",
     "check",
     "claim",
     "complete",
@@ -118,6 +122,7 @@ __all__ = [
     "give_back",
     "heartbeat",
     "held_by",
+    "joining",
     "leave",
     "left_of",
     "listing",
@@ -125,6 +130,7 @@ __all__ = [
     "mark_dispatched",
     "operator_details",
     "poll_after_ms",
+    "priced",
     "quote",
     "represent",
     "rerun",

@@ -16,9 +16,11 @@ from common.identity.authorization import Caller
 from common.invocations import fragments, lists, reading
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.filters import Filters
-from common.invocations.model import Completion
-from common.kit import clock, db, failpoints
+from common.invocations.model import Completion, Task
+from common.kit import clock, db, failpoints, log
 from common.kit.query import Query
+
+logger = log.get(__name__)
 
 TRIES: Final = 10
 #: Queued rows that are read at a time.
@@ -77,6 +79,12 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
         if reading.get_within(invocation_id, caller.user_id, 0).ended:
             raise AlreadyFinished
     raise DependencyUnavailable("The invocation changed state repeatedly. It was not canceled; retry.", retry_after=1)
+
+
+def cancel_unread(task: Task) -> None:
+    """For its worker: ask for the cancel of a stream that nobody reads any more, in its owner's name."""
+    db.execute(REQUEST_CANCEL, {"id": task.id, "user_id": task.user_id})
+    logger.info("a stream that nobody reads is canceled", invocation_id=str(task.id))
 
 
 class _Queued(NamedTuple):

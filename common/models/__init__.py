@@ -4,6 +4,7 @@ from common.models import (
     accounts,
     audit,
     budgets,
+    client_calls,
     instance,
     invocations,
     invocations_sql,
@@ -22,7 +23,7 @@ from common.models.base import Base
 
 _MODULES = (
     *(accounts, sessions, audit, subscriptions, tools, invocations, invocations_sql, processes, usage, usage_sql),
-    *(webhooks, budgets, instance, ledger, schedules, signatures),
+    *(webhooks, budgets, client_calls, instance, ledger, schedules, signatures),
 )
 DDL_UP: tuple[str, ...] = tuple(s for m in _MODULES for s in getattr(m, "DDL_UP", ()))
 DDL_DOWN: tuple[str, ...] = tuple(s for m in reversed(_MODULES) for s in getattr(m, "DDL_DOWN", ()))
@@ -34,6 +35,7 @@ __all__ = [
     "accounts",
     "audit",
     "budgets",
+    "client_calls",
     "instance",
     "invocations",
     "ledger",

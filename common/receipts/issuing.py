@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from common import invocations, signatures
 from common.errors import Conflict, DependencyUnavailable
-from common.invocations import ENDS
+from common.invocations import ENDS, Invocation
 from common.kit import db, log
 from common.kit.query import Query
 from common.models.signatures import StoredReceipt
@@ -74,9 +74,25 @@ def add_to(invocation: Mapping[str, object]) -> Mapping[str, object]:
     billing = invocation.get("billing")
     if invocation.get("status") not in ENDS or not isinstance(billing, Mapping):
         return invocation
+    return {**invocation, "billing": {**billing, "receipt": _at_hand(UUID(str(invocation["id"])))}}
+
+
+def bill(invocation: Invocation) -> dict[str, object]:
+    """What an ended invocation cost, and the receipt of it, for answers in the shapes of other APIs."""
+    return {
+        "invocation": str(invocation.id),
+        "held": invocation.held,
+        "charged": invocation.charged or 0,
+        "basis": invocations.billed(invocation)["basis"],
+        "receipt": _at_hand(invocation.id, db.Unreachable),
+    }
+
+
+def _at_hand(invocation_id: UUID, *tolerated: type[Exception]) -> str | None:
+    """The receipt of an ended invocation; None if none can be signed just now, or for what is `tolerated`."""
+    excused: tuple[type[Exception], ...] = (DependencyUnavailable, *tolerated)
     try:
-        receipt = issue(UUID(str(invocation["id"])), None).receipt
-    except DependencyUnavailable:
-        logger.warning("webhook sent without a receipt", invocation_id=invocation["id"])
-        receipt = None
-    return {**invocation, "billing": {**billing, "receipt": receipt}}
+        return issue(invocation_id, None).receipt
+    except excused:
+        logger.warning("sent without a receipt", invocation_id=str(invocation_id))
+        return None

@@ -3,7 +3,7 @@
 """
 
 from common.tools import editing
-from common.tools.browsing import ListedVersion, browse, history, seen_by, show, versions
+from common.tools.browsing import ListedVersion, browse, history, model, models, seen_by, show, versions
 from common.tools.catalogue import (
     REMEMBERED,
     everything,
@@ -36,6 +36,8 @@ __all__ = [
     "history",
     "is_current",
     "is_live",
+    "model",
+    "models",
     "numbered",
     "output_fault",
     "remembered",

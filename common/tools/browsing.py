@@ -16,9 +16,11 @@ from common.kit import db
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
 from common.kit.query import Query
 from common.models.tools import Tool, ToolVersion
-from common.tools.catalogue import catalogue, find, get, named
+from common.tools.catalogue import catalogue, find, get, named, with_adapter
 from common.tools.model import ListedTool, Version, frozen
 
+#: The adapters of tools that are models, and can be called as such by clients of the OpenAI API.
+MODELS: Final = ("chat_completion", "embeddings")
 #: The version before which a list begins.
 _FROM_THE_NEWEST: Final = 2**31 - 1
 
@@ -104,6 +106,20 @@ def show(user_id: UUID, ref: str, number: int | None = None, *, only: Only = Non
     tool = find(ref) if number is None else _with(_nameable(user_id, ref), number)
     _require(tool, only)
     return seen_by(user_id, [tool])[0]
+
+
+def models(*, only: Only = None) -> list[ListedTool]:
+    """The active tools that are models, newest first."""
+    return with_adapter(MODELS, only=only)
+
+
+def model(ref: str, adapters: Collection[str] = MODELS, *, only: Only = None) -> ListedTool:
+    """An active tool by id or slug that is called by one of these adapters. Raises `NotFound`."""
+    tool = find(ref)
+    _require(tool, only)
+    if tool.current.adapter not in adapters:
+        raise NotFound("This tool is not a model that can be called like this.")
+    return tool
 
 
 def versions(user_id: UUID, ref: str, window: Window, *, only: Only = None) -> Page[ListedVersion]:

@@ -18,6 +18,8 @@ from common.models.tools import Tool, ToolLatency, ToolVersion
 from common.tools.model import ListedTool, Version, frozen, listed
 
 REMEMBERED = 2_000
+#: Of a list without pages.
+LISTED_MOST = 1_000
 
 
 _Fallback = aliases.shared(Tool, "fallback")
@@ -99,6 +101,14 @@ def catalogue(
     """
     query = _with_version().where(_LIVE)
     return _page(query if only is None else query.where(Tool.slug.in_(only)), window, q, category)
+
+
+def with_adapter(adapters: Collection[str], *, only: Collection[str] | None = None) -> list[ListedTool]:
+    """Active tools that are called by one of these adapters, newest first, at most `LISTED_MOST`."""
+    query = _with_version().where(_LIVE, ToolVersion.adapter.in_(adapters))
+    query = query if only is None else query.where(Tool.slug.in_(only))
+    with db.read_only() as session:
+        return [listed(*row) for row in session.execute(query.order_by(Tool.id.desc()).limit(LISTED_MOST))]
 
 
 def require_known(slugs: Sequence[str]) -> None:

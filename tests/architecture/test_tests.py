@@ -110,6 +110,17 @@ PATCHED = {
     },
     "kit/test_outbound.py": {"pools.MAX_IDLE": WAIT},
     "kit/test_silent_database.py": {"connection.ANSWER_TIMEOUT": WAIT},
+    "openai/test_readers.py": dict.fromkeys(
+        (
+            "attendance.EVERY",
+            "reader_watch.LOOK_EVERY",
+            "reader_watch.UNREAD_SECONDS",
+            "status_changes.HEARTBEAT_SECONDS",
+        ),
+        WAIT,
+    ),
+    "openai/test_streams.py": {"chunks.STATUS_SECONDS": WAIT, "status_changes.HEARTBEAT_SECONDS": WAIT},
+    "openai/test_whole_answers.py": {"calling.WAIT_SECONDS": WAIT},
     "queue/test_idempotency.py": {"sweeping.BATCH": SIZE},
     "queue/test_lost_answers.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "heartbeat.ORPHANED_SECONDS": WAIT},
     "queue/test_plans.py": {"database.execute": "takes down the statement that would be sent"},
@@ -131,7 +142,7 @@ PATCHED = {
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "webhooks/test_pulling.py": {"pulling.LOOKED_THROUGH": SIZE},
-    "web/test_streams.py": {"waiting.HEARTBEAT_SECONDS": WAIT},
+    "web/test_streams.py": {"status_changes.HEARTBEAT_SECONDS": WAIT},
     "web/test_waiter_registry.py": {
         "WaiterRegistry._start": "its steps are called one by one, without its threads",
         "invocations.states": "no server answers with an error of our own code",

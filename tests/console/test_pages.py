@@ -163,7 +163,7 @@ def test_the_root_leads_browsers_to_the_console_and_tells_programs_where_everyth
     assert (answer.status_code, answer.headers["Location"], answer.headers["Vary"]) == (303, "/console/", "Accept")
     places = (stranger.http.get("/").json or {})["data"]
     assert places["console"].endswith("/console/")
-    assert {"document", "docs", "health", "api", "console", "errors"} == {*places}
+    assert {"document", "docs", "health", "api", "openai", "console", "errors"} == {*places}
     for place in places.values():
         assert stranger.http.get("/" + place.split("/", 3)[3]).status_code in (200, 303, 404)
 

@@ -18,7 +18,7 @@ from tests import factories
 from tests.queue.proxy import Proxy
 from tests.usage.ledger import START, Ledger
 from web.app import create_app
-from web.http import waiting
+from web.http import status_changes, waiting
 
 API = "/api/v1"
 #: More rows than one transaction of an export reads.
@@ -105,7 +105,7 @@ def test_postgresql_goes_away_at_any_moment_of_a_stream(
 def test_a_stream_of_events_that_has_begun_just_ends(
     http: FlaskClient, network: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(status_changes, "HEARTBEAT_SECONDS", 0.0)
     customer = factories.customer()
     made = customer.submit(factories.tool())
     key = keys.create(customer.user_id, "follows", actor=OPERATOR)[1]
@@ -132,7 +132,7 @@ def test_who_has_seen_all_there_is_hears_at_once_that_the_stream_is_there(
     http: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not only after the first heartbeat: until then clients would not even have a status."""
-    monkeypatch.setattr(waiting, "HEARTBEAT_SECONDS", 60.0)
+    monkeypatch.setattr(status_changes, "HEARTBEAT_SECONDS", 60.0)
     customer = factories.customer()
     made = customer.submit(factories.tool())
     seen = invocations.get(made, customer.user_id).sequence

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from web.http import waiting
+from web.http import status_changes, waiting
 from wsgi import app
 
 __all__ = ["app"]
 
-waiting.REREAD_SECONDS = waiting.HEARTBEAT_SECONDS = 3_600.0
+waiting.REREAD_SECONDS = status_changes.HEARTBEAT_SECONDS = 3_600.0

@@ -12,7 +12,7 @@ from common import invocations
 from common.invocations import Invocation
 from common.kit import jsonb, sse
 from common.streams import START, OutputPart, PartId
-from web.http import auth, output_waiting, streams, waiting
+from web.http import auth, output_waiting, status_changes, streams, waiting
 from web.http.fields import Flag
 from web.http.schemas import QueryArguments
 
@@ -43,7 +43,7 @@ def events(invocation: Invocation, last_event_id: str, *, with_output: bool) -> 
         if reader is not None:
             output_waiting.readers.remove(reader)
 
-    changes = waiting.changes(waiter, invocation, sequence, None if reader is None else reader.until_told)
+    changes = status_changes.changes(waiter, invocation, sequence, None if reader is None else reader.until_told)
     return streams.events(_written(changes, sequence, place, auth.authorization_check()), closed)
 
 

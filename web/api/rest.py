@@ -42,12 +42,18 @@ CORS_REQUEST_HEADERS = (
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "Joyfull-Max-Tokens",
+    "Joyfull-On-Disconnect",
     "Joyfull-Quote",
     "Last-Event-ID",
     "Prefer",
     "X-API-Key",
     "X-Request-ID",
 )
+#: What OpenAI's clients say of themselves.
+_STAINLESS = re.compile(r"x-stainless-[a-z-]{1,40}\Z", re.IGNORECASE)
+#: Of the OpenAI-compatible route, which is documented elsewhere.
+CORS_RESPONSE_HEADERS = ("Joyfull-Charged", "Joyfull-Held", "Joyfull-Invocation", "X-Should-Retry")
 
 #: Every resource under `/api/v1`. Add new ones here.
 RESOURCES: tuple[Blueprint, ...] = (
@@ -117,8 +123,8 @@ def _allow_origins(app: Flask, settings: Settings) -> None:
             # Compiled here: flask-cors treats text with brackets or stars as a pattern that is not anchored at its end.
             origins=[re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) for origin in settings.cors_origins],
             methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=[*CORS_REQUEST_HEADERS],
-            expose_headers=[*components.EXPOSED],
+            allow_headers=[*CORS_REQUEST_HEADERS, _STAINLESS],
+            expose_headers=[*components.EXPOSED, *CORS_RESPONSE_HEADERS],
             supports_credentials=False,
             max_age=600,
         )

@@ -29,6 +29,11 @@ class Places:
                 )
             self._taken[account] += 1
 
+    def require_one(self, account: UUID, most: int) -> None:
+        """Raises `RateLimited` if there is none left: before something is begun that is then waited for."""
+        self.take(account, most)
+        self.give_back(account)
+
     def give_back(self, account: UUID) -> None:
         with self._lock:
             self._taken[account] -= 1

@@ -20,10 +20,11 @@ EVENTS = "text/event-stream"
 _EXPECTED = (db.Unreachable, redis.RedisUnreachable, PlatformError)
 
 
-def events(values: Iterable[bytes], closed: Callable[[], None]) -> Response:
+def events(values: Iterable[bytes], closed: Callable[[], None] | None = None) -> Response:
     """Server-sent events; `closed` is called at the end, also if nothing was sent."""
     response = Response(values, content_type=f"{EVENTS}; charset=utf-8")
-    response.call_on_close(closed)
+    if closed is not None:
+        response.call_on_close(closed)
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     return response
 

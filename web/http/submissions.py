@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
@@ -37,10 +38,10 @@ def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0) -> Outcome:
     Raises what `invocations.submit` does, `EmailNotVerified`, `InvalidHeader` and `UrlRefused`.
     """
     require_allowed()
-    return _outcome(submit(tool, _with_quote(sent), idempotency.key()), seconds)
+    return outcome(submit(tool, with_quote(sent), idempotency.key()), seconds)
 
 
-def _with_quote(sent: SubmitFields) -> SubmitFields:
+def with_quote(sent: SubmitFields) -> SubmitFields:
     """With the quote of the header, which is that of the body where both have one. Raises `InvalidHeader`."""
     quotes = {*request.headers.getlist(QUOTE), *([sent["quote"]] if "quote" in sent else [])}
     if len(quotes) > 1:
@@ -51,10 +52,11 @@ def _with_quote(sent: SubmitFields) -> SubmitFields:
 def rerun_and_wait(original: UUID, changes: Mapping[str, object], seconds: int = 0) -> Outcome:
     """The same for an invocation that is submitted once more. Raises what `invocations.rerun` does too."""
     require_allowed()
-    return _outcome(rerun(original, changes, idempotency.key()), seconds)
+    return outcome(rerun(original, changes, idempotency.key()), seconds)
 
 
-def _outcome(submitted: Submitted, seconds: int) -> Outcome:
+def outcome(submitted: Submitted, seconds: int) -> Outcome:
+    """What was submitted, after waiting up to `seconds` for its end."""
     invocation = submitted.invocation
     if invocation is None or seconds:
         invocation = _awaited(submitted, seconds)
@@ -85,9 +87,13 @@ def _rules() -> SubmitRules:
     return SubmitRules(boot.outbound(), current_app.config["SETTINGS"].email_verification_required)
 
 
-def submit(tool: str, sent: SubmitFields, key: str | None) -> Submitted:
-    """Submit without waiting, and report the state of the plan's rate limit, including when it refuses."""
+def submit(tool: str, sent: SubmitFields, key: str | None, body: Mapping[str, object] | None = None) -> Submitted:
+    """Submit without waiting, and report the state of the plan's rate limit, including when it refuses.
+
+    `body`: what a repeat is recognised by, if the request did not look like `sent`.
+    """
     order = _rules().order(sent, request_id=g.request_id, key=key)
+    order = order if body is None else replace(order, body=body)
     return _with_rate(lambda: invocations.submit(auth.caller(), tool, order))
 
 

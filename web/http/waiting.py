@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from common import budgets, invocations
 from common.invocations import Invocation
 from common.kit import apart, clock, db, log, redis
-from common.streams import OutputPart
 from web.http import large_reads, places
+from web.http.attendance import Visit
 from web.http.places import Places
 
 logger = log.get(__name__)
@@ -27,8 +26,6 @@ MAX_WAIT = 60
 CHANNEL = "invocations"
 REREAD_SECONDS = 2.0
 FLAG_SECONDS = 90
-HEARTBEAT_SECONDS = 10.0
-STREAM_SECONDS = 3_600.0
 
 
 class Waiter:
@@ -177,13 +174,15 @@ def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, *, fre
         invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
-    waiter = register(owner, invocation_id)
+    waiter, visit = register(owner, invocation_id), Visit()
     try:
         while not (invocation := _read(invocation_id, owner, final=False)).ended:
+            visit.begin(invocation)
             if not waiter.wait(give_up - clock.monotonic()):
                 return _read(invocation_id, owner, final=True)
         return invocation
     finally:
+        visit.end()
         registry.remove(waiter)
 
 
@@ -194,46 +193,3 @@ def _read(invocation_id: UUID, owner: UUID, *, final: bool) -> Invocation:
     if not final and not invocation.ended:
         large_reads.end()
     return invocation
-
-
-def changes(
-    waiter: Waiter,
-    invocation: Invocation,
-    after: int | None,
-    parts: Callable[[float], Iterator[OutputPart]] | None = None,
-) -> Iterator[Invocation | OutputPart | None]:
-    """Yield the invocation at each observed change of status, completion last, and None as a heartbeat.
-
-    The first value comes at once, then at least one every `HEARTBEAT_SECONDS`. `waiter` is removed at the end;
-    `after`: the sequence number that a resuming client has already seen. `parts` yields those of its output in between.
-    """
-    give_up = clock.monotonic() + STREAM_SECONDS
-    seen, due = after, clock.monotonic()
-    try:
-        while clock.monotonic() < give_up:
-            with large_reads.held(invocation.user_id) as was_read:  # until it has been sent
-                invocation = _since(seen, invocation)
-                news = invocation.sequence != seen
-                if news:
-                    seen, due = invocation.sequence, clock.monotonic() + HEARTBEAT_SECONDS
-                    was_read(invocation.payload_bytes)
-                    yield invocation
-            if not news and not invocation.ended and clock.monotonic() >= due:
-                due = clock.monotonic() + HEARTBEAT_SECONDS
-                yield None
-            if invocation.ended:
-                return
-            if parts is None:
-                waiter.wait(due - clock.monotonic())
-            else:
-                yield from parts(due)
-    finally:
-        registry.remove(waiter)
-
-
-def _since(seen: int | None, known: Invocation) -> Invocation:
-    """The current invocation; input and output are read only if it has changed since."""
-    invocation = invocations.get_ended(known.id, known.user_id)
-    if invocation.sequence == seen or invocation.ended:
-        return invocation
-    return invocations.get(known.id, known.user_id)

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible route, called by the official client."""

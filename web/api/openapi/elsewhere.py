@@ -1,0 +1,85 @@
+"""Operations in the shape of another API: here they have a name, and bodies that its own reference describes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from common.links import OPENAI_PREFIX
+from web.api.openapi.components import Part
+
+GROUP: Final = "OpenAI-compatible"
+TAG: Final[Part] = {"name": GROUP, "description": "What clients of the OpenAI API call"}
+_ABOUT: Final = "For clients of the OpenAI API, unmodified: see `docs/openai-clients.md` for what is different."
+_REFERENCE: Final = "https://platform.openai.com/docs/api-reference"
+_OBJECT: Final[Part] = {"type": "object"}
+_ERROR: Final[Part] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
+#: The `object` that each answers with.
+_KINDS: Final = {"models": "list", "model": "model", "chat_completions": "chat.completion", "embeddings": "list"}
+_WRONG: Final[Part] = {
+    "error": {
+        "message": "There is no such model.",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "model_not_found",
+    }
+}
+
+
+def paths() -> Part:
+    """The paths, to be added to those of the document."""
+    model: Part = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        f"{OPENAI_PREFIX}/models": {"get": _operation("models", "The tools that are models", "tools:read", "models")},
+        f"{OPENAI_PREFIX}/models/{{name}}": {
+            "get": {**_operation("model", "One of them, by slug or id", "tools:read", "models"), "parameters": [model]}
+        },
+        f"{OPENAI_PREFIX}/chat/completions": {
+            "post": _asking("chat_completions", "An answer of a chat model, also as a stream", "chat")
+        },
+        f"{OPENAI_PREFIX}/embeddings": {
+            "post": _asking("embeddings", "Vectors of an embeddings model", "embeddings"),
+        },
+    }
+
+
+def _operation(name: str, summary: str, scope: str, reference: str) -> Part:
+    error = _json("An error.", _ERROR, _WRONG)
+    return {
+        "tags": [GROUP],
+        "operationId": f"openai_{name}",
+        "summary": summary,
+        "parameters": [],
+        "description": f"{_ABOUT}\n\n*API keys need the scope `{scope}`.*",
+        "externalDocs": {"url": f"{_REFERENCE}/{reference}"},
+        "security": [{"accessToken": []}, {"apiKey": [scope]}, {"apiKeyAsBearer": [scope]}],
+        "responses": {
+            "200": _json("As in that API.", _OBJECT, {"object": _KINDS[name]}),
+            "4XX": error,
+            "5XX": error,
+        },
+    }
+
+
+def _asking(name: str, summary: str, reference: str) -> Part:
+    named: Part = {**_OBJECT, "required": ["model"], "properties": {"model": {"type": "string"}}}
+    sent = {"required": True, **_json("As in that API.", named, {"model": "chat"})}
+    return {**_operation(name, summary, "invocations:write", reference), "requestBody": sent}
+
+
+def _json(description: str, schema: Part, example: Part) -> Part:
+    return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}
