@@ -1,7 +1,7 @@
 """Addresses that the platform hands out on its own, in representations, webhooks and mails.
 
-The only module of `common` that knows where the REST API and the console are served; their routes are added under the
-same prefixes.
+The only module of `common` that knows where the REST API, the console and MCP are served; their routes are added under
+the same prefixes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ API_PREFIX: Final = "/api/v1"
 CONSOLE_PREFIX: Final = "/console"
 #: Where clients of the OpenAI API find what they expect.
 OPENAI_PREFIX: Final = "/v1"
+MCP_PATH: Final = "/mcp"
+#: Protected-resource metadata (RFC 9728) of what is served under a path: this, followed by the path.
+RESOURCE_METADATA: Final = "/.well-known/oauth-protected-resource"
 
 
 def invocation(invocation_id: UUID) -> dict[str, str]:

@@ -15,7 +15,7 @@ from common import boot
 from common.kit import jsonb, tracing
 from common.settings import Settings
 from common.version import VERSION
-from web import cli, console, front, openai
+from web import cli, console, front, mcp, openai
 from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.openapi.operations import DESCRIPTION
@@ -73,6 +73,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     rest.register(app, settings, resources)
     console.register(app)
     openai.register(app)
+    mcp.register(app)
     front.register(app)
     require_policies(app)
     cli.register(app, settings)

@@ -41,8 +41,8 @@ def nullable(schema: Schema) -> tuple[Schema, bool]:
     return schema, False
 
 
-#: Operations in the shape of another API have clients of their own.
-ELSEWHERE = ("openai_",)
+#: Operations in the shape of another API or protocol have clients of their own.
+ELSEWHERE = ("openai_", "mcp_", "resource_metadata_")
 
 
 class Writer:

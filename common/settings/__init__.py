@@ -48,6 +48,7 @@ class Settings:
     data_dir: Path
     public_url: str
     cors_origins: tuple[str, ...]
+    oauth_issuers: tuple[str, ...]
     smtp_url: str | None = field(repr=False)
     mail_from: str
     outbound_allow: tuple[Network, ...]
@@ -123,6 +124,7 @@ def read_from(read: Reader) -> Settings:
             read.text("PUBLIC_URL", f"http://localhost:{port}"), "PUBLIC_URL", ("http", "https")
         ).rstrip("/"),
         cors_origins=read.origins("CORS_ORIGINS"),
+        oauth_issuers=read.issuers("OAUTH_ISSUERS"),
         smtp_url=read.url(read.text("SMTP_URL", ""), "SMTP_URL", ("smtp", "smtps")) or None,
         mail_from=read.text("MAIL_FROM", "Joyfull Hub <no-reply@localhost>"),
         outbound_allow=read.networks("OUTBOUND_ALLOW", "" if read.production else "127.0.0.0/8"),

@@ -108,6 +108,16 @@ class Reader:
                 self.problems.append(f"{name} must list exact origins such as https://app.example.com, not {origin!r}")
         return origins
 
+    def issuers(self, name: str) -> tuple[str, ...]:
+        """Issuer identifiers (RFC 8414 §2), as written: clients compare them character by character."""
+        issuers = tuple(issuer.strip() for issuer in self.text(name, "").split(",") if issuer.strip())
+        for issuer in issuers:
+            parts = urlsplit(issuer)
+            secure = parts.scheme == "https" or (parts.scheme == "http" and not self.production)
+            if not secure or not parts.netloc or parts.query or parts.fragment:
+                self.problems.append(f"{name} must list issuers such as https://login.example.com, not {issuer!r}")
+        return issuers
+
     def networks(self, name: str, default: str) -> tuple[Network, ...]:
         def parse(raw: str) -> tuple[Network, ...]:
             return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())

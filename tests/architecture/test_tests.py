@@ -110,6 +110,7 @@ PATCHED = {
     },
     "kit/test_outbound.py": {"pools.MAX_IDLE": WAIT},
     "kit/test_silent_database.py": {"connection.ANSWER_TIMEOUT": WAIT},
+    "mcp/test_long_calls.py": {"calls.WAIT_SECONDS": WAIT},
     "openai/test_readers.py": dict.fromkeys(
         (
             "attendance.EVERY",

@@ -57,11 +57,11 @@ def code(answer: Any) -> tuple[int, str]:
 
 def routes(app: Flask) -> Iterator[tuple[str, str]]:
     """Of the API, its documentation and the operators: the forms of the console have tokens of their own, and the
-    OpenAI-compatible route has tests of its own and ignores what it does not know.
+    OpenAI-compatible route and MCP have tests of their own and ignore what they do not know.
     """
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"OPTIONS"}):
-            if not (rule.rule == "/" or rule.rule.startswith(("/console", "/v1/"))):
+            if not (rule.rule == "/" or rule.rule.startswith(("/console", "/v1/", "/mcp"))):
                 yield method, rule.rule
 
 

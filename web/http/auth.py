@@ -59,11 +59,13 @@ def needs(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     if scope not in SCOPES:
         raise ValueError(f"unknown scope: {scope}")
 
-    def check() -> None:
-        if scope not in caller().scopes and caller().family_id is None:
-            raise ScopeMissing(f"The API key does not have the scope {scope}.", scope=scope)
+    return lambda view: _guarded(view, AccessPolicy("scope", scope), lambda: require(scope), identify=True)
 
-    return lambda view: _guarded(view, AccessPolicy("scope", scope), check, identify=True)
+
+def require(scope: str) -> None:
+    """For views of many scopes: a session, or an API key with this one. Raises `ScopeMissing`."""
+    if scope not in caller().scopes and caller().family_id is None:
+        raise ScopeMissing(f"The API key does not have the scope {scope}.", scope=scope)
 
 
 def session_only(view: Callable[P, R]) -> Callable[P, R]:

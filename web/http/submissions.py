@@ -32,13 +32,13 @@ class Outcome(NamedTuple):
     replayed: bool
 
 
-def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0) -> Outcome:
-    """Submit for the current caller, under the request's `Idempotency-Key`, and wait up to `seconds` for the end.
+def submit_and_wait(tool: str, sent: SubmitFields, seconds: int = 0, key: str | None = None) -> Outcome:
+    """Submit for the current caller, under `key` or the request's `Idempotency-Key`, and wait up to `seconds`.
 
     Raises what `invocations.submit` does, `EmailNotVerified`, `InvalidHeader` and `UrlRefused`.
     """
     require_allowed()
-    return outcome(submit(tool, with_quote(sent), idempotency.key()), seconds)
+    return outcome(submit(tool, with_quote(sent), key or idempotency.key()), seconds)
 
 
 def with_quote(sent: SubmitFields) -> SubmitFields:

@@ -12,7 +12,7 @@ from copy import deepcopy
 
 import flask
 
-from web.api.openapi import elsewhere, enumerations, events, examples
+from web.api.openapi import elsewhere, enumerations, events, examples, mcp
 from web.api.openapi.components import Part
 
 #: Pairs of fields that require each other, by schema.
@@ -73,9 +73,9 @@ def complete(collected: Part) -> Part:
     enumerations.name(spec)
     _unwrap_siblings(spec)
     examples.add(spec)
-    spec["paths"].update(elsewhere.paths())
+    spec["paths"].update(elsewhere.paths() | mcp.paths())
     tags = sorted(spec.pop("tags", []), key=lambda tag: [*_GROUPS, tag["name"]].index(tag["name"]))
-    spec["tags"] = [{**tag, "name": _GROUPS.get(tag["name"], tag["name"])} for tag in tags] + [elsewhere.TAG]
+    spec["tags"] = [{**tag, "name": _GROUPS.get(tag["name"], tag["name"])} for tag in tags] + [elsewhere.TAG, mcp.TAG]
     order = ("openapi", "info", "servers", "tags", "paths", "webhooks", "components")
     return {name: spec[name] for name in order if name in spec}
 
