@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,20 @@ def test_a_secret_goes_into_a_file(canned: Canned, run: Run, tmp_path: Path) -> 
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_key_with_an_allowance_is_made_for_somebody(canned: Canned, run: Run) -> None:
+    made = {
+        "id": "k2", "key": "jh_child", "expires_at": "2026-11-29T08:00:00Z", "scopes": [], "tools": ["echo"],
+        "allowance": {"tokens": 200, "window": "total", "charged": 0, "held": 0, "available": 200, "resets_at": None},
+    }  # fmt: skip
+    canned.on("POST /api/v1/keys/delegate", ok(made, 201))
+    said = run("keys", "delegate", "--tokens", "200", "--end-user", "c7", "--tool", "echo", "--metadata", "run=5")
+    assert (said.status, said.out) == (0, "jh_child\n"), said.err
+    assert "k2 may spend 200 until 29 Nov 08:00:00 UTC" in said.err
+    assert json.loads(canned.asked[0][2]) == {
+        "tokens": 200, "expires_in": 3600, "end_user": "c7", "tools": ["echo"], "metadata": {"run": "5"},
+    }  # fmt: skip
+
+
 def test_nothing_is_asked_where_nobody_can_answer(canned: Canned, run: Run) -> None:
     said = run("webhooks", "delete", "01", typed="")
     assert (said.status, canned.asked) == (2, [])
@@ -222,8 +237,12 @@ def test_version_loads_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
 def test_completions_are_of_the_shell(kind: str) -> None:
-    done = shell("completion", kind)
-    assert done.returncode == 0
-    assert "_JOYFULL_COMPLETE" in done.stdout
-    if kind == "bash":
-        assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+    words = {"COMP_WORDS": "joyfull subm", "COMP_CWORD": "subm" if kind == "fish" else "1"}
+    found = shell(_JOYFULL_COMPLETE=f"{kind}_complete", **words)
+    assert "submit" in found.stdout, found.stderr
+    script = shell("completion", kind)
+    assert (script.returncode, "_JOYFULL_COMPLETE" in script.stdout) == (0, True)
+    if shutil.which(kind) is None:
+        pytest.skip(f"there is no {kind} here to parse it with")
+    parsed = subprocess.run([kind, "-n"], input=script.stdout, capture_output=True, text=True, check=False)
+    assert (parsed.returncode, parsed.stderr) == (0, "")

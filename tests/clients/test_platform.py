@@ -18,6 +18,7 @@ from common.identity.audit import OPERATOR
 from dev.platform import Platform
 from joyfull import AsyncClient, Client, Session, codes, models, webhooks
 from joyfull.operations import OPERATIONS
+from tests.clients import processes
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool
 
@@ -125,6 +126,19 @@ def test_an_answer_is_read_while_it_is_made(client: Watched, offer: Offer, tool:
             return "".join([text async for text in job.stream().text()])
 
     assert asyncio.run(again()) == whole
+
+
+def test_the_command_prints_an_answer_while_it_is_made(
+    client: Watched, offer: Offer, tool: Tool, tmp_path: Path
+) -> None:
+    slug, key = offer("/stream?words=2&hold=1", **STREAMING), client.keys.create(name="A shell").key
+    with processes.start(client.base_url, key, tmp_path, "run", slug, "messages:=[]", "text=", "--stream") as shell:
+        assert shell.stdout is not None
+        assert shell.stdout.read(7).decode() == "wörd0 "
+        tool.let_go()
+        rest, noted = shell.communicate()
+    assert (shell.returncode, rest.decode()) == (0, "wörd1 \n"), noted
+    assert "charged 6 of " in noted.decode()
 
 
 def test_every_operation_is_called(

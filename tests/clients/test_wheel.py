@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -42,24 +43,27 @@ asyncio.run(main())
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """`bin` of a new environment that has the wheel and what it is locked to. Skipped where no index is reachable."""
-    home = tmp_path / "environment"
+    home, copy = tmp_path / "environment", tmp_path / "source"
     venv.create(home, with_pip=False)
-    _pip(home, "install", "--require-hashes", "-r", str(SOURCE / "requirements.txt"), needs_index=True)
-    copy = tmp_path / "source"
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
-    _pip(home, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(copy))
+    locked = ("--require-hashes", "-r", str(SOURCE / "requirements.txt"))
+    with ThreadPoolExecutor() as pool:
+        dependencies = pool.submit(_pip, home, "install", "--no-compile", *locked)
+        building = pool.submit(_pip, home, "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(copy))
+    for step in (dependencies, building):
+        step.result()
     (wheel,) = tmp_path.glob("*.whl")
     assert {name.split("/")[0] for name in ZipFile(wheel).namelist()} == {"joyfull", f"joyfull-{VERSION}.dist-info"}
     assert "joyfull/py.typed" in ZipFile(wheel).namelist()
-    _pip(home, "install", "--no-deps", str(wheel))
+    _pip(home, "install", "--no-compile", "--no-deps", str(wheel))
     _pip(home, "check")
     return home / "bin"
 
 
-def _pip(home: Path, *arguments: str, needs_index: bool = False) -> None:
+def _pip(home: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--python", str(home), "--retries", "1", "--timeout", "10", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode and needs_index and "onnection" in done.stdout + done.stderr:
+    if done.returncode and "onnection" in done.stdout + done.stderr:
         pytest.skip(f"the package index is unreachable: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from joyfull.cli.common import MOMENT, App, Option, changes, command
+from joyfull.cli.common import MOMENT, App, Option, changes, command, texts
 from joyfull.cli.exits import Exit
 from joyfull.cli.terminal import Column, Row, when
 from joyfull.private_files import write_private
@@ -209,12 +209,16 @@ def revoke(app: App, /, *, id: str) -> int:
 @click.option("--tokens", type=int, required=True, help="What it may spend.")
 @click.option("--expires-in", type=int, default=3600, metavar="S")
 @click.option("--end-user", help="For whom it is.")
+@click.option("--tool", "tools", multiple=True, help="Only this one; repeatable.")
+@click.option("--scope", "scopes", multiple=True, help="Only this one; repeatable.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Shown with it; repeatable.")
 @OUTPUT_FILE
 @command
-def delegate(app: App, /, *, tokens: int, expires_in: int, end_user: str | None, output_file: Path | None) -> int:
-    """Make a short-lived key with an allowance, within this one's."""
-    more: Option = {"end_user": end_user} if end_user else {}
+def delegate(app: App, /, *, output_file: Path | None, **fields: Option) -> int:
+    """Make a short-lived key with an allowance, within this one's: for an agent, or a customer of yours."""
+    given = {**fields, "metadata": texts(fields["metadata"])}
     with app.client() as client:
-        made = client.keys.delegate(tokens=tokens, expires_in=expires_in, **more)
+        made = client.keys.delegate(**{name: value for name, value in given.items() if value})
+    app.terminal.note(f"{made.id} may spend {made.allowance.tokens:,} until {made.expires_at:%d %b %H:%M:%S} UTC")
     show_once(app, made.raw, "key", output_file)
     return Exit.DONE
