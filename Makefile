@@ -20,7 +20,7 @@ help:  ## list the commands
 install: $(VENV)/.dev  ## install everything that the other commands need into .venv (fast when up to date)
 
 demo: $(VENV)/.run  ## demonstrate the whole platform on real input, in about a minute; KEEP=1 keeps it running
-	@$(BIN)/python -m dev.demo
+	@PYTHONPATH=clients/python $(BIN)/python -m dev.demo
 
 run: $(VENV)/.run  ## run the whole platform: web, workers, beat, Flower, example tools
 	@$(BIN)/python -m dev.run

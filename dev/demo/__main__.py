@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import requests
+import httpx
 from rich.text import Text
 
 from common.settings import SettingsError
 from dev import chromium, platform, run, supervisor
 from dev.demo import story
-from dev.demo.client import ApiClient, ApiError
 from dev.demo.receiver import Receiver
 from dev.demo.scenario import Demo
 from dev.demo.screen import Screen
 from dev.platform import ROOT, Platform
 from dev.servers import ServerError
+from joyfull import Client, JoyfullError, Session
 
 BOOKS_SECONDS = 120
 PICTURES_SECONDS = 120
@@ -60,12 +61,18 @@ def main() -> int:
 
 def demonstrate(hub: Platform, screen: Screen) -> list[str]:
     """Run the scenario. Returns a description of each failed check."""
-    with Receiver().listening() as receiver:
+    email, password = f"ada-{secrets.token_hex(4)}@example.com", secrets.token_urlsafe(16)
+    http = httpx.Client(trust_env=False)  # no proxy from the environment for loopback
+    with (
+        Receiver().listening() as receiver,
+        http,
+        Client(base_url=hub.url, session=Session(email, password), http=http) as client,
+    ):
         folder = hub.settings.data_dir / "demo"
-        demo = Demo(ApiClient(hub.url), screen, receiver, keep_up=hub.supervisor.tick, folder=folder)
+        demo = Demo(client, screen, receiver, hub.supervisor.tick, folder, email, password)
         try:
             story.tell(demo)
-        except (ApiError, requests.RequestException) as error:
+        except JoyfullError as error:
             demo.expect(False, str(error))
     check_books(hub, demo)
     if not demo.faults:

@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from dev.demo.client import Json
 from dev.demo.scenario import Demo
 from dev.demo.work import Job
 from dev.platform import ROOT
+from joyfull.wire import Json
 
 VERIFIER = "examples/verify_receipt.py"
 SECONDS = 30
@@ -25,17 +25,17 @@ SHOWN = ("status", "units", "basis", "held", "charged", "output_sha256")
 def tell(demo: Demo, job: Job) -> None:
     """Fetch the receipt, keep it in the demo's folder, and verify it there."""
     demo.screen.title("A signed receipt for it")
-    issued = demo.api.get(f"/invocations/{job.id}/receipt")["data"]
-    keys = demo.api.request("GET", "/.well-known/jwks.json", root="").json()
-    _keep(demo.folder, {"jwks.json": keys, "input.json": job.input, "output.json": job.invocation["output"]})
-    demo.screen.show(_claims(issued["claims"], issued["receipt"]))
-    refusal = _verify(demo.folder, "receipt.jws", issued["receipt"])
+    issued = demo.client.invocations.receipt(job.id)
+    keys = demo.client.platform.signing_keys()
+    _keep(demo.folder, {"jwks.json": keys, "input.json": job.input, "output.json": job.output})
+    demo.screen.show(_claims(issued.claims, issued.receipt))
+    refusal = _verify(demo.folder, "receipt.jws", issued.receipt)
     demo.confirm(
         not refusal,
         "verified offline: its signature, its sum, and the hashes of input and output",
         f"the receipt does not verify: {refusal}",
     )
-    refusal = _verify(demo.folder, "forged.jws", _cheaper(issued["receipt"]))
+    refusal = _verify(demo.folder, "forged.jws", _cheaper(issued.receipt))
     why = ": ".join(refusal.split(": ")[:2])
     demo.confirm(bool(refusal), f"with a token less: {why}", "a receipt that was changed verifies")
     demo.screen.say(f"[dim]python {VERIFIER} receipt.jws --jwks jwks.json[/]")

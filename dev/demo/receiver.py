@@ -9,7 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from dev.demo.client import Json
+from joyfull import models
+from joyfull.wire import Json
 
 
 class Receiver:
@@ -17,7 +18,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.secret = ""
-        self.ended: dict[str, Json] = {}
+        self.ended: dict[str, models.Invocation] = {}
         self.refused = 0
         self.sample: tuple[bytes, dict[str, str]] | None = None
         self._arrived = threading.Condition()
@@ -45,7 +46,8 @@ class Receiver:
                 self.refused += 1
             else:
                 self.sample = (body, headers)
-                self.ended[payload["data"]["id"]] = payload["data"]
+                ended = models.Invocation.of(payload["data"])
+                self.ended[ended.id] = ended
             self._arrived.notify_all()
         return payload is not None
 
@@ -57,7 +59,7 @@ class Receiver:
             return None
         return payload
 
-    def wait_for(self, invocation_id: str, timeout: float) -> Json:
+    def wait_for(self, invocation_id: str, timeout: float) -> models.Invocation:
         """The invocation as received by webhook. Raises `TimeoutError`."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: invocation_id in self.ended, timeout):

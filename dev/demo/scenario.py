@@ -6,26 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev.demo.client import ApiClient
 from dev.demo.receiver import Receiver
 from dev.demo.screen import Screen
 from dev.demo.work import Job
+from joyfull import Client
 
 
 @dataclass(slots=True)
 class Demo:
     """The state of one run: a new user, their invocations, and the failed checks. Files are left in `folder`."""
 
-    api: ApiClient
+    client: Client
     screen: Screen
     receiver: Receiver
     keep_up: Callable[[], None]
     folder: Path
+    email: str
+    password: str
     jobs: list[Job] = field(default_factory=list)
     extras: list[Job] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    email: str = ""
-    password: str = ""
 
     def expect(self, condition: bool, otherwise: str) -> bool:
         """Record a fault unless `condition`; the demo continues and fails at the end."""
@@ -37,8 +37,3 @@ class Demo:
     def confirm(self, condition: bool, markup: str, otherwise: str) -> None:
         if self.expect(condition, otherwise):
             self.screen.done(markup)
-
-
-def charged(job: Job) -> int:
-    """Its charge, in tokens."""
-    return int(job.invocation["billing"]["charged"])

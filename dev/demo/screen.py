@@ -14,8 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dev.demo.client import Json
 from dev.demo.work import Job
+from joyfull import models
 
 BAR_WIDTH = 24
 BALANCE_WIDTH = 60
@@ -145,26 +145,26 @@ def table(*columns: str, right: Iterable[str] = (), wrap: Iterable[str] = ()) ->
     return made
 
 
-def plans(entries: list[Json]) -> Table:
+def plans(entries: Iterable[models.Plan]) -> Table:
     made = table(
         "plan", "tokens a month", "submits a minute", "at once", right=("tokens a month", "submits a minute", "at once")
     )
     for plan in entries:
-        limits = (plan["monthly_tokens"], plan["rate_limit_per_minute"], plan["max_concurrency"])
-        made.add_row(plan["slug"], *(amount(limit) for limit in limits))
+        limits = (plan.monthly_tokens, plan.rate_limit_per_minute, plan.max_concurrency)
+        made.add_row(plan.slug, *(amount(limit) for limit in limits))
     return made
 
 
-def tools(entries: list[Json]) -> Table:
+def tools(entries: Iterable[models.ToolSummary]) -> Table:
     made = table("tool", "description", "price in tokens", wrap=["description"])
     for tool in entries:
-        made.add_row(Text(tool["slug"], "cyan"), tool["name"], price(tool["price"]))
+        made.add_row(Text(tool.slug, "cyan"), tool.name, price(tool.price))
     return made
 
 
-def price(entry: Json) -> str:
-    per_unit = entry["per_unit"]
-    return str(entry["base_tokens"]) + (f" + {per_unit['tokens']:g} per {per_unit['unit']}" if per_unit else "")
+def price(entry: models.Price) -> str:
+    per_unit = entry.per_unit
+    return str(entry.base_tokens) + (f" + {per_unit.tokens:g} per {per_unit.unit}" if per_unit else "")
 
 
 def amount(number: int | None) -> str:
@@ -181,28 +181,28 @@ def bar(part: float, whole: float, style: str, width: int = BAR_WIDTH) -> Text:
     return Text(FULL * (halves // 2) + HALF * (halves % 2), style)
 
 
-def usage(groups: list[Json]) -> Table:
+def usage(groups: Iterable[models.UsageGroup]) -> Table:
     """The groups of `/usage/summary?group_by=tool` with a bar for each, the most expensive first."""
     made = table("tool", "invocations", "median", "tokens", "", right=("invocations", "tokens", "median"))
-    most = max((group["tokens_used"] for group in groups), default=0)
-    for group in sorted(groups, key=lambda group: -group["tokens_used"]):
-        latency = group["latency_p50_ms"]
+    ordered = sorted(groups, key=lambda group: -group.tokens_used)
+    for group in ordered:
+        latency = group.latency_p50_ms
         made.add_row(
-            group["key"],
-            amount(group["invocations"]),
+            group.key,
+            amount(group.invocations),
             "" if latency is None else f"{latency:,} ms",
-            amount(group["tokens_used"]),
-            bar(group["tokens_used"], most, "magenta"),
+            amount(group.tokens_used),
+            bar(group.tokens_used, ordered[0].tokens_used, "magenta"),
         )
     return made
 
 
-def balance(tokens: Json) -> Group:
+def balance(tokens: models.Balance) -> Group:
     """granted = charged + held + available, as a bar and as text."""
-    parts = {"charged": "magenta", "held": "yellow", "available": "green"}
-    bars = [bar(tokens[name], tokens["granted"], parts[name], BALANCE_WIDTH) for name in ("charged", "held")]
-    spent = sum(len(part.plain) for part in bars)
-    line = Text.assemble(*bars, (FULL * (BALANCE_WIDTH - spent), parts["available"]))
-    words = Text().append(f"{tokens['granted']:,} granted = ")
-    words.append(Text(" + ").join(Text(f"{tokens[name]:,} {name}", style) for name, style in parts.items()))
-    return Group(line, words)
+    granted, spent = tokens.granted or 0, {"charged": (tokens.charged, "magenta"), "held": (tokens.held, "yellow")}
+    parts = {**spent, "available": (tokens.available or 0, "green")}
+    bars = [bar(count, granted, style, BALANCE_WIDTH) for count, style in spent.values()]
+    left = BALANCE_WIDTH - sum(len(part.plain) for part in bars)
+    words = Text().append(f"{granted:,} granted = ")
+    words.append(Text(" + ").join(Text(f"{count:,} {name}", style) for name, (count, style) in parts.items()))
+    return Group(Text.assemble(*bars, (FULL * left, "green")), words)
