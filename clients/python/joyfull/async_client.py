@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from joyfull import bulk, configuration
+from joyfull import configuration
 from joyfull.async_driver import AsyncDriver
 from joyfull.client import ClientSurface, context_of
 from joyfull.credentials import Session
@@ -30,6 +31,8 @@ from joyfull.surface import Asynchronous
 from joyfull.transport import AsyncHttp, AsyncTransport
 
 if TYPE_CHECKING:
+    from joyfull.bulk import Refused
+    from joyfull.exchange import Operation
     from joyfull.models.bodies import BatchItem
 
 
@@ -72,11 +75,10 @@ class AsyncClient(ClientSurface, Asynchronous):
         self.admin = admin.AsyncAdmin(driver)
         self.platform = platform.AsyncPlatform(driver)
 
-    def submit_many(
-        self, orders: Iterable[BatchItem], *, in_flight: int = 1000
-    ) -> AsyncIterator[AsyncJob | bulk.Refused]:
+    def submit_many(self, orders: Iterable[BatchItem], *, in_flight: int = 1000) -> AsyncIterator[AsyncJob | Refused]:
         """Submit many, a hundred in a request; at most `in_flight` are unfinished. In their order."""
-        return self._driver.iterate(bulk.submit_many(self._context, orders, in_flight), Outcome[Any]())
+        submit_many: Callable[..., Operation[Any]] = import_module("joyfull.bulk").submit_many
+        return self._driver.iterate(submit_many(self._context, orders, in_flight), Outcome[Any]())
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from joyfull import books_reading, bulk, configuration, models, submitting, wire
+from joyfull import configuration, models, submitting, wire
 from joyfull.answers import Part
 from joyfull.context import Context
 from joyfull.credentials import Session
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from joyfull.books import BooksReport
+    from joyfull.bulk import Refused, Result
     from joyfull.models.bodies import BatchItem, SubmitOptions
 
 
@@ -115,11 +117,10 @@ class ClientSurface(Surface):
         ordered: bool = True,
         timeout: float | None = 300.0,
         in_flight: int = 100,
-    ) -> Operation[bulk.Result]:
+    ) -> Operation[Result]:
         """Run a tool on many inputs, in bounded memory. `timeout`: seconds to wait for each result."""
-        return (
-            yield from bulk.run_many(self._context, tool, inputs, ordered=ordered, timeout=timeout, in_flight=in_flight)
-        )
+        run_many: Callable[..., Operation[Result]] = import_module("joyfull.bulk").run_many
+        return (yield from run_many(self._context, tool, inputs, ordered=ordered, timeout=timeout, in_flight=in_flight))
 
     @operation
     def books(
@@ -135,7 +136,8 @@ class ClientSurface(Surface):
         `save`: a directory to keep the rows in; a row of the past that has changed since raises ConfigurationError.
         `kept`: check rows that were saved, without asking the server.
         """
-        return books_reading.books(self._context, from_, to, save, kept)
+        read: Callable[..., Operation[BooksReport]] = import_module("joyfull.books_reading").books
+        return (yield from read(self._context, from_, to, save, kept))
 
     @operation
     def logout(self) -> Operation[None]:
@@ -220,9 +222,10 @@ class Client(ClientSurface, Synchronous):
         self.admin = admin.Admin(driver)
         self.platform = platform.Platform(driver)
 
-    def submit_many(self, orders: Iterable[BatchItem], *, in_flight: int = 1000) -> Iterator[Job | bulk.Refused]:
+    def submit_many(self, orders: Iterable[BatchItem], *, in_flight: int = 1000) -> Iterator[Job | Refused]:
         """Submit many, a hundred in a request; at most `in_flight` are unfinished. In their order."""
-        return self._driver.iterate(bulk.submit_many(self._context, orders, in_flight))
+        submit_many: Callable[..., Operation[Any]] = import_module("joyfull.bulk").submit_many
+        return self._driver.iterate(submit_many(self._context, orders, in_flight))
 
     def __enter__(self) -> Self:
         return self

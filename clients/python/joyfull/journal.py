@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from joyfull.errors import NameReused
+
+if TYPE_CHECKING:
+    import sqlite3
 
 #: Keys live 24 hours; an hour less, for clocks that disagree and requests under way.
 KEY_LIVES = timedelta(hours=23)
@@ -55,7 +59,8 @@ class Journal:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as connection:
+        sqlite = import_module("sqlite3")  # most programs keep no journal
+        with closing(sqlite.connect(self.path, timeout=30, isolation_level=None)) as connection:
             connection.execute("pragma synchronous = full")
             connection.execute("begin immediate")
             connection.execute(_TABLE)
