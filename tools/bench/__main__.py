@@ -27,6 +27,7 @@ from tools.bench.goals import (
     running,
     sharing,
     standing,
+    streaming,
     submitting,
 )
 from tools.bench.ground import Ground, prepared
@@ -38,6 +39,7 @@ Goal = Callable[[Ground], dict[str, Found]]
 TOGETHER: tuple[dict[str, Goal], ...] = (
     {"P1": submitting.p1, "P7": submitting.p7},
     {"P6": reading.p6},
+    {"P16": streaming.p16},
     {"P17": paging.p17},
     {"P2": running.p2, "P3": running.p3},
     {"P4": answering.p4, "P5": answering.p5, "peer": peer.measure},

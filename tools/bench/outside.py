@@ -1,8 +1,10 @@
 """The benchmark's own tool and sink: one asyncio process each, so that they are never the bottleneck.
 
 `python -m tools.bench.outside PORT` answers every POST with a small JSON object. `/tool` answers at once, `/tool/1000`
-after 1,000 ms, `/hang` never, `/many/1000` with a list of so many `{}`. `GET /count` tells how many POSTs have been
-answered since the last time it was asked with `?reset`. The answer is prepared: a call costs about 30 µs.
+after 1,000 ms, `/hang` never, `/many/1000` with a list of so many `{}`, `/stream/25/500` with a chat completion of 500
+chunks, 25 a second, the first after a second; each says when it was written (seconds of the epoch). `GET /count` tells
+how many POSTs have been answered since the last time it was asked with `?reset`. The answer is prepared: a call costs
+about 30 µs.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import json
 import socket
 import sys
+import time
 from functools import cache
 from typing import cast
 
@@ -22,6 +25,12 @@ _CHAT_BODY = (
     b'"usage":{"prompt_tokens":2,"completion_tokens":7,"total_tokens":9}}'
 )
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+_CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%.4f "}}]}\n\n'
+_LAST = (
+    b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"id":"c","choices":[],"usage":{"total_tokens":9}}\n\ndata: [DONE]\n\n'
+)
 _ANSWER = _HEAD % len(_BODY) + _BODY
 _CHAT_ANSWER = _HEAD % len(_CHAT_BODY) + _CHAT_BODY
 
@@ -55,6 +64,9 @@ class Outside(asyncio.Protocol):
             return
         elif path.startswith(b"/many/"):
             self._answer(_many(int(path.removeprefix(b"/many/"))))
+        elif path.startswith(b"/stream/"):
+            _, _, rate, count, *_ = path.split(b"/")
+            Stream(self._transport, int(rate), int(count)).begin()
         elif (delay := path.rpartition(b"/")[2]).isdigit() and delay != b"0":
             asyncio.get_running_loop().call_later(int(delay) / 1000, self._answer)
         else:
@@ -70,6 +82,31 @@ class Outside(asyncio.Protocol):
         if path.endswith(b"reset"):
             Outside.answered = 0
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+class Stream:
+    """A chat completion, chunk by chunk."""
+
+    def __init__(self, transport: asyncio.Transport, rate: int, count: int) -> None:
+        self._transport, self._rate, self._left = transport, rate, count
+        self._loop = asyncio.get_running_loop()
+
+    def begin(self) -> None:
+        self._transport.write(_EVENTS)
+        self._due = self._loop.time() + 1.0
+        self._loop.call_at(self._due, self._write)
+
+    def _write(self) -> None:
+        if self._transport.is_closing():
+            return
+        if not self._left:
+            self._transport.write(_LAST)
+            self._transport.close()
+            return
+        self._transport.write(_CHUNK % time.time())
+        self._left -= 1
+        self._due += 1 / self._rate
+        self._loop.call_at(self._due, self._write)
 
 
 @cache

@@ -42,6 +42,9 @@ NAMES: Final = {
     "P12_worker": "memory of a worker process, 400 in flight",
     "P12_idle": "memory of the idle stack",
     "P13": "`make run` to the first finished invocation",
+    "P16_first": "first part of a streamed answer at its reader, after the tool wrote it, p50",
+    "P16_rate": "chunks/s of 400 streams ÷ cores that a worker process used for them",
+    "P16_cpu": "CPU of the web process for a chunk sent to one reader",
     "P17": "a list page of the console ÷ the same list of the API, CPU",
     "size": "disk for a finished invocation, indexes included",
     "hosts": "two web and two worker hosts: the share of the one that ran fewer",
@@ -101,7 +104,19 @@ def _unit(unit: str) -> str:
 
 
 def _least(name: str) -> bool:
-    return name not in ("P1", "P2", "P3", "P6", "P7", "P9_submits", "P9_finished", "P11_rate", "peer", "hosts")
+    return name not in (
+        "P1",
+        "P2",
+        "P3",
+        "P6",
+        "P7",
+        "P9_submits",
+        "P9_finished",
+        "P11_rate",
+        "P16_rate",
+        "peer",
+        "hosts",
+    )
 
 
 # -- picture -----------------------------------------------------------------------------------------------------
