@@ -52,7 +52,7 @@ ALONE: dict[str, Goal] = {
     "neighbours": sharing.neighbours,
     "P13": standing.p13,
     "hosts": hosting.hosts,
-    "P8 P9": growing.p8_and_p9,
+    "P8 P9 P17_growth": growing.grown_platform,
 }
 
 

@@ -46,6 +46,7 @@ NAMES: Final = {
     "P16_rate": "chunks/s of 400 streams ÷ cores that a worker process used for them",
     "P16_cpu": "CPU of the web process for a chunk sent to one reader",
     "P17": "a list page of the console ÷ the same list of the API, CPU",
+    "P17_growth": "the console's pages of a long history ÷ of 10,000 rows, the slowest page's p95",
     "size": "disk for a finished invocation, indexes included",
     "hosts": "two web and two worker hosts: the share of the one that ran fewer",
     "peer": "finished/s ÷ litellm proxy",

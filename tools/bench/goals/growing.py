@@ -1,4 +1,4 @@
-"""P8 and P9: the same questions and the same work with 10,000 and with 10,000,000 ended invocations (`GROWN`).
+"""P8, P9, P17_growth: the same questions, work and pages with 10,000 and with 10,000,000 ended invocations (`GROWN`).
 
 Two databases on one PostgreSQL, both there from the beginning, asked in turn.
 """
@@ -14,7 +14,7 @@ from time import perf_counter
 from common import usage
 from common.kit import clock
 from tools.bench import growth, pairs, usage_growth
-from tools.bench.goals import Found, answering, ratio, running, submitting
+from tools.bench.goals import Found, answering, paging, ratio, running, submitting
 from tools.bench.ground import Ground, prepared
 
 SMALL = 10_000
@@ -25,10 +25,11 @@ ROLL_UP = 50_000
 CALLS = 3_000
 
 
-def p8_and_p9(_: Ground) -> dict[str, Found]:
+def grown_platform(_: Ground) -> dict[str, Found]:
     with ExitStack() as stack:
         small, large = (stack.enter_context(grown(rows)) for rows in (SMALL, LARGE))
         found = p8(small, large)
+        found |= paging.p17_growth(small, large)
         found |= p9(small, large)
         sizes = growth.bytes_of(large, LARGE)
     parts = ", ".join(f"{name} {size:.0f}" for name, size in sorted(sizes.items(), key=lambda kv: -kv[1]) if size >= 1)

@@ -1,9 +1,10 @@
-"""P17: a list page of the console ÷ the same list of the API, in CPU of the web process."""
+"""P17: a list page of the console ÷ the same list of the API, in CPU of the web process; pages of a long history."""
 
 from __future__ import annotations
 
 from http.client import HTTPConnection
-from statistics import median
+from statistics import median, quantiles
+from time import perf_counter
 from urllib.parse import urlencode
 
 from common.identity import accounts
@@ -14,6 +15,18 @@ from tools.bench.ground import PASSWORD, Ground
 SECONDS = 3.0
 CLIENTS = 4
 ROWS = 50
+#: Pages that show an account's own history.
+OF_HISTORY = (
+    "/",
+    "/runs",
+    "/runs?status=failed",
+    "/runs?group=error",
+    "/usage?by=tool",
+    "/statement",
+    "/tools",
+    "/keys",
+)
+ROUNDS, WARM_UPS, TIMINGS = 5, 2, 8
 
 
 def p17(ground: Ground) -> dict[str, Found]:
@@ -47,6 +60,57 @@ def cookie(ground: Ground, email: str) -> str:
     if answer.status != 303:
         raise RuntimeError(f"signing in was answered {answer.status}")
     return answer.headers["Set-Cookie"].partition(";")[0]
+
+
+def p17_growth(small: Ground, large: Ground) -> dict[str, Found]:
+    """The same pages of the account with the longest history, beside many rows and beside few; the slowest judges."""
+    readers = []
+    for ground in (large, small):
+        ground.start(ground.web())
+        readers.append(_Reader(ground))
+    timings: list[dict[str, list[float]]] = [{}, {}]
+    for n in range(ROUNDS):
+        for which in (n % 2, 1 - n % 2):
+            readers[which].read(timings[which])
+    for ground in (large, small):
+        ground.stop("web")
+    each = {path: (_p95(timings[0][path]), _p95(timings[1][path])) for path in OF_HISTORY}
+    ratios = {path: ours / limit for path, (ours, limit) in each.items()}
+    worst = max(ratios, key=lambda path: ratios[path])
+    note = "; ".join(f"{path} {value:.2f}" for path, value in ratios.items())
+    found = Found(ratios[worst], "ratio of p95", 1.5, 1.1, list(each.values()), *each[worst], least=True, note=note)
+    return {"P17_growth": found}
+
+
+class _Reader:
+    """Somebody who has signed in as the account with the longest history, and reads its pages one after the other."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._port = ground.settings.port
+        ground.connect()
+        self._headers = {"Cookie": cookie(ground, accounts.get(ground.accounts[0].user_id).email)}
+
+    def read(self, timings: dict[str, list[float]]) -> None:
+        """Milliseconds of each page, several times."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
+        for path in OF_HISTORY:
+            for n in range(WARM_UPS + TIMINGS):
+                begun = perf_counter()
+                self._read(connection, path)
+                if n >= WARM_UPS:
+                    timings.setdefault(path, []).append(1000 * (perf_counter() - begun))
+        connection.close()
+
+    def _read(self, connection: HTTPConnection, path: str) -> None:
+        connection.request("GET", f"/console{path}", headers=self._headers)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path} was answered {answer.status}")
+
+
+def _p95(values: list[float]) -> float:
+    return quantiles(values, n=20)[-1]
 
 
 def _milliseconds(ground: Ground, requests: list[bytes]) -> float:
