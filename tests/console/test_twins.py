@@ -24,10 +24,11 @@ from common.identity.audit import OPERATOR
 from common.kit import clock
 from common.kit.clock import uuid7
 from tests import factories
-from tests.console.addresses import endpoint, rules
+from tests.console.addresses import endpoint, pages, rules
 from tests.console.conftest import Browser
 from tests.factories import BAD, Customer
 from tests.outside.receiver import Receiver
+from web.console.api_requests import REQUESTS
 
 NEW: Final = "the heron waits in grey water"
 PLAN: Final = {"name": "P", "monthly_tokens": 5, "price_cents": 5, "currency": "EUR", "position": 7}
@@ -342,3 +343,25 @@ def test_a_life_by_the_console_is_a_life_by_the_api(twins: tuple[Twin, Twin], da
             other.log_in(NEW)
             rows.changed()
     assert not differ, "\n".join(f"{name}: {it}" for name, found in differ.items() for it in found)
+
+
+# -- pages and the requests that they name -------------------------------------------------------------------------
+
+
+def test_every_page_names_a_request_of_the_api_that_there_is(app: Flask) -> None:
+    api, unnamed = app.url_map.bind("localhost"), []
+    for rule, policy in pages(app):
+        if policy == "public":
+            continue
+        if endpoint(rule) not in REQUESTS:
+            unnamed.append(endpoint(rule))
+            continue
+        given = {name: uuid7() if name.endswith("_id") else "x" for name in rule.arguments}
+        method, _, path = REQUESTS[endpoint(rule)].partition(" ")
+        assert api.match(f"/api/v1{path.format_map(given)}", method=method), path
+    assert not unnamed
+
+
+def test_a_page_names_its_request_with_what_its_address_names(browser: Browser) -> None:
+    slug = factories.tool().slug
+    assert f"In the API: POST /api/v1/tools/{slug}/invoke" in browser.get(f"/tools/{slug}").one("footer").words

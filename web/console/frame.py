@@ -12,7 +12,7 @@ from common.errors import PlatformError
 from common.identity.authorization import Caller
 from common.kit import db, redis
 from common.subscriptions import Glance
-from web.console import notices, preferences, rendering
+from web.console import api_requests, notices, preferences, rendering
 from web.console.preferences import Preferences
 
 
@@ -59,7 +59,10 @@ class PlaceLink:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Around one page. `glance`: None while it cannot be read, and for those who are not signed in."""
+    """Around one page. `glance`: None while it cannot be read, and for those who are not signed in.
+
+    `api_request`: the request of the API that does or shows the same.
+    """
 
     caller: Caller | None
     glance: Glance | None
@@ -68,6 +71,7 @@ class Frame:
     preferences: Preferences
     notice: str | None
     path: str
+    api_request: str | None
     request_id: str
 
 
@@ -82,6 +86,7 @@ def current(*, reading: bool = True) -> Frame:
         preferences=preferences.current(),
         notice=notices.current(),
         path=request.full_path.rstrip("?") if request.method == "GET" else "",
+        api_request=api_requests.of_page(),
         request_id=g.request_id,
     )
 
