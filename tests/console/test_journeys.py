@@ -19,6 +19,7 @@ from dev.platform import Platform
 from tests import factories
 from tests.console.chromium import Open, Reader
 from tests.outside.receiver import Receiver
+from tests.outside.tool import Tool
 
 pytestmark = pytest.mark.browser
 
@@ -155,6 +156,43 @@ def test_a_form_stays_when_the_session_has_ended_meanwhile(reader: Open, offer: 
     expect(page.get_by_label("text")).to_have_value("not sent yet")
 
 
+def test_an_admin_makes_a_tool_and_edits_it(reader: Open, tool: Tool) -> None:
+    admin = factories.user(role="admin")
+    ada = reader(accounts.get(admin.user_id).email, viewport={"width": 1280, "height": 800})
+    page = ada.open(ada.sign_in(), "/admin/tools/new")
+    page.get_by_label("Begin with its URL").fill(f"{tool.url}/echo")
+    press(page, "Use it")
+    schema = page.get_by_label("Input schema")
+    seen = page.get_by_role("region", name="What users will see")
+    expect(seen.get_by_label("text")).to_be_visible()
+    schema.fill(schema.input_value().replace('"text": {', '"count": {"type": "integer"}, "text": {'))
+    expect(seen.get_by_label("count")).to_be_visible()
+    schema.fill(schema.input_value().replace("{", "", 1))
+    expect(seen).to_contain_text("Input schema: This is not valid JSON")
+    schema.fill("{" + schema.input_value())
+    page.get_by_label("Example input").fill('{"text": "abc", "count": 2}')
+    expect(seen.get_by_label("count")).to_have_value("2")
+    check(ada, page)
+    page.get_by_label("Tokens a run").fill("2")
+    press(page, "Create the tool")
+    expect_title(page, "Echo")
+    press(page, "Call it")
+    expect(page.get_by_role("heading", name="The test succeeded")).to_be_visible()
+    follow(page, "Edit")
+    page.get_by_label("Description").fill("Says it again.")
+    page.get_by_label("Tokens a run").fill("3")
+    page.get_by_role("spinbutton", name=re.compile("^At most")).fill("3")
+    press(page, "Save")
+    expect(page.get_by_role("region", name="Now")).to_contain_text("3 tokens")
+    follow(page, "All versions")
+    follow(page, "Version 2")
+    expect(page.get_by_role("main")).to_contain_text("Compared with version 1")
+    check(ada, page)
+    ada.open(page, "/tools/echo")
+    expect(page.get_by_text("Says it again.")).to_be_visible()
+    expect(page.get_by_label("count")).to_have_value("2")
+
+
 def end_sessions(email: str) -> None:
     """As an admin who disables the account for a moment, or another device that ends all others."""
     caller = Caller(accounts.by_email(email).id, "user", frozenset(), None, None, True)
@@ -180,3 +218,4 @@ def test_a_server_that_was_away_is_noticed_and_what_happened_is_caught_up_with(
         hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
     expect(page.locator("#status-title")).to_have_text("succeeded", timeout=20_000)
     expect(page.locator("#live")).to_have_text("Live")
+    expect(page.locator("#told")).to_have_text(re.compile("^It succeeded in"))

@@ -7,19 +7,18 @@ the API has too and by the verbs, and is said beside the field.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NotRequired, TypedDict
 from urllib.parse import unquote, urlsplit
 
-from common import errors, tools
+from common import errors
 from common.errors import FieldError
 from common.models.tools import ADAPTERS, AUTH_TYPES, METHODS
 from common.tools import ListedTool
 from common.tools.drafts import DEFAULTS, DOCUMENTS, SHOWN
-from web.console import inputs, show
+from web.console import show
 from web.console.forms import Typed
-from web.console.inputs import InputField
 from web.console.repeats import RepeatableForm
 from web.http import body, validation
 from web.http.fields import Secret, Whole
@@ -186,20 +185,6 @@ def documents(typed: Typed, names: tuple[str, ...]) -> dict[str, object]:
     if faults:
         raise errors.Invalid("The form is not valid.", errors=faults)
     return found
-
-
-def preview(typed: Typed) -> list[InputField]:
-    """The fields of the form that users will see for the input schema that was typed. Raises `Invalid`."""
-    found = documents(typed, ("input_schema", "example_input"))
-    schema = found.get("input_schema")
-    if not isinstance(schema, Mapping):
-        raise errors.Invalid("There is no form.", errors=[FieldError("/input_schema", "Must be a JSON object.")])
-    try:
-        tools.check_schema(schema, found.get("example_input"))
-    except ValueError as error:
-        raise errors.Invalid("There is no form.", errors=[FieldError("/input_schema", str(error)[:300])]) from None
-    example = found.get("example_input")
-    return inputs.fields(schema, inputs.MISSING if example is None else example)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -10,19 +12,20 @@ from flask import Response, request
 from common import boot, errors, tools
 from common.kit.expecting import Expect
 from common.tools import ListedTool, editing
-from web.console import forms, repeats, tool_forms
+from web.console import answers, forms, repeats, tool_forms, tool_previews
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import FormState
 from web.console.tool_forms import ToolForm, ToolSent
 from web.http import auth
 
 
-def editor(tool: ListedTool | None, fields: object = None) -> Context:
-    """The editor of a tool, or of a new one."""
+def editor(tool: ListedTool | None) -> Context:
+    """The editor of a tool, or of a new one, with the form that users will see for what was typed."""
     begun = tool_forms.beginning(request.args.get("url", "")[:2048]) if tool is None else tool_forms.values(tool)
+    preview = tool_previews.previewed(forms.typed() or begun)
     choices = {"adapters": tool_forms.ADAPTER_CHOICES, "methods": tool_forms.METHOD_CHOICES}
     choices["auth_types"] = tool_forms.AUTH_CHOICES
-    return {"tool": tool, "values": begun, "fields": fields, "blank": FormState(), **choices}
+    return {"tool": tool, "values": begun, "preview": preview, "blank": FormState(), **choices}
 
 
 def blank() -> Context:
@@ -33,6 +36,16 @@ def blank() -> Context:
 def of_tool(tool_id: UUID) -> Context:
     """The editor of a tool."""
     return editor(tools.get(tool_id))
+
+
+def previewing(tool: Callable[[], ListedTool | None]) -> Context | Response:
+    """The editor with the form that users will see; or only that, while its schema is typed. Raises `Invalid`."""
+    forms.load(ToolForm)
+    if request.args.get("part") == "tool_preview":
+        return answers.part("tool_preview", {"preview": tool_previews.previewed(forms.typed()), "blank": FormState()})
+    with tool_forms.pointing():
+        tool_previews.preview(forms.typed())
+    return {**editor(tool()), "form": forms.state(forms.typed())}
 
 
 def typed_once(sent: ToolSent) -> dict[str, object]:
@@ -67,11 +80,9 @@ def new_tool() -> Context:
 @blp.post("/admin/tools/new/preview")
 @auth.admin
 @action("admin_tool_editor.html", again=blank)
-def preview_new_tool() -> Context:
+def preview_new_tool() -> Context | Response:
     """The form that users will see."""
-    forms.load(ToolForm)
-    with tool_forms.pointing():
-        return {**editor(None, tool_forms.preview(forms.typed())), "form": forms.state(forms.typed())}
+    return previewing(lambda: None)
 
 
 @blp.post("/admin/tools")
@@ -102,12 +113,9 @@ def edit_tool(tool_id: UUID) -> Context:
 @blp.post("/admin/tools/<uuid:tool_id>/preview")
 @auth.admin
 @action("admin_tool_editor.html", again=of_tool)
-def preview_tool(tool_id: UUID) -> Context:
+def preview_tool(tool_id: UUID) -> Context | Response:
     """The form that users will see."""
-    forms.load(ToolForm)
-    with tool_forms.pointing():
-        fields = tool_forms.preview(forms.typed())
-    return {**editor(tools.get(tool_id), fields), "form": forms.state(forms.typed())}
+    return previewing(partial(tools.get, tool_id))
 
 
 @blp.post("/admin/tools/<uuid:tool_id>")
