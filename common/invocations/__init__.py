@@ -6,7 +6,7 @@
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
     complete          … records how it ended, settles, and claims the next            completing.py
-                      … or what a canceled stream had shown                           partial.py
+                      … or what a canceled stream had shown                           partial.py, showing.py
     retry_later       … or puts it back to wait                                       retrying.py
     give_back         … or hands it back unbegun
     cancel            the owner changes their mind, of one or of many                 canceling.py
@@ -43,7 +43,7 @@ from common.invocations.filters import Filters, Matching
 from common.invocations.history import CallRow, Story, attempts, deliveries, story
 from common.invocations.joining import CountedRequest
 from common.invocations.keyed import account_of, visible
-from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Submitted, Task
+from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Shown, Submitted, Task
 from common.invocations.ordering import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields, SubmitRules
 from common.invocations.partial import left_of
 from common.invocations.quoting import Quote, quote
@@ -65,6 +65,7 @@ from common.invocations.representation import billed, etag, poll_after_ms, price
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
 from common.invocations.retrying import give_back, retry_later
+from common.invocations.showing import shown_so_far
 from common.invocations.submitting import submit
 from common.invocations.waiting import REASONS as WAITING_REASONS
 
@@ -88,6 +89,7 @@ __all__ = [
     "Order",
     "Quote",
     "RerunPrice",
+    "Shown",
     "Story",
     "SubmitFields",
     "SubmitRules",
@@ -137,6 +139,7 @@ __all__ = [
     "rerun_price",
     "rerun_prices",
     "retry_later",
+    "shown_so_far",
     "states",
     "storage",
     "story",

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from common import webhooks
-from common.invocations import reading
-from common.invocations.model import Invocation
+from common.invocations import reading, showing
+from common.invocations.model import Invocation, Shown
 from common.kit import db
 from common.kit.paging import Page, Window
 from common.kit.query import Query
@@ -68,11 +68,15 @@ def deliveries(owner: UUID, invocation_id: UUID, window: Window) -> Page[Deliver
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """An invocation and what was done for it: the last calls, oldest first, and the last deliveries, newest first."""
+    """An invocation and what was done for it: the last calls, oldest first, and the last deliveries, newest first.
+
+    `shown`: what of its answer is shown while that is being written.
+    """
 
     invocation: Invocation
     calls: Sequence[CallRow]
     deliveries: Page[DeliveryRecord]
+    shown: Shown | None = None
 
 
 def story(owner: UUID | None, invocation_id: UUID, *, most_bytes: int, window: Window) -> Story:
@@ -82,4 +86,5 @@ def story(owner: UUID | None, invocation_id: UUID, *, most_bytes: int, window: W
     """
     invocation = reading.get_within(invocation_id, owner, most_bytes)
     calls = db.execute(CALLS, {"id": invocation_id, "below": _ALL, "limit": window.limit})
-    return Story(invocation, calls[::-1], webhooks.deliveries_of(invocation_id, window))
+    sent = webhooks.deliveries_of(invocation_id, window)
+    return Story(invocation, calls[::-1], sent, showing.shown_so_far(invocation))

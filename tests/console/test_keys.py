@@ -128,7 +128,7 @@ def test_a_revoked_key_ends_and_its_last_use_was_said(browser: Browser, database
     assert "It was never used." in browser.get(f"{path}/revoke").words
     with psycopg.connect(database_url, autocommit=True) as sql:
         sql.execute("update api_keys set last_used_at = now() - interval '2 hours'")
-    assert "It was last used 2 h 0 min ago" in browser.get(f"{path}/revoke").words
+    assert "It was last used 2 h ago" in browser.get(f"{path}/revoke").words
     browser.post(f"{path}/revoke", to="/console/keys?said=key-revoked")
     assert status_with(browser, text) == 401
     browser.get(f"{path}/revoke", 404)

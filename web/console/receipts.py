@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 
-from common.invocations import CallRow, Invocation, Story
+from common.invocations import CallRow, Invocation, Shown, Story
 from common.webhooks import DeliveryRecord
-from web.console.show import count, duration, number, tokens, words
+from web.console.show import count, duration, meter, number, tokens, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,14 @@ def sentence(run: Invocation) -> str:
     if run.status == "failed":
         return f"It failed after {count(run.attempts, 'attempt')}: {run.error_detail or words(run.error_code or '')}"
     if run.status == "canceled":
-        return "It was canceled."
+        return _canceled(run)
     return "Its deadline passed before it had ended."
+
+
+def _canceled(run: Invocation) -> str:
+    if run.is_charged:
+        return f"It was canceled{took(run)}, while its answer was written. What was shown by then is kept and charged."
+    return "It was canceled. What was shown of its answer is kept." if run.output else "It was canceled."
 
 
 def words_of_attempt(attempts: int) -> str:
@@ -51,15 +57,41 @@ def took(run: Invocation) -> str:
     return f" in {duration(run.finished_at - run.started_at)}"
 
 
-def receipt(run: Invocation) -> str:
-    """What was charged, as a formula, or why nothing was."""
+def receipt(run: Invocation, shown: Shown | None = None) -> str:
+    """What was charged, as a formula, or why nothing was. `shown`: what of its answer is shown while it is written."""
     if not run.ended:
-        return f"{tokens(run.held)} are held until it ends. It can cost no more than that."
+        so_far = f" {cost_of_canceling(run, shown)}" if shown is not None else ""
+        return f"{tokens(run.held)} are held until it ends. It can cost no more than that.{so_far}"
     charged = run.charged or 0
     if not run.is_charged:
         reason = run.error_code or run.status
         return f"Free: {words(run.status)}{'' if reason == run.status else f' ({reason})'}. {_given_back(run)}"
-    return f"Charged {number(charged)}{_formula(run, charged)}. Price of version {run.tool_version}. {_given_back(run)}"
+    counted = f" {meter(run.price.metered)}" if run.basis == "metered" and run.price.metered else ""
+    formula = f"Charged {number(charged)}{_formula(run, charged)}. Price of version {run.tool_version}."
+    return f"{formula}{counted} {_given_back(run)}"
+
+
+def of_canceling(run: Invocation, shown: Shown | None) -> list[str]:
+    """What canceling it does, and costs."""
+    if run.status != "running":
+        return ["It has not started and never will. It is free.", f"Its hold of {tokens(run.held)} is given back."]
+    stop = "It is running: its worker is told to stop. If the tool's answer is complete by then, the run succeeds."
+    if not run.stream:
+        return [f"{stop} Otherwise it is free.", f"Its hold of {tokens(run.held)} is given back."]
+    return [stop, cost_of_canceling(run, shown), f"What is left of its hold of {tokens(run.held)} is given back."]
+
+
+def cost_of_canceling(run: Invocation, shown: Shown | None) -> str:
+    """What it would cost to cancel a streamed run now, and by what that is counted."""
+    price = run.price
+    if price.metered is None or price.per_unit is None:
+        return "Canceled now, it is free, whatever was shown: its price does not count partial answers."
+    if shown is None:
+        return "Canceled before anything of the answer is shown, it is free; after that, what was shown is charged."
+    return (
+        f"Canceled now, it would cost about {tokens(shown.cost)} for what is shown so far. {meter(price.metered)} "
+        "Where the tool has reported its usage meanwhile, that counts instead."
+    )
 
 
 def _formula(run: Invocation, charged: int) -> str:

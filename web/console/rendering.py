@@ -11,6 +11,7 @@ from typing import Final
 from flask import current_app, url_for
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from common.kit import clock
 from web.console import assets, show
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -19,9 +20,11 @@ FILTERS: Final = (
     show.as_json,
     show.day,
     show.duration,
+    show.elapsed,
     show.exact,
     show.iso,
     show.local,
+    show.meter,
     show.milliseconds,
     show.money,
     show.moment,
@@ -56,7 +59,9 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update({each.__name__: each for each in FILTERS}, typed=show.Typed)
-    made.globals.update(url=url, exists=exists, static=assets.address, count=show.count, new_key=new_key)
+    made.globals.update(
+        url=url, exists=exists, static=assets.address, count=show.count, new_key=new_key, server_time=server_time
+    )
     return made
 
 
@@ -68,6 +73,11 @@ def exists(endpoint: str) -> bool:
 def url(endpoint: str, **values: object) -> str:
     """The path of a page: `url("runs", status="failed")`."""
     return url_for(f"console.{endpoint}", **values)  # type: ignore[arg-type]  # its own options are of other types
+
+
+def server_time() -> str:
+    """The time of the server, for scripts that count on from it."""
+    return show.iso(clock.now())
 
 
 def new_key() -> str:

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from common.kit import clock
+from common.models.tools import Metered
 from common.tools import Price
 from web.console import preferences
 
@@ -55,7 +56,7 @@ def size(value: int) -> str:
 
 
 def duration(value: float | timedelta | None) -> str:
-    """Seconds: `8 ms`, `1.24 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Seconds: `8 ms`, `1.24 s`, `3 min 20 s`, `2 h`, `3 d 4 h`."""
     if value is None:
         return "–"
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
@@ -65,10 +66,19 @@ def duration(value: float | timedelta | None) -> str:
         return f"{seconds:.2f} s" if seconds % 1 else f"{seconds:.0f} s"
     whole = int(seconds)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
+        return _of_two(whole // 60, "min", whole % 60, "s")
     if whole < 2 * 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+        return _of_two(whole // 3600, "h", whole % 3600 // 60, "min")
+    return _of_two(whole // 86_400, "d", whole % 86_400 // 3600, "h")
+
+
+def _of_two(large: int, its: str, small: int, other: str) -> str:
+    return f"{large} {its} {small} {other}" if small else f"{large} {its}"
+
+
+def elapsed(since: datetime) -> str:
+    """How long something has gone on, to the second."""
+    return duration(max(0, int((clock.now() - since).total_seconds())))
 
 
 def iso(moment: datetime) -> str:
@@ -152,6 +162,13 @@ def price(value: Price) -> str:
         return tokens(value.base_tokens)
     base = f"{tokens(value.base_tokens)} + " if value.base_tokens else ""
     return f"{base}{number(per_unit['tokens'])} for each {per_unit['unit']}, at most {tokens(value.max_tokens)}"
+
+
+def meter(value: Metered) -> str:
+    """How units are counted where the tool has reported none."""
+    chars = value["chars_per_unit"]
+    of = "the answer and of the messages in the input" if value["input"] else "the answer"
+    return f"One unit is counted for each {'character' if chars == 1 else f'{chars} characters'} of {of}."
 
 
 def words(code: str) -> str:

@@ -50,7 +50,7 @@ def stored(invocation_id: UUID) -> invocations.Invocation:
 
 @blp.get("/admin/runs/<uuid:invocation_id>")
 @auth.admin
-@page("admin_run.html")
+@page("admin_run.html", parts=("run_now",))
 def admin_run(invocation_id: UUID) -> Context:
     """One run of any account."""
     story = invocations.story(None, invocation_id, most_bytes=stories.SHOWN_BYTES, window=stories.WINDOW)

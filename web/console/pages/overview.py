@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,7 +14,7 @@ from common import account_attention, invocations, subscriptions
 from common.kit import clock
 from common.kit.paging import Window
 from common.subscriptions import Burndown, Forecast, Meter
-from common.tools import catalogue
+from common.tools import ListedTool, catalogue
 from common.usage import DayCharge
 from web.console import charts, frame, show
 from web.console.blueprint import Context, blp, go, page
@@ -66,8 +68,15 @@ def budget() -> Context:
         return {**found, "plans": subscriptions.plans.offered(SHOWN).items}
     if meter is not None and not meter.balance.charged:
         known = catalogue.catalogue(Window(1)).items
-        return {**found, "steps": {"tool": known[0].slug if known else None, "hub": current_app.config["PUBLIC_URL"]}}
+        return {**found, "steps": steps(known[0] if known else None)}
     return {**found, "course": None if meter is None else course(meter)}
+
+
+def steps(tool: ListedTool | None) -> Context:
+    """What the commands of the first day are about: a tool, with its example if it has one."""
+    example = {} if tool is None or tool.current.example_input is None else tool.current.example_input
+    sent = shlex.quote(json.dumps({"input": example}, ensure_ascii=False))
+    return {"tool": tool.slug if tool else None, "sent": sent, "hub": current_app.config["PUBLIC_URL"]}
 
 
 def course(meter: Meter) -> Context:

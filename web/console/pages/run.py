@@ -13,7 +13,7 @@ from common import receipts as signed_receipts
 from common.invocations import DEFAULT_EXPIRY
 from common.kit import crypto
 from common.links import API_PREFIX
-from web.console import downloads, forms, snippets, stories
+from web.console import downloads, forms, receipts, snippets, stories
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
 from web.console.rendering import url
@@ -53,6 +53,8 @@ def curl(run: invocations.Invocation) -> str:
         return ""
     address = f"{current_app.config['PUBLIC_URL']}{API_PREFIX}/tools/{run.tool_slug}/invoke"
     sent: dict[str, object] = {"input": json.loads(str(run.input))}
+    if run.stream:
+        sent["stream"] = True
     if run.metadata:
         sent["metadata"] = dict(run.metadata)
     expiry = round((run.expires_at - run.created_at).total_seconds())
@@ -63,13 +65,11 @@ def curl(run: invocations.Invocation) -> str:
 
 def canceling(invocation_id: UUID) -> Context:
     """The question before it."""
-    run = invocations.get_within(invocation_id, auth.caller().user_id, 0)
+    run = invocations.get_within(invocation_id, auth.caller().user_id, stories.SHOWN_BYTES)
     here = url("run", invocation_id=invocation_id)
-    running = "It is running: its worker is told to stop. It is free, unless the tool's answer is already complete."
-    queued = "It has not started and never will. It is free."
     return {
         "asked": "Cancel this run?",
-        "effects": [running if run.status == "running" else queued, f"Its hold of {run.held:,} tokens is given back."],
+        "effects": receipts.of_canceling(run, invocations.shown_so_far(run)),
         "path": f"{here}/cancel",
         "fields": [],
         "label": "Cancel the run",

@@ -15,12 +15,12 @@ from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, Invocation, SubmitFie
 from common.kit import crypto
 from common.kit.paging import Window
 from common.links import API_PREFIX
-from common.tools import ListedTool
+from common.tools import ListedTool, breakers
 from web.console import forms, inputs, lists, snippets
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
 from web.http import auth, limits, submissions
-from web.http.fields import Text, Tokens, Whole, Word
+from web.http.fields import Flag, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 
 #: Choices of the deadline, in seconds.
@@ -51,6 +51,7 @@ class RunForm(Form):
     end_user = Text(max=128, line=True)
     webhook_url = Text(max=2048)
     labels = Text(max=20_000)
+    stream = Flag(load_default=False)
 
 
 class RunSent(TypedDict):
@@ -65,6 +66,7 @@ class RunSent(TypedDict):
     end_user: NotRequired[str]
     webhook_url: NotRequired[str]
     labels: NotRequired[str]
+    stream: bool
 
 
 # -- what the page needs -------------------------------------------------------------------------------------------
@@ -75,6 +77,7 @@ def shown(found: ListedTool, value: object, show: str, typed: inputs.Given | Non
     fields = inputs.fields(found.current.input_schema, value, typed)
     return {
         "tool": found,
+        "breaker": None if found.is_available else breakers.state(found.id),
         "fields": fields,
         "show": show if fields or show == "code" else "json",
         "raw": inputs.text_of(value),
@@ -132,6 +135,8 @@ def fields_of(value: object, sent: RunSent) -> SubmitFields:
         fields["end_user"] = sent["end_user"]
     if "webhook_url" in sent:
         fields["webhook_url"] = sent["webhook_url"]
+    if sent["stream"]:
+        fields["stream"] = True
     return fields
 
 
@@ -158,7 +163,7 @@ def code(found: ListedTool, value: object, sent: RunSent) -> Context:
 
 
 #: Fields that stay as they were typed while the input is shown in another form.
-OPTIONS: Final = ("max_tokens", "expires_in", "end_user", "webhook_url", "labels")
+OPTIONS: Final = ("max_tokens", "expires_in", "end_user", "webhook_url", "labels", "stream")
 
 
 @contextmanager
