@@ -49,7 +49,7 @@ SIDEWAYS: Final = """() => {
 }"""
 _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 _OF_COLOURS: Final = ["color-contrast", "link-in-text-block"]
-_OF_LAYOUT: Final = ["color-contrast", "scrollable-region-focusable", "target-size"]
+_OF_LAYOUT: Final = ["scrollable-region-focusable", "target-size"]
 _AXE: Final = Axe()
 
 
@@ -63,6 +63,7 @@ def chromium() -> Iterator[Chromium]:
                 pytest.fail("there is no Chromium: set CHROMIUM, or install it")
             pytest.skip("there is no Chromium")
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        expect.set_options(timeout=20_000)
         yield browser
         browser.close()
 
