@@ -26,7 +26,10 @@ WIDTHS: Final = (1280, 360)
 
 
 def walk(reader: Reader, page: Page, paths: list[str], widths: tuple[int, ...] = WIDTHS) -> list[str]:
-    """Everything that is wrong with these pages. In the other width only one of them is looked at for colours: all have the same frame."""
+    """Everything that is wrong with these pages.
+
+    In another width only the first is looked at for everything: of the others only what depends on the width.
+    """
     found = []
     for width in widths:
         page.set_viewport_size({"width": width, "height": 800})
