@@ -1,6 +1,6 @@
 // Ages and running times go on while a page is open: `<time data-ago>` every ten seconds, `<time data-since>` each second.
 const root = document.documentElement;
-const skew = Date.parse(root.dataset.now) - performance.timeOrigin - performance.now(); // the server's clock counts
+const skew = Date.parse(root.dataset.now) - Date.now(); // the server's clock counts
 const COARSE = 10;
 
 /** As the server writes durations (show.py), without fractions. */
