@@ -57,8 +57,9 @@ openapi: $(VENV)/.dev  ## regenerate docs/openapi.json, and the client's models,
 	@ENV=development PUBLIC_URL=http://localhost:8000 $(BIN)/flask --app wsgi openapi write docs/openapi.json
 	@$(BIN)/python clients/python/generate.py
 
-lint-openapi:  ## lint docs/openapi.json with Redocly (needs Node; downloaded by npx)
-	@npx --yes @redocly/cli@2 lint --config docs/redocly.yaml docs/openapi.json
+lint-openapi: $(VENV)/.dev  ## lint docs/openapi.json with Redocly and Spectral (npm packages are downloaded once)
+	@$(BIN)/python clients/generated/node.py --all redocly lint --config docs/redocly.yaml docs/openapi.json
+	@$(BIN)/python clients/generated/node.py --all spectral lint --fail-severity=hint --ruleset docs/spectral.yaml docs/openapi.json
 
 lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in, and the client's; ARGS=--upgrade for newer versions
 	@$(BIN)/pip install --quiet uv==0.13.9

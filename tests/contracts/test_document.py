@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,8 @@ from web.cli.openapi import openapi
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEPT = ROOT / "docs" / "openapi.json"
+#: The exit status of `clients/generated/node.py` when the npm registry does not answer.
+NO_REGISTRY = 69
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +89,19 @@ def test_every_event_that_is_sent_is_documented(spec: dict[str, Any]) -> None:
     assert set(spec["webhooks"]) == set(EVENT_TYPES)
 
 
-def test_redocly_finds_no_error() -> None:
-    npx = shutil.which("npx")
-    if npx is None:
-        pytest.skip("npx is not installed: `make lint-openapi` needs Node")
-    command = ["make", "--no-print-directory", "lint-openapi"]
-    try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    except subprocess.TimeoutExpired:
-        pytest.skip("the npm registry does not answer")
-    if "npm error" in done.stderr and "validat" not in done.stderr:
-        pytest.skip(f"npx could not fetch Redocly: {done.stderr[-300:]}")
+def test_redocly_finds_nothing() -> None:
+    command = [
+        sys.executable,
+        "clients/generated/node.py",
+        "redocly",
+        "lint",
+        "--config",
+        "docs/redocly.yaml",
+        str(KEPT),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == NO_REGISTRY:
+        pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
