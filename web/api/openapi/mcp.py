@@ -44,7 +44,10 @@ def _message() -> Part:
 
 
 def _metadata(name: str, summary: str) -> Part:
-    answer = {"200": _json("Protected-resource metadata (RFC 9728).", _METADATA)}
+    answer = {
+        "200": _json("Protected-resource metadata (RFC 9728).", _METADATA),
+        "4XX": {"description": "Refused, as by any other path: another method, or no JSON accepted."},
+    }
     return {**_operation(f"resource_metadata_{name}", summary, _RESOURCE), "security": [], "responses": answer}
 
 
