@@ -4,8 +4,8 @@
 Each call has a row, which is committed before anything is submitted for it, and whose id is the key under which it is:
 so whatever its requests overtake, and whatever dies between them, they make one invocation (`replaying`, `storing`).
 A request that counts 0 is a new call. One that counts more joins a call that was made with the same credential and
-body, and that needs it; if several do, the one whose requests have counted furthest below it, so that each of several
-equal calls at once keeps one that it can join (docs/decisions/openai-route.md).
+body, and that no request with the same count has joined; of several, the one whose requests have counted furthest below
+it, which is its own as far as can be told (docs/decisions/openai-route.md).
 """
 
 from __future__ import annotations
