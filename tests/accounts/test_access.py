@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+import requests
 from werkzeug.routing import Rule
 
 from common.identity import accounts
 from common.identity.audit import OPERATOR
 from common.kit.clock import uuid7
 from common.links import API_PREFIX as BASE
+from common.links import OPENAI_PREFIX
 from common.models.accounts import SCOPES
 from common.models.base import Base
 from common.settings import Settings
@@ -91,6 +93,22 @@ def test_every_scope_is_asked_for(api: Api, routes: list[Route]) -> None:
     answers = {f"{r.method} {r.path}": code(api(r.method, r.path, key_without[r.policy.scope or ""])) for r in scoped}
     assert answers == dict.fromkeys(answers, (403, "scope_missing"))
     assert {"tools:read", "invocations:read", "invocations:write"} <= {r.policy.scope for r in scoped}
+
+
+def test_models_are_as_closed_as_tools_are(api: Api, settings: Settings) -> None:
+    """The route for clients of the OpenAI API: without a key, and with all scopes except the required one."""
+    app, person, seen = create_app(settings), api.person(), set()
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith(f"{OPENAI_PREFIX}/"):
+            policy = vars(app.view_functions[rule.endpoint])["policy"]
+            key = person.key(scopes=[scope for scope in SCOPES if scope not in (policy.scope, "admin")])["key"]
+            url, method = api.base + filled(rule), "POST" if "POST" in (rule.methods or ()) else "GET"
+            for token, wanted in (("no", (401, "unauthenticated")), (key, (403, "scope_missing"))):
+                headers = {"Authorization": f"Bearer {token}"}
+                answer = requests.request(method, url, headers=headers, json={}, timeout=20)
+                assert (answer.status_code, answer.json()["error"]["code"]) == wanted, rule
+            seen.add(policy.scope)
+    assert seen == {"tools:read", "invocations:write"}
 
 
 def test_no_key_does_what_only_a_person_may(api: Api, routes: list[Route]) -> None:

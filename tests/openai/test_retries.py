@@ -148,13 +148,21 @@ def test_repeats_at_once_join_a_call_each(stage: Stage) -> None:
     assert charges() == [25] * 4
 
 
-STEPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(("lost", "died", "wiped", "answered"))), max_size=12)
-
-
 @pytest.fixture
 def bought(db: None) -> tuple[Customer, str]:
     """A customer, and a tool."""
     return factories.customer(), factories.tool().slug
+
+
+def test_a_repeat_stays_with_its_own_call(bought: tuple[Customer, str]) -> None:
+    """Although an equal one was begun after it."""
+    customer, body = bought[0], {"n": next(_bodies)}
+    first, again = (joining.begin(customer.caller, body, repeat) for repeat in (0, 1))
+    other = joining.begin(customer.caller, body, 0)
+    assert joining.begin(customer.caller, body, 2).id == again.id == first.id != other.id
+
+
+STEPS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(("lost", "died", "wiped", "answered"))), max_size=12)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
