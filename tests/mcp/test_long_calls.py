@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -162,6 +163,17 @@ def test_snapshots_bring_nothing_twice(texts: list[str], data: st.DataObject) ->
             new.add(part(whole[:cut], is_snapshot=True))
             new.add(part(whole[cut:]))
     assert new.take() == whole
+
+
+def test_streams_of_an_account_do_not_wait_for_each_other(mcp: Mcp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "WAIT_SECONDS", 1)  # so that they are read before they become streams
+    slug, told = factories.tool().slug, list[Json]()
+    with closing(mcp.stream(slug, progressToken=1)) as one, closing(mcp.stream(slug, progressToken=2)) as other:
+        for response in (one, other):
+            reading = events(response)
+            threading.Thread(target=lambda it=reading: told.append(next(it)), daemon=True).start()
+        eventually("both tell", 10, lambda: len(told) == 2)
+    assert {message["params"]["progressToken"] for message in told} == {1, 2}
 
 
 def closed(mcp: Mcp, tool: Tool, worker: WorkerProcess, ask: Callable[[str], Any]) -> str:

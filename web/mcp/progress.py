@@ -19,7 +19,7 @@ from common.invocations import Invocation
 from common.kit import clock, db, jsonb, log
 from common.streams import START, OutputPart
 from common.tools import streamed
-from web.http import auth, output_waiting, status_changes, streams, waiting
+from web.http import auth, large_reads, output_waiting, status_changes, streams, waiting
 from web.http.output_waiting import OutputReader
 from web.http.waiting import Waiter
 from web.mcp import protocol, results, rpc
@@ -38,6 +38,7 @@ _NOTHING: Final = OutputPart(START, "[]")
 
 def stream(message: Message, invocation: Invocation) -> Response:
     """Follow an accepted invocation. Raises `RateLimited`, after canceling it: the account has too many streams."""
+    large_reads.end()  # it was read to see whether it had ended; what is sent is read anew
     caller = auth.caller()
     try:
         waiter = waiting.register(invocation.user_id, invocation.id)
