@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,27 +14,18 @@ from dev.platform import Platform
 from joyfull import Client, Session
 from tests.client import PASSWORD, eventually
 from tests.client import Client as Account
-from tests.conftest import ROOT
+from tests.clients import processes
 from tests.outside.line import Line
 from tests.outside.receiver import Receiver
 
-COMMAND = "import sys; from joyfull.cli import main; sys.exit(main())"
-
 
 @contextmanager
-def listening(url: str, key: str, target: str, home: Path) -> Iterator[subprocess.Popen[str]]:
+def listening(url: str, key: str, target: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command, from where it says that it is ready."""
-    environ = {
-        **os.environ, "PYTHONPATH": str(ROOT / "clients" / "python"), "JOYFULL_API_KEY": key, "JOYFULL_BASE_URL": url,
-        "XDG_STATE_HOME": str(home), "XDG_CONFIG_HOME": str(home),
-    }  # fmt: skip
-    command = [sys.executable, "-c", COMMAND, "listen", "--forward-to", target]
-    started = subprocess.Popen(
-        command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert started.stderr is not None
+    started = processes.start(url, key, home, "listen", "--forward-to", target)
     try:
-        assert started.stderr.readline().startswith("ready: ")
+        assert started.stderr is not None
+        assert started.stderr.readline().startswith(b"ready: ")
         yield started
     finally:
         started.kill()
@@ -44,7 +33,7 @@ def listening(url: str, key: str, target: str, home: Path) -> Iterator[subproces
 
 
 def restarted(hub: Platform) -> None:
-    hub.supervisor.children["web"].kill()
+    hub.supervisor.children["web"].finish(deadline=0.0)  # with all its processes
     hub.supervisor.children["web"].start()
     hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
 
@@ -56,7 +45,7 @@ def arrived(receiver: Receiver, client: Client) -> tuple[list[str], list[str]]:
     def received() -> list[str]:
         return [dict(each.headers)["webhook-id"] for each in receiver.requests("/hook")]
 
-    eventually("the last event is forwarded", 30, lambda: feed[-1] in received())
+    eventually("the last event is forwarded", 60, lambda: feed[-1] in received())
     return feed, received()
 
 

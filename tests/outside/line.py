@@ -37,16 +37,24 @@ class Line:
         self._cut = False
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the end of this line
             while True:
                 client, _ = self._listener.accept()
-                if self._cut:
+                if not self._connected(client):
                     _close(client)
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._port))
-                self._ends |= {client, server}
-                for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+
+    def _connected(self, client: socket.socket) -> bool:
+        """Whether there is a server for it."""
+        if self._cut:
+            return False
+        try:
+            server = socket.create_connection(("127.0.0.1", self._port))
+        except OSError:
+            return False
+        self._ends |= {client, server}
+        for source, target in ((client, server), (server, client)):
+            threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+        return True
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
