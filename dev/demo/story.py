@@ -50,7 +50,7 @@ def look_around(demo: Demo) -> None:
     demo.screen.title("The catalogue")
     offered = sorted(demo.client.tools.list(), key=lambda tool: (tool.category or "", tool.slug))
     demo.screen.show(screen.tools(offered))
-    missing = {streamed.TOOL, *(job.tool for job in work.everything())} - {tool.slug for tool in offered}
+    missing = {demo.talker, *(job.tool for job in work.everything())} - {tool.slug for tool in offered}
     demo.expect(not missing, f"the catalogue lacks {', '.join(sorted(missing))}")
 
 

@@ -5,23 +5,33 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dev.demo import receipt, screen
+from dev.demo import model, receipt, screen
 from dev.demo.scenario import Demo
 from dev.demo.screen import Writing
 from dev.demo.work import LONGEST_SECONDS, Job
 from joyfull import InvocationEnded, models
 from joyfull import Job as Submitted
 
-TOOL = "storyteller"
+#: Of each tool: the name of its model, what is asked for a short answer, and for a long one, with what makes it long.
+ASKED: Final[dict[str, tuple[str, str, str, dict[str, int]]]] = {
+    "storyteller": (
+        "storyteller",
+        "How is a submit billed?",
+        "What happens when a worker is killed?",
+        {"min_tokens": 500},
+    ),
+    "chat": (model.NAME, "Why is the sky blue? Answer in one sentence.", "Tell a long story of a heron.", {}),
+}
+#: What one of these answers may cost, in tokens.
+MOST = 2_000
 #: Characters after which the second answer is canceled. It would go on for a quarter of a minute.
 ENOUGH = 120
-ABORTED = "What happens when a worker is killed?"
-LONG = 500
 
 
 @dataclass(slots=True)
@@ -45,7 +55,7 @@ def tell(demo: Demo) -> None:
 
 def _read_along(demo: Demo) -> None:
     demo.screen.title("An answer, read while it is written")
-    job, read = _asked(demo, "How is a submit billed?")
+    job, read = _asked(demo, ASKED[demo.talker][1])
     billing = _billing(job)
     demo.confirm(
         job.status == "succeeded" and read.parts > 1 and _content(job).startswith(read.text),
@@ -59,14 +69,15 @@ def _read_along(demo: Demo) -> None:
 
 def _cancel(demo: Demo) -> Job:
     demo.screen.title("Another one, canceled in the middle")
-    job, read = _asked(demo, ABORTED, ENOUGH, min_tokens=LONG)
+    _, _, question, longer = ASKED[demo.talker]
+    job, read = _asked(demo, question, ENOUGH, **longer)
     billing = _billing(job)
     demo.confirm(
         (job.status, billing.basis) == ("canceled", "metered") and _content(job).startswith(read.text),
         f"canceled after {len(_content(job))} characters: they are its output, and {job.charged} tokens its charge",
         f"a canceled answer: {job.status}, {billing.basis}, and its output is not what was read",
     )
-    texts = {"published": _content(job), "in the input": ABORTED}
+    texts = {"published": _content(job), "in the input": question}
     units = sum(_counted(billing.price, text) for text in texts.values())
     demo.screen.say("[dim]basis metered: no usage was reported yet, so the price's meter counts[/]")
     demo.screen.show(_bill(billing.price, texts, units))
@@ -80,17 +91,18 @@ def _cancel(demo: Demo) -> Job:
 
 def _asked(demo: Demo, question: str, enough: int | None = None, **options: int) -> tuple[Job, Reading]:
     """Submit and read to the end; cancel after `enough` characters."""
-    job = Job(TOOL, {"model": TOOL, "messages": [{"role": "user", "content": question}], **options})
-    demo.screen.say(f"[dim]{TOOL}:[/] {escape(question)}")
+    named = ASKED[demo.talker][0]
+    job = Job(demo.talker, {"model": named, "messages": [{"role": "user", "content": question}], **options})
+    demo.screen.say(f"[dim]{named}:[/] {escape(question)}")
     began = time.monotonic()
-    submitted = job.submit(demo.client, stream=True)
+    submitted = job.submit(demo.client, stream=True, max_tokens=MOST)
     demo.extras.append(job)
     with demo.screen.writing() as writing:
         read = _read(demo, submitted, writing, began, enough)
         job.saw(submitted.invocation)
         writing.text = _content(job)
     if not job.ended:
-        demo.expect(False, f"a stream of {TOOL} broke off")
+        demo.expect(False, f"a stream of {named} broke off")
     return job, read
 
 
