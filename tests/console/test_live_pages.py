@@ -54,11 +54,14 @@ def test_an_answer_is_read_while_it_is_written_and_canceled_in_the_middle(
     check(ada, page)
 
 
-def test_the_operators_page_reads_itself_again_until_it_is_paused(reader: Open) -> None:
+def test_ages_go_on_and_the_operators_page_reads_itself_again_until_it_is_paused(reader: Open) -> None:
     admin = factories.user(role="admin")
     ada = reader(accounts.get(admin.user_id).email)
     page = ada.sign_in()
     page.clock.install()
+    ada.open(page, "/settings")
+    page.clock.run_for(125_000)
+    expect(page.locator("time[data-ago]").first).to_have_text(re.compile("^2 min( .*)? ago$"))
     ada.open(page, "/operator")
     for _ in range(2):
         with page.expect_response(re.compile("part=operator")):
