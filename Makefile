@@ -11,7 +11,7 @@ DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo demo-llm run test faults explore soak check bench format docs lock audit openapi lint-openapi
+.PHONY: help install demo demo-llm run test faults explore soak check bench format docs lock audit openapi lint-openapi clients
 
 help:  ## list the commands
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -64,6 +64,13 @@ openapi: $(VENV)/.dev  ## regenerate docs/openapi.json, and the client's models,
 lint-openapi: $(VENV)/.dev  ## lint docs/openapi.json with Redocly and Spectral (npm packages are downloaded once)
 	@$(BIN)/python clients/generated/node.py --all redocly lint --config docs/redocly.yaml docs/openapi.json
 	@$(BIN)/python clients/generated/node.py --all spectral lint --fail-severity=hint --ruleset docs/spectral.yaml docs/openapi.json
+
+clients: $(VENV)/.dev  ## generate clients with other generators into var/clients and compile them, and a Postman collection
+	@rm -rf var/clients
+	@$(BIN)/python clients/generated/build.py var/clients
+	@$(BIN)/python clients/generated/node.py --all openapi2postmanv2 --spec docs/openapi.json \
+		--output var/clients/postman_collection.json
+	@echo 'generated and compiled: var/clients'
 
 lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in, and the client's; ARGS=--upgrade for newer versions
 	@$(BIN)/pip install --quiet uv==0.13.9

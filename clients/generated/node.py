@@ -56,8 +56,9 @@ def _install(directory: Path, *, everything: bool) -> None:
     some = [] if everything else ["--omit=dev"]
     command = [str(NODE), str(_NPM), "ci", *some, "--fetch-retries=1", "--fetch-timeout=30000"]
     done = subprocess.run(command, cwd=directory, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode and any(code in done.stderr for code in _NO_REGISTRY):
-        raise NoRegistryError(f"the npm registry does not answer: {done.stderr.strip().splitlines()[0]}")
+    away = [line for line in done.stderr.splitlines() if any(code in line for code in _NO_REGISTRY)]
+    if done.returncode and away:
+        raise NoRegistryError(f"the npm registry does not answer: {away[0]}")
     if done.returncode:
         raise RuntimeError(f"npm ci failed:\n{done.stderr}")
 

@@ -57,8 +57,8 @@ def test_tests_that_are_named_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_of_make_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)(?:[A-Z]+=\S+ )?make ([a-z]+)", text_of(page), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)(?:[A-Z]+=\S+ )?make ([a-z-]+)", text_of(page), re.MULTILINE))
 
     assert named <= targets
 
