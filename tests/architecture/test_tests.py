@@ -139,6 +139,7 @@ PATCHED = {
         ),
         SIZE,
     ),
+    "runs/test_stream_outages.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
     "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},

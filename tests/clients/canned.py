@@ -58,7 +58,7 @@ def serving() -> Iterator[Canned]:
             what = f"{self.command} {self.path}"
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             canned.asked.append((what, {name.lower(): value for name, value in self.headers.items()}, body))
-            time.sleep(canned.slow)
+            time.sleep(canned.slow)  # a server that is slow to answer
             reply = canned.reply(what)
             content = b"".join(reply.parts) if reply.parts is not None else _encoded(reply.body)
             self.send_response(reply.status)
