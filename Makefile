@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 2
+# Tests wait more than they compute.
+JOBS ?= 3
 AUDIT_VERSION := 2.10.1
 AUDIT := .venv/audit/bin/pip-audit
 LLM := $(VENV)/llm

@@ -25,8 +25,12 @@ NODE = _WHEEL / "bin" / "node"
 _NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 #: The exit status when there is no registry (EX_UNAVAILABLE).
 UNAVAILABLE = 69
-#: What npm says when there is no registry, as opposed to a lock that it cannot follow.
-_NO_REGISTRY = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH")
+#: What npm says when there is no registry that it can speak to, as opposed to a lock that it cannot follow.
+_NO_REGISTRY = (
+    *("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH"),
+    *("SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"),
+    *("E401", "E403", "E503"),
+)
 
 
 class NoRegistryError(Exception):

@@ -61,7 +61,6 @@ def _belongs(entry: Path, directory: Path) -> bool:
 
 
 @pytest.mark.chaos
-@pytest.mark.xdist_group("platform")
 def test_make_run_serves_and_leaves_nothing_behind(tmp_path: Path) -> None:
     data = tmp_path / "var"
     ports = {name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")}

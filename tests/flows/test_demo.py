@@ -24,7 +24,6 @@ SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @pytest.mark.chaos
-@pytest.mark.xdist_group("platform")
 def test_the_demo_ends_well(tmp_path: Path) -> None:
     ports = {name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")}
     folders = {"DATA_DIR": str(tmp_path / "var"), "DEMO_PICTURES": str(tmp_path)}
@@ -51,7 +50,6 @@ def test_the_demo_ends_well(tmp_path: Path) -> None:
     assert ran.stderr == b""
 
 
-@pytest.mark.xdist_group("platform")
 def test_the_demo_sees_that_a_platform_does_nothing(hub: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     """This one has no example tools: nothing can be invoked."""
     faults = demo.demonstrate(hub, Screen())

@@ -253,7 +253,6 @@ class Load:
 
 
 @pytest.mark.chaos
-@pytest.mark.xdist_group("platform")
 def test_every_secret_is_changed_under_load(installation: Installation, tool: Tool) -> None:
     installation.start()
     slug = offer(installation, tool)

@@ -106,7 +106,7 @@ def span_id(request: Request) -> str:
     return (request.header("traceparent") or "--").split("-")[2]
 
 
-@pytest.mark.xdist_group("platform")
+@pytest.mark.xdist_group("tracing")
 def test_one_trace_from_the_request_to_the_webhook(
     traced: str, collector: Collector, offer: Offer, receiver: Receiver, own_database: str
 ) -> None:
@@ -141,7 +141,7 @@ def test_one_trace_from_the_request_to_the_webhook(
     assert stored[0].startswith(f"00-{request.trace}-{request.id}-")
 
 
-@pytest.mark.xdist_group("platform")
+@pytest.mark.xdist_group("tracing")
 def test_a_callers_own_trace_goes_on(traced: str, collector: Collector, offer: Offer) -> None:
     client = Client(traced).join()
     bad = offer("/fail?status=400")
@@ -187,7 +187,7 @@ def test_an_endpoint_without_the_packages_is_told_at_the_start(monkeypatch: pyte
     assert not tracing.enabled()
 
 
-@pytest.mark.xdist_group("platform")
+@pytest.mark.xdist_group("tracing")
 def test_a_silent_collector_costs_no_request(traced: str, collector: Collector, offer: Offer) -> None:
     client = Client(traced).join()
     slug = offer()

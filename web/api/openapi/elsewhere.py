@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from common.links import OPENAI_PREFIX
-from web.api.openapi.components import Part
+from web.api.openapi.components import HEADERS, Part, header_ref
 
 GROUP: Final = "OpenAI-compatible"
 TAG: Final[Part] = {"name": GROUP, "description": "What clients of the OpenAI API call"}
@@ -27,6 +27,24 @@ _ERROR: Final[Part] = {
             },
         }
     },
+}
+_TEXT: Final[Part] = {"schema": {"type": "string"}}
+_AMOUNT: Final[Part] = {"schema": {"type": "integer", "minimum": 0}}
+_SAID: Final[Part] = {
+    "X-Request-ID": header_ref("X-Request-ID"),
+    "RateLimit-Policy": header_ref("RateLimit-Policy-Known"),
+    "RateLimit": header_ref("RateLimit-Known"),
+    "Joyfull-Invocation": {"description": "The id of the invocation that was made.", **_TEXT},
+    "Joyfull-Held": {"description": "The tokens that are held for it, or were.", **_AMOUNT},
+    "Joyfull-Charged": {"description": "What it was charged, once it has ended.", **_AMOUNT},
+    "Idempotent-Replayed": header_ref("Idempotent-Replayed"),
+}
+_SAID_OF_ERRORS: Final[Part] = {
+    **_SAID,
+    "WWW-Authenticate": HEADERS["WWW-Authenticate"],
+    "Allow": HEADERS["Allow"],
+    "Retry-After": header_ref("Retry-After"),
+    "X-Should-Retry": {"description": "`false`: the client is not to repeat the request by itself.", **_TEXT},
 }
 #: The `object` that each answers with.
 _KINDS: Final = {"models": "list", "model": "model", "chat_completions": "chat.completion", "embeddings": "list"}
@@ -58,7 +76,7 @@ def paths() -> Part:
 
 
 def _operation(name: str, summary: str, scope: str, reference: str) -> Part:
-    error = _json("An error.", _ERROR, _WRONG)
+    error = {**_json("An error.", _ERROR, _WRONG), "headers": _SAID_OF_ERRORS}
     return {
         "tags": [GROUP],
         "operationId": f"openai_{name}",
@@ -68,7 +86,7 @@ def _operation(name: str, summary: str, scope: str, reference: str) -> Part:
         "externalDocs": {"url": f"{_REFERENCE}/{reference}"},
         "security": [{"accessToken": []}, {"apiKey": [scope]}, {"apiKeyAsBearer": [scope]}],
         "responses": {
-            "200": _json("As in that API.", _OBJECT, {"object": _KINDS[name]}),
+            "200": {**_json("As in that API.", _OBJECT, {"object": _KINDS[name]}), "headers": _SAID},
             "4XX": error,
             "5XX": error,
         },
