@@ -19,7 +19,7 @@ from common.errors import Conflict, FieldError, Invalid, ScopeMissing, TokenRevo
 from common.idempotency import Once
 from common.identity import authorization, keys
 from common.identity.authorization import Caller
-from common.kit import clock, db, log
+from common.kit import batches, db, log
 from common.kit.query import Query
 from common.models.accounts import SCOPES, ApiKey, User
 
@@ -168,9 +168,5 @@ select count(*) as several from removed
 
 def remove_old(*, seconds: float = SECONDS) -> int:
     """For the beat: remove delegated keys that ended `KEEP_DAYS` ago. Returns how many. Usage keeps their ids."""
-    give_up, total = clock.monotonic() + seconds, 0
-    while True:
-        removed = db.execute(_REMOVE, {"days": KEEP_DAYS, "limit": BATCH})[0].several
-        total += removed
-        if removed < BATCH or clock.monotonic() > give_up:
-            return total
+    once = {"days": KEEP_DAYS, "limit": BATCH}
+    return batches.repeat(lambda: db.execute(_REMOVE, once)[0].several, BATCH, seconds)

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from common.identity.authorization import Caller
 from common.invocations import replaying
-from common.kit import clock, db
+from common.kit import batches, clock, db
 from common.kit.query import Query
 
 #: For how long (seconds) a call can be joined.
@@ -102,9 +102,4 @@ def answered(request: CountedRequest) -> None:
 
 def forget_old(*, seconds: float = SECONDS) -> int:
     """Delete calls that cannot be joined any more, for about so many seconds. Returns their number."""
-    give_up, total = clock.monotonic() + seconds, 0
-    while True:
-        count = db.rowcount(_FORGET, {"limit": BATCH})
-        total += count
-        if count < BATCH or clock.monotonic() > give_up:
-            return total
+    return batches.repeat(lambda: db.rowcount(_FORGET, {"limit": BATCH}), BATCH, seconds)

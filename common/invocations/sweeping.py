@@ -14,7 +14,7 @@ from common.invocations.model import Completion
 from common.invocations.placing import place_waiting, raise_start_tags, unplace_paused
 from common.invocations.reclaiming import reap_dead_processes
 from common.invocations.thresholds import record_missed as record_missed_thresholds
-from common.kit import apart, clock, db, failpoints
+from common.kit import apart, batches, db, failpoints
 from common.kit.query import Query
 from common.queueing import messages
 
@@ -153,12 +153,7 @@ def notify_for_ready(threads: int) -> int:
 
 def forget_old_keys(*, seconds: float = KEY_SECONDS) -> int:
     """Drop idempotency keys that are older than their 24 hours: all of them, or for about so many seconds."""
-    give_up, total = clock.monotonic() + seconds, 0
-    while True:
-        forgotten = db.rowcount(FORGET_KEYS, {"limit": BATCH})
-        total += forgotten
-        if forgotten < BATCH or clock.monotonic() > give_up:
-            return total
+    return batches.repeat(lambda: db.rowcount(FORGET_KEYS, {"limit": BATCH}), BATCH, seconds)
 
 
 def unheard(seconds: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -17,12 +16,11 @@ from common.identity import keys
 from common.identity.audit import OPERATOR
 from common.identity.keys import NewLimits
 from common.kit import sse
-from common.operations import ledger
 from common.settings import Settings, load
 from tests import factories
 from tests.factories import Customer
+from tests.working import working
 from web.app import create_app
-from worker import runner
 from worker.heartbeat import WorkerProcess
 
 Json = dict[str, Any]
@@ -121,20 +119,8 @@ def mcp(db: None, settings: Settings) -> Mcp:
 @pytest.fixture
 def worker(mcp: Mcp) -> Iterator[WorkerProcess]:
     """A worker that runs one invocation after the other. The books are right at the end."""
-    process, over = WorkerProcess(), threading.Event()
-    process.threads = 10
-    process._heartbeat()
-
-    def work() -> None:
-        while not over.wait(0.01):
-            runner.work(process)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield process
-    over.set()
-    thread.join(60)
-    assert ledger.verify().differences == ()
+    with working() as process:
+        yield process
 
 
 @pytest.fixture

@@ -17,14 +17,13 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from common.identity import keys
 from common.identity.audit import OPERATOR
 from common.kit import db as database
-from common.operations import ledger
 from common.settings import Settings
 from common.tools import ListedTool
 from tests import factories
 from tests.factories import Customer
 from tests.outside.tool import Tool
+from tests.working import working
 from web.app import create_app
-from worker import runner
 from worker.heartbeat import WorkerProcess
 
 TOKENS = {"pointer": "/usage/total_tokens", "tokens": 2, "unit": "token"}
@@ -81,20 +80,8 @@ def served(_connected: None, settings: Settings) -> Iterator[str]:
 def stage(db: None, served: str, tool: Tool) -> Iterator[Stage]:
     customer = factories.customer()
     _, key = keys.create(customer.user_id, "a key", actor=OPERATOR)
-    process, over = WorkerProcess(), threading.Event()
-    process.threads = 10
-    process._heartbeat()
-
-    def work() -> None:
-        while not over.wait(0.01):
-            runner.work(process)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield Stage(served, customer, key, tool, process)
-    over.set()
-    thread.join(60)
-    assert ledger.verify().differences == ()
+    with working() as process:
+        yield Stage(served, customer, key, tool, process)
 
 
 def charges() -> list[int]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from common.operations import ledger
 from common.tools import ListedTool
 from tests import factories
 from tests.outside.tool import Tool
 from tests.runs.conftest import Api, Json
 from tests.runs.following import Follower
-from worker import runner
+from tests.working import working
 from worker.heartbeat import WorkerProcess
 
 TOKENS = {"pointer": "/usage/total_tokens", "tokens": 2, "unit": "token"}
@@ -54,20 +52,8 @@ class Stage:
 
 @pytest.fixture
 def stage(api: Api, tool: Tool) -> Iterator[Stage]:
-    process, over = WorkerProcess(), threading.Event()
-    process.threads = 10
-    process._heartbeat()
-
-    def work() -> None:
-        while not over.wait(0.01):
-            runner.work(process)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield Stage(api, process, tool)
-    over.set()
-    thread.join(60)
-    assert ledger.verify().differences == ()
+    with working() as process:
+        yield Stage(api, process, tool)
 
 
 def content(ended: Json) -> Any:
