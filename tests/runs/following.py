@@ -59,6 +59,11 @@ class Follower:
             self.end = data
 
     @property
+    def shown(self) -> list[str]:
+        """The names of the events with parts of the answer."""
+        return [name for name in self.names if name.startswith("output.")]
+
+    @property
     def is_reading(self) -> bool:
         return self._thread.is_alive()
 

@@ -60,7 +60,19 @@ def test_whoever_fell_off_a_log_gets_a_snapshot(stage: Stage, monkeypatch: pytes
     late.has(words(5))
     stage.tool.let_go()
     assert content(follower.ended()) == content(late.ended()) == words(6)
-    assert "output.snapshot" in follower.names and late.names[0] == "output.snapshot"
+    assert "output.snapshot" in follower.names and late.shown[0] == "output.snapshot"
+
+
+def test_whoever_comes_back_after_a_change_of_status_has_nothing_twice(stage: Stage) -> None:
+    """Its parts may have come before that: the first that it gets now replaces them."""
+    made, follower = stage.streamed("words=3&hold=1,2")
+    follower.has(words(1))
+    late = Follower(stage.api, made, after=follower.last_id.partition(".")[0], text=follower.text)
+    stage.tool.let_go()
+    late.has(words(2))
+    stage.tool.let_go()
+    assert content(late.ended()) == content(follower.ended()) == words(3)
+    assert (late.shown[0], late.shown.count("output.snapshot")) == ("output.snapshot", 1)
 
 
 def test_redis_goes_away_and_comes_back(stage: Stage, redis_server: Redis) -> None:

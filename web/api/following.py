@@ -44,7 +44,19 @@ def events(invocation: Invocation, last_event_id: str, *, with_output: bool) -> 
             output_waiting.readers.remove(reader)
 
     changes = status_changes.changes(waiter, invocation, sequence, None if reader is None else reader.until_told)
+    if sequence is not None and place == START:
+        changes = _replacing(changes)
     return streams.events(_written(changes, sequence, place, auth.authorization_check()), closed)
+
+
+def _replacing(changes: Iterator[Invocation | OutputPart | None]) -> Iterator[Invocation | OutputPart | None]:
+    """The first part as all so far: who comes back after a change of status may have parts that came before it."""
+    for change in changes:
+        if isinstance(change, OutputPart):
+            yield change._replace(is_snapshot=True)
+            break
+        yield change
+    yield from changes
 
 
 def _written(
