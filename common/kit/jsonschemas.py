@@ -27,7 +27,7 @@ OPTIONS = jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT)
 MAX_MESSAGE = 300
 MEMORY = 512 * 1024 * 1024
 #: A check goes behind everything else that the machine has to do.
-NICE = 19
+NICE = 10
 KEPT = 200
 LENGTH = struct.Struct("!I")
 

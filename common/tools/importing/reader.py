@@ -34,7 +34,7 @@ MAX_SHOWN: Final = 1024 * 1024
 CPU_SECONDS: Final = 15
 WAIT_SECONDS: Final = 30.0
 MEMORY: Final = 1024 * 1024 * 1024
-NICE: Final = 19
+NICE: Final = 10
 ROOT: Final = Path(common.__file__).resolve().parent.parent
 
 logger = log.get(__name__)

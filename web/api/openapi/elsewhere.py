@@ -37,7 +37,6 @@ _SAID: Final[Part] = {
     "Joyfull-Invocation": {"description": "The id of the invocation that was made.", **_TEXT},
     "Joyfull-Held": {"description": "The tokens that are held for it, or were.", **_AMOUNT},
     "Joyfull-Charged": {"description": "What it was charged, once it has ended.", **_AMOUNT},
-    "Idempotent-Replayed": header_ref("Idempotent-Replayed"),
 }
 _SAID_OF_ERRORS: Final[Part] = {
     **_SAID,
