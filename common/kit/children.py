@@ -2,7 +2,7 @@
 
 They are started by `posix_spawn`, which shares the parent's memory until the child's program begins. Under gevent
 `subprocess` forks instead: a web process of 200 MB then stands still for about ten milliseconds, and copies every page
-that it writes to afterwards (measured: 17,000 page faults for each child).
+that it writes to afterwards (docs/decisions/pacing.md has the figures).
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_the_end_is_stored_before_it_is_sent(stage: Stage) -> None:
     seen: list[str] = []
 
     def read_on() -> None:
-        threading.Event().wait(0.3)  # for whoever would not wait
+        threading.Event().wait(0.3)  # in which a stream that does not wait would end
         assert "[DONE]" not in seen and charges() == []
 
     with failpoints.calling("worker.response_read", read_on):

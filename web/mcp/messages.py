@@ -1,7 +1,7 @@
 """Reading a message: its shape, its revision, and for modern ones the headers that repeat what it says.
 
-The order of checks is that of the specification: whoever reads only headers (a gateway) and whoever reads the body must
-come to the same conclusion, or the request is refused.
+The order of checks is that of the specification: a gateway, which reads only headers, and a server, which reads the
+body, must come to the same conclusion, or the request is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Answers piece by piece: `chat.completion.chunk`s as server-sent events, while the answer is made.
 
 Until there is something to send, for `STATUS_SECONDS` at most, the status line waits: a call that fails before that has
-a status of its own. `[DONE]` is sent only once the end is stored: whoever has it can read the charge.
+a status of its own. `[DONE]` is sent only once the end is stored: a client that has it can read the charge.
 """
 
 from __future__ import annotations

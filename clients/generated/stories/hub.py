@@ -50,6 +50,6 @@ def verified(received: Received, secret: str) -> str:
 
 
 def tell(story: str, *, status: str, output: object, tokens: int, webhook: str, refused: str) -> None:
-    """What a story has seen, as a line of JSON for whoever runs it."""
+    """What a story has seen, as a line of JSON for the test that runs it."""
     told = {"status": status, "output": output, "tokens": tokens, "webhook": webhook, "refused": refused}
     print(json.dumps({"story": story, **told}))

@@ -110,7 +110,7 @@ class Session(Credentials):
         return bearer(tokens.access_token)
 
     def _lock(self, context: Context) -> Operation[None]:
-        """Not by blocking: whoever is interrupted while waiting leaves nothing locked."""
+        """Not by blocking: a thread that is interrupted while it waits leaves nothing locked."""
         until = context.now() + context.timeout * (context.retries + 1)
         while not self.store.try_lock():
             if context.now() >= until:
