@@ -42,6 +42,7 @@ def claim(customer: Customer) -> UUID:
     """Another request with the key, from beginning to end: what it made."""
     made = clock.uuid7()
     with db_kit.transaction() as session:
+        session.execute(text("set local lock_timeout = 0"))  # it waits however slow the machine is
         earlier = idempotency.claim(session, other(customer), made)
     return earlier.id if earlier else made
 
