@@ -124,7 +124,7 @@ def in_two_steps(names: frozenset[str]) -> bool:
 
 
 #: What conditions look at.
-_COLUMNS: Final = """x.user_id, x.tool_id, x.api_key_id, x.status, x.is_failure, x.error_code, x.metadata, x.end_user,
+_COLUMNS: Final = """x.user_id, x.tool_id, x.api_key_id, x.status, x.failure, x.error_code, x.metadata, x.end_user,
          x.rerun_of, x.request_id, x.created_at"""
 
 

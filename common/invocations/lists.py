@@ -3,7 +3,7 @@
 
 One text with `(:owner is null or …)` for everything would be prepared once, and then read whole tables for some; a
 bound that bounds nothing makes the planner believe in few rows, and sort them. A status is read where it lives: queued
-and running are rows of the queue, the ends but success have an index of their own (`is_failure`). Each branch yields
+and running are rows of the queue, the ends but success have an index of their own (`failure`). Each branch yields
 its newest ids; the newest of all are shown.
 """
 
@@ -61,7 +61,7 @@ class Kind:
             end=given.end is not None,
             after=after,
             payloads=payloads,
-            statuses=frozenset("is_failure" if status in FAILURES else status for status in given.statuses),
+            statuses=frozenset("failure" if status in FAILURES else status for status in given.statuses),
             matching=given.matching.names,
         )
 
@@ -154,7 +154,7 @@ def _succeeded(kind: Kind, invocations: str, look: str) -> str:
 
 
 def _failure(kind: Kind, invocations: str, look: str) -> str:
-    found = _any(kind, invocations, look, "i.is_failure", "i.status = s.status")
+    found = _any(kind, invocations, look, "i.failure = s.status")
     return f"(select x.id from unnest(cast(:failures as text[])) s(status) cross join lateral {found} x)"
 
 
@@ -179,7 +179,7 @@ _OF_QUEUE: Final = {"queued": _queued, "running": _running}
 _ENDED: Final[dict[str, Callable[[Kind, str, str], str]]] = {
     "any": _any,
     "succeeded": _succeeded,
-    "is_failure": _failure,
+    "failure": _failure,
 }
 
 

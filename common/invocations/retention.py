@@ -49,7 +49,9 @@ class DroppedRow(NamedTuple):
 
 _DROP = Query(_WALK.format(name="payloads", which="i.status <> 'open'"), DroppedRow)
 #: Canceled or expired before the first attempt: the input was never used.
-_DROP_UNUSED = Query(_WALK.format(name="unused_payloads", which="i.is_failure and i.started_at is null"), DroppedRow)
+_DROP_UNUSED = Query(
+    _WALK.format(name="unused_payloads", which="i.failure is not null and i.started_at is null"), DroppedRow
+)
 
 
 def drop_payloads(days: int, *, seconds: float = SECONDS, batch: int = BATCH) -> int:

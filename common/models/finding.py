@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from sqlalchemy import Index, text
 
+#: What `failure` says.
+FAILURE = """
+failure is not distinct from case when status in ('failed', 'canceled', 'expired') then status end
+  and (failure is null) = (is_failure is null)
+"""
 #: What lists look for beside account, tool and time. Each index covers the rows alone that have what it is about, and
 #: none of its columns changes at the end of an invocation that succeeds.
 FOUND_BY = (
+    Index(
+        "ix_invocations_user_id_failure_id", "user_id", "failure", "id", postgresql_where=text("failure is not null")
+    ),
+    Index("ix_invocations_failure_id", "failure", "id", postgresql_where=text("failure is not null")),
     Index("ix_invocations_api_key_id_id", "api_key_id", "id", postgresql_where=text("api_key_id is not null")),
     Index(
         "ix_invocations_user_id_end_user_id", "user_id", "end_user", "id", postgresql_where=text("end_user is not null")

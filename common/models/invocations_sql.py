@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from common.models.finding import TERMS_DOWN, TERMS_UP
 
-#: An end is an end: afterwards only the payloads may be dropped (retention), and nothing is ever deleted.
+#: An end is an end: afterwards only the payloads may be dropped (retention), and nothing is ever deleted. (`failure`
+#: follows from what never changes, which a check makes sure of.)
 ENDED_IS_FINAL_UP = """
 create function invocations_ended_is_final() returns trigger language plpgsql as $$
 declare
   payloads constant text[] :=
-    array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent'];
+    array['input', 'output', 'input_bytes', 'output_bytes', 'input_as_sent', 'output_as_sent', 'failure'];
 begin
   if tg_op = 'UPDATE' and new.input is null then
     new.input_as_sent := null;
@@ -32,6 +33,18 @@ create trigger invocations_ended_is_final before update or delete on invocations
 """
 ENDED_IS_FINAL_DOWN = "drop function invocations_ended_is_final() cascade"
 
+#: `failure` follows from `status`, whichever code ends an invocation.
+FAILURE_UP = """
+create function invocations_failure() returns trigger language plpgsql as $$
+begin
+  new.failure := new.status;
+  return new;
+end $$;
+create trigger invocations_failure before insert or update on invocations
+  for each row when (new.is_failure and new.failure is null) execute function invocations_failure();
+"""
+FAILURE_DOWN = "drop function invocations_failure() cascade"
+
 #: Time-ordered ids made inside SQL (RFC 9562 §5.7); PostgreSQL has its own only since version 18.
 UUID7_UP = """
 create function uuid7() returns uuid language sql volatile parallel safe as $$
@@ -42,5 +55,5 @@ $$
 """
 UUID7_DOWN = "drop function uuid7()"
 
-DDL_UP = (ENDED_IS_FINAL_UP, UUID7_UP, TERMS_UP)
-DDL_DOWN = (ENDED_IS_FINAL_DOWN, UUID7_DOWN, TERMS_DOWN)
+DDL_UP = (ENDED_IS_FINAL_UP, FAILURE_UP, UUID7_UP, TERMS_UP)
+DDL_DOWN = (ENDED_IS_FINAL_DOWN, FAILURE_DOWN, UUID7_DOWN, TERMS_DOWN)

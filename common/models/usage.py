@@ -71,11 +71,11 @@ class UsageLog(Base):
         Index("ix_usage_logs_history", "user_id", text("created_at desc"), text("id desc")),
         Index("ix_usage_logs_tool", "user_id", "tool_id", text("created_at desc"), text("id desc")),
         Index(
-            "ix_usage_logs_trouble",
+            "ix_usage_logs_failures",
             "user_id",
+            "status",
             text("created_at desc"),
             text("id desc"),
-            "status",
             postgresql_where=text("status <> 'success'"),
         ),
         Index(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text, tuple_
+from sqlalchemy import Select, func, select, text, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from common.kit import db
@@ -112,17 +112,20 @@ def _entries(session: Session, user_id: UUID, limit: int, after: Position | None
     tool_id = _tool_id(session, filters.tool) if filters.tool else None
     if filters.tool and tool_id is None:
         return []
-    query = _query(user_id, limit, after, filters, tool_id)
+    query = _query(user_id, after, filters, tool_id)
     if filters.api_key:
         query = query.where(*keyed.conditions(session, filters.api_key))
+    query = _newest(query, filters.statuses, limit)
     rows = [EntryRow._make(row) for row in session.execute(query)]
     names = _names(session, {row.tool_id for row in rows})
     return [_entry(row, names) for row in rows]
 
 
-def _query(
-    user_id: UUID, limit: int, after: Position | None, filters: Filter, tool_id: UUID | None
-) -> Select[*tuple[Any, ...]]:  # Any: the columns are typed by `EntryRow`
+Entries = Select[*tuple[Any, ...]]  # Any: the columns are typed by `EntryRow`
+_NEWEST_FIRST = (UsageLog.created_at.desc(), UsageLog.id.desc())
+
+
+def _query(user_id: UUID, after: Position | None, filters: Filter, tool_id: UUID | None) -> Entries:
     """Add only the conditions in use, so that each combination is planned for its own index."""
     query = select(*_COLUMNS).where(UsageLog.user_id == user_id)
     if filters.since:
@@ -131,15 +134,29 @@ def _query(
         query = query.where(UsageLog.created_at < filters.until)
     if tool_id:
         query = query.where(UsageLog.tool_id == tool_id)
-    if filters.statuses:
-        query = query.where(UsageLog.status == func.any(sorted(filters.statuses)))
-        if "success" not in filters.statuses:  # literally, to match the partial index of unsuccessful entries
-            query = query.where(text("status <> 'success'"))
     if filters.end_user is not None:
         query = query.where(UsageLog.end_user == filters.end_user)
     if after:
         query = query.where(tuple_(UsageLog.created_at, UsageLog.id) < tuple_(*after))
-    return query.order_by(UsageLog.created_at.desc(), UsageLog.id.desc()).limit(limit)
+    return query
+
+
+def _newest(query: Entries, statuses: frozenset[str], limit: int) -> Entries:
+    """The newest entries with one of these statuses (none: any).
+
+    Without success among them, the newest of each status are read from the index of failures, which has the status
+    before the time: a status that never occurs is not looked for among all the others.
+    """
+    if not statuses or "success" in statuses:
+        every = query.where(UsageLog.status == func.any(sorted(statuses))) if statuses else query
+        return every.order_by(*_NEWEST_FIRST).limit(limit)
+    failed = query.where(text("status <> 'success'"))  # literally, as in the index
+    each = [
+        failed.where(UsageLog.status == status).order_by(*_NEWEST_FIRST).limit(limit).subquery().select()
+        for status in sorted(statuses)
+    ]
+    found = union_all(*each).subquery()
+    return select(found).order_by(found.c.created_at.desc(), found.c.id.desc()).limit(limit)
 
 
 def _tool_id(session: Session, tool: str) -> UUID | None:

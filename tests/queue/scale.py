@@ -38,11 +38,11 @@ select pg_temp.id_at(moment) as id, moment, p.user_id, p.period_id, t.tool_id, t
   join people p on p.n = who join things t on t.n = what;
 insert into invocations (id, user_id, period_id, tool_id, tool_version_id, status, input, output, held, charged,
                          attempts, request_id, created_at, started_at, finished_at, expires_at, error_code,
-                         error_detail, is_failure)
+                         error_detail, is_failure, failure)
 select id, user_id, period_id, tool_id, version_id, status, '{{"text": "some words"}}', '{{"answer": "other words"}}',
        10, case when status = 'succeeded' then 3 else 0 end, 1, 'scale', moment, moment, moment, moment,
        case when status = 'failed' then 'tool_failed' end, case when status = 'failed' then '500' end,
-       case when status <> 'succeeded' then true end
+       case when status <> 'succeeded' then true end, nullif(status, 'succeeded')
   from calls;
 insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome)
 select id, 1, gen_random_uuid(), gen_random_uuid(), moment, moment, 'succeeded' from calls;

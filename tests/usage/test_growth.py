@@ -73,6 +73,19 @@ def rows_read(question: Callable[[], object]) -> Counter[str]:
     return read
 
 
+def blocks_read(question: Callable[[], object]) -> int:
+    """How many blocks of tables and indexes PostgreSQL looks at to answer."""
+    with listening() as asked:
+        question()
+    found = 0
+    with kit.engine().connect() as connection:
+        for statement, parameters in asked:
+            query = f"explain (analyze, buffers, format json) {statement}"
+            plan = connection.exec_driver_sql(query, parameters).scalar_one()[0]["Plan"]
+            found += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return found
+
+
 def _count(node: dict[str, Any], read: Counter[str]) -> None:
     if "Relation Name" in node:
         table = "usage_logs" if node["Relation Name"].startswith("usage_logs") else node["Relation Name"]
@@ -115,3 +128,9 @@ def test_a_page_reads_its_own_rows(accounts: tuple[Ledger, Ledger]) -> None:
         deep = usage.history(ledger.user_id, Window(999)).next
         for window in (Window(20), Window(20, deep)):
             assert rows_read(partial(usage.history, ledger.user_id, window))["usage_logs"] <= 2 * 21
+
+
+def test_a_status_that_never_occurs_is_not_looked_for_among_the_others(accounts: tuple[Ledger, Ledger]) -> None:
+    never = usage.Filter(statuses=frozenset(["timeout", "expired"]))
+    few, many = (blocks_read(partial(usage.history, each.user_id, Window(20), never)) for each in accounts)
+    assert many <= 1.5 * few

@@ -45,12 +45,13 @@ select row_number() over (order by t.id) as n, t.id as tool_id, v.id as version_
 _INVOCATIONS = """
 insert into invocations (id, user_id, period_id, tool_id, tool_version_id, status, input, output, held, charged,
                          attempts, request_id, created_at, started_at, finished_at, expires_at, error_code,
-                         error_detail, is_failure)
+                         error_detail, is_failure, failure)
 select id, user_id, period_id, tool_id, version_id, status, '{"text": "some words"}',
        case when status = 'succeeded' then '{"answer": "some words that a tool would say", "units": 7}'::jsonb end,
        50, case when status = 'succeeded' then 8 else 0 end, 1, id::text, moment, moment, moment,
        moment + interval '1 day', case when status = 'failed' then 'tool_failed' end,
-       case when status = 'failed' then 'The tool answered 500.' end, case when status <> 'succeeded' then true end
+       case when status = 'failed' then 'The tool answered 500.' end, case when status <> 'succeeded' then true end,
+       nullif(status, 'succeeded')
   from calls
 """
 _ATTEMPTS = """
