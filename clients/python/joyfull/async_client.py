@@ -14,32 +14,42 @@ from joyfull.client import ClientSurface, context_of
 from joyfull.credentials import Session
 from joyfull.drivers import Outcome
 from joyfull.job import AsyncJob
-from joyfull.resources import (
-    account,
-    admin,
-    events,
-    invocations,
-    keys,
-    platform,
-    schedules,
-    subscription,
-    tools,
-    usage,
-    webhooks,
-)
-from joyfull.surface import Asynchronous
+from joyfull.surface import Asynchronous, Lazy
 from joyfull.transport import AsyncHttp, AsyncTransport
 
 if TYPE_CHECKING:
     from joyfull.bulk import Refused
     from joyfull.exchange import Operation
     from joyfull.models.bodies import BatchItem
+    from joyfull.resources.account import AsyncAccount, AsyncSessions
+    from joyfull.resources.admin import AsyncAdmin
+    from joyfull.resources.events import AsyncEvents
+    from joyfull.resources.invocations import AsyncInvocations
+    from joyfull.resources.keys import AsyncKeys
+    from joyfull.resources.platform import AsyncPlatform
+    from joyfull.resources.schedules import AsyncSchedules
+    from joyfull.resources.subscription import AsyncSubscription
+    from joyfull.resources.tools import AsyncTools
+    from joyfull.resources.usage import AsyncUsage
+    from joyfull.resources.webhooks import AsyncWebhooks
 
 
 class AsyncClient(ClientSurface, Asynchronous):
     """The API, for programs with an event loop. The same as `Client`, awaited."""
 
     _driver: AsyncDriver
+    tools: Lazy[AsyncTools] = Lazy("tools:AsyncTools")
+    invocations: Lazy[AsyncInvocations] = Lazy("invocations:AsyncInvocations")
+    usage: Lazy[AsyncUsage] = Lazy("usage:AsyncUsage")
+    webhooks: Lazy[AsyncWebhooks] = Lazy("webhooks:AsyncWebhooks")
+    events: Lazy[AsyncEvents] = Lazy("events:AsyncEvents")
+    account: Lazy[AsyncAccount] = Lazy("account:AsyncAccount")
+    sessions: Lazy[AsyncSessions] = Lazy("account:AsyncSessions")
+    keys: Lazy[AsyncKeys] = Lazy("keys:AsyncKeys")
+    subscription: Lazy[AsyncSubscription] = Lazy("subscription:AsyncSubscription")
+    schedules: Lazy[AsyncSchedules] = Lazy("schedules:AsyncSchedules")
+    admin: Lazy[AsyncAdmin] = Lazy("admin:AsyncAdmin")
+    platform: Lazy[AsyncPlatform] = Lazy("platform:AsyncPlatform")
 
     def __init__(
         self,
@@ -62,18 +72,6 @@ class AsyncClient(ClientSurface, Asynchronous):
         context.job = lambda invocation, replayed: AsyncJob(driver, invocation, replayed=replayed)
         super().__init__(driver)
         self.base_url = server
-        self.tools = tools.AsyncTools(driver)
-        self.invocations = invocations.AsyncInvocations(driver)
-        self.usage = usage.AsyncUsage(driver)
-        self.webhooks = webhooks.AsyncWebhooks(driver)
-        self.events = events.AsyncEvents(driver)
-        self.account = account.AsyncAccount(driver)
-        self.sessions = account.AsyncSessions(driver)
-        self.keys = keys.AsyncKeys(driver)
-        self.subscription = subscription.AsyncSubscription(driver)
-        self.schedules = schedules.AsyncSchedules(driver)
-        self.admin = admin.AsyncAdmin(driver)
-        self.platform = platform.AsyncPlatform(driver)
 
     def submit_many(self, orders: Iterable[BatchItem], *, in_flight: int = 1000) -> AsyncIterator[AsyncJob | Refused]:
         """Submit many, a hundred in a request; at most `in_flight` are unfinished. In their order."""

@@ -11,30 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from joyfull import configuration, models, submitting, wire
-from joyfull.answers import Part
 from joyfull.context import Context
 from joyfull.credentials import Session
 from joyfull.drivers import SyncDriver
 from joyfull.exchange import Operation, Request, Response
 from joyfull.job import AnyJob, Job, answer_of, output_of
-from joyfull.journal import Journal
 from joyfull.operations import API_VERSION
-from joyfull.raw_access import WithRaw
 from joyfull.resource import one, raw, request_of
-from joyfull.resources import (
-    account,
-    admin,
-    events,
-    invocations,
-    keys,
-    platform,
-    schedules,
-    subscription,
-    tools,
-    usage,
-    webhooks,
-)
-from joyfull.surface import Surface, Synchronous, answering, operation, streaming
+from joyfull.surface import Lazy, Surface, Synchronous, answering, operation, streaming
 from joyfull.surface import submitting as returning_job
 from joyfull.transport import SyncHttp, SyncTransport
 from joyfull.version import VERSION
@@ -42,9 +26,22 @@ from joyfull.version import VERSION
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from joyfull.answers import Part
     from joyfull.books import BooksReport
     from joyfull.bulk import Refused, Result
     from joyfull.models.bodies import BatchItem, SubmitOptions
+    from joyfull.raw_access import WithRaw
+    from joyfull.resources.account import Account, Sessions
+    from joyfull.resources.admin import Admin
+    from joyfull.resources.events import Events
+    from joyfull.resources.invocations import Invocations
+    from joyfull.resources.keys import Keys
+    from joyfull.resources.platform import Platform
+    from joyfull.resources.schedules import Schedules
+    from joyfull.resources.subscription import Subscription
+    from joyfull.resources.tools import Tools
+    from joyfull.resources.usage import Usage
+    from joyfull.resources.webhooks import Webhooks
 
 
 class ClientSurface(Surface):
@@ -53,7 +50,8 @@ class ClientSurface(Surface):
     @property
     def with_raw(self) -> WithRaw:
         """Every method of this client, returning `(result, response)`."""
-        return WithRaw(self)
+        kind: type[WithRaw] = import_module("joyfull.raw_access").WithRaw
+        return kind(self)
 
     @returning_job
     def submit(
@@ -72,7 +70,8 @@ class ClientSurface(Surface):
         """
         body = submitting.order_of(input, options)
         if name is not None:
-            return (yield from submitting.submit_named(self._context, tool, body, name, wait))
+            submit_named: Callable[..., Operation[AnyJob]] = import_module("joyfull.named_submits").submit_named
+            return (yield from submit_named(self._context, tool, body, name, wait))
         return (yield from submitting.submit(self._context, tool, body, key=idempotency_key, wait=wait))
 
     @operation
@@ -173,7 +172,7 @@ class ClientSurface(Surface):
 
 def context_of(timeout: float, retries: int, journal: Path | None, server: str, suffix: str | None) -> Context:
     agent = f"joyfull-python/{VERSION} (API {API_VERSION})" + (f" {suffix}" if suffix else "")
-    kept = Journal(journal, server) if journal else None
+    kept = import_module("joyfull.journal").Journal(journal, server) if journal else None
     if os.environ.get("JOYFULL_LOG", "").lower() == "debug":
         logging.basicConfig()
         logging.getLogger("joyfull").setLevel(logging.DEBUG)
@@ -187,6 +186,18 @@ class Client(ClientSurface, Synchronous):
     """
 
     _driver: SyncDriver
+    tools: Lazy[Tools] = Lazy("tools:Tools")
+    invocations: Lazy[Invocations] = Lazy("invocations:Invocations")
+    usage: Lazy[Usage] = Lazy("usage:Usage")
+    webhooks: Lazy[Webhooks] = Lazy("webhooks:Webhooks")
+    events: Lazy[Events] = Lazy("events:Events")
+    account: Lazy[Account] = Lazy("account:Account")
+    sessions: Lazy[Sessions] = Lazy("account:Sessions")
+    keys: Lazy[Keys] = Lazy("keys:Keys")
+    subscription: Lazy[Subscription] = Lazy("subscription:Subscription")
+    schedules: Lazy[Schedules] = Lazy("schedules:Schedules")
+    admin: Lazy[Admin] = Lazy("admin:Admin")
+    platform: Lazy[Platform] = Lazy("platform:Platform")
 
     def __init__(
         self,
@@ -209,18 +220,6 @@ class Client(ClientSurface, Synchronous):
         context.job = lambda invocation, replayed: Job(driver, invocation, replayed=replayed)
         super().__init__(driver)
         self.base_url = server
-        self.tools = tools.Tools(driver)
-        self.invocations = invocations.Invocations(driver)
-        self.usage = usage.Usage(driver)
-        self.webhooks = webhooks.Webhooks(driver)
-        self.events = events.Events(driver)
-        self.account = account.Account(driver)
-        self.sessions = account.Sessions(driver)
-        self.keys = keys.Keys(driver)
-        self.subscription = subscription.Subscription(driver)
-        self.schedules = schedules.Schedules(driver)
-        self.admin = admin.Admin(driver)
-        self.platform = platform.Platform(driver)
 
     def submit_many(self, orders: Iterable[BatchItem], *, in_flight: int = 1000) -> Iterator[Job | Refused]:
         """Submit many, a hundred in a request; at most `in_flight` are unfinished. In their order."""

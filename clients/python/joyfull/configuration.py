@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -69,7 +68,7 @@ def entries(path: Path) -> dict[str, dict[str, str]]:
 def credentials(api_key: str | None, session: Session | None, chosen: Profile) -> Credentials:
     """The first that is there. Raises ConfigurationError for two at once."""
     if api_key and session:
-        raise ConfigurationError("an API key or a session, not both")
+        raise ConfigurationError("give an API key or a session, not both")
     if session is not None:
         return session
     key = api_key or os.environ.get("JOYFULL_API_KEY") or chosen.api_key or _fetched(chosen)
@@ -80,7 +79,7 @@ def _fetched(chosen: Profile) -> str | None:
     """What the profile's `credential_command` prints: any keychain's own command."""
     if chosen.credential_command is None:
         return None
-    subprocess = import_module("subprocess")
+    shlex, subprocess = map(import_module, ("shlex", "subprocess"))
     done = subprocess.run(shlex.split(chosen.credential_command), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"credential_command of profile {chosen.name!r} ended with {done.returncode}")
@@ -91,5 +90,5 @@ def server(base_url: str | None, chosen: Profile) -> str:
     """The address, without a slash at its end and without `/api/v1`."""
     url = base_url or os.environ.get("JOYFULL_BASE_URL") or chosen.base_url or DEFAULT_URL
     if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{url!r} is no address: it begins with https://")
+        raise ConfigurationError(f"{url!r} is not the address of a platform: it begins with https:// or http://")
     return url.rstrip("/").removesuffix("/api/v1")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 if TYPE_CHECKING:
     from joyfull.job import AnyJob
@@ -36,7 +35,7 @@ class Context:
     now: Callable[[], float] = time.monotonic
     #: The time of day, for what is kept.
     today: Callable[[], datetime] = lambda: datetime.now(UTC)
-    new_key: Callable[[], str] = lambda: uuid4().hex
+    new_key: Callable[[], str] = lambda: secrets.token_hex(16)
     #: A number from 0 to 1.
     chance: Callable[[], float] = secrets.SystemRandom().random
     job: Callable[[Invocation, bool], AnyJob] = field(default=_no_jobs)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from joyfull import models, wire
 from joyfull.answers import Answer, Part
 from joyfull.context import Context
-from joyfull.errors import ConnectionFailed, Timeout, WaitTimeout
+from joyfull.errors import ConnectionFailed, Timeout, WaitTimeout, ended
 from joyfull.exchange import Operation, Request, close, emit, read, sleep
 from joyfull.problems import ApiError
 from joyfull.resource import request_of
 from joyfull.retrying import call, is_outage, logger
 from joyfull.sse import Parser, ServerEvent
 from joyfull.waiting import ENDS, SLICE, read_invocation
+
+if TYPE_CHECKING:
+    from joyfull.job import AnyJob
 
 #: Seconds without event or comment after which a stream is taken for dead: the API sends a comment every ten.
 SILENCE = 25.0
@@ -67,6 +71,28 @@ def _sequence(identifier: str) -> int:
     """The number of the state in an event's id: `3`, or `3.1-27` after a part of the answer."""
     number = identifier.partition(".")[0]
     return int(number) if number.isdigit() else 0
+
+
+def states_of(context: Context, identifier: str, last_event_id: str | None) -> Operation[models.Invocation]:
+    """Emits every state after that event, each once, until the end."""
+    return (yield from follow(context, Followed(identifier, seen=last_event_id)))
+
+
+def answer_of(job: AnyJob, timeout: float | None) -> Operation[AnyJob]:
+    """Emits the job and the parts of its answer, whatever was missed of them on the way."""
+    yield from emit(job)
+    until = float("inf") if timeout is None else job._context.now() + timeout
+    followed = Followed(job.id, with_output=True, last=job.invocation, until=until)
+    try:
+        yield from follow(job._context, followed)
+    finally:
+        job.invocation = followed.last or job.invocation
+    rest = followed.answer.missing(job.output)
+    if rest is not None:
+        yield from emit(rest)
+    if job.status != "succeeded":
+        raise ended(job)
+    return job
 
 
 def follow(context: Context, followed: Followed) -> Operation[models.Invocation]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from joyfull import models
-from joyfull.answers import Part
 from joyfull.errors import ConfigurationError, ended
-from joyfull.exchange import Operation, emit
-from joyfull.following import Followed, follow
+from joyfull.exchange import Operation
 from joyfull.problems import ApiError
 from joyfull.resource import one, request_of
 from joyfull.surface import Asynchronous, Driven, Surface, Synchronous, answering, operation, streaming, submitting
 from joyfull.waiting import ENDS, wait_for_end
+
+if TYPE_CHECKING:
+    from joyfull.answers import Part
 
 
 class AnyJob(Surface):
@@ -124,7 +126,8 @@ class AnyJob(Surface):
     @streaming
     def events(self, last_event_id: str | None = None) -> Operation[models.Invocation]:
         """Every state from now on, each once, until the end."""
-        return (yield from follow(self._context, Followed(self.id, seen=last_event_id)))
+        states_of: Callable[..., Operation[models.Invocation]] = import_module("joyfull.following").states_of
+        return (yield from states_of(self._context, self.id, last_event_id))
 
     @answering
     def stream(self, timeout: float | None = 300.0) -> Operation[Part | AnyJob]:
@@ -150,16 +153,5 @@ def output_of(job: AnyJob, timeout: float | None) -> Operation[Any]:
 
 def answer_of(job: AnyJob, timeout: float | None) -> Operation[AnyJob]:
     """Emits the job and the parts of its answer, whatever was missed of them on the way."""
-    yield from emit(job)
-    until = float("inf") if timeout is None else job._context.now() + timeout
-    followed = Followed(job.id, with_output=True, last=job.invocation, until=until)
-    try:
-        yield from follow(job._context, followed)
-    finally:
-        job.invocation = followed.last or job.invocation
-    rest = followed.answer.missing(job.output)
-    if rest is not None:
-        yield from emit(rest)
-    if job.status != "succeeded":
-        raise ended(job)
-    return job
+    emit_answer: Callable[..., Operation[AnyJob]] = import_module("joyfull.following").answer_of
+    return (yield from emit_answer(job, timeout))

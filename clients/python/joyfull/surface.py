@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
+from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from joyfull.drivers import Outcome, SyncDriver
 from joyfull.exchange import Operation
 from joyfull.paging import Page
-from joyfull.streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
     from joyfull.async_driver import AsyncDriver
     from joyfull.context import Context
     from joyfull.job import AsyncJob, Job
+    from joyfull.streams import AsyncStream, Stream
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +46,26 @@ class Synchronous(Surface):
 
 class Asynchronous(Surface):
     """Its methods return awaitables."""
+
+
+class Lazy(Generic[T]):
+    """A resource of a client, `module:Class`: loaded and made when it is first asked for. Programs use two or three."""
+
+    def __init__(self, where: str) -> None:
+        self._module, _, self._kind = where.partition(":")
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Lazy[T]: ...
+    @overload
+    def __get__(self, instance: Surface, owner: type) -> T: ...
+    def __get__(self, instance: Surface | None, owner: type) -> object:
+        if instance is None:
+            return self
+        kind: type[Surface] = getattr(import_module(f"joyfull.resources.{self._module}"), self._kind)
+        return vars(instance).setdefault(self._name, kind(instance._driver))  # which is found first from now on
 
 
 class Pages(Generic[T]):
@@ -193,4 +214,5 @@ class answering(_Method[P, Any]):  # noqa: N801 - a decorator
         return self._of(instance)
 
     def _start(self, driver: Driven, begin: Callable[[], Operation[Any]]) -> object:
-        return Stream(driver, begin) if isinstance(driver, SyncDriver) else AsyncStream(driver, begin)
+        streams = import_module("joyfull.streams")
+        return (streams.Stream if isinstance(driver, SyncDriver) else streams.AsyncStream)(driver, begin)
