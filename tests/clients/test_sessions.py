@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from joyfull import ConfigurationError, Session, SessionFile, Timeout, codes
+from joyfull import ConfigurationError, ConnectionFailed, Session, SessionFile, Timeout, codes
 from joyfull.credentials import Tokens
 from joyfull.errors import SessionEnded
 from tests.clients.canned import Canned
 from tests.clients.conftest import Run
-from tests.clients.scripted import URL, Reply, Stage, ok, problem
+from tests.clients.scripted import SILENT, URL, Reply, Stage, ok, problem
 from tests.conftest import ROOT
 
 PAIR = {"access_token": "A1", "refresh_token": "R1", "token_type": "Bearer", "expires_in": 900}
@@ -132,6 +132,21 @@ def test_without_a_password_it_lasts_as_long_as_it_lasts(program: Program, store
     world.time = 900
     with pytest.raises(SessionEnded, match=r"a@example\.com has ended"):
         world.do(get)
+
+
+def test_an_outage_while_it_is_refreshed_is_one_of_the_request_that_it_is_for(
+    program: Program, store: SessionFile
+) -> None:
+    store.write(replace(TOKENS, ends=NOW))
+    event = {"id": "e1", "type": "new", "timestamp": "2026-11-29T07:00:00Z", "data": {}}
+    feed = ok([event], meta={"has_more": False, "next_cursor": "c"})
+    world = program(*[SILENT] * 5, *[problem(503, "dependency_unavailable")] * 5, ok(NEXT), feed, password=None)
+    assert len(world.do(lambda client: client.events.follow().first(1))) == 1
+    assert asked(world) == ["refresh"] * 11 + ["events Bearer A2"]
+    store.write(replace(TOKENS, ends=NOW))
+    with pytest.raises(ConnectionFailed, match="the session cannot be refreshed") as caught:
+        program(*[SILENT] * 25).do(lambda client: client.keys.create(name="a"))
+    assert not caught.value.sent, "the key was surely not made"
 
 
 def test_tokens_are_shown_to_their_own_server_only(program: Program, store: SessionFile) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from joyfull import models
 from joyfull.context import Context
-from joyfull.errors import ConfigurationError, SessionEnded, Timeout
+from joyfull.errors import ConfigurationError, ConnectionFailed, OutcomeUnknown, SessionEnded, Timeout
 from joyfull.exchange import Operation, do, sleep
-from joyfull.problems import Unauthenticated
+from joyfull.problems import Unauthenticated, Unavailable
 from joyfull.resource import nothing, one, request_of
 
 #: Seconds before an access token ends at which it is replaced.
@@ -99,12 +99,14 @@ class Session(Credentials):
     _tokens: Tokens | None = field(default=None, init=False, repr=False)
 
     def fresh(self, context: Context) -> Operation[Header | None]:
-        """Logs in or refreshes where that is due."""
+        """Logs in or refreshes where that is due. Raises ConnectionFailed where the platform cannot do that now."""
         tokens = self._tokens
         if tokens is None or not tokens.live(context):
             yield from self._lock(context)
             try:
                 tokens = self._tokens = yield from self._renewed(context)
+            except (ConnectionFailed, OutcomeUnknown, Unavailable) as error:
+                raise ConnectionFailed(f"the session cannot be refreshed: {error}", sent=False) from error
             finally:
                 self.store.unlock()
         return bearer(tokens.access_token)
