@@ -1,4 +1,4 @@
-"""The line between a client and a server: it can be cut, and mended."""
+"""The line between a client and a server: it can be cut, or fall silent, and be mended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from types import TracebackType
 
 
 class Line:
-    """Carries connections to a port of this machine. While it is cut, nothing answers, and what was open is reset."""
+    """Carries connections to a port of this machine. While it is cut, nothing answers, and what was open is reset.
+
+    While it is silent, bytes are lost and nobody is told; connections of that time stay silent for good.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._ends: set[socket.socket] = set()
         self._cut = False
+        self._silent = False
+        self._lossy: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -32,9 +37,14 @@ class Line:
         for end in list(self._ends):
             _close(end)
 
+    def silence(self) -> None:
+        """From now on, until it is mended."""
+        self._silent = True
+        self._lossy |= self._ends
+
     def mend(self) -> None:
         """New connections are carried again."""
-        self._cut = False
+        self._cut = self._silent = False
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the end of this line
@@ -52,6 +62,7 @@ class Line:
         except OSError:
             return False
         self._ends |= {client, server}
+        self._lossy |= {client, server} if self._silent else set()
         for source, target in ((client, server), (server, client)):
             threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
         return True
@@ -59,7 +70,8 @@ class Line:
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                target.sendall(data)
+                if source not in self._lossy:
+                    target.sendall(data)
         for end in (source, target):
             _close(end)
         self._ends -= {source, target}

@@ -33,7 +33,7 @@ def call(
         lost = lost or _may_have_arrived(outcome)
         if not again or context.now() + delay > until:
             raise _conclusion(request, outcome, lost)
-        logger.info("%s %s again in %.1f s: %s", request.method, request.path, delay, outcome)
+        logger.info("again in %.1f s: %s", delay, outcome)
         yield from sleep(delay)
         attempt += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -25,6 +26,26 @@ from joyfull.wire import Json
 P = ParamSpec("P")
 T = TypeVar("T")
 Option = Json  # what Click has parsed and checked; the client's own types are narrower
+
+
+class Retries(logging.Handler):
+    """Says what is tried again, and why: nobody looks at a command that is silent for long."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.INFO)
+        self.terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line for each; none where stderr has the problem document."""
+        if self.terminal.format == "table":
+            self.terminal.note(f"  {record.getMessage()}")
+
+
+def say_retries(handler: Retries) -> None:
+    """From now on."""
+    logger = logging.getLogger("joyfull")
+    logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
+    logger.handlers[:] = [handler]
 
 
 @dataclass(slots=True)
@@ -50,6 +71,7 @@ class App:
     def client(self, session: Session | None = None, journal: Path | None = None) -> Client:
         """The API. The command is a program like any other, and says so."""
         given = session or (None if os.environ.get("JOYFULL_API_KEY") else self.kept_session())
+        say_retries(Retries(self.terminal))
         return Client(
             base_url=self.base_url,
             profile=self.profile,

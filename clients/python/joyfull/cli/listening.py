@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from logging import LogRecord
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import click
-from rich.text import Text
 
-from joyfull import Client, webhooks
-from joyfull.cli.common import App, Option, command
+from joyfull import Client
+from joyfull.cli.common import App, Option, Retries, command, say_retries
 from joyfull.cli.exits import Exit
 from joyfull.cli.files import state_directory
+from joyfull.cli.receiving import Forwarder, Receiver, moment
 from joyfull.cli.terminal import Terminal
-from joyfull.errors import ConnectionFailed
-from joyfull.exchange import Request
+from joyfull.models import Event
+from joyfull.paging import Page
 from joyfull.private_files import write_private
-from joyfull.transport import SyncTransport
-from joyfull.wire import encode
+from joyfull.resources.events import LONGEST_WAIT
 
 COMPLETED = tuple(f"invocation.{end}" for end in ("succeeded", "failed", "canceled", "expired"))
-#: Seconds between tries with --retry: the platform's first four.
-RETRIES = (5, 300, 1800, 7200)
 
 
 @dataclass(slots=True)
@@ -57,30 +54,6 @@ class Place:
     def save(self) -> None:
         """On disk when this returns."""
         write_private(self.path, json.dumps({"cursor": self.cursor, "answered": self.answered}))
-
-
-class Receiver:
-    """An address on this machine."""
-
-    def __init__(self, target: str, secret: str) -> None:
-        parts = urlsplit(target if "//" in target else f"http://{target}")
-        self.url = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
-        self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._transport = SyncTransport(f"{parts.scheme}://{parts.netloc}", None)
-        self._secret = secret
-
-    def post(self, identifier: str, body: bytes) -> tuple[bool, str]:
-        """Whether it was taken, and what was answered in which time."""
-        headers = {"Content-Type": "application/json", **webhooks.sign(body, self._secret, id=identifier)}
-        began = time.monotonic()
-        try:
-            response = self._transport.send(
-                Request("POST", self._path, headers=tuple(headers.items()), body=body, timeout=15)
-            )
-        except ConnectionFailed as error:
-            return False, f"no answer ({error})"
-        taken = 200 <= response.status < 300
-        return taken, f"{response.status} in {1000 * (time.monotonic() - began):.0f} ms"
 
 
 def types_of(names: str) -> list[str]:
@@ -112,7 +85,7 @@ def listen(
     limit: int | None,
     verbose: bool,
 ) -> int:
-    """Forward the account's events to a receiver on this machine, signed as the platform signs them."""
+    """Forward events to a receiver on this machine. They are signed as the platform signs them."""
     with app.client() as client:
         secret = secret_file.read_text().strip() if secret_file else client.webhooks.default_secret().secret
         receiver = Receiver(forward_to, secret)
@@ -122,9 +95,15 @@ def listen(
         filters: dict[str, Option] = {"type": types_of(names)} if names else {}
         if place.cursor is None:
             filters["from_"] = _now_there(client)
-        _tell_outages(app.terminal)
+        outages = Outages(app.terminal)
+        say_retries(outages)
         app.terminal.note(f"ready: forwarding to {receiver.url}, {'resuming' if resume else 'from now on'}")
-        return _forward(app, client, receiver, place, filters, retry=retry, limit=limit, verbose=verbose)
+        if secret_file is None:
+            app.terminal.note("signed with the account's default secret: joyfull webhooks secret")
+        pages = client.events.follow(place.cursor, **filters, wait=_wait(app)).pages()
+        forwarder = Forwarder(app.terminal, receiver, retry=retry)
+        forwarder.take_keys()
+        return _forward(app.terminal, map(outages.over, pages), forwarder, place, limit=limit, verbose=verbose)
 
 
 def _now_there(client: Client) -> datetime:
@@ -134,24 +113,27 @@ def _now_there(client: Client) -> datetime:
     return parsedate_to_datetime(said) if said else datetime.now(UTC)
 
 
+def _wait(app: App) -> int:
+    """Seconds that the platform may keep a request for events open; a silent network is noticed ten seconds later."""
+    return max(1, min(LONGEST_WAIT, int(app.timeout)))
+
+
 def _forward(
-    app: App,
-    client: Client,
-    receiver: Receiver,
+    terminal: Terminal,
+    pages: Iterable[Page[Event]],
+    forwarder: Forwarder,
     place: Place,
-    filters: dict[str, Option],
     *,
-    retry: bool,
     limit: int | None,
     verbose: bool,
 ) -> int:
     forwarded = 0
     heard = time.monotonic()
-    for page in client.events.follow(place.cursor, **filters).pages():
+    for page in pages:
         for event in page.items:
             if event.id in place.answered:
                 continue
-            _deliver(app.terminal, receiver, dict(event.raw), retry=retry)
+            forwarder.forward(event.raw)
             place.answered.append(event.id)
             place.save()
             forwarded += 1
@@ -162,48 +144,32 @@ def _forward(
             place.save()
         if verbose and time.monotonic() - heard >= 60:
             heard = time.monotonic()
-            app.terminal.note(f"{datetime.now():%H:%M:%S} listening, {forwarded:,} forwarded")  # noqa: DTZ005 - for people
+            terminal.note(f"{moment()} listening, {forwarded:,} forwarded")
     return Exit.FAILED
 
 
-def _deliver(terminal: Terminal, receiver: Receiver, event: dict[str, Option], *, retry: bool) -> None:
-    """Post one event, and say what came of it."""
-    body = encode({name: event[name] for name in ("type", "timestamp", "data")})
-    for delay in (*(RETRIES if retry else ()), None):
-        taken, answer = receiver.post(event["id"], body)
-        subject = event["data"].get("id", "")
-        sign = ("→ ", "green") if taken else ("✗ ", "red")
-        moment = f"{datetime.now():%H:%M:%S}"  # noqa: DTZ005 - for people
-        terminal.out.print(Text.assemble(f"{moment} {event['type']:22} {subject} ", sign, answer), soft_wrap=True)
-        if taken or delay is None:
-            return
-        terminal.note(f"  again in {delay} s")
-        time.sleep(delay)
-
-
-class _Outages(logging.Handler):
+class Outages(Retries):
     """Says when the platform cannot be reached, and that it can be again."""
 
     def __init__(self, terminal: Terminal) -> None:
-        super().__init__(logging.DEBUG)
-        self._terminal = terminal
-        self._since: float | None = None
+        super().__init__(terminal)
+        self._answered = time.monotonic()
+        self._ongoing = False
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line for the beginning of an outage, and one for its end."""
-        if record.levelno >= logging.INFO and self._since is None:
-            self._since = time.monotonic()
-            self._terminal.note(f"offline: {record.getMessage()}")
-        elif record.levelno == logging.DEBUG and self._since is not None and record.getMessage().endswith(": 200"):
-            self._terminal.note(f"resumed after {time.monotonic() - self._since:.0f} s")
-            self._since = None
+    def emit(self, record: LogRecord) -> None:
+        """One line for the beginning of an outage, with the first request that is tried again."""
+        if not self._ongoing:
+            self._ongoing = True
+            self.terminal.note(f"{moment()} offline: {record.getMessage()}")
 
-
-def _tell_outages(terminal: Terminal) -> None:
-    logger = logging.getLogger("joyfull")
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    logger.addHandler(_Outages(terminal))
+    def over(self, page: Page[Event]) -> Page[Event]:
+        """One line for its end, with the first page that comes."""
+        if self._ongoing:
+            seconds = time.monotonic() - self._answered
+            count = f"{len(page.items)}{' and more' if page.has_more else ''}"
+            self.terminal.note(f"{moment()} offline {seconds:.0f} s, resumed, events caught up: {count}")
+        self._ongoing, self._answered = False, time.monotonic()
+        return page
 
 
 @click.command()
@@ -212,11 +178,10 @@ def _tell_outages(terminal: Terminal) -> None:
 @click.option("--secret-file", type=click.Path(path_type=Path), required=True, help="What the receiver verifies with.")
 @command
 def trigger(app: App, /, *, type: str, forward_to: str, secret_file: Path) -> int:
-    """Post an event that never happened, for tests of a receiver; takes no account."""
+    """Post an event that never happened. For tests of a receiver; no account is needed."""
     name = f"{uuid4()}"
     data = {"id": f"{uuid4()}", "status": type.rpartition(".")[2], "links": {}}
     event = {"id": name, "type": type, "timestamp": datetime.now(UTC).isoformat(), "data": data}
-    receiver = Receiver(forward_to, secret_file.read_text().strip())
-    taken, answer = receiver.post(name, encode({key: event[key] for key in ("type", "timestamp", "data")}))
+    taken, answer = Receiver(forward_to, secret_file.read_text().strip()).post(event)
     app.terminal.line(f"{type} {name} → {answer}")
     return Exit.DONE if taken else Exit.FAILED
