@@ -6,9 +6,10 @@ threads or event loops, so that everything about retries, waiting and paging exi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -39,13 +40,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What was answered. Names of headers are in lower case."""
+    """What was answered. `headers` are found by their names in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     #: What `Read` and `Close` take, of a streamed one.
     stream: object = field(default=None, compare=False, repr=False)
+
+    def json(self) -> Any:
+        """What the body says. Raises ValueError where it is not JSON."""
+        return json.loads(self.body)
 
     def __reduce__(self) -> tuple[type[Response], tuple[int, dict[str, str], bytes]]:
         return Response, (self.status, dict(self.headers), self.body)

@@ -50,6 +50,7 @@ class ApiError(JoyfullError):
 
     def __str__(self) -> str:
         what = f"{self.code}: {self.detail}" if self.code else f"{self.status} {self.detail or 'without a problem'}"
+        what = what.removesuffix(".") if self.errors else what
         faults = "".join(f"; {fault.pointer or '(all)'}: {fault.detail}" for fault in self.errors)
         return f"{self.request}: {what}{faults} (request {self.request_id or 'without an id'})"
 

@@ -28,8 +28,8 @@ class _Streamed(Protocol):
     def headers(self) -> httpx.Headers: ...
 
 
-def _error(error: httpx.HTTPError, request: Request) -> ConnectionFailed:
-    what = f"{request.method} {request.path}: {error or type(error).__name__}"
+def _error(error: httpx.HTTPError, request: Request, where: str) -> ConnectionFailed:
+    what = f"{request.method} {request.path} at {where}: {str(error) or type(error).__name__}"
     sent = not isinstance(error, _NOT_SENT)
     return (Timeout if isinstance(error, httpx.TimeoutException) else ConnectionFailed)(what, sent)
 
@@ -40,13 +40,13 @@ def _response(found: _Streamed, body: bytes = b"", stream: object = None) -> Res
 
 
 @contextmanager
-def _translated(request: Request) -> Iterator[None]:
+def _translated(request: Request, base_url: str) -> Iterator[None]:
     try:
         yield
     except httpx.DecodingError as error:
         raise BadResponse(f"{request.method} {request.path}: {error}") from error
     except httpx.HTTPError as error:
-        raise _error(error, request) from error
+        raise _error(error, request, httpx.URL(base_url).netloc.decode()) from error
 
 
 class SyncTransport:
@@ -59,7 +59,7 @@ class SyncTransport:
 
     def send(self, request: Request) -> Response:
         """Raises ConnectionFailed, Timeout, BadResponse."""
-        with _translated(request):
+        with _translated(request, self._base_url):
             found = self._http.send(_prepared(self._http, self._base_url, request), stream=request.stream)
             if request.stream and found.status_code == 200:
                 return _response(found, stream=(found, found.iter_bytes(), request))
@@ -68,7 +68,7 @@ class SyncTransport:
     def read(self, stream: object) -> bytes:
         """The next bytes of a streamed response; none at its end."""
         _, parts, request = cast(SyncStream, stream)
-        with _translated(request):
+        with _translated(request, self._base_url):
             return next(parts, b"")
 
     def close_stream(self, stream: object) -> None:
@@ -91,7 +91,7 @@ class AsyncTransport:
 
     async def send(self, request: Request) -> Response:
         """Raises ConnectionFailed, Timeout, BadResponse."""
-        with _translated(request):
+        with _translated(request, self._base_url):
             found = await self._http.send(_prepared(self._http, self._base_url, request), stream=request.stream)
             if request.stream and found.status_code == 200:
                 return _response(found, stream=(found, found.aiter_bytes(), request))
@@ -100,7 +100,7 @@ class AsyncTransport:
     async def read(self, stream: object) -> bytes:
         """The next bytes of a streamed response; none at its end."""
         _, parts, request = cast(AsyncStream, stream)
-        with _translated(request):
+        with _translated(request, self._base_url):
             return await anext(parts, b"")
 
     async def close_stream(self, stream: object) -> None:

@@ -26,7 +26,7 @@ PROFILE = [
 @click.option("--session", "keeps_session", is_flag=True, help="Keep a session instead: it may do all that you may.")
 @command
 def login(app: App, /, *, scopes: tuple[str, ...], keeps_session: bool) -> int:
-    """Make an API key with the account's password, and keep it for this profile."""
+    """Make an API key and keep it for this profile. Asks for the account's password."""
     if keeps_session:
         _keep_session(app)
     else:

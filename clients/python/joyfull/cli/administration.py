@@ -124,7 +124,7 @@ def tail(app: App, /, *, follow: bool) -> int:
 def api(
     app: App, /, *, method: str, path: str, data: str | None, header: tuple[str, ...], query: tuple[str, ...]
 ) -> int:
-    """Send any request, with this profile's credentials; print the body of the answer."""
+    """Send any request and print the answer. It goes with this profile's credentials."""
     body = from_file(data.removeprefix("@")) if data else None
     headers = {name: value.strip() for name, _, value in (each.partition(":") for each in header)}
     asked: dict[str, list[str]] = {}
@@ -142,7 +142,10 @@ def api(
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print the completion for a shell: eval "$(joyfull completion bash)"."""
+    """Print the completion for a shell.
+
+    eval "$(joyfull completion bash)" in ~/.bashrc; zsh and fish take the same line.
+    """
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"there is no completion for {shell}")
@@ -153,7 +156,7 @@ def completion(context: click.Context, shell: str) -> int:
 @click.command()
 @command
 def doctor(app: App, /) -> int:
-    """Check what stands between here and a job: address, platform, clock, credentials."""
+    """Check what a job needs. Address, platform, clocks, credentials, plan."""
     worst = Exit.DONE
     with app.client() as client:
         steps: list[tuple[str, Option]] = [

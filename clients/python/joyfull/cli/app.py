@@ -13,7 +13,7 @@ from joyfull.cli.exits import Exit, status_of
 from joyfull.cli.terminal import Terminal, compact
 from joyfull.cli.version import version_line
 from joyfull.errors import JoyfullError
-from joyfull.problems import ApiError
+from joyfull.problems import ApiError, Unauthenticated
 
 #: Where each command is; a module is loaded when its command is called.
 COMMANDS = {
@@ -105,4 +105,6 @@ def _refused(error: JoyfullError, arguments: list[str]) -> int:
         terminal.problem(str(error))
         if status_of(error) == Exit.GOES_ON:
             terminal.note(f"  joyfull wait {error.job.id}")  # type: ignore[attr-defined]
+        if isinstance(error, Unauthenticated):
+            terminal.note("  joyfull login makes a key and keeps it; JOYFULL_API_KEY is taken first")
     return status_of(error)

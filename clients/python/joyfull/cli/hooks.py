@@ -215,7 +215,7 @@ def revoke(app: App, /, *, id: str) -> int:
 @OUTPUT_FILE
 @command
 def delegate(app: App, /, *, output_file: Path | None, **fields: Option) -> int:
-    """Make a short-lived key with an allowance, within this one's: for an agent, or a customer of yours."""
+    """Make a short-lived key with an allowance. For an agent, or a customer of yours; within what this key may."""
     given = {**fields, "metadata": texts(fields["metadata"])}
     with app.client() as client:
         made = client.keys.delegate(**{name: value for name, value in given.items() if value})

@@ -13,7 +13,9 @@ from joyfull.cli.terminal import compact
 from joyfull.cli.waiting import COLUMNS, DETAILS, followed, line_of
 
 INPUT = click.argument("pairs", nargs=-1, metavar="[KEY=VALUE | KEY:=JSON | @FILE]...")
-TIMEOUT = click.option("--timeout", type=float, default=300.0, help="Seconds to wait; the work goes on after them.")
+TIMEOUT = click.option(
+    "--timeout", type=float, default=300.0, metavar="S", show_default=True, help="Seconds to wait; the work goes on."
+)
 STREAM = click.option("--stream", is_flag=True, help="Print the answer while it is made.")
 ORDER = (
     click.option("--max-tokens", type=int, help="What it may cost at most."),
@@ -114,12 +116,12 @@ def get(app: App, /, *, id: str) -> int:
 
 
 @click.command(name="list")
-@click.option("--status", multiple=True, help="Option of these; repeatable.")
+@click.option("--status", multiple=True, help="queued, running, succeeded, failed, canceled, expired; repeatable.")
 @click.option("--tool", help="Slug or id.")
 @click.option("--from", "from_", type=MOMENT, help="2026-11-29, or 7d for a week ago.")
 @click.option("--to", type=MOMENT)
 @click.option("--error", help="Only failures with this code.")
-@click.option("--limit", type=int, default=20, help="How many at most.")
+@click.option("--limit", type=int, default=20, show_default=True, help="How many at most.")
 @command
 def list_(app: App, /, *, limit: int, **filters: Option) -> int:
     """List invocations, newest first."""

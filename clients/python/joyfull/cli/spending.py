@@ -100,7 +100,7 @@ def _chart(app: App, found: models.UsageReport, plan: models.Subscription) -> No
 @click.option("--tool")
 @command
 def export(app: App, /, *, path: Path, format_: Literal["csv", "ndjson"] | None, **filters: Option) -> int:
-    """Write every usage entry to a file, which is there only when it is whole."""
+    """Write every usage entry to a file. It is there only when it is whole."""
     chosen = {name: value for name, value in filters.items() if value}
     kind: Literal["csv", "ndjson"] = format_ or ("csv" if path.suffix == ".csv" else "ndjson")
     with app.client() as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -31,7 +32,19 @@ DETAILS = [
 def line_of(invocation: models.Invocation) -> str:
     """Where an invocation is, in one line."""
     waiting = f", waiting: {invocation.waiting.reason}" if invocation.waiting else ""
-    return f"{invocation.status}{waiting}   attempt {invocation.attempts}   holds {invocation.billing.held:,}"
+    attempt = f"   attempt {invocation.attempts}" if invocation.attempts else ""
+    return f"{invocation.status}{waiting}{attempt}   holds {invocation.billing.held:,}"
+
+
+class Running:
+    """Where an invocation is, and for how long it has been waited for: different at every look."""
+
+    def __init__(self, invocation: models.Invocation) -> None:
+        self.invocation = invocation
+        self._began = time.monotonic()
+
+    def __rich__(self) -> Text:
+        return Text(f"{line_of(self.invocation)}   {time.monotonic() - self._began:.1f} s")
 
 
 def end_of(app: App, invocation: models.Invocation) -> Text:
@@ -48,11 +61,12 @@ def end_of(app: App, invocation: models.Invocation) -> Text:
 @contextmanager
 def progress(app: App, job: Job) -> Iterator[Callable[[models.Invocation], None]]:
     """One line that changes, for people; else a line for each change."""
-    if app.terminal.quiet or not app.terminal.err.is_terminal:
+    if app.terminal.quiet or not app.terminal.err.is_terminal or app.terminal.err.is_dumb_terminal:
         yield lambda found: app.terminal.note(line_of(found))
         return
-    with Status(line_of(job.invocation), console=app.terminal.err) as status:
-        yield lambda found: status.update(line_of(found))
+    running = Running(job.invocation)
+    with Status(running, console=app.terminal.err):
+        yield lambda found: setattr(running, "invocation", found)
 
 
 def followed(app: App, job: Job, timeout: float | None, *, cancel: bool = False, stream: bool = False) -> int:
