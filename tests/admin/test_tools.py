@@ -160,7 +160,7 @@ def test_a_change_is_a_new_version_and_what_waits_finishes_on_its_own(
     client.call("POST", "/tools/mine/invoke", 404, json={"input": {"text": "x"}})
     client.call("GET", "/tools/mine", 404)
     for each in blocked:
-        client.cancel(each)
+        client.invocations.cancel(each)
     ended = client.ended(waiting["id"])
     assert (ended["status"], ended["output"]["echo"]) == ("succeeded", {"text": "waits"})
     admin.call("DELETE", path, 204)

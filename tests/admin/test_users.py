@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import requests
 
 from dev.platform import Platform
 from tests.admin.conftest import Admin
@@ -37,7 +36,7 @@ def test_accounts_are_found_by_text_role_state_and_plan(hub: Platform, admin: Ad
 
 
 def test_disabling_and_demoting_count_at_once(hub: Platform, admin: Admin, client: Client) -> None:
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     path = f"/admin/users/{who}"
     promoted = admin.data("PATCH", path, json={"role": "admin"}, headers={"X-Request-ID": "promotion-1"})
     assert promoted["role"] == "admin"
@@ -85,7 +84,7 @@ def test_the_last_admin_stays_also_when_the_last_two_race(
 
 
 def test_self_service_and_surplus_fields_are_refused(admin: Admin, client: Client) -> None:
-    who, before = client.data("GET", "/users/me")["id"], client.tokens()["granted"]
+    who, before = client.id, client.tokens()["granted"]
     client.call("PATCH", f"/admin/users/{who}", 403, json={"role": "admin"})
     client.call("POST", f"/admin/users/{who}/grants", 403, json={"tokens": 1, "reason": "please"})
     for wrong in ({"email": "x@example.com"}, {"role": "root"}, {"is_active": "no"}, {"role": None}):
@@ -96,7 +95,7 @@ def test_self_service_and_surplus_fields_are_refused(admin: Admin, client: Clien
 
 
 def test_grants_move_what_is_free_and_nothing_else(hub: Platform, admin: Admin, client: Client) -> None:
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     path = f"/admin/users/{who}/grants"
     made = admin.call("POST", path, 201, json={"tokens": 500, "reason": "goodwill"})
     grant = made.json()["data"]
@@ -116,7 +115,7 @@ def test_grants_move_what_is_free_and_nothing_else(hub: Platform, admin: Admin, 
 
 def test_what_is_held_cannot_be_taken_back(hub: Platform, admin: Admin, client: Client, offer: object) -> None:
     slug = offer("/hang", timeout_seconds=30)  # type: ignore[operator]
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     job = client.invoke(slug, {"text": "x"})
     held = client.tokens()["held"]
     assert held == 50
@@ -125,12 +124,12 @@ def test_what_is_held_cannot_be_taken_back(hub: Platform, admin: Admin, client: 
     [listed] = admin.data("GET", "/admin/invocations", params={"user": who, "status": ["queued", "running"]})
     assert (listed["id"], listed["user_id"]) == (job["id"], who)
     assert admin.data("GET", "/admin/invocations", params={"user": admin.id}) == []
-    client.cancel(job["id"])
+    client.invocations.cancel(job["id"])
     assert client.ended(job["id"])["status"] == "canceled"
 
 
 def test_a_grant_asked_for_twice_under_one_key_is_one(admin: Admin, client: Client) -> None:
-    who, before = client.data("GET", "/users/me")["id"], client.tokens()["granted"]
+    who, before = client.id, client.tokens()["granted"]
     path, body = f"/admin/users/{who}/grants", {"tokens": 500, "reason": "for the trouble"}
     key = {"Idempotency-Key": '"grant-1"'}
     first = admin.call("POST", path, 201, json=body, headers=key)
@@ -144,7 +143,7 @@ def test_a_grant_asked_for_twice_under_one_key_is_one(admin: Admin, client: Clie
     for other in ({**body, "tokens": 501}, {**body, "reason": "another"}):
         refused = admin.call("POST", path, 422, json=other, headers=key).json()
         assert refused["code"] == "idempotency_key_reused"
-    admin_id = admin.data("GET", "/users/me")["id"]
+    admin_id = admin.id
     admin.call("POST", "/subscriptions/subscribe", 201, json={"plan": "free"})
     admin.call("POST", f"/admin/users/{admin_id}/grants", 422, json=body, headers=key)
     admin.call("POST", path, 201, json=body, headers={"Idempotency-Key": "grant-2"})
@@ -153,7 +152,7 @@ def test_a_grant_asked_for_twice_under_one_key_is_one(admin: Admin, client: Clie
 
 
 def test_a_refused_grant_leaves_its_key_free(admin: Admin, client: Client) -> None:
-    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "later"}
+    who, key = client.id, {"Idempotency-Key": "later"}
     path, body = f"/admin/users/{who}/grants", {"tokens": -10_001, "reason": "too much"}
     admin.call("POST", path, 409, json=body, headers=key)
     admin.call("POST", path, 201, json={**body, "tokens": -1}, headers=key)
@@ -161,14 +160,11 @@ def test_a_refused_grant_leaves_its_key_free(admin: Admin, client: Client) -> No
 
 
 def test_racing_grants_under_one_key_are_one(admin: Admin, client: Client) -> None:
-    who = client.data("GET", "/users/me")["id"]
+    who = client.id
     body, key = {"tokens": 7, "reason": "a race"}, {"Idempotency-Key": "race"}
-    token = admin.http.headers["Authorization"]
 
     def ask(_: int) -> tuple[int, str]:
-        made = requests.post(
-            f"{admin.api}/admin/users/{who}/grants", json=body, headers={**key, "Authorization": token}, timeout=60
-        )
+        made = admin.http.post(f"{admin.api}/admin/users/{who}/grants", json=body, headers=key)
         return made.status_code, made.json()["data"]["id"]
 
     with ThreadPoolExecutor(8) as pool:
@@ -178,9 +174,9 @@ def test_racing_grants_under_one_key_are_one(admin: Admin, client: Client) -> No
 
 
 def test_a_key_of_a_submit_is_not_one_of_a_grant(admin: Admin, client: Client, offer: Callable[..., str]) -> None:
-    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "both"}
+    who, key = client.id, {"Idempotency-Key": "both"}
     admin.call("POST", "/subscriptions/subscribe", 201, json={"plan": "free"})
-    admin.invoke(offer(), {"text": "x"}, headers=key)
+    admin.invoke(offer(), {"text": "x"}, idempotency_key="both")
     body = {"tokens": 5, "reason": "-"}
     assert admin.call("POST", f"/admin/users/{who}/grants", 422, json=body, headers=key).json()["code"] == (
         "idempotency_key_reused"
@@ -188,7 +184,7 @@ def test_a_key_of_a_submit_is_not_one_of_a_grant(admin: Admin, client: Client, o
 
 
 def test_where_a_key_would_be_ignored_it_is_refused(admin: Admin, client: Client) -> None:
-    who, key = client.data("GET", "/users/me")["id"], {"Idempotency-Key": "x"}
+    who, key = client.id, {"Idempotency-Key": "x"}
     for method, path, body in (
         ("GET", "/users/me", None),
         ("PATCH", f"/admin/users/{who}", {"is_active": True}),

@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from dev.platform import Platform
-from joyfull import Client, ConfigurationError, Session
+from joyfull import ConfigurationError
 from joyfull.books import Rows, price_of, report
-from tests.client import PASSWORD
-from tests.client import Client as Account
+from tests.client import Client
 from tests.clients.scripted import Stage
 
 PRICE = {"base_tokens": 1, "per_unit": {"pointer": "/n", "tokens": 0.1, "unit": "word"}, "max_tokens": 50}
@@ -139,16 +137,14 @@ def test_kept_rows_are_checked_offline_and_the_past_may_not_change(tmp_path: Pat
         later.save(tmp_path)
 
 
-def test_the_platforms_bill_holds(hub: Platform, offer: Callable[..., str], tmp_path: Path) -> None:
-    account = Account(hub.url).join()
+def test_the_platforms_bill_holds(client: Client, offer: Callable[..., str], tmp_path: Path) -> None:
     tool, broken = offer(), offer("/fail")
-    with Client(base_url=hub.url, session=Session(account.email, PASSWORD)) as client:
-        jobs = [client.submit(tool, {"text": "x" * n}) for n in range(1, 5)]
-        jobs += [client.submit(broken, {"text": "x"}, max_tokens=20), client.submit(tool, {"text": "x"}, max_tokens=20)]
-        for job in jobs:
-            job.wait()
-        found = client.books(save=tmp_path)
-        assert found.holds, found
-        assert found.invocations == 6
-        assert "the period was charged" in found.checks[-1].statement
-        assert client.books(kept=tmp_path).holds
+    jobs = [client.submit(tool, {"text": "x" * n}) for n in range(1, 5)]
+    jobs += [client.submit(broken, {"text": "x"}, max_tokens=20), client.submit(tool, {"text": "x"}, max_tokens=20)]
+    for job in jobs:
+        job.wait()
+    found = client.books(save=tmp_path)
+    assert found.holds, found
+    assert found.invocations == 6
+    assert "the period was charged" in found.checks[-1].statement
+    assert client.books(kept=tmp_path).holds

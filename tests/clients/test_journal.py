@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from dev.platform import Platform
-from joyfull import Client, ConfigurationError, NameReused, OutcomeUnknown, Session
-from tests.client import PASSWORD
-from tests.client import Client as Account
+from joyfull import ConfigurationError, NameReused, OutcomeUnknown
+from tests.client import Client
 from tests.clients.dying import PLACES
 from tests.clients.scripted import RESET, Reply, Stage, invocation, ok, problem
 from tests.conftest import ROOT
@@ -117,15 +116,14 @@ def test_without_a_journal_there_are_no_names() -> None:
 def test_killed_at_every_step_each_is_made_and_charged_once(
     hub: Platform, offer: Callable[..., str], tmp_path: Path
 ) -> None:
-    account = Account(hub.url).join("enterprise")
-    with Client(base_url=hub.url, session=Session(account.email, PASSWORD)) as client:
-        tool, key = offer(), client.keys.create(name="dying").key
-        command = [sys.executable, "-m", "tests.clients.dying", hub.url, str(tmp_path / "journal"), tool, str(SUBMITS)]
-        environ = {**os.environ, "JOYFULL_API_KEY": key, "PYTHONPATH": str(ROOT / "clients" / "python")}
-        done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
-        assert int(done.stdout) == SUBMITS * PLACES, "every child but the last of each died"
-        made = list(client.invocations.list(limit=100, payloads=False))
-        assert sorted(int(each.metadata["number"]) for each in made) == list(range(SUBMITS))
-        for each in made:
-            assert client.job(each.id).wait().billing.charged == 4
-        assert client.subscription.current().tokens.charged == 4 * SUBMITS
+    client = Client(hub.url).join("enterprise")
+    tool, key = offer(), client.keys.create(name="dying").key
+    command = [sys.executable, "-m", "tests.clients.dying", hub.url, str(tmp_path / "journal"), tool, str(SUBMITS)]
+    environ = {**os.environ, "JOYFULL_API_KEY": key, "PYTHONPATH": str(ROOT / "clients" / "python")}
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == SUBMITS * PLACES, "every child but the last of each died"
+    made = list(client.invocations.list(limit=100, payloads=False))
+    assert sorted(int(each.metadata["number"]) for each in made) == list(range(SUBMITS))
+    for each in made:
+        assert client.job(each.id).wait().billing.charged == 4
+    assert client.subscription.current().tokens.charged == 4 * SUBMITS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,16 +18,17 @@ from common.identity.audit import OPERATOR
 from dev.platform import Platform
 from joyfull import AsyncClient, Client, Session, codes, models, webhooks
 from joyfull.operations import OPERATIONS
+from tests.client import PASSWORD
+from tests.client import Client as Account
 from tests.clients import processes
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool
 
-PASSWORD = "correct horse battery staple"
 Offer = Callable[..., str]
 
 
-class Watched(Client):
-    """A client with an account of its own that remembers which operations it called."""
+class Watched(Account):
+    """An account that remembers which operations it called."""
 
     def __init__(self, url: str, called: set[str]) -> None:
         def note(request: httpx.Request) -> None:
@@ -35,10 +36,7 @@ class Watched(Client):
             named = [name for name, pattern in _PATTERNS.items() if pattern.fullmatch(f"{request.method} {path}")]
             called.update(named[:1])
 
-        self.email = f"{uuid4().hex[:12]}@example.com"
-        self.login = Session(self.email, PASSWORD)
-        super().__init__(base_url=url, session=self.login, http=httpx.Client(event_hooks={"request": [note]}))
-        self.account.register(email=self.email, password=PASSWORD, name="Tester")
+        super().__init__(url, event_hooks={"request": [note]})
 
 
 def _pattern(method: str, path: str) -> re.Pattern[str]:
@@ -58,10 +56,8 @@ def called() -> set[str]:
 
 
 @pytest.fixture
-def client(hub: Platform, called: set[str]) -> Iterator[Watched]:
-    with Watched(hub.url, called) as made:
-        made.subscription.subscribe(plan="free")
-        yield made
+def client(hub: Platform, called: set[str]) -> Watched:
+    return Watched(hub.url, called).join()
 
 
 def test_the_main_job(client: Watched, offer: Offer, receiver: Receiver) -> None:
@@ -149,9 +145,9 @@ def test_every_operation_is_called(
     _as_customer(client, slug, tmp_path)
     _with_webhooks(client, slug, receiver)
     _with_keys(client)
-    admin = Watched(client.base_url, called)
-    accounts.administer(UUID(admin.account.me().id), actor=OPERATOR, role="admin")
-    _as_admin(admin, client.account.me().id, receiver)
+    admin = Watched(client.base_url, called).join(plan=None)
+    accounts.administer(UUID(admin.id), actor=OPERATOR, role="admin")
+    _as_admin(admin, client.id, receiver)
     _goodbye(client)
     assert set(OPERATIONS) - called == set()
 

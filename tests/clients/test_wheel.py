@@ -15,11 +15,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from dev.platform import Platform
-from joyfull import Client, Session
 from joyfull.version import VERSION
-from tests.client import PASSWORD
-from tests.client import Client as Account
+from tests.client import Client
 from tests.conftest import ROOT
 
 SOURCE = ROOT / "clients" / "python"
@@ -68,11 +65,9 @@ def _pip(home: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_main_job_from_a_wheel(hub: Platform, offer: Callable[..., str], installed: Path, tmp_path: Path) -> None:
-    account, tool = Account(hub.url).join(), offer()
-    with Client(base_url=hub.url, session=Session(account.email, PASSWORD)) as client:
-        key = client.keys.create(name="wheel").key
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "JOYFULL_API_KEY": key, "JOYFULL_BASE_URL": hub.url}
+def test_the_main_job_from_a_wheel(client: Client, offer: Callable[..., str], installed: Path, tmp_path: Path) -> None:
+    tool, key, url = offer(), client.keys.create(name="wheel").key, client.base_url
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "JOYFULL_API_KEY": key, "JOYFULL_BASE_URL": url}
 
     def said(*command: str) -> str:
         done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -82,4 +77,4 @@ def test_the_main_job_from_a_wheel(hub: Platform, offer: Callable[..., str], ins
     assert said(f"{installed}/python", "-I", "-c", PROGRAM, tool).splitlines() == ["threads", "an event loop"]
     assert said(f"{installed}/joyfull", "--version").startswith(f"joyfull {VERSION}")
     assert json.loads(said(f"{installed}/joyfull", "run", tool, "text=a shell"))["echo"] == {"text": "a shell"}
-    assert [entry["tokens_used"] for entry in account.data("GET", "/usage")] == [1 + 7, 1 + 13, 1 + 7]
+    assert [entry.tokens_used for entry in client.usage.list()] == [1 + 7, 1 + 13, 1 + 7]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import accumulate
 from math import inf
 
@@ -84,8 +85,8 @@ def test_slow_calls_do_not_stand_in_each_others_way(hub: Platform, offer: Offer,
 
 def test_an_end_wakes_whoever_waits(client: Client, offer: Offer) -> None:
     submitted = client.invoke(offer("/echo?after=700"), {"text": "x"})
-    with client.http.get(f"{client.api}/invocations/{submitted['id']}/events", stream=True, timeout=30) as stream:
-        lines = [line for line in stream.iter_lines(decode_unicode=True) if line.startswith(("event:", "id:"))]
+    with closing(client.opened(f"/invocations/{submitted['id']}/events")) as stream:
+        lines = [line for line in stream.iter_lines() if line.startswith(("event:", "id:"))]
     names = [line.removeprefix("event: ") for line in lines if line.startswith("event:")]
     ids = [int(line.removeprefix("id: ")) for line in lines if line.startswith("id:")]
     assert names[0] == "snapshot"

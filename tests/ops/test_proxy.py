@@ -13,11 +13,12 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
-import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -65,19 +66,20 @@ class Front:
         return f"https://localhost:{self.port}"
 
     def client(self) -> Client:
-        client = Client(self.url)
-        client.http.verify = str(self.certificate)
-        return client
+        return Client(self.url, verify=self.trust)
 
-    def get(self, path: str, **kwargs: object) -> requests.Response:
-        return self.client().http.get(f"{self.url}{path}", timeout=PATIENCE, **kwargs)  # type: ignore[arg-type]
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client().http.get(f"{self.url}{path}", timeout=PATIENCE)
 
     def raw(self, request: bytes) -> bytes:
         """What comes back until the proxy closes the connection."""
-        context = ssl.create_default_context(cafile=str(self.certificate))
         with (
             socket.create_connection(("localhost", self.port), timeout=PATIENCE) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as connection,
+            self.trust.wrap_socket(plain, server_hostname="localhost") as connection,
         ):
             connection.sendall(request)
             received = b""
@@ -178,10 +180,10 @@ def test_an_invocation_and_its_stream(client: Client, offer: Offer, front: Front
     """The first event comes while the tool works: nobody holds the stream back."""
     made = client.invoke(offer("/echo?after=3000"), {"text": "hello"})
     events = []
-    with client.http.get(f"{client.api}/invocations/{made['id']}/events", stream=True, timeout=PATIENCE) as stream:
+    with closing(client.opened(f"/invocations/{made['id']}/events", timeout=PATIENCE)) as stream:
         assert stream.headers["Content-Type"].startswith("text/event-stream")
         for line in stream.iter_lines():
-            if line.startswith(b"data:"):
+            if line.startswith("data:"):
                 events.append(json.loads(line[5:])["status"])
     assert events[0] in ("queued", "running")
     assert events[-1] == "succeeded"
@@ -195,7 +197,7 @@ def test_what_production_does_not_show(db: None, front: Front) -> None:
     assert not re.search(r"\d", ready.headers["Server"])
     for path in ("/metrics", "/docs"):
         assert front.get(path).status_code == 404, path
-    moved = requests.get(f"http://127.0.0.1:{front.plain}/ready", timeout=PATIENCE, allow_redirects=False)
+    moved = httpx.get(f"http://127.0.0.1:{front.plain}/ready", timeout=PATIENCE, trust_env=False)
     assert (moved.status_code, moved.headers["Location"][:8]) == (308, "https://")
 
 
@@ -218,7 +220,7 @@ def test_bodies_that_are_too_large(db: None, front: Front, size: int, code: str)
     """Whoever refuses them, it is said in the same way."""
     answer = front.client().http.post(
         f"{front.url}/api/v1/tools/x/invoke",
-        data=b" " * size,
+        content=b" " * size,
         headers={"Content-Type": "application/json", "Expect": ""},
         timeout=PATIENCE,
     )
@@ -259,18 +261,12 @@ def test_half_a_request_is_given_up(db: None, front: Front, request_: bytes) -> 
 def test_so_many_connections_of_one_address(client: Client, offer: Offer, front: Front) -> None:
     """200 may wait; the next is told so, in our words, and when some have gone there is room again."""
     made = client.invoke(offer("/hang", timeout_seconds=600), {"text": "x"})
-    path = f"{client.api}/invocations/{made['id']}/events"
-    streams = []
+    streams: list[httpx.Response] = []
     try:
-        answers = []
         for _ in range(210):
-            stream = requests.get(
-                path, headers=dict(client.http.headers), verify=str(front.certificate), stream=True, timeout=PATIENCE
-            )
-            streams.append(stream)
-            answers.append(stream.status_code)
-        assert 429 in answers
+            streams.append(client.opened(f"/invocations/{made['id']}/events", timeout=PATIENCE))
+        assert 429 in [stream.status_code for stream in streams]
     finally:
         for stream in streams:
             stream.close()
-    client.cancel(made["id"])
+    client.invocations.cancel(made["id"])

@@ -16,7 +16,7 @@ from dev import servers
 from dev.ports import free_port
 from dev.servers import Postgres, Redis
 from dev.supervisor import Supervisor
-from tests.client import PASSWORD, Client
+from tests.client import Client
 from tests.conftest import ROOT
 
 Offer = Callable[..., str]
@@ -96,12 +96,9 @@ def test_a_dump_is_restored_into_another_cluster(
     settings = load(restored)
     supervisor = Supervisor(restored, tmp_path / "log", ROOT)
     supervisor.start(parts.web(settings), parts.worker("invocations", 4), parts.worker("sweeps", 2))
-    here = Client(parts.local_url(settings.host, settings.port))
-    here.email = client.email
+    here = Client(parts.local_url(settings.host, settings.port), client.email)
     try:
-        supervisor.wait_for(lambda: parts.serving(f"{here.api.removesuffix('/api/v1')}/ready"), "web")
-        tokens = here.data("POST", "/auth/login", json={"email": here.email, "password": PASSWORD})
-        here.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        supervisor.wait_for(lambda: parts.serving(f"{here.base_url}/ready"), "web")
         assert here.get(ended)["status"] == "succeeded"
         here.call("GET", f"/invocations/{after_the_backup}", 404)
         assert here.ended(open_)["status"] == "succeeded", "what was open runs again"

@@ -19,11 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+import httpx
 import psycopg
 import pytest
-import requests
 from psycopg import sql
 from redis import Redis as RedisClient
 
@@ -32,7 +31,7 @@ from dev import platform as parts
 from dev.ports import free_port
 from dev.servers import Postgres, Redis
 from dev.supervisor import Supervisor
-from tests.client import PASSWORD, Client
+from tests.client import Client
 from tests.conftest import ROOT, migrate
 from tests.outside.tool import Tool
 
@@ -178,16 +177,16 @@ class Alternating(Client):
     """A client behind a balancer: each request goes to the other instance than the one before."""
 
     def __init__(self, urls: tuple[str, str]) -> None:
-        self._both = [f"{url}/api/v1" for url in urls]
+        self._both = [httpx.URL(url).port for url in urls]
         self.begin_at(0)
-        super().__init__(urls[0])
+        # A connection of its own for each request: on a kept-alive one, any restart may cross with a request.
+        super().__init__(urls[0], event_hooks={"request": [self._balance]}, headers={"Connection": "close"})
 
     def begin_at(self, number: int) -> None:
-        self._apis = itertools.cycle([self._both[number], self._both[1 - number]])
+        self._ports = itertools.cycle([self._both[number], self._both[1 - number]])
 
-    def call(self, method: str, path: str, expect: int | tuple[int, ...] = 200, **kwargs: Any) -> requests.Response:
-        self.api = next(self._apis)
-        return super().call(method, path, expect, **kwargs)
+    def _balance(self, request: httpx.Request) -> None:
+        request.url = request.url.copy_with(port=next(self._ports))
 
 
 @dataclass
@@ -202,7 +201,7 @@ class Load:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Load:
-        joined = [self._join() for _ in range(CLIENTS)]
+        joined = [Alternating(self.installation.urls).join("pro") for _ in range(CLIENTS)]
         self.threads = [threading.Thread(target=self._work, args=(client,)) for client in joined]
         for thread in self.threads:
             thread.start()
@@ -212,13 +211,6 @@ class Load:
         self.stopping.set()
         for thread in self.threads:
             thread.join(60)
-
-    def _join(self) -> Alternating:
-        client = Alternating(self.installation.urls)
-        # A connection of its own for each request: on a kept-alive one, any restart may cross with a request.
-        client.http.headers["Connection"] = "close"
-        client.join("pro")
-        return client
 
     def _work(self, client: Alternating) -> None:
         while not self.stopping.wait(0.3):
@@ -230,15 +222,14 @@ class Load:
 
     def _round(self, client: Alternating) -> None:
         for number in (0, 1):
+            client.logout()
             client.begin_at(number)
-            tokens = client.data("POST", "/auth/login", json={"email": client.email, "password": PASSWORD})
-            client.http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
-            client.data("GET", "/webhooks/default-secret")
+            client.webhooks.default_secret()  # logs in
             ended = client.ended(client.invoke(self.slug, {"text": "x"})["id"])
             assert ended["status"] == "succeeded", ended
             client.begin_at(number)
-            client.data("POST", "/webhooks/default-secret/rotate")
-            client.data("GET", "/webhooks/default-secret")
+            client.webhooks.rotate_default_secret()
+            client.webhooks.default_secret()
         with self._lock:
             self.requests += PER_ROUND
 

@@ -145,7 +145,8 @@ def test_one_trace_from_the_request_to_the_webhook(
 def test_a_callers_own_trace_goes_on(traced: str, collector: Collector, offer: Offer) -> None:
     client = Client(traced).join()
     bad = offer("/fail?status=400")
-    submitted = client.invoke(bad, {"text": "x"}, headers={"traceparent": CALLER})["id"]
+    body, headers = {"input": {"text": "x"}}, {"traceparent": CALLER}
+    submitted = client.data("POST", f"/tools/{bad}/invoke", 202, json=body, headers=headers)["id"]
     client.ended(submitted)
     request, run, call = collector.trace_of(submitted, INVOKE, "invocations.run", f"call {bad}")
     assert {span.trace for span in (request, run, call)} == {CALLER.split("-")[1]}

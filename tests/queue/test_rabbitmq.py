@@ -20,7 +20,8 @@ from dev.ports import free_port
 from dev.rabbitmq import RabbitMQ
 from dev.servers import ServerError
 from dev.supervisor import Supervisor
-from tests.client import ENDS, Client, Json
+from joyfull.waiting import ENDS
+from tests.client import Client, Json
 from tests.conftest import ROOT
 from tests.outside.receiver import Receiver
 

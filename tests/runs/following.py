@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any, Protocol
 
+import httpx
+
 from common.kit import sse
 from tests.client import eventually
 
@@ -41,7 +43,7 @@ class Follower:
 
     def _read(self) -> None:
         parser = sse.Parser()
-        with closing(self._told), suppress(OSError):
+        with closing(self._told), suppress(OSError, httpx.TransportError):
             for piece in self._told.iter_encoded():
                 for event in parser.feed(piece):
                     self.take(event.name, json.loads(event.data))

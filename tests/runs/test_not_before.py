@@ -155,8 +155,8 @@ def test_it_expires_after_its_time(api: Api) -> None:
 
 def test_waiting_for_it_is_answered_in_time(client: Client, offer: Callable[..., str]) -> None:
     """And it starts by itself when its time has come."""
-    slug, soon = offer(), {"Prefer": "wait=1"}
-    late = client.invoke(slug, {"text": "x"}, not_before=ahead(days=1), headers=soon)
+    slug = offer()
+    late = client.invoke(slug, {"text": "x"}, not_before=ahead(days=1), wait=1)
     assert late["waiting"]["reason"] == "scheduled"
     made = client.invoke(slug, {"text": "x"}, not_before=ahead(seconds=2))
     ended = client.ended(made["id"])

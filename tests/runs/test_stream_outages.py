@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import httpx
 import pytest
-import requests
 from sqlalchemy import text
 
 from common import boot, streams
@@ -138,10 +138,10 @@ def test_logs_are_kept_apart_and_nothing_depends_on_them(stage: Stage, own_redis
 class Response:
     """Over HTTP, as in this process."""
 
-    response: requests.Response
+    response: httpx.Response
 
     def iter_encoded(self) -> Iterator[bytes]:
-        yield from self.response.iter_content(None)
+        yield from self.response.iter_raw()
 
     def close(self) -> None:
         self.response.close()
@@ -154,7 +154,8 @@ class OverHttp:
     client: Client
 
     def call(self, method: str, path: str, /, *, headers: dict[str, str]) -> Response:
-        return Response(self.client.call(method, path, headers=headers, stream=True))
+        assert method == "GET"
+        return Response(self.client.opened(path, headers=headers))
 
 
 def test_a_web_process_is_killed_and_its_reader_goes_on_at_the_next(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from uuid import UUID
 
 import pytest
 
-from common.identity import accounts
-from common.identity.audit import OPERATOR
 from common.operations import ledger
 from dev.platform import Platform
+from tests.admin.conftest import Admin
 from tests.client import Client
 
 Offer = Callable[..., str]
@@ -93,9 +91,7 @@ def test_a_key_reads_the_subscription_and_never_changes_it(client: Client) -> No
 
 def test_admins_edit_plans(hub: Platform, client: Client) -> None:
     client.call("GET", "/admin/plans", 403)
-    admin = Client(hub.url).join(plan=None)
-    me = admin.data("GET", "/users/me")["id"]
-    accounts.administer(UUID(me), actor=OPERATOR, role="admin")
+    admin = Admin(hub.url).join()
     plan = {"slug": "team", "name": "Team", "monthly_tokens": None, "price_cents": 9_900, "position": 25}
     created = admin.call("POST", "/admin/plans", 201, json=plan)
     assert admin.data("GET", created.headers["Location"].partition("/api/v1")[2])["monthly_tokens"] is None
@@ -110,12 +106,10 @@ def test_admins_edit_plans(hub: Platform, client: Client) -> None:
 
 
 def test_a_plan_without_a_limit_is_shown_as_that_everywhere(hub: Platform, client: Client, offer: Offer) -> None:
-    admin = Client(hub.url).join(plan=None)
-    me = admin.data("GET", "/users/me")["id"]
-    accounts.administer(UUID(me), actor=OPERATOR, role="admin")
+    admin = Admin(hub.url).join()
     admin.call("POST", "/admin/plans", 201, json={"slug": "endless", "name": "Endless", "monthly_tokens": None})
     subscribed = client.data("POST", "/subscriptions/subscribe", json={"plan": "endless"})
-    slug, who = offer(), client.data("GET", "/users/me")["id"]
+    slug, who = offer(), client.id
     client.ended(client.invoke(slug, {"text": "hello"})["id"])
     for grant in (-1_000, 5_000):
         admin.call("POST", f"/admin/users/{who}/grants", 201, json={"tokens": grant, "reason": "a test"})

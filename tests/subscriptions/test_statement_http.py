@@ -47,7 +47,7 @@ def test_a_statement_of_what_really_ran(client: Client, offer: Offer) -> None:
     }
     assert (statement["other_holds"], statement["checked"]) == ({"invocations": 0, "tokens": 0}, None)
     assert statement["available"] == client.tokens()["available"]
-    client.cancel(running["id"])
+    client.invocations.cancel(running["id"])
 
 
 def test_a_check_is_kept_in_the_statement(client: Client, offer: Offer) -> None:

@@ -205,7 +205,9 @@ def unread(hub: Service, client: Client, invocation_id: UUID | str) -> socket.so
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", hub.port))
     head = f"GET /api/v1/invocations/{invocation_id} HTTP/1.1\r\nHost: x\r\n"
-    connection.sendall(f"{head}Authorization: {client.http.headers['Authorization']!s}\r\n\r\n".encode())
+    tokens = client.login.store.read()
+    assert tokens is not None
+    connection.sendall(f"{head}Authorization: Bearer {tokens.access_token}\r\n\r\n".encode())
     assert connection.recv(15, socket.MSG_PEEK) == b"HTTP/1.1 200 OK"
     return connection
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
-import requests
 
 from common.identity import keys
 from common.identity.audit import OPERATOR
@@ -125,8 +125,8 @@ def hub(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         yield running
 
 
-def stream(client: Client, invocation_id: str) -> requests.Response:
-    return client.http.get(f"{client.api}/invocations/{invocation_id}/events", stream=True, timeout=60)
+def stream(client: Client, invocation_id: str) -> httpx.Response:
+    return client.opened(f"/invocations/{invocation_id}/events")
 
 
 def test_so_many_streams_and_long_polls_of_one_account(hub: Service, db: None) -> None:
