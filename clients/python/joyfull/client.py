@@ -66,7 +66,9 @@ class ClientSurface(Surface):
     ) -> Operation[AnyJob]:
         """Submit an invocation, once. `wait`: seconds (at most 60) to wait for its end before returning.
 
-        With `name`, and a journal, calling it again after any crash returns the same invocation. Raises NameReused.
+        `options`: max_tokens, expires_in (seconds), metadata, webhook_url, webhook_events, end_user, not_before,
+        version, priority, quote, stream. With `name`, and a journal, calling it again after any crash returns the same
+        invocation. Raises NameReused, or an ApiError by its code: ToolInputRejected, BudgetExhausted, ….
         """
         body = submitting.order_of(input, options)
         if name is not None:
@@ -78,7 +80,10 @@ class ClientSurface(Surface):
     def run(
         self, tool: str, input: object, *, timeout: float | None = 300.0, **options: Unpack[SubmitOptions]
     ) -> Operation[Any]:
-        """Submit, wait, and return the output. Raises InvocationFailed and its like, WaitTimeout (with the job)."""
+        """Submit, wait, and return the output. `options` are those of `submit`.
+
+        Raises as `submit` does; InvocationFailed, InvocationCanceled, InvocationExpired; WaitTimeout, with the job.
+        """
         began = self._context.now()
         body = submitting.order_of(input, options)
         wait = 30.0 if timeout is None else min(30.0, timeout)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from importlib import import_module
 from itertools import islice
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from joyfull.drivers import Outcome, SyncDriver
@@ -133,9 +134,11 @@ class _Method(Generic[P, T]):
         if instance is None:
             return self
 
-        @wraps(self.method)
+        bound = MethodType(self.method, instance)
+
+        @wraps(bound)
         def start(*arguments: P.args, **named: P.kwargs) -> object:
-            return self._start(instance._driver, lambda: self.method(instance, *arguments, **named))
+            return self._start(instance._driver, lambda: bound(*arguments, **named))
 
         return start
 
