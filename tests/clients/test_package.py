@@ -178,11 +178,16 @@ def test_importing_loads_what_a_first_call_needs_and_nothing_else() -> None:
 import sys; sys.modules.update(click=None, rich=None)  # as where only the package is installed
 import httpx; old = set(sys.modules)
 from joyfull import Client; {told}
-client = Client("jh_1", base_url="http://127.0.0.1:1", retries=0); {told}; {LATER}; {told}
+transport = httpx.MockTransport(lambda _: httpx.Response(422, json={{"code": "tool_input_rejected"}}))
+client = Client("jh_1", http=httpx.Client(transport=transport)); {told}; {LATER}; {told}
+try: client.run("echo", {{}})
+except Exception as error: print(type(error).__name__)
 """
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "clients" / "python")}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-    imported, made, later = (set(line.split()) for line in done.stdout.splitlines())
+    *loads, refused = done.stdout.splitlines()
+    assert refused == "ToolInputRejected", "also for who has not imported joyfull.codes"
+    imported, made, later = (set(line.split()) for line in loads)
     ours = {name for name in imported if name.startswith("joyfull")}
     assert ours == {"joyfull", *(f"joyfull.{name}" for name in IMPORTED.split())}
     assert imported - ours <= {"dataclasses", "hmac", "secrets"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import ClassVar
 
 from joyfull import wire
@@ -100,5 +101,6 @@ def error_of(response: Response, request: str) -> ApiError:
     with suppress(ValueError):
         problem = wire.decode(response.body)
     members = problem if isinstance(problem, dict) else {}
+    import_module("joyfull.codes")  # the leaves are known from the first refusal on
     kind = ApiError.by_code.get(str(members.get("code")), ApiError.by_status.get(response.status, ApiError))
     return kind(response, members, request)
