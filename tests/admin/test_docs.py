@@ -20,9 +20,8 @@ def test_every_command_works_as_it_stands(
     hub: Platform, client: Client, admin: Admin, offer: Callable[..., str]
 ) -> None:
     offer(slug="sentiment")
-    key = client.data("POST", "/users/me/api-keys", 201, json={"name": "docs"})["key"]
-    scopes = {"name": "docs", "scopes": ["admin"]}
-    admins = admin.data("POST", "/users/me/api-keys", 201, json=scopes)["key"]
+    key = client.keys.create(name="docs").key
+    admins = admin.keys.create(name="docs", scopes=["admin"]).key
     _, *blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
     # Each answer on a line of its own, and an error is the end.

@@ -175,7 +175,7 @@ def test_a_large_answer_does_not_go_into_the_webhook(
     tool = catalogue.add("/large", {"size": size})
     ended = client.ended(client.invoke(tool["slug"], {}, webhook_url=f"{receiver.url}/hook")["id"])
     assert len(ended["output"]["text"]) == size
-    secret = client.data("GET", "/webhooks/default-secret")["secret"]
+    secret = client.webhooks.default_secret().secret
     (hook,) = receiver.wait(1)
     sent = Webhook(secret).verify(hook.body, dict(hook.headers))
     if size < 256_000:

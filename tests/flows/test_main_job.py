@@ -57,7 +57,7 @@ def test_prefer_wait_answers_with_the_end(client: Client, offer: Offer) -> None:
 
 
 def test_the_end_comes_as_a_signed_webhook(client: Client, offer: Offer, receiver: Receiver) -> None:
-    secret = client.data("GET", "/webhooks/default-secret")["secret"]
+    secret = client.webhooks.default_secret().secret
     submitted = client.invoke(offer(), {"text": "hi"}, webhook_url=f"{receiver.url}/hook")
     (received,) = receiver.wait(1, timeout=15)
     verified = Webhook(secret).verify(received.body.decode(), dict(received.headers))

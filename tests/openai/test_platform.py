@@ -22,7 +22,7 @@ Offer = Callable[..., str]
 
 @pytest.fixture
 def official(hub: Platform, client: Client) -> openai.OpenAI:
-    key = client.data("POST", "/users/me/api-keys", 201, json={"name": "for a program"})["key"]
+    key = client.keys.create(name="for a program").key
     return openai.OpenAI(base_url=f"{hub.url}/v1", api_key=key)
 
 

@@ -20,7 +20,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 @pytest.mark.parametrize("page", ["invocations.md", "schedules.md"])
 def test_every_command_works_as_it_stands(hub: Platform, client: Client, offer: Callable[..., str], page: str) -> None:
     offer(slug="sentiment")
-    key = client.data("POST", "/users/me/api-keys", 201, json={"name": "docs"})["key"]
+    key = client.keys.create(name="docs").key
     _, *blocks = re.findall(r"^```sh\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert blocks
     # Each answer on a line of its own, and an error is the end.

@@ -80,8 +80,7 @@ def test_bodies_that_are_refused(client: Client, body: object, pointer: str) -> 
 
 
 def test_a_key_reads_the_subscription_and_never_changes_it(client: Client) -> None:
-    scopes = {"name": "reader", "scopes": ["subscriptions:read"]}
-    key = client.data("POST", "/users/me/api-keys", 201, json=scopes)["key"]
+    key = client.keys.create(name="reader", scopes=["subscriptions:read"]).key
     client.http.headers["Authorization"] = f"Bearer {key}"
     assert client.data("GET", "/subscriptions/current")["plan"] == "free"
     client.call("POST", "/subscriptions/subscribe", 403, json={"plan": "pro"})

@@ -99,8 +99,7 @@ def test_who_never_subscribed_has_none(hub: Platform) -> None:
 
 
 def test_a_key_with_the_scope_reads_and_checks(client: Client) -> None:
-    scopes = {"name": "reader", "scopes": ["subscriptions:read"]}
-    key = client.data("POST", "/users/me/api-keys", 201, json=scopes)["key"]
+    key = client.keys.create(name="reader", scopes=["subscriptions:read"]).key
     client.http.headers["Authorization"] = f"Bearer {key}"
     (period,) = client.data("GET", "/subscriptions/periods")
     assert client.data("GET", "/subscriptions/statement")["period"]["id"] == period["id"]
