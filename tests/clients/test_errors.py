@@ -62,7 +62,7 @@ def test_an_error_says_what_where_and_which_request() -> None:
     faults = [{"pointer": "/input/text", "detail": "is required"}]
     said = str(refusal(problem(422, "tool_input_rejected", errors=faults)))
     assert said == (
-        "POST /api/v1/tools/echo/invoke: tool_input_rejected: It is tool_input_rejected.; "
+        "POST /api/v1/tools/echo/invoke: tool_input_rejected: It is tool_input_rejected; "
         "/input/text: is required (request r-1)"
     )
 
