@@ -31,6 +31,7 @@ from common.kit import log
 logger = log.get(__name__)
 
 POINTS: Final = (
+    "web.before_call",
     "web.before_commit",
     "web.after_commit",
     "web.after_publish",

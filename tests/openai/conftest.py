@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import openai
@@ -77,11 +77,17 @@ def served(_connected: None, settings: Settings) -> Iterator[str]:
 
 
 @pytest.fixture
-def stage(db: None, served: str, tool: Tool) -> Iterator[Stage]:
+def front(db: None, served: str, tool: Tool) -> Stage:
+    """Without a worker."""
     customer = factories.customer()
     _, key = keys.create(customer.user_id, "a key", actor=OPERATOR)
+    return Stage(served, customer, key, tool, WorkerProcess())
+
+
+@pytest.fixture
+def stage(front: Stage) -> Iterator[Stage]:
     with working() as process:
-        yield Stage(served, customer, key, tool, process)
+        yield replace(front, me=process)
 
 
 def charges() -> list[int]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from common.operations import ledger
 from dev.platform import Platform
-from tests.client import Client
+from tests.client import Client, eventually
 from tests.openai.conftest import MESSAGES, METER, TOKENS
 from tests.openai.test_streams import texts, until, words
+from tests.ops.test_metrics import children
 from tests.outside.tool import Tool
 
 PRICE = {"base_tokens": 1, "per_unit": TOKENS, "max_tokens": 1_000, "metered": METER}
@@ -49,3 +53,24 @@ def test_the_official_client_on_the_ledger(official: openai.OpenAI, client: Clie
     assert (caught.value.status_code, caught.value.code) == (502, "tool_failed")
     assert client.tokens()["charged"] == 25 + 15 + 25
     assert len(tool.calls()) == 4 and ledger.verify().differences == ()
+
+
+@pytest.mark.chaos
+def test_a_web_process_is_killed_under_a_stream(
+    official: openai.OpenAI, client: Client, offer: Offer, tool: Tool, hub: Platform
+) -> None:
+    """The client is cut off; what it sends next, as a repeat, gets the whole of the same answer from the next one."""
+    ask: Any = {"model": offer("/stream?words=4&hold=2", **CHAT), "messages": MESSAGES, "stream": True}
+    pieces = texts(official.chat.completions.create(**ask))
+    until(pieces, words(2))
+    [web] = children(hub.supervisor.children["web"].pid)
+    os.kill(web, signal.SIGKILL)
+    with pytest.raises((httpx.HTTPError, openai.APIError)):
+        next(pieces)
+    eventually("another one serves", 30, lambda: children(hub.supervisor.children["web"].pid) not in ([], [web]))
+    again = official.chat.completions.create(**ask, extra_headers={"X-Stainless-Retry-Count": "1"})
+    tool.let_go()
+    assert "".join(texts(again)) == words(4)
+    assert again.response.headers["Idempotent-Replayed"] == "true"
+    assert client.tokens()["charged"] == 15 and len(tool.calls()) == 1
+    assert ledger.verify().differences == ()

@@ -12,9 +12,14 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs, quote, urlsplit
+
+from common import boot
+from common.settings import Settings
 
 NAME = ".s.PGSQL.5432"
 
@@ -104,6 +109,15 @@ class Proxy:
         finally:
             _close(client)
             _close(server)
+
+
+@contextlib.contextmanager
+def before_postgresql(settings: Settings) -> Iterator[Proxy]:
+    """This process behind a proxy, for as long as the block lasts."""
+    with Proxy(settings.database_url) as proxy:
+        boot.connect(replace(settings, database_url=proxy.url), process="test", pool_size=20)
+        yield proxy
+    boot.connect(settings, process="test", pool_size=20)
 
 
 def _close(end: socket.socket) -> None:

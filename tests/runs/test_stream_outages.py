@@ -10,14 +10,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from common import boot, streams
+from common import streams
 from common.kit import failpoints
 from common.kit import redis as redis_kit
 from common.settings import Settings
@@ -28,7 +28,7 @@ from tests.client import Client, eventually
 from tests.ops.test_metrics import children
 from tests.outside.tool import Tool
 from tests.plain import plain
-from tests.queue.proxy import Proxy
+from tests.queue.proxy import Proxy, before_postgresql
 from tests.runs.conftest import Api, Json
 from tests.runs.following import Follower
 from tests.runs.streaming import TOKENS, Stage, content, stage, words
@@ -54,10 +54,8 @@ def charged_once(stage: Stage, made: str, whole: str) -> Json:
 @pytest.fixture
 def network(api: Api, settings: Settings) -> Iterator[Proxy]:
     """The proxy between this process and PostgreSQL: ask for it before `stage`, whose worker is then behind it."""
-    with Proxy(settings.database_url) as proxy:
-        boot.connect(replace(settings, database_url=proxy.url), process="test", pool_size=20)
+    with before_postgresql(settings) as proxy:
         yield proxy
-    boot.connect(settings, process="test", pool_size=20)
 
 
 def test_postgresql_is_away_when_a_stream_ends(network: Proxy, stage: Stage) -> None:

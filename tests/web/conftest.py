@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "web" / "gunicorn.conf.py"
+#: Web processes that share one port, where it matters which one answers.
+PROCESSES = 2
 
 
 class Service:
@@ -130,3 +132,24 @@ def service(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     """The test application, served as in production."""
     with serving(environ, tmp_path_factory.mktemp("web")) as running:
         yield running
+
+
+class Pair(NamedTuple):
+    """Two web processes on one port, and the directory in which their failpoints are armed."""
+
+    service: Service
+    failpoints: Path
+
+    def arm(self, point: str, action: str) -> None:
+        """The first process that reaches this failpoint does it, once."""
+        (self.failpoints / point).write_text(action)
+
+
+@pytest.fixture(scope="package")
+def pair(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    directory = tmp_path_factory.mktemp("one-key")
+    points = directory / "failpoints"
+    points.mkdir()
+    changes = {"WEB_PROCESSES": str(PROCESSES), "FAILPOINTS": f"dir={points}"}
+    with serving(environ, directory, "wsgi:app", **changes) as service:
+        yield Pair(service, points)

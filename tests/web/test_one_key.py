@@ -7,7 +7,6 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,33 +26,11 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import GOOD
 from tests.plain import plain
-from tests.web.conftest import Service, serving
+from tests.web.conftest import PROCESSES, Pair, Service
 from tests.web.test_bad_inputs_product import API, Caller
 
 KEY = {"Idempotency-Key": "order-17"}
 ORDER = {"input": {"text": "x"}}
-PROCESSES = 2
-
-
-class Pair(NamedTuple):
-    """Two web processes on one port, and the directory in which their failpoints are armed."""
-
-    service: Service
-    failpoints: Path
-
-    def arm(self, point: str, action: str) -> None:
-        """The first process that reaches this failpoint does it, once."""
-        (self.failpoints / point).write_text(action)
-
-
-@pytest.fixture(scope="module")
-def pair(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("one-key")
-    points = directory / "failpoints"
-    points.mkdir()
-    changes = {"WEB_PROCESSES": str(PROCESSES), "FAILPOINTS": f"dir={points}"}
-    with serving(environ, directory, "wsgi:app", **changes) as service:
-        yield Pair(service, points)
 
 
 @pytest.fixture

@@ -4,25 +4,32 @@
 - A client must accept each chunk of a response within `SEND_SECONDS`.
 - The number of connections per client network is limited, where clients connect to us directly.
 
+`has_left` tells whether a client still waits for its answer.
+
 gunicorn loads this module before monkey-patching: do not import our own modules at the top.
 """
 
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
 import gevent
+from gevent import monkey
 
 HEAD_SECONDS = 10.0
 SEND_SECONDS = 30.0
 #: Bytes of a response that a client must accept within `SEND_SECONDS`.
 CHUNK: Final = 64 * 1024
+#: Not gevent's, which knows nothing of a half-closed connection.
+_poll: Final = monkey.get_original("select", "poll")
+_CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class ClientSocket:
@@ -112,3 +119,13 @@ def _network(address: object) -> str:
     if found.version == 4:
         return str(found)
     return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+
+
+def has_left(environ: Mapping[str, object]) -> bool:
+    """Whether the client of a request has closed the connection; False where the server does not say which it is."""
+    connection: Any = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if connection is None:
+        return False
+    poll = _poll()
+    poll.register(connection.fileno(), _CLOSED)
+    return bool(poll.poll(0))

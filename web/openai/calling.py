@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from flask import Response, request
+from werkzeug.exceptions import ClientDisconnected
 
 from common import invocations
 from common.errors import PlatformError
 from common.invocations import CountedRequest, Submitted
-from common.kit import db, log
-from web.http import auth, idempotency, places, submissions
+from common.kit import db, failpoints, log
+from web.http import auth, connections, idempotency, places, submissions
 from web.http.submissions import Outcome
 from web.openai.asked import ModelCall
 
@@ -42,7 +43,10 @@ class Begun(NamedTuple):
 
 
 def begin(asked: ModelCall) -> Begun:
-    """Submit, unless an earlier request has. Raises what `submissions.submit` does, and `RateLimited`."""
+    """Submit, unless an earlier request has.
+
+    Raises what `submissions.submit` does, `RateLimited`, and `ClientDisconnected`: nobody is there to be answered.
+    """
     submissions.require_allowed()
     owner = auth.caller().user_id
     places.places.require_one(owner, places.most(owner))
@@ -58,8 +62,20 @@ def begin(asked: ModelCall) -> Begun:
 
 
 def _counted(asked: ModelCall) -> CountedRequest | None:
+    """The call of a client that counts.
+
+    One that has left before its call was noted may have repeated it elsewhere, as a call of its own. So this is asked
+    once it is noted, because whatever repeats it from then on joins it. Raises `ClientDisconnected`.
+    """
     count = request.headers.get("X-Stainless-Retry-Count", "")
-    return invocations.joining.begin(auth.caller(), asked.body, int(count)) if _COUNT.fullmatch(count) else None
+    if not _COUNT.fullmatch(count):
+        return None
+    failpoints.at("web.before_call")
+    counted = invocations.joining.begin(auth.caller(), asked.body, int(count))
+    if connections.has_left(request.environ):
+        invocations.joining.refused(counted)
+        raise ClientDisconnected
+    return counted
 
 
 def ended(begun: Begun) -> Outcome:
