@@ -24,7 +24,7 @@ class EventSchema(Resource):
     id = Id(required=True, metadata={"description": "The `webhook-id` under which it is sent to endpoints."})
     type = Word(*EVENT_TYPES, required=True)
     timestamp = Instant(required=True)
-    data = JsonObject(required=True)
+    data = JsonObject(required=True, allow_none=True)
 
 
 class EventQuery(ListQuery):

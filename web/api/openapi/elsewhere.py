@@ -38,6 +38,11 @@ _SAID: Final[Part] = {
     "Joyfull-Held": {"description": "The tokens that are held for it, or were.", **_AMOUNT},
     "Joyfull-Charged": {"description": "What it was charged, once it has ended.", **_AMOUNT},
 }
+_REPLAYED: Final[Part] = {
+    "description": "`true`: the request repeats an earlier one, by its Idempotency-Key or by the count of its client's "
+    "repeats, and this is the answer to both.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
 _SAID_OF_ERRORS: Final[Part] = {
     **_SAID,
     "WWW-Authenticate": HEADERS["WWW-Authenticate"],
@@ -95,7 +100,10 @@ def _operation(name: str, summary: str, scope: str, reference: str) -> Part:
 def _asking(name: str, summary: str, reference: str) -> Part:
     named: Part = {**_OBJECT, "required": ["model"], "properties": {"model": {"type": "string"}}}
     sent = {"required": True, **_json("As in that API.", named, {"model": "chat"})}
-    return {**_operation(name, summary, "invocations:write", reference), "requestBody": sent}
+    operation = _operation(name, summary, "invocations:write", reference)
+    for response in operation["responses"].values():
+        response["headers"] = {**response["headers"], "Idempotent-Replayed": _REPLAYED}
+    return {**operation, "requestBody": sent}
 
 
 def _json(description: str, schema: Part, example: Part) -> Part:

@@ -167,6 +167,14 @@ def _member(kind: str) -> str:
     return "InvocationEvent" if kind in INVOCATION_TYPES else f"{_name(kind)}Event"
 
 
+def _in_the_feed(kind: str) -> Part:
+    """What `data` of an event is there."""
+    if kind not in INVOCATION_TYPES:
+        return {"$ref": f"{_SCHEMAS}{_data(kind)}"}
+    gone = "The invocation as it was then; null once it is not kept any more."
+    return {"description": gone, "anyOf": [{"$ref": f"{_SCHEMAS}ListedInvocation"}, {"type": "null"}]}
+
+
 def _event(kind: str) -> Part:
     about = kind in INVOCATION_TYPES
     of = {"type": "string", **({"enum": list(INVOCATION_TYPES)} if about else {"const": kind})}
@@ -181,7 +189,7 @@ def _event(kind: str) -> Part:
             },
             "type": of,
             "timestamp": {"type": "string", "format": "date-time"},
-            "data": {"$ref": f"{_SCHEMAS}{'ListedInvocation' if about else _data(kind)}"},
+            "data": _in_the_feed(kind),
         },
     }
 
