@@ -123,9 +123,9 @@ def _network(address: object) -> str:
 
 def has_left(environ: Mapping[str, object]) -> bool:
     """Whether the client of a request has closed the connection; False where the server does not say which it is."""
-    connection: Any = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    if connection is None:
+    fileno = getattr(environ.get("gunicorn.socket") or environ.get("werkzeug.socket"), "fileno", None)
+    if fileno is None:
         return False
     poll = _poll()
-    poll.register(connection.fileno(), _CLOSED)
+    poll.register(fileno(), _CLOSED)
     return bool(poll.poll(0))
