@@ -90,7 +90,7 @@ def test_what_cannot_be_read_says_so_and_the_rest_stays(admin: Browser, redis_se
     try:
         page = admin.get("/operator")
         assert page.all("span", class_="status is-failed")
-        assert "Wait for a worker" in page.words
+        assert "Waiting for a worker" in page.words
     finally:
         redis_server.start()
         redis_server.wait()
@@ -168,7 +168,7 @@ def test_a_grant_shows_its_effect_and_is_made_once(admin: Browser) -> None:
 
 def test_an_account_without_a_subscription_is_granted_nothing(admin: Browser) -> None:
     path = f"/admin/users/{factories.user().user_id}"
-    assert "It never had a subscription" in admin.get(path).words
+    assert "This account never had a subscription" in admin.get(path).words
     assert "no subscription" in admin.get(f"{path}/grant?tokens=5&reason=x").words
     admin.refused(f"{path}/grant", 409, "conflict", {"tokens": "5", "reason": "x"})
 
@@ -275,7 +275,7 @@ def test_a_run_of_another_account_is_shown_with_what_operators_are_told_and_noth
 def test_an_account_shows_its_keys_and_its_last_runs(admin: Browser) -> None:
     customer = factories.keyed(factories.customer(), 500)
     path = f"/admin/users/{customer.user_id}"
-    assert "There are none." in admin.get(path).one("section", aria_labelledby="runs-title").words
+    assert "No runs yet." in admin.get(path).one("section", aria_labelledby="runs-title").words
     tool = factories.tool()
     made = [customer.submit(tool) for _ in range(11)]
     factories.customer().submit(tool)

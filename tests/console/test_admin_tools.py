@@ -142,7 +142,7 @@ def test_a_slug_that_is_taken_and_a_preview_of_nonsense(admin: Browser) -> None:
     page = admin.refused("/admin/tools/new/preview", 422, "validation_failed", {**sent, "input_schema": "[]"})
     assert page.one(id="input_schema").attributes["aria-invalid"] == "true"
     answer = check_page(admin.send("/admin/tools/new/preview", {**sent, "input_schema": '{"type": "array"}'}))
-    assert "A field for JSON" in answer.one("section", id="preview").words
+    assert "A single field for JSON" in answer.one("section", id="preview").words
 
 
 # -- changed, compared ---------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def factories_version(schema: dict[str, Any]) -> tools.Version:
 
 
 def test_tools_are_listed_by_what_became_of_them(admin: Browser, trips: Trips) -> None:
-    assert "There are none yet" in admin.get("/admin/tools").words
+    assert "No tools yet" in admin.get("/admin/tools").words
     active, *_ = [factories.tool(name=HOSTILE * 2) for _ in range(50)]
     hidden, gone = factories.tool(is_active=False, category="odd"), factories.tool()
     editing.archive(OPERATOR, gone.id)

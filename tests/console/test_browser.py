@@ -61,10 +61,10 @@ def test_the_keyboard_is_enough(reader: Open) -> None:
     page.keyboard.press("r")
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
     page.keyboard.press("/")
-    expect(page.get_by_label("Id or request id")).to_be_focused()
+    expect(page.get_by_label("Run or request id")).to_be_focused()
     page.keyboard.type("g?")  # typed, not obeyed
-    expect(page.get_by_label("Id or request id")).to_have_value("g?")
-    page.get_by_label("Id or request id").blur()
+    expect(page.get_by_label("Run or request id")).to_have_value("g?")
+    page.get_by_label("Run or request id").blur()
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")

@@ -86,7 +86,7 @@ def test_a_key_is_made_used_rotated_and_revoked(reader: Open, offer: Callable[..
     )
     ada.open(page, "/keys")
     follow(page, "Rotate")
-    page.get_by_label("The old secret works on for").select_option("0")
+    page.get_by_label("The old secret keeps working for").select_option("0")
     press(page, "Rotate the key")
     new = page.locator("#secret").inner_text()
     assert ['"status":401' in pasted(code, each) for each in (key, new)] == [True, False]
@@ -181,7 +181,7 @@ def test_an_admin_makes_a_tool_and_edits_it(reader: Open, tool: Tool) -> None:
     follow(page, "Edit")
     page.get_by_label("Description").fill("Says it again.")
     page.get_by_label("Tokens a run").fill("3")
-    page.get_by_role("spinbutton", name=re.compile("^At most")).fill("3")
+    page.get_by_role("spinbutton", name=re.compile("^Maximum tokens")).fill("3")
     press(page, "Save")
     expect(page.get_by_role("region", name="Now")).to_contain_text("3 tokens")
     follow(page, "All versions")

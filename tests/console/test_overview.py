@@ -103,7 +103,7 @@ def test_on_the_first_day_there_are_three_steps_with_commands(browser: Browser) 
 def test_without_a_subscription_there_are_the_plans(app: Flask, db: None) -> None:
     caller = factories.user()
     page = Browser(app.test_client()).sign_in(accounts.get(caller.user_id).email).get("/")
-    assert "There is no subscription yet." in page.words
+    assert "You have no subscription yet." in page.words
     assert page.all("section", class_="plan")
 
 

@@ -35,7 +35,7 @@ def test_the_head_shows_the_budget_and_the_books(browser: Browser) -> None:
     assert browser.customer
     head = browser.get("/").one("div", id="head")
     assert "1,000,000 of 1,000,000 tokens left" in head.words
-    assert "books not checked yet" in head.words
+    assert "statement not checked yet" in head.words
     assert read(browser.ask("/?part=head").text).words == head.words
 
 

@@ -44,7 +44,7 @@ def current(browser: Browser) -> subscriptions.Current:
 
 def test_up_and_down_and_back_as_it_was_said(reader: Browser, small_and_large: Sequence[str]) -> None:
     small, large = small_and_large
-    assert "There is no subscription yet." in reader.get("/plan").words
+    assert "You have no subscription yet." in reader.get("/plan").words
     assert "A period of one month begins now with 100 tokens. Price: free." in asked(reader, small)
     reader.post("/plan/change", {"plan": small}, to="/console/plan?said=subscribed")
     assert "900 tokens are granted now" in asked(reader, large)

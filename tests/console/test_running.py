@@ -26,8 +26,7 @@ from tests.console.conftest import Browser, Element, Trips, browser_of, check_pa
 from tests.console.test_pages import HOSTILE
 from tests.factories import BAD, GOOD
 from tests.web.conftest import Service
-from web.console import inputs
-from web.console.receipts import of_units
+from web.console import inputs, show
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -89,7 +88,7 @@ def test_tools_are_found_by_what_they_are_called(browser: Browser) -> None:
     factories.tool(name="Language", description="Names the language of a text.", price=PRICE)
     factories.tool(name=HOSTILE[:100], description=HOSTILE, category="odd")
     page = browser.get("/tools")
-    assert "2 tokens + 1 for each character, at most 102 tokens" in page.words
+    assert "2 tokens + 1 per character, at most 102 tokens" in page.words
     assert "Language" not in browser.get("/tools?q=&category=odd").one("table").words
     assert "No tool matches" in browser.get("/tools?q=nothing%3Cb%3E").words
 
@@ -119,7 +118,7 @@ def test_a_quote_says_what_it_costs_and_why_it_would_be_refused(app: Flask, db: 
     answer = browser.send(f"/tools/{tool.slug}/quote", {**sent, "max_tokens": "50"})
     quote = check_page(answer).one("section", id="quote").words
     assert "it would be accepted" in quote
-    for said in ("Costs at most50 tokens", "That pays for48 × character", "Left while it runs10"):
+    for said in ("Costs at most50 tokens", "That pays for48 characters", "Left while it runs10"):
         assert said in quote
     assert typed_into(read(answer.text))["max_tokens"] == "50"
     refused = check_page(browser.send(f"/tools/{tool.slug}/quote", sent)).one("section", id="quote").words
@@ -235,7 +234,7 @@ def test_every_snippet_works_when_it_is_pasted(app: Flask, db: None, served: Ser
 
 
 def test_runs_are_listed_found_and_filtered(browser: Browser) -> None:
-    assert "There are no runs yet" in browser.get("/runs").words
+    assert "No runs yet" in browser.get("/runs").words
     good = ended(browser, name="Good")
     bad = ended(browser, replace(BAD, error_code="tool_timeout"), name="Bad")
     page = browser.get("/runs")
@@ -311,7 +310,7 @@ def test_chosen_runs_are_canceled_and_what_has_ended_is_not(browser: Browser) ->
     over, still = str(ended(browser)), str(browser.customer.submit(factories.tool()))
     page = check_page(browser.send("/runs/cancel/ask", {"id": [over, still]}))
     assert page.one("form", action="/console/runs/cancel").one("input", name="id").attributes["value"] == still
-    assert "1 never start" in check_page(browser.send("/runs/cancel", {"id": [still]})).words
+    assert "1 run canceled before" in check_page(browser.send("/runs/cancel", {"id": [still]})).words
     assert "No run was ticked" in check_page(browser.send("/runs/cancel/ask", {})).words
     assert [run.status for run in runs_of(browser)] == ["canceled", "succeeded"]
 
@@ -320,11 +319,11 @@ def test_chosen_runs_are_canceled_and_what_has_ended_is_not(browser: Browser) ->
 
 
 @pytest.mark.parametrize(
-    ("shown", "unit", "reads"),
-    [("1", "word", "1 word"), ("6", "word", "6 words"), ("2", "100 characters", "2 × 100 characters")],
+    ("value", "unit", "reads"),
+    [(1, "word", "1 word"), (6000, "word", "6,000 words"), (2, "100 characters", "2 × 100 characters")],
 )
-def test_a_number_of_units_reads_well(shown: str, unit: str, reads: str) -> None:
-    assert of_units(shown, unit, one=shown == "1") == reads
+def test_a_number_of_units_reads_well(value: int, unit: str, reads: str) -> None:
+    assert show.units(value, unit) == reads
 
 
 def test_a_run_says_what_happened_and_what_it_cost(browser: Browser, trips: Trips) -> None:
@@ -372,7 +371,7 @@ def test_output_is_a_tree_and_raw_and_what_is_too_large_is_a_beginning_and_a_fil
     run = ended(browser, replace(GOOD, output=large))
     page = browser.get(f"/runs/{run}")
     output = page.one("section", aria_labelledby="output-title")
-    assert "300.0 kB together: too much for a page" in output.words
+    assert "300.0 kB together, too much for a page" in output.words
     assert output.one("pre").text.startswith('{"text": "<<<<')
     assert output.one("a").attributes["href"] == f"/console/runs/{run}/output.json"
     assert browser.ask(f"/runs/{run}/output.json").get_json() == large

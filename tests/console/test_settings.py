@@ -36,7 +36,7 @@ def test_a_new_password_ends_every_session_and_signs_in_again(app: Flask, browse
     sent = {"current_password": factories.PASSWORD, "password": NEW}
     browser.post("/settings/password", sent, to="/console/settings?said=password-changed")
     page = browser.get("/settings?said=password-changed")
-    assert "you are signed in with it here" in page.words
+    assert "you are still signed in here" in page.words
     assert len(page.one("section", aria_labelledby="sessions-title").all("tbody")[0].all("tr")) == 1
     assert elsewhere.ask("/").status_code == 303
     Browser(app.test_client()).post("/sign-in", {"email": address, "password": NEW}, to="/console/")
@@ -120,7 +120,7 @@ def test_leaving_takes_the_password_and_everything_else(app: Flask, browser: Bro
         ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1", "Safari on iPhone"),
         ("curl/8.5.0", "curl"),
         ("something else", "something else"),
-        (None, "not known"),
+        (None, "unknown"),
     ],
 )
 def test_devices_are_named_as_people_say_them(agent: str | None, said: str) -> None:

@@ -35,7 +35,7 @@ def test_a_statement_sums_to_zero_on_the_page_and_in_the_file(browser: Browser) 
     browser.customer.submit(factories.tool())
     page = browser.get("/statement")
     found = amounts(page)
-    assert found == {"Granted": 1_000_400, "Charged": -450, "Held": -10, "Available": -999_940, "Together": 0}
+    assert found == {"Granted": 1_000_400, "Charged": -450, "Held": -10, "Available": -999_940, "Sum": 0}
     assert "Granted: =1+1 <script>alert(1)</script>" in page.words
     assert "Taken back: taken back" in page.words
     answer = browser.ask("/statement/download")
@@ -54,7 +54,7 @@ def test_a_check_is_shown_with_its_result_and_refused_within_the_minute(browser:
     page = browser.get(path)
     assert "differs by -7 tokens" in page.words or "differs by 7 tokens" in page.words
     refused = browser.refused("/statement/check", 429, "rate_limited")
-    assert amounts(refused)["Together"] == 0
+    assert amounts(refused)["Sum"] == 0
 
 
 def test_a_statement_without_a_difference_says_so(browser: Browser) -> None:
@@ -62,7 +62,7 @@ def test_a_statement_without_a_difference_says_so(browser: Browser) -> None:
     browser.customer.submit(factories.tool())
     page = browser.get(browser.post("/statement/check"))
     assert "no difference" in page.words
-    assert "books agree" in page.one("div", id="head").words
+    assert "statement adds up" in page.one("div", id="head").words
 
 
 def test_earlier_periods_are_listed_and_shown(app: Flask, db: None) -> None:

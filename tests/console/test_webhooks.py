@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+import time_machine
 from flask import Flask
 
 from common import boot, webhooks
@@ -155,7 +156,7 @@ def test_a_rotated_secret_is_shown_once_and_both_sign(browser: Browser) -> None:
     sent = fields(form_to(asked, f"{path}/rotate"))
     secrets = {check_page(browser.send(f"{path}/rotate", sent)).one("pre", id="secret").words for _ in range(2)}
     assert len(secrets) == 1
-    assert "the old one signs along until" in browser.get(path).words
+    assert "the old one also signs until" in browser.get(path).words
 
 
 def test_the_default_secret_is_shown_when_asked_for_and_rotated(browser: Browser) -> None:
@@ -205,10 +206,11 @@ def test_what_a_delivery_changes_is_asked_for_by_pages_that_are_open(browser: Br
     path = made(browser, "http://127.0.0.1:9/hook")
     [first, *_] = failed(browser, database_url, path, 2)
     pages = {"/webhooks": "endpoints", path: "deliveries", f"{path}/deliveries/{first}": "delivery_attempts"}
-    for page, name in pages.items():
-        region = browser.get(page).one("div", id=name)
-        assert (region.attributes["data-part"], region.attributes["data-on"]) == (name, "deliveries")
-        assert read(browser.ask(f"{page}?part={name}").text).words == region.words
+    with time_machine.travel(clock.now(), tick=False):
+        for page, name in pages.items():
+            region = browser.get(page).one("div", id=name)
+            assert (region.attributes["data-part"], region.attributes["data-on"]) == (name, "deliveries")
+            assert read(browser.ask(f"{page}?part={name}").text).words == region.words
     answer = check_page(browser.send(f"{path}/test"))  # its address is one of a form only
     where = answer.one("div", id="deliveries").attributes["data-part"].removeprefix("/console")
     assert "webhook.test" in read(browser.ask(where).text).words
@@ -223,9 +225,14 @@ def test_a_replay_says_how_many_before_it_is_done(browser: Browser, database_url
     browser.get(f"{path}/replay?since=yesterday", 422)
     sent = fields(form_to(page, f"{path}/replay"))
     browser.post(f"{path}/replay", sent, to=f"/console{path}?said=replayed")
-    assert "0 deliveries failed since" in browser.get(f"{path}/replay").words
+    page = browser.get(f"{path}/replay")
+    assert "0 deliveries failed since" in page.words
+    assert "3 more deliveries have not failed for good: they are pending" in page.words
+    failed(browser, database_url, path, 1)
     browser.post(f"{path}/status", {"status": "disabled"})
     page = browser.get(f"{path}/replay")
+    assert "Enable it first" in page.words
+    assert not page.one("main").all("button", class_="main")
     refused = browser.refused(f"{path}/replay", 409, "conflict", {"since": "2020-01-01T00:00"})
     assert "enable it first" in refused.words
 

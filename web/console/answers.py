@@ -32,7 +32,7 @@ ADVICE: Final[dict[type[PlatformError], str]] = {
     "had typed.",
     errors.Unavailable: "Runs that were accepted are kept and go on by themselves. Pages come back with the service.",
     errors.TooMany: "Nothing was done.",
-    problems.InternalError: "It was logged. The request id finds it.",
+    problems.InternalError: "The error was logged. Quote the request id when you report it.",
 }
 
 

@@ -39,9 +39,9 @@ PLACES: Final = (
 FOR_ADMINS: Final = (
     Place("Statistics", "admin", "a"),
     Place("Accounts", "admin_users"),
-    Place("Tools", "admin_tools"),
+    Place("All tools", "admin_tools"),
     Place("Plans", "admin_plans"),
-    Place("Runs", "admin_runs"),
+    Place("All runs", "admin_runs"),
     Place("Audit log", "admin_audit"),
     Place("Operator", "operator"),
 )

@@ -152,7 +152,7 @@ class _Builder:
         )
 
 
-_HINTS: Final = {"j": "As JSON.", "l": "One on a line."}
+_HINTS: Final = {"j": "As JSON.", "l": "One per line."}
 
 
 def _part(schema: Schema, name: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from math import inf
 
 from common.invocations import CallRow, Invocation, Shown, Story
 from common.webhooks import DeliveryRecord
-from web.console.show import count, duration, meter, number, tokens, words
+from web.console.show import count, duration, meter, number, tokens, units, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +101,12 @@ def _formula(run: Invocation, charged: int) -> str:
     if run.units is None:
         return f" = {number(price.base_tokens)}" if charged == price.base_tokens else ""
     where = "by the meter" if run.basis == "metered" else f"at {price.per_unit['pointer']}"
-    unit = f"{of_units(number(run.units), price.per_unit['unit'], one=run.units == 1)} {where}"
+    unit = f"{units(run.units, price.per_unit['unit'])} {where}"
     full = f" = {number(price.base_tokens)} + {number(price.per_unit['tokens'])} × {number(run.units)} ({unit})"
     if charged < price.cost(run.units):
         return f"{full} = {number(price.cost(run.units))}, but no more than was held"
     exact = price.base_tokens + float(price.per_unit["tokens"]) * float(run.units)
     return full if exact == charged else f"{full}, rounded up"
-
-
-def of_units(shown: str, unit: str, *, one: bool) -> str:
-    """`6 words` for the unit `word`, `6 × 100 characters` for `100 characters`."""
-    if unit[:1].isdigit():
-        return f"{shown} × {unit}"
-    return f"{shown} {unit if one or unit.endswith('s') else f'{unit}s'}"
 
 
 def _given_back(run: Invocation) -> str:

@@ -37,6 +37,7 @@ FILTERS: Final = (
     show.signed,
     show.size,
     show.tokens,
+    show.units,
     show.words,
 )
 
@@ -72,7 +73,15 @@ def exists(endpoint: str) -> bool:
 
 def url(endpoint: str, **values: object) -> str:
     """The path of a page: `url("runs", status="failed")`."""
+    if not values:
+        return _path(endpoint)
     return url_for(f"console.{endpoint}", **values)  # type: ignore[arg-type]  # its own options are of other types
+
+
+@cache
+def _path(endpoint: str) -> str:
+    """Of a page whose address has nothing variable: it is the same in every request, and asked for often in each."""
+    return url_for(f"console.{endpoint}")
 
 
 def server_time() -> str:

@@ -17,7 +17,7 @@ from web.console import preferences
 
 #: Between characters that are not ASCII these join emoji and letters.
 _JOINERS: Final = ("\u200c", "\u200d")
-_PLAIN: Final = re.compile(r"[\t\n\x20-\x7e\u00a1-\u024f]*")
+_PLAIN: Final = re.compile(r"[\t\n\x20-\x7e\u00a1-\u024f\u2010-\u2027\u2190-\u21ff\u2212]*")
 
 
 class Typed(str):
@@ -48,6 +48,13 @@ def tokens(value: float | None) -> str:
 def count(value: int, one: str, many: str = "") -> str:
     """`1 run`, `3 runs`."""
     return f"{number(value)} {one if value == 1 else many or one + 's'}"
+
+
+def units(value: float | Decimal, unit: str) -> str:
+    """`6 words` for the unit `word`, `6 × 100 characters` for `100 characters`."""
+    if unit[:1].isdigit():
+        return f"{number(value)} × {unit}"
+    return f"{number(value)} {unit if value == 1 or unit.endswith('s') else f'{unit}s'}"
 
 
 def size(value: int) -> str:
@@ -88,7 +95,7 @@ def iso(moment: datetime) -> str:
 
 def second(moment: datetime) -> str:
     """For `<time datetime>`, to the second."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:19]}Z"
 
 
 def exact(moment: datetime) -> str:
@@ -161,7 +168,7 @@ def price(value: Price) -> str:
     if per_unit is None:
         return tokens(value.base_tokens)
     base = f"{tokens(value.base_tokens)} + " if value.base_tokens else ""
-    return f"{base}{number(per_unit['tokens'])} for each {per_unit['unit']}, at most {tokens(value.max_tokens)}"
+    return f"{base}{number(per_unit['tokens'])} per {per_unit['unit']}, at most {tokens(value.max_tokens)}"
 
 
 def meter(value: Metered) -> str:
@@ -192,4 +199,6 @@ def _seen(char: str, before: str) -> str:
 
 def finalized(value: object) -> object:
     """What templates write: strangers' text made visible, what was typed as it is."""
-    return visible(value) if type(value) is str else value
+    if type(value) is not str or (value.isascii() and value.isprintable()):
+        return value
+    return visible(value)

@@ -78,8 +78,10 @@ def counted(endpoint_id: UUID) -> Context:
     """What a replay would send, counted before it is done."""
     asked: SinceAsked = lists.query(SinceQuery)
     since = asked.get("since", clock.now() - OFFERED)
-    number = webhooks.replayable(auth.caller().user_id, endpoint_id, since)
-    return {"endpoint_id": endpoint_id, "since": since, "number": number}
+    owner = auth.caller().user_id
+    endpoint, health = webhooks.endpoint(owner, endpoint_id), webhooks.health_of(owner, endpoint_id)
+    number = webhooks.replayable(owner, endpoint_id, since)
+    return {"endpoint": endpoint, "since": since, "number": number, "pending": health.pending}
 
 
 @blp.get("/webhooks/<uuid:endpoint_id>/replay")

@@ -29,7 +29,7 @@ from web.http.pagination import ListArguments, ListQuery
 LOOKED_BACK: Final = timedelta(days=30)
 #: How long the old secret may work on, in seconds, and in words.
 OVERLAPS: Final = ((0, "not at all"), (1800, "30 minutes"), (3600, "one hour"), (86_400, "24 hours"))
-WINDOW_NAMES: Final = {"total": "for ever", "day": "a day (UTC)", "month": "a month (UTC)"}
+WINDOW_NAMES: Final = {"total": "never", "day": "every day (UTC)", "month": "every month (UTC)"}
 ABOUT: Final = {
     "tools:read": "see tools and prices",
     "invocations:read": "see runs",
@@ -37,8 +37,8 @@ ABOUT: Final = {
     "usage:read": "see usage",
     "webhooks:manage": "change webhook endpoints, read their secrets",
     "subscriptions:read": "see plan and budget",
-    "keys:delegate": "make short-lived keys that can do a part of what it can",
-    "admin": "do everything that an admin may",
+    "keys:delegate": "create short-lived keys with part of its own access",
+    "admin": "do everything an admin can",
 }
 
 

@@ -109,8 +109,8 @@ def known(query: RunsAsked) -> Context:
     said = [words for name, words in _WORDS.items() if name in query for words in [words.format(query[name])]]  # type: ignore[literal-required]
     return {
         "query": query,
-        "statuses": [("", "any status"), ("open", "open"), *((each, each) for each in STATUSES)],
-        "codes": [("", "any error"), *((each, each) for each in ERROR_CODES)],
+        "statuses": ("open", *STATUSES),
+        "codes": ERROR_CODES,
         "said": said,
         "part": url("runs", **{name: it for name, it in request.args.items() if name != "part"}, part="runs_rows"),
     }

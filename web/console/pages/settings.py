@@ -91,7 +91,7 @@ def known_of(session_id: UUID) -> Context:  # noqa: ARG001  (called as the view 
 def device(user_agent: str | None) -> str:
     """A user agent as people say it: `Firefox on Linux`; one that is not known is left as it is."""
     if user_agent is None:
-        return "not known"
+        return "unknown"
     program, system = _first(_PROGRAMS, user_agent), _first(_SYSTEMS, user_agent)
     if program is None:
         return user_agent[:60]
