@@ -1,8 +1,8 @@
 """This worker process: its identity, its running calls, and its heartbeat thread.
 
-Once a second the heartbeat thread records that the process is alive (`processes.heartbeat_at`), learns of cancels,
-aborts calls whose claim was lost and, in one process at a time under an advisory lock, runs the sweep. It has its own
-database connection: it works although the pool is exhausted.
+Once a second the heartbeat thread records that the process is alive (`processes.heartbeat_at`), asks what it holds and
+what is due, aborts calls that were canceled or lost and sweeps, in one process at a time under an advisory lock. It has
+its own database connection: it works although the pool is exhausted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.kit.outbound import Call
 from common.kit.pacing import Pacer
-from common.operations import instance
+from common.operations import instance, looking
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
 from worker.stream_publisher import LiveStream, StreamPublisher
@@ -194,8 +194,7 @@ class WorkerProcess:
                 try:
                     if self._stops_on_foreign_servers():
                         continue
-                    self._heartbeat()
-                    sweeper.every_second(self.threads)
+                    sweeper.every_second(self._heartbeat(), self.threads)
                 except (db.Unreachable, redis.RedisUnreachable) as error:
                     logger.warning("heartbeat postponed: server unavailable", reason=str(error) or type(error).__name__)
                 except Exception:
@@ -211,20 +210,21 @@ class WorkerProcess:
             os.kill(os.getpid(), signal.SIGTERM)
         return True
 
-    def _heartbeat(self) -> None:
+    def _heartbeat(self) -> looking.Look:
         progressed = self.progress.is_set()
         self.progress.clear()
         invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
         self._known.set()
         running = self.running()
-        claims = {row.token: row for row in invocations.held_by(self.id)}
+        seen = looking.look(self.id)
+        held = {*seen.held}.difference(seen.canceled)
         for each in running:
-            row = claims.get(each.task.token)
-            if row is None or row.cancel_at is not None:
+            if each.task.token not in held:
                 each.abort()
             elif self.publisher.readers.is_unread(each.task.id):
                 invocations.cancel_unread(each.task)
-        self._recover_orphaned([token for token in claims if token not in self._running])
+        self._recover_orphaned([token for token in seen.held if token not in self._running])
+        return seen
 
     def _recover_orphaned(self, tokens: list[UUID]) -> None:
         """Recover claims of this process that no thread works on: the database's answer to the claim was lost."""

@@ -5,7 +5,7 @@ Each step is bounded, idempotent, and safe to run twice or concurrently.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from common import account_deletion, boot, budgets, idempotency, invocations, schedules, subscriptions, usage, webhooks
@@ -14,6 +14,7 @@ from common.invocations import SubmitRules
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
 from common.operations import instance, verifications
+from common.operations.looking import Look
 from common.queueing import messages
 from common.settings import Settings
 from common.tools import breakers
@@ -63,29 +64,35 @@ def _fire_schedules() -> object:
     return schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only))
 
 
-def every_second(threads: int) -> None:
-    """Recover lost work, expire, assign slots, notify, fire: in one process at a time, under an advisory lock."""
-    with db.advisory_lock(LOCK) as acquired:
-        if not _my_turn(acquired=acquired):
-            return
-        paused = breakers.open_tools()
-        sweep = invocations.sweeping
-        for step in (
-            sweep.reap_dead_processes,
-            sweep.expire,
-            lambda: sweep.unplace_paused(paused),
-            lambda: sweep.admit_waiting(paused),
-            lambda: sweep.place_waiting(paused),
-            sweep.raise_start_tags,
-            lambda: sweep.notify_for_ready(threads),
-            webhooks.expire_leases,
-            webhooks.unpark,
-            webhooks.notify_due,
-            instance.keep,
-            _fire_schedules,
-        ):
-            _try(step)
-        RUNS.labels(EVERY_SECOND, "done").inc()
+def every_second(seen: Look, threads: int) -> None:
+    """Do what there is to do: in one process at a time, under an advisory lock, which is not asked for in vain."""
+    _try(lambda: instance.keep(seen.platform))
+    if not (seen.queue or seen.deliveries or seen.schedules):
+        _SweeperState.skipped = 0
+    else:
+        with db.advisory_lock(LOCK) as acquired:
+            if not _my_turn(acquired=acquired):
+                return
+            for step in _steps(seen, threads):
+                _try(step)
+    RUNS.labels(EVERY_SECOND, "done").inc()
+
+
+def _steps(seen: Look, threads: int) -> Iterator[Callable[[], object]]:
+    """Recover lost work, expire, assign slots, notify; the same for deliveries; fire schedules."""
+    if seen.queue:
+        paused, sweep = breakers.open_tools(), invocations.sweeping
+        yield sweep.reap_dead_processes
+        yield sweep.expire
+        yield lambda: sweep.unplace_paused(paused)
+        yield lambda: sweep.admit_waiting(paused)
+        yield lambda: sweep.place_waiting(paused)
+        yield sweep.raise_start_tags
+        yield lambda: sweep.notify_for_ready(threads)
+    if seen.deliveries:
+        yield from (webhooks.expire_leases, webhooks.unpark, webhooks.notify_due)
+    if seen.schedules:
+        yield _fire_schedules
 
 
 def _my_turn(*, acquired: bool) -> bool:

@@ -37,10 +37,9 @@ insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :sto
 on conflict (id) do update set heartbeat_at = now(), suspect_at = null, stopping = excluded.stopping,
    progress_at = case when :progress then now() else processes.progress_at end
 """)
-SUSPECT: Final = text("""
-update processes set suspect_at = now() where suspect_at is null and heartbeat_at <= now() - make_interval(secs =>
-:after)
-""")
+_SILENT = f"suspect_at is null and heartbeat_at <= now() - interval '{SUSPECT_AFTER} seconds'"
+_DEAD = f"suspect_at <= now() - interval '{REAP_AFTER} seconds'"
+SUSPECT: Final = text(f"update processes set suspect_at = now() where {_SILENT}")
 
 
 class ReapedRow(NamedTuple):
@@ -50,9 +49,7 @@ class ReapedRow(NamedTuple):
     name: str
 
 
-REAP: Final = Query(
-    "delete from processes where suspect_at <= now() - make_interval(secs => :after) returning id, name", ReapedRow
-)
+REAP: Final = Query(f"delete from processes where {_DEAD} returning id, name", ReapedRow)
 LEAVE: Final = text("delete from processes where id = :id")
 
 
@@ -72,12 +69,16 @@ _ORPHANED = (
     "q.id, q.token, q.tool_version_id, q.attempts, q.crash_count, q.dispatched_at is not null as sent, q.cancel_at"
 )
 #: (`claimed_at < now()`: a process that has claimed a lost row meanwhile may be one that this snapshot does not know.)
+_LOST = """q.lease_expires_at is not null and q.claimed_at < now()
+     and (q.lease_expires_at <= now() or not exists (select 1 from processes p where p.id = q.worker))"""
+#: Whether `reap_dead_processes` has something to do.
+DUE: Final = f"""
+   exists (select 1 from processes where ({_SILENT}) or {_DEAD}) or exists (select 1 from queue q where {_LOST})"""
 TAKE_OVER_LOST: Final = Query(
     f"""
 with lost as materialized (
   select q.id from queue q
-   where q.lease_expires_at is not null and q.claimed_at < now()
-     and (q.lease_expires_at <= now() or not exists (select 1 from processes p where p.id = q.worker))
+   where {_LOST}
    order by q.lease_expires_at limit :limit for update of q skip locked)
 update queue q set token = uuid7() from lost where q.id = lost.id
 returning {_ORPHANED}
@@ -111,8 +112,8 @@ def leave(worker: UUID) -> None:
 
 def reap_dead_processes() -> int:
     """Declare processes without a heartbeat suspect, then dead, and reclaim orphaned rows. Returns how many rows."""
-    db.rowcount(SUSPECT, {"after": SUSPECT_AFTER})
-    for dead in db.execute(REAP, {"after": REAP_AFTER}):
+    db.rowcount(SUSPECT, {})
+    for dead in db.execute(REAP, {}):
         logger.warning("worker process lost", worker=str(dead.id), name=dead.name)
     rows = db.execute(TAKE_OVER_LOST, {"limit": BATCH})
     if rows:

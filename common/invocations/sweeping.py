@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from common.invocations import fragments
+from common.invocations import fragments, reclaiming
 from common.invocations.admitting import admit_waiting
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.model import Completion
@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 BATCH = 500
+#: Whether a step has something to do: rows wait for a slot, a worker or their deadline, or were lost by theirs.
+DUE: Final = f"""
+  ((select true from queue where token is null order by expires_at limit 1) is not null or {reclaiming.DUE})"""  # noqa: S608
 #: Seconds for which old keys are dropped at a time: more of them than a busy minute brings.
 KEY_SECONDS = 5.0
 

@@ -45,9 +45,8 @@ class NameRow(NamedTuple):
 
 
 _READABLE = Query("select coalesce(has_table_privilege(to_regclass('instance'), 'select'), false) as yes", ReadableRow)
-_NAME = Query(
-    "select i.id::text || '@' || c.system_identifier as name from instance i cross join pg_control_system() c", NameRow
-)
+NAME: Final = "select i.id::text || '@' || c.system_identifier as name from instance i cross join pg_control_system() c"
+_NAME = Query(NAME, NameRow)
 _RENEW = text("update instance set id = gen_random_uuid(), created_at = now()")
 
 
@@ -77,16 +76,17 @@ def name() -> str | None:
     return _state.ours
 
 
-def check() -> None:
-    """Verify that the servers are ours, and claim those without a name.
+def check(known: str | None = None) -> None:
+    """Verify that the servers are ours, and claim those without a name. `known`: our name, if it was just read.
 
     Raises:
         Foreign: a server belongs to another platform.
         redis.RedisUnreachable, db.Unreachable: a server could not be checked.
     """
-    ours = name()
+    ours = known or name()
     if ours is None:
         return
+    _state.ours = ours
     for what, client in _servers():
         owner = _claim(client, ours)
         if owner != ours:
@@ -132,8 +132,10 @@ def refusal() -> str | None:
     return None if _state.confirmed else _state.conflict
 
 
-def keep() -> None:
+def keep(known: str | None = None) -> None:
     """Write our name where it is missing; log an error, at most once a minute, when another platform's is there.
+
+    `known`: our name, if it was just read.
 
     After a conflict or an error, further calls do nothing for `CHECK_SECONDS`.
 
@@ -144,7 +146,7 @@ def keep() -> None:
         return
     _state.pause.begin()
     try:
-        check()
+        check(known)
         _state.pause.end()
     except Foreign as foreign:
         _log_conflict(foreign)

@@ -49,6 +49,8 @@ RETRY_SECONDS: Final = (5, 60)
 #: The deadline of its invocations, in seconds: that of any submit.
 EXPIRES_IN: Final = 86_400
 
+#: Whether `fire_due` has something to do.
+DUE: Final = "(select true from schedules where due_at <= now() order by due_at limit 1) is not null"
 CLAIM: Final = Query(
     f"""
 with due as (select id from schedules where due_at <= now() order by due_at limit 1 for update skip locked)

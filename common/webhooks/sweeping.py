@@ -67,6 +67,13 @@ select d.id, {NEXT_N}, d.lease_until - interval '{LEASE.seconds} seconds', null,
 """)
 
 
+#: Whether `expire_leases`, `unpark` or `notify_due` has something to do.
+SOMETHING_DUE: Final = f"""
+  ((select true from deliveries where {DUE} order by due_at limit 1) is not null
+   or (select true from deliveries where lease_until < now() order by lease_until limit 1) is not null
+   or (select true from deliveries where parked order by lane limit 1) is not null)"""
+
+
 class DisabledEndpoint(NamedTuple):
     """An endpoint that was just disabled, and its owner."""
 

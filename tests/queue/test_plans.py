@@ -41,6 +41,7 @@ from common.kit import clock
 from common.kit import db as database
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
+from common.operations import looking
 from common.subscriptions import terms
 from common.tools import browsing
 from tests import factories
@@ -52,7 +53,16 @@ QUEUED = int(os.environ.get("PLANS_QUEUED", "6000"))
 #: Small tables are read whole, and should be; a sequence has one row.
 SMALL = {"tools", "tool_versions", "plans", "periods", "grants", "processes", "vt", "watermarks", "webhook_endpoints"}
 #: Nothing is in there yet.
-SMALL |= {"idempotency_keys", "idempotent_requests", "people", "remainders", "things"}
+SMALL |= {
+    "idempotency_keys",
+    "idempotent_requests",
+    "people",
+    "remainders",
+    "things",
+    "deliveries",
+    "schedules",
+    "instance",
+}
 
 
 class Many:
@@ -158,6 +168,7 @@ HOT: dict[str, Any] = {
     "retried by": (retrying.RETRIED_BY, lambda _: {"token": clock.uuid7()}),
     "cancel": (canceling.REQUEST_CANCEL, lambda many: _of(many.busy)),
     "in hand": (canceling.HELD, lambda many: {"worker": many.worker}),
+    "look": (looking.LOOK, lambda many: {"worker": many.worker}),
     "get": (views.GET, lambda many: {"id": many.middle, "user_id": many.first.user_id}),
     "get many": (views.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id], "payloads": True}),
     "get within": (views.GET_WITHIN, lambda many: {"id": many.middle, "user_id": many.first.user_id, "most": 0}),

@@ -24,7 +24,7 @@ from common.settings import Settings
 from tests import factories
 from tests.outside.tool import Tool
 from web.app import create_app
-from worker import heartbeat, runner
+from worker import heartbeat, runner, sweeper
 
 EACH_SECOND = "from periods p join plans"
 
@@ -161,3 +161,13 @@ def test_a_page_of_tools_is_two_statements_however_many_there_are(trips: Trips, 
         assert len(listed) == limit
         assert len(trips.statements) == 2, trips.statements
     assert sum(each["last_used_at"] is not None for each in listed) == 5
+
+
+def test_a_process_that_does_nothing_asks_two_questions_a_second(trips: Trips) -> None:
+    """It says that it lives, and asks what is due; and Redis and the broker, whether they were wiped."""
+    me = heartbeat.WorkerProcess()
+    for _ in range(2):
+        trips.clear()
+        sweeper.every_second(me._heartbeat(), threads=4)
+    assert [words.split()[0] for words in trips.statements] == ["insert", "select"]
+    assert trips.commands == ["SET", "SET"]

@@ -44,6 +44,7 @@ TOGETHER: tuple[dict[str, Goal], ...] = (
     {"P2": running.p2, "P3": running.p3},
     {"P4": answering.p4, "P5": answering.p5, "peer": peer.measure},
     {"P12": standing.p12},
+    {"P15": standing.p15},
 )
 #: These bring servers of their own.
 ALONE: dict[str, Goal] = {

@@ -42,6 +42,7 @@ NAMES: Final = {
     "P12_worker": "memory of a worker process, 400 in flight",
     "P12_idle": "memory of the idle stack",
     "P13": "`make run` to the first finished invocation",
+    "P15": "CPU of the idle platform",
     "P16_first": "first part of a streamed answer at its reader, after the tool wrote it, p50",
     "P16_rate": "chunks/s of 400 streams ÷ cores that a worker process used for them",
     "P16_cpu": "CPU of the web process for a chunk sent to one reader",

@@ -1,4 +1,4 @@
-"""P12: memory of the processes. P13: from `make run` to the first finished invocation."""
+"""P12: memory of the processes. P13: from `make run` to the first finished invocation. P15: CPU of an idle platform."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from dev.platform import KEY_FILE, ROOT
 from dev.ports import free_port
 from tools.bench import backlog, pairs
 from tools.bench.goals import Found
-from tools.bench.goals.answering import stop
+from tools.bench.goals.answering import stop, whole
 from tools.bench.ground import Ground, python
 
 IDLE_SECONDS = 5.0
 STARTS = 5
+SETTLED_SECONDS = 20.0
+QUIET_SECONDS = 30.0
+ROUNDS = 3
 
 
 def p12(ground: Ground) -> dict[str, Found]:
@@ -50,6 +53,23 @@ def p12(ground: Ground) -> dict[str, Found]:
         "P12_worker": Found(most, "MB", 250, None, [], most, None, True, "the most that was seen with 400 in flight"),
         "P12_idle": Found(idle, "MB", 450, None, [], idle, None, True, note),
     }
+
+
+def p15(ground: Ground) -> dict[str, Found]:
+    """The whole platform while nobody asks it for anything, some time after its start."""
+    whole(ground)
+    time.sleep(SETTLED_SECONDS)
+    names = {child.pid: name for name, child in ground.supervisor.children.items() if name != "tool"}
+    names |= {server.pid: server.name for server in ground.servers}
+    rounds = []
+    for _ in range(ROUNDS):
+        with pairs.cpu(names) as cpu:
+            time.sleep(QUIET_SECONDS)
+        rounds.append({names[pid]: 1000 * seconds / QUIET_SECONDS for pid, seconds in cpu.seconds.items()})
+    totals = [sum(each.values()) for each in rounds]
+    parts = ", ".join(f"{name} {median(each[name] for each in rounds):.1f}" for name in sorted(names.values()))
+    note = f"{ROUNDS} rounds of {QUIET_SECONDS:.0f} s; {parts}"
+    return {"P15": Found(median(totals), "ms of CPU a second", 30, 10, totals, median(totals), None, True, note)}
 
 
 def p13(_: Ground) -> dict[str, Found]:
