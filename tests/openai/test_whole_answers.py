@@ -53,6 +53,17 @@ def test_an_answer_and_what_it_cost(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
+    ("user", "end_user"),
+    [("customer-7", "customer-7"), ("x" * 128, "x" * 128), ("x" * 129, None), ("two\nlines", None), ("", None), (7, None)],
+)
+def test_a_call_is_for_its_user(stage: Stage, user: Any, end_user: str | None) -> None:
+    """Whatever the model's own protocol allows is accepted; what no invocation can be for is left out."""
+    raw = stage.client().chat.completions.with_raw_response.create(model=stage.chat(), messages=MESSAGES, user=user)
+    made = invocations.get(UUID(raw.headers["Joyfull-Invocation"]), stage.customer.user_id)
+    assert made.end_user == end_user
+
+
+@pytest.mark.parametrize(
     ("properties", "wanted"),
     [
         ({"model": {"const": "m"}}, {"model": "m", "input": "x"}),

@@ -206,7 +206,7 @@ def broker_lost(world: World) -> str:
     return "200 calls of 1.5 s on top of the load, then SIGKILL to the broker, started again empty"
 
 
-@row("F16", "broker down for a minute")
+@row("F16", "broker down for a minute", settle=300)  # what fails opens its breaker: then one in 30 s
 def broker_down(world: World) -> str:
     world.broker.kill()
     world.sleep(60)

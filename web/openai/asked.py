@@ -27,6 +27,8 @@ CHAT: Final = "chat_completion"
 EMBEDDINGS: Final = "embeddings"
 #: Members of a body that are not for the model; `model` itself is replaced by the name that the tool gives it.
 TAKEN_OUT: Final = frozenset(("stream", "stream_options", "metadata", "store", "user"))
+#: A `user` that an invocation can be for.
+_END_USER: Final = Text(max=128, line=True)
 _AMOUNT: Final = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
 
 
@@ -112,7 +114,17 @@ def _fields(
         "expires_in": DEFAULT_EXPIRY,
         "metadata": call["metadata"] or {},
     }
+    if end_user := _end_user(sent.get("user")):
+        fields["end_user"] = end_user
     return submissions.with_quote(cast("SubmitFields", {**fields, **limits, **({"stream": True} if stream else {})}))
+
+
+def _end_user(user: object) -> str | None:
+    """Whom the client makes the call for; None if it says so in a way that no invocation can."""
+    try:
+        return str(_END_USER.deserialize(user))
+    except ma.ValidationError:
+        return None
 
 
 def input_of(sent: Mapping[str, object], schema: Mapping[str, object]) -> dict[str, object]:
