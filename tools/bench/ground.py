@@ -12,7 +12,7 @@ import socket
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,11 +155,14 @@ class Ground:
 
     # -- requests ------------------------------------------------------------------------------------------------
 
-    def submits(self, tool: str, **headers: str) -> list[bytes]:
-        """One submit of each account."""
+    def submits(self, tool: str, *, of: Sequence[str] = (), **headers: str) -> list[bytes]:
+        """One submit of each account, or with each of these tokens."""
         body = json.dumps({"input": {"text": "some words"}}).encode()
         path = f"/api/v1/tools/{self.tools[tool].slug}/invoke"
-        return [request("POST", path, {"Authorization": f"Bearer {token}", **headers}, body) for token in self.tokens()]
+        return [
+            request("POST", path, {"Authorization": f"Bearer {token}", **headers}, body)
+            for token in of or self.tokens()
+        ]
 
     def tokens(self) -> list[str]:
         """An access token of each account, good for another ten minutes."""

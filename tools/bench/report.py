@@ -23,6 +23,7 @@ Results = Mapping[str, Figure]
 
 NAMES: Final = {
     "P1": "accepted submits/s of one web process ÷ bare submit",
+    "P1_children": "submits/s of delegated keys, 10,000 of the account alive ÷ 32",
     "P2": "finished/s ÷ bare run, tool of 0 ms",
     "P3": "finished/s ÷ bare run, tool of 1 s, 800 in flight on two processes",
     "P4_p50": "submit → long-poll answer at 100/s, p50",
