@@ -27,7 +27,8 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     tracing.configure(settings.otel_endpoint, process)
     failpoints.configure(settings.failpoints, production=settings.production)
     crypto.configure(settings.secrets_keys)
-    db.connect(settings.database_url, pool_size=pool_size, application_name=f"joyfull-{process}")
+    name, shared = f"joyfull-{process}", settings.shares_connections
+    db.connect(settings.database_url, pool_size=pool_size, application_name=name, shared=shared)
     redis.connect(settings.redis_url)
     streams.connect(settings.stream_url, shared=settings.stream_url == settings.redis_url)
     memory.forget()

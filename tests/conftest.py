@@ -6,6 +6,7 @@ each test session also runs them. Between tests rows are removed, not tables; wh
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from common.kit import redis as redis_kit
 from common.settings import Settings, load
 from common.tools import editing
 from dev import platform as parts
+from dev.pgbouncer import PgBouncer
 from dev.platform import Platform
 from dev.ports import free_port
 from dev.servers import Postgres, Redis
@@ -51,6 +53,11 @@ def pytest_configure() -> None:
     raise_on_signals()
     hypothesis.settings.register_profile("joyfull", deadline=None)  # a busy machine takes longer
     hypothesis.settings.load_profile("joyfull")
+
+
+def pytest_sessionfinish() -> None:
+    """Threads in the background that go on have nothing to say any more, and nowhere to say it."""
+    logging.raiseExceptions = False
 
 
 def pytest_configure_node(node: object) -> None:
@@ -173,13 +180,26 @@ def _sweep_statement(_sweeper: psycopg.Connection[tuple[str]]) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def environ(database_url: str, redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def _pooling(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """`POOLING=transaction make test` runs everything through PgBouncer in transaction mode."""
+    if (pooling := os.environ.get("POOLING", "session")) == "session":
+        yield {"DATABASE_URL": database_url}
+        return
+    pooler = PgBouncer(tmp_path_factory.mktemp("pooler"), database_url)
+    pooler.start()
+    pooler.wait()
+    yield {"DATABASE_URL": pooler.url(), "DATABASE_POOLING": pooling}
+    pooler.stop()
+
+
+@pytest.fixture(scope="session")
+def environ(_pooling: dict[str, str], redis_server: Redis, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The whole environment of child processes: the private servers and nothing of the developer's own settings."""
     return {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",
         "ENV": "development",
-        "DATABASE_URL": database_url,
+        **_pooling,
         "REDIS_URL": redis_server.url(),
         "DATA_DIR": str(tmp_path_factory.mktemp("var")),
         "WEB_PROCESSES": "1",

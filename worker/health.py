@@ -11,7 +11,8 @@ from common.operations import readiness
 
 
 def main() -> None:
-    db.connect(settings.load_or_exit().database_url, pool_size=1, application_name="joyfull-health")
+    ours = settings.load_or_exit()
+    db.connect(ours.database_url, pool_size=1, application_name="joyfull-health", shared=ours.shares_connections)
     try:
         readiness.worker(os.uname().nodename)
     except (readiness.NotReady, db.Unreachable) as error:

@@ -89,6 +89,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     checks: Mapping[str, Callable[[], str]] = {
         "migrations": _migrations,
         "database role": _role,
+        "connection limits": _limits,
         "instance": _instance,
         "redis eviction": _eviction,
         "visibility timeout": _visibility,
@@ -129,6 +130,12 @@ def _role() -> str:
     return f"{name} can change and drop tables; consider a separate role (`roles grant`)"
 
 
+def _limits() -> str:
+    if missing := db.missing_limits():
+        raise CheckFailed(f"Not set for connections: {', '.join(missing)}. With PgBouncer, set connect_query.")
+    return "all set"
+
+
 def _instance() -> str:
     """Two platforms that share a Redis mix up their budget gates and consume each other's messages."""
     try:
@@ -148,9 +155,7 @@ def _eviction() -> str:
 
 
 def _visibility() -> str:
-    """Messages are acknowledged before their work starts, so a redelivery is harmless. If `acks_late` were enabled,
-    every call longer than the visibility timeout would be executed twice.
-    """
+    """If `acks_late` were enabled, every call longer than the visibility timeout would be executed twice."""
     if messages.on_rabbitmq():
         return "not applicable to RabbitMQ"
     allowed = int(messages.app().conf.broker_transport_options.get("visibility_timeout", DEFAULT_VISIBILITY_SECONDS))

@@ -32,6 +32,7 @@ class Settings:
 
     env: str
     database_url: str
+    database_pooling: str
     redis_url: str
     broker_url: str
     stream_url: str
@@ -74,6 +75,11 @@ class Settings:
     failpoints: str
 
     @property
+    def shares_connections(self) -> bool:
+        """Whether `database_url` is that of a pooler which gives a connection for one transaction at a time."""
+        return self.database_pooling == "transaction"
+
+    @property
     def production(self) -> bool:
         return self.env == "production"
 
@@ -101,10 +107,10 @@ def read_from(read: Reader) -> Settings:
     port = read.integer("PORT", 8000, 1, 65535)
     worker_processes = read.integer("WORKER_PROCESSES", 2, 1, 256)
     worker_threads = read.integer("WORKER_THREADS", 200, 1, 2000)
-    data_dir = Path(read.text("DATA_DIR", "./var")).absolute()
     settings = Settings(
         env=read.choice("ENV", "development", ("development", "production")),
         database_url=read.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
+        database_pooling=read.choice("DATABASE_POOLING", "session", ("session", "transaction")),
         redis_url=read.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
         broker_url=read.url(read.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps"))
         or redis_url,
@@ -119,7 +125,7 @@ def read_from(read: Reader) -> Settings:
         flower_port=read.integer("FLOWER_PORT", 5555, 1, 65535),
         tools_port=read.integer("TOOLS_PORT", 8100, 1, 65535),
         flower_basic_auth=read.flower_auth(),
-        data_dir=data_dir,
+        data_dir=Path(read.text("DATA_DIR", "./var")).absolute(),
         public_url=read.url(
             read.text("PUBLIC_URL", f"http://localhost:{port}"), "PUBLIC_URL", ("http", "https")
         ).rstrip("/"),

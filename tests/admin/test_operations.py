@@ -124,10 +124,12 @@ def test_what_needs_redis_is_missing_while_it_is_down(http: FlaskClient, redis_s
 def test_everything_says_why_it_is_missing_while_postgresql_is_down(db: None, settings: Settings) -> None:
     overview._kept.drop("overview")
     with Proxy(settings.database_url) as proxy:
-        database.connect(proxy.url, pool_size=5, application_name="test")
+        database.connect(proxy.url, pool_size=5, application_name="test", shared=settings.shares_connections)
         proxy.cut_after(0)
         seen = overview.read(replace(settings, database_url=proxy.url))
-        database.connect(settings.database_url, pool_size=20, application_name="test")
+        database.connect(
+            settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections
+        )
     overview._kept.drop("overview")
     assert [missing.part for missing in seen.unavailable] == PARTS
     assert {missing.reason for missing in seen.unavailable} == {"PostgreSQL is unreachable"}

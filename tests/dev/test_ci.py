@@ -58,7 +58,7 @@ def project(tmp_path: Path) -> Path:
     (root / "dev/check.py").write_text('print("the gate says yes")\n')
     for name in ("bin", "lib", "pyvenv.cfg"):
         (root / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    for name in ("rabbitmq-server", "nginx", "chromium"):  # found: none is to be installed
+    for name in ("rabbitmq-server", "nginx", "pgbouncer", "zsh", "fish", "chromium"):  # found: none is to be installed
         (commands / name).write_text("#!/bin/sh\n")
         (commands / name).chmod(0o755)
     (root / ".venv/.dev").touch()

@@ -54,7 +54,14 @@ def test_an_answer_and_what_it_cost(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     ("user", "end_user"),
-    [("customer-7", "customer-7"), ("x" * 128, "x" * 128), ("x" * 129, None), ("two\nlines", None), ("", None), (7, None)],
+    [
+        ("customer-7", "customer-7"),
+        ("x" * 128, "x" * 128),
+        ("x" * 129, None),
+        ("two\nlines", None),
+        ("", None),
+        (7, None),
+    ],
 )
 def test_a_call_is_for_its_user(stage: Stage, user: Any, end_user: str | None) -> None:
     """Whatever the model's own protocol allows is accepted; what no invocation can be for is left out."""

@@ -31,9 +31,11 @@ from worker import heartbeat
 def proxy(db: None, settings: Settings, hurried: None) -> Iterator[Proxy]:
     """All connections of this process go through it."""
     with Proxy(settings.database_url) as proxy:
-        database.connect(proxy.url, pool_size=20, application_name="test-proxied")
+        database.connect(proxy.url, pool_size=20, application_name="test-proxied", shared=settings.shares_connections)
         yield proxy
-        database.connect(settings.database_url, pool_size=20, application_name="test")
+        database.connect(
+            settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections
+        )
 
 
 database = db
@@ -107,7 +109,7 @@ def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
     made = customer.submit(factories.tool())
     task = factories.taken(worker)
     monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", 50)
-    database.connect(settings.database_url, pool_size=20, application_name="test")
+    database.connect(settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections)
     with psycopg.connect(settings.database_url) as blocker:
         blocker.execute("select 1 from queue where id = %s for update", (made,))
         with using(Gap(blocker.rollback)):

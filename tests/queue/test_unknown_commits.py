@@ -30,9 +30,11 @@ SUBMIT = "insert into idempotency_keys"
 @pytest.fixture
 def proxy(db: None, settings: Settings, hurried: None) -> Iterator[Proxy]:
     with Proxy(settings.database_url) as proxy:
-        database.connect(proxy.url, pool_size=20, application_name="test")
+        database.connect(proxy.url, pool_size=20, application_name="test", shared=settings.shares_connections)
         yield proxy
-        database.connect(settings.database_url, pool_size=20, application_name="test")
+        database.connect(
+            settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections
+        )
 
 
 def wipe(customer: Customer, _tool: ListedTool) -> None:

@@ -168,9 +168,11 @@ def read(db: None, settings: Settings) -> Iterator[Callable[[], int]]:
         return sent
 
     with Proxy(settings.database_url) as proxy:
-        database.connect(proxy.url, pool_size=5, application_name="test")
+        database.connect(proxy.url, pool_size=5, application_name="test", shared=settings.shares_connections)
         yield total
-        database.connect(settings.database_url, pool_size=20, application_name="test")
+        database.connect(
+            settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections
+        )
 
 
 def test_no_more_is_read_than_is_shown(read: Callable[[], int]) -> None:

@@ -41,9 +41,11 @@ def http(customer: Customer, settings: Settings) -> Iterator[FlaskClient]:
 def proxy(db: None, settings: Settings) -> Iterator[Proxy]:
     """Between this process and PostgreSQL."""
     with Proxy(settings.database_url) as proxy:
-        database.connect(proxy.url, pool_size=5, application_name="test")
+        database.connect(proxy.url, pool_size=5, application_name="test", shared=settings.shares_connections)
         yield proxy
-        database.connect(settings.database_url, pool_size=20, application_name="test")
+        database.connect(
+            settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections
+        )
 
 
 def test_a_submit_that_waits_while_the_database_goes_away_says_that_it_was_accepted(

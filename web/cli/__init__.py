@@ -30,11 +30,15 @@ class MigrationDatabase:
     metadata = models.Base.metadata
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.database_url
+        self._url, self._shared = settings.database_url, settings.shares_connections
 
     @property
     def engine(self) -> object:
         """An engine without the timeouts of the serving processes; `migrations/env.py` sets its own."""
+        if self._shared:
+            raise click.UsageError(
+                "Migrations need PostgreSQL itself: set DATABASE_URL to it, and DATABASE_POOLING=session."
+            )
         return db.make_engine(
             self._url, pool_size=1, application_name="joyfull-migrate", options="-c timezone=UTC -c jit=off"
         )

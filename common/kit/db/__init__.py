@@ -15,6 +15,7 @@ from common.kit.db.pool import (
     dispose,
     engine,
     make_engine,
+    missing_limits,
     private,
     without_timeout,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "execute",
     "fetch",
     "make_engine",
+    "missing_limits",
     "private",
     "read_only",
     "rowcount",

@@ -80,19 +80,17 @@ def _close(session: Session) -> None:
 
 @contextmanager
 def advisory_lock(key: int) -> Iterator[bool]:
-    """Try to take a session-level advisory lock for the block; yields whether it was acquired, and never waits.
+    """Try to take an advisory lock for the block; yields whether it was acquired, and never waits.
 
-    The server releases it when the connection is lost.
+    The server releases it when the connection is lost. A transaction holds it, with nothing else in it (so that nothing
+    that is written meanwhile is kept from vacuum): a session may belong to a pooler, and be somebody else's the next
+    moment.
     """
     with translated():
-        connection = engine().connect().execution_options(isolation_level="AUTOCOMMIT")
-    with connection, translated():
-        acquired = bool(connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": key}).scalar())
-        try:
-            yield acquired
-        finally:
-            if acquired:
-                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key})
+        connection = engine().connect()
+    with connection, translated(), connection.begin():
+        connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
+        yield bool(connection.execute(text("select pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar())
 
 
 # -- single statements -----------------------------------------------------------------------------------------

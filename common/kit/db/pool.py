@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Final, cast
 
 from sqlalchemy import Engine, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from common.kit import metrics
 from common.kit.db import connection as connections
+from common.kit.db import errors
 from common.kit.db.connection import TimedConnection
 
 CONNECT_TIMEOUT = 3
@@ -25,6 +26,17 @@ STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 30_000
 TCP_USER_TIMEOUT_MS = 10_000
+#: What each session of a serving process has set. A pooler that shares its sessions sets them itself.
+LIMITS: Final = {
+    "statement_timeout": STATEMENT_TIMEOUT_MS,
+    "lock_timeout": LOCK_TIMEOUT_MS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+    "timezone": "UTC",
+    "jit": "off",
+}
+#: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
+SHARED: Final = {"options": "", "prepare_threshold": None}
+_SETTINGS: Final = text("select lower(name), setting from pg_settings where lower(name) = any(:names)")
 CAPACITY = metrics.live_gauge("joyfull_db_pool_connections", "Maximum number of pooled database connections")
 IN_USE = metrics.live_gauge("joyfull_db_pool_connections_in_use", "Pooled database connections in use")
 _COUNTED = "joyfull.in_use"
@@ -33,6 +45,7 @@ _COUNTED = "joyfull.in_use"
 class _PoolState:
     engine: Engine | None = None
     url: str | None = None
+    shared: bool = False
 
 
 class _Private(threading.local):
@@ -42,11 +55,15 @@ class _Private(threading.local):
 _private = _Private()
 
 
-def connect(url: str, *, pool_size: int, application_name: str) -> Engine:
-    """Create this process's engine. `pool_size` is also the limit: there are no overflow connections."""
+def connect(url: str, *, pool_size: int, application_name: str, shared: bool = False) -> Engine:
+    """Create this process's engine. `pool_size` is also the limit: there are no overflow connections.
+
+    `shared`: the URL is that of a pooler which gives a server connection for one transaction at a time.
+    """
     dispose()
-    engine = make_engine(url, pool_size=pool_size, application_name=application_name)
-    _PoolState.engine, _PoolState.url = engine, url
+    more = SHARED if shared else {}
+    engine = make_engine(url, pool_size=pool_size, application_name=application_name, **more)
+    _PoolState.engine, _PoolState.url, _PoolState.shared = engine, url, shared
     CAPACITY.set(pool_size)
     IN_USE.set(0)
     event.listen(engine, "checkout", _count_checkout)
@@ -73,13 +90,6 @@ def _info(record: ConnectionPoolEntry) -> dict[str, object]:
 def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: object) -> Engine:
     """An engine with every wait bounded; for `connect`, migrations and tests."""
     driver_url = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
-    limits = {
-        "statement_timeout": STATEMENT_TIMEOUT_MS,
-        "lock_timeout": LOCK_TIMEOUT_MS,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
-        "timezone": "UTC",
-        "jit": "off",
-    }
     engine = create_engine(
         driver_url,
         pool_size=pool_size,
@@ -93,7 +103,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": application_name,
-            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in LIMITS.items()),
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "keepalives_idle": 10,
             "keepalives_interval": 3,
@@ -106,6 +116,15 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
     event.listen(engine, "checkout", _reject_closed)
     event.listen(engine, "checkin", _restore_timeout)
     return engine.execution_options(isolation_level="READ COMMITTED")
+
+
+def missing_limits() -> list[str]:
+    """Which of `LIMITS` the server's session of one connection does not have. Raises `Unreachable`."""
+    with errors.translated(), engine().connect() as connection:
+        found = connection.execute(_SETTINGS, {"names": [*LIMITS]}).all()
+    return sorted(
+        {f"{name} = {limit}" for name, limit in LIMITS.items()} - {f"{name} = {have}" for name, have in found}
+    )
 
 
 def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -155,7 +174,8 @@ def private(application_name: str) -> Iterator[None]:
     if _PoolState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     before = _private.engine
-    _private.engine = mine = make_engine(_PoolState.url, pool_size=2, application_name=application_name)
+    more = SHARED if _PoolState.shared else {}
+    _private.engine = mine = make_engine(_PoolState.url, pool_size=2, application_name=application_name, **more)
     try:
         yield
     finally:
