@@ -7,12 +7,21 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from common import tools
-from common.errors import FieldError, Invalid, NotFound, QuoteExpired, QuoteInvalid, StreamingUnsupported
+from common import budgets, tools
+from common.errors import (
+    FieldError,
+    Invalid,
+    NotFound,
+    QuoteExpired,
+    QuoteInvalid,
+    RateLimited,
+    StreamingUnsupported,
+    ToolUnavailable,
+)
 from common.identity.authorization import Caller
 from common.kit import db
 from common.kit.query import Query
-from common.tools import ListedTool, Version
+from common.tools import ListedTool, Version, breakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +105,13 @@ def choose(
         return ChosenTool(other, check(other.current, value, max_tokens, caller.user_id), requested=tool)
     except Invalid:
         return chosen
+
+
+def let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
+    """Breaker open: 503, unless the rate limit (which is checked first) refuses too."""
+    seconds = breakers.retry_after(tool.tool_id)
+    if not seconds:
+        return
+    if wait := budgets.rate_limited(account):
+        raise RateLimited(retry_after=wait, submits=account.rate_limit_per_minute)
+    raise ToolUnavailable(retry_after=seconds)

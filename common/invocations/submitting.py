@@ -10,19 +10,27 @@ from common.errors import (
     BudgetExhausted,
     DependencyUnavailable,
     PlatformError,
-    RateLimited,
-    ToolUnavailable,
 )
 from common.identity import authorization
 from common.identity.authorization import Caller
-from common.invocations import affording, keyed, ordering, placing, replaying, signed_quotes, storage, storing, waiting
-from common.invocations.choosing import ChosenTool, choose
+from common.invocations import (
+    affording,
+    keyed,
+    ordering,
+    overload,
+    placing,
+    replaying,
+    signed_quotes,
+    storage,
+    storing,
+    waiting,
+)
+from common.invocations.choosing import ChosenTool, choose, let_failing_tools_rest
 from common.invocations.model import Invocation, Order, RequestedTool, Submitted
 from common.kit import clock, failpoints, jsonb, log, tracing
 from common.kit.clock import uuid7
 from common.queueing import messages
 from common.subscriptions import PeriodTerms
-from common.tools import Version, breakers
 
 logger = log.get(__name__)
 
@@ -46,7 +54,9 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     fingerprint = replaying.fingerprint(order.body)
     if caller.tools is not None:
         keyed.require_visible(caller, tools.remembered(tool_ref))
-    if replay := replaying.find(caller, tool_ref, order, fingerprint):
+    with overload.permit():
+        replay = replaying.find(caller, tool_ref, order, fingerprint)
+    if replay:
         return replay
     accepted = _accept(caller, tool_ref, order, fingerprint)
     if not accepted.replayed:
@@ -104,21 +114,21 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
     for _ in range(TRIES):
         terms = subscriptions.for_submit(caller.user_id)
         account = keyed.account_of(caller, terms)
-        _let_failing_tools_rest(account, tool.current)
+        let_failing_tools_rest(account, tool.current)
         storage.refuse_if_full(caller.user_id, terms.max_payload_bytes, order.input)
-        hold = _hold(_waiting_if(account, order), terms, invocation_id, chosen, key)
+        with overload.permit():
+            hold, times = _hold(_waiting_if(account, order), terms, invocation_id, chosen, key), None
+            if isinstance(hold, budgets.Hold):
+                row = _row(caller, order, chosen, terms.period_id, hold)
+                failpoints.at("web.before_commit")
+                times = storing.store(row | {"id": invocation_id, "request_hash": fingerprint}, account, key)
         if isinstance(hold, budgets.SameKey):
             if twin := _await_twin(caller, tool_ref, order, fingerprint):
                 return twin
             if budgets.being_made(caller.user_id, key):
                 key = None  # its maker died: the table's own uniqueness decides from here
             continue
-        row = _row(caller, order, chosen, terms.period_id, hold) | {
-            "id": invocation_id,
-            "request_hash": fingerprint,
-        }
-        failpoints.at("web.before_commit")
-        if times := storing.store(row, account, key):
+        if times:
             invocation = _queued(
                 caller, chosen, order, times, lacks=waiting.lack(hold.slot is not None, hold.waits_for_key)
             )
@@ -147,16 +157,6 @@ def _hold(
     except BudgetExhausted as refusal:
         keyed.refused(account, refusal)
         raise affording.explained(refusal, account, terms, chosen.tool.current.price) from None
-
-
-def _let_failing_tools_rest(account: budgets.Account, tool: Version) -> None:
-    """Breaker open: 503, unless the rate limit (which is checked first) refuses too."""
-    seconds = breakers.retry_after(tool.tool_id)
-    if not seconds:
-        return
-    if wait := budgets.rate_limited(account):
-        raise RateLimited(retry_after=wait, submits=account.rate_limit_per_minute)
-    raise ToolUnavailable(retry_after=seconds)
 
 
 def _row(caller: Caller, order: Order, chosen: ChosenTool, period_id: UUID, hold: budgets.Hold) -> dict[str, object]:

@@ -1,0 +1,84 @@
+"""Admission: a few pieces of work at once, others in line, and nobody in a line that is too long.
+
+What limits a server that has more to do than it can is not to begin: work that waits for longer than its client does is
+done for nobody, and whatever comes after it waits too. So the wait is estimated before it begins (Little's law), and
+who would wait too long is told at once. A burst may wait for longer than the line of a lasting overload: as soon as the
+line has not been empty for a while, it is kept short (the idea of CoDel, RFC 8289).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from common.kit import clock
+
+#: How long a burst may wait, in seconds.
+BURST_SECONDS: Final = 1.0
+#: How long anybody may wait when the line has not been empty for `BURST_SECONDS`.
+LASTING_SECONDS: Final = 0.1
+
+
+class LineTooLong(Exception):
+    """The wait would be too long. `seconds`: the wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Admission:
+    """`width` pieces of work at once, and a line. Thread-safe.
+
+    `patience`: seconds after which who is in line gives up, if those before do not end. `newest`: share of the latest
+    piece in the estimate of how long one takes.
+    """
+
+    def __init__(self, width: int, patience: float, newest: float = 0.05) -> None:
+        self._width, self._patience, self._newest = width, patience, newest
+        self._permits = threading.Semaphore(width)
+        self._lock = threading.Lock()
+        self._in_line = 0
+        self._usual = 0.0
+        #: When those that are being worked on began, oldest first.
+        self._began: dict[object, float] = {}
+        self._empty_at = clock.monotonic()
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """For one piece of work. Raises `LineTooLong` before it, never after."""
+        self._stand_in_line()
+        piece = object()
+        with self._lock:
+            self._began[piece] = clock.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._usual += (clock.monotonic() - self._began.pop(piece) - self._usual) * self._newest
+            self._permits.release()
+
+    def _stand_in_line(self) -> None:
+        with self._lock:
+            now = clock.monotonic()
+            expected = self._expected(now)
+            if not self._in_line:
+                self._empty_at = now
+            if expected > (BURST_SECONDS if now - self._empty_at < BURST_SECONDS else LASTING_SECONDS):
+                raise LineTooLong(expected)
+            self._in_line += 1
+        free = self._permits.acquire(timeout=self._patience)
+        with self._lock:
+            self._in_line -= 1
+        if not free:
+            raise LineTooLong(self._patience)
+
+    def _expected(self, now: float) -> float:
+        """How long who comes now would wait: until so many have ended, of which `width` are worked on at once."""
+        ahead = len(self._began) + self._in_line - self._width + 1
+        if ahead <= 0:
+            return 0.0
+        oldest = now - next(iter(self._began.values()), now)
+        return ahead * max(self._usual, oldest) / self._width

@@ -1,0 +1,69 @@
+"""PostgreSQL has more to do than it can: submits wait in a short line, what only reads and what ends goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from common import invocations
+from common.errors import DependencyUnavailable
+from common.invocations import overload
+from common.kit import db as db_kit
+from tests import factories
+from tests.budgets import world
+from tests.client import eventually
+from tests.factories import Customer
+from tests.plain import plain
+from tests.timing import Stepped, using
+
+_WAITING = text(
+    "select count(*) as n from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+)
+
+
+@contextmanager
+def stuck(customer: Customer) -> Iterator[None]:
+    """No submit of this account can be stored inside the block."""
+    with db_kit.transaction() as session:
+        session.execute(text("select 1 from periods where user_id = :id for update"), {"id": customer.user_id})
+        yield
+
+
+@contextmanager
+def submitting(customer: Customer, many: int) -> Iterator[list[Future[UUID]]]:
+    """So many submits at once, of which those that may have begun to be stored when the block begins."""
+    tool = factories.tool()
+    customer.submit(tool)
+    with ThreadPoolExecutor(many) as threads:
+        with stuck(customer):
+            made = [threads.submit(customer.submit, tool) for _ in range(many)]
+            eventually("they wait", 30, lambda: plain(_WAITING, {})[0].n >= overload.AT_ONCE)
+            yield made
+        for each in made:
+            each.exception(30)
+
+
+def test_submits_leave_connections_to_what_reads(db: None) -> None:
+    customer = factories.customer()
+    with submitting(customer, many=30) as made:
+        [first] = world.open_rows()
+        assert invocations.get(first, customer.user_id).status == "queued"
+        assert plain(_WAITING, {})[0].n == overload.AT_ONCE
+        assert not any(each.done() for each in made)
+    assert len({each.result() for each in made} | {first}) == len(world.open_rows()) == 31
+
+
+def test_who_would_wait_too_long_is_told_before_anything_is_begun(db: None) -> None:
+    customer = factories.customer()
+    with using(clock := Stepped()), submitting(customer, many=overload.AT_ONCE) as made:
+        clock.now += 20
+        for key in (None, "k"):
+            with pytest.raises(DependencyUnavailable) as refused:
+                customer.submit(factories.tool(), idempotency_key=key)
+            assert refused.value.retry_after == 2, "of ten that take 20 s, one ends every 2 s"
+    assert len({each.result() for each in made}) + 1 == len(world.open_rows()) == 1 + overload.AT_ONCE
