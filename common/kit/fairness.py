@@ -1,11 +1,18 @@
-"""One at a time, in fair order: the key that has used the least time lately goes first (start-time fair queueing)."""
+"""One at a time, in fair order: the key that has used the least time lately goes first (start-time fair queueing).
+
+`RecentUse` tells who uses much, whether or not others wait.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from common.kit import clock
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -34,6 +41,16 @@ class FairTurns(Generic[Key]):
         #: Virtual time: that of the turn which was given last, and when the keys' last turns ended.
         self._now = 0.0
         self._used: dict[Key, float] = {}
+
+    @contextmanager
+    def turn(self, key: Key, timeout: float) -> Iterator[None]:
+        """Hold a turn for the block, after waiting for it for up to `timeout` seconds. Raises `NoTurn`."""
+        self.acquire(key, timeout)
+        began = clock.monotonic()
+        try:
+            yield
+        finally:
+            self.release(key, clock.monotonic() - began)
 
     def acquire(self, key: Key, timeout: float) -> None:
         """Wait for a turn, up to `timeout` seconds. Raises `NoTurn`."""
@@ -65,3 +82,24 @@ class FairTurns(Generic[Key]):
 
     def _start(self, key: Key) -> float:
         return max(self._now, self._used.get(key, 0.0))
+
+
+class RecentUse(Generic[Key]):
+    """How many seconds each key has used lately: `share` of them are forgotten in each second. Thread-safe."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._lock = threading.Lock()
+        #: When everything that a key has used will be forgotten.
+        self._forgotten_at: dict[Key, float] = {}
+
+    def add(self, key: Key, seconds: float) -> None:
+        """It has used so much."""
+        with self._lock:
+            now = clock.monotonic()
+            self._forgotten_at = {known: at for known, at in self._forgotten_at.items() if at > now}
+            self._forgotten_at[key] = max(now, self._forgotten_at.get(key, now)) + seconds / self._share
+
+    def of(self, key: Key) -> float:
+        """What it has used lately, in seconds."""
+        return max(0.0, self._forgotten_at.get(key, -math.inf) - clock.monotonic()) * self._share

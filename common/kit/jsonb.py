@@ -10,8 +10,11 @@ from typing import Final
 
 import orjson
 
+from common.kit.pieces import StepCounter
+
 #: How many values `as_sent` and `canonical` look at: a few milliseconds.
 LOOKED_AT: Final = 20_000
+_pieces = StepCounter()
 
 
 def dumps(value: object) -> str:
@@ -53,6 +56,7 @@ def as_sent(value: object) -> str | None:
 
 def _kept(value: object, left: Iterator[int]) -> bool:
     """`left` counts down the values that are looked at."""
+    _pieces.step()
     if next(left) <= 0:
         return False
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """Limit the nesting depth and number of values of JSON text before it is parsed.
 
 Five megabytes of `[{},{},…]` become hundreds of megabytes of objects. Counting them in the bytes never takes more
-memory than a copy of the text.
+memory than a copy of the text. Others run between pieces of a long text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from itertools import accumulate
 from typing import Final
+
+from common.kit import pieces
 
 #: Maximum number of values in one text: objects, arrays and their contents (member names are not counted).
 MAX_VALUES: Final = 200_000
@@ -50,6 +52,8 @@ def check(text: bytes, *, depth: int, values: int = MAX_VALUES) -> None:
 def _measure(text: bytes, most_deep: int, most: int) -> None:
     depth, values, opened = 0, 1, False  # `opened`: the text before ends with a bracket, which may close at once
     for piece in _PIECES.finditer(text):
+        if piece.start():
+            pieces.let_others_run()
         bare = _STRINGS.sub(b"0", piece[0]).translate(None, _SPACE)
         if not bare:
             continue

@@ -2,8 +2,8 @@
 
 Not accepted are duplicate keys, NaN and infinity, a byte order mark, numbers beyond the range of a float or with
 thousands of digits, and text that is nested too deeply or has too many values (both counted before anything is parsed).
-Integers are exact. U+0000 and lone surrogates, which PostgreSQL does not store, are valid JSON: `unstorable` finds
-them.
+Integers are exact. Others run between pieces of a long text. U+0000 and lone surrogates, which PostgreSQL does not
+store, are valid JSON: `unstorable` finds them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from common.kit import shape
+from common.kit.pieces import StepCounter
 from common.kit.shape import NestedTooDeep, TooManyValues, UnacceptableJson
 
 __all__ = ["JsonReader", "NestedTooDeep", "NotJson", "RepeatedKey", "TooManyValues", "UnacceptableJson", "unstorable"]
@@ -37,8 +38,9 @@ class JsonReader:
 
     def __init__(self, *, depth: int, keys: int = shape.MAX_VALUES) -> None:
         self._depth, self._keys = depth, keys
+        self._pieces = StepCounter()
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=self._object, parse_constant=_refuse_constant, parse_float=_finite
+            object_pairs_hook=self._object, parse_constant=_refuse_constant, parse_float=self._float
         )
 
     def read(self, text: bytes) -> Any:  # Any: as json.loads
@@ -56,12 +58,20 @@ class JsonReader:
             raise NotJson("has a number with too many digits.") from None
 
     def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        self._pieces.step()
         value = dict(pairs)
         if len(value) != len(pairs):
             raise RepeatedKey(f"has an object with the key {_repeated(pairs)!r} more than once.")
         if len(value) > self._keys:
             raise TooManyValues(f"has an object with more than {self._keys:,} keys.")
         return value
+
+    def _float(self, digits: str) -> float:
+        self._pieces.step()
+        number = float(digits)
+        if not math.isfinite(number):
+            raise NotJson("has a number that is too large.")
+        return number
 
 
 def _repeated(pairs: list[tuple[str, object]]) -> str:
@@ -75,13 +85,6 @@ def _repeated(pairs: list[tuple[str, object]]) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise NotJson(f"is not valid JSON: {name} is not allowed.")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise NotJson("has a number that is too large.")
-    return number
 
 
 def unstorable(text: bytes, value: object) -> Iterator[tuple[str | int, ...]]:

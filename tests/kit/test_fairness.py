@@ -7,8 +7,9 @@ from functools import partial
 
 import pytest
 
-from common.kit.fairness import FairTurns, NoTurn
+from common.kit.fairness import FairTurns, NoTurn, RecentUse
 from tests.client import eventually
+from tests.timing import Stepped, using
 
 WITHIN = 30
 
@@ -97,3 +98,16 @@ def test_never_two_at_once() -> None:
 
     with ThreadPoolExecutor(20) as pool:
         assert [job.exception() for job in [pool.submit(work, n) for n in range(400)]] == [None] * 400
+
+
+def test_what_was_used_is_forgotten_by_and_by() -> None:
+    stepped = Stepped()
+    stepped.now = -60.0  # a monotonic clock may begin anywhere
+    with using(stepped):
+        use = RecentUse[str](share=0.1)
+        use.add("much", 2.0)
+        use.add("little", 0.1)
+        assert [round(use.of(key), 6) for key in ("much", "little", "nothing")] == [2.0, 0.1, 0.0]
+        stepped.now += 5
+        use.add("much", 1.0)
+        assert (round(use.of("much"), 6), [*use._forgotten_at]) == (2.5, ["much"]), "nothing is kept of the other"

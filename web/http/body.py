@@ -15,7 +15,7 @@ from flask import Request, current_app
 from common import errors
 from common.errors import FieldError
 from common.kit import strict_json
-from web.http import faces
+from web.http import faces, large_bodies
 from web.http.problems import RequestTimeout, UnsupportedMediaType
 from web.http.validation import MAX_FAULTS, loaded, pointer
 
@@ -37,7 +37,8 @@ def read_json(request: Request, *, required: bool = True, verbatim: frozenset[st
     """The JSON value of the body; `{}` if it is empty and not `required`. Members in `verbatim` may contain U+0000.
 
     Raises:
-        UnsupportedMediaType, errors.Malformed and its subclasses, errors.TooLarge, RequestTimeout, errors.Invalid.
+        UnsupportedMediaType, errors.Malformed and its subclasses, errors.TooLarge, RequestTimeout, errors.Invalid,
+        errors.RateLimited.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
@@ -104,7 +105,8 @@ def _read(stream: IO[bytes], wanted: int) -> bytes:
 def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> object:
     """Parse one strict JSON value. Raises like `read_json`."""
     try:
-        value = _READER.read(body)
+        with large_bodies.turn(len(body)):
+            value = _READER.read(body)
     except strict_json.UnacceptableJson as refusal:
         raise _ERRORS[type(refusal)](f"The body {refusal}") from None
     found = [
