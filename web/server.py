@@ -3,6 +3,7 @@
 - Requests that gunicorn itself refuses (request line too long, invalid framing, …) get a problem document, not HTML.
 - A body must arrive within `BODY_SECONDS`.
 - Request heads, responses and connections per client network are limited as well (`web/http/connections.py`).
+- What the process has loaded is left out of garbage collections: looking through it would stop all requests.
 - After 408 and 413, and if the application asks for it, the connection is closed; the rest of the body is not read.
 
 gunicorn loads this module before monkey-patching, so it imports nothing of ours but `connections`; the rest
@@ -11,6 +12,7 @@ comes with the application (`web/http/refusals.py`).
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import socket
@@ -58,6 +60,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         lines = logging.getLogger("gunicorn.error")
         lines.handlers.clear()
         lines.propagate = True  # use the application's log formatter
+        gc.collect()
+        gc.freeze()
 
     def handle(self, listener: object, client: socket.socket, addr: object) -> None:
         """Serve one connection, in a greenlet of its own."""

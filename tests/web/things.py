@@ -6,6 +6,7 @@ Served by real gunicorn workers in the tests (`tests.web.things:app`); `X-Accoun
 from __future__ import annotations
 
 import functools
+import gc
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -228,6 +229,14 @@ def broken_stream() -> Response:
 @blp.response(200)
 def wide() -> Any:
     return 10**30
+
+
+@blp.get("/collected")
+@auth.public
+@blp.response(200)
+def collected() -> Any:
+    """How many objects a garbage collection leaves out, and how many it looks through."""
+    return [gc.get_freeze_count(), len(gc.get_objects())]
 
 
 server.BODY_SECONDS = 1.0
