@@ -1,14 +1,13 @@
 """Whoever attacks, as a process of their own: crowds of connections from another address of this machine.
 
-Bounded in count (the crowds say how many) and in time (`LONGEST_SECONDS`). It runs with the lowest priority: its CPU
-time is somebody else's in life, and here it shares the platform's cores.
+Bounded in count (the crowds say how many) and in time (`LONGEST_SECONDS`). Its CPU time is another machine's in life,
+so here it has only what is left over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,8 @@ from random import uniform
 from time import monotonic
 from typing import Final, cast
 
+from tools.bench.outside import run_elsewhere
+
 ADDRESS: Final = "127.0.0.2"
 LONGEST_SECONDS: Final = 60.0
 #: Of one crowd; what the kernel queues for a listener is no more.
@@ -27,7 +28,6 @@ CONNECTS_AT_ONCE: Final = 200
 CONNECT_SECONDS: Final = 20.0
 #: By then everybody has been answered once, or is kept waiting.
 BEGIN_SECONDS: Final = 10.0
-NICE: Final = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def attacking(port: int, crowds: tuple[Crowd, ...]) -> Iterator[Counter[int]]:
 
 
 def _attack(port: int, crowds: tuple[Crowd, ...], ready: Event, over: Event, said: SimpleQueue[Counter[int]]) -> None:
-    os.nice(NICE)
+    run_elsewhere()
     said.put(asyncio.run(_until_over(port, crowds, ready, over)))
 
 

@@ -12,9 +12,13 @@ from typing import Final
 from uuid import UUID
 
 from common import boot, webhooks
+from common.tools import ListedTool
+from dev.platform import local_url
+from dev.ports import free_port
+from dev.supervisor import Part
 from tools.bench import ground, load
 from tools.bench.attacker import Crowd
-from tools.bench.ground import Account, Ground
+from tools.bench.ground import Account, Ground, python
 
 SLOW_NAME: Final = "https://n{}.slow.example.com/hook"
 #: An account may have as many.
@@ -55,15 +59,21 @@ class Attacker:
 
 def tools(here: Ground) -> None:
     """What is attacked with. Before any process of the platform starts, which would remember them."""
+    port = free_port()
+    here.supervisor.start(Part("their-tool", [*python("tools.bench.outside"), str(port), "elsewhere"]))
+
+    def theirs(slug: str, path: str, **changes: object) -> ListedTool:
+        return ground.tool(here, slug, path, **{"endpoint_url": local_url("127.0.0.1", port) + path, **changes})
+
     many = {"input_schema": {}, "timeout_seconds": 60}
     here.tools |= {
-        "large": ground.tool(here, "large", "/many/1650000", **many),
-        "largest": ground.tool(here, "largest", "/many/190000", **many),
-        "unresolved": ground.tool(here, "unresolved", "/", endpoint_url=SLOW_NAME.format("tool")),
-        "never": ground.tool(here, "never", "/hang", timeout_seconds=600),
+        "large": theirs("large", "/many/1650000", **many),
+        "largest": theirs("largest", "/many/190000", **many),
+        "unresolved": theirs("unresolved", "/", endpoint_url=SLOW_NAME.format("tool")),
+        "never": theirs("never", "/hang", timeout_seconds=600),
     }
     for part in ("input_schema", "output_schema"):  # which are refused today; an older release has accepted them
-        made = here.tools[part] = ground.tool(here, part.replace("_", "-"), "/tool")
+        made = here.tools[part] = theirs(part.replace("_", "-"), "/tool")
         _become(here, made.current.id, part, heavy())
 
 
