@@ -1,7 +1,9 @@
-"""A child process that validates values against schemas whose evaluation may take long (`jsonschemas.py`).
+"""Child processes that validate values against schemas whose evaluation may take long (`jsonschemas.py`).
 
-Each process has one such child, with a low priority. Accounts take turns: an account with slow checks delays only
-its own. Works with threads and under gevent: callers wait on a socket and block nothing else.
+Each process has two of them, started when they are needed, and each checks one value at a time for accounts in turn.
+A check begins in the first, which has a low priority. What takes it too long there is checked in the second, and so is
+everything of an account that has kept the first busy lately. The second gets only CPU time that nobody else wants: such
+an account delays itself. Works with threads and under gevent: callers wait on a socket and block nothing else.
 """
 
 from __future__ import annotations
@@ -10,21 +12,28 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
-from common.kit import clock, jsonschemas, log
+from common.kit import jsonschemas, log
 from common.kit.children import FD, Child
-from common.kit.fairness import FairTurns, NoTurn
+from common.kit.fairness import FairTurns, NoTurn, RecentUse
 from common.kit.jsonschemas import CheckAnswer, Fault, Question, Unusable
 
 #: Limit (seconds of CPU time) for one check, including compiling its schema.
-SECONDS = 2.0
-#: On a busy machine, where the child goes last, these may take so much longer.
-LATE = 3.0
-#: Allowance for starting the child, which must not count against a schema.
-START_SECONDS = 10.0
-#: How long a caller waits for the child to be free.
-TURN_SECONDS = 10.0
+SECONDS: Final = 2.0
+#: Limit (seconds of CPU time) in the first child.
+FIRST_SECONDS: Final = 0.5
+#: On a busy machine, where the children go last, these may take so much longer.
+LATE: Final = 3.0
+#: How long a child may take to start, which does not count against a schema.
+START_SECONDS: Final = 10.0
+#: How long a caller waits for a child to be free.
+TURN_SECONDS: Final = 10.0
+#: An account that has used so much CPU time of the first child (seconds) gets the second.
+MOST_RECENTLY: Final = 0.25
+#: The share of a second, in each second, that is forgotten of this.
+SHARE: Final = 0.02
 
 logger = log.get(__name__)
 
@@ -34,27 +43,87 @@ class TooLong(Exception):
 
 
 class CheckerBusy(Exception):
-    """The child was not free within `TURN_SECONDS`."""
+    """No child was free within `TURN_SECONDS`."""
 
 
-class _Checker:
-    def __init__(self) -> None:
-        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD)])
-        self.known: set[str] = set()
-        self.fresh = True
+class _Started:
+    """A running child, and the schemas that it knows."""
 
-    def ask(self, question: Question, value: bytes) -> CheckAnswer:
+    def __init__(self, *, last: bool) -> None:
+        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD)], last=last)
+        self._known: set[str] = set()
+        self._ready = False
+
+    def check(self, question: Question, value: bytes) -> CheckAnswer:
+        """Raises `EOFError`, `OSError`: it did not answer in time, or was killed."""
+        if not self._ready:
+            self.child.socket.settimeout(START_SECONDS)
+            jsonschemas.receive(self.child.socket)
+            self._ready = True
+        known = question["key"] in self._known
+        answer = self._ask({**question, "schema": None} if known else question, value)
+        if "unknown" in answer:
+            answer = self._ask(question, value)
+        if "faults" in answer:
+            self._known.add(question["key"])
+        return answer
+
+    def _ask(self, question: Question, value: bytes) -> CheckAnswer:
         sock = self.child.socket
-        sock.settimeout(question["seconds"] + LATE + (START_SECONDS if self.fresh else 0))
+        sock.settimeout(question["seconds"] + LATE)
         jsonschemas.send(sock, json.dumps(question).encode() + b"\n" + value)
         answer: CheckAnswer = json.loads(jsonschemas.receive(sock))
-        self.fresh = False
         return answer
 
 
-class _CheckerState:
-    checker: _Checker | None = None
-    turns = FairTurns[UUID | None]()
+class Checker:
+    """One of the two children, which is started again whenever it had to be stopped. Thread-safe."""
+
+    def __init__(self, *, last: bool) -> None:
+        self.turns = FairTurns[UUID | None]()
+        self.used = RecentUse[UUID | None](SHARE)
+        self.started: _Started | None = None
+        self._last = last
+
+    def check(self, question: Question, value: bytes, account: UUID | None) -> list[Fault]:
+        """Raises `Unusable`, `TooLong`, `CheckerBusy`."""
+        try:
+            with self.turns.turn(account, TURN_SECONDS):
+                answer = self._answer(question, value, account)
+        except NoTurn:
+            raise CheckerBusy from None
+        if "unusable" in answer:
+            raise Unusable(*answer["unusable"])
+        return [(list(path), message) for path, message in answer["faults"]]
+
+    def _answer(self, question: Question, value: bytes, account: UUID | None) -> CheckAnswer:
+        seconds = question["seconds"]
+        try:
+            answer = self._running().check(question, value)
+            seconds = answer["seconds"]
+        except (EOFError, OSError) as error:
+            logger.warning("schema check exceeded its limits", schema=question["key"], reason=type(error).__name__)
+            self._stop()
+            self._running()  # it starts meanwhile
+            raise TooLong from error
+        finally:
+            self.used.add(account, seconds)
+        return answer
+
+    def _running(self) -> _Started:
+        if self.started is None or not self.started.child.is_alive():
+            self._stop()
+            self.started = _Started(last=self._last)
+        return self.started
+
+    def _stop(self) -> None:
+        if self.started is not None:
+            with suppress(OSError):
+                self.started.child.end()
+            self.started = None
+
+
+first, second = Checker(last=False), Checker(last=True)
 
 
 def check(
@@ -66,50 +135,22 @@ def check(
     seconds: float = SECONDS,
     account: UUID | None = None,
 ) -> list[Fault]:
-    """Validate a JSON value; returns at most `most` faults. `key` identifies the schema in the child's cache.
+    """Validate a JSON value; returns at most `most` faults. `key` identifies the schema in the children's caches.
 
-    `account`: for whom, which is whose other checks this one has to wait for.
+    `account`: for whom, which is whose other checks this one has to wait for; None: for the operator, whose checks all
+    run in the first child.
 
     Raises:
         Unusable: the schema is invalid.
         TooLong: the time or memory limit was exceeded.
         CheckerBusy: the child is busy with other checks.
     """
-    try:
-        _CheckerState.turns.acquire(account, TURN_SECONDS)
-    except NoTurn:
-        raise CheckerBusy from None
-    began = clock.monotonic()
-    try:
-        return _check(_checker(), {"key": key, "schema": schema, "most": most, "seconds": seconds}, value)
-    except (EOFError, OSError) as error:
-        logger.warning("schema check exceeded its limits", schema=key, reason=type(error).__name__)
-        _drop()
-        raise TooLong from error
-    finally:
-        _CheckerState.turns.release(account, clock.monotonic() - began)
-
-
-def _check(checker: _Checker, question: Question, value: bytes) -> list[Fault]:
-    known = question["key"] in checker.known
-    answer = checker.ask({**question, "schema": None} if known else question, value)
-    if "unknown" in answer:
-        answer = checker.ask(question, value)
-    if "unusable" in answer:
-        raise Unusable(*answer["unusable"])
-    checker.known.add(question["key"])
-    return [(list(path), message) for path, message in answer["faults"]]
-
-
-def _checker() -> _Checker:
-    if _CheckerState.checker is None or not _CheckerState.checker.child.is_alive():
-        _drop()
-        _CheckerState.checker = _Checker()
-    return _CheckerState.checker
-
-
-def _drop() -> None:
-    if _CheckerState.checker is not None:
-        with suppress(OSError):
-            _CheckerState.checker.child.end()
-        _CheckerState.checker = None
+    question: Question = {"key": key, "schema": schema, "most": most, "seconds": seconds}
+    if account is None:
+        return first.check(question, value, None)
+    if first.used.of(account) < MOST_RECENTLY:
+        try:
+            return first.check({**question, "seconds": min(seconds, FIRST_SECONDS)}, value, account)
+        except TooLong:
+            pass
+    return second.check(question, value, account)

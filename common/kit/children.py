@@ -25,12 +25,15 @@ _killed: set[int] = set()
 class Child:
     """A Python process with the arguments, without the parent's environment. `socket` leads to its `FD`.
 
-    The first thing it does should be `os.closerange(FD + 1, …)`: gunicorn's listening socket is inheritable.
+    `last`: it gets only CPU time that nobody else wants, where the system has that. The first thing it does should be
+    `os.closerange(FD + 1, …)`: gunicorn's listening socket is inheritable.
 
     Raises `OSError` if it cannot be started.
     """
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environ: Mapping[str, str] | None = None, *, last: bool = False
+    ) -> None:
         _reap()
         passed = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self.socket, theirs = socket.socketpair()
@@ -45,6 +48,9 @@ class Child:
                 ],
                 setsigdef=[signal.SIGPIPE],
             )
+        if last and hasattr(os, "SCHED_IDLE"):
+            with suppress(OSError):
+                os.sched_setscheduler(self.pid, os.SCHED_IDLE, os.sched_param(0))
         self.parent = os.getpid()
 
     def is_alive(self) -> bool:

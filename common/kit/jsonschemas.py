@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NoReturn, TypedDict
@@ -26,7 +27,7 @@ REGEX_SIZE_LIMIT = 1_000_000
 OPTIONS = jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT)
 MAX_MESSAGE = 300
 MEMORY = 512 * 1024 * 1024
-#: A check goes behind everything else that the machine has to do.
+#: A check goes behind most of what the machine has to do.
 NICE = 10
 KEPT = 200
 LENGTH = struct.Struct("!I")
@@ -44,11 +45,15 @@ class Question(TypedDict):
 
 
 class CheckAnswer(TypedDict, total=False):
-    """What the child answers, by exactly one of these. `unusable`: the arguments of `Unusable`."""
+    """What the child answers, by exactly one of the first three. `unusable`: the arguments of `Unusable`.
+
+    `seconds`: of CPU time that this took.
+    """
 
     faults: list[Fault]
     unusable: tuple[str, Sequence[str | int] | None, str | None]
     unknown: bool
+    seconds: float
 
 
 class Unusable(ValueError):
@@ -117,15 +122,19 @@ def send(sock: socket.socket, message: bytes) -> None:
 
 
 def _serve(sock: socket.socket) -> None:
-    """`{"key", "schema", "most", "seconds"}`, a line feed, a value → `{"faults"}`, `{"unusable"}` or `{"unknown"}`."""
+    """An empty message when it is ready; then a `Question`, a line feed and a value → a `CheckAnswer`."""
     known: FIFOCache[str, jsonschema_rs.Validator] = FIFOCache(KEPT)
+    send(sock, b"")
     while True:
         head, _, value = receive(sock).partition(b"\n")
         asked: Question = json.loads(head)
+        began = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
-        answer = json.dumps(_answer(known, asked, value)).encode()
+        answer = _answer(known, asked, value)
+        answer["seconds"] = time.process_time() - began
+        said = json.dumps(answer).encode()
         signal.setitimer(signal.ITIMER_PROF, 0)
-        send(sock, answer)
+        send(sock, said)
 
 
 def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, value: bytes) -> CheckAnswer:

@@ -33,7 +33,7 @@ for kept in (*os.pipe(), *os.pipe()):
     os.set_inheritable(kept, True)
 from common.kit import checker
 found = checker.check("k", {"type": "integer"}, b'"x"', most=1)
-child = checker._CheckerState.checker.child
+child = checker.first.started.child
 files = [int(name) for name in os.listdir(f"/proc/{child.pid}/fd")]
 print(json.dumps([len(forks), found[0][1], sorted(files)]))
 """

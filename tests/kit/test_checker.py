@@ -1,0 +1,82 @@
+"""Who keeps the checker busy is checked apart, and delays nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from common.kit import checker
+from tests.admin.test_heavy_schemas import HEAVY
+from tests.timing import Stepped, using
+
+SECONDS = 0.3
+ALICE, MALLORY = uuid4(), uuid4()
+
+
+@pytest.fixture(autouse=True)
+def _children(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of this test alone; nothing is forgotten meanwhile."""
+    for name, last in (("first", False), ("second", True)):
+        monkeypatch.setattr(checker, name, checker.Checker(last=last))
+    with using(Stepped()):
+        yield
+    checker.first._stop()
+    checker.second._stop()
+
+
+def check(account: UUID | None, schema: dict[str, object], value: object = "x") -> int:
+    return len(checker.check(json.dumps(schema), schema, json.dumps(value).encode(), most=3, account=account))
+
+
+def heavy(account: UUID | None) -> None:
+    with pytest.raises(checker.TooLong):
+        checker.check("heavy", HEAVY["anyOf"], b'"x"', most=1, seconds=SECONDS, account=account)
+
+
+def known(child: checker.Checker) -> set[str]:
+    """The schemas that it has checked by."""
+    return set() if child.started is None else child.started._known
+
+
+def test_what_is_quick_needs_one_child() -> None:
+    assert (check(ALICE, {"type": "string"}), check(ALICE, {"type": "integer"})) == (0, 1)
+    assert checker.second.started is None
+    assert checker.first.used.of(ALICE) < SECONDS
+
+
+def test_who_takes_long_is_checked_apart_from_then_on() -> None:
+    heavy(MALLORY)
+    assert checker.first.used.of(MALLORY) == pytest.approx(SECONDS)
+    assert check(MALLORY, {"type": "integer"}) == 1
+    assert check(ALICE, {"type": "string"}) == 0
+    assert (known(checker.first), known(checker.second)) == ({'{"type": "string"}'}, {'{"type": "integer"}'})
+
+
+def test_and_waits_for_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    checker.first.used.add(MALLORY, SECONDS)
+    monkeypatch.setattr(checker, "TURN_SECONDS", 0.01)
+    with checker.second.turns.turn(MALLORY, 0):
+        with pytest.raises(checker.CheckerBusy):
+            check(MALLORY, {})
+        assert check(ALICE, {}) == 0
+
+
+def test_its_child_gets_what_nobody_else_wants() -> None:
+    checker.first.used.add(MALLORY, SECONDS)
+    check(ALICE, {})
+    check(MALLORY, {})
+    children = [each.started.child.pid for each in (checker.first, checker.second) if each.started]
+    assert [os.sched_getscheduler(each) for each in children] == [os.SCHED_OTHER, os.SCHED_IDLE]
+
+
+def test_the_operators_checks_are_not_put_apart() -> None:
+    """And a child that had to be stopped starts again at once."""
+    heavy(None)
+    assert checker.first.started is not None
+    assert checker.first.started.child.is_alive()
+    assert check(None, {"type": "integer"}) == 1
+    assert checker.second.started is None
