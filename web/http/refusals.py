@@ -1,11 +1,13 @@
 """Responses to requests that end before the application: gunicorn cannot read them, or there are too many connections.
 
-They have no path that could be trusted, so they are problem documents whatever the client wanted to reach.
+They have no path that could be trusted, so they are problem documents whatever the client wanted to reach. Connections
+cost nothing to make: what is logged of them is limited, because it takes longer than the responses and fills disks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from common.errors import PlatformError, RateLimited
 from common.kit import clock, log
@@ -13,12 +15,34 @@ from web.http import faces, problems, request_hooks
 
 logger = log.get(__name__)
 
+#: Lines of a process that are logged in a second.
+LINES: Final = 100
+
+
+class LineLimit:
+    """At most `LINES` in each second."""
+
+    def __init__(self) -> None:
+        self._second = self._lines = self._left_out = 0
+
+    def take(self) -> int | None:
+        """How many lines were left out since the last one; None: this one is, too."""
+        if (second := int(clock.monotonic())) != self._second:
+            self._second, self._lines = second, 0
+        if self._lines >= LINES:
+            self._left_out += 1
+            return None
+        self._lines += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
     """Whole HTTP/1.1 responses, to be written to a socket that is closed afterwards (`web/server.py`)."""
 
     public_url: str
+    lines: LineLimit = field(default_factory=LineLimit)
 
     def unreadable(self, status: int) -> bytes:
         """For a request that gunicorn refuses with this status."""
@@ -49,5 +73,7 @@ class Refusals:
         }
         first = f"HTTP/1.1 {problems.status_of(type(error))} {error.title}"
         head = "\r\n".join([first, *(f"{name}: {value}" for name, value in headers.items()), "", ""])
-        logger.warning("request refused before the application", code=error.code, request_id=request_id)
+        if (left_out := self.lines.take()) is not None:
+            more = {"left_out": left_out} if left_out else {}
+            logger.warning("request refused before the application", code=error.code, request_id=request_id, **more)
         return head.encode("latin-1") + body
