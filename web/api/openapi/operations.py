@@ -40,12 +40,11 @@ key within 24 hours gets what the first one made. A secret that is shown once is
 **Limits**: every authenticated response has `RateLimit-Policy` and `RateLimit`; every 429 and 503 has `Retry-After`.
 The rate of a plan counts submits, each item of a batch as one, and not reads; an account has 6,000 reads a minute. The
 `max_concurrency` of a plan, and of an API key within it, limits how many invocations run concurrently; the others wait.
-A body can have 1 MiB (a
-setting of the operator) and 200,000 values; without credentials, 16 kB. Bodies above 32 kB are parsed one by one,
-accounts in turn; one that waits for ten seconds is refused (429). A page of a list ends early, with `has_more`,
-when its `input` and `output` reach 1 MiB in total. A few large reads of an account run concurrently; further ones wait
-a few seconds and are then refused (429). An account can have `max_streams` concurrent event streams and long-polls;
-one more is refused (429), and a submit that would have waited is answered with 202.
+A body can have 1 MiB (a setting of the operator) and 200,000 values; without credentials, 16 kB. Bodies above 32 kB are
+parsed one by one, accounts in turn; one that waits for ten seconds is refused (429). A page of a list ends early, with
+`has_more`, when its `input` and `output` reach 1 MiB in total. A few large reads of an account run concurrently;
+further ones wait a few seconds and are then refused (429). An account can have `max_streams` concurrent event streams
+and long-polls; one more is refused (429), and a submit that would have waited is answered with 202.
 
 **Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
 `max_tokens`. A successful call costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's response),
