@@ -62,10 +62,12 @@ def test_a_key_sends_again_what_the_receiver_refused(canned: Canned, receiver: R
     with processes.start(
         canned.url, "jh_1", tmp_path, "listen", "--forward-to", f"{receiver.url}/hook", stdin=terminal
     ) as listener:
-        receiver.wait(2)
-        os.write(keyboard, b"r\n")
-        again = receiver.wait(3)
-        listener.terminate()
+        try:
+            receiver.wait(2)
+            os.write(keyboard, b"r\n")
+            again = receiver.wait(3, timeout=10)
+        finally:
+            listener.terminate()
         shown = listener.communicate()[0].decode()
     assert [dict(each.headers)["webhook-id"] for each in again] == ["e1", "e2", "e1"]
     assert "✗ 500" in shown
