@@ -49,7 +49,9 @@ def test_an_answer_is_read_while_it_is_written_and_canceled_in_the_middle(
     expect(page.get_by_role("main")).to_contain_text("it would cost about 4 tokens")
     press(page, "Cancel the run")
     expect(page.locator("#status-title")).to_have_text("canceled")
-    expect(page.get_by_role("region", name="Receipt")).to_contain_text("Charged 4 = 1 + 1 × 3 (3 tokens by the meter)")
+    expect(page.get_by_role("region", name="Receipt")).to_contain_text(
+        "Charged 4 tokens = 1 + 1 × 3 (3 tokens by the meter)"
+    )
     expect(written).to_have_text("wörd0 wörd1")
     check(ada, page)
 

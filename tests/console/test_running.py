@@ -124,6 +124,7 @@ def test_a_quote_says_what_it_costs_and_why_it_would_be_refused(app: Flask, db: 
     refused = check_page(browser.send(f"/tools/{tool.slug}/quote", sent)).one("section", id="quote").words
     assert "it would be refused budget_exhausted" in refused
     page = browser.refused(f"/tools/{tool.slug}/run", 402, "budget_exhausted", sent)
+    assert page.one("div", id="summary").one("a", href="/console/plan").words == "See the plans"
     assert typed_into(page)["s/text"] == "x"
     assert runs_of(browser) == []
 
@@ -333,7 +334,10 @@ def test_a_run_says_what_happened_and_what_it_cost(browser: Browser, trips: Trip
     page = browser.get(f"/runs/{run}")
     assert len(trips.statements) <= 5, trips.statements
     assert len(trips.commands) <= 3, trips.commands
-    assert "Charged 17 = 2 + 1 × 14.2 (14.2 characters at /units), rounded up. Price of version 1." in page.words
+    assert (
+        "Charged 17 tokens = 2 + 1 × 14.2 (14.2 characters, reported at /units), rounded up. Price of version 1."
+        in page.words
+    )
     assert "Held 102, given back 85." in page.words
     assert "Attempt 1 began" in page.words
     assert "<script>alert(1)</script>" in page.words

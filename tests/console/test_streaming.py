@@ -121,7 +121,10 @@ def test_without_a_meter_canceling_is_free_and_without_redis_the_page_is_still_t
 
 def test_a_canceled_answer_is_kept_and_its_charge_is_explained(browser: Browser) -> None:
     for metered, said in (
-        (METER, "Charged 13 = 1 + 2 × 6 (6 tokens by the meter). Price of version 1. One unit is counted for each 4"),
+        (
+            METER,
+            "Charged 13 tokens = 1 + 2 × 6 (6 tokens by the meter). Price of version 1. One unit is counted for each 4",
+        ),
         (None, "Free: canceled. Held 1,000, given back 1,000."),
     ):
         run = running(browser, chat(metered=metered))

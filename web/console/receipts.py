@@ -9,7 +9,7 @@ from math import inf
 
 from common.invocations import CallRow, Invocation, Shown, Story
 from common.webhooks import DeliveryRecord
-from web.console.show import count, duration, meter, number, tokens, units, words
+from web.console.show import count, duration, meter, number, tokens, units, waiting, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Step:
 def sentence(run: Invocation) -> str:
     """Its status with the reason."""
     if run.status == "queued":
-        reason = run.waiting.detail if run.waiting else "It waits for a worker."
+        reason = waiting(run) or "It waits for a worker."
         return f"{reason} It may still be canceled without cost."
     if run.status == "running":
         asked = " It was asked to stop." if run.cancel_requested_at else ""
@@ -67,7 +67,7 @@ def receipt(run: Invocation, shown: Shown | None = None) -> str:
         reason = run.error_code or run.status
         return f"Free: {words(run.status)}{'' if reason == run.status else f' ({reason})'}. {_given_back(run)}"
     counted = f" {meter(run.price.metered)}" if run.basis == "metered" and run.price.metered else ""
-    formula = f"Charged {number(charged)}{_formula(run, charged)}. Price of version {run.tool_version}."
+    formula = f"Charged {tokens(charged)}{_formula(run, charged)}. Price of version {run.tool_version}."
     return f"{formula}{counted} {_given_back(run)}"
 
 
@@ -100,8 +100,8 @@ def _formula(run: Invocation, charged: int) -> str:
         return f" = {number(price.base_tokens)}, the price of a run" if charged == price.base_tokens else ""
     if run.units is None:
         return f" = {number(price.base_tokens)}" if charged == price.base_tokens else ""
-    where = "by the meter" if run.basis == "metered" else f"at {price.per_unit['pointer']}"
-    unit = f"{units(run.units, price.per_unit['unit'])} {where}"
+    where = " by the meter" if run.basis == "metered" else f", reported at {price.per_unit['pointer'] or 'the top'}"
+    unit = f"{units(run.units, price.per_unit['unit'])}{where}"
     full = f" = {number(price.base_tokens)} + {number(price.per_unit['tokens'])} × {number(run.units)} ({unit})"
     if charged < price.cost(run.units):
         return f"{full} = {number(price.cost(run.units))}, but no more than was held"
@@ -132,7 +132,7 @@ def _begin(story: Story) -> Iterator[Step]:
     if run.cancel_requested_at is not None:
         yield Step(run.cancel_requested_at, "Cancel requested")
     if run.waiting is not None:
-        yield Step(None, "Waiting", run.waiting.detail)
+        yield Step(None, "Waiting", waiting(run))
 
 
 def _until(run: Invocation) -> float:

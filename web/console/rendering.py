@@ -38,6 +38,7 @@ FILTERS: Final = (
     show.size,
     show.tokens,
     show.units,
+    show.waiting,
     show.words,
 )
 

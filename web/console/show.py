@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from common.invocations import Invocation
 from common.kit import clock
 from common.models.tools import Metered
 from common.tools import Price
@@ -176,6 +177,14 @@ def meter(value: Metered) -> str:
     chars = value["chars_per_unit"]
     of = "the answer and of the messages in the input" if value["input"] else "the answer"
     return f"One unit is counted for each {'character' if chars == 1 else f'{chars} characters'} of {of}."
+
+
+def waiting(run: Invocation) -> str:
+    """Why a queued run has not started; empty for others."""
+    why = run.waiting
+    if why is not None and why.reason == "scheduled" and why.until is not None:
+        return f"It is scheduled to start {ago(why.until)}, at {moment(why.until)}."
+    return why.detail if why is not None else ""
 
 
 def words(code: str) -> str:
