@@ -84,6 +84,7 @@ def test_a_test_without_assertion_is_found() -> None:
 SIZE = "a size: as many rows or bytes as in production would take minutes"
 WAIT = "a duration that no operator sets, and that a test need not sit out, or that a slow machine must not exceed"
 HOST = "a property of the machine, which a test cannot change"
+OWN_READERS = "this process has one, of the server that it began with"
 WATCHED = "counts what is done, and does it"
 #: What may be patched, and why no failpoint, setting or real situation takes its place.
 PATCHED = {
@@ -102,6 +103,10 @@ PATCHED = {
     "keys/test_at_once.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},
     "keys/test_delegation.py": {"delegation.MAX_ALIVE": SIZE},
     "keys/test_usage_of_keys.py": {"single.MOST": SIZE},
+    "kit/test_checker.py": {
+        "checker": "this process has two children, which other tests have kept busy",
+        "checker.TURN_SECONDS": WAIT,
+    },
     "kit/test_names.py": {
         "resolving.LOOKUP_SECONDS": WAIT,
         "resolving.HOSTS": HOST,
@@ -111,6 +116,7 @@ PATCHED = {
     "kit/test_outbound.py": {"pools.MAX_IDLE": WAIT},
     "kit/test_silent_database.py": {"connection.ANSWER_TIMEOUT": WAIT},
     "mcp/test_long_calls.py": {"calls.WAIT_SECONDS": WAIT},
+    "openai/test_kills.py": {"output_waiting.readers": OWN_READERS},
     "openai/test_readers.py": dict.fromkeys(
         (
             "attendance.EVERY",
@@ -139,10 +145,11 @@ PATCHED = {
         ),
         SIZE,
     ),
-    "runs/test_stream_outages.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
+    "runs/test_stream_outages.py": {"output_waiting.readers": OWN_READERS},
     "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
+    "web/test_large_bodies.py": {"large_bodies.WAIT_SECONDS": WAIT},
     "webhooks/test_pulling.py": {"pulling.LOOKED_THROUGH": SIZE},
     "web/test_streams.py": {"status_changes.HEARTBEAT_SECONDS": WAIT},
     "web/test_waiter_registry.py": {

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted(Path(__file__).with_name("holes").glob("*.patch"))
-FOLDERS = ("common", "worker", "web", "dev", "tests", "migrations", "examples")
+FOLDERS = ("common", "worker", "web", "dev", "tests", "migrations", "examples", "clients/python")
 FILES = ("celeryconfig.py", "wsgi.py", "pyproject.toml")
 #: What is explored in search of them: whole states, not the place that the patch is at.
 SLICE = {

@@ -26,14 +26,6 @@ STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 30_000
 TCP_USER_TIMEOUT_MS = 10_000
-#: What each session of a serving process has set. A pooler that shares its sessions sets them itself.
-LIMITS: Final = {
-    "statement_timeout": STATEMENT_TIMEOUT_MS,
-    "lock_timeout": LOCK_TIMEOUT_MS,
-    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
-    "timezone": "UTC",
-    "jit": "off",
-}
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
 _SETTINGS: Final = text("select lower(name), setting from pg_settings where lower(name) = any(:names)")
@@ -103,7 +95,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": application_name,
-            "options": " ".join(f"-c {name}={value}" for name, value in LIMITS.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in limits().items()),
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "keepalives_idle": 10,
             "keepalives_interval": 3,
@@ -118,12 +110,23 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
+def limits() -> dict[str, str]:
+    """What each session of a serving process has set. A pooler that shares its sessions sets them itself."""
+    return {
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+        "timezone": "UTC",
+        "jit": "off",
+    }
+
+
 def missing_limits() -> list[str]:
-    """Which of `LIMITS` the server's session of one connection does not have. Raises `Unreachable`."""
+    """Which of the `limits` the server's session of one connection does not have. Raises `Unreachable`."""
     with errors.translated(), engine().connect() as connection:
-        found = connection.execute(_SETTINGS, {"names": [*LIMITS]}).all()
+        found = connection.execute(_SETTINGS, {"names": [*limits()]}).all()
     return sorted(
-        {f"{name} = {limit}" for name, limit in LIMITS.items()} - {f"{name} = {have}" for name, have in found}
+        {f"{name} = {limit}" for name, limit in limits().items()} - {f"{name} = {have}" for name, have in found}
     )
 
 
