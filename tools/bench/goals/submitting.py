@@ -146,10 +146,11 @@ def waiting(ground: Ground, ids: list[tuple[int, str]]) -> Iterator[None]:
 
 async def _wait(ground: Ground, ids: list[tuple[int, str]], ready: Event, over: Event) -> None:
     tokens = ground.tokens()
-    clients = await load.connect(ground.settings.port, WAITING)
+    clients: list[load.Client] = []
     asked: list[asyncio.Future[tuple[int, bytes]]] = []
     for first in range(0, WAITING, 100):
-        for n, client in enumerate(clients[first : first + 100], first):
+        clients += await load.connect(ground.settings.port, 100)  # who has asked nothing after ten seconds is cut off
+        for n, client in enumerate(clients[first:], first):
             account, invocation_id = ids[n % len(ids)]
             path = f"/api/v1/invocations/{invocation_id}" + ("/events" if n % 2 else "?wait=60")
             asked.append(client.ask(load.request("GET", path, {"Authorization": f"Bearer {tokens[account]}"})))
