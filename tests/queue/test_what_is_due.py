@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
+import pytest
 from sqlalchemy import text
 
 from common import invocations
@@ -19,6 +20,12 @@ from tests.factories import GOOD
 from tests.plain import plain
 
 NOBODY: Final = clock.uuid7()
+
+
+@pytest.fixture(autouse=True)
+def _alive(db: None) -> None:
+    """Processes of earlier tests, whose rows stay."""
+    database.rowcount(text("update processes set heartbeat_at = now(), suspect_at = null"), {})
 
 
 def due() -> set[str]:
