@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -34,6 +35,8 @@ def walk(reader: Reader, page: Page, paths: list[str], widths: tuple[int, ...] =
     """
     found = []
     for width in widths:
+        if width != widths[0]:
+            time.sleep(60 - time.time() % 60)  # an account has so many requests in a minute, and this reader is quick
         page.set_viewport_size({"width": width, "height": 800})
         for path in paths:
             again = width == TABLET or (width != widths[0] and path != paths[0])
