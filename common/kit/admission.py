@@ -69,9 +69,11 @@ class Admission:
             if expected > (BURST_SECONDS if now - self._empty_at < BURST_SECONDS else LASTING_SECONDS):
                 raise LineTooLong(expected)
             self._in_line += 1
-        free = self._permits.acquire(timeout=self._patience)
-        with self._lock:
-            self._in_line -= 1
+        try:
+            free = self._permits.acquire(timeout=self._patience)
+        finally:
+            with self._lock:
+                self._in_line -= 1
         if not free:
             raise LineTooLong(self._patience)
 
