@@ -84,7 +84,6 @@ def test_a_test_without_assertion_is_found() -> None:
 SIZE = "a size: as many rows or bytes as in production would take minutes"
 WAIT = "a duration that no operator sets, and that a test need not sit out, or that a slow machine must not exceed"
 HOST = "a property of the machine, which a test cannot change"
-OWN_READERS = "this process has one, of the server that it began with"
 WATCHED = "counts what is done, and does it"
 #: What may be patched, and why no failpoint, setting or real situation takes its place.
 PATCHED = {
@@ -116,7 +115,6 @@ PATCHED = {
     "kit/test_outbound.py": {"pools.MAX_IDLE": WAIT},
     "kit/test_silent_database.py": {"connection.ANSWER_TIMEOUT": WAIT},
     "mcp/test_long_calls.py": {"calls.WAIT_SECONDS": WAIT},
-    "openai/test_kills.py": {"output_waiting.readers": OWN_READERS},
     "openai/test_readers.py": dict.fromkeys(
         (
             "attendance.EVERY",
@@ -145,8 +143,8 @@ PATCHED = {
         ),
         SIZE,
     ),
-    "runs/test_stream_outages.py": {"output_waiting.readers": OWN_READERS},
     "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
+    "stream_server.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "web/test_large_bodies.py": {"large_bodies.WAIT_SECONDS": WAIT},

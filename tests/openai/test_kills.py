@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import openai
 import pytest
 
-from common import streams
 from common.operations import ledger
 from common.settings import Settings
 from dev.servers import Redis
@@ -25,8 +24,7 @@ from tests.client import eventually
 from tests.openai.conftest import MESSAGES, Stage, charges
 from tests.openai.test_streams import started, texts, until, words
 from tests.queue.proxy import before_postgresql
-from web.http import output_waiting
-from web.http.output_waiting import OutputReaders
+from tests.stream_server import stream_server
 
 __all__ = ["laborer"]
 pytestmark = pytest.mark.chaos
@@ -61,14 +59,8 @@ def redis(redis_server: Redis) -> Outage:
 @pytest.fixture
 def log(_connected: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
     """The Redis at `STREAM_URL`."""
-    server = Redis(tmp_path)
-    server.start()
-    server.wait()
-    streams.connect(server.url(), shared=False)
-    monkeypatch.setattr(output_waiting, "readers", OutputReaders())
-    yield _restarted(server)
-    streams.connect("", shared=True)
-    server.stop()
+    with stream_server(tmp_path, monkeypatch) as server:
+        yield _restarted(server)
 
 
 @pytest.fixture

@@ -15,20 +15,18 @@ from sqlalchemy import text
 
 from common.kit import db as db_kit
 from common.operations import doctor
-from common.settings import Settings, load
+from common.settings import Settings
 from dev import platform as parts
 from dev.pgbouncer import PgBouncer
 from dev.platform import Platform
-from dev.ports import free_port
 from dev.servers import ServerError
-from dev.supervisor import Supervisor
 from tests import factories
 from tests.budgets import world
 from tests.client import Client, eventually
-from tests.conftest import ROOT
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool
 from tests.plain import plain
+from tests.platforms import running
 from tests.working import working
 
 #: Fewer than ask for one.
@@ -120,18 +118,9 @@ def behind(
 ) -> Iterator[Platform]:
     """Web and workers whose connections go through it."""
     pooled = {"DATABASE_URL": pgbouncer.url(), "DATABASE_POOLING": "transaction"}
-    env = {**environ, **pooled, "PORT": str(free_port())}
-    logs = tmp_path_factory.mktemp("log")
-    hub = Platform(load(env), env, Supervisor(env, logs, ROOT), passwords={}, tools_port=0)
-    hub.supervisor.start(parts.web(hub.settings), parts.worker("invocations", 8))
-    hub.supervisor.start(parts.worker("webhooks", 4), parts.worker("sweeps", 4))
-    try:
-        hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
+    workers = (parts.worker("invocations", 8), parts.worker("webhooks", 4), parts.worker("sweeps", 4))
+    with running({**environ, **pooled}, tmp_path_factory.mktemp("log"), *workers) as hub:
         yield hub
-    finally:
-        hub.supervisor.stop()
-        for log in sorted(logs.glob("*.log")):
-            print(f"== {log.name}", log.read_text(errors="replace")[-8000:], sep="\n")
 
 
 def test_the_main_job_and_a_pooler_that_is_started_again(

@@ -13,17 +13,14 @@ import pytest
 from kombu.connection import Connection
 
 from common.kit import rabbit
-from common.settings import load
 from dev import platform as parts
 from dev.platform import Platform
-from dev.ports import free_port
 from dev.rabbitmq import RabbitMQ
 from dev.servers import ServerError
-from dev.supervisor import Supervisor
 from joyfull.waiting import ENDS
 from tests.client import Client, Json
-from tests.conftest import ROOT
 from tests.outside.receiver import Receiver
+from tests.platforms import running
 
 Offer = Callable[..., str]
 
@@ -47,17 +44,12 @@ def on_rabbitmq(
     rabbitmq: RabbitMQ, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     """Web and workers of their own, on the test's database, so that nobody else takes the messages."""
-    env = {**environ, "BROKER_URL": rabbitmq.url(), "PORT": str(free_port())}
-    logs = tmp_path_factory.mktemp("log")
-    hub = Platform(load(env), env, Supervisor(env, logs, ROOT), passwords={}, tools_port=0)
-    hub.supervisor.start(parts.web(hub.settings), parts.worker("invocations", 8), parts.worker("webhooks", 4))
-    try:
-        hub.supervisor.wait_for(lambda: parts.serving(f"{hub.url}/ready"), "web")
+    env, workers = (
+        {**environ, "BROKER_URL": rabbitmq.url()},
+        (parts.worker("invocations", 8), parts.worker("webhooks", 4)),
+    )
+    with running(env, tmp_path_factory.mktemp("log"), *workers) as hub:
         yield hub
-    finally:
-        hub.supervisor.stop()
-        for log in sorted(logs.glob("*.log")):
-            print(f"== {log.name}", log.read_text(errors="replace")[-8000:], sep="\n")
 
 
 @pytest.fixture

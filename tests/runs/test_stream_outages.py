@@ -17,7 +17,6 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from common import streams
 from common.kit import failpoints
 from common.kit import redis as redis_kit
 from common.settings import Settings
@@ -32,8 +31,7 @@ from tests.queue.proxy import Proxy, before_postgresql
 from tests.runs.conftest import Api, Json
 from tests.runs.following import Follower
 from tests.runs.streaming import TOKENS, Stage, content, stage, words
-from web.http import output_waiting
-from web.http.output_waiting import OutputReaders
+from tests.stream_server import stream_server
 
 __all__ = ["stage"]
 pytestmark = pytest.mark.chaos
@@ -106,14 +104,8 @@ def test_redis_is_frozen_from_the_middle_to_the_end(stage: Stage, redis_server: 
 @pytest.fixture
 def own_redis(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
     """The server at `STREAM_URL`, for this process."""
-    server = Redis(tmp_path)
-    server.start()
-    server.wait()
-    streams.connect(server.url(), shared=False)
-    monkeypatch.setattr(output_waiting, "readers", OutputReaders())
-    yield server
-    streams.connect("", shared=True)
-    server.stop()
+    with stream_server(tmp_path, monkeypatch) as server:
+        yield server
 
 
 def test_logs_are_kept_apart_and_nothing_depends_on_them(stage: Stage, own_redis: Redis) -> None:
