@@ -246,6 +246,20 @@ def test_login_can_keep_a_session_that_manages_keys(
     assert asdict(tokens)["refresh_token"] in canned.asked[-1][2].decode()
 
 
+def test_login_makes_the_profile_that_it_names_and_keeps_its_address(
+    canned: Canned, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JOYFULL_API_KEY")
+    canned.on("POST /api/v1/auth/login", ok(PAIR)).on("GET /api/v1/users/me/api-keys", ok([], meta={"has_more": False}))
+    canned.on("GET /api/v1/users/me", ok({"email": "a@example.com"}))
+    assert run("--profile", "work", "whoami").status != 0, "there is none yet"
+    said = run("--profile", "work", "login", "--session", typed=f"a@example.com\n{PASSWORD}\n")
+    assert said.status == 0, said.err
+    monkeypatch.delenv("JOYFULL_BASE_URL", raising=False)
+    said = run("--profile", "work", "keys", "list", typed="")
+    assert said.status == 0, said.err
+
+
 def test_a_key_takes_the_place_of_a_session_and_the_other_way_round(
     canned: Canned, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

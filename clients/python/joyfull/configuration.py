@@ -35,12 +35,17 @@ def profile(name: str | None, environ: Mapping[str, str] = os.environ) -> Profil
     """The profile of that name, of `JOYFULL_PROFILE`, or `default`. Raises ConfigurationError if it does not exist."""
     chosen = name or environ.get("JOYFULL_PROFILE") or "default"
     home = directory(environ)
-    settings = sections(home / "config.toml")
-    secret = entries(home / "credentials.json").get(chosen, {}).get("api_key")
-    if name and name not in settings and secret is None:
+    if name and not exists(name, environ):
         raise ConfigurationError(f"there is no profile {name!r} in {home / 'config.toml'}")
-    found = settings.get(chosen, {})
+    secret = entries(home / "credentials.json").get(chosen, {}).get("api_key")
+    found = sections(home / "config.toml").get(chosen, {})
     return Profile(chosen, found.get("base_url"), secret, found.get("credential_command"))
+
+
+def exists(name: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is a profile of that name."""
+    home = directory(environ)
+    return name in sections(home / "config.toml") or name in entries(home / "credentials.json")
 
 
 def sections(path: Path) -> dict[str, dict[str, str]]:

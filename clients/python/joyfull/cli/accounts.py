@@ -31,8 +31,6 @@ def login(app: App, /, *, scopes: tuple[str, ...], keeps_session: bool) -> int:
         _keep_session(app)
     else:
         _keep_key(app, scopes or SCOPES)
-    if app.base_url:
-        store_settings(app.profile_name, {"base_url": app.base_url})
     return Exit.DONE
 
 
@@ -44,6 +42,7 @@ def _keep_key(app: App, scopes: Option) -> None:
     with app.client(session) as client:
         made = client.keys.create(name=f"joyfull on {socket.gethostname()}", scopes=scopes)
         client.logout()
+    store_settings(app.profile_name, {"base_url": client.base_url})
     store_key(app.profile_name, {"api_key": made.key, "key_id": made.id})
     app.terminal.note(f"logged in: {made.prefix}…{made.last4}, {', '.join(made.scopes)}")
 
@@ -55,6 +54,7 @@ def _keep_session(app: App) -> None:
     _end_kept_session(app)
     with app.client(session) as client:
         name = client.account.me().email
+    store_settings(app.profile_name, {"base_url": client.base_url})
     store_key(app.profile_name, None)
     app.terminal.note(f"logged in as {name}: for 30 days, or until it is not used for 14")
 

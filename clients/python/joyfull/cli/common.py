@@ -17,7 +17,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from joyfull import Client, Session
+from joyfull import Client, Session, configuration
 from joyfull.cli.files import session_file
 from joyfull.cli.terminal import FORMATS, Row, Terminal
 from joyfull.credentials import Store
@@ -71,10 +71,11 @@ class App:
     def client(self, session: Session | None = None, journal: Path | None = None) -> Client:
         """The API. The command is a program like any other, and says so."""
         given = session or (None if os.environ.get("JOYFULL_API_KEY") else self.kept_session())
+        new = session is not None and not configuration.exists(self.profile_name)  # `login` makes it
         say_retries(Retries(self.terminal))
         return Client(
-            base_url=self.base_url,
-            profile=self.profile,
+            base_url=self.base_url or (os.environ.get("JOYFULL_BASE_URL", configuration.DEFAULT_URL) if new else None),
+            profile=None if new else self.profile,
             session=given,
             timeout=self.timeout,
             journal=journal,
@@ -154,7 +155,7 @@ def values(pairs: tuple[str, ...]) -> Json:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name:
-            raise click.UsageError(f"{pair!r} is neither key=value, key:=json nor @file")
+            raise click.UsageError(f"{pair!r} is neither key=value, key:=json nor @file; JSON is read from stdin")
         if name.endswith(":"):
             found[name[:-1]] = parsed(value, name[:-1])
         else:
