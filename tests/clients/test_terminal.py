@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients.canned import DONE, FAILED, ID, QUEUED, Canned
 from tests.clients.conftest import Run
-from tests.clients.scripted import ok
+from tests.clients.scripted import Reply, ok
 
 GOLDEN = Path(__file__).parent / "golden"
 PER_UNIT = {"pointer": "/n", "tokens": 0.5, "unit": "character"}
@@ -27,8 +27,9 @@ SUMMARY = {
     "from": "2026-11-23T00:00:00Z", "to": "2026-11-30T00:00:00Z", "bucket": "day", "group_by": "tool",
     "totals": {**FIGURES, "tokens_used": 12431},
     "groups": [
-        {**FIGURES, "tool": "sentiment"},
-        {**FIGURES, "tool": "summary", "tokens_used": 3311, "failed": 0, "latency_p95_ms": 1840},
+        {**FIGURES, "key": "sentiment"},
+        {**FIGURES, "key": "summary-of-a-long-text", "tokens_used": 3311, "failed": 0, "latency_p95_ms": 1840},
+        {**FIGURES, "key": "broken", "tokens_used": 0, "failed": 40, "latency_p95_ms": None},
     ],
     "series": [
         {**FIGURES, "start": f"2026-11-{day}T00:00:00Z", "tokens_used": tokens}
@@ -47,7 +48,29 @@ TOOL = {
     "id": ID, "slug": "sentiment", "name": "Sentiment of a text", "category": "text", "is_available": True,
     "price": {"base_tokens": 1, "per_unit": PER_UNIT, "max_tokens": 200}, "latency_p95_ms": 210,
 }  # fmt: skip
+STATEMENT = {
+    "granted": 1_000_000, "charged": 12_431, "held": 5, "available": 987_564,
+    "period": {
+        "id": ID, "plan": "pro", "status": "current",
+        "starts_at": "2026-11-28T00:00:00Z", "ends_at": "2026-12-28T00:00:00Z",
+    },
+    "grants": [{
+        "id": ID, "kind": "plan", "tokens": 1_000_000, "reason": "pro plan", "actor_id": None,
+        "created_at": "2026-11-28T00:00:00Z", "expires_at": None, "source_id": None,
+    }],
+    "charges": [{"day": "2026-11-28", "invocations": 40, "tokens": 12_431}],
+    "holds": [{"invocation_id": ID, "tool": "sentiment", "tokens": 5, "created_at": "2026-11-29T07:00:00Z"}],
+    "other_holds": {"invocations": 0, "tokens": 0}, "checked": None,
+}  # fmt: skip
+ENDPOINT = {
+    "id": ID, "url": "https://shop.example.com/hooks/orders", "events": ["completed"], "description": None,
+    "status": "disabled", "disabled_reason": "failing", "rate_limit_per_second": None, "headers": {},
+    "payload": "full", "include": [], "created_at": "2026-11-28T00:00:00Z",
+}  # fmt: skip
 SCREENS = {
+    "endpoints": ["webhooks", "list"],
+    "events": ["events", FAILED["id"]],
+    "statement": ["statement"],
     "list": ["list"],
     "get": ["get", FAILED["id"]],
     "tools": ["tools"],
@@ -65,7 +88,9 @@ def shown(canned: Canned, run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable
     canned.on("GET /api/v1/invocations", ok([DONE, FAILED, QUEUED], meta={"has_more": False}))
     canned.on(f"GET /api/v1/invocations/{FAILED['id']}", ok(FAILED)).on("GET /api/v1/subscriptions/current", ok(PLAN))
     canned.on("GET /api/v1/tools", ok([TOOL], meta={"has_more": False}))
-    canned.on("GET /api/v1/usage/summary", ok(SUMMARY))
+    canned.on("GET /api/v1/usage/summary", ok(SUMMARY)).on("GET /api/v1/subscriptions/statement", ok(STATEMENT))
+    canned.on("GET /api/v1/webhooks", ok([ENDPOINT], meta={"has_more": False}))
+    canned.on(f"GET /api/v1/invocations/{FAILED['id']}/events", Reply(204))
     monkeypatch.setenv("TERM", "xterm-256color")
 
     def show(name: str, color: str) -> str:

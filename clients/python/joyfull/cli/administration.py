@@ -11,6 +11,7 @@ import click
 from click.shell_completion import get_completion_class
 from rich.text import Text
 
+from joyfull import models
 from joyfull.cli.common import App, Option, changes, command, from_file
 from joyfull.cli.exits import Exit
 from joyfull.cli.terminal import Column, Row, when
@@ -18,27 +19,27 @@ from joyfull.cli.waiting import COLUMNS
 from joyfull.errors import JoyfullError
 
 USERS = [
-    Column("id", "id"), Column("e-mail", "email"), Column("role", "role"), Column("plan", "plan"),
+    Column("id", "id"), Column("e-mail", "email", folds=True), Column("role", "role"), Column("plan", "plan"),
     Column("active", "is_active"), Column("since", when("created_at")),
 ]  # fmt: skip
 TOOLS = [
     Column("id", "id"), Column("slug", "slug"), Column("version", "version", right=True),
-    Column("active", "is_active"), Column("available", "is_available"), Column("endpoint", "endpoint_url"),
+    Column("active", "is_active"), Column("available", "is_available"), Column("endpoint", "endpoint_url", folds=True),
 ]  # fmt: skip
 AUDIT = [
     Column("when", when("created_at")), Column("actor", "actor_kind"), Column("action", "action"),
-    Column("target", lambda row: f"{row['target_type']} {row['target_id']}"), Column("from", "ip"),
+    Column("target", lambda row: f"{row['target_type']} {row['target_id']}", folds=True), Column("from", "ip"),
 ]  # fmt: skip
 STATS = [
     Column("calls", "totals.invocations"), Column("succeeded", "totals.succeeded"), Column("failed", "totals.failed"),
-    Column("tokens", "totals.tokens_used"), Column("accounts", "active_users"), Column("error rate", "error_rate"),
+    Column("tokens", "totals.tokens_used"), Column("accounts", "active_users"), Column("error rate", lambda row: f"{row['error_rate']:.1%}"),
     Column("p95 ms", "latency_ms.p95"), Column("queue", "queue_depth"), Column("oldest s", "oldest_queued_seconds"),
 ]  # fmt: skip
 
 
 @click.group()
 def admin() -> None:
-    """What admins may: users, tools, invocations, stats, audit."""
+    """Accounts, tools, invocations, audit: admins."""
 
 
 @admin.command()
@@ -164,7 +165,7 @@ def doctor(app: App, /) -> int:
             ("it is ready", lambda: client.platform.ready().status),
             ("the clocks agree", lambda: _clock(client.with_raw.platform.health()[1].headers)),
             ("the credentials are good", lambda: f"{client.account.me().email}"),
-            ("there is a plan", lambda: f"{client.subscription.current().tokens.available} tokens available"),
+            ("there is a plan", lambda: _left(client.subscription.current().tokens)),
         ]
         for what, step in steps:
             try:
@@ -173,6 +174,10 @@ def doctor(app: App, /) -> int:
                 worst = Exit.FAILED
                 app.terminal.out.print(Text.assemble(("✗ ", "red"), f"{what}: {error}"))
     return worst
+
+
+def _left(tokens: models.Balance) -> str:
+    return "no limit" if tokens.available is None else f"{tokens.available:,} tokens available"
 
 
 def _clock(headers: dict[str, str]) -> str:

@@ -21,8 +21,9 @@ COMMANDS = {
     "cancel": "jobs",
     "tools": "catalogue", "quote": "catalogue",
     "usage": "spending", "export": "spending", "books": "spending", "plan": "spending",
+    "statement": "statements",
     "listen": "listening", "trigger": "listening",
-    "webhooks": "hooks", "keys": "hooks",
+    "webhooks": "hooks", "keys": "keys",
     "login": "accounts", "logout": "accounts", "whoami": "accounts", "config": "accounts",
     "admin": "administration", "api": "administration", "completion": "administration", "doctor": "administration",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Endpoints of webhooks, and API keys."""
+"""Endpoints of webhooks, and what was sent to them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from joyfull.cli.common import MOMENT, App, Option, changes, command, texts
+from joyfull.cli.common import MOMENT, App, Option, changes, command
 from joyfull.cli.exits import Exit
+from joyfull.cli.secret_output import OUTPUT_FILE, show_once
 from joyfull.cli.terminal import Column, Row, when
-from joyfull.private_files import write_private
 
 
 def _last(row: Row) -> object:
@@ -18,42 +18,21 @@ def _last(row: Row) -> object:
 
 
 ENDPOINTS = [
-    Column("id", "id"), Column("url", "url", folds=True),
+    Column("id", "id"), Column("url", "url", folds=True), Column("state", "status"),
     Column("events", lambda row: ", ".join(row["events"]), folds=True),
-    Column("state", "status"), Column("because", "disabled_reason"),
+    Column("because", "disabled_reason", folds=True),
 ]  # fmt: skip
 DELIVERIES = [
-    Column("id", "id"), Column("event", "event_type"), Column("state", "status"),
+    Column("id", "id"), Column("state", "status"), Column("event", "event_type"),
     Column("tries", lambda row: len(row["attempts"]), right=True),
-    Column("last", _last),
+    Column("last", _last, folds=True),
     Column("when", when("created_at")), Column("next", when("next_attempt_at")),
 ]  # fmt: skip
-KEYS = [
-    Column("id", "id"), Column("name", "name"), Column("key", lambda row: f"{row['prefix']}…{row['last4']}"),
-    Column("scopes", lambda row: ", ".join(row["scopes"]), folds=True),
-    Column("left", "allowance.available", right=True),
-    Column("expires", when("expires_at")), Column("used", when("last_used_at")),
-]  # fmt: skip
-OUTPUT_FILE = click.option(
-    "--output-file", type=click.Path(path_type=Path), help="Write it here (0600), not to stdout."
-)
-
-
-def show_once(app: App, raw: Row, member: str, path: Path | None) -> None:
-    """A secret that will not be shown again."""
-    if app.terminal.format in {"json", "ndjson"} and path is None:
-        app.terminal.one(raw, [])
-    elif path is None:
-        app.terminal.line(raw[member])
-        app.terminal.note("It is shown only this once.")
-    else:
-        write_private(path, f"{raw[member]}\n")
-        app.terminal.note(f"written to {path}")
 
 
 @click.group(name="webhooks")
 def webhooks() -> None:
-    """Endpoints that are told of events, and what was sent to them."""
+    """Endpoints that are told of events."""
 
 
 @webhooks.command(name="list")
@@ -78,6 +57,36 @@ def create(app: App, /, *, url: str, events: str, description: str | None, outpu
         made = client.webhooks.create(url=url, events=types, description=description)
     app.terminal.note(f"{made.id} {made.url}")
     show_once(app, made.raw, "secret", output_file)
+    return Exit.DONE
+
+
+@webhooks.command()
+@click.argument("id")
+@click.option("--url")
+@click.option("--events", metavar="TYPES", help="Types, or completed for the four ends.")
+@click.option("--description")
+@click.option("--enable/--disable", "enabled", default=None, help="Send to it again, or no more.")
+@command
+def update(app: App, /, *, id: str, events: str | None, enabled: bool | None, **fields: Option) -> int:
+    """Change an endpoint. What is not named stays."""
+    changed: Option = {name: value for name, value in fields.items() if value is not None}
+    if events is not None:
+        changed["events"] = events.split(",")
+    if enabled is not None:
+        changed["status"] = "enabled" if enabled else "disabled"
+    with app.client() as client:
+        app.terminal.one(client.webhooks.update(id, **changed).raw, ENDPOINTS)
+    return Exit.DONE
+
+
+@webhooks.command(name="rotate-secret")
+@click.argument("id")
+@OUTPUT_FILE
+@command
+def rotate_secret(app: App, /, *, id: str, output_file: Path | None) -> int:
+    """Print a new secret of an endpoint. Both sign for 24 hours."""
+    with app.client() as client:
+        show_once(app, client.webhooks.rotate_secret(id).raw, "secret", output_file)
     return Exit.DONE
 
 
@@ -142,7 +151,7 @@ def resend(app: App, /, *, id: str, delivery: str) -> int:
 @click.option("--since", type=MOMENT, required=True, metavar="2d")
 @command
 def replay(app: App, /, *, id: str, since: Option) -> int:
-    """Send everything that failed since a time again."""
+    """Send again all that failed since a time."""
     with app.client() as client:
         app.terminal.note(f"{client.webhooks.replay(id, since=since).replayed:,} again")
     return Exit.DONE
@@ -157,68 +166,4 @@ def secret(app: App, /, *, output_file: Path | None, rotate: bool) -> int:
     with app.client() as client:
         found = client.webhooks.rotate_default_secret() if rotate else client.webhooks.default_secret()
     show_once(app, found.raw, "secret", output_file)
-    return Exit.DONE
-
-
-@click.group()
-def keys() -> None:
-    """API keys. All but `delegate` ask for the password: a key never manages keys."""
-
-
-@keys.command(name="list")
-@command
-def list_keys(app: App, /) -> int:
-    """List the keys."""
-    with app.account() as client:
-        app.terminal.rows((each.raw for each in client.keys.list()), KEYS)
-    return Exit.DONE
-
-
-@keys.command(name="create")
-@click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help="Repeatable; all but admin without it.")
-@click.option("--tokens", type=int, help="What it may spend.")
-@click.option("--window", type=click.Choice(["total", "day", "month"]), default="total", help="In which time.")
-@OUTPUT_FILE
-@command
-def create_key(
-    app: App, /, *, name: str, scopes: Option, tokens: int | None, window: Option, output_file: Path | None
-) -> int:
-    """Make a key and print it."""
-    fields: Option = {"scopes": scopes} if scopes else {}
-    if tokens:
-        fields["allowance"] = {"tokens": tokens, "window": window}
-    with app.account() as client:
-        made = client.keys.create(name=name, **fields)
-    show_once(app, made.raw, "key", output_file)
-    return Exit.DONE
-
-
-@keys.command()
-@click.argument("id")
-@command
-def revoke(app: App, /, *, id: str) -> int:
-    """Refuse a key from now on."""
-    app.confirm(f"Revoke {id}?")
-    with app.account() as client:
-        client.keys.revoke(id)
-    return Exit.DONE
-
-
-@keys.command()
-@click.option("--tokens", type=int, required=True, help="What it may spend.")
-@click.option("--expires-in", type=int, default=3600, metavar="S")
-@click.option("--end-user", help="For whom it is.")
-@click.option("--tool", "tools", multiple=True, help="Only this one; repeatable.")
-@click.option("--scope", "scopes", multiple=True, help="Only this one; repeatable.")
-@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Shown with it; repeatable.")
-@OUTPUT_FILE
-@command
-def delegate(app: App, /, *, output_file: Path | None, **fields: Option) -> int:
-    """Make a short-lived key with an allowance. For an agent, or a customer of yours; within what this key may."""
-    given = {**fields, "metadata": texts(fields["metadata"])}
-    with app.client() as client:
-        made = client.keys.delegate(**{name: value for name, value in given.items() if value})
-    app.terminal.note(f"{made.id} may spend {made.allowance.tokens:,} until {made.expires_at:%d %b %H:%M:%S} UTC")
-    show_once(app, made.raw, "key", output_file)
     return Exit.DONE

@@ -10,7 +10,7 @@ from rich.text import Text
 from joyfull.cli.common import MOMENT, App, Option, command, texts, values
 from joyfull.cli.exits import Exit
 from joyfull.cli.terminal import compact
-from joyfull.cli.waiting import COLUMNS, DETAILS, followed, line_of
+from joyfull.cli.waiting import COLUMNS, DETAILS, about, followed, line_of
 
 INPUT = click.argument("pairs", nargs=-1, metavar="[KEY=VALUE | KEY:=JSON | @FILE]...")
 TIMEOUT = click.option(
@@ -86,7 +86,8 @@ def submit(
         app.terminal.line(job.id)
     else:
         app.terminal.one(job.invocation.raw, DETAILS)
-    app.terminal.note(f"{'the same as before' if job.replayed else line_of(job.invocation)}: joyfull wait {job.id}")
+    app.terminal.note(f"{line_of(job.invocation)}{'   the same as before' if job.replayed else ''}")
+    app.terminal.note(f"joyfull wait {job.id}")
     return Exit.DONE
 
 
@@ -100,7 +101,7 @@ def _options(options: dict[str, Option]) -> dict[str, Option]:
 @STREAM
 @command
 def wait(app: App, /, *, id: str, timeout: float, stream: bool) -> int:
-    """Wait for an invocation and print its output."""
+    """Wait for an invocation. Its output is printed."""
     with app.client() as client:
         return followed(app, client.job(id), timeout, stream=stream)
 
@@ -136,13 +137,13 @@ def list_(app: App, /, *, limit: int, **filters: Option) -> int:
 @click.argument("id")
 @command
 def events(app: App, /, *, id: str) -> int:
-    """Show every state of an invocation as it comes, until its end."""
+    """Show the states of an invocation. Each as it comes, until its end."""
     with app.client() as client:
         for each in client.job(id).events():
             if app.terminal.format in {"json", "ndjson"}:
                 app.terminal.line(compact(each.raw))
             else:
-                app.terminal.out.print(Text.assemble(app.terminal.state(each.status), f"  {line_of(each)}"))
+                app.terminal.out.print(Text.assemble(app.terminal.state(each.status), f"   {about(each)}"))
     return Exit.DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -10,21 +9,19 @@ from typing import Literal
 import click
 from rich.text import Text
 
-from joyfull import models
+from joyfull.cli.charts import usage_chart
 from joyfull.cli.common import MOMENT, App, Option, command
 from joyfull.cli.exits import Exit
 from joyfull.cli.terminal import Column, when
 
-LEVELS = " ▁▂▃▄▅▆▇█"
-BAR = 24
 GROUPS = [
-    Column("by", lambda row: row.get("tool") or row.get("status") or row.get("api_key_id") or row.get("key")),
+    Column("by", "key"),
     Column("tokens", "tokens_used", right=True), Column("calls", "invocations", right=True),
     Column("failed", "failed", right=True), Column("p95 ms", "latency_p95_ms", right=True),
 ]  # fmt: skip
 PLANS = [
     Column("slug", "slug"), Column("name", "name"), Column("tokens a month", "monthly_tokens", right=True),
-    Column("price", lambda row: f"{row['price_cents'] / 100:.2f} {row['currency']}"),
+    Column("price", lambda row: f"{row['price_cents'] / 100:.2f} {row['currency']}", right=True),
     Column("submits a minute", "rate_limit_per_minute", right=True), Column("at once", "max_concurrency", right=True),
 ]  # fmt: skip
 CURRENT = [
@@ -34,22 +31,11 @@ CURRENT = [
 ]  # fmt: skip
 
 
-def sparkline(numbers: Sequence[int]) -> str:
-    """A bar of eight heights for each number."""
-    highest = max(numbers, default=0) or 1
-    return "".join(LEVELS[-(-8 * number // highest)] for number in numbers)
-
-
-def bar(part: int, whole: int, width: int = BAR) -> str:
-    """A bar, beside its number."""
-    return "█" * (-(-width * part // whole) if whole else 0)
-
-
 @click.command()
 @click.option("--last", type=MOMENT, metavar="7d", help="Since so long ago; else the current period.")
 @click.option("--from", "from_", type=MOMENT)
 @click.option("--to", type=MOMENT)
-@click.option("--by", type=click.Choice(["tool", "status", "api_key", "api_key_root"]), default="tool")
+@click.option("--by", type=click.Choice(["tool", "status", "api_key", "api_key_root", "end_user"]), default="tool")
 @click.option("--bucket", type=click.Choice(["hour", "day", "month"]), default="day")
 @command
 def usage(
@@ -63,33 +49,10 @@ def usage(
     if app.terminal.format in {"json", "ndjson"}:
         app.terminal.one(found.raw, [])
     elif app.terminal.format == "table" and plan is not None:
-        _chart(app, found, plan)
+        usage_chart(app.terminal, found, plan.tokens)
     else:
         app.terminal.rows(found.raw["groups"], GROUPS)
     return Exit.DONE
-
-
-def _chart(app: App, found: models.UsageReport, plan: models.Subscription) -> None:
-    out = app.terminal.out
-    numbers = [point.tokens_used for point in found.series]
-    room = max(10, min(out.width, 120) - 50)
-    first, final = f"{found.from_:%d %b}", f"{found.to:%d %b}"
-    out.print(Text.assemble("tokens  ", f"{first} ", (sparkline(numbers[-room:]), "cyan"), f" {final}"))
-    tokens = plan.tokens
-    share = f" of {tokens.granted:,} ({100 * tokens.charged / max(tokens.granted, 1):.1f} %)" if tokens.granted else ""
-    out.print(f"charged {tokens.charged:,}{share}, resets {tokens.resets_at:%d %b}")
-    whole = max((group["tokens_used"] for group in found.raw["groups"]), default=0)
-    name = Column("by", GROUPS[0].of)
-    wide = out.width >= 80
-    for group in found.raw["groups"]:
-        failed = f"   {100 * group['failed'] / max(group['invocations'], 1):.1f} % failed" if wide else ""
-        label = name.value(group)
-        out.print(
-            Text.assemble(
-                f"{label:{16 if wide else 12}} ", (bar(group["tokens_used"], whole, BAR if wide else 10), "cyan"),
-                f" {group['tokens_used']:,}{failed}", f"   p95 {group['latency_p95_ms'] or 0:,} ms",
-            )
-        )  # fmt: skip
 
 
 @click.command()

@@ -22,15 +22,13 @@ FORMATS = ("table", "json", "ndjson", "csv", "id")
 UNLIMITED = 100_000
 #: What a column that can be wrapped needs at least.
 NARROW = 16
-STYLES = {
-    "succeeded": "green",
-    "running": "cyan",
-    "queued": "dim",
-    "failed": "red",
-    "expired": "red",
-    "canceled": "yellow",
-}
-SIGNS = {"succeeded": "✓", "running": "▸", "queued": "·", "failed": "✗", "expired": "✗", "canceled": "–"}
+#: The sign and the colour of each state: of invocations, deliveries and endpoints.
+STATES = {
+    "succeeded": ("✓", "green"), "running": ("▸", "cyan"), "queued": ("·", "dim"),
+    "failed": ("✗", "red"), "expired": ("✗", "red"), "canceled": ("–", "yellow"),
+    "delivered": ("✓", "green"), "pending": ("·", "dim"),
+    "enabled": ("✓", "green"), "disabled": ("✗", "red"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +52,16 @@ class Column:
 
 
 def _fitting(rows: list[Row], columns: list[Column], width: int) -> tuple[list[Column], list[Column]]:
-    """As many columns as there is room for, from the left; and the others."""
+    """The columns that there is room for, the left ones first; and the others."""
     room = width
-    for number, column in enumerate(columns):
+    shown: list[Column] = []
+    for column in columns:
         longest = max(len(column.title), *(cell_len(column.value(row)) for row in rows))
         needed = min(longest, NARROW) if column.folds else longest + (2 if column.of == "status" else 0)
-        if needed > room and number > 0:
-            return columns[:number], columns[number:]
-        room -= needed + 2
-    return columns, []
+        if needed <= room or not shown:
+            shown.append(column)
+            room -= needed + 2
+    return shown, [column for column in columns if column not in shown]
 
 
 def at(row: Row, path: str) -> Json:
@@ -114,7 +113,8 @@ class Terminal:
 
     def state(self, status: str) -> Text:
         """A sign, the word, and a colour beside them."""
-        return Text(f"{SIGNS.get(status, '?')} {status}", STYLES.get(status, ""))
+        sign, style = STATES.get(status, ("?", ""))
+        return Text(f"{sign} {status}", style)
 
     # -- data -----------------------------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ class Terminal:
 
     def _cell(self, column: Column, row: Row) -> Text:
         value = column.value(row)
-        return self.state(value) if column.of == "status" and value in SIGNS else Text(value)
+        return self.state(value) if column.of == "status" and value in STATES else Text(value)
 
     def _table(self, rows: list[Row], columns: list[Column]) -> None:
         if not rows:

@@ -14,6 +14,7 @@ from joyfull import InvocationEnded, Job, models
 from joyfull.cli.common import App
 from joyfull.cli.exits import Exit
 from joyfull.cli.terminal import Column, compact, when
+from joyfull.waiting import ENDS
 
 COLUMNS = [
     Column("id", "id"), Column("status", "status"), Column("tool", "tool.slug"),
@@ -29,11 +30,25 @@ DETAILS = [
 ]  # fmt: skip
 
 
+def about(invocation: models.Invocation) -> str:
+    """What there is to say beside its status: what it waits for, which attempt it is, its tokens, why it failed."""
+    parts = [
+        f"waiting: {invocation.waiting.reason}" if invocation.waiting else "",
+        f"attempt {invocation.attempts}" if invocation.attempts else "",
+        cost_of(invocation) if invocation.status in ENDS else f"holds {invocation.billing.held:,}",
+        invocation.error.code if invocation.error else "",
+    ]
+    return "   ".join(filter(None, parts))
+
+
 def line_of(invocation: models.Invocation) -> str:
     """Where an invocation is, in one line."""
-    waiting = f", waiting: {invocation.waiting.reason}" if invocation.waiting else ""
-    attempt = f"   attempt {invocation.attempts}" if invocation.attempts else ""
-    return f"{invocation.status}{waiting}{attempt}   holds {invocation.billing.held:,}"
+    return f"{invocation.status}   {about(invocation)}"
+
+
+def cost_of(invocation: models.Invocation) -> str:
+    """What was charged of what was held."""
+    return f"charged {invocation.billing.charged:,} of {invocation.billing.held:,}"
 
 
 class Running:
@@ -50,19 +65,20 @@ class Running:
 def end_of(app: App, invocation: models.Invocation) -> Text:
     """How an invocation ended, in one line."""
     error = invocation.error
-    cost = f"charged {invocation.billing.charged:,} of {invocation.billing.held:,}"
     seconds = ""
     if invocation.finished_at is not None:
         seconds = f" after {(invocation.finished_at - invocation.created_at).total_seconds():.1f} s"
-    sentence = Text.assemble(app.terminal.state(invocation.status), f"  {invocation.id}{seconds}, {cost}")
+    sentence = Text.assemble(
+        app.terminal.state(invocation.status), f"  {invocation.id}{seconds}, {cost_of(invocation)}"
+    )
     return sentence.append(f"  {error.code}: {error.detail}") if error else sentence
 
 
 @contextmanager
 def progress(app: App, job: Job) -> Iterator[Callable[[models.Invocation], None]]:
-    """One line that changes, for people; else a line for each change."""
+    """One line that changes, for people; else a line for each change. Its end is said by `end_of`."""
     if app.terminal.quiet or not app.terminal.err.is_terminal or app.terminal.err.is_dumb_terminal:
-        yield lambda found: app.terminal.note(line_of(found))
+        yield lambda found: None if found.status in ENDS else app.terminal.note(line_of(found))
         return
     running = Running(job.invocation)
     with Status(running, console=app.terminal.err):
