@@ -62,7 +62,7 @@ STATEMENT = {
     "holds": [{"invocation_id": ID, "tool": "sentiment", "tokens": 5, "created_at": "2026-11-29T07:00:00Z"}],
     "other_holds": {"invocations": 0, "tokens": 0}, "checked": None,
 }  # fmt: skip
-ENDPOINT = {
+ENDPOINT: dict[str, object] = {
     "id": ID, "url": "https://shop.example.com/hooks/orders", "events": ["completed"], "description": None,
     "status": "disabled", "disabled_reason": "failing", "rate_limit_per_second": None, "headers": {},
     "payload": "full", "include": [], "created_at": "2026-11-28T00:00:00Z",

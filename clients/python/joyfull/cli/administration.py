@@ -32,7 +32,8 @@ AUDIT = [
 ]  # fmt: skip
 STATS = [
     Column("calls", "totals.invocations"), Column("succeeded", "totals.succeeded"), Column("failed", "totals.failed"),
-    Column("tokens", "totals.tokens_used"), Column("accounts", "active_users"), Column("error rate", lambda row: f"{row['error_rate']:.1%}"),
+    Column("tokens", "totals.tokens_used"), Column("accounts", "active_users"),
+    Column("error rate", lambda row: f"{row['error_rate']:.1%}"),
     Column("p95 ms", "latency_ms.p95"), Column("queue", "queue_depth"), Column("oldest s", "oldest_queued_seconds"),
 ]  # fmt: skip
 
