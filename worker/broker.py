@@ -60,8 +60,16 @@ class Channel(redis.Channel):
         """Do nothing: unacknowledged messages are not tracked."""
 
 
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """The same, on the primary that Sentinels name."""
+
+
 class Transport(redis.Transport):
     Channel = Channel
+
+
+class SentinelTransport(redis.SentinelTransport):
+    Channel = SentinelChannel
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
@@ -81,3 +89,4 @@ def install() -> None:
     redis.loads = _read  # type: ignore[assignment]
     for scheme in ("redis", "rediss"):
         transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:{Transport.__name__}"
+    transport.TRANSPORT_ALIASES["sentinel"] = f"{__name__}:{SentinelTransport.__name__}"

@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from common.kit import redis_urls
+
 #: Shannon entropy of the key's characters, in bits; 16 random bytes in hex have about 115.
 MIN_BITS: Final = 96
 #: Distinct differences between neighbouring characters: a random key has dozens, an alphabet has one.
@@ -63,12 +65,16 @@ def url_faults(name: str, url: str) -> Iterator[str]:
 
 def _server_faults(name: str, url: str) -> Iterator[str]:
     """A guessable password, or a missing one where the server has no other way to authenticate clients."""
-    parts = urlsplit(url)
-    user, password = _credentials(parts)
+    if redis_urls.has_hosts(url):
+        hosts = redis_urls.parse(url)
+        user, password, wanted = hosts.username or "", hosts.password or "", True
+    else:
+        parts = urlsplit(url)
+        (user, password), wanted = _credentials(parts), _wants_password(parts)
     if password:
         if fault := password_fault(user, password):
             yield f"{name} {fault}"
-    elif _wants_password(parts):
+    elif wanted:
         yield f"{name} needs a password in production (or a Unix socket)"
 
 

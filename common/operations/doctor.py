@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from common.invocations import sweeping
-from common.kit import clock, db, redis
+from common.kit import clock, db, redis, redis_urls
 from common.kit.query import Query
 from common.operations import database_roles, instance, readiness
 from common.queueing import messages
@@ -92,6 +92,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
         "connection limits": _limits,
         "instance": _instance,
         "redis eviction": _eviction,
+        "redis failover": lambda: _failover(settings.redis_url),
         "visibility timeout": _visibility,
         "clock of postgresql": lambda: _skew("PostgreSQL", _postgresql_time),
         "clock of redis": lambda: _skew("Redis", _redis_time),
@@ -152,6 +153,19 @@ def _eviction() -> str:
     if policy != "noeviction":
         raise CheckFailed(f"Redis may evict keys: set maxmemory-policy to noeviction (it is {policy}).")
     return str(policy)
+
+
+def _failover(url: str) -> str:
+    """Sentinels that do not answer, or have no replica to promote, are noticed when the primary dies."""
+    if not redis_urls.has_hosts(url):
+        return "one server: while it is gone, no invocation is accepted"
+    seen = redis.watched(url)
+    if seen.answering < seen.sentinels:
+        missing = seen.sentinels - seen.answering
+        raise CheckFailed(f"{missing} of {seen.sentinels} Sentinels do not answer, or do not know this primary.")
+    if not seen.replicas:
+        raise CheckFailed("The primary has no replica that could take its place: add one, or check its logs.")
+    return f"{seen.sentinels} Sentinel(s), {seen.replicas} replica(s)"
 
 
 def _visibility() -> str:

@@ -7,15 +7,17 @@ The sweep finds the work whose message was not sent.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from typing import Final
+from urllib.parse import quote
 from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.messaging import Producer
 
-from common.kit import log, memory, metrics, rabbit, redis
+from common.kit import log, memory, metrics, rabbit, redis, redis_urls
 from common.kit.pause import Pause
 from common.queueing import templates
 
@@ -52,8 +54,27 @@ def configure(broker_url: str, queue_messages_max: int) -> None:
 
 
 def connection_url(broker_url: str) -> str:
-    """The broker URL in Celery's form (`redis+socket://` instead of `unix://`)."""
+    """The broker URL in Celery's form: `redis+socket://` instead of `unix://`, and a URL for each Sentinel."""
+    if redis_urls.has_hosts(broker_url):
+        return ";".join(_of_sentinel(redis_urls.parse(broker_url)))
     return broker_url.replace("unix://", "redis+socket://", 1) if broker_url.startswith("unix://") else broker_url
+
+
+def _of_sentinel(hosts: redis_urls.Hosts) -> Iterator[str]:
+    user = f"{quote(hosts.username or '', safe='')}:{quote(hosts.password or '', safe='')}@"
+    for host, port in hosts.addresses:
+        address = f"[{host}]" if ":" in host else host
+        yield f"sentinel://{user if hosts.password else ''}{address}:{port}/{hosts.db}"
+
+
+def _transport_options(broker_url: str, given: Mapping[str, object]) -> dict[str, object]:
+    """Celery's options for the connection, and for Sentinels what their URL cannot say."""
+    if not redis_urls.has_hosts(broker_url):
+        return dict(given)
+    hosts = redis_urls.parse(broker_url)
+    limits = {name: given[name] for name in ("socket_timeout", "socket_connect_timeout")}
+    own = {"username": hosts.sentinel_username, "password": hosts.sentinel_password}
+    return {**given, "master_name": hosts.service, "sentinel_kwargs": {**limits, **own}}
 
 
 @cache
@@ -61,6 +82,9 @@ def app() -> Celery:
     """The Celery application, for publishing; `worker/app.py` adds the tasks to it."""
     celery = Celery("joyfull", broker=connection_url(_MessagesState.broker_url), set_as_current=True)
     celery.config_from_object("celeryconfig")
+    celery.conf.broker_transport_options = _transport_options(
+        _MessagesState.broker_url, celery.conf.broker_transport_options
+    )
     return celery
 
 

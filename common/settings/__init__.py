@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.kit import redis_urls
 from common.kit.dotenv import over, read_dotenv
 from common.settings.reader import DEVELOPMENT_SECRETS, Network, Reader
 
@@ -111,10 +112,10 @@ def read_from(read: Reader) -> Settings:
         env=read.choice("ENV", "development", ("development", "production")),
         database_url=read.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
         database_pooling=read.choice("DATABASE_POOLING", "session", ("session", "transaction")),
-        redis_url=read.url(redis_url, "REDIS_URL", ("redis", "rediss", "unix")),
-        broker_url=read.url(read.text("BROKER_URL", ""), "BROKER_URL", ("redis", "rediss", "unix", "amqp", "amqps"))
+        redis_url=read.url(redis_url, "REDIS_URL", redis_urls.ONE_PRIMARY),
+        broker_url=read.url(read.text("BROKER_URL", ""), "BROKER_URL", (*redis_urls.ONE_PRIMARY, "amqp", "amqps"))
         or redis_url,
-        stream_url=read.url(read.text("STREAM_URL", ""), "STREAM_URL", ("redis", "rediss", "unix")) or redis_url,
+        stream_url=read.url(read.text("STREAM_URL", ""), "STREAM_URL", redis_urls.ONE_PRIMARY) or redis_url,
         stream_max_bytes=read.integer("STREAM_MAX_BYTES", 256 * 1024**2, 0, 2**53 - 1),
         jwt_secret_keys=read.secrets("JWT_SECRET_KEY"),
         secrets_keys=read.secrets("SECRETS_KEYS"),

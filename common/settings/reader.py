@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from common.kit import guessing
+from common.kit import guessing, redis_urls
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -88,8 +88,15 @@ class Reader:
             if name in {"DATABASE_URL", "REDIS_URL"}:
                 self.problems.append(f"{name} is required in production")
             return value
-        if urlsplit(value).scheme.split("+")[0] not in schemes:
+        scheme = redis_urls.scheme_of(value)
+        if (scheme if redis_urls.has_hosts(value) else scheme.split("+")[0]) not in schemes:
             self.problems.append(f"{name} must start with {' or '.join(s + '://' for s in schemes)}")
+            return value
+        try:
+            redis_urls.parse(value) if redis_urls.has_hosts(value) else None
+        except ValueError as fault:
+            self.problems.append(f"{name} {fault}")
+            return value
         if self.production:
             self.problems += guessing.url_faults(name, value)
         return value

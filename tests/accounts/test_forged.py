@@ -22,7 +22,7 @@ def remembered(redis: Client, user_id: str) -> tuple[str, str, str]:
     """The key, field and value of the cache entry of the account's only credential."""
     key = f"auth:{{{user_id}}}"
     fields: Any = redis.hgetall(key)
-    ((field, value),) = ((field, value) for field, value in fields.items() if field != "generation")
+    ((field, value),) = ((field, value) for field, value in fields.items() if field not in {"generation", "run"})
     return key, field, value
 
 

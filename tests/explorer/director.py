@@ -114,7 +114,7 @@ class Director:
     def __init__(self, call_tool: Callable[[Any, Any], Any]) -> None:
         self.actors: dict[greenlet, Actor] = {}
         self._call_tool = call_tool
-        self._scripts = {redis._source(path.stem)[1]: path.stem for path in redis.LUA.glob("*.lua")}
+        self._scripts = {redis.source(path.stem)[1]: path.stem for path in redis.LUA.glob("*.lua")}
         self._wrote: dict[int, set[str]] = {}
         self.pids: set[int] = set()
 

@@ -64,7 +64,7 @@ def trips(db: None, monkeypatch: pytest.MonkeyPatch) -> Trips:
 
 def scripts() -> dict[str, str]:
     """Names by digest."""
-    return {redis_kit._source(path.stem)[1]: path.stem for path in redis_kit.LUA.glob("*.lua")}
+    return {redis_kit.source(path.stem)[1]: path.stem for path in redis_kit.LUA.glob("*.lua")}
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from common.kit import redis_urls
 from common.kit.outbound.errors import Refused
 
 Network = IPv4Network | IPv6Network
@@ -222,7 +223,13 @@ def own_services(*urls: str | None) -> frozenset[tuple[str, int]]:
     host: such servers have more names and addresses than the configured one, and these change.
     """
     found: set[tuple[str, int]] = set()
-    for parts in map(urlsplit, filter(None, urls)):
+    for url in filter(None, urls):
+        if redis_urls.has_hosts(url):
+            # Sentinels say which servers there are, and these others: their usual port stands for them.
+            found.update((ANYWHERE, port) for _, port in redis_urls.parse(url).addresses)
+            found.add((ANYWHERE, _SERVICE_PORTS["redis"]))
+            continue
+        parts = urlsplit(url)
         port = parts.port or _SERVICE_PORTS.get(parts.scheme.partition("+")[0])
         if port and parts.scheme not in _WEB:
             found.add((ANYWHERE, port))

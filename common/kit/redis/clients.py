@@ -1,8 +1,4 @@
-"""Redis: one client per process with every wait bounded and no retries, and running the Lua scripts.
-
-The client never retries: a script that timed out may have run (redis-py would run it again). A caller that needs a
-retry makes the script idempotent and retries explicitly. Every failure raises one exception, `RedisUnreachable`.
-"""
+"""The client of this process, and how a script is run."""
 
 from __future__ import annotations
 
@@ -18,12 +14,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from common.kit import metrics, seam
+from common.kit import metrics, redis_urls, seam
+from common.kit.redis import sentinel
 
 CONNECT_TIMEOUT = 1.0
 SOCKET_TIMEOUT = 2.0
 MAX_CONNECTIONS = 64
-LUA = Path(__file__).resolve().parent.parent / "lua"
+LUA = Path(__file__).resolve().parents[2] / "lua"
 FAILURES = metrics.Counter("joyfull_redis_failures", "Redis commands that failed or timed out")
 
 Client = redis.Redis
@@ -64,19 +61,31 @@ def make_client(
     url: str, *, socket_timeout: float | None = SOCKET_TIMEOUT, max_connections: int = MAX_CONNECTIONS
 ) -> Client:
     """A client with its own connection pool. `socket_timeout=None` is for blocking reads (pub/sub) only."""
-    tcp_only = {} if url.startswith("unix:") else {"socket_keepalive": True}
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        socket_timeout=socket_timeout,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        decode_responses=True,
-        **tcp_only,
-    )
-    return _Client(connection_pool=pool)
+    options: dict[str, Any] = {  # Any: as redis-py types a connection's options
+        "max_connections": max_connections,
+        "timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_timeout": socket_timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "decode_responses": True,
+    }
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    if not redis_urls.has_hosts(url):
+        return _Client(connection_pool=redis.BlockingConnectionPool.from_url(url, **options))
+    hosts = redis_urls.parse(url)
+    return _Client(connection_pool=sentinel.pool(hosts, _sentinels(hosts), **options))
+
+
+def _sentinels(hosts: redis_urls.Hosts) -> sentinel.Sentinels:
+    return sentinel.sentinels(hosts, connect_timeout=CONNECT_TIMEOUT, socket_timeout=SOCKET_TIMEOUT)
+
+
+def watched(url: str) -> sentinel.Watched:
+    """What the Sentinels of `url` say of their primary."""
+    hosts = redis_urls.parse(url)
+    return sentinel.watched(hosts, _sentinels(hosts))
 
 
 def subscriber(url: str | None = None) -> Client:
@@ -112,7 +121,8 @@ def reachable() -> Iterator[None]:
 
 
 @cache
-def _source(name: str) -> tuple[str, str]:
+def source(name: str) -> tuple[str, str]:
+    """The text of `common/lua/<name>.lua`, and its SHA-1 in hexadecimal digits."""
     text = (LUA / f"{name}.lua").read_text(encoding="utf-8")
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -126,7 +136,7 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
     Raises:
         RedisUnreachable: no answer; the script may or may not have run.
     """
-    text, sha = _source(name)
+    text, sha = source(name)
     with reachable():
         try:
             return (on or client()).evalsha(sha, len(keys), *keys, *args)

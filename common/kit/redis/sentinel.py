@@ -1,0 +1,76 @@
+"""The primary that Sentinels name: each new connection asks them where it is, so that a failover is followed.
+
+A connection to the primary before ends with that server. One that is still open to a server that was demoted is
+answered READONLY at its first write and then goes to the new primary; Sentinels end such connections themselves too.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, NamedTuple
+
+from redis.backoff import NoBackoff
+from redis.connection import BlockingConnectionPool
+from redis.exceptions import ConnectionError as Unconnected
+from redis.exceptions import TimeoutError as Late
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from common.kit.redis_urls import Hosts
+
+
+class Pool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to the primary; who finds none free waits, as with one server."""
+
+
+class Sentinels(Sentinel):
+    """All Sentinels of a URL. Who answers is asked first the next time.
+
+    redis-py reorders its list in place, and threads that do so at once lose a Sentinel; here each call has its own.
+    """
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        mine = copy(self)
+        mine.sentinels = list(self.sentinels)
+        address: tuple[str, int] = Sentinel.discover_master(mine, service_name)
+        self.sentinels = mine.sentinels
+        return address
+
+
+class Watched(NamedTuple):
+    """What Sentinels say of a primary: how many there are, how many of them know it, and how many replicas are up."""
+
+    sentinels: int
+    answering: int
+    replicas: int
+
+
+def watched(hosts: Hosts, known: Sentinels) -> Watched:
+    """Ask each of them. Raises none of redis-py's errors."""
+    answering = sum(_knows(sentinel, hosts.service) for sentinel in known.sentinels)
+    return Watched(len(hosts.addresses), answering, len(known.discover_slaves(hosts.service)))
+
+
+def _knows(sentinel: Any, service: str) -> bool:  # Any: redis-py's client of a Sentinel, whose commands have no types
+    try:
+        return service in sentinel.sentinel_masters()
+    except (Unconnected, Late):
+        return False
+
+
+def sentinels(hosts: Hosts, *, connect_timeout: float, socket_timeout: float) -> Sentinels:
+    """Clients of the Sentinels of a URL. Opens no connection."""
+    own: dict[str, Any] = {
+        "socket_connect_timeout": connect_timeout,
+        "socket_timeout": socket_timeout,
+        "username": hosts.sentinel_username,
+        "password": hosts.sentinel_password,
+        "decode_responses": True,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    return Sentinels(hosts.addresses, sentinel_kwargs=own)
+
+
+def pool(hosts: Hosts, known: Sentinels, **options: Any) -> Pool:  # Any: as redis-py types a connection's options
+    """Connections to the primary of `hosts`, wherever `known` say it is. Opens none."""
+    return Pool(hosts.service, known, db=hosts.db, username=hosts.username, password=hosts.password, **options)
