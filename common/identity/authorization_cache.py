@@ -8,7 +8,8 @@ or a key runs inside `changing`:
     after the commit    delete the entries again and remove the marker
 
 A reader that read before the change holds an old generation, so its write is rejected. After a Redis wipe the state is
-*unknown* and PostgreSQL is read; the second delete covers a wipe that removed the marker. If a process dies during a
+*unknown* and PostgreSQL is read; the second delete covers a wipe that removed the marker. A replica that was promoted may
+have missed a delete, so entries count only on the run of the server that they were written on. If a process dies during a
 change, the marker stays until it expires: reads are slower but never wrong. While Redis is unreachable, readers use
 PostgreSQL and changes are refused (503), because a Redis that comes back could still hold what they undid.
 

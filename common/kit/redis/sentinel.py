@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from redis.backoff import NoBackoff
 from redis.connection import BlockingConnectionPool
 from redis.exceptions import ConnectionError as Unconnected
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as Late
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
@@ -38,7 +39,7 @@ class Sentinels(Sentinel):
 
 
 class Watched(NamedTuple):
-    """What Sentinels say of a primary: how many there are, how many of them know it, and how many replicas are up."""
+    """What Sentinels say of a primary: how many there are, how many know it, how many replicas are in step with it."""
 
     sentinels: int
     answering: int
@@ -47,15 +48,18 @@ class Watched(NamedTuple):
 
 def watched(hosts: Hosts, known: Sentinels) -> Watched:
     """Ask each of them. Raises none of redis-py's errors."""
-    answering = sum(_knows(sentinel, hosts.service) for sentinel in known.sentinels)
-    return Watched(len(hosts.addresses), answering, len(known.discover_slaves(hosts.service)))
+    seen = [_replicas(sentinel, hosts.service) for sentinel in known.sentinels]
+    answering = [replicas for replicas in seen if replicas is not None]
+    return Watched(len(seen), len(answering), max(answering, default=0))
 
 
-def _knows(sentinel: Any, service: str) -> bool:  # Any: redis-py's client of a Sentinel, whose commands have no types
+def _replicas(sentinel: Any, service: str) -> int | None:  # Any: commands without types
+    """None: this Sentinel does not answer, or does not know the primary."""
     try:
-        return service in sentinel.sentinel_masters()
-    except (Unconnected, Late):
-        return False
+        states: list[dict[str, Any]] = sentinel.sentinel_slaves(service)
+    except (Unconnected, Late, ResponseError):
+        return None
+    return len([state for state in states if state["master-link-status"] == "ok" and not state["is_disconnected"]])
 
 
 def sentinels(hosts: Hosts, *, connect_timeout: float, socket_timeout: float) -> Sentinels:
