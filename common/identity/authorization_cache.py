@@ -7,11 +7,12 @@ or a key runs inside `changing`:
     during the change   every reader goes to PostgreSQL, and none may write to the cache
     after the commit    delete the entries again and remove the marker
 
-A reader that read before the change holds an old generation, so its write is rejected. After a Redis wipe the state is
-*unknown* and PostgreSQL is read; the second delete covers a wipe that removed the marker. A replica that was promoted may
-have missed a delete, so entries count only on the run of the server that they were written on. If a process dies during a
-change, the marker stays until it expires: reads are slower but never wrong. While Redis is unreachable, readers use
-PostgreSQL and changes are refused (503), because a Redis that comes back could still hold what they undid.
+A reader that read before the change holds an old generation, so its write is rejected. After a Redis wipe the state
+is *unknown* and PostgreSQL is read; the second delete covers a wipe that removed the marker. A replica that was
+promoted may have missed a delete, so entries count only on the run of the server that they were written on. If a
+process dies during a change, the marker stays until it expires: reads are slower but never wrong. While Redis is
+unreachable, readers use PostgreSQL and changes are refused (503), because a Redis that comes back could still hold
+what they undid.
 
 Entries are signed for one credential and expire. An entry with a wrong signature counts as missing, so someone who can
 write to Redis cannot make anybody an admin; at most they can restore an entry that was true within the last minute.

@@ -52,7 +52,9 @@ INTERNALS = (
     Internal("kombu", "kombu.transport", ("TRANSPORT_ALIASES",), "worker/broker.py"),
     Internal("kombu", "kombu.transport.virtual.base:Transport", ("_callbacks",), "worker/broker.py"),
     Internal("kombu", "kombu.transport.memory:Channel", ("_get",), "common/queueing/templates.py"),
-    Internal("redis", "redis:Redis", ("execute_command", "pipeline", "response_callbacks"), "common/kit/redis/clients.py"),
+    Internal(
+        "redis", "redis:Redis", ("execute_command", "pipeline", "response_callbacks"), "common/kit/redis/clients.py"
+    ),
     Internal("redis", "redis.client:Pipeline", ("execute", "command_stack"), "common/kit/redis/clients.py"),
     Internal("gunicorn", "gunicorn.util", ("write_error", "write_nonblock", "close"), "web/server.py"),
     Internal(
