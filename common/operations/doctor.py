@@ -9,9 +9,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from common.invocations import sweeping
-from common.kit import clock, db, redis, redis_urls
+from common.kit import clock, db, redis
 from common.kit.query import Query
-from common.operations import database_roles, instance, readiness
+from common.operations import database_roles, instance, readiness, redis_checks
+from common.operations.redis_checks import CheckFailed
 from common.queueing import messages
 from common.settings import DEVELOPMENT_SECRETS, Settings
 
@@ -71,10 +72,6 @@ select k.kind, extract(epoch from clock_timestamp() - max(p.progress_at)) as sil
 )
 
 
-class CheckFailed(Exception):
-    """A check found a problem; the message says what is wrong and how to fix it."""
-
-
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """The result of one check; `detail` is what was observed, or the problem."""
@@ -91,8 +88,8 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
         "database role": _role,
         "connection limits": _limits,
         "instance": _instance,
-        "redis eviction": _eviction,
-        "redis failover": lambda: _failover(settings.redis_url),
+        "redis eviction": redis_checks.eviction,
+        "redis failover": lambda: redis_checks.failover(settings.redis_url),
         "visibility timeout": _visibility,
         "clock of postgresql": lambda: _skew("PostgreSQL", _postgresql_time),
         "clock of redis": lambda: _skew("Redis", _redis_time),
@@ -144,28 +141,6 @@ def _instance() -> str:
     except instance.Foreign as foreign:
         raise CheckFailed(str(foreign)) from foreign
     return str(instance.name())
-
-
-def _eviction() -> str:
-    """An evicted budget gate is rebuilt, but an evicted queue message or account-change marker is lost silently."""
-    with redis.reachable():
-        policy = redis.client().info("memory")["maxmemory_policy"]
-    if policy != "noeviction":
-        raise CheckFailed(f"Redis may evict keys: set maxmemory-policy to noeviction (it is {policy}).")
-    return str(policy)
-
-
-def _failover(url: str) -> str:
-    """Sentinels that do not answer, or have no replica to promote, are noticed when the primary dies."""
-    if not redis_urls.has_hosts(url):
-        return "one server: while it is gone, no invocation is accepted"
-    seen = redis.watched(url)
-    if seen.answering < seen.sentinels:
-        missing = seen.sentinels - seen.answering
-        raise CheckFailed(f"{missing} of {seen.sentinels} Sentinels do not answer, or do not know this primary.")
-    if not seen.replicas:
-        raise CheckFailed("The primary has no replica that could take its place: add one, or check its logs.")
-    return f"{seen.sentinels} Sentinel(s), {seen.replicas} replica(s)"
 
 
 def _visibility() -> str:

@@ -61,7 +61,7 @@ def make_client(
     url: str, *, socket_timeout: float | None = SOCKET_TIMEOUT, max_connections: int = MAX_CONNECTIONS
 ) -> Client:
     """A client with its own connection pool. `socket_timeout=None` is for blocking reads (pub/sub) only."""
-    options: dict[str, Any] = {  # Any: as redis-py types a connection's options
+    options: dict[str, object] = {
         "max_connections": max_connections,
         "timeout": SOCKET_TIMEOUT,
         "socket_connect_timeout": CONNECT_TIMEOUT,

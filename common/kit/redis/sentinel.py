@@ -7,8 +7,9 @@ answered READONLY at its first write and then goes to the new primary; Sentinels
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import BlockingConnectionPool
 from redis.exceptions import ConnectionError as Unconnected
@@ -53,10 +54,10 @@ def watched(hosts: Hosts, known: Sentinels) -> Watched:
     return Watched(len(seen), len(answering), max(answering, default=0))
 
 
-def _replicas(sentinel: Any, service: str) -> int | None:  # Any: commands without types
+def _replicas(sentinel: Redis, service: str) -> int | None:
     """None: this Sentinel does not answer, or does not know the primary."""
     try:
-        states: list[dict[str, Any]] = sentinel.sentinel_slaves(service)
+        states: list[dict[str, object]] = sentinel.sentinel_slaves(service)
     except (Unconnected, Late, ResponseError):
         return None
     return len([state for state in states if state["master-link-status"] == "ok" and not state["is_disconnected"]])
@@ -64,7 +65,7 @@ def _replicas(sentinel: Any, service: str) -> int | None:  # Any: commands witho
 
 def sentinels(hosts: Hosts, *, connect_timeout: float, socket_timeout: float) -> Sentinels:
     """Clients of the Sentinels of a URL. Opens no connection."""
-    own: dict[str, Any] = {
+    own: dict[str, object] = {
         "socket_connect_timeout": connect_timeout,
         "socket_timeout": socket_timeout,
         "username": hosts.sentinel_username,
@@ -75,6 +76,6 @@ def sentinels(hosts: Hosts, *, connect_timeout: float, socket_timeout: float) ->
     return Sentinels(hosts.addresses, sentinel_kwargs=own)
 
 
-def pool(hosts: Hosts, known: Sentinels, **options: Any) -> Pool:  # Any: as redis-py types a connection's options
+def pool(hosts: Hosts, known: Sentinels, **options: object) -> Pool:
     """Connections to the primary of `hosts`, wherever `known` say it is. Opens none."""
     return Pool(hosts.service, known, db=hosts.db, username=hosts.username, password=hosts.password, **options)
