@@ -20,7 +20,7 @@ class Concern(NamedTuple):
     """`name`: the URL of an endpoint, or the name of a key.
 
     `what`: `failing` (`at`: since when), `gone` or `disabled` (by the platform, as it kept failing) of an endpoint;
-    `expires` (`at`: when) of a key.
+    `expires` (`at`: when) of a key; delegated ones are made to expire soon, and are left out.
     """
 
     id: UUID
@@ -47,7 +47,8 @@ _CONCERNS: Final = Query(
   order by 4 limit :most)
 union all
 (select id, name, 'expires', expires_at from api_keys
-  where user_id = :user and revoked_at is null and expires_at > now() and expires_at < now() + :notice
+  where user_id = :user and revoked_at is null and not is_delegated
+    and expires_at > now() and expires_at < now() + :notice
   order by 4 limit :most)
 """,
     Concern,

@@ -113,6 +113,7 @@ def test_what_needs_the_owner_is_named_whatever_its_name(browser: Browser, datab
     soon, later = clock.now() + timedelta(days=13), clock.now() + timedelta(days=15)
     keys.create(owner, HOSTILE[:200], actor=OPERATOR, expires_at=soon)
     keys.create(owner, "not yet", actor=OPERATOR, expires_at=later)
+    factories.delegated(browser.customer, 1)  # made to end soon
     columns = "(id, user_id, url, events, secret, status, disabled_reason, failing_since)"
     with psycopg.connect(database_url, autocommit=True) as sql:
         for url, reason, failing in [("gone", "gone", False), ("weak", None, True), ("mine", "manual", False)]:
