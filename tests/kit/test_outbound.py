@@ -378,7 +378,7 @@ def test_what_cannot_be_reached_says_nothing_about_why() -> None:
             with pytest.raises(PeerUnreachable) as caught:
                 send(outbound, f"http://{host}:{port}/")
             seen.add((caught.value.message, caught.value.sent))
-    assert seen == {("The peer could not be reached.", False)}
+    assert seen == {("No connection could be made.", False)}
 
 
 # -- names -------------------------------------------------------------------------------------------------------

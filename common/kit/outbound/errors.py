@@ -24,11 +24,11 @@ class Refused(OutboundError):
 
 
 class PeerUnreachable(OutboundError):
-    """The peer could not be reached."""
+    """No connection could be made."""
 
 
 class TimedOut(OutboundError):
-    """The peer did not answer in time."""
+    """There was no answer in time."""
 
 
 class Aborted(OutboundError):
@@ -40,4 +40,4 @@ class ResponseTooLarge(OutboundError):
 
 
 class Broken(OutboundError):
-    """The peer closed the connection early or sent an invalid HTTP response."""
+    """The connection was closed early, or the response was not valid HTTP."""

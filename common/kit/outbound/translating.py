@@ -39,6 +39,6 @@ def _tls_failure(error: BaseException | None) -> str:
     while seen is not None:
         reason = getattr(seen, "verify_message", None)
         if reason:
-            return f"The peer's certificate was not accepted: {reason}."
+            return f"The server's certificate was not accepted: {reason}."
         seen = seen.__cause__ or seen.__context__
-    return "No TLS connection could be established with the peer."
+    return "No TLS connection could be made."
