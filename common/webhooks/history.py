@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import orjson
-from sqlalchemy import ColumnElement, TextClause, func, select, text, update
+from sqlalchemy import ColumnElement, Select, TextClause, func, select, text, update
 from sqlalchemy.orm import Session
 
 from common import idempotency
@@ -37,7 +38,7 @@ PRUNE_BATCH: Final = 2_000
 class DeliveryRecord:
     """A delivery with its attempts, oldest first. `next_attempt_at` is None once it has finished.
 
-    `endpoint_id` is None for a URL that came with the call.
+    `endpoint_id` is None for a URL that came with the call. `authority`: host and port of the receiver.
     """
 
     id: UUID
@@ -48,6 +49,7 @@ class DeliveryRecord:
     created_at: datetime
     next_attempt_at: datetime | None
     attempts: Sequence[DeliveryAttempt]
+    authority: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,20 @@ def deliveries_of(invocation_id: UUID, window: Window) -> Page[DeliveryRecord]:
 
 
 def _page(session: Session, chosen: Sequence[ColumnElement[bool]], window: Window) -> Page[DeliveryRecord]:
-    query = select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id).where(*chosen)
+    query = _deliveries().where(*chosen)
     if window.after:
         query = query.where(Delivery.id < window.after[0])
     rows = session.execute(query.order_by(Delivery.id.desc()).limit(window.limit + 1)).all()
     page = Page.cut(rows, window, lambda row: (row[0].id,))
     tried = _attempts(session, [row[0].id for row in page.items])
-    return page.map(lambda row: _record(row[0], row[1], tried.get(row[0].id, [])))
+    return page.map(lambda row: _record(*row, tried.get(row[0].id, [])))
+
+
+def _deliveries() -> Select[Delivery, str, str]:
+    """Each with the type of its event and the URL of its receiver."""
+    to = func.coalesce(Delivery.url, WebhookEndpoint.url, "")
+    query = select(Delivery, Event.type, to).join(Event, Event.id == Delivery.event_id)
+    return query.outerjoin(WebhookEndpoint, WebhookEndpoint.id == Delivery.endpoint_id)
 
 
 def _attempts(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[DeliveryAttempt]]:
@@ -101,9 +110,10 @@ def _attempts(session: Session, ids: Sequence[UUID]) -> dict[UUID, list[Delivery
     return found
 
 
-def _record(row: Delivery, kind: str, attempts: Sequence[DeliveryAttempt]) -> DeliveryRecord:
+def _record(row: Delivery, kind: str, to: str, attempts: Sequence[DeliveryAttempt]) -> DeliveryRecord:
     due = row.due_at if row.status == "pending" else None
-    return DeliveryRecord(row.id, row.endpoint_id, row.event_id, kind, row.status, row.created_at, due, attempts)
+    shown = (row.id, row.endpoint_id, row.event_id, kind, row.status, row.created_at, due, attempts)
+    return DeliveryRecord(*shown, authority=urlsplit(to).netloc)
 
 
 # -- resend and replay -----------------------------------------------------------------------------------------
@@ -127,12 +137,10 @@ def resend(user_id: UUID, endpoint_id: UUID, delivery_id: UUID, *, once: Once = 
         if idempotency.claim(session, once, delivery_id) is None:
             _count_manual(session, rate_limits.WEBHOOK_RESENDS, _enabled(session, user_id, endpoint_id))
             session.execute(update(Delivery).where(*mine, Delivery.token.is_(None)).values(_AGAIN))
-        found = session.execute(
-            select(Delivery, Event.type).join(Event, Event.id == Delivery.event_id).where(*mine)
-        ).one_or_none()
+        found = session.execute(_deliveries().where(*mine)).one_or_none()
         if found is None:
             raise NotFound("Delivery not found.")
-        record = _record(found[0], found[1], _attempts(session, [delivery_id]).get(delivery_id, []))
+        record = _record(*found, _attempts(session, [delivery_id]).get(delivery_id, []))
     messages.notify(messages.DELIVER)
     return record
 

@@ -50,7 +50,7 @@ def test_a_plan_is_chosen_raised_canceled_and_kept(reader: Open) -> None:
     follow(page, "Choose Free")
     expect_title(page, "Subscribe to Free?")
     press(page, "Subscribe")
-    expect(page.get_by_role("status").filter(has_text="The plan was changed.")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="The subscription has begun")).to_be_visible()
     follow(page, "Move up to Pro")
     expect(page.get_by_role("main")).to_contain_text("tokens are granted now")
     assert subscriptions.current(caller.user_id).plan == "free", "a question changes nothing"

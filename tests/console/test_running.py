@@ -245,9 +245,9 @@ def test_runs_are_listed_found_and_filtered(browser: Browser) -> None:
     failed = browser.get("/runs?status=failed&tool=&error=tool_timeout&since=2020-01-01")
     assert "Runs with the status failed, with the error tool_timeout, since 2020-01-01." in failed.words
     assert "Good" not in failed.one("table").words
-    assert "No run matches: with the status expired." in browser.get("/runs?status=expired").words
+    assert "Runs with the status expired. Clear the filter There are none." in browser.get("/runs?status=expired").words
     assert browser.ask(f"/runs?find={good}").headers["Location"] == f"/console/runs/{good}"
-    assert "No run matches" in browser.get("/runs?find=nothing").words
+    assert "There are none." in browser.get("/runs?find=nothing").words
     groups = browser.get("/runs?group=error")
     [link] = [each.attributes["href"] for each in groups.all("a") if "select=all" in each.attributes["href"]]
     assert all(
@@ -384,6 +384,7 @@ def test_output_is_a_tree_and_raw_and_what_is_too_large_is_a_beginning_and_a_fil
 def test_a_free_run_says_why(browser: Browser) -> None:
     page = browser.get(f"/runs/{ended(browser, replace(BAD, error_code='tool_timeout'))}")
     assert "Free: failed (tool_timeout). Held 10, given back 10." in page.words
+    assert "HTTP 500. 500." in page.words, "its facts, then its sentence"
 
 
 def test_a_run_that_waits_says_why_and_is_canceled(app: Flask, db: None) -> None:
@@ -395,6 +396,7 @@ def test_a_run_that_waits_says_why_and_is_canceled(app: Flask, db: None) -> None
     page = browser.get(f"/runs/{run}")
     assert "slots of its plan" in page.one(id="run_now").words
     assert "10 tokens are held until it ends" in page.words
+    assert "data-soon" in page.one(id="head").attributes, "what is held may be free before the page listens"
     asked = browser.get(f"/runs/{run}/cancel")
     assert "It has not started and never will. It is free." in asked.words
     assert browser.post(f"/runs/{run}/cancel") == f"/runs/{run}?said=run-canceled"

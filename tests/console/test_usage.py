@@ -115,6 +115,14 @@ def test_a_range_that_is_too_fine_says_what_is_shown(browser: Browser) -> None:
     assert "No run ended in this range." in page.words
 
 
+def test_the_hours_of_a_period_that_has_only_begun_are_shown(browser: Browser) -> None:
+    assert browser.customer
+    charge(browser.customer, 10, 1, at=clock.now())
+    page = browser.get("/usage?bucket=hour")
+    assert "it is shown by day" not in page.words
+    assert page.one("h2", id="chart-title").words == "Tokens by hour"
+
+
 @pytest.mark.parametrize(
     "query",
     ["from=yesterday", "from=2026-02-30", "from=2026-02-01&to=2026-01-01", "bucket=week", "by=nothing", "to=%00"],

@@ -14,6 +14,7 @@ from typing import Final
 from markupsafe import Markup
 
 from common.subscriptions import Burndown
+from common.usage import Stats, Summary
 from web.console import show
 
 WIDTH: Final = 1000
@@ -118,6 +119,29 @@ def _fall(course: Burndown, here: datetime, per_day: float) -> list[tuple[dateti
 
 
 # -- how much in each bucket ---------------------------------------------------------------------------------------
+
+
+def label(start: datetime, bucket: str) -> str:
+    """A bucket as it is called: `29 Nov 2026, 14:00`, `29 Nov 2026`, `Nov 2026`; in UTC."""
+    at = start.astimezone(UTC)
+    if bucket == "month":
+        return f"{at:%b %Y}"
+    return f"{at.day} {at:%b %Y, %H:%M}" if bucket == "hour" else f"{at.day} {at:%b %Y}"
+
+
+def ends_of(starts: Sequence[datetime], bucket: str) -> tuple[str, str]:
+    """The first and the last bucket, as they are written at the ends of the axis."""
+    return f"{label(starts[0], bucket)} (UTC)", label(starts[-1], bucket)
+
+
+def finding(report: Summary | Stats) -> str:
+    """What was used, and when most of it."""
+    said = f"{show.tokens(report.totals.tokens_used)} in {show.count(report.totals.invocations, 'run')}"
+    most = max(report.series, key=lambda point: point.figures.tokens_used)
+    if not most.figures.tokens_used or len(report.series) == 1:
+        return said
+    when = {"day": "on", "month": "in"}.get(report.bucket, "from")
+    return f"{said}; the most, {show.number(most.figures.tokens_used)}, {when} {label(most.start, report.bucket)}"
 
 
 def stacked(

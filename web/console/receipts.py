@@ -14,12 +14,16 @@ from web.console.show import count, duration, meter, number, tokens, units, wait
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened to a run; `code`: an error or outcome. `at` None: it has not happened yet."""
+    """Something that happened to a run; `code`: an error or outcome. `at` None: it has not happened yet.
+
+    `delivery`: what was sent to an endpoint, which has a page.
+    """
 
     at: datetime | None
     text: str
     detail: str = ""
     code: str = ""
+    delivery: DeliveryRecord | None = None
 
 
 def sentence(run: Invocation) -> str:
@@ -142,9 +146,11 @@ def _until(run: Invocation) -> float:
 def _ended(call: CallRow) -> Step:
     status = f"HTTP {call.http_status}" if call.http_status else ""
     lasted = duration(call.ended_at - call.started_at) if call.ended_at else ""
-    parts = [lasted, status, call.detail or "", "tried again later" if call.retry_at else ""]
+    facts = ", ".join(each for each in (lasted, status) if each)
+    sentences = [facts, call.detail or "", "It was to be tried again." if call.retry_at else ""]
+    told = ". ".join(each.removesuffix(".") for each in sentences if each)
     code = str(call.outcome) if call.outcome else ""
-    return Step(call.ended_at, f"Attempt {call.n} ended", ", ".join(part for part in parts if part), code)
+    return Step(call.ended_at, f"Attempt {call.n} ended", f"{told}." if len(told) > len(facts) else told, code)
 
 
 def _end(run: Invocation) -> Iterator[Step]:
@@ -154,6 +160,9 @@ def _end(run: Invocation) -> Iterator[Step]:
 
 def _delivery(delivery: DeliveryRecord) -> Step:
     last = delivery.attempts[-1] if delivery.attempts else None
-    answer = f"HTTP {last.http_status}" if last is not None and last.http_status else "no answer yet"
-    tries = count(len(delivery.attempts), "attempt")
-    return Step(delivery.created_at, f"Webhook {delivery.event_type}", f"{tries}, {answer}", delivery.status)
+    answer = "not sent yet"
+    if last is not None:
+        answer = f"HTTP {last.http_status}" if last.http_status else last.error or "no answer yet"
+    detail = f"{delivery.authority}, {count(len(delivery.attempts), 'attempt')}, {answer}"
+    linked = delivery if delivery.endpoint_id else None
+    return Step(delivery.created_at, f"Webhook {delivery.event_type}", detail, delivery.status, linked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -57,6 +58,15 @@ def one(session: Session, user_id: UUID) -> ListedAccount:
     if row is None:
         raise NotFound("Account not found.")
     return ListedAccount(*row)
+
+
+def addresses(ids: Collection[UUID]) -> dict[UUID, str]:
+    """The e-mail addresses of accounts, by id; those that do not exist are left out."""
+    if not ids:
+        return {}
+    with db.snapshot() as session:
+        rows = session.execute(select(User.id, User.email).where(User.id == func.any(list(ids))))
+        return {row.id: row.email for row in rows}
 
 
 def _accounts() -> Select[User, str]:

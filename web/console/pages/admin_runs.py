@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import Response
 
 from common import invocations
+from common.identity import accounts
 from common.models.invocations import STATUSES
 from web.console import downloads, lists, stories
 from web.console.blueprint import Context, blp, page
@@ -39,7 +40,14 @@ def admin_runs() -> Context:
     statuses, tool, owner = query.get("status", []), query.get("tool"), query.get("user")
     found = invocations.listing(owner, query["window"], statuses=statuses, tool=tool, payloads=False)
     details = invocations.operator_details([run.id for run in found.items])
-    return {"page": found, "pages": lists.pages(found), "details": details, "asked": query, "statuses": STATUSES}
+    return {
+        "page": found,
+        "pages": lists.pages(found),
+        "details": details,
+        "addresses": accounts.addresses({run.user_id for run in found.items}),
+        "asked": query,
+        "statuses": STATUSES,
+    }
 
 
 def stored(invocation_id: UUID) -> invocations.Invocation:

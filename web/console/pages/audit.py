@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from common.identity import audit
+from common.identity import accounts, audit
 from common.models.audit import AuditEntry
 from web.console import lists
 from web.console.blueprint import Context, blp, page
@@ -75,4 +75,10 @@ def admin_audit() -> Context:
     found = audit.entries(**query)
     filters = {name: value for name, value in query.items() if name != "window"}
     rows = [(entry, changes(entry)) for entry in found.items]
-    return {"rows": rows, "pages": lists.pages(found), "filters": filters, "limit": query["window"].limit}
+    return {
+        "rows": rows,
+        "pages": lists.pages(found),
+        "addresses": accounts.addresses({entry.actor_id for entry in found.items if entry.actor_id}),
+        "filters": filters,
+        "limit": query["window"].limit,
+    }

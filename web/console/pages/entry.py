@@ -215,4 +215,6 @@ def ask_verification() -> Response:
     """Mail it; the answer is the same whether or not there is such an account."""
     sent: AddressSent = forms.load(AddressForm)
     accounts.request_verification(sent["email"], ip=auth.client_ip())
-    return go("overview" if session.is_signed_in() else "sign_in", said="verification-sent")
+    if session.is_signed_in():
+        return go("overview", said="verification-mailed")
+    return go("sign_in", said="verification-sent")

@@ -152,7 +152,8 @@ def plan() -> Context:
     glance = frame.glance(caller)
     none_yet = glance is not None and glance.meter is None
     current = None if none_yet else subscriptions.current(caller.user_id)
-    return {"plans": offered, "current": current, "actions": choices(current, list(offered))}
+    names = {each.slug: each.name for each in offered}
+    return {"plans": offered, "names": names, "current": current, "actions": choices(current, list(offered))}
 
 
 @blp.get("/plan/change")
@@ -169,8 +170,10 @@ def plan_change() -> Context:
 def change_plan() -> Response:
     """Choose a plan."""
     sent: PlanSent = forms.load(PlanForm)
+    glance = frame.glance(auth.caller())
+    is_first = glance is not None and glance.meter is None
     subscriptions.subscribe(auth.caller().user_id, sent["plan"])
-    return go("plan", said="subscribed")
+    return go("plan", said="subscribed" if is_first else "plan-changed")
 
 
 @blp.get("/plan/cancel")

@@ -8,9 +8,10 @@ from typing import Final, TypedDict
 import marshmallow as ma
 
 from common import invocations, usage
-from common.usage import ranges
-from web.console import lists
+from common.usage import Stats, ranges
+from web.console import charts, lists
 from web.console.blueprint import Context, blp, page
+from web.console.charts import Chart, Series
 from web.console.moments import Moment
 from web.http import auth
 from web.http.fields import Word
@@ -54,4 +55,18 @@ def admin() -> Context:
     found, queue = usage.stats(**asked), invocations.sweeping.depth()
     points = found.series[-MOST_POINTS:]
     is_cut = len(points) < len(found.series)
-    return {"stats": found, "queue": queue, "points": points, "buckets": BUCKETS, "is_cut": is_cut}
+    return {
+        "stats": found,
+        "queue": queue,
+        "points": points,
+        "chart": _chart(found) if found.totals.invocations else None,
+        "buckets": BUCKETS,
+        "is_cut": is_cut,
+    }
+
+
+def _chart(found: Stats) -> Chart:
+    points = found.series[-MOST_POINTS:]
+    starts = [point.start for point in points]
+    used = Series("tokens", [point.figures.tokens_used for point in points])
+    return charts.stacked(starts, [used], [], charts.finding(found), charts.ends_of(starts, found.bucket))

@@ -17,7 +17,7 @@ from common.kit import clock
 from common.kit.paging import Window
 from common.subscriptions import Bounds
 from common.usage import Filter, Group, Summary, csv_lines, ndjson, ranges
-from web.console import charts, downloads, frame, lists, show
+from web.console import charts, downloads, frame, lists
 from web.console.blueprint import Context, blp, page
 from web.console.charts import Chart, Series
 from web.console.rendering import exists, url
@@ -96,7 +96,7 @@ def shown(found: Summary, query: UsageAsked, names: Mapping[str, str]) -> Contex
         "chart": _chart(found, series) if used else None,
         "series": charts.merged(series) if query.get("by") else [],
         "rows": [
-            (point, label(point.start, found.bucket), _runs(point.start, found))
+            (point, charts.label(point.start, found.bucket), _runs(point.start, found))
             for point in used[: -MOST_ROWS - 1 : -1]
         ],
         "hidden": max(0, len(used) - MOST_ROWS),
@@ -128,27 +128,11 @@ def _series(found: Summary, names: Mapping[str, str]) -> list[Series]:
 
 
 def _chart(found: Summary, series: Sequence[Series]) -> Chart:
-    most = max(found.series, key=lambda point: point.figures.tokens_used)
-    total = found.totals
-    finding = f"{show.tokens(total.tokens_used)} in {show.count(total.invocations, 'run')}"
-    if most.figures.tokens_used and len(found.series) > 1:
-        finding += f"; the most, {show.number(most.figures.tokens_used)}, {_at(most.start, found.bucket)}"
     starts = [point.start for point in found.series]
-    ends = f"{label(starts[0], found.bucket)} (UTC)", label(starts[-1], found.bucket)
     paths = [_runs(start, found) if len(starts) <= MOST_LINKS else "" for start in starts]
-    return charts.stacked(starts, charts.merged(series), paths, finding, ends)
-
-
-def label(start: datetime, bucket: str) -> str:
-    """A bucket as it is called: `29 Nov 2026, 14:00`, `29 Nov 2026`, `Nov 2026`; in UTC."""
-    at = start.astimezone(UTC)
-    if bucket == "month":
-        return f"{at:%b %Y}"
-    return f"{at.day} {at:%b %Y, %H:%M}" if bucket == "hour" else f"{at.day} {at:%b %Y}"
-
-
-def _at(start: datetime, bucket: str) -> str:
-    return f"{'on' if bucket == 'day' else 'in' if bucket == 'month' else 'from'} {label(start, bucket)}"
+    return charts.stacked(
+        starts, charts.merged(series), paths, charts.finding(found), charts.ends_of(starts, found.bucket)
+    )
 
 
 def day(moment: datetime) -> str:
@@ -218,7 +202,8 @@ def usage() -> Context:
     query: UsageAsked = lists.query(UsageFilter)
     owner, by = auth.caller().user_id, GROUPS.get(query.get("by", ""))
     since, until = subscriptions.range_within(owner, query.get("since"), query.get("until"), _period())
-    bucket = bucket_for(since, until, query.get("bucket"))
+    wanted = query.get("bucket")
+    bucket = bucket_for(since, min(until, max(since, clock.now())) if wanted else until, wanted)
     found = history.summary(owner, since, until, bucket=bucket, group_by=by, stacked=True)
     return shown(found, query, _key_names(query, owner))
 
