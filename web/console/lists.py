@@ -10,6 +10,7 @@ Cursors lead to older items only; the addresses remember those of the pages befo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -41,11 +42,17 @@ def query(schema: type[QueryArguments]) -> Any:  # who calls says as which Typed
 
     Raises `errors.Invalid`, `errors.InvalidCursor`.
     """
-    fields = schema()
-    several = frozenset(it.data_key or name for name, it in fields.fields.items() if isinstance(it, OneOrMore))
+    fields, several = _fields(schema)
     given = body.read_query(request, several)
     asked = {name: value for name, value in given.items() if value not in ("", [], [""]) and name != "back"}
     return validation.loaded(fields, asked, "query", ignore_unknown=True)
+
+
+@cache
+def _fields(schema: type[QueryArguments]) -> tuple[QueryArguments, frozenset[str]]:
+    """A schema, and what may be given several times. Making one takes longer than reading by it."""
+    made = schema()
+    return made, frozenset(it.data_key or name for name, it in made.fields.items() if isinstance(it, OneOrMore))
 
 
 def pages(page: Page[Any]) -> Pages:  # items of any kind
