@@ -12,7 +12,7 @@ from common.kit import memory, metrics
 from common.kit.admission import Admission, LineTooLong
 
 #: Submits of a process that use PostgreSQL and Redis at once: fewer than it has connections.
-AT_ONCE: Final = 10
+AT_ONCE: Final = 12
 #: How long one in line waits, in seconds, if nothing moves.
 PATIENCE: Final = 3.0
 REFUSED = metrics.Counter("joyfull_submits_refused", "Submits refused because too many were waiting")

@@ -68,5 +68,5 @@ def test_who_would_wait_too_long_is_told_before_anything_is_begun(db: None) -> N
         for key in (None, "k"):
             with pytest.raises(DependencyUnavailable) as refused:
                 customer.submit(factories.tool(), idempotency_key=key)
-            assert refused.value.retry_after == 2, "of ten that take 20 s, one ends every 2 s"
+            assert refused.value.retry_after == 2, "of twelve that take 20 s, one ends every 1.7 s"
     assert len({each.result() for each in made}) + 1 == len(world.open_rows()) == 1 + overload.AT_ONCE
