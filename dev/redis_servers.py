@@ -1,13 +1,15 @@
-"""Several private Redis servers on loopback, for development and tests: a primary with a replica and Sentinels."""
+"""Several private Redis servers on loopback, for development and tests: with Sentinels, or as a cluster."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dev.binaries import redis_binary
-from dev.servers import Redis, Server
+from dev.ports import free_ports
+from dev.servers import START_TIMEOUT, Redis, Server, ServerError
 
 HOST = "127.0.0.1"
 
@@ -64,6 +66,68 @@ class Sentinel(Server):
     def is_ready(self) -> bool:
         """Whether it has found the replica, without which it could promote none."""
         return b"slaves=1" in ask(self.port, "INFO sentinel")
+
+
+class Cluster:
+    """Three primaries with a third of the slots each, and a replica of the first.
+
+    `TIMEOUT_MS` without an answer make a node suspect; when most primaries say so, its replica takes over.
+    """
+
+    TIMEOUT_MS = 500
+    SLOTS = 16_384
+
+    def __init__(self, directory: Path) -> None:
+        ports = free_ports(8)
+        self._bus = ports[4]
+        *self.primaries, self.replica = [
+            Node(directory, port, self._options(bus)) for port, bus in zip(ports[:4], ports[4:], strict=True)
+        ]
+        self.url = "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self._nodes())
+
+    def _options(self, bus: int) -> list[str]:
+        return [
+            *("--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-node-timeout", str(self.TIMEOUT_MS)),
+            *("--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"),
+        ]
+
+    def _nodes(self) -> list[Node]:
+        return [*self.primaries, self.replica]
+
+    def start(self) -> None:
+        for node in self._nodes():
+            node.start()
+        for node in self._nodes():
+            node.wait()
+        first, *others = self._nodes()
+        share = -(-self.SLOTS // len(self.primaries))
+        for n, node in enumerate(self.primaries):
+            ask(node.port, f"CLUSTER ADDSLOTSRANGE {n * share} {min((n + 1) * share, self.SLOTS) - 1}")
+            ask(node.port, f"CLUSTER SET-CONFIG-EPOCH {n + 1}")
+        for node in others:
+            ask(node.port, f"CLUSTER MEET {HOST} {first.port} {self._bus}")
+        until("the nodes know each other", lambda: all(self._knows_all(node) for node in self._nodes()))
+        id_ = ask(first.port, "CLUSTER MYID").split(b"\r\n")[1].decode()
+        until("it is a replica", lambda: ask(self.replica.port, f"CLUSTER REPLICATE {id_}") == b"+OK\r\n")
+        until("it is in step", lambda: b"master_link_status:up" in ask(self.replica.port, "INFO replication"))
+        until("all know it", lambda: all(b" slave " in ask(node.port, "CLUSTER NODES") for node in self.primaries))
+
+    def _knows_all(self, node: Node) -> bool:
+        said = ask(node.port, "CLUSTER INFO")
+        return b"cluster_state:ok" in said and b"cluster_known_nodes:4" in said
+
+    def stop(self) -> None:
+        for node in self._nodes():
+            node.stop()
+
+
+def until(what: str, condition: Callable[[], bool]) -> None:
+    """Wait for it. Raises `ServerError` after `START_TIMEOUT`."""
+    give_up = time.monotonic() + START_TIMEOUT
+    while not condition():
+        if time.monotonic() > give_up:
+            raise ServerError(f"waited in vain: {what}")
+        time.sleep(0.01)
 
 
 def ask(port: int, command: str) -> bytes:

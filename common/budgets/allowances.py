@@ -164,7 +164,7 @@ def differences(user_id: UUID, period_id: UUID, older_than: float) -> frozenset[
         if redis.client().hlen(key) > WHOLE_MOST:
             return frozenset()
         hash_ = redis.mapping(redis.client().hgetall(key))
-        run = str(redis.client().info("server")["run_id"])
+    run = redis.run_id(key)
     with db.snapshot() as session:
         period = next(iter(db.fetch(session, _OPEN_PERIOD, {"user_id": user_id})), None)
         if period is None or period.id != period_id or hash_.get("run") != run:

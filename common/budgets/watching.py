@@ -84,15 +84,14 @@ def _repair(older_than: float, suspect: tuple[str, frozenset[str]]) -> int:
 def _next_gates(walk: str, limit: int) -> Iterator[list[str]]:
     """The keys of about `limit` gates from where the last walk ended; Redis remembers where that was."""
     with redis.reachable():
-        cursor, seen = int(redis.client().get(walk) or 0), 0
+        place, seen = str(redis.client().get(walk) or "0"), 0
     while seen < limit:
-        with redis.reachable():
-            cursor, keys = redis.client().scan(cursor, match="budget:*", count=min(limit, PAGE))
-        found = [str(key) for key in keys if owner_of(str(key))]
+        place, keys = redis.scan(place, "budget:*", min(limit, PAGE))
+        found = [key for key in keys if owner_of(key)]
         if found:
             yield found
         seen += len(keys)
-        if cursor == 0:
+        if place == "0":
             break
     with redis.reachable():
-        redis.client().set(walk, cursor)
+        redis.client().set(walk, place)

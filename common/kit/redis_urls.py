@@ -47,6 +47,11 @@ def has_hosts(url: str) -> bool:
     return scheme_of(url).endswith(("+sentinel", "+cluster"))
 
 
+def is_cluster(url: str) -> bool:
+    """Whether it is the URL of a cluster."""
+    return scheme_of(url) == CLUSTER
+
+
 def parse(url: str) -> Hosts:
     """Read a URL of Sentinels or of a cluster. Raises `ValueError`, whose message says what is expected."""
     scheme = scheme_of(url)

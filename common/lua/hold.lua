@@ -24,7 +24,7 @@ local id, amount, cap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local b = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'granted', 'charged', 'held', 'active', 'h:' .. id, 'server')
 if not b[2] or not b[8] or b[1] ~= run then return {'unknown'} end
 
-if KEYS[3] ~= '-' then
+if string.sub(KEYS[3], 1, 1) ~= '-' then
   local other = redis.call('GET', KEYS[3])
   if other and other ~= id then return {'same', other} end
 end
@@ -59,7 +59,7 @@ for _, r in ipairs(rates) do
 end
 
 local counts = {}
-if KEYS[4] ~= '-' then
+if string.sub(KEYS[4], 1, 1) ~= '-' then
   local made = string.match(KEYS[1], '[^:]+$') .. ':' .. b[2] .. ':' .. b[8]
   local a = redis.call('HMGET', KEYS[4], 'run', 'made')
   if a[1] ~= run or a[2] ~= made then return {'unknown'} end
@@ -111,7 +111,7 @@ if #counts > 0 then
   end
   redis.call('HSET', KEYS[4], 'h:' .. id, ARGV[2] .. ',' .. now .. ',' .. table.concat(keys, ' '))
 end
-if KEYS[3] ~= '-' then redis.call('SET', KEYS[3], id, 'EX', 30) end
+if string.sub(KEYS[3], 1, 1) ~= '-' then redis.call('SET', KEYS[3], id, 'EX', 30) end
 for _, r in ipairs(rates) do
   r.count = r.count + 1
   redis.call('SET', r.key, r.start .. ' ' .. r.count, 'EX', 60)

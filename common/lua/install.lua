@@ -53,7 +53,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 
 -- The same for what API keys have used, unless the gate of a newer period has taken that over.
 local made = string.match(KEYS[1], '[^:]+$') .. ':' .. ARGV[1]
-if KEYS[3] == '-' or redis.call('HGET', KEYS[3], 'rebuilding') ~= made or redis.call('EXISTS', KEYS[4]) == 0 then return 1 end
+if string.sub(KEYS[3], 1, 1) == '-' or redis.call('HGET', KEYS[3], 'rebuilding') ~= made or redis.call('EXISTS', KEYS[4]) == 0 then return 1 end
 cursor = '0'
 repeat
   local found = redis.call('HSCAN', KEYS[3], cursor, 'MATCH', 'e:*', 'COUNT', 1000)

@@ -12,7 +12,7 @@ if b[2] and tonumber(b[2]) > epoch then return 0 end
 redis.call('UNLINK', KEYS[1])
 redis.call('HSET', KEYS[1], 'rebuilding', ARGV[1])
 redis.call('EXPIRE', KEYS[1], 5184000)
-if KEYS[2] ~= '-' then
+if string.sub(KEYS[2], 1, 1) ~= '-' then
   redis.call('UNLINK', KEYS[2])
   redis.call('HSET', KEYS[2], 'rebuilding', string.match(KEYS[1], '[^:]+$') .. ':' .. ARGV[1])
   redis.call('EXPIRE', KEYS[2], 5184000)

@@ -4,7 +4,7 @@
 -- KEYS  as hold.lua        ARGV  1 id
 -- Answers  1 released, 0 there was nothing
 local id = ARGV[1]
-if KEYS[3] ~= '-' and redis.call('GET', KEYS[3]) == id then redis.call('DEL', KEYS[3]) end
+if string.sub(KEYS[3], 1, 1) ~= '-' and redis.call('GET', KEYS[3]) == id then redis.call('DEL', KEYS[3]) end
 local function uncount(key)
   local start, count = string.match(redis.call('GET', key) or '', '(%d+) (%d+)')
   if count and tonumber(count) > 0 then
@@ -13,7 +13,7 @@ local function uncount(key)
 end
 uncount(KEYS[2])
 for i = 5, #KEYS do uncount(KEYS[i]) end
-if KEYS[4] ~= '-' then
+if string.sub(KEYS[4], 1, 1) ~= '-' then
   local amount, keys = string.match(redis.call('HGET', KEYS[4], 'h:' .. id) or '', '^(%d+),%d+,(.+)$')
   for key in string.gmatch(keys or '', '%S+') do
     local before, held = string.match(redis.call('HGET', KEYS[4], 'k:' .. key) or '', '^(%a+,%d+,%d+),(%d+)$')

@@ -37,7 +37,7 @@ if ended ~= '' then
   end
 end
 
-if ended ~= '' and KEYS[3] ~= '-' then
+if ended ~= '' and string.sub(KEYS[3], 1, 1) ~= '-' then
   local start = {total = '0', day = ARGV[6], month = ARGV[7]}
   if redis.call('HEXISTS', KEYS[3], 'rebuilding') == 1 then
     redis.call('HSET', KEYS[3], 'e:' .. ended, charge .. ',' .. ARGV[6] .. ',' .. ARGV[7])

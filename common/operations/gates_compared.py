@@ -45,7 +45,7 @@ _PERIOD = Query(f"select epoch, {budgets.SERVER} as server from periods where id
 def differences(user_id: UUID, period_id: UUID) -> list[str]:
     """How the gate of a period differs from the rows, at this moment; nothing if it would be rebuilt anyway."""
     gate = budgets.gate(user_id, period_id)
-    if "epoch" not in gate or not _is_current(gate):
+    if "epoch" not in gate or gate.get("run") != redis.run_id(budgets.budget_key(user_id, period_id)):
         return []  # no gate of the current Redis process: the next submit rebuilds it
     with db.snapshot() as session:
         period = next(iter(db.fetch(session, _PERIOD, {"period": period_id})), None)
@@ -79,9 +79,3 @@ def _expected(session: Session, period_id: UUID) -> dict[str, str]:
 
 def _counts(by_key: Mapping[str, int]) -> str:
     return " ".join(sorted(f"{key}={count}" for key, count in by_key.items() if count))
-
-
-def _is_current(gate: Mapping[str, str]) -> bool:
-    with redis.reachable():
-        run: str = redis.client().info("server")["run_id"]
-    return gate.get("run") == run

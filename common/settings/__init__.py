@@ -112,7 +112,7 @@ def read_from(read: Reader) -> Settings:
         env=read.choice("ENV", "development", ("development", "production")),
         database_url=read.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
         database_pooling=read.choice("DATABASE_POOLING", "session", ("session", "transaction")),
-        redis_url=read.url(redis_url, "REDIS_URL", redis_urls.ONE_PRIMARY),
+        redis_url=read.url(redis_url, "REDIS_URL", redis_urls.ANY),
         broker_url=read.url(read.text("BROKER_URL", ""), "BROKER_URL", (*redis_urls.ONE_PRIMARY, "amqp", "amqps"))
         or redis_url,
         stream_url=read.url(read.text("STREAM_URL", ""), "STREAM_URL", redis_urls.ONE_PRIMARY) or redis_url,
@@ -156,6 +156,12 @@ def read_from(read: Reader) -> Settings:
         payload_retention_days=read.integer("PAYLOAD_RETENTION_DAYS", 0, 0, 36_500),
         failpoints=read.failpoints(),
     )
+    if redis_urls.is_cluster(redis_url):
+        read.problems += [
+            f"{name} is required: REDIS_URL is a cluster, which carries neither messages nor logs of streams"
+            for name in ("BROKER_URL", "STREAM_URL")
+            if not read.text(name, "")
+        ]
     if set(settings.jwt_secret_keys) & set(settings.secrets_keys):
         read.problems.append("JWT_SECRET_KEY and SECRETS_KEYS have a key in common")
     if read.problems:

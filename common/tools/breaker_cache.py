@@ -62,7 +62,10 @@ class StateCache:
     def _read_probes(self, tools: list[str]) -> None:
         try:
             with redis.reachable():
-                probes = redis.client().mget([probe_key(tool) for tool in tools])
+                pipeline = redis.client().pipeline(transaction=False)
+                for tool in tools:
+                    pipeline.get(probe_key(tool))
+                probes = pipeline.execute()
         except redis.RedisUnreachable:
             return
         soon = clock.monotonic() + 2 * VIEW_SECONDS

@@ -40,7 +40,7 @@ def test_it_says_all_that_is_wrong_and_nothing_else(name: str, tmp_path: Path) -
     assert done.stderr.splitlines() == [
         "invalid settings:",
         "  - DATABASE_URL is required in production",
-        "  - REDIS_URL must start with redis:// or rediss:// or unix:// or redis+sentinel://",
+        "  - REDIS_URL must start with redis:// or rediss:// or unix:// or redis+sentinel:// or redis+cluster://",
         "  - JWT_SECRET_KEY is the development secret; production needs its own",
         "  - SECRETS_KEYS has a key shorter than 32 bytes",
         "  - FLOWER_BASIC_AUTH is required in production (user:password)",
@@ -157,6 +157,20 @@ def test_several_hosts_are_written_in_one_way(url: str, said: str) -> None:
     with pytest.raises(settings.SettingsError) as refused:
         settings.load({"STREAM_URL": url})
     assert refused.value.problems == [f"STREAM_URL {said}"]
+
+
+def test_a_cluster_needs_other_servers_for_what_it_does_not_carry() -> None:
+    cluster = {"REDIS_URL": "redis+cluster://one:7000,two:7000"}
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.load(cluster)
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == [
+        "BROKER_URL is required",
+        "STREAM_URL is required",
+    ]
+    others = {"BROKER_URL": "amqp://rabbitmq//", "STREAM_URL": "redis://streams"}
+    assert settings.load({**cluster, **others}).redis_url == cluster["REDIS_URL"]
+    with pytest.raises(settings.SettingsError):
+        settings.load({**cluster, **others, "STREAM_URL": cluster["REDIS_URL"]})
 
 
 def test_two_purposes_have_two_keys() -> None:

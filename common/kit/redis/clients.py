@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 from redis.retry import Retry
 
 from common.kit import metrics, redis_urls, seam
-from common.kit.redis import sentinel
+from common.kit.redis import cluster, sentinel
 
 CONNECT_TIMEOUT = 1.0
 SOCKET_TIMEOUT = 2.0
@@ -75,6 +75,8 @@ def make_client(
     if not redis_urls.has_hosts(url):
         return _Client(connection_pool=redis.BlockingConnectionPool.from_url(url, **options))
     hosts = redis_urls.parse(url)
+    if redis_urls.is_cluster(url):
+        return cast("Client", cluster.Cluster(hosts, options))  # it passes every command on
     return _Client(connection_pool=sentinel.pool(hosts, _sentinels(hosts), **options))
 
 
@@ -86,6 +88,12 @@ def watched(url: str) -> sentinel.Watched:
     """What the Sentinels of `url` say of their primary."""
     hosts = redis_urls.parse(url)
     return sentinel.watched(hosts, _sentinels(hosts))
+
+
+def shards(url: str) -> cluster.Shards:
+    """What the nodes of the cluster at `url` say of its slots. Raises `RedisUnreachable`."""
+    with reachable(), make_client(url) as known:
+        return cluster.shards(cast("cluster.Cluster", known))
 
 
 def subscriber(url: str | None = None) -> Client:
@@ -106,7 +114,8 @@ def dispose() -> None:
     """Close every connection of this process's client. Fork before connecting."""
     if _RedisState.client is not None:
         _RedisState.client.close()
-        _RedisState.client.connection_pool.disconnect()
+        if not isinstance(_RedisState.client, cluster.Cluster):
+            _RedisState.client.connection_pool.disconnect()
         _RedisState.client = None
 
 
@@ -115,7 +124,7 @@ def reachable() -> Iterator[None]:
     """Raise `RedisUnreachable` for any redis-py error inside the block."""
     try:
         yield
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         FAILURES.inc()
         raise RedisUnreachable(str(error)) from error
 
@@ -138,10 +147,38 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
     """
     text, sha = source(name)
     with reachable():
+        server = on or client()
+        if isinstance(server, cluster.Cluster):
+            keys = cluster.together(keys)
         try:
-            return (on or client()).evalsha(sha, len(keys), *keys, *args)
+            return server.evalsha(sha, len(keys), *keys, *args)
         except NoScriptError:
-            return (on or client()).eval(text, len(keys), *keys, *args)
+            return server.eval(text, len(keys), *keys, *args)
+
+
+def scan(place: str, match: str, count: int) -> tuple[str, list[str]]:
+    """Some keys of this process's Redis, from where a scan was: at "0" it begins, and with "0" it is at its end."""
+    with reachable():
+        if isinstance(known := client(), cluster.Cluster):
+            return cluster.scan(known, place, match, count)
+        cursor, keys = known.scan(int(place), match=match, count=count)
+    return str(cursor), [str(key) for key in keys]
+
+
+def infos(section: str) -> list[dict[str, str]]:
+    """That section of INFO, of this process's Redis or of each of its primaries. Raises `RedisUnreachable`."""
+    with reachable():
+        known = client()
+        return cluster.info(known, section) if isinstance(known, cluster.Cluster) else [known.info(section)]
+
+
+def run_id(key: str) -> str:
+    """Which run of which server has this key now. Raises `RedisUnreachable`."""
+    with reachable():
+        known = client()
+        if isinstance(known, cluster.Cluster):
+            return str(known.info("server", target_nodes=cluster.serving(known, key))["run_id"])
+        return str(known.info("server")["run_id"])
 
 
 def mapping(fields: Any) -> dict[str, str]:  # Any: redis-py types a hash as bytes or text, awaitable or not

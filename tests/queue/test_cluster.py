@@ -1,0 +1,123 @@
+"""A Redis Cluster as the budget gate: accounts are spread over its nodes, and a replica takes over the slots of one.
+
+Real servers on loopback: three primaries, and a replica of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from common import boot, budgets
+from common.errors import BudgetExhausted
+from common.kit import redis as redis_kit
+from common.operations import doctor, ledger
+from common.settings import Settings, load
+from dev import platform as parts
+from dev.platform import Platform
+from dev.redis_servers import Cluster, ask
+from tests import factories
+from tests.client import Client, eventually
+from tests.platforms import running
+
+
+@pytest.fixture
+def environment(environ: dict[str, str]) -> dict[str, str]:
+    """What the cluster does not carry stays where it is."""
+    return {**environ, "BROKER_URL": environ["REDIS_URL"], "STREAM_URL": environ["REDIS_URL"]}
+
+
+@pytest.fixture
+def cluster(db: None, settings: Settings, environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
+    """This process uses it too."""
+    servers = Cluster(tmp_path)
+    servers.start()
+    boot.connect(load({**environment, "REDIS_URL": servers.url}), process="test", pool_size=20)
+    yield servers
+    boot.connect(settings, process="test", pool_size=20)
+    servers.stop()
+
+
+def on_the_first(cluster: Cluster, user_id: UUID) -> bool:
+    """Whether that node has the account's keys."""
+    first = ask(cluster.primaries[0].port, "INFO server")
+    return redis_kit.run_id(budgets.rate_key(user_id)).encode() in first
+
+
+def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) -> None:
+    """No gate of the replica counts: it may lack the last holds. The other nodes go on meanwhile."""
+    tool = factories.tool()
+    made = {on_the_first(cluster, one.user_id): one for one in (factories.customer(20) for _ in range(30))}
+    here, elsewhere = made[True], made[False]
+    for customer in (here, here, elsewhere):
+        customer.submit(tool)
+    cluster.primaries[0].kill()
+    elsewhere.submit(tool)
+    with pytest.raises(redis_kit.RedisUnreachable):
+        here.submit(tool)
+    eventually("the replica has the slots", 20, lambda: reached(here.user_id))
+    for customer in (here, elsewhere):
+        with pytest.raises(BudgetExhausted):
+            customer.submit(tool)
+    assert ledger.verify().differences == ()
+    assert ledger.verify().gates >= 2
+
+
+def reached(user_id: UUID) -> bool:
+    try:
+        return bool(redis_kit.run_id(budgets.rate_key(user_id)))
+    except redis_kit.RedisUnreachable:
+        return False
+
+
+def test_a_walk_over_all_gates_sees_each_of_them(cluster: Cluster) -> None:
+    keys = {budgets.budget_key(factories.user().user_id, UUID(int=n)) for n in range(60)}
+    for key in keys:
+        redis_kit.client().hset(key, "epoch", 1)
+    seen: list[str] = []
+    place = "0"
+    for _ in count():
+        place, found = redis_kit.scan(place, "budget:*", 5)
+        seen += found
+        if place == "0":
+            break
+    assert sorted(seen) == sorted(keys)
+    assert budgets.free_orphans(older_than=-1, limit=1_000) == 60, "of periods that the database does not know"
+
+
+@pytest.fixture
+def hub(cluster: Cluster, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    workers = (parts.worker("invocations", 8), parts.worker("sweeps", 2))
+    env = {**environment, "REDIS_URL": cluster.url}
+    with running(env, tmp_path_factory.mktemp("log"), *workers) as platform:
+        yield platform
+
+
+def test_the_main_job_while_a_node_dies(hub: Platform, cluster: Cluster, offer: Callable[..., str]) -> None:
+    slug, clients = offer(), (Client(hub.url).join("pro") for _ in count())
+    client = next(one for one in clients if on_the_first(cluster, UUID(one.id)))
+    assert client.ended(client.invoke(slug, {"text": "before"})["id"])["status"] == "succeeded"
+    assert slots(cluster) == "2 of 3 primaries have no replica that could take their slots."
+
+    cluster.primaries[0].kill()
+    path, body = f"/tools/{slug}/invoke", {"input": {"text": "after"}}
+    refused = client.call("POST", path, 503, json=body)
+    assert int(refused.headers["Retry-After"]) >= 1
+
+    def accepted() -> str | None:
+        answer = client.call("POST", path, (202, 503), json=body)
+        return answer.json()["data"]["id"] if answer.status_code == 202 else None
+
+    assert client.ended(eventually("submits are accepted again", 20, accepted))["status"] == "succeeded"
+    assert slots(cluster).startswith("3 of 3")
+    client.http.close()  # web waits for its clients when it ends
+    assert ledger.verify().differences == ()
+
+
+def slots(cluster: Cluster) -> str:
+    given = load({"REDIS_URL": cluster.url, "BROKER_URL": "redis://one", "STREAM_URL": "redis://one"})
+    return next(result for result in doctor.run_checks(given) if result.name == "redis failover").detail
