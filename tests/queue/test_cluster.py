@@ -44,8 +44,12 @@ def cluster(db: None, settings: Settings, environment: dict[str, str], tmp_path:
 
 def on_the_first(cluster: Cluster, user_id: UUID) -> bool:
     """Whether that node has the account's keys."""
-    first = ask(cluster.primaries[0].port, "INFO server")
-    return redis_kit.run_id(budgets.rate_key(user_id)).encode() in first
+    return server_of(user_id).encode() in ask(cluster.primaries[0].port, "INFO server")
+
+
+def server_of(user_id: UUID) -> str:
+    """The run of the node that has the account's keys."""
+    return redis_kit.run_id(budgets.budget_key(user_id, UUID(int=0)))
 
 
 def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) -> None:
@@ -69,7 +73,7 @@ def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) ->
 
 def reached(user_id: UUID) -> bool:
     try:
-        return bool(redis_kit.run_id(budgets.rate_key(user_id)))
+        return bool(server_of(user_id))
     except redis_kit.RedisUnreachable:
         return False
 

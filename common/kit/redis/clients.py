@@ -140,6 +140,8 @@ def source(name: str) -> tuple[str, str]:
 def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | None = None) -> Any:
     """Run `common/lua/<name>.lua` once; loads the script again after a restart or SCRIPT FLUSH.
 
+    A key that there is not is `-`; in a cluster the script is given `-{tag}` of the first key.
+
     `on`: a client of another server than this process's own.
 
     Raises:
