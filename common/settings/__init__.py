@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -156,14 +156,16 @@ def read_from(read: Reader) -> Settings:
         payload_retention_days=read.integer("PAYLOAD_RETENTION_DAYS", 0, 0, 36_500),
         failpoints=read.failpoints(),
     )
-    if redis_urls.is_cluster(redis_url):
-        read.problems += [
-            f"{name} is required: REDIS_URL is a cluster, which carries neither messages nor logs of streams"
-            for name in ("BROKER_URL", "STREAM_URL")
-            if not read.text(name, "")
-        ]
-    if set(settings.jwt_secret_keys) & set(settings.secrets_keys):
-        read.problems.append("JWT_SECRET_KEY and SECRETS_KEYS have a key in common")
+    read.problems += _faults_together(read, settings)
     if read.problems:
         raise SettingsError(read.problems)
     return settings
+
+
+def _faults_together(read: Reader, settings: Settings) -> Iterator[str]:
+    """What is wrong with settings that are right by themselves."""
+    for name in ("BROKER_URL", "STREAM_URL"):
+        if redis_urls.is_cluster(settings.redis_url) and not read.text(name, ""):
+            yield f"{name} is required: REDIS_URL is a cluster, which carries neither messages nor logs of streams"
+    if set(settings.jwt_secret_keys) & set(settings.secrets_keys):
+        yield "JWT_SECRET_KEY and SECRETS_KEYS have a key in common"

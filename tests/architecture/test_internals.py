@@ -56,6 +56,8 @@ INTERNALS = (
         "redis", "redis:Redis", ("execute_command", "pipeline", "response_callbacks"), "common/kit/redis/clients.py"
     ),
     Internal("redis", "redis.client:Pipeline", ("execute", "command_stack"), "common/kit/redis/clients.py"),
+    Internal("redis", "redis.sentinel:Sentinel", ("discover_master", "sentinels"), "common/kit/redis/sentinel.py"),
+    Internal("redis", "redis.cluster:NodesManager", ("initialize",), "common/kit/redis/cluster.py"),
     Internal("gunicorn", "gunicorn.util", ("write_error", "write_nonblock", "close"), "web/server.py"),
     Internal(
         "gunicorn",

@@ -23,27 +23,33 @@ from common.kit.redis_urls import Hosts
 T = TypeVar("T")
 SLOTS: Final = 16_384
 #: How long nobody asks for the slots after no node has answered: each try may take a second for each node.
-BACKOFF_SECONDS = 1.0
+BACKOFF_SECONDS: Final = 1.0
+#: How long slots are good that were just asked for, however many commands fail at a node that is gone.
+FRESH_SECONDS: Final = 0.1
 #: In a script's keys: there is none. On a cluster it gets the tag of the first key, so that all are in one slot.
 NO_KEY = "-"
 
 
-class _OneAtATime:
-    """Who asks for the slots while another thread does waits for that, and shares its failure."""
+class _Asking:
+    """Asking for the slots: one thread does, and those that wait for it share what came of it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._pause = Pause(BACKOFF_SECONDS)
+        self._failed, self._done = Pause(BACKOFF_SECONDS), Pause(FRESH_SECONDS)
 
-    def __call__(self, do: Callable[[], T]) -> T:
+    def __call__(self, do: Callable[[], None]) -> None:
+        """Do it, unless it was done a moment ago. Raises redis-py's errors, also if it failed a moment ago."""
         with self._lock:
-            if self._pause.active():
+            if self._failed.active():
                 raise Unconnected("no node of the cluster has answered a moment ago")
+            if self._done.active():
+                return
             try:
-                return do()
+                do()
             except Exception:
-                self._pause.begin()
+                self._failed.begin()
                 raise
+            self._done.begin()
 
 
 class Cluster:
@@ -53,7 +59,7 @@ class Cluster:
         self._hosts = hosts
         self._options = {name: value for name, value in options.items() if name not in {"retry", "retry_on_error"}}
         self._made: RedisCluster | None = None
-        self._asking = _OneAtATime()
+        self._asking = _Asking()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.nodes(), name)
@@ -66,21 +72,20 @@ class Cluster:
 
     def nodes(self) -> RedisCluster:
         """The client that knows the slots. Raises redis-py's errors if no node answers."""
-        return self._made or self._asking(self._once)
+        if self._made is None:
+            self._asking(self._connect)
+        if (made := self._made) is None:
+            raise Unconnected("closed meanwhile")
+        return made
 
     def close(self) -> None:
         """Close every connection; the next command opens new ones."""
-        made, self._made = self._made, None
+        made, self._made, self._asking = self._made, None, _Asking()
         if made is not None:
             made.disconnect_connection_pools()
             made.close()
 
-    def _once(self) -> RedisCluster:
-        if self._made is None:
-            self._made = self._connected()
-        return self._made
-
-    def _connected(self) -> RedisCluster:
+    def _connect(self) -> None:
         (host, port), *others = self._hosts.addresses
         make: Callable[..., RedisCluster] = RedisCluster
         made = make(
@@ -98,7 +103,7 @@ class Cluster:
         made.nodes_manager.initialize = lambda *args, **more: self._asking(  # type: ignore[method-assign]
             partial(ask, *args, **more)
         )
-        return made
+        self._made = made
 
 
 # -- several nodes ---------------------------------------------------------------------------------------------------
