@@ -311,7 +311,9 @@ def test_metadata_is_never_allowed(address: str) -> None:
 
 
 def test_our_own_services_are_refused_even_where_allowed() -> None:
-    forbid = own_services("http://localhost:8000", "redis://10.0.0.5/0", "postgresql+psycopg://u:p@db.example/x", None)
+    sentinels = "redis+sentinel://s1,s2:26380/mymaster"
+    servers = ("redis://10.0.0.5/0", "postgresql+psycopg://u:p@db.example/x", sentinels, None)
+    forbid = own_services("http://localhost:8000", *servers)
     outbound = _client("10.0.0.5", allow="127.0.0.0/8 10.0.0.0/8", forbid=forbid)
     for url in (
         "http://localhost:8000/",
@@ -321,6 +323,8 @@ def test_our_own_services_are_refused_even_where_allowed() -> None:
         "http://db.example:5432/",
         "http://10.0.0.9:5432/",  # what db.example resolves to is not for us to know once and for all
         "http://alias.example:5432/",
+        "http://alias.example:26379/",
+        "http://alias.example:26380/",
         "http://[::ffff:10.0.0.9]:6379/",
     ):
         refused_when_connecting(outbound, url)
