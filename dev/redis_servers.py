@@ -69,7 +69,7 @@ class Sentinel(Server):
 
 
 class Cluster:
-    """Three primaries with a third of the slots each, and a replica of the first.
+    """Three primaries with a third of the slots each, and a node that can stand by for one of them.
 
     `TIMEOUT_MS` without an answer make a node suspect; when most primaries say so, its replica takes over.
     """
@@ -107,7 +107,10 @@ class Cluster:
         for node in others:
             ask(node.port, f"CLUSTER MEET {HOST} {first.port} {self._bus}")
         until("the nodes know each other", lambda: all(self._knows_all(node) for node in self._nodes()))
-        id_ = ask(first.port, "CLUSTER MYID").split(b"\r\n")[1].decode()
+
+    def stand_by(self, primary: Node) -> None:
+        """Make the fourth node its replica, and wait until it is in step and the others know."""
+        id_ = ask(primary.port, "CLUSTER MYID").split(b"\r\n")[1].decode()
         until("it is a replica", lambda: ask(self.replica.port, f"CLUSTER REPLICATE {id_}") == b"+OK\r\n")
         until("it is in step", lambda: b"master_link_status:up" in ask(self.replica.port, "INFO replication"))
         until("all know it", lambda: all(b" slave " in ask(node.port, "CLUSTER NODES") for node in self.primaries))

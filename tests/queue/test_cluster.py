@@ -1,6 +1,6 @@
 """A Redis Cluster as the budget gate: accounts are spread over its nodes, and a replica takes over the slots of one.
 
-Real servers on loopback: three primaries, and a replica of the first.
+Real servers on loopback: three primaries, and a replica of the one that dies.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -19,7 +19,7 @@ from common.operations import doctor, ledger
 from common.settings import Settings, load
 from dev import platform as parts
 from dev.platform import Platform
-from dev.redis_servers import Cluster, ask
+from dev.redis_servers import Cluster, Node, ask
 from tests import factories
 from tests.client import Client, eventually
 from tests.platforms import running
@@ -42,24 +42,26 @@ def cluster(db: None, settings: Settings, environment: dict[str, str], tmp_path:
     servers.stop()
 
 
-def on_the_first(cluster: Cluster, user_id: UUID) -> bool:
-    """Whether that node has the account's keys."""
-    return server_of(user_id).encode() in ask(cluster.primaries[0].port, "INFO server")
+def node_of(cluster: Cluster, user_id: UUID) -> Node:
+    """The node that has the account's keys."""
+    run = server_of(user_id).encode()
+    return next(node for node in cluster.primaries if run in ask(node.port, "INFO server"))
 
 
 def server_of(user_id: UUID) -> str:
-    """The run of the node that has the account's keys."""
     return redis_kit.run_id(budgets.budget_key(user_id, UUID(int=0)))
 
 
 def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) -> None:
     """No gate of the replica counts: it may lack the last holds. The other nodes go on meanwhile."""
-    tool = factories.tool()
-    made = {on_the_first(cluster, one.user_id): one for one in (factories.customer(20) for _ in range(30))}
-    here, elsewhere = made[True], made[False]
+    here, tool = factories.customer(20), factories.tool()
+    node = node_of(cluster, here.user_id)
+    others = (one for one in (factories.customer(20) for _ in count()) if node_of(cluster, one.user_id) is not node)
+    elsewhere = next(others)
+    cluster.stand_by(node)
     for customer in (here, here, elsewhere):
         customer.submit(tool)
-    cluster.primaries[0].kill()
+    node.kill()
     elsewhere.submit(tool)
     with pytest.raises(redis_kit.RedisUnreachable):
         here.submit(tool)
@@ -68,7 +70,6 @@ def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) ->
         with pytest.raises(BudgetExhausted):
             customer.submit(tool)
     assert ledger.verify().differences == ()
-    assert ledger.verify().gates >= 2
 
 
 def reached(user_id: UUID) -> bool:
@@ -78,17 +79,16 @@ def reached(user_id: UUID) -> bool:
         return False
 
 
-def test_a_walk_over_all_gates_sees_each_of_them(cluster: Cluster) -> None:
-    keys = {budgets.budget_key(factories.user().user_id, UUID(int=n)) for n in range(60)}
+def test_a_walk_over_all_gates_sees_each_of_them(cluster: Cluster, hurried: None) -> None:
+    keys = {budgets.budget_key(uuid4(), uuid4()) for _ in range(60)}
     for key in keys:
         redis_kit.client().hset(key, "epoch", 1)
     seen: list[str] = []
-    place = "0"
-    for _ in count():
-        place, found = redis_kit.scan(place, "budget:*", 5)
+    place, found = redis_kit.scan("0", "budget:*", 5)
+    while place != "0":
         seen += found
-        if place == "0":
-            break
+        place, found = redis_kit.scan(place, "budget:*", 5)
+    seen += found
     assert sorted(seen) == sorted(keys)
     assert budgets.free_orphans(older_than=-1, limit=1_000) == 60, "of periods that the database does not know"
 
@@ -102,12 +102,13 @@ def hub(cluster: Cluster, environment: dict[str, str], tmp_path_factory: pytest.
 
 
 def test_the_main_job_while_a_node_dies(hub: Platform, cluster: Cluster, offer: Callable[..., str]) -> None:
-    slug, clients = offer(), (Client(hub.url).join("pro") for _ in count())
-    client = next(one for one in clients if on_the_first(cluster, UUID(one.id)))
+    client, slug = Client(hub.url).join("pro"), offer()
+    node = node_of(cluster, UUID(str(client.id)))
+    cluster.stand_by(node)
     assert client.ended(client.invoke(slug, {"text": "before"})["id"])["status"] == "succeeded"
     assert slots(cluster) == "2 of 3 primaries have no replica that could take their slots."
 
-    cluster.primaries[0].kill()
+    node.kill()
     path, body = f"/tools/{slug}/invoke", {"input": {"text": "after"}}
     refused = client.call("POST", path, 503, json=body)
     assert int(refused.headers["Retry-After"]) >= 1

@@ -1,7 +1,7 @@
 """A cluster: a client that finds the node of each key, and follows slots to the replica that takes them over.
 
 The nodes are asked for their slots at the first command, since a process may start while they are down. No command is
-retried, except those of a pipeline that a connection lost: redis-py sends them once more, so they must be idempotent.
+sent twice, except those of a pipeline whose connection is lost: redis-py does that, so they must be idempotent.
 """
 
 from __future__ import annotations
@@ -52,6 +52,23 @@ class _Asking:
             self._done.begin()
 
 
+class _Nodes(RedisCluster):
+    def execute_command(self, *args: object, **options: object) -> object:
+        """Send it to the node that has taken over, if none could be sent to the node that had the key's slot."""
+        try:
+            return super().execute_command(*args, **options)
+        except Unconnected as error:
+            node = getattr(error, "connection", None)
+            if not isinstance(node, ClusterNode) or not self._is_elsewhere(args, node):
+                raise  # there was a connection: it may have been carried out
+        return super().execute_command(*args, **options)
+
+    def _is_elsewhere(self, args: tuple[object, ...], node: ClusterNode) -> bool:
+        """By the slots as they are now: redis-py has just asked for them."""
+        slot = self.determine_slot(*args)
+        return slot is not None and bool(self.nodes_manager.get_node_from_slot(slot).name != node.name)
+
+
 class Cluster:
     """The commands of `redis.Redis`, each at the node that has its key."""
 
@@ -87,7 +104,7 @@ class Cluster:
 
     def _connect(self) -> None:
         (host, port), *others = self._hosts.addresses
-        make: Callable[..., RedisCluster] = RedisCluster
+        make: Callable[..., RedisCluster] = _Nodes
         made = make(
             url=f"redis://{host}:{port}",
             startup_nodes=[ClusterNode(*address) for address in others],
