@@ -179,8 +179,9 @@ def _data(claim: Claim) -> Mapping[str, object]:
         return event.data
     if event.invocation_id is None:
         raise ValueError(f"event {event.id} has neither data nor an invocation")
-    shown = invocations.event_data(event.type, event.invocation_id, event.attempts, payloads=not claim.thin)
-    return receipts.add_to(shown) if claim.receipt and not claim.thin else shown
+    most = 0 if claim.thin else webhooks.MAX_READ
+    shown = invocations.event_data(event.type, event.invocation_id, event.attempts, most=most)
+    return receipts.add_to(shown) if claim.receipt and "input" in shown else shown
 
 
 def _end(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:

@@ -10,7 +10,7 @@ from common.errors import NotFound
 from common.invocations import lists, views, waiting
 from common.invocations.filters import Filters, Matching
 from common.invocations.model import Invocation, RequestedTool, Waiting
-from common.invocations.representation import at_event, represent
+from common.invocations.representation import BEGINNINGS, at_event, represent
 from common.invocations.views import BeginningRow, StateRow, ViewRow
 from common.kit import db
 from common.kit.paging import MAX_PAYLOAD_BYTES, Page, Window
@@ -91,12 +91,14 @@ def listing(
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 
 
-def event_data(event_type: str, invocation_id: UUID, attempts: int, *, payloads: bool = True) -> dict[str, object]:
+def event_data(event_type: str, invocation_id: UUID, attempts: int, *, most: int) -> dict[str, object]:
     """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`.
 
-    Without `payloads`, input and output are not read.
+    Input and output are read only where what is shown of them has `most` bytes at most.
     """
-    found = get(invocation_id, None) if payloads else get_within(invocation_id, None, 0)
+    found = get_within(invocation_id, None, most)
+    if most and not found.payloads and event_type in BEGINNINGS:  # of an output that is not shown
+        found = get(invocation_id, None)
     return represent(at_event(found, event_type, attempts))
 
 

@@ -14,6 +14,8 @@ from common.kit import jsonb
 from common.kit.clock import now, rfc3339
 from common.tools import Price
 
+#: Events that show an invocation as it began: without its output.
+BEGINNINGS = ("invocation.queued", "invocation.running")
 POLL_MS = (250, 500, 1_000, 2_000, 5_000)
 
 

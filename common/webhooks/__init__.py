@@ -42,13 +42,14 @@ from common.webhooks.pulling import feed, feed_end, repair_feed, with_news
 from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
 from common.webhooks.schedule import delay
 from common.webhooks.secrets import default_secret, rotate_default_secret
-from common.webhooks.sending import send
+from common.webhooks.sending import MAX_READ, send
 from common.webhooks.signing import new_secret, sign
 from common.webhooks.sweeping import disable_failing, expire_leases, notify_due, park, unpark
 from common.webhooks.turns import take_turn, unpark_one
 
 __all__ = [
     "BATCH",
+    "MAX_READ",
     "AttemptResult",
     "Claim",
     "CreatedEndpoint",

@@ -165,3 +165,8 @@ class LaneCapacity:
     full: Sequence[int] = ()
     only: Sequence[int] | None = None
     successor: bool = True
+
+    @property
+    def has_none(self) -> bool:
+        """Nothing may be claimed, so that it need not be looked for among what is due."""
+        return self.only is not None and not self.only

@@ -152,6 +152,8 @@ update deliveries
 
 def claim_next(lanes: LaneCapacity = ANY_LANE) -> Claim | None:
     """Claim the earliest due delivery of a lane with capacity; None if there is none."""
+    if lanes.has_none:
+        return None
     return _claimed(db.execute(_CLAIM_NEXT, {"next_token": uuid4(), **_limits(lanes)}))
 
 

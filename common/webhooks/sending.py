@@ -21,6 +21,8 @@ MAX_ANSWER = 64 * 1024
 EXCERPT_BYTES = 2048
 #: A larger body is sent truncated: many receivers refuse it, and each retry would send it again.
 MAX_BODY = 256_000
+#: Larger payloads are not read for it: PostgreSQL's text has at most a blank for each character more than what is sent.
+MAX_READ = 2 * MAX_BODY
 
 #: The fields of an invocation in a truncated body.
 TRUNCATED_FIELDS = ("id", "status", "links")
@@ -33,14 +35,15 @@ def body(event: OutboxEvent, data: Mapping[str, object], *, thin: bool = False) 
     """The body to sign and send: `{"type", "timestamp", "data"}`, serialised once.
 
     An invocation is reduced to id, status and links if the endpoint wants it `thin`; above `MAX_BODY` it is too, and
-    marked `truncated`.
+    marked `truncated`. (If it comes without its input, that was too large to be read.)
     """
     message = {"type": event.type, "timestamp": clock.rfc3339(event.created_at), "data": data}
+    if "links" not in data:
+        return jsonb.encoded(message)
     reference = {name: data.get(name) for name in TRUNCATED_FIELDS}
-    if "links" in data and thin:
+    if thin:
         return jsonb.encoded({**message, "data": reference})
-    whole = jsonb.encoded(message)
-    if len(whole) <= MAX_BODY or "links" not in data:
+    if "input" in data and len(whole := jsonb.encoded(message)) <= MAX_BODY:
         return whole
     return jsonb.encoded({**message, "data": reference, "truncated": True})
 

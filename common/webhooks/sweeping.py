@@ -22,6 +22,8 @@ logger = log.get(__name__)
 FAILING_LIMIT: Final = timedelta(days=5)
 #: How many parked rows of a lane the sweep brings back at once.
 UNPARK: Final = 8
+#: How many messages the sweep sends at most, each second. Most of a long queue may be for lanes that are full.
+NOTIFIED: Final = 8
 
 #: Only the front of the queue: rows behind it do not slow the scan yet.
 _PARK: Final = text(f"""
@@ -82,7 +84,7 @@ class DisabledEndpoint(NamedTuple):
 
 
 class DueRow(NamedTuple):
-    """How many deliveries are due, at most `BATCH`."""
+    """How many deliveries are due, at most `NOTIFIED`."""
 
     due: int
 
@@ -101,7 +103,9 @@ select id, user_id from w
     DisabledEndpoint,
 )
 
-_COUNT_DUE: Final = Query(f"select count(*) as due from (select 1 from deliveries where {DUE} limit {BATCH}) x", DueRow)
+_COUNT_DUE: Final = Query(
+    f"select count(*) as due from (select 1 from deliveries where {DUE} limit {NOTIFIED}) x", DueRow
+)
 
 
 def park(full: Sequence[int]) -> int:
@@ -128,7 +132,10 @@ def disable_failing() -> int:
 
 
 def notify_due() -> int:
-    """Notify workers of due deliveries (retries, lost messages). Returns the number of messages sent."""
+    """Notify workers of due deliveries (retries, lost messages). Returns the number of messages sent.
+
+    A few are enough: whoever finds work notifies another.
+    """
     return messages.notify_times(messages.DELIVER, db.execute(_COUNT_DUE, {})[0].due)
 
 

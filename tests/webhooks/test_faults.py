@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from common import webhooks
 from common.kit import db
-from common.webhooks import AttemptResult, LaneCapacity
+from common.webhooks import AttemptResult, LaneCapacity, sweeping
 from tests.outside.receiver import Receiver, Reply
 from tests.webhooks.conftest import Endpoint, happen, headers, pass_time, sql, statuses
 from worker import delivery
@@ -212,3 +212,11 @@ def test_a_lost_message_is_sent_again_for_what_is_due(user_id: UUID, endpoint: E
     happen(user_id)
     assert webhooks.notify_due() == 2
     assert webhooks.notify_due() == 0, "workers have been notified of them, and none has come yet"
+
+
+def test_a_few_messages_are_sent_for_many_that_are_due(user_id: UUID, endpoint: Endpoint) -> None:
+    """Whoever finds work notifies another; and the lanes of most may be full."""
+    endpoint()
+    for n in range(sweeping.NOTIFIED + 2):
+        happen(user_id, n=n)
+    assert webhooks.notify_due() == sweeping.NOTIFIED

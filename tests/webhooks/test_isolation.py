@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from common import boot, webhooks
+from common.kit import db as db_kit
 from common.webhooks import AttemptResult, LaneCapacity, sending
 from tests.outside.receiver import Receiver
 from tests.webhooks.conftest import Endpoint, happen, headers, sql
@@ -170,6 +172,16 @@ def test_parked_rows_come_back_without_anybody_who_ends(user_id: UUID, endpoint:
     again = webhooks.claim_next()
     assert again is not None
     assert (again.id, again.tries) == (claim.id, 1), "what was given back was not tried"
+
+
+def test_nothing_is_looked_for_when_no_lane_has_room(user_id: UUID, endpoint: Endpoint) -> None:
+    """A thousand rows may be due for receivers that are not answering: no message has PostgreSQL look through them."""
+    endpoint()
+    happen(user_id)
+    with db_kit.transaction() as session:
+        session.execute(text("lock table deliveries in access exclusive mode"))
+        assert webhooks.claim_next(LaneCapacity(only=[])) is None
+    assert webhooks.claim_next() is not None
 
 
 def test_an_end_that_claims_nothing_still_brings_the_next_one_back(user_id: UUID, endpoint: Endpoint) -> None:

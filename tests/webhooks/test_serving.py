@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ import pytest
 
 from common import boot, invocations, webhooks
 from common.errors import Invalid
-from common.kit import clock
+from common.kit import clock, jsonb
 from common.operations import key_rotation
+from common.webhooks import OutboxEvent, sending
 from common.webhooks.model import Claim
 from tests import factories
 from tests.client import eventually
@@ -159,6 +161,20 @@ def test_a_thin_endpoint_is_sent_references(receiver: Receiver, sender: Sender, 
     assert thin["data"] == {name: full["data"][name] for name in ("id", "status", "links")}
     assert (thin["data"]["id"], thin["data"]["status"]) == (str(made), "succeeded")
     assert told["/thin", "budget.threshold"]["data"] == told["/full", "budget.threshold"]["data"] == {"percent": 80}
+
+
+def test_an_output_that_is_too_large_to_be_sent_is_not_read(db: None) -> None:
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool(), input={"text": "x"})
+    large = replace(GOOD, output={"text": "x" * webhooks.MAX_READ})
+    invocations.complete(factories.taken(worker), large, worker)
+    end = invocations.event_data("invocation.succeeded", made, 1, most=webhooks.MAX_READ)
+    assert not end.keys() & {"input", "output"}
+    begun = invocations.event_data("invocation.running", made, 1, most=webhooks.MAX_READ)
+    assert (json.loads(jsonb.encoded(begun["input"])), begun["output"]) == ({"text": "x"}, None)
+    event = OutboxEvent(made, customer.user_id, "invocation.succeeded", made, None, 1, clock.now())
+    sent = json.loads(sending.body(event, end))
+    assert (sent["data"].keys(), sent["truncated"]) == ({"id", "status", "links"}, True)
 
 
 # -- so many a second --------------------------------------------------------------------------------------------
