@@ -19,11 +19,16 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from common.kit.pieces import StepCounter
+
 T = TypeVar("T")
 U = TypeVar("U")
 
 #: Maximum size of the inputs and outputs on one page.
 MAX_PAYLOAD_BYTES = 1024 * 1024
+
+#: Items in a piece of rendering: about a millisecond.
+_pieces = StepCounter(steps=20)
 
 #: The end of a page: the values of the sort key, with the same types as in `Window.after`.
 Position = tuple[UUID | datetime | int | str, ...]
@@ -65,5 +70,9 @@ class Page(Generic[T]):
         return cls(items, window.limit, more, end if more or feed else None)
 
     def map(self, render: Callable[[T], U]) -> Page[U]:
-        """The same page with every item rendered."""
-        return Page([render(item) for item in self.items], self.limit, self.has_more, self.next)
+        """The same page with every item rendered; others run between some of them."""
+        rendered = list[U]()
+        for item in self.items:
+            rendered.append(render(item))
+            _pieces.step()
+        return Page(rendered, self.limit, self.has_more, self.next)

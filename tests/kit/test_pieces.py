@@ -17,7 +17,7 @@ MANY = 190_000
 UNDER_GEVENT = f"""
 from gevent import monkey; monkey.patch_all()
 import json, gevent
-from common.kit import jsonb, strict_json
+from common.kit import jsonb, paging, strict_json
 reader, turns = strict_json.JsonReader(depth=3), [0]
 def other():
     while True:
@@ -32,6 +32,7 @@ def counted(compute):
 found = {{}}
 for piece in ("{{}}", "0.5", "[]"):
     value, found[piece] = counted(lambda: reader.read(b"[" + b",".join([piece.encode()] * {MANY}) + b"]"))
+found["page"] = counted(lambda: paging.Page(range(100), 100).map(str))[1]
 found["as sent"] = counted(lambda: jsonb.as_sent(value))[1]
 print(json.dumps(found))
 """
@@ -55,3 +56,7 @@ def test_and_while_they_are_counted(turns: dict[str, int]) -> None:
 
 def test_and_while_their_order_is_looked_at(turns: dict[str, int]) -> None:
     assert turns["as sent"] >= 9
+
+
+def test_and_while_a_page_is_rendered(turns: dict[str, int]) -> None:
+    assert turns["page"] >= 4

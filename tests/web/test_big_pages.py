@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from flask import Flask, Response, g
 from sqlalchemy import text
 
 from common import invocations
@@ -25,6 +27,7 @@ from tests import factories
 from tests.admin.conftest import Admin
 from tests.client import Client, Json
 from tests.queue.proxy import Proxy
+from tests.timing import Stepped, using
 from tests.web.conftest import Service, serving
 from web.http import large_reads
 
@@ -236,3 +239,18 @@ def test_many_reads_at_once_are_all_answered(alice: Client, echo: str) -> None:
     with ThreadPoolExecutor(40) as pool:
         answers = list(pool.map(lambda _: alice.http.get(f"{alice.api}/invocations?limit=100").status_code, range(40)))
     assert answers == [200] * 40
+
+
+@pytest.mark.parametrize(("items", "size", "cost"), [(100, 50_000, 254_800), (0, 50_000, 0), (100, 100_000, 304_800)])
+def test_each_item_of_a_list_counts(items: int, size: int, cost: int) -> None:
+    """A hundred small ones take as much CPU time as a large one. What is small and no list costs nothing."""
+    account, app = uuid4(), Flask(__name__)
+    with using(stepped := Stepped()), app.test_request_context():
+        g.caller = SimpleNamespace(user_id=account)
+        large_reads.begin()
+        large_reads.count(items)
+        response = Response(b"x" * size)
+        large_reads.end_after(response)
+        response.close()
+        due = large_reads._pacer._accounts[account].even_at - stepped.now
+        assert due == pytest.approx(cost / large_reads.BYTES_PER_SECOND)

@@ -16,7 +16,7 @@ from common.tools import ListedTool
 from dev.platform import local_url
 from dev.ports import free_port
 from dev.supervisor import Part
-from tools.bench import ground, load
+from tools.bench import fairness, ground, load
 from tools.bench.attacker import Crowd
 from tools.bench.ground import Account, Ground, python
 
@@ -70,6 +70,7 @@ def tools(here: Ground) -> None:
         "large": theirs("large", "/many/1650000", **many),
         "largest": theirs("largest", "/many/190000", **many),
         "unresolved": theirs("unresolved", "/", endpoint_url=SLOW_NAME.format("tool")),
+        "listed": ground.tool(here, "listed", "/tool"),
         "never": theirs("never", "/hang", timeout_seconds=600),
     }
     for part in ("input_schema", "output_schema"):  # which are refused today; an older release has accepted them
@@ -91,10 +92,13 @@ def _become(here: Ground, version: UUID, part: str, schema: dict[str, object]) -
 
 
 def attacker(here: Ground, account: Account) -> Attacker:
-    """With endpoints that no name leads to, and large inputs. The platform runs."""
+    """With large inputs, as many small ones, and endpoints that no name leads to. The platform runs."""
     me = Attacker(here, account, tuple(_endpoint(account, f"e{n}") for n in range(ENDPOINTS)))
-    large = me.send("POST", "/tools/quick/invoke", {"input": {"text": "x" * LARGE}})
+    large = me.send("POST", "/tools/listed/invoke", {"input": {"text": "x" * LARGE}})
     load.steady(here.settings.port, [large] * MANY, rate=20, seconds=MANY / 20)
+    load.steady(here.settings.port, [me.invoke("quick")], rate=40, seconds=MANY / 40)
+    here.supervisor.wait_for(lambda: here.sql(fairness.OPEN, account.user_id)[0][0] == 0, "the attacker's calls")
+    here.sql("delete from deliveries")
     return me
 
 
@@ -126,8 +130,8 @@ def slow_names(me: Attacker) -> tuple[Crowd, ...]:
 
 
 def large_pages(me: Attacker) -> tuple[Crowd, ...]:
-    """40 clients that list 100 inputs of 0.93 MB, over and over."""
-    return (Crowd(40, (me.get("/invocations?limit=100"),)),)
+    """40 clients that list 100 calls, over and over: half of them inputs of 0.93 MB, half small ones."""
+    return tuple(Crowd(20, (me.get(f"/invocations?limit=100&tool={tool}"),)) for tool in ("listed", "quick"))
 
 
 def large_answers(me: Attacker) -> tuple[Crowd, ...]:

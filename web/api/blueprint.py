@@ -127,7 +127,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             def wrapper(*args: object, **kwargs: object) -> object:
                 large_reads.begin()
                 result = view(*args, **kwargs)
-                return pagination.render(result, items) if isinstance(result, Page) else result
+                if not isinstance(result, Page):
+                    return result
+                large_reads.count(len(result.items))
+                return pagination.render(result, items)
 
             return self.response(200, operations.ListOf(schema), headers=headers, **doc)(wrapper)
 

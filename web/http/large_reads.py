@@ -25,6 +25,8 @@ READS_AT_ONCE: Final = 2
 BYTES_PER_SECOND: Final = 8 * 1024 * 1024
 #: How much of that in one moment, before any pause.
 BURST_BYTES: Final = 16 * 1024 * 1024
+#: What an item of a list counts as, beside its bytes: to read and render it takes as much CPU time.
+ITEM_BYTES: Final = 2 * 1024
 #: A response that the kernel buffers whole, however slow its client is.
 SMALL_BYTES: Final = 64 * 1024
 #: How long (seconds) a request waits for its turn.
@@ -66,6 +68,11 @@ def begin() -> None:
     g.large_read = g.caller.user_id
 
 
+def count(items: int) -> None:
+    """The current request is answered with a list of so many items."""
+    g.large_items = items
+
+
 def end() -> None:
     """The request turned out to read little: release its permit now."""
     if (account := g.pop("large_read", None)) is not None:
@@ -75,7 +82,10 @@ def end() -> None:
 def end_after(response: Response) -> None:
     """Release the permit once the response has been sent or the client is gone; for a small response, at once."""
     length = None if response.is_streamed else response.calculate_content_length()
+    items = g.pop("large_items", 0)
+    if (account := g.pop("large_read", None)) is None:
+        return
     if length is not None and length <= SMALL_BYTES:
-        end()
-    elif (account := g.pop("large_read", None)) is not None:
-        response.call_on_close(partial(_release, account, length or 0))
+        _release(account, length + ITEM_BYTES * items if items else 0)
+    else:
+        response.call_on_close(partial(_release, account, (length or 0) + ITEM_BYTES * items))
