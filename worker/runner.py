@@ -59,7 +59,7 @@ def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]
     room = ExitStack()
     try:
         failpoints.at("worker.after_claim")
-        return _end(task, _call(me, running, room), claim_options())
+        return _end(running, _call(me, running, room), claim_options())
     except ToolUnavailable:
         invocations.give_back(task)
         again = claim_options()
@@ -68,13 +68,13 @@ def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]
         return _failed(running, failure, claim_options())
     except Aborted:
         # Canceled, or the claim was lost: the fencing token and the row's `cancel_at` decide which.
-        return _end(task, _aborted(running), claim_options())
+        return _end(running, _lost("The call was aborted."), claim_options())
     except db.Unreachable:
         logger.warning("outcome not stored: database unavailable; the sweep will recover the invocation")
         return None
     except Exception:
         logger.exception("attempt failed with an internal error")
-        return _end(task, _lost("The call could not be carried out."), claim_options())
+        return _end(running, _lost("The call could not be carried out."), claim_options())
     finally:
         room.close()
         me.leave(running)
@@ -85,7 +85,12 @@ def _traced(task: Task) -> AbstractContextManager[None]:
     return tracing.span("invocations.run", "consumer", task.traceparent, attempt=task.attempt, **ids)
 
 
-def _end(task: Task, end: Completion, claim_options: ClaimOptions) -> Task | None:
+def _end(running: Running, end: Completion, claim_options: ClaimOptions) -> Task | None:
+    """Store how a call ended. If it failed, its owner may have canceled it: then what was shown is kept and charged."""
+    task, stream = running.task, running.stream
+    if end.status != "succeeded" and stream is not None and stream.started:
+        price = tools.version(task.tool_version_id).price
+        end = replace(end, shown=invocations.left_of(price, task.input, stream.shown))
     _called(task, end)
     tracing.note({"outcome": end.outcome}, failed=end.error_code)
     return invocations.complete(task, end, claim_options)
@@ -179,18 +184,9 @@ def _failed(running: Running, failure: ToolFailure, claim_options: ClaimOptions)
     )
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
     if delay is None or (running.stream is not None and running.stream.started):
-        return _end(task, end, claim_options)
+        return _end(running, end, claim_options)
     _called(task, end)
     return invocations.retry_later(task, end, delay, claim_options)
-
-
-def _aborted(running: Running) -> Completion:
-    """Canceled, or lost: if its owner has canceled it, what was shown is kept and charged."""
-    lost, stream = _lost("The call was aborted."), running.stream
-    if stream is None or not stream.started:
-        return lost
-    price = tools.version(running.task.tool_version_id).price
-    return replace(lost, shown=invocations.left_of(price, running.task.input, stream.shown))
 
 
 def _lost(detail: str) -> Completion:
