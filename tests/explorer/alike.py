@@ -29,27 +29,30 @@ _UNREAD_COLUMNS = {
 }  # fmt: skip
 #: Rows whose order is by a moment or a number, as that order; and epochs, from which those of the gates are counted.
 _ORDERS = """
-select ' queue', concat_ws(' / ', string_agg(id::text, ' ' order by due_at, id),
+select ' queue', concat_ws(' / ', string_agg(id::text, ' ' order by due_at, key_due_at, id),
                            string_agg(id::text, ' ' order by start_tag, id),
                            string_agg(id::text, ' ' order by lease_expires_at, id))
   from queue
 union all select ' epoch', id || ' ' || epoch from periods
 """
-#: All keys but the broker's lists and the counters of requests, with what is left of their time, in steps of 2 s.
+#: All keys with what is left of their time, in steps of 2 s. Left out are the broker's lists, counters of requests, and
+#: what is remembered of credentials, which nobody shows any more.
 _KEYS = """
 local keys, said = redis.call('keys', '*'), {}
 table.sort(keys)
 for _, key in ipairs(keys) do
   local kind, value = redis.call('type', key)['ok'], nil
-  if kind == 'hash' then
+  if string.find(key, '^rate:') or string.find(key, '^auth:') or kind == 'list' then
+    value = nil
+  elseif kind == 'hash' then
     value = {}
     local all = redis.call('hgetall', key)
     for n = 1, #all, 2 do value[#value + 1] = all[n] .. '=' .. all[n + 1] end
     table.sort(value)
     value = table.concat(value, ' ')
   elseif kind == 'string' then
-    if not string.find(key, '^rate:') then value = redis.call('get', key) end
-  elseif kind ~= 'list' then
+    value = redis.call('get', key)
+  else
     value = redis.call('dump', key)
   end
   local left = math.ceil(math.min(redis.call('pttl', key), 60000) / 2000)
@@ -107,8 +110,8 @@ class Ends:
         self.spared += spared
         return spared
 
-    def good(self, end: bytes) -> None:
-        self._good.add(end)
+    def good(self, *ends: bytes) -> None:
+        self._good.update(ends)
 
     def _read(self) -> str:
         rows = self._connection.execute(self._query, prepare=True).fetchall()

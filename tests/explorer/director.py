@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -111,7 +112,7 @@ class Actor:
 class Director:
     """Installs itself at the seam; everything that no actor does passes untouched."""
 
-    def __init__(self, call_tool: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, call_tool: Callable[[Any, Any, Any], Any]) -> None:
         self.actors: dict[greenlet, Actor] = {}
         self._call_tool = call_tool
         self._scripts = {redis.source(path.stem)[1]: path.stem for path in redis.LUA.glob("*.lua")}
@@ -150,7 +151,7 @@ class Director:
     def hook(self, server: str, what: Any, on: Any, do: Callable[[], Any]) -> Any:
         actor = self.actors.get(getcurrent())
         if server == "tool":
-            do = lambda: self._call_tool(what, on)  # noqa: E731
+            do = partial(self._call_tool, what, on, do)
         if actor is None:
             return do()
         if actor.dead:
@@ -176,6 +177,8 @@ class Director:
             return self._statement(what, on)
         if server == "redis":
             return self._commands([what] if isinstance(what, tuple) else [command for command, _ in what])
+        if server == "piece":  # between two of them its worker's heart beats, and looks at the row
+            return Step("tool", server, changes=False, touches=frozenset({"r:queue"}), plain=True)
         return Step(server, server, changes=server == "tool", touches=frozenset({server}), plain=True)
 
     def _statement(self, gen: Any, on: Any) -> Step | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.explorer import streams
 from tests.explorer.world import COST, StateStore, World
 
 _BOOKS = """
@@ -26,8 +27,16 @@ select k.id::text, k.user_id::text, k.allowance_tokens,
          (select id || ':' || epoch from periods p where p.user_id = k.user_id and p.closed_at is null) end
   from api_keys k where k.allowance_tokens is not null
 """
+#: What a key has at once in a period: rows that do not wait for it, and those at work; and what it may have.
+_AT_ONCE = """
+select k.id::text, p.user_id::text, p.id::text, k.max_concurrency,
+       count(q.id) filter (where q.key_due_at is null), count(q.token)
+  from api_keys k join periods p on p.user_id = k.user_id
+  left join queue q on q.capped_key = k.id and q.period_id = p.id
+ where k.max_concurrency is not null group by k.id, p.id
+"""
 _ROWS = """
-select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.idempotent,
+select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.idempotent, i.stream, i.output,
        (select count(*) from usage_logs u where u.invocation_id = i.id),
        (select coalesce(sum(u.tokens_used), 0) from usage_logs u where u.invocation_id = i.id)::bigint,
        (select count(*) from events e where e.invocation_id = i.id
@@ -40,7 +49,7 @@ def broken(world: World, store: StateStore, *, settled: bool) -> list[str]:
     """What does not hold; `settled`: nothing is under way any more, and everything has been repaired."""
     found = list(world.seen.problems)
     found += _budgets(store, settled=settled) + _allowances(store, settled=settled)
-    found += _invocations(world, store, settled=settled)
+    found += _at_once(store, settled=settled) + _invocations(world, store, settled=settled)
     return found
 
 
@@ -72,6 +81,17 @@ def _allowances(store: StateStore, *, settled: bool) -> list[str]:
             if says != f"total,0,{charged},{held}":
                 found.append(f"a key {says}, rows {charged} {held}")
             found += [f"left over: {name}" for name in fields if name.startswith("h:") and not held]
+    return found
+
+
+def _at_once(store: StateStore, *, settled: bool) -> list[str]:
+    found = []
+    for key, user, period, most, admitted, running in store.connection.execute(_AT_ONCE):
+        if admitted > most:
+            found.append(f"a key has {admitted} at once ({running} at work), {most} allowed")
+        fields = _fields(store, period, user)
+        if settled and "epoch" in fields and int(fields.get(f"a:{key}", 0)) != admitted:
+            found.append(f"a key has {fields[f'a:{key}']} at once by the gate, {admitted} by the rows")
     return found
 
 
@@ -111,14 +131,14 @@ def _invocations(world: World, store: StateStore, *, settled: bool) -> list[str]
 
 
 def _one(row: Any, calls: int, *, settled: bool) -> list[str]:
-    id_, request, status, charged, queued, idempotent, usage, used, ends = row
+    id_, request, status, charged, queued, idempotent, stream, output, usage, used, ends = row
     found = []
     if calls > 1 and not idempotent:
         found.append(f"{request}: called {calls} times")
     if (status == "open") != queued:
         found.append(f"{request}: {status}, in the queue: {queued}")
     if status != "open":
-        due = COST if status == "succeeded" else 0
+        due = streams.due(status, output) if stream else COST if status == "succeeded" else 0
         if (charged, used, usage, ends) != (due, due, 1, 1):
             found.append(f"{request} {status}: charged {charged} {used}, usage rows {usage}, end events {ends}")
         if status == "succeeded" and not calls:

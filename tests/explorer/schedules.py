@@ -20,13 +20,13 @@ _WORK = (
 )  # fmt: skip
 _ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "wipe", "tool edit")
 #: What the one thread that has a task may do with it: never two of these at once.
-_ONE_THREAD = {"wake", "retry", "give back"}
+_ONE_THREAD = {"wake", "retry", "give back", "break off"}
 #: What happens to an account that has nothing else to do here.
 ELSEWHERE = ("grant elsewhere",)
-#: What happens to an API key, where there is one.
-WITH_KEY = ("revoke key",)
-#: What changes what a key has used or holds; the rest of each is explored in `exact`.
-_KEYED = ("submit", "work", "rebuild", "wipe", "period end", *WITH_KEY)
+#: What happens to an API key and to the rows that wait for it, where there is one.
+WITH_KEY = ("revoke key", "child submit", "admit")
+#: What changes what a key has used, holds, or has at once; the rest of each is explored in `exact` and `in-hand`.
+_KEYED = ("submit", "work", "retry", "cancel many", "rebuild", "wipe", "period end", *WITH_KEY)
 _ELSE = {*WITH_TASK, *ELSEWHERE, *WITH_KEY, *people.VERBS, *hooks.VERBS, *appointments.VERBS}
 #: What may be in the way of a schedule's submit, and what becomes of a grant's rest.
 _SCHEDULED = (
@@ -36,6 +36,8 @@ _EXPIRING = (
     *appointments.WITH_EXPIRY, "submit", "work", "cancel", "take back", "upgrade", "unsubscribe", "rebuild", "wipe",
     "period end",
 )  # fmt: skip
+#: What may happen between the pieces of an answer, and to what a dead worker has shown of one.
+_STREAMED = ("wake", "break off", "work", "cancel", "take over", "lost", "wipe")
 VERBS_OF = {
     "exact": tuple(verb for verb in VERBS if verb not in _ELSE),
     "people": (*people.VERBS, "wipe"),
@@ -46,6 +48,7 @@ VERBS_OF = {
     "keyed": _KEYED,
     "scheduled": _SCHEDULED,
     "expiring": _EXPIRING,
+    "streamed": _STREAMED,
     "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
 #: Verbs of which there is one in each schedule of a state; two of the rest are explored in `exact`.
@@ -69,6 +72,10 @@ NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after"}
 OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after"}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
 ENDS_IN_REBUILD = {"upgrade", "take back"}
+#: And these have one in them, of which its beginning and its end are explored once more.
+HAS_REBUILD = {"free orphans", "grant elsewhere", "expire grants"}
+#: A key that comes from another submits as that one does; what is its own is that the other may be revoked.
+IN_THE_GAP_OF = {"child submit": {"revoke key"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,12 @@ def two_stops(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedul
 def _others(state: str, first: str) -> list[str]:
     own, met = OWN.get(state, set(VERBS_OF[state])), MET.get(first, set(VERBS_OF[state]))
     return [
-        verb for verb in VERBS_OF[state] if verb in met and {first, verb} & own and not {first, verb} <= _ONE_THREAD
+        verb
+        for verb in VERBS_OF[state]
+        if verb in met
+        and first in IN_THE_GAP_OF.get(verb, {first})
+        and {first, verb} & own
+        and not {first, verb} <= _ONE_THREAD
     ]
 
 
@@ -170,17 +182,24 @@ def _some_fault(draw: random.Random, step: Step) -> str | None:
 def _own(verb: str, seen: dict[str, Seen]) -> Iterator[tuple[int, Step]]:
     """The exchanges of a verb and their numbers, without those that are explored as another verb's.
 
-    Left out are a batch's first item, which is a submit, all but the last of many cancels, and the rebuild at the end
-    of a few others.
+    Left out are a batch's first item, which is a submit, all but the last of many cancels, what a stream is before it
+    breaks off, and the rebuild in a few others.
     """
-    begins, ends = 0, len(seen[verb].steps)
+    begins, ends, said = 0, len(seen[verb].steps), [step.what for step in seen[verb].steps]
+    inner = range(0)
+    if verb in HAS_REBUILD and "install" in said:
+        inner = range(said.index("rebuild_begin"), said.index("install") + 1)
     if verb == "batch":
         begins = len(seen["submit"].steps)
     if verb == "cancel many":
         begins = ends - len(seen["cancel"].steps)
     if verb in ENDS_IN_REBUILD:
-        ends = next((number for number, step in enumerate(seen[verb].steps) if step.what == "SET"), ends)
-    return ((number + 1, seen[verb].steps[number]) for number in range(begins, ends))
+        ends = said.index("SET") if "SET" in said else ends
+    if verb == "break off":
+        begins = next(
+            n for n, (own, step) in enumerate(zip(said, seen["wake"].steps, strict=False)) if own != step.what
+        )
+    return ((n + 1, seen[verb].steps[n]) for n in range(begins, ends) if n not in inner)
 
 
 def _faults(step: Step, near: list[str], others: list[str]) -> Iterator[tuple[str, list[str]]]:

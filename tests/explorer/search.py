@@ -25,7 +25,7 @@ from common.invocations import ClaimOptions, sweeping
 from common.kit import apart, db
 from common.kit.clock import uuid7
 from common.kit.memory import Memory
-from tests.explorer import appointments, director, hooks, oracle, people, spares
+from tests.explorer import appointments, director, hooks, oracle, people, spares, streams
 from tests.explorer.director import Actor, Died, Director, Step, VirtualClock
 from tests.explorer.verbs import UNAVAILABLE, VERBS
 from tests.explorer.world import StateStore
@@ -35,6 +35,12 @@ OnStop = Callable[[Actor, Step, Any, Any, Callable[[], Any]], Any]
 FILL = 8
 ROUNDS = 8
 _RELEASE_MS = 5_000
+#: Also of what waits for its API key, which is due by another column.
+_ALL_IS_DUE = b"""
+update queue set due_at = least(due_at, case when key_due_at is null then now() - interval '5 s' end),
+                 key_due_at = least(key_due_at, case when key_due_at is not null then now() - interval '5 s' end)
+ where coalesce(key_due_at, due_at) > now() - interval '5 s'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class Run:
             self.director.go_on(self.second)
             self._judge_errors()
             self._clear_away()
+            self._clients_look()
             broken = self._look(failures)
         if not broken:
             return None
@@ -135,7 +142,14 @@ class Run:
             self._gap = gap  # type: ignore[method-assign]
 
     def _gap(self) -> None:
+        self._clients_look()
         self.director.start(self.second)
+        self._clients_look()
+
+    def _clients_look(self) -> None:
+        if self.world.streams is not None:
+            self.world.streams.look()
+            self.world.streams.hear(self.store.connection)
 
     def _wait(self, _actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
         self._gap()
@@ -253,13 +267,19 @@ class Run:
     def _look_unless_seen(self, failures: float) -> list[str]:
         """Fill, settle and look after each of them, unless the same was done from an end like this."""
         broken = self.world.seen.problems + _failed_since(failures)
-        end = self.store.ends.name(self.schedule.state, self._seen(), self.virtual.passed)
-        if not broken and self.store.ends.came_out_well(end):
+        ends, end = self.store.ends, self._end()
+        if not broken and ends.came_out_well(end):
             return []
-        broken = self._fill_and_look() + self._settle_and_look() + _failed_since(failures)
+        broken = self._fill_and_look() + _failed_since(failures)
+        filled = self._end()
+        if broken or not ends.came_out_well(filled):
+            broken += self._settle_and_look() + _failed_since(failures)
         if not broken:
-            self.store.ends.good(end)
+            ends.good(end, filled)
         return broken
+
+    def _end(self) -> bytes:
+        return self.store.ends.name(self.schedule.state, self._seen(), self.virtual.passed)
 
     def _seen(self) -> str:
         """What the oracle will ask about: requests that were accepted or have a row, calls, what was canceled."""
@@ -267,6 +287,8 @@ class Run:
         told = [f"told {each.request} {each.answer} {each.id}" for each in seen.told]
         told = [line for line, each in zip(told, seen.told, strict=True) if each.id or each.request in rows]
         called = [f"called {id_} {min(calls, 2)}" for id_, calls in seen.calls.items()]
+        if self.world.streams is not None:
+            called += [f"read {id_} {text}" for id_, text in self.world.streams.read.items()]
         return "\n".join(sorted(told) + sorted(called) + sorted(map(str, seen.canceled)))
 
     def _fill_and_look(self) -> list[str]:
@@ -281,6 +303,8 @@ class Run:
         found = []
         if self.world.expiring_grant is not None:
             found = appointments.misexpired(self.world.expiring_grant, self.store.connection, self._verbs())
+        if self.world.streams is not None:
+            found = streams.broken(self.world.streams, self.store.connection)
         return found + oracle.broken(self.world, self.store, settled=True)
 
     def _settle(self) -> None:
@@ -296,19 +320,19 @@ class Run:
         self.store.connection.execute("delete from processes")
         self.store.age(10)  # locks that the dead have left in Redis are gone by now
         worker = uuid7()
+        process = self.world.process(worker)
         for _ in range(ROUNDS):
-            self.store.connection.execute(
-                "update queue set due_at = now() - interval '5 s' where due_at > now() - interval '5 s'"
-            )
+            self.store.connection.execute(_ALL_IS_DUE)
             sweeping.reap_dead_processes()
             sweeping.expire()
+            sweeping.admit_waiting([])
             sweeping.place_waiting([])
             sweeping.raise_start_tags()
             budgets.free_orphans(older_than=-1)
             invocations.heartbeat(worker, name="last", progress=True, stopping=False)
             task = invocations.claim(ClaimOptions(worker))
             while task is not None:
-                task = runner.run(self.world.me, task, partial(ClaimOptions, worker))
+                task = runner.run(process, task, partial(ClaimOptions, worker))
             if not self.store.connection.execute("select 1 from queue").fetchone():
                 break
         budgets.free_orphans(older_than=-1)

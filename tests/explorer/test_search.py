@@ -25,8 +25,10 @@ SAMPLE = 10**9 if ASKED == "all" else 5
 WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
 #: Explored as the first in `exact`; what these states have more concerns them in the gap alone.
 NOT_HERE = {
-    *(("foreign", verb) for verb in ("submit", "grant", "work")),
+    *(("foreign", verb) for verb in ("submit", "grant", "work", "rebuild")),
     *(("scheduled", verb) for verb in ("submit", "tool edit", "tool archive", "unsubscribe", "leave")),
+    *(("keyed", verb) for verb in ("child submit", "cancel many")),
+    *(("streamed", verb) for verb in ("work", "take over")),
     *(("expiring", verb) for verb in ("upgrade", "unsubscribe", "rebuild")),
 }
 FIRST = [

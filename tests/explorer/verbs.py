@@ -16,7 +16,7 @@ from common.kit.clock import uuid7
 from common.subscriptions import plans
 from common.tools import editing
 from tests import factories
-from tests.explorer import appointments, hooks, people
+from tests.explorer import appointments, hooks, people, streams
 from tests.explorer.world import World, add_foreign_gate
 from tests.subscriptions.accounts import began
 from worker import runner
@@ -42,6 +42,11 @@ def submit_same_key(world: World, _name: str) -> None:
     world.submit("keyed-A", key="A")
 
 
+def submit_by_child(world: World, name: str) -> None:
+    """By a key that comes from the one with the limits."""
+    world.submit(name, customer=world.child)
+
+
 def batch(world: World, name: str) -> None:
     """Two items, each a submit; when the servers were away at one, the next is not tried."""
     if world.submit(f"{name}-0"):
@@ -54,13 +59,13 @@ def claim_and_complete(world: World, _name: str) -> None:
     invocations.heartbeat(worker, name="new", progress=True, stopping=False)
     task = invocations.claim(ClaimOptions(worker))
     if task is not None:
-        runner.run(world.me, task, lambda: ClaimOptions(worker, take_next=False))
+        runner.run(world.process(worker), task, lambda: ClaimOptions(worker, take_next=False))
 
 
 def wake(world: World, _name: str) -> None:
     """The worker that has a task goes on with it."""
     if world.task is not None:
-        runner.run(world.me, world.task, lambda: ClaimOptions(world.me.id, take_next=False))
+        runner.run(world.process(world.me.id), world.task, lambda: ClaimOptions(world.me.id, take_next=False))
 
 
 def retry(world: World, _name: str) -> None:
@@ -185,6 +190,10 @@ def place(_world: World, _name: str) -> None:
     sweeping.place_waiting([])
 
 
+def admit(_world: World, _name: str) -> None:
+    sweeping.admit_waiting([])
+
+
 def park(world: World, _name: str) -> None:
     sweeping.unplace_paused([world.tool.id])
 
@@ -203,10 +212,12 @@ VERBS: dict[str, Verb] = {
     **people.VERBS,
     **hooks.VERBS,
     **appointments.VERBS,
+    **streams.VERBS,
     "period end": period_end,
     "submit": submit,
     "submit+key": submit_with_key,
     "same key": submit_same_key,
+    "child submit": submit_by_child,
     "batch": batch,
     "work": claim_and_complete,
     "wake": wake,
@@ -234,8 +245,9 @@ VERBS: dict[str, Verb] = {
     "free orphans": free_orphans,
     "lost": take_back_lost,
     "place": place,
+    "admit": admit,
     "park": park,
     "thresholds": thresholds,
 }
 #: Verbs that need a task in hand; the others make sense everywhere.
-WITH_TASK = {"wake", "retry", "give back", "take over"}
+WITH_TASK = {"wake", "retry", "give back", "take over", *streams.VERBS}

@@ -22,11 +22,12 @@ from common.kit.memory import Memory
 from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
 from tests import factories
-from tests.explorer import appointments
+from tests.explorer import appointments, streams
 from tests.explorer.alike import Ends
 from tests.explorer.appointments import Appointment
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
+from tests.explorer.streams import Streams
 from tests.factories import Customer
 from worker.heartbeat import WorkerProcess
 
@@ -70,23 +71,31 @@ class World:
     bigger: str
     smaller: str
     task: Task | None = None
+    child: Customer | None = None
     person: Person | None = None
     receiver: Receiver | None = None
     appointment: Appointment | None = None
     expiring_grant: UUID | None = None
+    streams: Streams | None = None
     seen: Seen = field(default_factory=Seen)
     memory: Memory = field(default_factory=Memory)
 
-    def call_tool(self, ids: Any, version: Version) -> Reply:
-        """The tool itself: the only thing here that is not real."""
+    def process(self, id_: UUID) -> WorkerProcess:
+        """A worker process: one for all, but where it has streams of its own."""
+        return self.me if self.streams is None else self.streams.process(id_)
+
+    def call_tool(self, ids: Any, version: Version, ask: Any) -> Reply:
+        """The tool itself: the only thing here that is not real. `ask`: how it would be called."""
         self.seen.calls[ids.invocation_id] += 1
+        if self.streams is not None:
+            return self.streams.call(ids, ask)
         units = 4 if version.price.per_unit else None
         return Reply(24, lambda: ToolResult({"ok": True, "units": 4}, units, 200, 1))
 
     def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> bool:
         """A client submits, and keeps what it is told. Returns whether the servers were there."""
         who = customer or self.customer
-        order = factories.order(idempotency_key=key, metadata={"request": request})
+        order = factories.order(idempotency_key=key, metadata={"request": request}, stream=self.tool.current.streaming)
         return self.told(request, lambda: invocations.submit(who.caller, self.tool.slug, order))
 
     def rerun(self, request: str, original: UUID) -> bool:
@@ -112,9 +121,9 @@ class World:
 Build = Callable[[], World]
 
 
-def _base(name: str, *, tokens: int, at_once: int | None = None, idempotent: bool = True) -> World:
+def _base(name: str, *, tokens: int, at_once: int | None = None, **tool_is: Any) -> World:
     customer, other = factories.customer(tokens, at_once=at_once), factories.customer(100)
-    tool = factories.tool(price=PRICE, idempotent=idempotent)
+    tool = factories.tool(**{"price": PRICE, **tool_is})
     bigger, smaller = factories.plan(tokens + 20, at_once=at_once, price=9), factories.plan(5, at_once=at_once)
     me = WorkerProcess()
     world = World(name, customer, other, tool, factories.admin(), me, bigger, smaller)
@@ -168,11 +177,18 @@ def foreign() -> World:
 
 
 def keyed() -> World:
-    """An allowance for exactly four calls, within a budget for six; three of them open."""
-    world = _base("keyed", tokens=6 * HELD)
-    world = replace(world, customer=factories.keyed(world.customer, 4 * HELD))
-    for number in range(3):
-        world.submit(f"before-{number}")
+    """A key with an allowance for exactly four calls, two at once, of an account with a budget for six, two at once.
+
+    Three of its calls are open: one in hand, one that waits for a slot of the account (a call without the key has the
+    other), and one, by a key that comes from it, that waits for the key.
+    """
+    world = _base("keyed", tokens=6 * HELD, at_once=2)
+    without, key = world.customer, factories.keyed(world.customer, 4 * HELD, at_once=2)
+    world = replace(world, customer=key, child=factories.delegated(key, 4 * HELD))
+    world.submit("before-0")
+    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    for number, customer in enumerate((without, key, world.child), 1):
+        world.submit(f"before-{number}", customer=customer)
     return world
 
 
@@ -228,6 +244,22 @@ def expiring() -> World:
     return replace(world, expiring_grant=granted)
 
 
+def streamed() -> World:
+    """Three answers to be shown while they are made, on a budget for exactly four: a worker has one in hand, another
+    has died after the first piece of its one was read, and one waits.
+    """
+    world = _base("streamed", tokens=4 * HELD, **streams.TOOL)
+    world.streams = Streams()
+    for number in range(3):
+        world.submit(f"before-{number}")
+    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    dead = factories.worker()
+    begun = factories.taken(dead)
+    world.seen.calls[begun.id] += 1
+    streams.begin(begun, world.streams, dead.worker)
+    return world
+
+
 STATES: dict[str, Build] = {
     "people": people,
     "hooks": hooks,
@@ -239,6 +271,7 @@ STATES: dict[str, Build] = {
     "keyed": keyed,
     "scheduled": scheduled,
     "expiring": expiring,
+    "streamed": streamed,
 }
 
 
@@ -353,6 +386,7 @@ class StateStore:
             seen=seen,
             person=person.again() if person else None,
             receiver=receiver.again() if receiver else None,
+            streams=world.streams.again(self.redis) if world.streams else None,
         )
 
     def age(self, seconds: float) -> None:
