@@ -8,6 +8,7 @@ from flask import Response
 
 from common import invocations
 from common.identity import accounts
+from common.kit.paging import Page
 from common.models.invocations import STATUSES
 from web.console import downloads, lists, stories
 from web.console.blueprint import Context, blp, page
@@ -39,15 +40,12 @@ def admin_runs() -> Context:
     query: AdminRunsAsked = lists.query(AdminRunsFilter)
     statuses, tool, owner = query.get("status", []), query.get("tool"), query.get("user")
     found = invocations.listing(owner, query["window"], statuses=statuses, tool=tool, payloads=False)
+    return {**_beside(found), "page": found, "pages": lists.pages(found), "asked": query, "statuses": STATUSES}
+
+
+def _beside(found: Page[invocations.Invocation]) -> Context:
     details = invocations.operator_details([run.id for run in found.items])
-    return {
-        "page": found,
-        "pages": lists.pages(found),
-        "details": details,
-        "addresses": accounts.addresses({run.user_id for run in found.items}),
-        "asked": query,
-        "statuses": STATUSES,
-    }
+    return {"details": details, "addresses": accounts.addresses({run.user_id for run in found.items})}
 
 
 def stored(invocation_id: UUID) -> invocations.Invocation:

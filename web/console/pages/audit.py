@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from common.identity import accounts, audit
+from common.kit.paging import Page
 from common.models.audit import AuditEntry
 from web.console import lists
 from web.console.blueprint import Context, blp, page
@@ -74,11 +75,9 @@ def admin_audit() -> Context:
     query: AuditAsked = lists.query(AuditFilter)
     found = audit.entries(**query)
     filters = {name: value for name, value in query.items() if name != "window"}
-    rows = [(entry, changes(entry)) for entry in found.items]
-    return {
-        "rows": rows,
-        "pages": lists.pages(found),
-        "addresses": accounts.addresses({entry.actor_id for entry in found.items if entry.actor_id}),
-        "filters": filters,
-        "limit": query["window"].limit,
-    }
+    return {**_rows(found), "pages": lists.pages(found), "filters": filters, "limit": query["window"].limit}
+
+
+def _rows(found: Page[AuditEntry]) -> Context:
+    addresses = accounts.addresses({entry.actor_id for entry in found.items if entry.actor_id})
+    return {"rows": [(entry, changes(entry)) for entry in found.items], "addresses": addresses}

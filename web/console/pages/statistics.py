@@ -52,17 +52,14 @@ class StatsAsked(StatsRange):
 def admin() -> Context:
     """Sums of a range, who and what used most, and the queue now."""
     asked: StatsAsked = lists.query(StatisticsFilter)
-    found, queue = usage.stats(**asked), invocations.sweeping.depth()
+    found = usage.stats(**asked)
+    return {**_series(found), "stats": found, "queue": invocations.sweeping.depth(), "buckets": BUCKETS}
+
+
+def _series(found: Stats) -> Context:
     points = found.series[-MOST_POINTS:]
-    is_cut = len(points) < len(found.series)
-    return {
-        "stats": found,
-        "queue": queue,
-        "points": points,
-        "chart": _chart(found) if found.totals.invocations else None,
-        "buckets": BUCKETS,
-        "is_cut": is_cut,
-    }
+    chart = _chart(found) if found.totals.invocations else None
+    return {"points": points, "is_cut": len(points) < len(found.series), "chart": chart}
 
 
 def _chart(found: Stats) -> Chart:
