@@ -190,6 +190,8 @@ class Invocation:
     #: Of input and output together, in bytes; `payloads` False: they were not read.
     payload_bytes: int = 0
     payloads: bool = True
+    #: Of the request that made it (W3C Trace Context), where requests are traced and once it was read again.
+    traceparent: str | None = None
 
     @property
     def is_charged(self) -> bool:

@@ -156,6 +156,7 @@ def _invocation(row: ViewRow) -> Invocation:
         last_error=row.last_error if queued else None,
         payload_bytes=row.payload_bytes,
         payloads=row.payloads,
+        traceparent=row.traceparent,
     )
 
 

@@ -62,6 +62,7 @@ class ViewRow(NamedTuple):
     waits_for_key: bool
     due_later: datetime | None
     last_error: Mapping[str, str] | None
+    traceparent: str | None
 
 
 class StateRow(NamedTuple):
@@ -107,7 +108,7 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        i.api_key_id, i.end_user, i.rerun_of, i.requested_tool_id, rt.slug as requested_slug, i.not_before, i.priority,
        q.slot is not null as has_slot, q.key_due_at is not null as waits_for_key,
        case when coalesce(q.key_due_at, q.due_at) > now() then coalesce(q.key_due_at, q.due_at) end as due_later,
-       q.last_error
+       q.last_error, i.traceparent
   from invocations i
   join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
   left join tools rt on rt.id = i.requested_tool_id

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from flask import Flask
 from hypothesis import given, settings
@@ -385,6 +386,15 @@ def test_a_free_run_says_why(browser: Browser) -> None:
     page = browser.get(f"/runs/{ended(browser, replace(BAD, error_code='tool_timeout'))}")
     assert "Free: failed (tool_timeout). Held 10, given back 10." in page.words
     assert "HTTP 500. 500." in page.words, "its facts, then its sentence"
+
+
+def test_a_run_names_the_trace_of_its_request(browser: Browser, database_url: str) -> None:
+    assert browser.customer
+    run, trace = browser.customer.submit(factories.tool()), "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert "Trace id" not in browser.get(f"/runs/{run}").words
+    with psycopg.connect(database_url, autocommit=True) as sql:
+        sql.execute("update invocations set traceparent = %s where id = %s", (f"00-{trace}-00f067aa0ba902b7-01", run))
+    assert f"Trace id{trace}" in browser.get(f"/runs/{run}").words
 
 
 def test_a_run_that_waits_says_why_and_is_canceled(app: Flask, db: None) -> None:
