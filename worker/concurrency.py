@@ -76,6 +76,10 @@ class ConcurrencyLimiter:
             if not self._kept_slot(tool, clock.monotonic() - began):
                 self._return()
 
+    def is_quick(self, tool: UUID) -> bool:
+        """Whether a tool is known to answer within milliseconds, usually."""
+        return self._usual.get(tool, SLOW + 1) <= SLOW
+
     @contextmanager
     def released(self) -> Iterator[None]:
         """Around a wait for another process, or work that is limited in other ways: without the slot that it has."""

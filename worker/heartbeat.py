@@ -12,20 +12,19 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from uuid import UUID
 
 from common import invocations
 from common.invocations import Task
 from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
-from common.kit.outbound import Call
 from common.kit.pacing import Pacer
 from common.operations import instance, looking
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
-from worker.stream_publisher import LiveStream, StreamPublisher
+from worker.running import Batches, Quick, Running
+from worker.stream_publisher import StreamPublisher
 
 logger = log.get(__name__)
 
@@ -43,22 +42,6 @@ THREADS = metrics.live_gauge("joyfull_worker_threads", "Threads of worker proces
 BUSY = metrics.live_gauge("joyfull_worker_threads_busy", "Worker threads that are running an invocation")
 
 
-@dataclass(slots=True)
-class Running:
-    """A running call: its task, the handle to abort it, and what it has shown if it is streamed."""
-
-    task: Task
-    call: Call = field(default_factory=Call)
-    stream: LiveStream | None = None
-    aborted_at: float | None = None
-
-    def abort(self) -> None:
-        """Abort the call; `aborted_at` is when this was first tried."""
-        if self.aborted_at is None:
-            self.aborted_at = clock.monotonic()
-        self.call.abort()
-
-
 class WorkerProcess:
     """One worker process. `id` is its row in `processes`; it claims nothing before its first heartbeat is stored."""
 
@@ -69,6 +52,7 @@ class WorkerProcess:
         self.name = ""
         self.limiter = ConcurrencyLimiter()
         self.publisher = StreamPublisher()
+        self.quick, self.batches = Quick(self.limiter), Batches()
         self.stopping = threading.Event()
         self.progress = threading.Event()
         self.jobs_started = 0
@@ -76,6 +60,7 @@ class WorkerProcess:
         self._known = threading.Event()
         self._ended = threading.Event()
         self._running: dict[UUID, Running] = {}
+        self._busy: Counter[int] = Counter()
         self._orphaned: dict[UUID, float] = {}
         self._lock = threading.Lock()
         self._large = threading.Lock()
@@ -142,15 +127,20 @@ class WorkerProcess:
         running = Running(task)
         with self._lock:
             self._running[task.token] = running
-        BUSY.inc()
+            self._busy[running.thread] += 1
+            BUSY.set(len(self._busy))
         return running
 
     def leave(self, running: Running) -> None:
         """A thread has ended its work on a task."""
         self.progress.set()
-        BUSY.dec()
         with self._lock:
-            self._running.pop(running.task.token, None)
+            if self._running.pop(running.task.token, None) is None:
+                return
+            self._busy[running.thread] -= 1
+            if not self._busy[running.thread]:
+                del self._busy[running.thread]
+            BUSY.set(len(self._busy))
 
     @contextmanager
     def large_response(self, account: UUID, size: int) -> Iterator[None]:
@@ -179,10 +169,11 @@ class WorkerProcess:
         with self._lock:
             return list(self._running.values())
 
-    def crowded(self, share: float = 0.8, leaving: Task | None = None) -> list[UUID]:
-        """Tools that use at least `share` of this process's threads and get no more; `leaving` is not counted."""
-        counts = Counter(each.task.tool_id for each in self.running() if each.task is not leaving)
-        most = max(1, int(self.threads * share))
+    def crowded(self, share: float = 0.8) -> list[UUID]:
+        """Tools that use at least `share` of this process's threads and get no more; this thread is not counted."""
+        mine, most = threading.get_ident(), max(1, int(self.threads * share))
+        by_thread = {(each.thread, each.task.tool_id) for each in self.running() if each.thread != mine}
+        counts = Counter(tool for _, tool in by_thread)
         return [tool for tool, count in counts.items() if count >= most and self.threads > 1]
 
     # -- the heartbeat thread --------------------------------------------------------------------------------------
@@ -223,6 +214,7 @@ class WorkerProcess:
                 each.abort()
             elif self.publisher.readers.is_unread(each.task.id):
                 invocations.cancel_unread(each.task)
+        self.batches.relieve(self.leave)
         self._recover_orphaned([token for token in seen.held if token not in self._running])
         return seen
 
@@ -241,10 +233,3 @@ me = WorkerProcess()
 def describe(kind: str, threads: int) -> None:
     """Set the queues and the number of threads from the command line."""
     me.kind, me.threads = kind, threads
-
-
-def bound(task: Task) -> AbstractContextManager[None]:
-    """Log context for the work on a task."""
-    return log.bound(
-        request_id=task.request_id, invocation_id=str(task.id), user_id=str(task.user_id), attempt=task.attempt
-    )

@@ -6,9 +6,10 @@ shutdowns need jobs that end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 from common import boot, invocations, tools
 from common.errors import ToolUnavailable
@@ -20,7 +21,8 @@ from common.streams import LogKey
 from common.tools import Version, adapters, breakers
 from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
 from worker import retries, task_events
-from worker.heartbeat import Running, WorkerProcess, bound
+from worker.heartbeat import LARGE, WorkerProcess
+from worker.running import Batch, Running, bound, hand_back, store
 from worker.stream_publisher import LiveStream
 
 logger = log.get(__name__)
@@ -34,50 +36,99 @@ def work(me: WorkerProcess) -> None:
     failpoints.at("worker.received")
     if me.stopping.is_set() or not me.known():
         return
-    task: Task | None = None
     turns, until = 0, clock.monotonic() + MAX_SECONDS
 
     def claim_options() -> ClaimOptions:
         """Evaluated at the moment of each claim: much may have changed since the previous call began."""
         take_next = not me.stopping.is_set() and turns < MAX_TURNS and clock.monotonic() < until
-        return ClaimOptions(me.id, (*breakers.open_tools(), *me.crowded(leaving=task)), take_next)
+        paused = (*breakers.open_tools(), *me.crowded())
+        return ClaimOptions(me.id, paused, take_next, invocations.MOST_AT_ONCE, me.quick.versions())
 
-    task = invocations.claim(claim_options())
-    while task is not None:
-        turns += 1
-        with bound(task), _traced(task):
-            task = run(me, task, claim_options)
+    tasks = invocations.claim_several(claim_options())
+    while tasks:
+        turns += len(tasks)
+        tasks = run(me, tasks[0], claim_options) if len(tasks) == 1 else run_batch(me, tasks, claim_options)
     if not claim_options().take_next:
         messages.notify(messages.RUN_INVOCATION)
     failpoints.at("worker.after_ack")
 
 
-def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]) -> Task | None:
-    """Make one attempt of a claimed invocation and store the outcome. Returns the next task, if any."""
+def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]) -> list[Task]:
+    """Make one attempt of a claimed invocation and store the outcome. Returns the next tasks, if any."""
     running = me.enter(task)
-    counting.started(task)
-    room = ExitStack()
     try:
-        failpoints.at("worker.after_claim")
-        return _end(running, _call(me, running, room), claim_options())
+        return _attempt(me, running, lambda end: _end(running, end, claim_options()), claim_options)
+    finally:
+        me.leave(running)
+
+
+def run_batch(me: WorkerProcess, tasks: Sequence[Task], claim_options: Callable[[], ClaimOptions]) -> list[Task]:
+    """As `run`, of several quick ones: the results of calls are stored together, everything else singly."""
+    alone = ClaimOptions(me.id, take_next=False)
+    with me.batches.begin([me.enter(task) for task in tasks], me.leave) as batch:
+        while not me.stopping.is_set() and (running := batch.next()):
+            _attempt(me, running, partial(_keep, batch, running, alone), lambda: alone)
+            if not running.is_kept:
+                me.leave(running)
+            if batch.is_due:
+                store(batch.take_done(), alone, me.leave)
+        hand_back(batch.take_waiting(), me.leave)
+        done, options = batch.take_done(), claim_options()
+        return store(done, options, me.leave) if done else _claim(options)
+
+
+def _keep(batch: Batch, running: Running, alone: ClaimOptions, end: Completion) -> list[Task]:
+    """Large results are stored at once: the next large response waits until they are."""
+    if running.is_large:
+        return _end(running, end, alone)
+    _called(running.task, end)
+    batch.put(running, end)
+    return []
+
+
+def _attempt(
+    me: WorkerProcess,
+    running: Running,
+    keep: Callable[[Completion], list[Task]],
+    claim_options: Callable[[], ClaimOptions],
+) -> list[Task]:
+    task, room = running.task, ExitStack()
+    counting.started(task)
+    with bound(task), _traced(task):
+        try:
+            failpoints.at("worker.after_claim")
+            return _outcome(me, running, room, keep, claim_options)
+        except db.Unreachable:
+            logger.warning("outcome not stored: database unavailable; the sweep will recover the invocation")
+            return []
+        except Exception:
+            logger.exception("attempt failed with an internal error")
+            return _end(running, _lost("The call could not be carried out."), claim_options())
+        finally:
+            room.close()
+
+
+def _outcome(
+    me: WorkerProcess,
+    running: Running,
+    room: ExitStack,
+    keep: Callable[[Completion], list[Task]],
+    claim_options: Callable[[], ClaimOptions],
+) -> list[Task]:
+    try:
+        return keep(_call(me, running, room))
     except ToolUnavailable:
-        invocations.give_back(task)
-        again = claim_options()
-        return invocations.claim(again) if again.take_next else None
+        invocations.give_back(running.task)
+        return _claim(claim_options())
     except ToolFailure as failure:
         return _failed(running, failure, claim_options())
     except Aborted:
         # Canceled, or the claim was lost: the fencing token and the row's `cancel_at` decide which.
         return _end(running, _lost("The call was aborted."), claim_options())
-    except db.Unreachable:
-        logger.warning("outcome not stored: database unavailable; the sweep will recover the invocation")
-        return None
-    except Exception:
-        logger.exception("attempt failed with an internal error")
-        return _end(running, _lost("The call could not be carried out."), claim_options())
-    finally:
-        room.close()
-        me.leave(running)
+
+
+def _claim(options: ClaimOptions) -> list[Task]:
+    return invocations.claim_several(options) if options.take_next else []
 
 
 def _traced(task: Task) -> AbstractContextManager[None]:
@@ -85,21 +136,21 @@ def _traced(task: Task) -> AbstractContextManager[None]:
     return tracing.span("invocations.run", "consumer", task.traceparent, attempt=task.attempt, **ids)
 
 
-def _end(running: Running, end: Completion, claim_options: ClaimOptions) -> Task | None:
+def _end(running: Running, end: Completion, claim_options: ClaimOptions) -> list[Task]:
     """Store how a call ended. If it failed, its owner may have canceled it: then what was shown is kept and charged."""
     task, stream = running.task, running.stream
     if end.status != "succeeded" and stream is not None and stream.started:
         price = tools.version(task.tool_version_id).price
         end = replace(end, shown=invocations.left_of(price, task.input, stream.shown))
     _called(task, end)
-    tracing.note({"outcome": end.outcome}, failed=end.error_code)
-    return invocations.complete(task, end, claim_options)
+    return invocations.complete_and_claim(task, end, claim_options)
 
 
 def _called(task: Task, end: Completion) -> None:
     counting.called(task, end)
     seconds = (end.duration_ms or 0) / 1000
     task_events.events.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=seconds)
+    tracing.note({"outcome": end.outcome}, failed=end.error_code)
 
 
 def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
@@ -129,9 +180,11 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
         ):
             request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held), sink)
             reply = adapters.ask(boot.outbound(), request)
+        running.is_large = reply.size > LARGE
         room.enter_context(me.large_response(task.user_id, reply.size))
         failpoints.at("worker.response_read")
         result = reply.read()
+    me.quick.note(version)
     if fault := tools.output_fault(version, result.output, task.user_id, me.limiter.released):
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
     return _answered(version, result, task.held)
@@ -170,7 +223,7 @@ def _answered(version: Version, result: ToolResult, held: int) -> Completion:
     return replace(measured, status="failed", error_code=COST_EXCEEDED, error_detail=detail)
 
 
-def _failed(running: Running, failure: ToolFailure, claim_options: ClaimOptions) -> Task | None:
+def _failed(running: Running, failure: ToolFailure, claim_options: ClaimOptions) -> list[Task]:
     """Another attempt, or the end. Another answer would contradict what was shown of this one."""
     task = running.task
     version = tools.version(task.tool_version_id)
@@ -186,7 +239,7 @@ def _failed(running: Running, failure: ToolFailure, claim_options: ClaimOptions)
     if delay is None or (running.stream is not None and running.stream.started):
         return _end(running, end, claim_options)
     _called(task, end)
-    return invocations.retry_later(task, end, delay, claim_options)
+    return invocations.retry_and_claim(task, end, delay, claim_options)
 
 
 def _lost(detail: str) -> Completion:

@@ -22,7 +22,8 @@ from common import invocations, tools
 from common.kit import apart, clock, db, log, metrics
 from common.queueing import messages
 from worker import task_events
-from worker.heartbeat import Running, WorkerProcess
+from worker.heartbeat import WorkerProcess
+from worker.running import Running
 
 logger = log.get(__name__)
 

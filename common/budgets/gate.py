@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from common.budgets.model import (
     Rate,
     SameKey,
     Settled,
+    Settlement,
     allowances_key,
     budget_key,
     idempotency_key,
@@ -149,50 +149,49 @@ def release(account: Account, invocation_id: UUID, *, key: str | None = None) ->
         logger.warning("hold not released: Redis unavailable", invocation_id=str(invocation_id))
 
 
-def settle(
-    user_id: UUID,
-    period_id: UUID,
-    last: Move,
-    charge: int,
-    *moves: Move,
-    message: str = "",
-    counted_at: datetime | None = None,
-) -> Settled | None:
-    """After a completion has been committed: charge the gate, free the hold, apply `moves`, wake waiting clients.
+def settle(completions: Sequence[Settlement]) -> list[Settled | None]:
+    """After completions have been committed: charge the gate, free the holds, apply the moves, wake waiting clients.
 
-    `last`: the last move of the completed row. `counted_at`: the moment of its usage row, if the allowance of an API
-    key counts it. Idempotent by invocation id. Best effort: the rows are the truth, and
-    `free_orphans` repairs a gate that missed this. None: the gate had settled it before, or does not know this account.
+    Idempotent by invocation id. Best effort: the rows are the truth, and `free_orphans` repairs a gate that missed
+    this. None: the gate had settled it before, or does not know this account.
     """
-    keys = [budget_key(user_id, period_id), waiters_key(user_id, last.invocation_id), "-"]
-    id_, number, had = last.words()
+    answers = _tell([(each.user_id, each.period_id, *_settlement(each)) for each in completions])
+    return [Settled(*(int(part) for part in answer)) if answer else None for answer in answers]
+
+
+def _settlement(each: Settlement) -> tuple[list[str], list[str | int]]:
+    """Keys and arguments of `settle.lua`."""
+    keys = [budget_key(each.user_id, each.period_id), waiters_key(each.user_id, each.last.invocation_id), "-"]
+    id_, number, had = each.last.words()
     starts = [0, 0]
-    if counted_at is not None:
-        keys[2] = allowances_key(user_id)
-        starts = [window_at(kind, counted_at).start for kind in ("day", "month")]
-    answer = _tell(user_id, period_id, keys, [message, id_, charge, number, had, *starts], moves)
-    return Settled(*(int(part) for part in answer)) if answer else None
+    if each.counted_at is not None:
+        keys[2] = allowances_key(each.user_id)
+        starts = [window_at(kind, each.counted_at).start for kind in ("day", "month")]
+    return keys, [each.message, id_, each.charge, number, had, *starts, *_words(each.moves)]
 
 
 def moved(user_id: UUID, period_id: UUID, *moves: Move) -> None:
     """After rows went into slots or out of them. Idempotent, in any order, best effort, as `settle`."""
-    _tell(user_id, period_id, [budget_key(user_id, period_id), "-", "-"], ["", "", 0, 0, 0, 0, 0], moves)
+    keys = [budget_key(user_id, period_id), "-", "-"]
+    _tell([(user_id, period_id, keys, ["", "", 0, 0, 0, 0, 0, *_words(moves)])])
 
 
-def _tell(
-    user_id: UUID, period_id: UUID, keys: list[str], end: list[str | int], moves: Sequence[Move]
-) -> Sequence[str]:
-    told = [word for move in moves for word in move.words()]
-    answer: list[str]
+def _words(moves: Iterable[Move]) -> list[str | int]:
+    return [word for move in moves for word in move.words()]
+
+
+def _tell(told: Sequence[tuple[UUID, UUID, list[str], list[str | int]]]) -> list[Sequence[str | int]]:
+    """`settle.lua` for each (user, period, keys, arguments). Returns the gate's figures, empty where there are none."""
     try:
-        missed, active, *answer = redis.run("settle", keys, [*end, *told])
+        answers = redis.run_each("settle", [(keys, args) for _, _, keys, args in told])
     except redis.RedisUnreachable:
-        logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(period_id))
-        return ()
-    _widths().put(period_id, max(0, int(active)))
-    if missed:
-        tell(user_id, period_id)
-    return answer
+        logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(told[0][1]))
+        return [()] * len(told)
+    for (user_id, period_id, _, _), (missed, active, *_) in zip(told, answers, strict=True):
+        _widths().put(period_id, max(0, int(active)))
+        if missed:
+            tell(user_id, period_id)
+    return [figures for _, _, *figures in answers]
 
 
 def width(period_id: UUID) -> int:

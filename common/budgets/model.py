@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from common.budgets.windows import ALWAYS, AllowanceWindow
@@ -154,6 +155,23 @@ class Move:
     def words(self) -> tuple[str, int, int]:
         """The move as the Lua scripts take it: id, number, slot (0: waiting; -1: admitted by its API key)."""
         return str(self.invocation_id), self.number, self.slot or (ADMITTED if self.admitted else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A committed completion, for the gate: what was charged, and the rows that moved with it.
+
+    `last`: the last move of the completed row. `message`: for waiting clients. `counted_at`: the moment of its usage
+    row, if the allowance of an API key counts it.
+    """
+
+    user_id: UUID
+    period_id: UUID
+    last: Move
+    charge: int
+    moves: tuple[Move, ...] = ()
+    message: str = ""
+    counted_at: datetime | None = None
 
 
 #: Stands for a slot: none yet, but its API key, which has a `max_concurrency`, counts it.

@@ -6,6 +6,7 @@
     claim             a worker gets the row that is due first                         claiming.py
     mark_dispatched   … records that a call goes out that must not be repeated
     complete          … records how it ended, settles, and claims the next            completing.py
+                      … for several quick ones at once                                together.py
                       … or what a canceled stream had shown                           partial.py, showing.py
     retry_later       … or puts it back to wait                                       retrying.py
     give_back         … or hands it back unbegun
@@ -35,11 +36,12 @@ from common.invocations.canceling import (
     held_by,
 )
 from common.invocations.choosing import check
-from common.invocations.claiming import ClaimOptions, claim, mark_dispatched
-from common.invocations.completing import complete
+from common.invocations.claiming import ClaimOptions, claim, claim_several, mark_dispatched
+from common.invocations.completing import complete, complete_and_claim
 from common.invocations.events import FeedEvent, feed
 from common.invocations.failure_groups import FailureGroup, failures
 from common.invocations.filters import Filters, Matching
+from common.invocations.fragments import MOST_AT_ONCE
 from common.invocations.history import CallRow, Story, attempts, deliveries, story
 from common.invocations.joining import CountedRequest
 from common.invocations.keyed import account_of, visible
@@ -64,9 +66,10 @@ from common.invocations.replaying import made_under
 from common.invocations.representation import billed, etag, poll_after_ms, priced, represent
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
-from common.invocations.retrying import give_back, retry_later
+from common.invocations.retrying import give_back, retry_and_claim, retry_later
 from common.invocations.showing import shown_so_far
 from common.invocations.submitting import submit
+from common.invocations.together import complete_together
 from common.invocations.waiting import REASONS as WAITING_REASONS
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "DEFAULT_EXPIRY",
     "ENDS",
     "MAX_EXPIRY",
+    "MOST_AT_ONCE",
     "WAITING_REASONS",
     "Again",
     "CallRow",
@@ -106,7 +110,10 @@ __all__ = [
     "cancel_unread",
     "check",
     "claim",
+    "claim_several",
     "complete",
+    "complete_and_claim",
+    "complete_together",
     "counting",
     "deliveries",
     "drop_payloads",
@@ -138,6 +145,7 @@ __all__ = [
     "rerun",
     "rerun_price",
     "rerun_prices",
+    "retry_and_claim",
     "retry_later",
     "shown_so_far",
     "states",

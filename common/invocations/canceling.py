@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound
 from common.identity.authorization import Caller
-from common.invocations import fragments, lists, reading
+from common.invocations import completion_sql, lists, reading
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.filters import Filters
 from common.invocations.model import Completion, Task
@@ -29,7 +29,7 @@ BATCH: Final = 100
 MOST_AT_ONCE: Final = 1_000
 
 COMPLETE_QUEUED: Final = completion_of(
-    f"delete from queue where id = :id and user_id = :user_id and token is null returning {fragments.DELETED}"  # noqa: S608
+    f"delete from queue where id = :id and user_id = :user_id and token is null returning {completion_sql.DELETED}"  # noqa: S608
 )
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -49,11 +50,12 @@ class ClaimedRow(NamedTuple):
 def _claim(low: str) -> Query[ClaimedRow]:
     return Query(
         f"""
-with n as ({fragments.READY.format(low=low)}),
+with {fragments.ready(low)},
 t as (update queue q set {fragments.CLAIM} from n where q.id = n.id returning {fragments.TASK}),
 st as ({fragments.STARTED}),
 sd as ({fragments.STARTED_DELIVERIES})
 select {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as deliveries from t join invocations ti on ti.id = t.id
+ order by t.start_tag
 """,
         ClaimedRow,
     )
@@ -62,13 +64,13 @@ select {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as deliveries from
 CLAIM: Final = _claim("(select last_value from vt)")
 CLAIM_FROM_THE_START: Final = _claim(str(fragments.SLACK))
 
-_MOVED_CLOCK = "case when t.start_tag > (select last_value from vt) then setval('vt', t.start_tag) end"
-#: After a lost answer: did the statement that carried this new token claim a row?
+#: After a lost answer: did the statement that carried these new tokens claim rows?
 CLAIMED_UNDER: Final = Query(
     f"""
-select {fragments.CLAIMED_COLUMNS.replace(_MOVED_CLOCK, "0")},
+select {fragments.CLAIMED_COLUMNS.replace(fragments.MOVED_CLOCK, "0")},
        1 as deliveries
-  from queue t join invocations ti on ti.id = t.id where t.token = :token and t.lease_expires_at is not null
+  from queue t join invocations ti on ti.id = t.id
+ where t.token = any(cast(:tokens as uuid[])) and t.lease_expires_at is not null order by t.start_tag
 """,
     ClaimedRow,
 )
@@ -80,11 +82,17 @@ update queue set dispatched_at = now() where id = :id and token = :token and dis
 
 @dataclass(frozen=True, slots=True)
 class ClaimOptions:
-    """Which worker process claims, and the tools that it must not take now: paused, or at their own limit."""
+    """Which worker process claims, and the tools that it must not take now: paused, or at their own limit.
+
+    `most`: how many rows it takes at once, if the tool versions of all are among `quick` and none of the rows has lost
+    a worker before; otherwise one.
+    """
 
     worker: UUID
     paused: tuple[UUID, ...] = ()
     take_next: bool = True
+    most: int = 1
+    quick: tuple[UUID, ...] = ()
 
 
 class _Looked:
@@ -98,37 +106,50 @@ _looked = memory.Part(_Looked)
 
 def claim(options: ClaimOptions) -> Task | None:
     """Claim the row that is due first in fair order; None when no row is ready."""
+    return next(iter(claim_several(replace(options, most=1))), None)
+
+
+def claim_several(options: ClaimOptions) -> list[Task]:
+    """Claim the row that is due first in fair order, and up to `options.most` altogether if they are quick."""
     rows = _claimed(CLAIM, options)
     if not rows and clock.monotonic() - _looked().back > LOOK_BACK_SECONDS:
         _looked().back = clock.monotonic()
         rows = _claimed(CLAIM_FROM_THE_START, options)
-    if not rows:
-        return None
-    if rows[0].deliveries:
+    if rows and rows[0].deliveries:
         messages.notify(messages.DELIVER)
-    return task(rows[0])
+    return tasks(rows)
 
 
 def _claimed(statement: Query[ClaimedRow], options: ClaimOptions) -> list[ClaimedRow]:
-    token = uuid7()
+    tokens = new_tokens(options)
     try:
-        return db.execute(statement, parameters(options, token))
+        return db.execute(statement, parameters(options, tokens))
     except db.CommitUnknown:
-        return claimed_under(token)
+        return claimed_under(tokens)
 
 
-def claimed_under(token: UUID) -> list[ClaimedRow]:
-    """What a statement whose answer was lost has claimed under its new token."""
-    return db.execute(CLAIMED_UNDER, {"token": token})
+def claimed_under(tokens: Sequence[UUID]) -> list[ClaimedRow]:
+    """What a statement whose answer was lost has claimed under its new tokens."""
+    return db.execute(CLAIMED_UNDER, {"tokens": list(tokens)})
 
 
-def parameters(options: ClaimOptions, token: UUID) -> dict[str, object]:
+def new_tokens(options: ClaimOptions) -> list[UUID]:
+    """A fencing token for each row that may be claimed."""
+    return [uuid7() for _ in range(options.most)]
+
+
+def parameters(options: ClaimOptions, tokens: Sequence[UUID]) -> dict[str, object]:
     """The parameters of every statement that claims."""
-    return {"next_token": token, "worker": options.worker, "paused": list(options.paused)}
+    lists = {"next_tokens": list(tokens), "paused": list(options.paused), "quick": list(options.quick)}
+    return {**lists, "worker": options.worker}
 
 
-def task(row: ClaimedRow) -> Task | None:
-    """A claimed row as the worker holds it."""
+def tasks(rows: Iterable[ClaimedRow]) -> list[Task]:
+    """Claimed rows as the worker holds them, in fair order."""
+    return [task for row in rows if (task := _task(row))]
+
+
+def _task(row: ClaimedRow) -> Task | None:
     if row.next_id is None:
         return None
     return Task(

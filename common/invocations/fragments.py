@@ -19,30 +19,52 @@ from common.models.invocations import PRIORITIES
 
 #: How far below the virtual clock ready rows are looked for first: older index entries are mostly dead.
 SLACK: Final = 20
+#: How many rows one statement completes or claims. (A constant, so that the planner knows.)
+MOST_AT_ONCE: Final = 8
 #: A lease ends so many seconds after the tool's own time limit.
 GRACE_SECONDS: Final = 30
 
 # -- events and their deliveries -------------------------------------------------------------------------------
 
+#: Of the rows of `f`: what each is about is in `filters`.
 DELIVERIES = """
 insert into deliveries (id, event_id, user_id, endpoint_id, url)
-select uuid7(), cast(:event_id as uuid), f.user_id, e.id, null
+select uuid7(), f.event_id, f.user_id, e.id, null
   from f join webhook_endpoints e on e.user_id = f.user_id and e.status = 'enabled' and e.events && f.filters
 union all
-select uuid7(), cast(:event_id as uuid), f.user_id, null, f.webhook_url
+select uuid7(), f.event_id, f.user_id, null, f.webhook_url
   from f where f.webhook_url is not null and coalesce(f.webhook_events, array['completed']) && f.filters
 returning 1
 """
 
 # -- claiming the next row ----------------------------------------------------------------------------------------
 
-READY = f"""
-  select id, start_tag from queue
-   where token is null and slot is not null and start_tag >= {{low}} - {SLACK}
-     and expires_at > now() and not tool_id = any(cast(:paused as uuid[]))
-   order by start_tag limit 1 for update skip locked"""
+#: Tokens are an array: the first row in fair order gets the first, whatever its tool; the others go to the rows behind
+#: it that may be claimed together with it (`quick`: tool versions; see `claiming.ClaimOptions`).
+_TOKENS = "cast(:next_tokens as uuid[])"
+_READY = "token is null and slot is not null and expires_at > now() and not tool_id = any(cast(:paused as uuid[]))"
+_QUICK = "tool_version_id = any(cast(:quick as uuid[])) and attempts = 0"
 
-CLAIM = f"""token = cast(:next_token as uuid), worker = cast(:worker as uuid), attempts = q.attempts + 1,
+
+def ready(low: str) -> str:
+    """The rows to claim, `n`: the one that is due first, and more if it is quick. `low`: where to look from."""
+    return f"""
+n1 as (
+  select id, start_tag, {_QUICK} as quick from queue where {_READY} and start_tag >= {low} - {SLACK}
+   order by start_tag limit 1 for update skip locked),
+n2 as (
+  select id, start_tag from queue
+   where {_READY} and {_QUICK} and start_tag >= (select start_tag from n1) and id <> (select id from n1)
+     and (select quick from n1) and cardinality({_TOKENS}) > 1
+   order by start_tag limit {MOST_AT_ONCE - 1} for update skip locked),
+n as (
+  select * from (
+    select id, row_number() over (order by start_tag) as at
+      from (select id, start_tag from n1 union all select id, start_tag from n2) x) x
+   where at <= cardinality({_TOKENS}))"""
+
+
+CLAIM = f"""token = ({_TOKENS})[n.at], worker = cast(:worker as uuid), attempts = q.attempts + 1,
       claimed_at = now(), started_at = coalesce(q.started_at, now()),
       lease_expires_at = now() + make_interval(secs => q.timeout_seconds + {GRACE_SECONDS})"""
 
@@ -52,82 +74,28 @@ TASK = """q.id, q.user_id, q.period_id, q.tool_id, q.tool_version_id, q.held, q.
 #: `invocation.running` is an event of the first attempt only. Its id is the fencing token.
 STARTED = """
 insert into events (id, user_id, type, invocation_id, attempts)
-select cast(:next_token as uuid), t.user_id, 'invocation.running', t.id, t.attempts from t where t.attempts = 1"""
+select t.token, t.user_id, 'invocation.running', t.id, t.attempts from t where t.attempts = 1"""
 STARTED_DELIVERIES = """
 insert into deliveries (id, event_id, user_id, endpoint_id, url)
-select uuid7(), cast(:next_token as uuid), t.user_id, e.id, null
+select uuid7(), t.token, t.user_id, e.id, null
   from t join webhook_endpoints e on e.user_id = t.user_id and e.status = 'enabled'
          and e.events && array['invocation.running'] where t.attempts = 1
 union all
-select uuid7(), cast(:next_token as uuid), t.user_id, null, i.webhook_url
+select uuid7(), t.token, t.user_id, null, i.webhook_url
   from t join invocations i on i.id = t.id
  where t.attempts = 1 and i.webhook_url is not null and i.webhook_events && array['invocation.running']
 returning 1"""
 
-CLAIMED_COLUMNS = """t.id as next_id, t.user_id as next_user_id, t.period_id as next_period_id,
+#: By the first row in fair order, which the others have only joined: what is due before them stays in sight.
+MOVED_CLOCK = """case when t.start_tag = (select min(start_tag) from t) and t.start_tag > (select last_value from vt)
+            then setval('vt', t.start_tag) end"""
+CLAIMED_COLUMNS = f"""t.id as next_id, t.user_id as next_user_id, t.period_id as next_period_id,
        t.tool_id as next_tool_id, t.tool_version_id as next_tool_version_id, t.held as next_held,
        t.attempts as next_attempts, t.crash_count as next_crash_count, t.token as next_token,
        coalesce(cast(ti.input_as_sent as text), cast(ti.input as text)) as next_input,
        ti.request_id as next_request_id, ti.traceparent as next_traceparent, ti.stream as next_stream,
        extract(epoch from t.expires_at - now()) as next_seconds_left,
-       case when t.start_tag > (select last_value from vt) then setval('vt', t.start_tag) end as vt"""
-
-# -- completing a row ----------------------------------------------------------------------------------------------
-
-DELETED = """id, user_id, period_id, tool_id, tool_version_id, held, slot, start_tag, moves, attempts, token, worker,
-            claimed_at, started_at, cancel_at, last_error, api_keys, capped_key"""
-
-COMPLETION = """
-s as (
-  select d.*, case when d.cancel_at is not null and cast(:status as text) <> 'succeeded'
-                        and cast(:cost as bigint) = 0 then 'canceled'
-                   else cast(:status as text) end as status from d),
-o as (
-  select s.*, s.status in ('succeeded', 'canceled') as has_output,
-         case when s.status = 'canceled' then cast(:shown_cost as bigint) else cast(:cost as bigint) end as cost,
-         case when s.status = 'canceled' then cast(:shown_units as numeric) else cast(:units as numeric) end as units,
-         case when s.status = 'canceled' then cast(:shown_basis as text) else cast(:basis as text) end as basis
-    from s),
-f as (
-  update invocations i
-     set status = o.status,
-         output = case when o.has_output then cast(:output as jsonb) end,
-         output_bytes = case when o.has_output then octet_length(cast(:output as text)) end,
-         output_as_sent = case when o.has_output then cast(:output_as_sent as json) end,
-         error_code = case when o.status = 'failed' then cast(:error_code as text) end,
-         error_detail = case when o.status = 'failed' then cast(:error_detail as text) end,
-         charged = least(o.cost, o.held), units = o.units, basis = o.basis,
-         attempts = o.attempts, cancel_requested_at = o.cancel_at,
-         is_failure = case when o.status <> 'succeeded' then true end,
-         started_at = greatest(o.started_at, case when o.started_at is not null then i.created_at end),
-         finished_at = greatest(now(), o.started_at, i.created_at)
-    from o where i.id = o.id
-  returning i.id, i.user_id, i.api_key_id, i.api_key_root_id, i.end_user, o.api_keys, i.webhook_url, i.webhook_events,
-            i.status, i.charged, i.units, o.held, o.cost,
-            o.period_id, o.tool_id, o.tool_version_id, o.token, o.worker, o.attempts as n, o.claimed_at, o.slot,
-            o.moves, array['invocation.' || i.status, 'completed'] as filters),
-a as (
-  insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status, detail,
-                        operator_detail)
-  select f.id, f.n, f.token, f.worker, f.claimed_at, greatest(now(), f.claimed_at),
-         case when f.status = 'canceled' then 'canceled' else cast(:outcome as text) end,
-         cast(:http_status as smallint), cast(:error_detail as text), cast(:operator_detail as text)
-    from f where f.token is not null),
-u as (
-  insert into usage_logs (invocation_id, id, user_id, period_id, tool_id, tool_version_id, api_key_id,
-                          api_key_root_id, end_user, status,
-                          tokens_used, units, held, overrun, latency_ms, http_status)
-  select f.id, cast(:event_id as uuid), f.user_id, f.period_id, f.tool_id, f.tool_version_id, f.api_key_id,
-         f.api_key_root_id, f.end_user,
-         case when f.status = 'canceled' then 'canceled' else cast(:usage_status as text) end, f.charged, f.units,
-         f.held,
-         greatest(0, f.cost - f.held),
-         cast(:latency_ms as integer), cast(:http_status as smallint)
-    from f),
-ev as (
-  insert into events (id, user_id, type, invocation_id, attempts)
-  select cast(:event_id as uuid), f.user_id, 'invocation.' || f.status, f.id, f.n from f),
-de as (""" + DELIVERIES + ")"  # fmt: skip
+       {MOVED_CLOCK} as vt"""
 
 # -- what a call would hold ----------------------------------------------------------------------------------------
 
@@ -211,7 +179,7 @@ hu as (
 SUCCESSOR_CLAIMED = f"""
 hu as (
   update queue q set slot = d.slot, start_tag = {_TURN}, moves = q.moves + 1, {ADMITTED},
-         token = case when x.taken then cast(:next_token as uuid) end,
+         token = case when x.taken then ({_TOKENS})[1] end,
          worker = case when x.taken then cast(:worker as uuid) end,
          attempts = q.attempts + case when x.taken then 1 else 0 end,
          claimed_at = case when x.taken then now() end,
@@ -220,8 +188,7 @@ hu as (
          end from h, d, (select not exists (select 1 from nu) as taken) x where q.id = h.id
   returning {TASK})"""
 
-CLAIM_NEXT = f"""
-n as ({READY.format(low="(select start_tag from d)")}),
+CLAIM_NEXT = f"""{ready("(select start_tag from d)")},
 nu as (update queue q set {CLAIM} from n where q.id = n.id returning {TASK}),
 {SUCCESSOR},
 {SUCCESSOR_CLAIMED},

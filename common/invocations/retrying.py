@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID
-
-from sqlalchemy import text
 
 from common import budgets
 from common.budgets import Move
 from common.invocations import fragments
 from common.invocations.claiming import ClaimedRow, ClaimOptions
-from common.invocations.completing import WORKER_LOST, Write, complete, successor, write
+from common.invocations.completing import WORKER_LOST, complete, complete_and_claim, successor
 from common.invocations.model import Completion, Task
+from common.invocations.writing import Write, write
 from common.kit import db, jsonb
 from common.kit.query import Query
 
@@ -63,6 +63,7 @@ RETRY_AND_CLAIM: Final = Query.pair(
 with {_WAITING}, {fragments.CLAIM_NEXT}
 select {_RETRIED}, {fragments.CLAIMED_COLUMNS}, (select count(*) from sd) as deliveries
   from d left join hu on true left join t on true left join invocations ti on ti.id = t.id
+ order by t.start_tag
 """,
     RetriedRow,
     ClaimedRow,
@@ -74,18 +75,36 @@ select q.id, q.user_id, q.period_id, q.moves, null::uuid as successor, 0 as succ
 """,
     RetriedRow,
 )
-#: Nothing was tried, so the attempt does not count.
-GIVE_BACK: Final = text("""
+
+
+class GivenBackRow(NamedTuple):
+    """A row that was handed back."""
+
+    id: UUID
+
+
+#: Nothing was tried, so the attempts do not count.
+GIVE_BACK: Final = Query(
+    """
 update queue set token = null, worker = null, claimed_at = null, lease_expires_at = null, dispatched_at = null,
        attempts = attempts - 1, started_at = case when attempts = 1 then null else started_at end,
        start_tag = (select last_value from vt) + slot
- where id = :id and token = :token and cancel_at is null
-""")
+ where id = any(cast(:ids as uuid[])) and token = any(cast(:tokens as uuid[])) and cancel_at is null returning id
+""",
+    GivenBackRow,
+)
 
 
 def retry_later(
     task: Task, failure: Completion, delay: float, options: ClaimOptions, *, lost: bool = False
 ) -> Task | None:
+    """`retry_and_claim`, of the next task alone."""
+    return next(iter(retry_and_claim(task, failure, delay, replace(options, most=1), lost=lost)), None)
+
+
+def retry_and_claim(
+    task: Task, failure: Completion, delay: float, options: ClaimOptions, *, lost: bool = False
+) -> list[Task]:
     """Put the row back for `delay` seconds and claim the next; completes it instead when it was canceled or time is up.
 
     `lost`: its worker died, which counts against the payload.
@@ -103,7 +122,7 @@ def retry_later(
         "width": 0,
     }
     waits, following = write(_RETRY, task, parameters, options)
-    return following if waits else complete(task, failure, options)
+    return following if waits else complete_and_claim(task, failure, options)
 
 
 def _after_commit(row: RetriedRow) -> None:
@@ -113,7 +132,10 @@ def _after_commit(row: RetriedRow) -> None:
 _RETRY: Final = Write(RETRY_AND_CLAIM, RETRY, RETRIED_BY, _after_commit)
 
 
-def give_back(task: Task) -> None:
-    """Hand back a task whose call was not begun; it does not count as an attempt. A canceled one is completed."""
-    if not db.rowcount(GIVE_BACK, {"id": task.id, "token": task.token}):
-        complete(task, WORKER_LOST, ClaimOptions(task.token, take_next=False))
+def give_back(*tasks: Task) -> None:
+    """Hand back tasks whose calls were not begun: no attempt was made. Canceled ones are completed."""
+    rows = {"ids": [task.id for task in tasks], "tokens": [task.token for task in tasks]}
+    done = {row.id for row in db.execute(GIVE_BACK, rows)}
+    for task in tasks:
+        if task.id not in done:
+            complete(task, WORKER_LOST, ClaimOptions(task.token, take_next=False))

@@ -77,7 +77,8 @@ f as (
          cast(:quote_id as uuid), :stream,
          greatest(now(), cast(:not_before as timestamptz)) + make_interval(secs => :expires_in)
     from p
-  returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters),
+  returning id, user_id, expires_at, created_at, webhook_url, webhook_events, array['invocation.queued'] as filters,
+            cast(:event_id as uuid) as event_id),
 q as (
   insert into queue (id, user_id, period_id, tool_id, tool_version_id, held, timeout_seconds, slot, start_tag,
                      api_keys, capped_key, priority, due_at, key_due_at, expires_at)

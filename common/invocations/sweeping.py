@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from common.invocations import fragments, reclaiming
+from common.invocations import completion_sql, reclaiming
 from common.invocations.admitting import admit_waiting
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.model import Completion
@@ -59,7 +59,7 @@ select id, started_at is not null as started, last_error from queue
     OverdueRow,
 )
 COMPLETE_OVERDUE: Final = completion_of(
-    f"delete from queue where id = :id and token is null and expires_at <= now() returning {fragments.DELETED}"  # noqa: S608
+    f"delete from queue where id = :id and token is null and expires_at <= now() returning {completion_sql.DELETED}"  # noqa: S608
 )
 
 

@@ -130,6 +130,7 @@ PATCHED = {
     "queue/test_lost_answers.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "heartbeat.ORPHANED_SECONDS": WAIT},
     "queue/test_plans.py": {"database.execute": "takes down the statement that would be sent"},
     "queue/test_threads.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},
+    "queue/test_round_trips.py": {"concurrency.SLOW": WAIT, "running.LONGEST": WAIT},
     "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
     "runs/test_cancel_many.py": {"canceling.MOST_AT_ONCE": SIZE},
     "runs/test_filters.py": {"filters.RECENT": SIZE},
@@ -161,6 +162,7 @@ PATCHED = {
         "webhooks.park": "the database goes away for one statement, between two others",
     },
     "webhooks/test_isolation.py": {"sending.TIMEOUT": WAIT},
+    "worker/test_batches.py": dict.fromkeys(("concurrency.SLOW", "running.LONGEST", "running.STALLED"), WAIT),
     "worker/test_breakers.py": {"breakers.RESET_SECONDS": WAIT},
     "worker/test_watchdog.py": {"watchdog.UNRESPONSIVE_CHECKS": WAIT, "watchdog.WARM_SECONDS": WAIT},
 }

@@ -18,9 +18,10 @@ _WORK = (
     "submit", "batch", "work", "wake", "retry", "give back", "cancel", "take over", "lost", "place", "park",
     "free orphans", "rebuild", "wipe", "plan edit",
 )  # fmt: skip
+_TWO = ("wake two", "submit", "work", "cancel", "cancel many", "lost", "place", "rebuild", "wipe", "free orphans")
 _ONCE = ("work", "wake", "retry", "give back", "cancel", "take over", "lost", "wipe", "tool edit")
 #: What the one thread that has a task may do with it: never two of these at once.
-_ONE_THREAD = {"wake", "retry", "give back", "break off"}
+_ONE_THREAD = {"wake", "wake two", "retry", "give back", "break off"}
 #: What happens to an account that has nothing else to do here.
 ELSEWHERE = ("grant elsewhere",)
 #: What happens to an API key and to the rows that wait for it, where there is one.
@@ -43,6 +44,7 @@ VERBS_OF = {
     "people": (*people.VERBS, "wipe"),
     "hooks": (*hooks.VERBS, "wipe"),
     "in-hand": _WORK,
+    "two-in-hand": _TWO,
     "once": _ONCE,
     "once-in-hand": _ONCE,
     "keyed": _KEYED,

@@ -330,9 +330,9 @@ class Run:
             sweeping.raise_start_tags()
             budgets.free_orphans(older_than=-1)
             invocations.heartbeat(worker, name="last", progress=True, stopping=False)
-            task = invocations.claim(ClaimOptions(worker))
-            while task is not None:
-                task = runner.run(process, task, partial(ClaimOptions, worker))
+            tasks = invocations.claim_several(ClaimOptions(worker))
+            while tasks:
+                tasks = runner.run(process, tasks[0], partial(ClaimOptions, worker))
             if not self.store.connection.execute("select 1 from queue").fetchone():
                 break
         budgets.free_orphans(older_than=-1)

@@ -68,6 +68,14 @@ def wake(world: World, _name: str) -> None:
         runner.run(world.process(world.me.id), world.task, lambda: ClaimOptions(world.me.id, take_next=False))
 
 
+def wake_two(world: World, _name: str) -> None:
+    """The worker that has two tasks goes on with them, and takes what it can get."""
+    options = ClaimOptions(world.me.id, most=2, quick=(world.tool.current.id,))
+    process = world.process(world.me.id)
+    for task in runner.run_batch(process, world.tasks, lambda: options):
+        runner.run(process, task, lambda: ClaimOptions(world.me.id, take_next=False))
+
+
 def retry(world: World, _name: str) -> None:
     if world.task is not None:
         invocations.retry_later(world.task, factories.BAD, 0.0, ClaimOptions(world.me.id, take_next=False))
@@ -221,6 +229,7 @@ VERBS: dict[str, Verb] = {
     "batch": batch,
     "work": claim_and_complete,
     "wake": wake,
+    "wake two": wake_two,
     "retry": retry,
     "give back": give_back,
     "cancel": cancel,
@@ -250,4 +259,4 @@ VERBS: dict[str, Verb] = {
     "thresholds": thresholds,
 }
 #: Verbs that need a task in hand; the others make sense everywhere.
-WITH_TASK = {"wake", "retry", "give back", "take over", *streams.VERBS}
+WITH_TASK = {"wake", "wake two", "retry", "give back", "take over", *streams.VERBS}

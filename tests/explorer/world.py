@@ -72,6 +72,7 @@ class World:
     smaller: str
     task: Task | None = None
     child: Customer | None = None
+    tasks: tuple[Task, ...] = ()
     person: Person | None = None
     receiver: Receiver | None = None
     appointment: Appointment | None = None
@@ -146,6 +147,17 @@ def in_hand() -> World:
     for number in range(2):
         world.submit(f"before-{number}")
     world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    return world
+
+
+def two_in_hand() -> World:
+    """A worker has two quick tasks, which it will store together; two more wait for their slots."""
+    world = _base("two-in-hand", tokens=4 * HELD, at_once=2)
+    for number in range(4):
+        world.submit(f"before-{number}")
+    options = invocations.ClaimOptions(world.me.id, most=2, quick=(world.tool.current.id,))
+    world.tasks = tuple(invocations.claim_several(options))
+    assert len(world.tasks) == 2
     return world
 
 
@@ -265,6 +277,7 @@ STATES: dict[str, Build] = {
     "hooks": hooks,
     "exact": exact,
     "in-hand": in_hand,
+    "two-in-hand": two_in_hand,
     "once": once,
     "once-in-hand": once_in_hand,
     "foreign": foreign,

@@ -51,9 +51,10 @@ def all_is_right() -> None:
 
 
 #: A piece of each statement that no other has.
-SUBMIT, END_AND_TAKE, RETRY_AND_TAKE, TAKE = (
+SUBMIT, END_AND_TAKE, END_TOGETHER, RETRY_AND_TAKE, TAKE = (
     "insert into idempotency_keys",
     "from f left join hu on true left join t",
+    "json_to_recordset",
     "w.claimed_at",
     "from t join",
 )
@@ -89,6 +90,19 @@ def test_a_write_whose_answer_is_lost_is_kept_with_what_it_claimed(
     assert proxy.lost == 1
     assert following is not None and following.id == second
     assert status(first) == after
+    all_is_right()
+
+
+def test_several_ends_whose_answer_is_lost_are_kept_with_what_was_claimed(proxy: Proxy) -> None:
+    customer, tool, worker = factories.customer(), factories.tool(), factories.worker()
+    made = [customer.submit(tool) for _ in range(5)]
+    options = replace(worker, most=3, quick=(tool.current.id,))
+    ends = [(task, GOOD) for task in invocations.claim_several(options)]
+    proxy.lose_next(END_TOGETHER)
+    following = invocations.complete_together(ends, options)
+    assert proxy.lost == 1
+    assert [task.id for task in following] == made[3:]
+    assert [status(each) for each in made] == ["succeeded"] * 3 + ["open"] * 2
     all_is_right()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -34,10 +35,11 @@ from common.invocations import (
     storing,
     submitting,
     sweeping,
+    together,
     views,
 )
 from common.invocations.choosing import ChosenTool
-from common.kit import clock
+from common.kit import clock, jsonb
 from common.kit import db as database
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
@@ -123,7 +125,8 @@ def _list(many: Many, **changes: Any) -> tuple[TextClause, dict[str, Any]]:
 
 
 def _taking(many: Many) -> dict[str, Any]:
-    return {"next_token": clock.uuid7(), "worker": many.worker, "paused": [], "width": 7}
+    claimed = {"next_tokens": [clock.uuid7()], "paused": [], "quick": []}
+    return {**claimed, "worker": many.worker, "width": 7}
 
 
 GOOD = Completion("succeeded", {"a": 1}, 3, http_status=200, duration_ms=3)
@@ -137,6 +140,13 @@ def _ending(many: Many, row: Any = None, end: Completion = GOOD) -> dict[str, An
         "token": row.token,
         **_taking(many),
     }
+
+
+def _ending_together(many: Many) -> dict[str, Any]:
+    task = SimpleNamespace(id=many.busy.id, token=many.busy.token, period_id=many.busy.period_id)
+    given = jsonb.dumps([together._given(task, GOOD)])  # type: ignore[arg-type]
+    tokens = [clock.uuid7() for _ in range(8)]
+    return {**_taking(many), "given": given, "next_tokens": tokens, "quick": [many.busy.tool_version_id]}
 
 
 def _retrying(many: Many) -> dict[str, Any]:
@@ -162,8 +172,9 @@ HOT: dict[str, Any] = {
     "end queued": (canceling.COMPLETE_QUEUED, lambda many: _ending(many, many.waiting, Completion("canceled"))),
     "retry and take": (retrying.RETRY_AND_CLAIM, _retrying),
     "sending": (claiming.DISPATCHED, lambda many: {"id": many.busy.id, "token": many.busy.token}),
-    "give back": (retrying.GIVE_BACK, lambda many: {"id": many.busy.id, "token": many.busy.token}),
-    "taken under": (claiming.CLAIMED_UNDER, lambda many: {"token": many.busy.token, "worker": many.worker}),
+    "end together": (together.COMPLETE_TOGETHER, _ending_together),
+    "give back": (retrying.GIVE_BACK, lambda many: {"ids": [many.busy.id], "tokens": [many.busy.token]}),
+    "taken under": (claiming.CLAIMED_UNDER, lambda many: {"tokens": [many.busy.token]}),
     "ended by": (completing.COMPLETED_BY, lambda _: {"token": clock.uuid7()}),
     "retried by": (retrying.RETRIED_BY, lambda _: {"token": clock.uuid7()}),
     "cancel": (canceling.REQUEST_CANCEL, lambda many: _of(many.busy)),

@@ -24,7 +24,7 @@ from common.settings import Settings
 from tests import factories
 from tests.outside.tool import Tool
 from web.app import create_app
-from worker import heartbeat, runner, sweeper
+from worker import concurrency, heartbeat, runner, running, sweeper
 
 EACH_SECOND = "from periods p join plans"
 
@@ -46,6 +46,7 @@ def trips(db: None, monkeypatch: pytest.MonkeyPatch) -> Trips:
     counted = Trips()
     execute: Any = psycopg.Cursor.execute
     send: Any = redis.connection.AbstractConnection.send_command
+    pipeline: Any = redis.client.Pipeline.execute
 
     def executing(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
         text = query if isinstance(query, str) else query.decode() if isinstance(query, bytes) else EACH_SECOND
@@ -57,6 +58,13 @@ def trips(db: None, monkeypatch: pytest.MonkeyPatch) -> Trips:
         counted.commands.append(scripts().get(args[1], "?") if args[0] == "EVALSHA" else str(args[0]))
         return send(self, *args, **kwargs)
 
+    def sending_several(self: Any, *args: Any, **kwargs: Any) -> Any:
+        names = [scripts().get(str(each[0][1]), "?") for each in self.command_stack if each[0][0] == "EVALSHA"]
+        if names:  # else it is what a process asks once a second
+            counted.commands.append("+".join(names))
+        return pipeline(self, *args, **kwargs)
+
+    monkeypatch.setattr(redis.client.Pipeline, "execute", sending_several)
     monkeypatch.setattr(psycopg.Cursor, "execute", executing)
     monkeypatch.setattr(redis.connection.AbstractConnection, "send_command", sending)
     return counted
@@ -121,8 +129,14 @@ def test_allowances_cost_no_further_trip(trips: Trips, client: FlaskClient, tool
     assert len(trips.statements) == 2, "taken, and ended"
 
 
-def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None:
-    customer, quick = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_runs_are_one_statement_and_one_trip_to_redis_each_or_for_eight(
+    trips: Trips, tool: Tool, repeatable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight quick calls that may be repeated; else each by itself, with one more statement before it goes out."""
+    monkeypatch.setattr(concurrency, "SLOW", 60.0)  # however busy the machine is
+    monkeypatch.setattr(running, "LONGEST", 60.0)
+    customer, quick = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo", idempotent=repeatable)
     me = heartbeat.WorkerProcess()
     me.threads = 10
     me._heartbeat()
@@ -137,11 +151,12 @@ def test_a_run_is_one_statement_and_one_script(trips: Trips, tool: Tool) -> None
         return sent
 
     run(3)
-    (taken, *ends), commands = run(10)
-    assert "usage_logs" not in taken, "the first is only taken"
-    assert len(ends) == 10, "each end takes the next"
-    assert all("insert into usage_logs" in words for words in ends)
-    assert commands == ["settle"] * 10
+    (taken, *more), commands = run(18)
+    assert "usage_logs" not in taken, "the first are only taken"
+    ends = [words for words in more if "insert into usage_logs" in words]
+    assert len(more) - len(ends) == (0 if repeatable else 18), "each is recorded as dispatched"
+    assert len(ends) == (3 if repeatable else 18), "each end takes the next"
+    assert commands == (["+".join(["settle"] * 8)] * 2 + ["settle+settle"] if repeatable else ["settle"] * 18)
 
 
 def test_a_page_of_tools_is_two_statements_however_many_there_are(trips: Trips, client: FlaskClient) -> None:

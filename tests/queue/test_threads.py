@@ -66,31 +66,45 @@ class Chaos:
     def work(self, seed: int) -> None:
         """A worker process with one thread: every now and then it is killed, and another takes its stead."""
         rng = random.Random(seed)
-        me, task = factories.worker(), None
+        me, tasks = self._worker(), list[Task]()
         while not self.drain.is_set():
-            if task is None:
-                task = invocations.claim(me)
-            if task is None:
+            tasks = tasks or invocations.claim_several(me)
+            if not tasks:
                 time.sleep(0.002)
             elif rng.random() < 0.01 and not self.stop.is_set():
                 invocations.leave(me.worker)  # and what it held is left as it is
                 self.counts["killed"] += 1
-                me, task = factories.worker(), None
+                me, tasks = self._worker(), []
+            elif len(tasks) == 1:
+                tasks = self._turn(rng, me, tasks[0])
             else:
-                task = self._turn(rng, me, task)
+                tasks = self._turn_of_several(rng, me, tasks)
 
-    def _turn(self, rng: random.Random, me: ClaimOptions, task: Task) -> Task | None:
+    def _worker(self) -> ClaimOptions:
+        return replace(factories.worker(), most=3, quick=(self.tools[0].current.id,))
+
+    def _turn_of_several(self, rng: random.Random, me: ClaimOptions, tasks: list[Task]) -> list[Task]:
+        if rng.random() < 0.1:
+            self.counts["given back"] += len(tasks)
+            invocations.give_back(*tasks)
+            return []
+        self.counts["ended together"] += len(tasks)
+        ends = [(task, replace(GOOD, cost=rng.randrange(20)) if rng.random() < 0.9 else BAD) for task in tasks]
+        return invocations.complete_together(ends, replace(me, take_next=rng.random() < 0.8))
+
+    def _turn(self, rng: random.Random, me: ClaimOptions, task: Task) -> list[Task]:
         mine = replace(me, take_next=rng.random() < 0.8)
         luck = rng.random()
         if luck < 0.15 and not self.stop.is_set():
             self.counts["retried"] += 1
-            return invocations.retry_later(task, BAD, rng.choice([0.0, 0.05, 1.0]), mine)
+            return invocations.retry_and_claim(task, BAD, rng.choice([0.0, 0.05, 1.0]), mine)
         if luck < 0.2:
             self.counts["given back"] += 1
             invocations.give_back(task)
-            return None
+            return []
         self.counts["ended"] += 1
-        return invocations.complete(task, replace(GOOD, cost=rng.randrange(20)) if luck < 0.9 else BAD, mine)
+        end = replace(GOOD, cost=rng.randrange(20)) if luck < 0.9 else BAD
+        return invocations.complete_and_claim(task, end, mine)
 
     def sweep(self) -> None:
         """Two sweepers at once, with nothing to keep them apart."""
@@ -143,6 +157,7 @@ def test_nothing_left_over_and_nothing_twice(db: None, monkeypatch: pytest.Monke
             each.result(30)
     print(dict(chaos.counts), chaos.exceeded[:10])
     assert world.open_rows() == {}, "left over"
+    assert chaos.counts["ended together"] > 0
     assert _deadlocks() == before
     assert chaos.exceeded == []
     _put_right(wiping)

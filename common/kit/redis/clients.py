@@ -183,6 +183,25 @@ def run_id(key: str) -> str:
         return str(known.info("server")["run_id"])
 
 
+def run_each(name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int]]]) -> list[Sequence[str | int]]:
+    """Run a script once for each (keys, arguments), in one round trip; in a cluster, one after the other. The answers.
+
+    Raises:
+        RedisUnreachable: not all of them were answered; any may or may not have run.
+    """
+    if len(calls) == 1 or isinstance(known := client(), cluster.Cluster):
+        return [run(name, *call) for call in calls]
+    _, sha = source(name)
+    with reachable():
+        try:
+            with known.pipeline(transaction=False) as pipeline:
+                for keys, args in calls:
+                    pipeline.evalsha(sha, len(keys), *keys, *args)
+                return cast("list[Sequence[str | int]]", pipeline.execute())
+        except NoScriptError:  # then none of them has run
+            return [run(name, *call) for call in calls]
+
+
 def mapping(fields: Any) -> dict[str, str]:  # Any: redis-py types a hash as bytes or text, awaitable or not
     """A hash as returned by redis-py with `decode_responses`, correctly typed."""
     return dict(fields)

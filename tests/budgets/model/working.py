@@ -72,6 +72,30 @@ class Working(Ground):
         with self.post.sending(how):
             self._took(invocations.complete(task, end, worker), worker)
 
+    @rule(number=numbers, most=st.integers(2, 4), version=numbers)
+    def claim_several(self, number: int, most: int, version: int) -> None:
+        worker = self._worker(number)
+        quick = (self.tools[version % len(self.tools)].current.id,)
+        tasks = invocations.claim_several(replace(worker, most=most, quick=quick))
+        assert len(tasks) < 2 or {(task.tool_version_id, task.attempt) for task in tasks} == {(quick[0], 1)}
+        for task in tasks:
+            self._took(task, worker)
+
+    @rule(
+        number=numbers, costs=st.lists(st.integers(0, 60), min_size=2, max_size=4), take_next=st.booleans(), how=posts
+    )
+    @only_with("tasks")
+    def end_together(self, number: int, costs: list[int], take_next: bool, how: str) -> None:
+        """Whoever holds them, and with one that is not theirs any more among them."""
+        worker, ends = self._worker(number, take_next=take_next), [(task, factories.GOOD) for task in self.spent[:1]]
+        for cost in costs[: len(self.tasks)]:
+            task = self._task(number)
+            self._ends(task.id, "succeeded", min(cost, self.open[task.id].held))
+            ends.append((task, replace(factories.GOOD, cost=cost)))
+        with self.post.sending(how):
+            for following in invocations.complete_together(ends, replace(worker, most=2)):
+                self._took(following, worker)
+
     @rule(number=numbers, more=st.integers(1, 60), take_next=st.booleans(), how=posts)
     @only_with("tasks")
     def end_above_the_cap(self, number: int, more: int, take_next: bool, how: str) -> None:

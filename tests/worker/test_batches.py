@@ -1,0 +1,144 @@
+"""A thread makes several quick calls in a row and stores their results together; whatever one of them does, the others
+are stored, or called by somebody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from common import invocations
+from common.kit import failpoints
+from common.kit import redis as redis_kit
+from common.operations import ledger
+from common.queueing import messages
+from common.tools import ListedTool
+from tests import factories
+from tests.budgets import world
+from tests.outside.tool import Tool
+from worker import concurrency, heartbeat, runner, running
+
+
+@pytest.fixture
+def me(db: None, monkeypatch: pytest.MonkeyPatch) -> heartbeat.WorkerProcess:
+    """It takes every tool for a quick one, and makes all calls of a batch, however busy the machine is."""
+    monkeypatch.setattr(concurrency, "SLOW", 600.0)
+    monkeypatch.setattr(running, "LONGEST", 600.0)
+    one = heartbeat.WorkerProcess()
+    one.threads = 10
+    one._heartbeat()
+    return one
+
+
+def quick(me: heartbeat.WorkerProcess, *tools: ListedTool) -> None:
+    """As if each had been called before."""
+    for tool in tools:
+        me.quick.note(tool.current)
+        with me.limiter.waiting(tool.id):
+            pass
+
+
+def statuses(made: list[UUID]) -> list[str]:
+    return [invocations.get(each, None).status for each in made]
+
+
+def eventually(done: Callable[[], object], within: float = 20) -> None:
+    deadline = time.monotonic() + within
+    while not done():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.01)
+
+
+class Counted:
+    """How many results each statement has stored: one word to the gate for each."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def test_what_fails_in_a_batch_is_tried_again_and_the_rest_is_stored_together(
+    me: heartbeat.WorkerProcess, tool: Tool
+) -> None:
+    customer = factories.customer()
+    good = factories.tool(endpoint_url=f"{tool.url}/echo")
+    bad = factories.tool(endpoint_url=f"{tool.url}/fail?status=503")
+    quick(me, good, bad)
+    made = [customer.submit(each) for each in (good, bad, good)]
+    with failpoints.calling("worker.after_commit", stored := Counted()):
+        runner.work(me)
+    assert statuses(made) == ["succeeded", "queued", "succeeded"]
+    assert stored.times == 2, "the retry by itself, the results together"
+    assert me.running() == []
+    assert ledger.verify().differences == ()
+
+
+def test_large_results_are_stored_one_by_one(me: heartbeat.WorkerProcess, tool: Tool) -> None:
+    customer, large = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/large?size={2 * heartbeat.LARGE}")
+    quick(me, large)
+    made = [customer.submit(large) for _ in range(3)]
+    with failpoints.calling("worker.after_commit", stored := Counted()):
+        runner.work(me)
+    assert statuses(made) == ["succeeded"] * 3
+    assert stored.times == 3
+
+
+def test_a_process_that_stops_hands_back_what_it_has_not_begun(me: heartbeat.WorkerProcess, tool: Tool) -> None:
+    customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
+    quick(me, one)
+    made = [customer.submit(one) for _ in range(3)]
+    redis_kit.client().delete(messages.QUEUES[messages.RUN_INVOCATION])
+    with failpoints.calling("worker.response_read", me.stop_claiming):
+        runner.work(me)
+    assert statuses(made) == ["succeeded", "queued", "queued"]
+    assert {row[2] for row in world.open_rows().values()} == {0}, "not tried"
+    assert messages.waiting(messages.QUEUES[messages.RUN_INVOCATION]) > 0, "others hear of it"
+
+
+def test_nothing_waits_for_a_call_that_takes_unexpectedly_long(
+    me: heartbeat.WorkerProcess, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "STALLED", 0.0)
+    customer = factories.customer()
+    good, slow = factories.tool(endpoint_url=f"{tool.url}/echo"), factories.tool(endpoint_url=f"{tool.url}/hang")
+    quick(me, good, slow)
+    made = [customer.submit(each) for each in (good, slow, good)]
+    thread = threading.Thread(target=runner.work, args=(me,))
+    thread.start()
+    eventually(lambda: any(call.path.startswith("/hang") for call in tool.calls()))
+    assert statuses(made) == ["running"] * 3
+    me._heartbeat()
+    assert statuses(made) == ["succeeded", "running", "queued"]
+    runner.work(heartbeat_of_another())
+    assert statuses(made) == ["succeeded", "running", "succeeded"]
+    assert len(me.running()) == 1
+    invocations.cancel(customer.caller, made[1])
+    me._heartbeat()
+    thread.join(30)
+    assert statuses(made) == ["succeeded", "canceled", "succeeded"]
+    assert me.running() == []
+    assert ledger.verify().differences == ()
+
+
+def heartbeat_of_another() -> heartbeat.WorkerProcess:
+    other = heartbeat.WorkerProcess()
+    other._heartbeat()
+    return other
+
+
+def test_only_what_may_be_repeated_and_shows_nothing_meanwhile_is_claimed_together(me: heartbeat.WorkerProcess) -> None:
+    tools = [
+        factories.tool(),
+        factories.tool(idempotent=False),
+        factories.tool(max_attempts=1),
+    ]
+    quick(me, *tools)
+    assert me.quick.versions() == (tools[0].current.id,)
+    unknown = factories.tool()
+    me.quick.note(unknown.current)
+    assert unknown.current.id not in me.quick.versions(), "nobody knows how long it takes"

@@ -1,0 +1,189 @@
+"""The calls that a thread has in hand: usually one, or a batch of quick ones whose results are stored together.
+
+A batch saves most of what a quick call costs besides the call itself: eight of them are stored, and eight more claimed,
+in one statement. What may go wrong with it is bounded: its results are stored when they have waited for `LONGEST`
+seconds, and when a call takes unexpectedly long, the heartbeat thread stores those that wait for it and hands back the
+calls that were not begun.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from cachetools import FIFOCache
+
+from common import invocations
+from common.invocations import ClaimOptions, Completion, Task
+from common.kit import clock, db, log
+from common.kit.outbound import Call
+from common.queueing import messages
+from common.tools import Version
+from worker.concurrency import ConcurrencyLimiter
+from worker.stream_publisher import LiveStream
+
+logger = log.get(__name__)
+
+#: How long (seconds) results wait for the next call of their batch to begin.
+LONGEST: Final = 0.02
+#: How long (seconds) they wait for a call that has begun, until the next heartbeat relieves them.
+STALLED: Final = 0.5
+REMEMBERED: Final = 64
+
+
+@dataclass(slots=True)
+class Running:
+    """A running call: its task, the handle to abort it, and what it has shown if it is streamed.
+
+    `is_large`: so is its response. `is_kept`: its result is to be stored with those of its batch.
+    """
+
+    task: Task
+    call: Call = field(default_factory=Call)
+    stream: LiveStream | None = None
+    aborted_at: float | None = None
+    thread: int = field(default_factory=threading.get_ident)
+    is_large: bool = False
+    is_kept: bool = False
+
+    def abort(self) -> None:
+        """Abort the call; `aborted_at` is when this was first tried."""
+        if self.aborted_at is None:
+            self.aborted_at = clock.monotonic()
+        self.call.abort()
+
+
+class Quick:
+    """Tool versions of which this process claims several calls at once. Thread-safe.
+
+    They may be repeated, which they are if the process dies, also when they had only been waiting for their turn; they
+    stream nothing; and they usually answer within milliseconds.
+    """
+
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self._limiter = limiter
+        self._tools: FIFOCache[UUID, UUID] = FIFOCache(REMEMBERED)
+        self._lock = threading.Lock()
+
+    def note(self, version: Version) -> None:
+        """A call of this version has been made."""
+        if version.id not in self._tools and version.idempotent and version.max_attempts > 1 and not version.streaming:
+            with self._lock:
+                self._tools[version.id] = version.tool_id
+
+    def versions(self) -> tuple[UUID, ...]:
+        with self._lock:
+            known = list(self._tools.items())
+        return tuple(version for version, tool in known if self._limiter.is_quick(tool))
+
+
+class Batch:
+    """Quick calls that one thread makes one after the other. Each is in the hands of whoever takes it out."""
+
+    def __init__(self, calls: Sequence[Running]) -> None:
+        self._waiting, self._done = deque(calls), list[tuple[Running, Completion]]()
+        self._began = self._begun = clock.monotonic()
+        self._lock = threading.Lock()
+
+    def next(self) -> Running | None:
+        """The next call to make, if any is left."""
+        with self._lock:
+            self._begun = clock.monotonic()
+            return self._waiting.popleft() if self._waiting else None
+
+    def put(self, running: Running, end: Completion) -> None:
+        """A call has been made; its result is to be stored with the others."""
+        with self._lock:
+            running.is_kept = True
+            self._done.append((running, end))
+
+    @property
+    def is_due(self) -> bool:
+        """Whether results have waited long enough."""
+        with self._lock:
+            return bool(self._done) and clock.monotonic() - self._began > LONGEST
+
+    def take_done(self) -> list[tuple[Running, Completion]]:
+        with self._lock:
+            done, self._done, self._began = self._done, [], clock.monotonic()
+            return done
+
+    def take_waiting(self) -> list[Running]:
+        with self._lock:
+            waiting, self._waiting = list(self._waiting), deque()
+            return waiting
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether others wait for a call that takes long."""
+        with self._lock:
+            return bool(self._waiting or self._done) and clock.monotonic() - self._begun > STALLED
+
+
+class Batches:
+    """The batches of this process. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._batches: set[Batch] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def begin(self, calls: Sequence[Running], leave: Callable[[Running], None]) -> Iterator[Batch]:
+        """Around a batch. Whatever is still in it at the end is recovered as orphaned."""
+        batch = Batch(calls)
+        with self._lock:
+            self._batches.add(batch)
+        try:
+            yield batch
+        finally:
+            with self._lock:
+                self._batches.discard(batch)
+            for running in calls:
+                leave(running)
+
+    def relieve(self, leave: Callable[[Running], None]) -> None:
+        """For the heartbeat thread: nothing waits any longer for calls that take unexpectedly long."""
+        with self._lock:
+            stalled = [batch for batch in self._batches if batch.is_stalled]
+        for batch in stalled:
+            waiting, done = batch.take_waiting(), batch.take_done()
+            logger.warning("batch relieved: a call takes long", waiting=len(waiting), done=len(done))
+            store(done, ClaimOptions(UUID(int=0), take_next=False), leave)
+            hand_back(waiting, leave)
+
+
+def store(
+    done: Sequence[tuple[Running, Completion]], options: ClaimOptions, leave: Callable[[Running], None]
+) -> list[Task]:
+    """Store the results of a batch. Returns the next tasks."""
+    try:
+        return invocations.complete_together([(running.task, end) for running, end in done], options) if done else []
+    finally:
+        for running, _ in done:
+            leave(running)
+
+
+def hand_back(waiting: Sequence[Running], leave: Callable[[Running], None]) -> None:
+    """Hand back calls that were not begun, and send word that there is work."""
+    if not waiting:
+        return
+    try:
+        invocations.give_back(*[running.task for running in waiting])
+        messages.notify(messages.RUN_INVOCATION)
+    except db.Unreachable:
+        logger.warning("tasks not handed back: database unavailable; they are recovered as orphaned")
+    finally:
+        for running in waiting:
+            leave(running)
+
+
+def bound(task: Task) -> AbstractContextManager[None]:
+    """Log context for the work on a task."""
+    return log.bound(
+        request_id=task.request_id, invocation_id=str(task.id), user_id=str(task.user_id), attempt=task.attempt
+    )
