@@ -17,7 +17,7 @@ from uuid import UUID
 
 from common import invocations
 from common.invocations import Task
-from common.kit import clock, db, log, metrics, redis
+from common.kit import clock, db, log, metrics, pieces, redis
 from common.kit.clock import uuid7
 from common.kit.pacing import Pacer
 from common.operations import instance, looking
@@ -155,7 +155,7 @@ class WorkerProcess:
             self._large_of_account.acquire(account)
             seconds = 0.0
             try:
-                with self._large:
+                with self._large, pieces.short_turns():
                     began = clock.monotonic()
                     try:
                         yield

@@ -6,11 +6,16 @@ wait for all of that. The switch may happen in a callback from C code, such as t
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 #: Steps in a piece: about a millisecond, at the cost of a JSON parser's callback for each.
 STEPS: Final = 2_000
+#: How long a thread may keep the interpreter from others inside `short_turns`, in seconds.
+SHORT_TURN_SECONDS: Final = 0.000_2
 
 
 class StepCounter:
@@ -30,3 +35,18 @@ class StepCounter:
 def let_others_run() -> None:
     """Those threads or greenlets that can."""
     time.sleep(0)
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Around a long computation of one thread: others that need the interpreter get it sooner.
+
+    A call needs it twenty times, for moments, and each time waits for the whole turn of a thread that computes. Holds
+    for the process, so one thread at a time may be inside.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SHORT_TURN_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

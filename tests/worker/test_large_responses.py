@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from uuid import uuid4
 
+from common.kit.pieces import SHORT_TURN_SECONDS
 from tests.client import eventually
 from worker.heartbeat import LARGE, WorkerProcess
 
@@ -14,7 +16,7 @@ PATIENCE = 30
 
 
 def test_one_at_a_time_and_without_a_slot() -> None:
-    me, ours, theirs = WorkerProcess(), uuid4(), uuid4()
+    me, ours, theirs, before = WorkerProcess(), uuid4(), uuid4(), sys.getswitchinterval()
     inside, done = threading.Event(), threading.Event()
 
     def large(account: object) -> None:
@@ -31,5 +33,7 @@ def test_one_at_a_time_and_without_a_slot() -> None:
             pass  # what is small is not held up
         assert not any(job.done() for job in jobs)
         assert me._large.locked()
+        assert sys.getswitchinterval() == SHORT_TURN_SECONDS, "others get the interpreter sooner meanwhile"
         done.set()
         assert [job.exception(PATIENCE) for job in jobs] == [None] * 3
+    assert sys.getswitchinterval() == before
