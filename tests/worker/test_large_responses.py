@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from uuid import uuid4
 
+import pytest
+
 from common.kit.pieces import SHORT_TURN_SECONDS
 from tests.client import eventually
 from worker.heartbeat import LARGE, WorkerProcess
@@ -33,7 +35,9 @@ def test_one_at_a_time_and_without_a_slot() -> None:
             pass  # what is small is not held up
         assert not any(job.done() for job in jobs)
         assert me._large.locked()
-        assert sys.getswitchinterval() == SHORT_TURN_SECONDS, "others get the interpreter sooner meanwhile"
+        assert sys.getswitchinterval() == pytest.approx(SHORT_TURN_SECONDS), (
+            "others get the interpreter sooner meanwhile"
+        )
         done.set()
         assert [job.exception(PATIENCE) for job in jobs] == [None] * 3
     assert sys.getswitchinterval() == before
