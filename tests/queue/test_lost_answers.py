@@ -114,16 +114,30 @@ def test_a_take_whose_answer_is_lost_is_found(proxy: Proxy) -> None:
     assert proxy.lost == 1
 
 
+@pytest.fixture
+def impatient(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """New connections, whose statements wait 50 ms for a lock; the tests after this one have others."""
+
+    def connect() -> None:
+        database.connect(
+            settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "LOCK_TIMEOUT_MS", 50)
+        connect()
+        yield
+    connect()
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_an_end_that_stands_in_the_way_is_written_when_it_can_be(
-    db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch, good: bool
+    impatient: None, settings: Settings, good: bool
 ) -> None:
     """Refused by the server (a lock): nothing was done, and nothing becomes a failure by that."""
     customer, worker = factories.customer(), factories.worker()
     made = customer.submit(factories.tool())
     task = factories.taken(worker)
-    monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", 50)
-    database.connect(settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections)
     with psycopg.connect(settings.database_url) as blocker:
         blocker.execute("select 1 from queue where id = %s for update", (made,))
         with using(Gap(blocker.rollback)):
