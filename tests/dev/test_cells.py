@@ -95,13 +95,21 @@ def test_load_and_wait_grow_with_the_rate() -> None:
     assert at[-1].p99 == float("inf")
 
 
+def limit(step: steps.Step) -> float:
+    return min((rate for rate, _ in running.limits(step, COSTS, points=10)), default=float("inf"))
+
+
 def test_no_step_is_full_before_the_one_that_it_improves() -> None:
-    rates = [
-        min((rate for rate, _ in running.limits(step, COSTS, points=10)), default=float("inf")) for step in steps.STEPS
-    ]
+    rates = [limit(step) for step in steps.STEPS if not step.pooled]
 
     assert rates == sorted(rates)
     assert rates[-1] > 20 * rates[0]
+
+
+def test_statements_that_are_planned_each_time_cost_more_than_connections_gain() -> None:
+    [pooled] = [step for step in steps.STEPS if step.pooled]
+
+    assert limit(pooled) < limit(replace(pooled, pooled=False)) < limit(replace(pooled, pooled=False, raised=True))
 
 
 def test_accounts_are_placed_more_evenly_than_hashed() -> None:

@@ -31,7 +31,9 @@ class Costs:
     postgres_end: float
     postgres_result: float
     postgres_read: float
-    postgres_plan: float  # added where no statement is prepared
+    plan_submit: float  # this and the next two: added at PostgreSQL where no statement is prepared
+    plan_end: float
+    plan_result: float
     gate_hold: float
     gate_settle: float
     gate_announced: float  # at each other node of a cluster
@@ -45,6 +47,7 @@ class Costs:
     machine_cores: float
     postgres_cores: float
     connections: float  # all that PostgreSQL accepts
+    connections_raised: float
     process_connections: float
     filled: float  # how much of its processes' time a load may take before there are more
     cell_rate: float  # invocations a second that a cell is made for
@@ -67,6 +70,7 @@ class Input:
 
 _P5: Final = "measured: performance.md, P5"
 _SPLIT: Final = "assumed, of the 2.0 ms measured in P5"
+_PLANS: Final = "measured: see below"
 _REDIS: Final = "assumed, of the 0.3 ms measured in P5"
 INPUTS: Final = (
     Input("web_submit", "web: a submit", 0, "ms", "P1", r"([\d.]+) ms a submit"),
@@ -77,7 +81,9 @@ INPUTS: Final = (
     Input("postgres_end", "PostgreSQL: the claim and the end", 1.1, "ms", _SPLIT),
     Input("postgres_result", "PostgreSQL: the reads of the result", 0.4, "ms", _SPLIT),
     Input("postgres_read", "PostgreSQL: any other read", 1.0, "ms", "assumed; P8 has 1 to 3 ms until the answer"),
-    Input("postgres_plan", "PostgreSQL: more where nothing is prepared", 1.0, "ms", "assumed"),
+    Input("plan_submit", "PostgreSQL: more for a submit that is not prepared", 0.8, "ms", _PLANS),
+    Input("plan_end", "PostgreSQL: the same, the claim and the end", 3.9, "ms", _PLANS),
+    Input("plan_result", "PostgreSQL: the same, the reads of the result", 1.2, "ms", _PLANS),
     Input("gate_hold", "Redis: authorization and hold", 0.12, "ms", _REDIS),
     Input("gate_settle", "Redis: settle", 0.08, "ms", _REDIS),
     Input("broker", "Redis: the queue message", 0.1, "ms", _REDIS),
@@ -91,6 +97,7 @@ INPUTS: Final = (
     Input("machine_cores", "cores of one machine", 16, "", "assumed; one of them is Redis's"),
     Input("postgres_cores", "cores that one primary can use", 20, "", "assumed"),
     Input("connections", "connections that PostgreSQL accepts", 400, "", "`ops/kubernetes/servers/postgres.yaml`"),
+    Input("connections_raised", "the same, raised", 2_000, "", "assumed"),
     Input("process_connections", "connections of a process", 16, "", "the setting"),
     Input("filled", "load of processes, replicas and gate nodes at which more are started", 0.6, "", "assumed"),
     Input("cell_rate", "invocations a second for which a cell is made", 5_000, "/s", "assumed"),

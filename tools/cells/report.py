@@ -74,7 +74,10 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1100, 470, 60, 400, 30, 40
 #: Invocations a second, and milliseconds.
 ACROSS: Final = (500.0, 200_000.0)
 UP: Final = (0.5, 1_000.0)
-COLORS: Final = ("#8c8c8c", "#c8553d", "#e08e45", "#c9a227", "#7a9e3f", "#2a7f62", "#2b7a9e", "#3d5a98", "#7b3f98")
+COLORS: Final = (
+    *("#8c8c8c", "#c8553d", "#e08e45", "#9a9a00", "#7a9e3f"),
+    *("#2a7f62", "#2b7a9e", "#3d5a98", "#7b3f98", "#222222"),
+)
 
 
 def picture(rows: Sequence[Row]) -> str:

@@ -43,15 +43,16 @@ class Step:
     broker: bool = False  # on a server of its own
     cluster: bool = False  # the gate
     replicas: bool = False  # for lists and usage
-    pooled: bool = False  # PgBouncer: any number of processes, no prepared statements
+    pooled: bool = False  # PgBouncer in transaction mode: any number of processes, no prepared statements
+    raised: bool = False  # more connections
     cells: bool = False
     placed: bool = False  # accounts are put into cells by their load, not by a hash
     split: bool = False  # large customers have several accounts
 
 
 _BROKER: Final = Step("the broker on a server of its own", broker=True)
-_POOLED: Final = replace(_BROKER, name="PgBouncer", pooled=True)
-_CLUSTER: Final = replace(_POOLED, name="a Redis Cluster for the gate", cluster=True)
+_RAISED: Final = replace(_BROKER, name="instead: 2,000 connections", raised=True)
+_CLUSTER: Final = replace(_RAISED, name="a Redis Cluster for the gate", cluster=True)
 _REPLICAS: Final = replace(_CLUSTER, name="lists and usage from replicas", replicas=True)
 _CELLS: Final = replace(_REPLICAS, name="cells, accounts hashed to them", cells=True)
 _PLACED: Final = replace(_CELLS, name="cells, accounts placed by load", placed=True)
@@ -59,7 +60,8 @@ STEPS: Final = (
     Step("one machine", hosts=False),
     Step("hosts for web and workers"),
     _BROKER,
-    _POOLED,
+    replace(_BROKER, name="PgBouncer in transaction mode", pooled=True),
+    _RAISED,
     _CLUSTER,
     _REPLICAS,
     _CELLS,
@@ -167,7 +169,8 @@ def _processes(step: Step, costs: Costs, rate: float) -> tuple[int, int]:
     """Of web and of workers: as many as are needed, or as PostgreSQL has connections for."""
     web = _sized(costs, rate * (costs.web_submit + costs.web_result + costs.reads * costs.web_read))
     workers = _sized(costs, rate * costs.worker)
-    most = int(costs.connections // costs.process_connections) - 1  # one for beat, the sweeps and people
+    connections = costs.connections_raised if step.raised else costs.connections
+    most = int(connections // costs.process_connections) - 1  # one for beat, the sweeps and people
     if step.pooled or web + workers <= most:
         return web, workers
     web = round(most * web / (web + workers))
@@ -180,19 +183,19 @@ def _route(step: Step, costs: Costs, cell: int, node: int, hottest: bool) -> Rou
     gate, broker, wal = ("redis", cell), ("redis", cell), ("wal", cell)
     if step.broker:
         gate, broker = _gate("node" if step.cluster else "gate", cell, node), ("broker", cell)
-    plan = costs.postgres_plan / 2 if step.pooled else 0.0
+    plan = float(step.pooled)
     return (
         Visit(web, costs.web_submit),
         Visit(gate, costs.gate_hold),
         *([Visit(("row", 0), costs.row)] if hottest else []),
-        Visit(postgres, costs.postgres_submit + plan),
+        Visit(postgres, costs.postgres_submit + plan * costs.plan_submit),
         Visit(wal, costs.wal_submit / costs.wal_rate),
         Visit(broker, costs.broker),
         Visit(workers, costs.worker),
-        Visit(postgres, costs.postgres_end + plan),
+        Visit(postgres, costs.postgres_end + plan * costs.plan_end),
         Visit(wal, costs.wal_end / costs.wal_rate),
         Visit(gate, costs.gate_settle),
         Visit(web, costs.web_result + costs.reads * costs.web_read),
-        Visit(postgres, costs.postgres_result),
+        Visit(postgres, costs.postgres_result + plan * costs.plan_result),
         Visit(("replicas", cell) if step.replicas else postgres, costs.reads * costs.postgres_read),
     )
