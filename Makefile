@@ -12,7 +12,7 @@ DEV_LOCKS := $(RUN_LOCKS) requirements-tracing.txt requirements-dev.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo demo-llm run test faults explore soak check bench format docs lock audit openapi lint-openapi clients
+.PHONY: help install demo demo-llm run test faults explore soak check bench cells format docs lock audit openapi lint-openapi clients
 
 help:  ## list the commands
 	@printf '\n\033[1mJoyfull Hub\033[0m\n\n'
@@ -50,6 +50,9 @@ check: $(VENV)/.dev  ## run the static checks: format, lint, types, layers, dead
 
 bench: $(VENV)/.dev  ## measure performance against minimal baselines, in half an hour; ONLY=P2 measures one goal
 	@ONLY="$(ONLY)" $(BIN)/python -m tools.bench
+
+cells: $(VENV)/.dev  ## simulate the queues at each step of docs/scaling.md, and write its table and plot (a minute)
+	@$(BIN)/python -m tools.cells
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format .

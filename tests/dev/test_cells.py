@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -119,7 +119,7 @@ def test_accounts_are_placed_more_evenly_than_hashed() -> None:
     shares = steps.shares(COSTS, 20_000, split=True)
 
     def most(step: steps.Step) -> float:
-        parts = Counter[int]()
+        parts = defaultdict[int, float](float)
         for share, cell in zip(shares, steps.cells(step, COSTS, 20_000, shares), strict=True):
             parts[cell] += share
         assert len(parts) == 4

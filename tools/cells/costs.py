@@ -70,7 +70,7 @@ class Input:
 
 _P5: Final = "measured: performance.md, P5"
 _SPLIT: Final = "assumed, of the 2.0 ms measured in P5"
-_PLANS: Final = "measured: see below"
+_BELOW: Final = "measured: see below"
 _REDIS: Final = "assumed, of the 0.3 ms measured in P5"
 INPUTS: Final = (
     Input("web_submit", "web: a submit", 0, "ms", "P1", r"([\d.]+) ms a submit"),
@@ -81,15 +81,15 @@ INPUTS: Final = (
     Input("postgres_end", "PostgreSQL: the claim and the end", 1.1, "ms", _SPLIT),
     Input("postgres_result", "PostgreSQL: the reads of the result", 0.4, "ms", _SPLIT),
     Input("postgres_read", "PostgreSQL: any other read", 1.0, "ms", "assumed; P8 has 1 to 3 ms until the answer"),
-    Input("plan_submit", "PostgreSQL: more for a submit that is not prepared", 0.8, "ms", _PLANS),
-    Input("plan_end", "PostgreSQL: the same, the claim and the end", 3.9, "ms", _PLANS),
-    Input("plan_result", "PostgreSQL: the same, the reads of the result", 1.2, "ms", _PLANS),
+    Input("plan_submit", "PostgreSQL: more for a submit that is not prepared", 0.8, "ms", _BELOW),
+    Input("plan_end", "PostgreSQL: the same, the claim and the end", 3.9, "ms", _BELOW),
+    Input("plan_result", "PostgreSQL: the same, the reads of the result", 1.2, "ms", _BELOW),
     Input("gate_hold", "Redis: authorization and hold", 0.12, "ms", _REDIS),
     Input("gate_settle", "Redis: settle", 0.08, "ms", _REDIS),
     Input("broker", "Redis: the queue message", 0.1, "ms", _REDIS),
     Input("gate_announced", "each other node of a cluster: a completion that is announced", 0.02, "ms", "assumed"),
     Input("row", "the lock of an account's period, a submit", 0.1, "ms", "at most: measured up to 10,000/s"),
-    Input("wal_submit", "WAL of a submit", 2.5, "kB", "assumed"),
+    Input("wal_submit", "WAL of a submit", 1.86, "kB", _BELOW),
     Input("wal_end", "WAL of an end", 3.48, "kB", "measured: performance.md, Optimizations"),
     Input("wal_flush", "a flush of the WAL, besides its bytes", 0.5, "ms", "assumed"),
     Input("wal_rate", "what the WAL's disk writes", 500, "MB/s", "assumed"),

@@ -45,14 +45,14 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
 
 def _cell(found: Found) -> str:
     if found.load >= 1:
-        return f"**{KINDS[found.fullest]}: {found.load:.1f} ×**"
-    return f"{KINDS[found.fullest]} {found.load:.0%}, {1000 * found.p99:.1f} ms".replace("%", " %")
+        return f"**{KINDS[found.fullest]} {found.load:.{1 if found.load < 10 else 0}f} ×**"
+    return f"{KINDS[found.fullest]} {100 * found.load:.0f} %, {1000 * found.p99:.1f} ms"
 
 
 def _limit(limits: Sequence[tuple[float, str]], number: int) -> str:
-    """The first, or the next, of those that have different names."""
+    """The first, or the next, of those that have different names, and when."""
     named = list({KINDS[kind]: rate for rate, kind in reversed(limits)}.items())[::-1]
-    return f"{named[number][0]}, {_rounded(named[number][1])}/s" if number < len(named) else "–"
+    return f"{named[number][0]} at {_rounded(named[number][1])}/s" if number < len(named) else "–"
 
 
 def _rounded(rate: float) -> str:

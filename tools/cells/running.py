@@ -70,7 +70,7 @@ def found(step: Step, costs: Costs, rate: float, *, invocations: int = INVOCATIO
 
 def fullest(at: Platform, costs: Costs, rate: float) -> tuple[Place, float]:
     """The place with the highest load that no further process or node would lower, and that load."""
-    loads = at.loads(rate).most_common()
+    loads = sorted(at.loads(rate).items(), key=lambda each: -each[1])
     return next((place, load) for place, load in loads if place[0] not in MULTIPLIED or load > costs.filled)
 
 

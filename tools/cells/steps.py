@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from binascii import crc_hqx
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,19 +18,19 @@ from tools.cells.costs import Costs
 from tools.cells.engine import Place, Route, Station, Visit
 
 SLOTS: Final = 16_384  # of a Redis Cluster
-#: The kinds of places as they are named in tables.
+#: The kinds of places as they are named in tables. Processes are too few only for want of connections to PostgreSQL.
 KINDS: Final = {
-    "cores": "cores of the machine",
-    "web": "processes, limited by connections",
-    "workers": "processes, limited by connections",
-    "redis": "Redis, gate and broker",
-    "gate": "Redis, gate",
-    "node": "the fullest node of a gate",
+    "cores": "cores",
+    "web": "connections",
+    "workers": "connections",
+    "redis": "Redis",
+    "gate": "gate",
+    "node": "node of a gate",
     "broker": "broker",
-    "postgres": "PostgreSQL's CPU",
+    "postgres": "PostgreSQL",
     "replicas": "replicas",
     "wal": "WAL",
-    "row": "hottest account's period",
+    "row": "period of an account",
 }
 
 
@@ -77,13 +77,13 @@ class Platform:
     stations: Mapping[Place, Station]
     routes: Mapping[Route, float]
 
-    def loads(self, rate: float) -> Counter[Place]:
+    def loads(self, rate: float) -> dict[Place, float]:
         """Offered work ÷ what each station can do, at so many invocations a second; calculated."""
-        work = Counter[Place]()
+        work = defaultdict[Place, float](float)
         for route, share in self.routes.items():
             for visit in route:
                 work[visit.place] += rate * share * visit.seconds
-        return Counter({place: work[place] / at.servers + at.background for place, at in self.stations.items()})
+        return {place: work[place] / at.servers + at.background for place, at in self.stations.items()}
 
 
 def shares(costs: Costs, rate: float, *, split: bool) -> list[float]:
@@ -119,11 +119,11 @@ def platform(step: Step, costs: Costs, rate: float) -> Platform:
     """The platform at this step, sized for so many invocations a second."""
     of = shares(costs, rate, split=step.split)
     where = cells(step, costs, rate, of)
-    parts = Counter[int]()
+    parts = defaultdict[int, float](float)
     for share, cell in zip(of, where, strict=True):
         parts[cell] += share
     nodes = {cell: _nodes(step, costs, rate * part) for cell, part in parts.items()}
-    ways = Counter[tuple[int, int, bool]]()  # cell, node, and whether it is the hottest account's
+    ways = defaultdict[tuple[int, int, bool], float](float)  # cell, node, and whether it is the hottest account's
     for account, (share, cell) in enumerate(zip(of, where, strict=True)):
         ways[cell, slot(f"user {account}") * nodes[cell] // SLOTS, account == 0] += share
     stations: dict[Place, Station] = {("row", 0): Station()}
