@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from dataclasses import replace
@@ -30,11 +31,13 @@ def poisson(load: float, servers: int = 1, fixed: float = 0.0, jobs: int = 20_00
 
 @pytest.mark.parametrize("load", [0.3, 0.5, 0.7])
 def test_one_server_waits_as_long_as_the_theory_says(load: float) -> None:
-    """M/M/1: the mean wait is load / (1 - load) services; a share `load` waits, longer than t with e^-(1 - load)t."""
+    """M/M/1: the mean wait is load / (1 - load) services; longer than t wait load × e^-(1 - load)t of all."""
     waits = poisson(load).waits
 
     assert sum(waits) / len(waits) == pytest.approx(load / (1 - load), rel=0.1)
-    assert sum(wait > 0 for wait in waits) / len(waits) == pytest.approx(load, abs=0.02)
+    for least in (0, 2, 5):
+        expected = load * math.exp(-(1 - load) * least)
+        assert sum(wait > least for wait in waits) / len(waits) == pytest.approx(expected, abs=0.02)
 
 
 def test_a_steadier_service_waits_less() -> None:
