@@ -21,9 +21,14 @@ def row(step: Step, costs: Costs) -> report.Row:
     """One step at the rates of the table, along its curve, and near its limit."""
     limits = running.limits(step, costs)
     full = limits[0][0] if limits else report.ACROSS[1]
-    rates = {*running.RATES, *running.curve(*report.ACROSS, POINTS), *(share * full for share in NEAR)}
     print(step.name, flush=True)
-    return report.Row(step.name, limits, {rate: running.found(step, costs, rate) for rate in sorted(rates)})
+    return report.Row(step.name, limits, {rate: running.found(step, costs, rate) for rate in rates(full)})
+
+
+def rates(full: float) -> list[float]:
+    """Invocations a second to look at, for a step that ends at so many: nothing beyond that but for the table."""
+    before = [rate for rate in running.curve(*report.ACROSS, POINTS) if rate < 0.7 * full]
+    return sorted({*running.RATES, *before, *(share * full for share in NEAR)})
 
 
 if __name__ == "__main__":

@@ -69,9 +69,9 @@ class Input:
 
 
 _P5: Final = "measured: performance.md, P5"
-_SPLIT: Final = "assumed, of the 2.0 ms measured in P5"
+_SPLIT: Final = "assumed, of the 2.0 ms in the table above"
 _BELOW: Final = "measured: see below"
-_REDIS: Final = "assumed, of the 0.3 ms measured in P5"
+_REDIS: Final = "assumed, of the 0.3 ms in the table above"
 INPUTS: Final = (
     Input("web_submit", "web: a submit", 0, "ms", "P1", r"([\d.]+) ms a submit"),
     Input("web_result", "web: the wait and the result", 1.1, "ms", f"{_P5} (2.3) less P1"),

@@ -70,7 +70,7 @@ def _inputs(given: Sequence[Input]) -> Iterator[str]:
 
 # -- the plot ------------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1100, 470, 60, 400, 30, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1100, 470, 72, 400, 30, 40
 #: Invocations a second, and milliseconds.
 ACROSS: Final = (500.0, 200_000.0)
 UP: Final = (0.5, 1_000.0)
