@@ -26,14 +26,13 @@ MULTIPLIED: Final = ("web", "workers", "replicas", "node")
 class Found:
     """A step at one rate. `fullest`: kind of the fullest resource, at `load` (above 1 nothing is stationary).
 
-    `p50` and `p99`: seconds that an invocation waits in all queues together, or infinite.
+    `p99`: seconds that an invocation waits in all queues together, or infinite.
     """
 
     step: Step
     rate: float
     fullest: str
     load: float
-    p50: float
     p99: float
 
 
@@ -63,9 +62,8 @@ def found(step: Step, costs: Costs, rate: float, *, invocations: int = INVOCATIO
     at = platform(step, costs, rate)
     place, load = fullest(at, costs, rate)
     if load >= 1:
-        return Found(step, rate, place[0], load, math.inf, math.inf)
-    outcome = simulated(at, rate, invocations=invocations)
-    return Found(step, rate, place[0], load, outcome.wait(0.5), outcome.wait(0.99))
+        return Found(step, rate, place[0], load, math.inf)
+    return Found(step, rate, place[0], load, simulated(at, rate, invocations=invocations).wait(0.99))
 
 
 def fullest(at: Platform, costs: Costs, rate: float) -> tuple[Place, float]:

@@ -94,7 +94,7 @@ def shares(costs: Costs, rate: float, *, split: bool) -> list[float]:
     if not split:
         return all_shares
     parts = [math.ceil(rate * share / costs.account_rate) for share in all_shares]
-    return [share / n for share, n in zip(all_shares, parts, strict=True) for _ in range(n)]
+    return sorted((share / n for share, n in zip(all_shares, parts, strict=True) for _ in range(n)), reverse=True)
 
 
 def cells(step: Step, costs: Costs, rate: float, of: Sequence[float]) -> list[int]:
