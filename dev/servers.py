@@ -29,6 +29,8 @@ from dev.binaries import ServerError as ServerError  # noqa: PLC0414 - re-export
 from dev.binaries import postgres_for, redis_binary
 
 START_TIMEOUT = 30.0
+#: How long children of a server that was killed may still answer.
+CHILDREN_SECONDS = 1.0
 _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes
 
 
@@ -119,11 +121,18 @@ class Server:
         self._remove_temporary_sockets()
 
     def _remove_temporary_sockets(self) -> None:
-        """Remove the temporary directory of the socket, unless another server still answers there."""
+        """Remove the temporary directory of the socket, unless another server still answers there.
+
+        The children of one that was killed answer for a moment longer.
+        """
         if self.sockets == self.directory or not self.sockets.is_dir():
             return
-        if not any(_answers(path) for path in self.sockets.iterdir() if path.is_socket()):
-            shutil.rmtree(self.sockets)
+        deadline = time.monotonic() + CHILDREN_SECONDS
+        while any(_answers(path) for path in self.sockets.iterdir() if path.is_socket()):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.02)
+        shutil.rmtree(self.sockets)
 
     def kill(self) -> None:
         """Send SIGKILL, to simulate a crash. `start` and `wait` restart it on the same data."""
