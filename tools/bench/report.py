@@ -109,6 +109,7 @@ def _unit(unit: str) -> str:
 def _least(name: str) -> bool:
     return name not in (
         "P1",
+        "P1_children",
         "P2",
         "P3",
         "P6",
