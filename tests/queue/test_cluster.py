@@ -12,17 +12,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common import boot, budgets
+from common import budgets
 from common.errors import BudgetExhausted
 from common.kit import redis as redis_kit
-from common.operations import doctor, ledger
-from common.settings import Settings, load
+from common.operations import ledger
+from common.settings import Settings
 from dev import platform as parts
 from dev.platform import Platform
 from dev.redis_servers import Cluster, Node, ask
 from tests import factories
 from tests.client import Client, eventually
 from tests.platforms import running
+from tests.queue.outages import connected, failover_check, submits_are_refused_and_then_accepted
 
 
 @pytest.fixture
@@ -36,9 +37,8 @@ def cluster(db: None, settings: Settings, environment: dict[str, str], tmp_path:
     """This process uses it too."""
     servers = Cluster(tmp_path)
     servers.start()
-    boot.connect(load({**environment, "REDIS_URL": servers.url}), process="test", pool_size=20)
-    yield servers
-    boot.connect(settings, process="test", pool_size=20)
+    with connected(settings, environment, servers.url):
+        yield servers
     servers.stop()
 
 
@@ -109,20 +109,11 @@ def test_the_main_job_while_a_node_dies(hub: Platform, cluster: Cluster, offer: 
     assert slots(cluster) == "2 of 3 primaries have no replica that could take their slots."
 
     node.kill()
-    path, body = f"/tools/{slug}/invoke", {"input": {"text": "after"}}
-    refused = client.call("POST", path, 503, json=body)
-    assert int(refused.headers["Retry-After"]) >= 1
-
-    def accepted() -> str | None:
-        answer = client.call("POST", path, (202, 503), json=body)
-        return answer.json()["data"]["id"] if answer.status_code == 202 else None
-
-    assert client.ended(eventually("submits are accepted again", 20, accepted))["status"] == "succeeded"
+    submits_are_refused_and_then_accepted(client, slug)
     assert slots(cluster).startswith("3 of 3")
     client.http.close()  # web waits for its clients when it ends
     assert ledger.verify().differences == ()
 
 
 def slots(cluster: Cluster) -> str:
-    given = load({"REDIS_URL": cluster.url, "BROKER_URL": "redis://one", "STREAM_URL": "redis://one"})
-    return next(result for result in doctor.run_checks(given) if result.name == "redis failover").detail
+    return failover_check(REDIS_URL=cluster.url, BROKER_URL="redis://one", STREAM_URL="redis://one").detail

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from common import boot, budgets
+from common import budgets
 from common.errors import BudgetExhausted
 from common.identity import authorization_cache
 from common.kit import redis as redis_kit
 from common.operations import doctor, ledger
-from common.settings import Settings, load
+from common.settings import Settings
 from dev import platform as parts
 from dev.platform import Platform
 from dev.ports import free_ports
@@ -23,6 +23,7 @@ from dev.redis_servers import Node, Replica, Sentinel, ask
 from tests import factories
 from tests.client import Client, eventually
 from tests.platforms import running
+from tests.queue.outages import connected, failover_check, submits_are_refused_and_then_accepted
 
 
 class Watched:
@@ -67,9 +68,8 @@ def watched(db: None, settings: Settings, environ: dict[str, str], tmp_path: Pat
     """This process uses it too."""
     servers = Watched(tmp_path)
     servers.start()
-    boot.connect(load({**environ, "REDIS_URL": servers.url}), process="test", pool_size=20)
-    yield servers
-    boot.connect(settings, process="test", pool_size=20)
+    with connected(settings, environ, servers.url):
+        yield servers
     servers.stop()
 
 
@@ -121,20 +121,11 @@ def test_the_main_job_across_a_failover(hub: Platform, watched: Watched, offer: 
     assert failover(watched).detail == "1 Sentinel(s), 1 replica(s)"
 
     watched.primary.kill()
-    path, body = f"/tools/{slug}/invoke", {"input": {"text": "after"}}
-    refused = client.call("POST", path, 503, json=body)
-    assert int(refused.headers["Retry-After"]) >= 1
-
-    def accepted() -> str | None:
-        answer = client.call("POST", path, (202, 503), json=body)
-        return answer.json()["data"]["id"] if answer.status_code == 202 else None
-
-    assert client.ended(eventually("submits are accepted again", 20, accepted))["status"] == "succeeded"
+    submits_are_refused_and_then_accepted(client, slug)
     eventually("the doctor misses a replica", 20, lambda: not failover(watched).passed)
     client.http.close()  # web waits for its clients when it ends
     assert ledger.verify().differences == ()
 
 
 def failover(watched: Watched) -> doctor.CheckResult:
-    settings = load({"REDIS_URL": watched.url})
-    return next(result for result in doctor.run_checks(settings) if result.name == "redis failover")
+    return failover_check(REDIS_URL=watched.url)
