@@ -20,7 +20,7 @@ from common.invocations import Task
 from common.kit import clock, db, log, metrics, pieces, redis
 from common.kit.clock import uuid7
 from common.kit.pacing import Pacer
-from common.operations import instance, looking
+from common.operations import instance, polling
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
 from worker.running import Batches, Quick, Running
@@ -201,13 +201,13 @@ class WorkerProcess:
             os.kill(os.getpid(), signal.SIGTERM)
         return True
 
-    def _heartbeat(self) -> looking.Look:
+    def _heartbeat(self) -> polling.Look:
         progressed = self.progress.is_set()
         self.progress.clear()
         invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
         self._known.set()
         running = self.running()
-        seen = looking.look(self.id)
+        seen = polling.look(self.id)
         held = {*seen.held}.difference(seen.canceled)
         for each in running:
             if each.task.token not in held:

@@ -14,7 +14,7 @@ from common.invocations import SubmitRules
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
 from common.operations import instance, verifications
-from common.operations.looking import Look
+from common.operations.polling import Look
 from common.queueing import messages
 from common.settings import Settings
 from common.tools import breakers

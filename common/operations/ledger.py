@@ -16,8 +16,8 @@ from sqlalchemy import TextClause, text
 
 from common import budgets, usage, webhooks
 from common.kit import clock, db, redis
-from common.operations import gates_compared
-from common.operations.allowances_kept import WITHIN_ALLOWANCES
+from common.operations import gate_checks
+from common.operations.allowance_checks import WITHIN_ALLOWANCES
 
 LOOKS = 5
 LOOK_AGAIN_SECONDS = 0.5
@@ -199,4 +199,4 @@ def _persistent_differences(gates: list[tuple[UUID, UUID]]) -> list[Difference]:
 
 def _gate_differences(user_id: UUID, period_id: UUID) -> list[Difference]:
     invariant = "budget gates in Redis match the rows in PostgreSQL"
-    return [Difference(invariant, str(period_id), each) for each in gates_compared.differences(user_id, period_id)]
+    return [Difference(invariant, str(period_id), each) for each in gate_checks.differences(user_id, period_id)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from common.kit import guessing, redis_urls
+from common.kit import production_checks, redis_urls
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -98,7 +98,7 @@ class Reader:
             self.problems.append(f"{name} {fault}")
             return value
         if self.production:
-            self.problems += guessing.url_faults(name, value)
+            self.problems += production_checks.url_faults(name, value)
         return value
 
     def collector(self, name: str) -> str | None:
@@ -130,7 +130,7 @@ class Reader:
             return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
 
         networks = self.parsed(name, parse(default), parse, "a comma-separated list of CIDR networks")
-        if self.production and (fault := guessing.networks_fault(networks)):
+        if self.production and (fault := production_checks.networks_fault(networks)):
             self.problems.append(f"{name} {fault}")
         return networks
 
@@ -153,7 +153,7 @@ class Reader:
                 self.problems.append(f"{name} has a key shorter than {MIN_SECRET_BYTES} bytes")
             elif self.production and key == default:
                 self.problems.append(f"{name} is the development secret; production needs its own")
-            elif self.production and guessing.key_fault(key):
+            elif self.production and production_checks.key_fault(key):
                 self.problems.append(f"{name} has a guessable key; production needs a random one")
         if len(set(keys)) != len(keys):
             self.problems.append(f"{name} lists the same key twice")
@@ -175,7 +175,7 @@ class Reader:
         elif self.production and value == DEVELOPMENT_SECRETS[name]:
             self.problems.append(f"{name} is the development secret; production needs its own")
         elif self.production:
-            self.problems += guessing.pair_faults(name, value)
+            self.problems += production_checks.pair_faults(name, value)
         return value
 
     def failpoints(self) -> str:

@@ -11,7 +11,7 @@ from common.errors import FieldError, Invalid
 from common.kit import jsonb
 from common.kit.outbound import Refused, check_headers
 from common.models.tools import ADAPTERS, METHODS, Tool, ToolVersion
-from common.tools import exposed, prices, url_templates
+from common.tools import credential_detection, prices, url_templates
 from common.tools.prices import PriceFields
 from common.tools.schemas import check_schema
 
@@ -162,9 +162,9 @@ class Draft:
     def _exposed(self, before: Draft | None) -> Iterable[FieldError]:
         """Credentials already stored in clear may stay until the field is changed."""
         if before is None or self.headers != before.headers:
-            yield from exposed.in_headers(self.headers)
+            yield from credential_detection.in_headers(self.headers)
         if before is None or self.endpoint_url != before.endpoint_url:
-            yield from exposed.in_url(url_templates.fixed(self.endpoint_url))
+            yield from credential_detection.in_url(url_templates.fixed(self.endpoint_url))
 
     def version_fields(self) -> dict[str, object]:
         """The columns of a version, without the secret."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from common.errors import FieldError, Invalid, NotFound
 from common.models.tools import Tool, ToolVersion
-from common.tools import breakers, compatible
+from common.tools import breakers, schema_compatibility
 from common.tools.catalogue import remembered
 from common.tools.drafts import Draft
 from common.tools.model import ListedTool
@@ -58,7 +58,7 @@ def resolve(session: Session, tool_id: UUID, draft: Draft) -> UUID | None:
         raise _refused("It has a fallback itself: one follows another in one step only.")
     if session.scalar(select(exists().where(Tool.fallback_id == tool_id, Tool.archived_at.is_(None)))):
         raise _refused("This tool is the fallback of another: one follows another in one step only.")
-    if fault := compatible.fault(draft.input_schema, schema):
+    if fault := schema_compatibility.fault(draft.input_schema, schema):
         raise _refused(f"It does not take every input of this tool. {fault}")
     return UUID(str(other.id))
 

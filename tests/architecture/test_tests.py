@@ -117,7 +117,7 @@ PATCHED = {
     "mcp/test_long_calls.py": {"calls.WAIT_SECONDS": WAIT},
     "openai/test_readers.py": dict.fromkeys(
         (
-            "attendance.EVERY",
+            "stream_readers.EVERY",
             "reader_watch.LOOK_EVERY",
             "reader_watch.UNREAD_SECONDS",
             "status_changes.HEARTBEAT_SECONDS",

@@ -18,7 +18,7 @@ from tests.console.conftest import Browser, Element, Trips, check_page, read
 from tests.console.test_pages import HOSTILE
 from tests.console.test_running import runs_of, typed_into
 from tests.factories import BAD, GOOD
-from web.console import written
+from web.console import chat_texts
 
 INPUT: Final = {"messages": [{"role": "user", "content": "How are you?"}]}
 METER: Final = {"chars_per_unit": 4, "input": True}
@@ -95,15 +95,15 @@ def test_what_is_written_so_far_is_shown_with_what_canceling_would_cost(browser:
 def test_of_a_long_answer_the_end_is_shown_while_it_grows_and_then_the_beginning(browser: Browser) -> None:
     run = running(browser, chat())
     for n in range(1, 4):
-        say(run, n, f"{n}" * written.MOST_CHARS)
+        say(run, n, f"{n}" * chat_texts.MOST_CHARS)
     page = browser.get(f"/runs/{run.id}")
-    assert texts(page) == ["3" * written.MOST_CHARS]
+    assert texts(page) == ["3" * chat_texts.MOST_CHARS]
     assert "… after 12,000 characters more" in output(page).words
-    choices = [{"message": {"content": "1" * written.MOST_CHARS + "2"}}, {"message": {"content": None}}, {}, "odd"]
+    choices = [{"message": {"content": "1" * chat_texts.MOST_CHARS + "2"}}, {"message": {"content": None}}, {}, "odd"]
     worker = factories.worker()
     invocations.complete(run, replace(GOOD, output={"choices": choices}), worker)
     page = browser.get(f"/runs/{run.id}")
-    assert texts(page) == ["1" * written.MOST_CHARS]
+    assert texts(page) == ["1" * chat_texts.MOST_CHARS]
     assert "… and 1 character more, in the download" in output(page).words
     assert not [each for each in page.all("p") if "data-every" in each.attributes]
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from common.kit.clock import uuid7
-from common.operations import looking
+from common.operations import polling
 from common.settings import Settings
 from worker import sweeper
 
@@ -32,9 +32,9 @@ def test_dead_processes_are_reaped_although_the_lock_is_never_free(
         (dead,),
     )
     for _ in range(sweeper.MAX_SKIPPED - 1):
-        sweeper.every_second(looking.look(dead), 4)
+        sweeper.every_second(polling.look(dead), 4)
         assert _known(frozen, dead), "others may be at it: not at once"
-    sweeper.every_second(looking.look(dead), 4)
+    sweeper.every_second(polling.look(dead), 4)
     assert not _known(frozen, dead)
 
 

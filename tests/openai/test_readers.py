@@ -18,7 +18,7 @@ from dev.servers import Redis
 from tests.client import eventually
 from tests.openai.conftest import MESSAGES, Stage, charges
 from tests.openai.test_streams import Raw, words
-from web.http import attendance, status_changes
+from web.http import status_changes, stream_readers
 from worker import reader_watch
 from worker.reader_watch import ReaderWatch
 
@@ -27,7 +27,7 @@ from worker.reader_watch import ReaderWatch
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_watch, "LOOK_EVERY", 0.02)
     monkeypatch.setattr(reader_watch, "UNREAD_SECONDS", 0.3)
-    monkeypatch.setattr(attendance, "EVERY", 0.05)
+    monkeypatch.setattr(stream_readers, "EVERY", 0.05)
     monkeypatch.setattr(status_changes, "HEARTBEAT_SECONDS", 0.05)
 
 
@@ -92,7 +92,7 @@ def test_a_stream_that_is_left_is_canceled_and_charged_for_what_was_shown(stage:
 def test_a_stream_that_is_not_to_be_canceled_goes_on(stage: Stage, headers: dict[str, str]) -> None:
     raw = begun(stage, headers)
     raw.told.close()
-    eventually("its reader has left", 30, lambda: not attendance.attendance._readers)
+    eventually("its reader has left", 30, lambda: not stream_readers.readers._readers)
     goes_on(stage)
     stage.tool.let_go()
     assert Native(stage).ended(made_by(raw))["status"] == "succeeded"
@@ -115,9 +115,9 @@ def test_a_reader_of_another_kind_is_one(stage: Stage) -> None:
     path = f"/invocations/{made_by(raw)}?wait=30"
     poll = threading.Thread(target=lambda: polled.append(native.get(path).json()["data"]["status"]))
     poll.start()
-    eventually("both read", 30, lambda: [*attendance.attendance._readers.values()] == [2])
+    eventually("both read", 30, lambda: [*stream_readers.readers._readers.values()] == [2])
     raw.told.close()
-    eventually("one has left", 30, lambda: [*attendance.attendance._readers.values()] == [1])
+    eventually("one has left", 30, lambda: [*stream_readers.readers._readers.values()] == [1])
     goes_on(stage)
     stage.tool.let_go()
     poll.join(60)

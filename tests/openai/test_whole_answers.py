@@ -18,7 +18,7 @@ from common.identity.audit import OPERATOR
 from common.identity.keys import NewLimits
 from tests.openai.conftest import MESSAGES, Stage, charges
 from web.openai import calling
-from web.openai.asked import input_of
+from web.openai.parsing import input_of
 
 SCHEMA = {
     "type": "object",

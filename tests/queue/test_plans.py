@@ -43,7 +43,7 @@ from common.kit import clock, jsonb
 from common.kit import db as database
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
-from common.operations import looking
+from common.operations import polling
 from common.subscriptions import terms
 from common.tools import browsing
 from tests import factories
@@ -179,7 +179,7 @@ HOT: dict[str, Any] = {
     "retried by": (retrying.RETRIED_BY, lambda _: {"token": clock.uuid7()}),
     "cancel": (canceling.REQUEST_CANCEL, lambda many: _of(many.busy)),
     "in hand": (canceling.HELD, lambda many: {"worker": many.worker}),
-    "look": (looking.LOOK, lambda many: {"worker": many.worker}),
+    "look": (polling.LOOK, lambda many: {"worker": many.worker}),
     "get": (views.GET, lambda many: {"id": many.middle, "user_id": many.first.user_id}),
     "get many": (views.GET_MANY, lambda many: {"ids": [many.middle, many.busy.id], "payloads": True}),
     "get within": (views.GET_WITHIN, lambda many: {"id": many.middle, "user_id": many.first.user_id, "most": 0}),

@@ -13,7 +13,7 @@ from common import invocations
 from common.invocations import reclaiming
 from common.kit import clock
 from common.kit import db as database
-from common.operations import looking
+from common.operations import polling
 from tests import factories
 from tests.budgets import world
 from tests.factories import GOOD
@@ -30,7 +30,7 @@ def _alive(db: None) -> None:
 
 def due() -> set[str]:
     """The kinds of work that there are."""
-    seen = looking.look(NOBODY)
+    seen = polling.look(NOBODY)
     return {kind for kind in ("queue", "deliveries", "schedules") if getattr(seen, kind)}
 
 
@@ -104,9 +104,9 @@ def test_a_look_shows_what_the_process_holds_and_what_was_canceled(db: None) -> 
         task = factories.taken(worker)
         tokens[task.id] = task.token
     invocations.cancel(customer.caller, made[0])
-    seen = looking.look(worker.worker)
+    seen = polling.look(worker.worker)
     assert (sorted(seen.held), seen.canceled) == (sorted(tokens.values()), [tokens[made[0]]])
-    assert looking.look(NOBODY).held == []
+    assert polling.look(NOBODY).held == []
 
 
 def test_when_a_table_is_locked_everything_is_due(db: None) -> None:
@@ -118,5 +118,5 @@ def test_when_a_table_is_locked_everything_is_due(db: None) -> None:
         session.execute(text("lock table schedules in access exclusive mode"))
         with database.private("impatient"):
             plain(text("set lock_timeout = '50ms'"), {})
-            seen = looking.look(worker.worker)
+            seen = polling.look(worker.worker)
     assert (seen.held, seen.queue, seen.deliveries, seen.schedules) == ([task.token], True, True, True)

@@ -17,7 +17,7 @@ from common.identity.audit import OPERATOR
 from common.identity.keys import NewLimits
 from common.invocations import Completion
 from common.kit import failpoints
-from common.tools import ListedTool, breakers, compatible, editing
+from common.tools import ListedTool, breakers, editing, schema_compatibility
 from tests import factories
 from tests.runs.conftest import Api, Json
 
@@ -273,7 +273,7 @@ OBJECT = {"type": "object"}
     ],
 )
 def test_what_is_known_of_compatible_inputs(given: Any, taking: Any, said: str | None) -> None:
-    fault = compatible.fault(given, taking)
+    fault = schema_compatibility.fault(given, taking)
     assert fault is None if said is None else said in (fault or ""), fault
 
 

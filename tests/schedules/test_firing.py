@@ -18,7 +18,7 @@ from common.identity.audit import OPERATOR, Actor
 from common.kit import clock, failpoints
 from common.kit import db as database
 from common.kit import redis as redis_kit
-from common.operations import ledger, looking
+from common.operations import ledger, polling
 from common.settings import Settings
 from common.tools import breakers, editing
 from tests import factories
@@ -70,7 +70,7 @@ def test_the_sweep_of_every_worker_does_it_without_beat(api: Api, sweep: Sweep, 
     sweeper.configure(settings)
     sweep.add()
     database.rowcount(text("update schedules set next_at = now(), due_at = now()"), {})
-    sweeper.every_second(looking.look(clock.uuid7()), 1)
+    sweeper.every_second(polling.look(clock.uuid7()), 1)
     assert len(sweep.made()) == 1
 
 

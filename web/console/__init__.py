@@ -21,6 +21,7 @@ from web.console.pages import (
     operator,
     overview,
     plan,
+    preferences_form,
     run,
     runs,
     settings,
@@ -32,7 +33,6 @@ from web.console.pages import (
     usage,
     webhook_secrets,
     webhooks,
-    wishes,
 )
 from web.http import faces
 
@@ -52,6 +52,7 @@ PAGES = (
     operator,
     overview,
     plan,
+    preferences_form,
     run,
     runs,
     settings,
@@ -63,7 +64,6 @@ PAGES = (
     usage,
     webhook_secrets,
     webhooks,
-    wishes,
 )
 
 

@@ -30,7 +30,7 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 from common.errors import Forbidden, PlatformError, Unauthenticated
 from common.kit import db, redis
 from common.links import CONSOLE_PREFIX
-from web.console import answers, forms, rendering, session
+from web.console import forms, rendering, responses, session
 from web.console.forms import FormState
 from web.http import limits, problems
 
@@ -71,7 +71,7 @@ def page(template: str, *, parts: tuple[str, ...] = ()) -> Callable[[View[P]], C
             if isinstance(result, Response):
                 return result
             part = request.args.get("part")
-            return answers.part(part, result) if part in ("head", *parts) else answers.page(template, result)
+            return responses.part(part, result) if part in ("head", *parts) else responses.page(template, result)
 
         return _html(shown)
 
@@ -100,7 +100,7 @@ def action(
                 return _refused(template, again(*args, **kwargs), refusal)
             except (db.Unreachable, redis.RedisUnreachable) as error:
                 return _refused(template, again(*args, **kwargs), problems.unreachable(error))
-            return result if isinstance(result, Response) else answers.page(template, result)
+            return result if isinstance(result, Response) else responses.page(template, result)
 
         return _html(done)
 
@@ -120,7 +120,7 @@ def redirect_to(path: str) -> Response:
 def _refused(template: str, context: Context, error: PlatformError) -> Response:
     g.problem_code = error.code
     state = FormState(forms.typed(), error)
-    return answers.page(template, {**context, "form": state}, problems.status_of(type(error)), error=error)
+    return responses.page(template, {**context, "form": state}, problems.status_of(type(error)), error=error)
 
 
 def _html(view: Callable[P, Response]) -> Callable[P, Response]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from common.links import CONSOLE_PREFIX
-from web.console import answers, session
+from web.console import responses, session
 from web.http.faces import Face
 from web.http.quotas import ReadQuota
 
@@ -16,8 +16,8 @@ CONSOLE: Final = Face(
     name="console",
     prefix=CONSOLE_PREFIX,
     credential=session.credential,
-    headers=answers.HEADERS,
-    error=answers.as_page,
+    headers=responses.HEADERS,
+    error=responses.as_page,
     quota=ReadQuota(REQUESTS_PER_MINUTE, "console"),
     unknown_fields="ignored",
 )

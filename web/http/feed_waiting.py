@@ -16,7 +16,7 @@ from common import webhooks
 from common.kit import apart, clock, db, log
 from common.kit.paging import Page, Position, Window
 from web.http import auth, large_reads
-from web.http.places import most, places
+from web.http.waiting_limits import most, places
 
 T = TypeVar("T")
 logger = log.get(__name__)

@@ -10,7 +10,7 @@ from common.invocations import Invocation
 from common.kit import clock, db
 from common.streams import OutputPart
 from web.http import large_reads, waiting
-from web.http.attendance import Visit
+from web.http.stream_readers import StreamReader
 from web.http.waiting import Waiter
 
 HEARTBEAT_SECONDS = 10.0
@@ -42,12 +42,12 @@ def changes(
     The first value comes at once, then at least one every `HEARTBEAT_SECONDS`. `waiter` is removed at the end;
     `after`: the sequence number that a resuming client has already seen. `parts` yields those of its output in between.
     """
-    visit = Visit(cancels=how.cancels)
+    reading = StreamReader(cancels=how.cancels)
     give_up = clock.monotonic() + STREAM_SECONDS
     seen, due = after, clock.monotonic()
     begun = None if how.first is None else due + how.first
     try:
-        visit.begin(invocation)
+        reading.begin(invocation)
         while clock.monotonic() < give_up:
             with large_reads.held(invocation.user_id) as was_read:  # until it has been sent
                 invocation = _since(seen, invocation, patient=how.patient)
@@ -66,7 +66,7 @@ def changes(
             else:
                 yield from parts(due)
     finally:
-        visit.end()
+        reading.end()
         waiting.registry.remove(waiter)
 
 

@@ -15,9 +15,9 @@ from uuid import UUID
 from common import budgets, invocations
 from common.invocations import Invocation
 from common.kit import apart, clock, db, log, redis
-from web.http import large_reads, places
-from web.http.attendance import Visit
-from web.http.places import Places
+from web.http import large_reads, waiting_limits
+from web.http.stream_readers import StreamReader
+from web.http.waiting_limits import Places
 
 logger = log.get(__name__)
 
@@ -156,12 +156,12 @@ class WaiterRegistry:
                 waiter.changed.set()
 
 
-registry = WaiterRegistry(places.places)
+registry = WaiterRegistry(waiting_limits.places)
 
 
 def register(owner: UUID, invocation_id: UUID) -> Waiter:
     """Register a client of this account; undo with `registry.remove`. Raises `RateLimited`."""
-    return registry.add(owner, invocation_id, places.most(owner))
+    return registry.add(owner, invocation_id, waiting_limits.most(owner))
 
 
 def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
@@ -174,15 +174,15 @@ def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, *, fre
         invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
-    waiter, visit = register(owner, invocation_id), Visit()
+    waiter, reading = register(owner, invocation_id), StreamReader()
     try:
         while not (invocation := _read(invocation_id, owner, final=False)).ended:
-            visit.begin(invocation)
+            reading.begin(invocation)
             if not waiter.wait(give_up - clock.monotonic()):
                 return _read(invocation_id, owner, final=True)
         return invocation
     finally:
-        visit.end()
+        reading.end()
         registry.remove(waiter)
 
 

@@ -17,7 +17,7 @@ from common.invocations import Invocation
 from common.kit import jsonb
 from web.http.submissions import Outcome
 from web.openai import errors
-from web.openai.asked import ModelCall
+from web.openai.parsing import ModelCall
 
 Json = dict[str, object]
 DROPPED: Final = "The output of this invocation is not stored any more."

@@ -16,9 +16,9 @@ from common import invocations
 from common.errors import PlatformError
 from common.invocations import CountedRequest, Submitted
 from common.kit import db, failpoints, log
-from web.http import auth, connections, idempotency, places, submissions
+from web.http import auth, connections, idempotency, submissions, waiting_limits
 from web.http.submissions import Outcome
-from web.openai.asked import ModelCall
+from web.openai.parsing import ModelCall
 
 logger = log.get(__name__)
 
@@ -49,7 +49,7 @@ def begin(asked: ModelCall) -> Begun:
     """
     submissions.require_allowed()
     owner = auth.caller().user_id
-    places.places.require_one(owner, places.most(owner))
+    waiting_limits.places.require_one(owner, waiting_limits.most(owner))
     key = idempotency.key()
     counted = None if key is not None else _counted(asked)
     try:

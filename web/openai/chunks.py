@@ -24,8 +24,8 @@ from common.tools.streamed import Assembly, Chunk
 from web.http import auth, output_waiting, status_changes, streams, waiting
 from web.openai import answers, calling, errors
 from web.openai.answers import Json
-from web.openai.asked import ModelCall
 from web.openai.calling import Begun
+from web.openai.parsing import ModelCall
 
 logger = log.get(__name__)
 

@@ -11,7 +11,7 @@ from common.kit import jsonb
 from common.links import OPENAI_PREFIX
 from common.tools import ListedTool
 from web.http import auth, limits, streams
-from web.openai import answers, asked, calling, chunks
+from web.openai import answers, calling, chunks, parsing
 
 blp: Final = Blueprint("openai", __name__, url_prefix=OPENAI_PREFIX)
 OWNER: Final = "joyfull-hub"
@@ -39,7 +39,7 @@ def model(name: str) -> Response:
 @limits.submits
 def chat_completions() -> Response:
     """An answer of a chat model."""
-    wanted = asked.read(asked.CHAT)
+    wanted = parsing.read(parsing.CHAT)
     begun = calling.begin(wanted)
     if wanted.stream:
         return chunks.response(wanted, begun)
@@ -54,7 +54,7 @@ chat_completions.produces = ["application/json", streams.EVENTS]  # type: ignore
 @limits.submits
 def embeddings() -> Response:
     """Vectors of an embeddings model."""
-    wanted = asked.read(asked.EMBEDDINGS)
+    wanted = parsing.read(parsing.EMBEDDINGS)
     begun = calling.begin(wanted)
     return calling.noted(begun, answers.embeddings(wanted, calling.ended(begun)))
 

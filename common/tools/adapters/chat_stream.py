@@ -8,7 +8,7 @@ from typing import Final
 from common.kit import clock, jsonb, sse
 from common.kit.outbound import Answer, OutboundClient, StreamedAnswer
 from common.tools import metering, streamed
-from common.tools.adapters import chat_completion, exchange, held_back, reading, redaction
+from common.tools.adapters import chat_completion, exchange, reading, redaction, stream_redaction
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, Sink, ToolRequest, ToolResult
 from common.tools.streamed import Json
@@ -44,7 +44,7 @@ class _Chunks:
         self.answer = streamed.Assembly()
         self._head, self._sink, self._secrets = head, sink, outgoing.secrets
         self._so_far = Answer(head.status, head.headers, b"", 0)
-        self._choices = held_back.Choices(outgoing.secrets) if outgoing.secrets else None
+        self._choices = stream_redaction.Choices(outgoing.secrets) if outgoing.secrets else None
 
     def read(self) -> None:
         """Read to the end. Raises `ToolFailure`, for a stream that breaks off as well."""
@@ -81,7 +81,7 @@ class _Chunks:
             )
         self._give(chunk if self._choices is None else self._redacted(chunk, self._choices))
 
-    def _redacted(self, chunk: Json, choices: held_back.Choices) -> Json:
+    def _redacted(self, chunk: Json, choices: stream_redaction.Choices) -> Json:
         head = {name: value for name, value in chunk.items() if name != "choices"}
         shown = redaction.without(head, self._secrets)
         given = choices.redacted(streamed.choices_of(chunk))

@@ -10,7 +10,7 @@ from common import invocations
 from common.identity import accounts
 from common.kit.paging import Page
 from common.models.invocations import STATUSES
-from web.console import downloads, lists, stories
+from web.console import downloads, lists, run_details
 from web.console.blueprint import Context, blp, page
 from web.console.rendering import url
 from web.http import auth, large_reads
@@ -59,10 +59,10 @@ def stored(invocation_id: UUID) -> invocations.Invocation:
 @page("admin_run.html", parts=("run_now",))
 def admin_run(invocation_id: UUID) -> Context:
     """One run of any account."""
-    story = invocations.story(None, invocation_id, most_bytes=stories.SHOWN_BYTES, window=stories.WINDOW)
+    story = invocations.story(None, invocation_id, most_bytes=run_details.SHOWN_BYTES, window=run_details.WINDOW)
     detail = invocations.operator_details([invocation_id]).get(invocation_id)
     files = {name: url(f"admin_run_{name}", invocation_id=invocation_id) for name in ("input", "output")}
-    return {**stories.told(story, files, is_own=False), "detail": detail}
+    return {**run_details.details(story, files, is_own=False), "detail": detail}
 
 
 @blp.get("/admin/runs/<uuid:invocation_id>/input.json")

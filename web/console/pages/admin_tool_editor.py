@@ -12,7 +12,7 @@ from flask import Response, request
 from common import boot, errors, tools
 from common.kit.expecting import Expect
 from common.tools import ListedTool, editing
-from web.console import answers, forms, repeats, tool_forms, tool_previews
+from web.console import forms, repeats, responses, tool_forms, tool_previews
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import FormState
 from web.console.tool_forms import ToolForm, ToolSent
@@ -42,7 +42,7 @@ def previewing(tool: Callable[[], ListedTool | None]) -> Context | Response:
     """The editor with the form that users will see; or only that, while its schema is typed. Raises `Invalid`."""
     forms.load(ToolForm)
     if request.args.get("part") == "tool_preview":
-        return answers.part("tool_preview", {"preview": tool_previews.previewed(forms.typed()), "blank": FormState()})
+        return responses.part("tool_preview", {"preview": tool_previews.previewed(forms.typed()), "blank": FormState()})
     with tool_forms.pointing():
         tool_previews.preview(forms.typed())
     return {**editor(tool()), "form": forms.state(forms.typed())}

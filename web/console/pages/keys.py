@@ -17,7 +17,7 @@ from common.identity.keys import NewLimits
 from common.kit import clock
 from common.models.accounts import SCOPES, WINDOWS
 from common.usage import ranges
-from web.console import answers, forms, lists, repeats, session
+from web.console import forms, lists, repeats, responses, session
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.moments import Moment
 from web.console.repeats import RepeatableForm
@@ -106,7 +106,7 @@ def blank() -> Context:
 def shown_once(text: str, name: str, title: str, until: datetime | None = None) -> Response:
     """The page with a key. It is the answer to the form itself, which nothing stores."""
     context = {"text": text, "name": name, "asked": title, "until": until, "hub": current_app.config["PUBLIC_URL"]}
-    return answers.page("key_shown.html", context)
+    return responses.page("key_shown.html", context)
 
 
 # -- the list ------------------------------------------------------------------------------------------------------

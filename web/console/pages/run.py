@@ -13,7 +13,7 @@ from common import receipts as signed_receipts
 from common.invocations import DEFAULT_EXPIRY
 from common.kit import crypto
 from common.links import API_PREFIX
-from web.console import downloads, forms, receipts, snippets, stories
+from web.console import downloads, explanations, forms, run_details, snippets
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
 from web.console.rendering import url
@@ -38,7 +38,7 @@ def of_run(story: invocations.Story) -> Context:
     """The page of a run of the caller's."""
     run = story.invocation
     files = {name: url(f"run_{name}", invocation_id=run.id) for name in ("input", "output")}
-    return {**stories.told(story, files, is_own=True), "curl": curl(run)}
+    return {**run_details.details(story, files, is_own=True), "curl": curl(run)}
 
 
 def stored(invocation_id: UUID) -> invocations.Invocation:
@@ -65,11 +65,11 @@ def curl(run: invocations.Invocation) -> str:
 
 def canceling(invocation_id: UUID) -> Context:
     """The question before it."""
-    run = invocations.get_within(invocation_id, auth.caller().user_id, stories.SHOWN_BYTES)
+    run = invocations.get_within(invocation_id, auth.caller().user_id, run_details.SHOWN_BYTES)
     here = url("run", invocation_id=invocation_id)
     return {
         "asked": "Cancel this run?",
-        "effects": receipts.of_canceling(run, invocations.shown_so_far(run)),
+        "effects": explanations.of_canceling(run, invocations.shown_so_far(run)),
         "path": f"{here}/cancel",
         "fields": [],
         "label": "Cancel the run",
@@ -104,7 +104,9 @@ def repeating(invocation_id: UUID) -> Context:
 def show(invocation_id: UUID) -> Context:
     """Everything about a run."""
     owner = auth.caller().user_id
-    return of_run(invocations.story(owner, invocation_id, most_bytes=stories.SHOWN_BYTES, window=stories.WINDOW))
+    return of_run(
+        invocations.story(owner, invocation_id, most_bytes=run_details.SHOWN_BYTES, window=run_details.WINDOW)
+    )
 
 
 @blp.get("/runs/<uuid:invocation_id>/input.json", endpoint="run_input")

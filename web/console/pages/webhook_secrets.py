@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Response
 
 from common import webhooks
-from web.console import answers, forms, rendering, repeats
+from web.console import forms, rendering, repeats, responses
 from web.console.blueprint import Context, action, blp, page
 from web.console.rendering import url
 from web.console.repeats import RepeatableForm
@@ -29,7 +29,7 @@ class OnceSent(TypedDict):
 
 def shown_once(secret: str, back: str, *, default: bool = False) -> Response:
     """The page with a secret. It is the answer to the form itself, which nothing stores."""
-    return answers.page("webhook_secret.html", {"secret": secret, "back": back, "is_default": default})
+    return responses.page("webhook_secret.html", {"secret": secret, "back": back, "is_default": default})
 
 
 def asked_rotation(endpoint_id: UUID) -> Context:

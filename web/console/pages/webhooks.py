@@ -12,7 +12,7 @@ from common.errors import FieldError, Invalid
 from common.kit import clock
 from common.kit.paging import Window
 from common.models.webhooks import COMPLETED, FILTERS, INCLUDES, PAYLOADS
-from web.console import answers, forms, lists, repeats
+from web.console import forms, lists, repeats, responses
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
 from web.console.rendering import url
@@ -134,7 +134,7 @@ def add_webhook() -> Response:
     sent: EndpointSent = forms.load(EndpointForm)
     made = webhooks.create(auth.caller().user_id, boot.outbound(), **settings_of(sent), once=repeats.of(sent))
     back = url("webhook", endpoint_id=made.endpoint.id)
-    return answers.page("webhook_secret.html", {"secret": made.secret, "back": back, "is_default": False})
+    return responses.page("webhook_secret.html", {"secret": made.secret, "back": back, "is_default": False})
 
 
 @blp.get("/webhooks/<uuid:endpoint_id>")

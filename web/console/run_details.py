@@ -9,10 +9,10 @@ from typing import Final, TypedDict
 from common import invocations
 from common.invocations import Invocation, Story
 from common.kit.paging import Window
-from web.console import receipts, trees, written
-from web.console.receipts import Step
+from web.console import chat_texts, explanations, trees
+from web.console.chat_texts import WrittenText
+from web.console.explanations import Step
 from web.console.trees import Node
-from web.console.written import WrittenText
 
 #: Input and output together, in bytes: of more, the beginning is shown.
 SHOWN_BYTES: Final = 256 * 1024
@@ -25,7 +25,7 @@ WAITING_SECONDS: Final = 2
 WINDOW: Final = Window(100)
 
 
-class Told(TypedDict):
+class RunDetails(TypedDict):
     """What the templates of a run need. `files`: paths of input and output; `is_own`: it belongs to the reader.
 
     `texts`: of an answer that is or was written by a chat model; `looked_again`: seconds until it is looked at again.
@@ -45,18 +45,18 @@ class Told(TypedDict):
     beginning_chars: int
 
 
-def told(story: Story, files: Mapping[str, str], *, is_own: bool) -> Told:
+def details(story: Story, files: Mapping[str, str], *, is_own: bool) -> RunDetails:
     """A run, with the paths of the files of its input and output."""
     run = story.invocation
     return {
         "run": run,
-        "sentence": receipts.sentence(run),
-        "receipt": receipts.receipt(run, story.shown),
-        "steps": receipts.timeline(story),
+        "sentence": explanations.sentence(run),
+        "receipt": explanations.receipt(run, story.shown),
+        "steps": explanations.timeline(story),
         "more_deliveries": story.deliveries.has_more,
         "is_own": is_own,
         "files": files,
-        "texts": written.texts(story),
+        "texts": chat_texts.texts(story),
         "looked_again": _looked_again(run),
         "trees": {name: trees.of(json.loads(text)) for name, text in _texts(run) if text is not None},
         "beginnings": {} if run.payloads else _beginnings(run),

@@ -14,15 +14,15 @@ from web.http import auth
 from web.http.fields import Text, Word
 
 
-class Wishes(Form):
+class PreferencesForm(Form):
     theme = Word(*preferences.THEMES)
     density = Word(*preferences.DENSITIES)
     shortcuts = Word(*preferences.SHORTCUTS)
     next = Text(max=4000)
 
 
-class WishesIn(TypedDict):
-    """What `Wishes` loads."""
+class PreferencesSent(TypedDict):
+    """What `PreferencesForm` loads."""
 
     theme: NotRequired[str]
     density: NotRequired[str]
@@ -39,8 +39,8 @@ def nothing() -> Context:
 @auth.public
 @action("refused.html", again=nothing)
 def prefer() -> Response:
-    """Remember the wishes that are given."""
-    sent: WishesIn = forms.load(Wishes)
+    """Remember the preferences that were sent."""
+    sent: PreferencesSent = forms.load(PreferencesForm)
     response = redirect_to(session.safe_next(sent.get("next")) or url("overview"))
     for name in preferences.CHOICES:
         if name in sent:

@@ -21,7 +21,7 @@ logger = log.get(__name__)
 EVERY: Final = 2.0
 
 
-class Attendance:
+class StreamReaders:
     """The readers of this process. The first one starts its thread (a greenlet under gevent)."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Attendance:
                 self._cancels.add(invocation_id)
             started, self._started = self._started, True
         if not started:
-            threading.Thread(target=self._keep, name="attendance", daemon=True).start()
+            threading.Thread(target=self._keep, name="stream-readers", daemon=True).start()
         if cancels:
             self._tell([invocation_id])
 
@@ -71,10 +71,10 @@ class Attendance:
             logger.warning("readers were not noted: redis unreachable", streams=len(read))
 
 
-attendance = Attendance()
+readers = StreamReaders()
 
 
-class Visit:
+class StreamReader:
     """One reader of one invocation, whatever it reads; only one whose answer is streamed counts."""
 
     def __init__(self, *, cancels: bool = False) -> None:
@@ -85,10 +85,10 @@ class Visit:
         """It reads this; does nothing if it did before."""
         if self._read is None and invocation.stream and not invocation.ended:
             self._read = invocation.id
-            attendance.enter(invocation.id, cancels=self._cancels)
+            readers.enter(invocation.id, cancels=self._cancels)
 
     def end(self) -> None:
         """It does not any more; does nothing if it never did."""
         if self._read is not None:
-            attendance.leave(self._read)
+            readers.leave(self._read)
             self._read = None

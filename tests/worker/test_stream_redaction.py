@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.tools.adapters.held_back import Choices, Pieces, Secrets
 from common.tools.adapters.redaction import REDACTED, pattern_of, redacted
+from common.tools.adapters.stream_redaction import Choices, Pieces, Secrets
 from common.tools.streamed import Assembly
 
 ESCAPES = (
