@@ -175,7 +175,7 @@ def test_a_grant_shows_its_effect_and_is_made_once(admin: Browser) -> None:
 
 def test_an_account_without_a_subscription_is_granted_nothing(admin: Browser) -> None:
     path = f"/admin/users/{factories.user().user_id}"
-    assert "This account never had a subscription" in admin.get(path).words
+    assert "This account has never had a subscription" in admin.get(path).words
     assert "no subscription" in admin.get(f"{path}/grant?tokens=5&reason=x").words
     admin.refused(f"{path}/grant", 409, "conflict", {"tokens": "5", "reason": "x"})
 

@@ -41,7 +41,7 @@ def status_with(browser: Browser, key: str) -> int:
 
 
 def test_a_key_is_created_shown_once_and_works(browser: Browser) -> None:
-    assert "A key lets a program of yours use the API" in browser.get("/keys").words
+    assert "A key lets one of your programs use the API" in browser.get("/keys").words
     sent = typed(browser.get("/keys/new"), name="backup", expires_at="2999-01-02T03:04")
     assert "admin" not in str(sent["scopes"])
     answer = browser.send("/keys/new", sent)

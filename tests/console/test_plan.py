@@ -52,21 +52,21 @@ def test_up_and_down_and_back_as_it_was_said(reader: Browser, small_and_large: S
     reader.post("/plan/change", {"plan": large})
     assert reader.customer
     assert [tokens for _, tokens in grants_of(reader.customer.user_id)] == [100, 900]
-    assert "nothing changes: you keep the present plan" in asked(reader, small)
+    assert "nothing changes: you keep the current plan" in asked(reader, small)
     reader.post("/plan/change", {"plan": small})
     assert (current(reader).plan, current(reader).pending_plan) == (large, small)
     page = reader.get("/plan")
-    assert "from then on. Keeping the present plan undoes that." in page.words
+    assert "from then on. Keep the current plan to undo this." in page.words
     assert "from the next period" in page.one("section", aria_labelledby=f"plan-{small}").words
     assert "is withdrawn. Nothing is granted" in asked(reader, large)
     reader.post("/plan/change", {"plan": large})
     assert current(reader).pending_plan is None
-    assert "the present plan already" in asked(reader, large)
+    assert "already on this plan" in asked(reader, large)
     reader.refused("/plan/change", 409, "conflict", {"plan": large})
 
 
 @pytest.mark.parametrize(
-    ("when", "said", "status"), [("end", "nothing changes", "active"), ("now", "nothing new is accepted", "canceled")]
+    ("when", "said", "status"), [("end", "nothing changes", "active"), ("now", "No new runs are accepted", "canceled")]
 )
 def test_canceling_and_undoing_it(
     reader: Browser, small_and_large: Sequence[str], when: str, said: str, status: str
@@ -110,7 +110,7 @@ def test_plans_with_hostile_names_do_nothing(browser: Browser) -> None:
         session.add(Plan(slug="hostile-plan", name=HOSTILE[:50], description=HOSTILE, price_cents=1))
     page = browser.get("/plan")
     assert "<script>alert(1)</script>" in page.one("section", aria_labelledby="plan-hostile-plan").words
-    assert browser.get("/plan/change?plan=hostile-plan").one("h1").words.startswith("Move")
+    assert browser.get("/plan/change?plan=hostile-plan").one("h1").words.startswith("Upgrade")
 
 
 def test_the_plan_asks_few_things(browser: Browser, trips: Trips) -> None:

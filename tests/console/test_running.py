@@ -298,7 +298,7 @@ def test_chosen_runs_are_run_again_after_the_price_was_said_and_twice_pressed_is
     runs = [str(ended(browser, BAD)) for _ in range(2)]
     page = check_page(browser.send("/runs/again/ask", {"id": [*runs, str(UUID(int=1))]}))
     assert "Together they hold 20 tokens" in page.words
-    assert "1 ticked run cannot be run again" in page.words
+    assert "1 selected run cannot be run again" in page.words
     form = page.one("form", action="/console/runs/again")
     sent = {"id": [each.attributes["value"] for each in form.all("input", name="id")]}
     sent["key"] = form.one("input", name="key").attributes["value"]  # type: ignore[assignment]
@@ -313,7 +313,7 @@ def test_chosen_runs_are_canceled_and_what_has_ended_is_not(browser: Browser) ->
     page = check_page(browser.send("/runs/cancel/ask", {"id": [over, still]}))
     assert page.one("form", action="/console/runs/cancel").one("input", name="id").attributes["value"] == still
     assert "1 run canceled before" in check_page(browser.send("/runs/cancel", {"id": [still]})).words
-    assert "No run was ticked" in check_page(browser.send("/runs/cancel/ask", {})).words
+    assert "No run was selected" in check_page(browser.send("/runs/cancel/ask", {})).words
     assert [run.status for run in runs_of(browser)] == ["canceled", "succeeded"]
 
 
@@ -441,6 +441,6 @@ def test_what_is_somebody_elses_is_not_there(browser: Browser, app: Flask) -> No
     for path in (f"/runs/{run}/cancel", f"/runs/{run}/again"):
         assert other.send(path).status_code == 404, path
     assert other.ask(f"/runs?find={run}").status_code == 200
-    assert "None of the runs" in check_page(other.send("/runs/again/ask", {"id": [str(run)]})).words
+    assert "None of the selected runs" in check_page(other.send("/runs/again/ask", {"id": [str(run)]})).words
     [made] = runs_of(browser)
     assert "x" not in typed_into(other.get(f"/tools/{made.tool_slug}?from={run}")).values()

@@ -1,4 +1,4 @@
-"""A run told in sentences: why it waits, what happened when, and what it was charged for."""
+"""A run explained in sentences: why it waits, what happened when, and what it was charged for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sentence(run: Invocation) -> str:
     """Its status with the reason."""
     if run.status == "queued":
         reason = waiting(run) or "It waits for a worker."
-        return f"{reason} It may still be canceled without cost."
+        return f"{reason} You can still cancel it at no cost."
     if run.status == "running":
         asked = " It was asked to stop." if run.cancel_requested_at else ""
         return f"{words_of_attempt(run.attempts)} is running.{asked}"
@@ -40,7 +40,7 @@ def sentence(run: Invocation) -> str:
         return f"It failed after {count(run.attempts, 'attempt')}: {run.error_detail or words(run.error_code or '')}"
     if run.status == "canceled":
         return _canceled(run)
-    return "Its deadline passed before it had ended."
+    return "Its deadline passed before it started."
 
 
 def _canceled(run: Invocation) -> str:
@@ -79,7 +79,7 @@ def of_canceling(run: Invocation, shown: Shown | None) -> list[str]:
     """What canceling it does, and costs."""
     if run.status != "running":
         return ["It has not started and never will. It is free.", f"Its hold of {tokens(run.held)} is given back."]
-    stop = "It is running: its worker is told to stop. If the tool's answer is complete by then, the run succeeds."
+    stop = "It is running: its worker is asked to stop. If the tool's answer is complete by then, the run succeeds."
     if not run.stream:
         return [f"{stop} Otherwise it is free.", f"Its hold of {tokens(run.held)} is given back."]
     return [stop, cost_of_canceling(run, shown), f"What is left of its hold of {tokens(run.held)} is given back."]
@@ -147,7 +147,7 @@ def _ended(call: CallRow) -> Step:
     status = f"HTTP {call.http_status}" if call.http_status else ""
     lasted = duration(call.ended_at - call.started_at) if call.ended_at else ""
     facts = ", ".join(each for each in (lasted, status) if each)
-    sentences = [facts, call.detail or "", "It was to be tried again." if call.retry_at else ""]
+    sentences = [facts, call.detail or "", "A retry was scheduled." if call.retry_at else ""]
     told = ". ".join(each.removesuffix(".") for each in sentences if each)
     code = str(call.outcome) if call.outcome else ""
     return Step(call.ended_at, f"Attempt {call.n} ended", f"{told}." if len(told) > len(facts) else told, code)

@@ -79,7 +79,7 @@ class Followers:
     def _look(self) -> None:
         while self._is_needed():
             clock.sleep(LOOK_SECONDS)
-            with apart.logged(logger, "looking for events of open consoles failed"):
+            with apart.logged(logger, "polling events for open consoles failed"):
                 self.look_once()
 
     def _is_needed(self) -> bool:

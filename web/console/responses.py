@@ -1,4 +1,4 @@
-"""Pages as answers, and errors as pages: what happened, what did not, what to do, and what to quote."""
+"""Pages as responses, and errors as pages: what happened, what did not, what to do, and what to quote."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ HEADERS: Final = {
 }
 #: What is said beside the error's own words.
 ADVICE: Final[dict[type[PlatformError], str]] = {
-    errors.NotFound: "It may have been removed, or the address may be mistyped. What belongs to another account looks "
-    "the same.",
-    errors.Unauthenticated: "Your session has ended. Sign in again; in most browsers, going back brings back what you "
-    "had typed.",
-    errors.Unavailable: "Runs that were accepted are kept and go on by themselves. Pages come back with the service.",
+    errors.NotFound: "It may have been removed, it may belong to another account, or the address may be mistyped.",
+    errors.Unauthenticated: "Your session has ended. Sign in again; in most browsers, the Back button restores "
+    "what you typed.",
+    errors.Unavailable: "Accepted runs are kept and continue by themselves. Pages work again when the service does.",
     errors.TooMany: "Nothing was done.",
     problems.InternalError: "The error was logged. Quote the request id when you report it.",
 }

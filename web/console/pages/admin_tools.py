@@ -102,9 +102,9 @@ def asked_archiving(tool_id: UUID) -> Context:
     """What archiving a tool ends."""
     tool, here = tools.get(tool_id), url("admin_tool", tool_id=tool_id)
     effects = [
-        "New runs of it are refused. Runs that were accepted, also those that still wait, end as they would.",
+        "New runs of it are refused. Accepted runs, including those still waiting, are not affected.",
         "Its versions, runs and statistics stay. It cannot be changed any more, and its slug stays taken.",
-        "An inactive tool is hidden too, and can be made active again: that is a box of its editor.",
+        "To hide it only for a while, make it inactive in the editor instead.",
     ]
     question = {"asked": f"Archive {tool.name} for good?", "effects": effects, "fields": [], "label": "Archive it"}
     return {**question, "danger": True, "path": url("archive_tool", tool_id=tool_id), "back": here}

@@ -58,10 +58,10 @@ def change() -> Context:
 
 _ASKED = {
     "begin": ("Subscribe to {}?", "Subscribe"),
-    "raise": ("Move up to {}?", "Move up now"),
-    "lower": ("Move down to {} at the end of the period?", "Move down"),
+    "raise": ("Upgrade to {}?", "Upgrade now"),
+    "lower": ("Downgrade to {} at the end of the period?", "Downgrade"),
     "undo": ("Stay on {}?", "Stay on {}"),
-    "resume": ("Take {} up again?", "Take it up again"),
+    "resume": ("Resume {}?", "Resume it"),
     "nothing": ("{} is your plan", "Choose it again"),
 }
 
@@ -74,16 +74,16 @@ def effects(found: Preview) -> list[str]:
     return {
         "begin": [f"A period of one month begins now with {month}. Price: {price}.", "It renews every month."],
         "raise": [
-            f"It counts at once: {_amount(found.granted)} are granted now, and the limits are those of {plan.name}.",
+            f"It takes effect at once: {_amount(found.granted)} are granted now, with the limits of {plan.name}.",
             f"The period stays as it is. From {ends} on, each month has {month}. Price: {price}.",
         ],
         "lower": [
-            f"Until {ends} nothing changes: you keep the present plan, its tokens and its limits.",
+            f"Until {ends} nothing changes: you keep the current plan, its tokens and its limits.",
             f"From then on each month has {month}. Price: {price}. Until then it can be undone here.",
         ],
         "undo": [f"The change that was planned for {ends} is withdrawn. Nothing is granted, charged or lost."],
         "resume": [f"The period that ends {ends} is opened again, with what it was charged. Nothing is granted."],
-        "nothing": ["It is the present plan already, so nothing would be changed."],
+        "nothing": ["You are already on this plan, so nothing would change."],
     }[found.kind]
 
 
@@ -101,10 +101,10 @@ def cancellation() -> Context:
     at_once = _given("when") == "now"
     ends = show.moment(subscriptions.current(auth.caller().user_id).current_period_end)
     effects = [
-        "From this moment on nothing new is accepted. Runs that were accepted finish, and are charged as usual."
+        "No new runs are accepted from now on. Accepted runs finish, and are charged as usual."
         if at_once
-        else f"Until {ends} nothing changes. Then the subscription ends, and nothing new is accepted.",
-        f"What is still available lapses {ends}. Until then, choosing a plan here undoes it.",
+        else f"Until {ends} nothing changes. Then the subscription ends, and no new runs are accepted.",
+        f"What is still available expires {ends}. Until then, you can undo this by choosing a plan here.",
         "Runs, usage, statements, keys and webhooks stay.",
     ]
     return {
@@ -136,7 +136,7 @@ def _choice(plan: Plan, present: Plan | None, current: Current | None) -> Contex
         changed = current.cancel_at_period_end or current.pending_plan or current.status != "active"
         return {"label": "Keep" if changed else "", "main": bool(changed)}
     lower = subscriptions.plans.is_lower(plan, present)
-    return {"label": "Move down to" if lower else "Move up to", "main": not lower}
+    return {"label": "Downgrade to" if lower else "Upgrade to", "main": not lower}
 
 
 # -- views ---------------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from web.http import auth
 
 BOTH_SIGN: Final = (
     "A new secret is made and shown once, on the next page.",
-    "For 24 hours every webhook is signed with both, the new and the old one, so that your receiver can be changed "
-    "without a gap. After that the old one signs no more.",
+    "For 24 hours every webhook is signed with both the new and the old secret, so that you can change your receiver "
+    "without a gap. After that, only the new one is used.",
 )
 
 

@@ -24,7 +24,7 @@ from web.http.pagination import ListArguments, ListQuery
 STATUSES: Final = ("pending", "delivered", "failed")
 #: An account has at most 20 endpoints.
 ALL: Final = Window(100)
-EVENTS: Final = [(each, f"{each}: the four ends of a run" if each == COMPLETED else each) for each in FILTERS]
+EVENTS: Final = [(each, f"{each}: the four final states of a run" if each == COMPLETED else each) for each in FILTERS]
 
 
 class EndpointForm(RepeatableForm):
