@@ -169,7 +169,7 @@ def test_states_are_followed_without_the_answer(stage: Callable[..., Stage]) -> 
 def test_whoever_leaves_reads_no_more_and_the_work_goes_on() -> None:
     world = Stage("sync", ok(invocation("queued"), 202), streamed(BEGUN, part(1, "One, "), part(2, "two, ")))
     with world.client.stream("chat", {}) as answer:
-        with pytest.raises(ConfigurationError, match="nothing was submitted yet"):
+        with pytest.raises(ConfigurationError, match="nothing has been submitted yet"):
             print(answer.job)
         assert world.sent == []
         assert next(answer.text()) == "One, "

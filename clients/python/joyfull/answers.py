@@ -1,4 +1,4 @@
-"""An answer that is read while it is made: its parts, and what they are together."""
+"""A streamed answer: its parts, and what they amount to."""
 
 from __future__ import annotations
 

@@ -87,5 +87,5 @@ class AsyncClient(ClientSurface, Asynchronous):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. What was submitted goes on."""
+        """Close the connections. Submitted jobs continue."""
         await self._driver.transport.close()

@@ -105,7 +105,7 @@ def report(rows: Rows) -> BooksReport:
     checks = (
         _check(f"{len(ended):,} ended invocations, each with exactly one usage entry", _entries(rows, ended)),
         _check("every charge is the price's, and no more than was held", _charges(ended)),
-        _check(f"nothing was charged for {len(free):,} free ends", _free_ends(ended)),
+        _check(f"nothing was charged for {len(free):,} free invocations", _free_ends(ended)),
         _check("the usage entry of each invocation has its charge", _amounts(rows)),
         _check(f"Σ usage {_sum(rows.usage):,} = summary", _summary(rows)),
         _check("granted = charged + held + available", _balance(rows.statement)),

@@ -240,5 +240,5 @@ class Client(ClientSurface, Synchronous):
         self.close()
 
     def close(self) -> None:
-        """Close the connections. What was submitted goes on."""
+        """Close the connections. Submitted jobs continue."""
         self._driver.transport.close()

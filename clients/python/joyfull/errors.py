@@ -78,7 +78,7 @@ class WaitTimeout(JoyfullError):
         super().__init__(job)
 
     def __str__(self) -> str:
-        return f"invocation {self.job.id} is still {self.job.status}; it goes on"
+        return f"invocation {self.job.id} is still {self.job.status}; it continues"
 
 
 class InvocationEnded(JoyfullError):

@@ -1,4 +1,4 @@
-"""When a request is sent again, and what is raised when it is not."""
+"""Retries: when a request is sent again, and what is raised when it is not."""
 
 from __future__ import annotations
 

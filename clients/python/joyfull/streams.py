@@ -1,4 +1,4 @@
-"""An answer that is read while it is made, for both clients."""
+"""Reading a streamed answer, for both clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from joyfull.async_driver import AsyncDriver
     from joyfull.job import AsyncJob, Job
 
-_NOT_BEGUN = "nothing was submitted yet: that is done when the first part is asked for"
+_NOT_BEGUN = "nothing has been submitted yet: that happens when the first part is requested"
 
 
 class Stream:
@@ -45,7 +45,7 @@ class Stream:
         yield from filter(None, map(answer.add, self))
 
     def close(self) -> None:
-        """Read no more of it. The work goes on."""
+        """Stop reading. The job continues."""
         self._items.close()
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class AsyncStream:
                 yield text
 
     async def close(self) -> None:
-        """Read no more of it. The work goes on."""
+        """Stop reading. The job continues."""
         await self._items.aclose()
 
     async def __aenter__(self) -> Self:

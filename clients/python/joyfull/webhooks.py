@@ -22,7 +22,7 @@ def _key(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix(_PREFIX))
     except (binascii.Error, ValueError) as error:
-        raise SignatureError("the secret is not one: it looks like whsec_ and base64") from error
+        raise SignatureError("not a signing secret: it must be whsec_ followed by base64") from error
 
 
 def _signature(key: bytes, identifier: str, timestamp: str, body: bytes) -> bytes:
@@ -54,12 +54,12 @@ def verify(
     expected = [_signature(_key(each), identifier, timestamp, data) for each in secrets]
     fitting = [hmac.compare_digest(one, other) for one in sent for other in expected]  # all, whatever fits first
     if True not in fitting:
-        raise SignatureError("no signature fits: another secret, or the body was changed on the way")
+        raise SignatureError("no signature matches: wrong secret, or the body was changed in transit")
 
 
 def _check_time(timestamp: str, tolerance: float) -> None:
     if not (timestamp.isascii() and timestamp.isdigit()):
-        raise SignatureError("webhook-timestamp is no number of seconds")
+        raise SignatureError("webhook-timestamp is not a number of seconds")
     age = time.time() - float(timestamp)
     if not math.isfinite(age) or abs(age) > tolerance:
         raise SignatureError(

@@ -22,8 +22,8 @@ PROFILE = [
 
 
 @click.command()
-@click.option("--scope", "scopes", multiple=True, help="What the key may; repeatable.")
-@click.option("--session", "keeps_session", is_flag=True, help="Keep a session instead: it may do all that you may.")
+@click.option("--scope", "scopes", multiple=True, help="A scope of the key; repeatable.")
+@click.option("--session", "keeps_session", is_flag=True, help="Store a session instead, with all your permissions.")
 @command
 def login(app: App, /, *, scopes: tuple[str, ...], keeps_session: bool) -> int:
     """Make an API key and keep it for this profile. Asks for the account's password."""
@@ -36,7 +36,7 @@ def login(app: App, /, *, scopes: tuple[str, ...], keeps_session: bool) -> int:
 
 def _keep_key(app: App, scopes: Option) -> None:
     path = configuration.directory() / "credentials.json"
-    app.terminal.note(f"An API key will be made and kept in {path} (readable by you only).")
+    app.terminal.note(f"An API key will be created and stored in {path} (readable only by you).")
     session = app.session()
     _end_kept_session(app)
     with app.client(session) as client:
@@ -49,14 +49,14 @@ def _keep_key(app: App, scopes: Option) -> None:
 
 def _keep_session(app: App) -> None:
     store = session_file(app.profile_name)
-    app.terminal.note(f"A session will be kept in {store.path} (readable by you only). The password will not.")
+    app.terminal.note(f"A session will be stored in {store.path} (readable only by you). The password will not.")
     session = app.session(store)
     _end_kept_session(app)
     with app.client(session) as client:
         name = client.account.me().email
     store_settings(app.profile_name, {"base_url": client.base_url})
     store_key(app.profile_name, None)
-    app.terminal.note(f"logged in as {name}: for 30 days, or until it is not used for 14")
+    app.terminal.note(f"logged in as {name}: for 30 days, or until unused for 14 days")
 
 
 def _end_kept_session(app: App) -> bool:
@@ -69,7 +69,7 @@ def _end_kept_session(app: App) -> bool:
             client.logout()
     except JoyfullError as error:
         kept.store.write(None)
-        app.terminal.note(f"forgotten, but not ended: {error}")
+        app.terminal.note(f"removed from this machine, but not ended: {error}")
     return True
 
 
@@ -83,7 +83,7 @@ def logout(app: App, /) -> int:
     kept = configuration.entries(configuration.directory() / "credentials.json").get(app.profile_name)
     store_key(app.profile_name, None)
     if kept:
-        app.terminal.note(f"forgotten; to revoke it: joyfull keys revoke {kept.get('key_id', 'ID')}")
+        app.terminal.note(f"removed from this machine; to revoke it: joyfull keys revoke {kept.get('key_id', 'ID')}")
     return Exit.DONE
 
 

@@ -99,7 +99,7 @@ def audit(app: App, /, *, action: str | None, limit: int) -> int:
 
 
 @admin.command()
-@click.option("--follow/--once", default=True, help="Go on, with what comes.")
+@click.option("--follow/--once", default=True, help="Keep printing new ones.")
 @command
 def tail(app: App, /, *, follow: bool) -> int:
     """Every account's invocations, as they change."""
@@ -165,8 +165,8 @@ def doctor(app: App, /) -> int:
             ("the platform answers", lambda: f"{client.base_url}, version {client.platform.health().version}"),
             ("it is ready", lambda: client.platform.ready().status),
             ("the clocks agree", lambda: _clock(client.with_raw.platform.health()[1].headers)),
-            ("the credentials are good", lambda: f"{client.account.me().email}"),
-            ("there is a plan", lambda: _left(client.subscription.current().tokens)),
+            ("the credentials are valid", lambda: f"{client.account.me().email}"),
+            ("the account has a plan", lambda: _left(client.subscription.current().tokens)),
         ]
         for what, step in steps:
             try:

@@ -53,14 +53,16 @@ def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--profile", metavar="NAME", help="A section of config.toml.")
-@click.option("--base-url", metavar="URL", help="Where the platform is.")
+@click.option("--base-url", metavar="URL", help="Base URL of the platform.")
 @click.option(
-    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours on stdout and stderr."
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colors on stdout and stderr."
 )
-@click.option("--quiet", "-q", is_flag=True, help="Nothing on stderr but errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only errors on stderr.")
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing.")
 @click.option("--request-timeout", type=float, default=30.0, metavar="S", help="Seconds for one request.")
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Say the version.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
 @click.pass_context
 def root(
     context: click.Context,
@@ -75,7 +77,7 @@ def root(
     """AI tools as billed, durable jobs, from the shell.
 
     Data is on stdout, everything else on stderr. Exit status: 0 done, 1 API or network, 2 usage, 3 not succeeded,
-    4 not allowed, 5 not found, 6 budget exhausted, 7 the wait ended and the work goes on, 8 the books differ,
+    4 not allowed, 5 not found, 6 budget exhausted, 7 the wait ended and the job continues, 8 the books differ,
     130 interrupted.
     """
     context.obj = App(Terminal(color=color, quiet=quiet), profile, base_url, yes, request_timeout)
@@ -107,5 +109,5 @@ def _refused(error: JoyfullError, arguments: list[str]) -> int:
         if status_of(error) == Exit.GOES_ON:
             terminal.note(f"  joyfull wait {error.job.id}")  # type: ignore[attr-defined]
         if isinstance(error, Unauthenticated):
-            terminal.note("  joyfull login makes a key and keeps it; JOYFULL_API_KEY is taken first")
+            terminal.note("  joyfull login creates and stores a key; JOYFULL_API_KEY takes precedence")
     return status_of(error)

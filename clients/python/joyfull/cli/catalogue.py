@@ -56,7 +56,7 @@ def tools(app: App, /, *, tool: str | None, search: str | None, category: str | 
 @click.command()
 @click.argument("tool")
 @INPUT
-@click.option("--max-tokens", type=int, help="With this limit.")
+@click.option("--max-tokens", type=int, help="Limit of the hold and the charge.")
 @command
 def quote(app: App, /, *, tool: str, pairs: tuple[str, ...], max_tokens: int | None) -> int:
     """Check an input and say what it would cost; nothing is charged."""

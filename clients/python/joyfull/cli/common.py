@@ -87,7 +87,7 @@ class App:
         if self.yes:
             return
         if not sys.stdin.isatty():
-            raise click.UsageError(f"{question} Nobody can be asked here: --yes says yes.")
+            raise click.UsageError(f"{question} Cannot ask here: use --yes to confirm.")
         if not click.confirm(question, err=True):
             raise click.Abort
 
@@ -118,8 +118,8 @@ def secret(what: str) -> str:
 def command(function: Callable[Concatenate[App, P], T]) -> Callable[P, T]:
     """A command that is given the app, and has the options of output."""
 
-    @click.option("--json", "as_json", is_flag=True, help="One JSON document, as the API has it.")
-    @click.option("--json-lines", is_flag=True, help="One JSON object a line.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document, as the API returns it.")
+    @click.option("--json-lines", is_flag=True, help="One JSON object per line.")
     @click.option("-o", "--output", type=click.Choice(FORMATS), default=None, help="How data is printed.")
     @click.option("--fields", default="", metavar="A,B", help="Only these members (a.b for one inside).")
     @click.pass_context
@@ -182,7 +182,7 @@ def parsed(text: str, what: str) -> Json:
 def texts(pairs: tuple[str, ...]) -> dict[str, str] | None:
     """`key=value` as metadata has it."""
     if any("=" not in pair for pair in pairs):
-        raise click.UsageError("metadata is given as key=value")
+        raise click.UsageError("metadata must be key=value")
     return dict(pair.split("=", 1) for pair in pairs) or None
 
 
@@ -202,7 +202,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # not generic in older
         try:
             found = datetime.fromisoformat(text)
         except ValueError:
-            self.fail(f"{text!r} is no time: 2026-11-29, 2026-11-29T08:00:00Z or 7d", param, ctx)
+            self.fail(f"{text!r} is not a time: 2026-11-29, 2026-11-29T08:00:00Z or 7d", param, ctx)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -16,7 +16,7 @@ from joyfull.problems import ApiError
 
 
 class Exit(IntEnum):
-    """What the shell is told."""
+    """Exit statuses of the command."""
 
     DONE = 0
     FAILED = 1  # the API, or the network

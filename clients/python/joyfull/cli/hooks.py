@@ -32,7 +32,7 @@ DELIVERIES = [
 
 @click.group(name="webhooks")
 def webhooks() -> None:
-    """Endpoints that are told of events."""
+    """Webhook endpoints and their deliveries."""
 
 
 @webhooks.command(name="list")
@@ -46,7 +46,7 @@ def endpoints(app: App, /) -> int:
 
 @webhooks.command()
 @click.argument("url")
-@click.option("--events", default="completed", metavar="TYPES", help="Types, or completed for the four ends.")
+@click.option("--events", default="completed", metavar="TYPES", help="Event types, or completed for all final states.")
 @click.option("--description")
 @OUTPUT_FILE
 @command
@@ -63,9 +63,9 @@ def create(app: App, /, *, url: str, events: str, description: str | None, outpu
 @webhooks.command()
 @click.argument("id")
 @click.option("--url")
-@click.option("--events", metavar="TYPES", help="Types, or completed for the four ends.")
+@click.option("--events", metavar="TYPES", help="Event types, or completed for all final states.")
 @click.option("--description")
-@click.option("--enable/--disable", "enabled", default=None, help="Send to it again, or no more.")
+@click.option("--enable/--disable", "enabled", default=None, help="Enable or disable it.")
 @command
 def update(app: App, /, *, id: str, events: str | None, enabled: bool | None, **fields: Option) -> int:
     """Change an endpoint. What is not named stays."""
@@ -117,7 +117,7 @@ def test(app: App, /, *, id: str) -> int:
 @webhooks.command()
 @click.argument("id")
 @click.option("--status", type=click.Choice(["pending", "delivered", "failed"]))
-@click.option("--tail", is_flag=True, help="Go on, with what comes.")
+@click.option("--tail", is_flag=True, help="Keep printing new ones.")
 @command
 def deliveries(app: App, /, *, id: str, status: Option, tail: bool) -> int:
     """Show what was sent to an endpoint."""
@@ -159,7 +159,7 @@ def replay(app: App, /, *, id: str, since: Option) -> int:
 
 @webhooks.command()
 @OUTPUT_FILE
-@click.option("--rotate", is_flag=True, help="Make a new one; both sign for 24 hours.")
+@click.option("--rotate", is_flag=True, help="Create a new one; both sign for 24 hours.")
 @command
 def secret(app: App, /, *, output_file: Path | None, rotate: bool) -> int:
     """Print the account's default secret."""

@@ -14,14 +14,14 @@ from joyfull.cli.waiting import COLUMNS, DETAILS, about, followed, line_of
 
 INPUT = click.argument("pairs", nargs=-1, metavar="[KEY=VALUE | KEY:=JSON | @FILE]...")
 TIMEOUT = click.option(
-    "--timeout", type=float, default=300.0, metavar="S", show_default=True, help="Seconds to wait; the work goes on."
+    "--timeout", type=float, default=300.0, metavar="S", show_default=True, help="Seconds to wait; the job continues."
 )
-STREAM = click.option("--stream", is_flag=True, help="Print the answer while it is made.")
+STREAM = click.option("--stream", is_flag=True, help="Print the answer while it is written.")
 ORDER = (
-    click.option("--max-tokens", type=int, help="What it may cost at most."),
-    click.option("--expires-in", type=int, metavar="S", help="Seconds in which it has to have started."),
-    click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="To find it again; repeatable."),
-    click.option("--webhook-url", metavar="URL", help="What is told of its end."),
+    click.option("--max-tokens", type=int, help="The most tokens it may cost."),
+    click.option("--expires-in", type=int, metavar="S", help="Seconds within which it has to start."),
+    click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Metadata, to find it by; repeatable."),
+    click.option("--webhook-url", metavar="URL", help="URL to notify of its end."),
 )
 
 
@@ -36,7 +36,7 @@ def order(function: Option) -> Option:
 @order
 @TIMEOUT
 @STREAM
-@click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels; without it, it only leaves.")
+@click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels the job instead of only the wait.")
 @command
 def run(
     app: App,
@@ -63,8 +63,8 @@ def run(
 
 @click.command()
 @order
-@click.option("--name", help="With --journal: the same name is the same invocation, whatever crashed.")
-@click.option("--journal", type=click.Path(path_type=Path), help="Where names are kept.")
+@click.option("--name", help="With --journal: the same name is the same invocation, even after a crash.")
+@click.option("--journal", type=click.Path(path_type=Path), help="File in which names are stored.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key is the same invocation for 24 hours.")
 @command
 def submit(
@@ -156,5 +156,5 @@ def cancel(app: App, /, *, ids: tuple[str, ...]) -> int:
         for each in ids:
             found = client.invocations.cancel(each)
             app.terminal.line(found.id)
-            app.terminal.note("it ends when its tool lets it" if found.status == "running" else found.status)
+            app.terminal.note("its worker was asked to stop it" if found.status == "running" else found.status)
     return Exit.DONE

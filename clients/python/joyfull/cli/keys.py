@@ -36,9 +36,11 @@ def list_keys(app: App, /) -> int:
 
 @keys.command(name="create")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help="Repeatable; all but admin without it.")
-@click.option("--tokens", type=int, help="What it may spend.")
-@click.option("--window", type=click.Choice(["total", "day", "month"]), default="total", help="In which time.")
+@click.option("--scope", "scopes", multiple=True, help="A scope; repeatable. Default: all but admin.")
+@click.option("--tokens", type=int, help="Tokens that it may spend.")
+@click.option(
+    "--window", type=click.Choice(["total", "day", "month"]), default="total", help="Period of the allowance."
+)
 @OUTPUT_FILE
 @command
 def create_key(
@@ -56,7 +58,7 @@ def create_key(
 
 @keys.command()
 @click.argument("id")
-@click.option("--overlap", type=int, metavar="S", help="Seconds that the old one works on.")
+@click.option("--overlap", type=int, metavar="S", help="Seconds that the old one keeps working.")
 @OUTPUT_FILE
 @command
 def rotate(app: App, /, *, id: str, overlap: int | None, output_file: Path | None) -> int:
@@ -79,12 +81,12 @@ def revoke(app: App, /, *, id: str) -> int:
 
 
 @keys.command()
-@click.option("--tokens", type=int, required=True, help="What it may spend.")
+@click.option("--tokens", type=int, required=True, help="Tokens that it may spend.")
 @click.option("--expires-in", type=int, default=3600, metavar="S")
-@click.option("--end-user", help="For whom it is.")
-@click.option("--tool", "tools", multiple=True, help="Only this one; repeatable.")
-@click.option("--scope", "scopes", multiple=True, help="Only this one; repeatable.")
-@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Shown with it; repeatable.")
+@click.option("--end-user", help="The end user that it is for.")
+@click.option("--tool", "tools", multiple=True, help="A tool that it may call; repeatable.")
+@click.option("--scope", "scopes", multiple=True, help="A scope; repeatable.")
+@click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Metadata of the key; repeatable.")
 @OUTPUT_FILE
 @command
 def delegate(app: App, /, *, output_file: Path | None, **fields: Option) -> int:

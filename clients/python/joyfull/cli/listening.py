@@ -64,14 +64,14 @@ def types_of(names: str) -> list[str]:
 
 @click.command()
 @click.option("--forward-to", required=True, metavar="URL", help="localhost:3000/hooks")
-@click.option("--events", "names", default="", metavar="TYPES", help="completed, invocation.failed, …; all without it.")
-@click.option("--resume", is_flag=True, help="Go on after the last event that was forwarded to this address.")
-@click.option("--retry", is_flag=True, help="Try a failing receiver again as the platform would, before going on.")
+@click.option("--events", "names", default="", metavar="TYPES", help="completed, invocation.failed, … Default: all.")
+@click.option("--resume", is_flag=True, help="Continue after the last event that was forwarded to this address.")
+@click.option("--retry", is_flag=True, help="Retry a failing receiver as the platform would, before continuing.")
 @click.option(
-    "--secret-file", type=click.Path(path_type=Path), help="Sign with this; else the account's default secret."
+    "--secret-file", type=click.Path(path_type=Path), help="Sign with this. Default: the account's default secret."
 )
-@click.option("--limit", type=int, metavar="N", help="Stop after so many events.")
-@click.option("--verbose", is_flag=True, help="A line each minute, also when nothing comes.")
+@click.option("--limit", type=int, metavar="N", help="Stop after this many events.")
+@click.option("--verbose", is_flag=True, help="A line each minute, even without events.")
 @command
 def listen(
     app: App,

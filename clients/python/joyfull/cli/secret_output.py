@@ -1,4 +1,4 @@
-"""How a secret is handed over: once, to stdout or into a file of its owner's only."""
+"""How a secret is printed: once, to stdout or into a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def show_once(app: App, raw: Row, member: str, path: Path | None) -> None:
         app.terminal.one(raw, [])
     elif path is None:
         app.terminal.line(raw[member])
-        app.terminal.note("It is shown only this once.")
+        app.terminal.note("It is shown only once.")
     else:
         write_private(path, f"{raw[member]}\n")
         app.terminal.note(f"written to {path}")

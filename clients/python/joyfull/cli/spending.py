@@ -32,7 +32,7 @@ CURRENT = [
 
 
 @click.command()
-@click.option("--last", type=MOMENT, metavar="7d", help="Since so long ago; else the current period.")
+@click.option("--last", type=MOMENT, metavar="7d", help="How far back. Default: the current period.")
 @click.option("--from", "from_", type=MOMENT)
 @click.option("--to", type=MOMENT)
 @click.option("--by", type=click.Choice(["tool", "status", "api_key", "api_key_root", "end_user"]), default="tool")
@@ -57,7 +57,7 @@ def usage(
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--format", "format_", type=click.Choice(["csv", "ndjson"]), help="Else by the name of the file.")
+@click.option("--format", "format_", type=click.Choice(["csv", "ndjson"]), help="Default: by the file name.")
 @click.option("--from", "from_", type=MOMENT)
 @click.option("--to", type=MOMENT)
 @click.option("--tool")
@@ -111,7 +111,7 @@ def subscribe(app: App, /, *, slug: str) -> int:
 
 
 @plan.command(name="cancel")
-@click.option("--now", is_flag=True, help="At once, not with the period.")
+@click.option("--now", is_flag=True, help="At once instead of at the end of the period.")
 @command
 def cancel_plan(app: App, /, *, now: bool) -> int:
     """End the subscription, with its period."""
@@ -122,13 +122,11 @@ def cancel_plan(app: App, /, *, now: bool) -> int:
 
 
 @click.command()
-@click.option("--month", metavar="2026-11", help="Else the current period.")
+@click.option("--month", metavar="2026-11", help="Default: the current period.")
 @click.option(
-    "--save", type=click.Path(path_type=Path), metavar="DIR", help="Keep the rows, and compare with those kept."
+    "--save", type=click.Path(path_type=Path), metavar="DIR", help="Save the rows, and compare with those saved before."
 )
-@click.option(
-    "--from", "kept", type=click.Path(path_type=Path), metavar="DIR", help="Check rows that were kept, offline."
-)
+@click.option("--from", "kept", type=click.Path(path_type=Path), metavar="DIR", help="Check saved rows, offline.")
 @command
 def books(app: App, /, *, month: str | None, save: Path | None, kept: Path | None) -> int:
     """Recompute the bill from its rows. Exits with 8 if they differ."""
@@ -149,5 +147,5 @@ def _month(month: str | None) -> tuple[datetime, datetime] | tuple[()]:
     try:
         start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     except ValueError as error:
-        raise click.UsageError(f"{month!r} is no month: 2026-11") from error
+        raise click.UsageError(f"{month!r} is not a month: 2026-11") from error
     return start, (start + timedelta(days=31)).replace(day=1)

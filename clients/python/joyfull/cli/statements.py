@@ -17,7 +17,7 @@ LINES = [
 
 @click.command()
 @click.option("--period", metavar="ID", help="An earlier one: joyfull api GET /subscriptions/periods")
-@click.option("--check", is_flag=True, help="Have it recomputed from its rows. Exits with 8 if they differ.")
+@click.option("--check", is_flag=True, help="Recompute it from its rows; exits with 8 if they differ.")
 @command
 def statement(app: App, /, *, period: str | None, check: bool) -> int:
     """Grants, charges and holds, to the sum."""

@@ -109,7 +109,7 @@ def _left(app: App, job: Job, *, cancel: bool) -> Exit:
         job.cancel()
         app.terminal.note("cancellation was requested")
     else:
-        app.terminal.note(f"left; it goes on: joyfull wait {job.id}")
+        app.terminal.note(f"stopped waiting; the job continues: joyfull wait {job.id}")
     return Exit.GOES_ON
 
 

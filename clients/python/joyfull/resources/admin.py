@@ -1,4 +1,4 @@
-"""What admins may."""
+"""Administration: accounts, plans, tools, usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feed of events, for who would rather ask than be told."""
+"""The feed of events, for polling instead of webhooks."""
 
 from __future__ import annotations
 

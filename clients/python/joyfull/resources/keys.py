@@ -25,7 +25,7 @@ class KeysSurface(Surface):
 
     @operation
     def create(self, **fields: Unpack[ApiKeyIn]) -> Operation[models.ApiKeyWithText]:
-        """Make one: its `key` is shown this once."""
+        """Make one: its `key` is shown only once."""
         request = request_of(self._context, "users_create_key", body=body_of(fields))
         return one(self._context, models.ApiKeyWithText.of, request)
 

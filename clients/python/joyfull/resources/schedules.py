@@ -1,4 +1,4 @@
-"""Submits at times."""
+"""Schedules: recurring submits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SchedulesSurface(Surface):
-    """Submits at times."""
+    """Schedules: recurring submits."""
 
     @listing
     def list(self, **filters: Unpack[SchedulesIndexQuery]) -> Operation[Page[models.Schedule]]:

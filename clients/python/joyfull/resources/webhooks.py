@@ -1,4 +1,4 @@
-"""Endpoints that are told of events."""
+"""Webhook endpoints and their deliveries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class WebhooksSurface(Surface):
-    """Endpoints that are told of events."""
+    """Webhook endpoints and their deliveries."""
 
     @listing
     def list(self, **filters: Unpack[WebhooksIndexQuery]) -> Operation[Page[models.WebhookEndpoint]]:
@@ -32,7 +32,7 @@ class WebhooksSurface(Surface):
 
     @operation
     def create(self, **fields: Unpack[WebhookEndpointIn]) -> Operation[models.WebhookEndpointWithSecret]:
-        """Add one: its `secret` is shown this once."""
+        """Add one: its `secret` is shown only once."""
         request = request_of(self._context, "webhooks_create", body=body_of(fields))
         return one(self._context, models.WebhookEndpointWithSecret.of, request)
 
