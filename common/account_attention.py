@@ -1,4 +1,4 @@
-"""What of an account needs its owner soon: endpoints that do not answer, keys that expire. One statement."""
+"""What needs the attention of an account's owner soon: failing endpoints, expiring keys. One statement."""
 
 from __future__ import annotations
 

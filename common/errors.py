@@ -246,7 +246,7 @@ class IdempotencyKeyReused(Invalid):
 
 
 class QuoteInvalid(Invalid):
-    """The quote does not hold for this request. No invocation was created; ask for a new quote."""
+    """The quote is not valid for this request. No invocation was created; ask for a new quote."""
 
     code = "quote_invalid"
 

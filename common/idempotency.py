@@ -71,7 +71,7 @@ class Made:
             return crypto.decrypt(_PURPOSE, str(self.owner), self.encrypted or "")
         except crypto.Undecryptable:
             raise Conflict(
-                "This request was carried out before. Its answer had a secret, which is shown again for ten minutes "
+                "This request was already carried out. Its response had a secret, which is shown again for ten minutes "
                 "only. Nothing was changed; rotate the secret to get a new one."
             ) from None
 

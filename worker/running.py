@@ -152,7 +152,7 @@ class Batches:
             stalled = [batch for batch in self._batches if batch.is_stalled]
         for batch in stalled:
             waiting, done = batch.take_waiting(), batch.take_done()
-            logger.warning("batch relieved: a call takes long", waiting=len(waiting), done=len(done))
+            logger.warning("batch split: one of its calls takes long", waiting=len(waiting), done=len(done))
             store(done, ClaimOptions(UUID(int=0), take_next=False), leave)
             hand_back(waiting, leave)
 

@@ -1,4 +1,4 @@
-"""Walking over all gates: what differs from the rows, what is nearly spent."""
+"""Scanning all gates: what differs from the rows, what is nearly spent."""
 
 from __future__ import annotations
 

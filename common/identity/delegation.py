@@ -87,7 +87,7 @@ def _repeated(session: Session, caller: Caller, key_id: UUID) -> ApiKey:
     key = session.get(ApiKey, key_id)
     parent = key.ancestors[0] if key is not None and key.ancestors else None
     if key is None or key.revoked_at is not None or parent != caller.api_key_id:
-        raise Conflict("The key that this Idempotency-Key stands for was revoked, or made by another key.")
+        raise Conflict("The key that was created with this Idempotency-Key was revoked, or was created by another key.")
     return key
 
 
@@ -95,7 +95,7 @@ def _scopes(caller: Caller, asked: list[str] | None) -> list[str]:
     has = caller.scopes if caller.family_id is None else frozenset(DELEGABLE)
     for scope in asked or ():
         if scope not in has:
-            raise ScopeMissing(f"The API key does not have the scope {scope}, so it cannot give it.", scope=scope)
+            raise ScopeMissing(f"The API key does not have the scope {scope}, so it cannot grant it.", scope=scope)
     return [scope for scope in DELEGABLE if scope in has and scope in (asked or DEFAULT_SCOPES)]
 
 
@@ -135,13 +135,13 @@ def _descend(session: Session, caller: Caller, key: ApiKey, now: datetime) -> No
     key.root_id = parent.root_id or parent.id
     key.ancestors = [parent.id, *(parent.ancestors or ())]
     if len(key.ancestors) > MAX_DEPTH:
-        raise Conflict(f"At most {MAX_DEPTH} keys can be delegated one from the other. No key was created.")
+        raise Conflict(f"Keys can be delegated at most {MAX_DEPTH} levels deep. No key was created.")
 
 
 def _require_room(session: Session, user_id: UUID) -> None:
     alive = (ApiKey.is_delegated, ApiKey.revoked_at.is_(None), ApiKey.expires_at > func.now())
     if (session.scalar(select(func.count()).where(ApiKey.user_id == user_id, *alive)) or 0) >= MAX_ALIVE:
-        raise Conflict(f"{MAX_ALIVE} delegated keys of this account are alive. Wait until some expire, or revoke them.")
+        raise Conflict(f"This account has {MAX_ALIVE} active delegated keys. Revoke some, or wait until they expire.")
 
 
 # -- removing ------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def end_others(caller: authorization.Caller, *, actor: audit.Actor) -> int:
     """
     user_id, family_id = caller.user_id, caller.family_id
     if family_id is None:
-        raise TokenRevoked("There is no session that could stay.")
+        raise TokenRevoked("This request does not belong to a session.")
     with authorization_cache.changing(user_id), db.transaction() as session:
         _lock(session, user_id)
         authorization.confirm(session, family_id)

@@ -84,7 +84,7 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
 def cancel_unread(task: Task) -> None:
     """For its worker: ask for the cancel of a stream that nobody reads any more, in its owner's name."""
     db.execute(REQUEST_CANCEL, {"id": task.id, "user_id": task.user_id})
-    logger.info("a stream that nobody reads is canceled", invocation_id=str(task.id))
+    logger.info("stream canceled: it has no readers", invocation_id=str(task.id))
 
 
 class _Queued(NamedTuple):

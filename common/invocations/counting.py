@@ -14,9 +14,9 @@ logger = log.get(__name__)
 
 COMPLETED = metrics.Counter("joyfull_invocations_ended", "Invocations completed, by final status", ["tool", "status"])
 CHARGED = metrics.Counter("joyfull_tokens_charged", "Tokens charged for invocations", ["tool"])
-ATTEMPTS = metrics.Counter("joyfull_tool_calls", "Calls of tools, by outcome", ["tool", "outcome"])
+ATTEMPTS = metrics.Counter("joyfull_tool_calls", "Tool calls, by outcome", ["tool", "outcome"])
 DURATION = metrics.Histogram(
-    "joyfull_tool_call_seconds", "Duration of calls of tools", ["tool"], buckets=metrics.LONG_SECONDS
+    "joyfull_tool_call_seconds", "Duration of tool calls", ["tool"], buckets=metrics.LONG_SECONDS
 )
 WAIT = metrics.Histogram(
     "joyfull_invocation_wait_seconds", "Time from acceptance to the first start", buckets=metrics.LONG_SECONDS

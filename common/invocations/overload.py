@@ -28,6 +28,6 @@ def permit() -> Iterator[None]:
     except LineTooLong as error:
         REFUSED.inc()
         raise DependencyUnavailable(
-            "There is more to do than can be done at the moment. This request was not begun; retry.",
+            "The platform is overloaded. Nothing was done; retry.",
             retry_after=max(1, ceil(error.seconds)),
         ) from None

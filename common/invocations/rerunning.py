@@ -16,7 +16,7 @@ from common.kit.query import Query
 
 
 class OriginalRow(NamedTuple):
-    """What is to be repeated, of the tool that was asked for. `dropped`: its input is not stored any more.
+    """What is to be repeated, of the tool that was asked for. `dropped`: its input is no longer stored.
 
     `stream`: its answer was streamed, and the tool can still do that.
     """
@@ -74,7 +74,7 @@ def rerun(caller: Caller, again: Again) -> Submitted:
         return submitting.submit(caller, tool, order)
     if replayed := submitting.replay(caller, tool, order):
         return replayed
-    raise Conflict("The input of this invocation is not stored any more. Nothing was created; send an input.")
+    raise Conflict("The input of this invocation is no longer stored. Nothing was created; send an input.")
 
 
 class RerunPrice(NamedTuple):

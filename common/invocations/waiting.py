@@ -13,9 +13,9 @@ from common.tools import breakers
 #: `scheduled` is for invocations that are not to start before a time of the caller's.
 REASONS: Final = ("slot", "queue", "breaker", "retry", "scheduled")
 
-_SLOT: Final = Waiting("slot", "Other invocations of the account have all the slots of its plan.")
-_KEY: Final = Waiting("slot", "Other invocations with its API key are as many as the key may have at once.")
-_QUEUE: Final = Waiting("queue", "The next free worker of the platform starts it in turn.")
+_SLOT: Final = Waiting("slot", "Other invocations of the account use all the slots of its plan.")
+_KEY: Final = Waiting("slot", "Other invocations with its API key use all the slots of the key.")
+_QUEUE: Final = Waiting("queue", "It starts when a worker is free and its turn has come.")
 
 
 #: What an invocation waits for before a worker can take it: a slot of its account, or its API key; "": nothing.
@@ -49,8 +49,8 @@ def of(
     if due_later is not None and last_error is not None:
         return Waiting("retry", f"The last attempt ended with {last_error['code']}.", due_later)
     if due_later is not None and scheduled:
-        return Waiting("scheduled", "It is not to start before its `not_before`.", due_later)
+        return Waiting("scheduled", "It does not start before its `not_before`.", due_later)
     breaker = breakers.state(tool_id)
     if breaker.state != "closed":
-        return Waiting("breaker", "The tool has failed repeatedly and is not called for now.", breaker.retry_at)
+        return Waiting("breaker", "The tool has failed repeatedly; its circuit breaker is open.", breaker.retry_at)
     return {"": _QUEUE, "slot": _SLOT, "key": _KEY}[lacks]

@@ -141,7 +141,7 @@ class Grant(Base):
     kind: Mapped[Word]
     tokens: Mapped[Tokens]
     reason: Mapped[Word] = mapped_column(server_default="")
-    #: Null: nobody in person; of an admin's kind, an operator at the command line.
+    #: Null: the platform; of kind `admin`, an operator at the command line.
     actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     #: Null: it lasts as long as its period.
     expires_at: Mapped[Instant | None]

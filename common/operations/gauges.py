@@ -112,7 +112,7 @@ def _deliveries() -> Iterator[Metric]:
 
 def _schedules() -> Metric:
     late = figures.oldest_due_schedule()
-    return _one("schedules_oldest_due_seconds", "How long the schedule that is due longest has not been fired", late)
+    return _one("schedules_oldest_due_seconds", "Age of the oldest due schedule", late)
 
 
 def _sweeps() -> Metric:

@@ -168,11 +168,11 @@ def remove_all(session: Session, user_id: UUID) -> None:
 
 
 def _unlimited(caller: Caller) -> UUID:
-    """Whose schedules the caller may make and change: what they submit is the account's, and counts against no key."""
+    """Whose schedules the caller may create and change: they submit for the account, and count against no key."""
     if caller.limits is not None:
         raise Forbidden(
-            "An API key with an allowance or other limits cannot make or change schedules, which submit for "
-            "the whole account. Nothing was changed; use a session, or a key without limits."
+            "An API key with an allowance or other limits cannot create or change schedules, because they "
+            "submit for the whole account. Nothing was changed; use a session, or a key without limits."
         )
     return caller.user_id
 
@@ -206,7 +206,7 @@ def _refuse_too_much(session: Session, row: Schedule) -> None:
     if others.several >= MOST:
         raise Conflict(f"The limit of {MOST} schedules is reached. Nothing was created; delete one first.")
     if others.bytes + len(jsonb.dumps(row.input)) > MAX_INPUT_BYTES:
-        raise Conflict("The inputs of an account's schedules can have 1 MiB together. Nothing was changed.")
+        raise Conflict("The inputs of an account's schedules are limited to 1 MiB in total. Nothing was changed.")
 
 
 # -- writing -------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ logger = log.get(__name__)
 
 #: What came of a time: submitted, refused, missed (nobody came to it for an hour), postponed (it is tried again),
 #: overtaken (a later time had come, and took its place).
-FIRINGS = metrics.Counter("joyfull_schedule_firings", "Times of schedules, by what came of them", ["outcome"])
+FIRINGS = metrics.Counter("joyfull_schedule_firings", "Firings of schedules, by outcome", ["outcome"])
 LATE = metrics.Histogram(
     "joyfull_schedule_late_seconds",
     "Seconds between the time of a schedule and its submit",
@@ -214,7 +214,7 @@ def _known_problem(row: ScheduleRow) -> dict[str, object] | None:
 
 
 def _missed() -> DependencyUnavailable:
-    return DependencyUnavailable("The platform did not come to it within an hour of its time. Nothing was submitted.")
+    return DependencyUnavailable("The schedule could not be fired within an hour of its time. Nothing was submitted.")
 
 
 def _problem(error: PlatformError) -> dict[str, object]:

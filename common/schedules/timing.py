@@ -34,11 +34,15 @@ class Timing:
         if (self.cron is None) == (self.every_seconds is None):
             raise Invalid(errors=[FieldError("/cron", "exactly one of cron and every_seconds is required")])
         if self.timezone not in _zones():
-            raise Invalid(errors=[FieldError("/timezone", "must be the name of an IANA time zone, as Europe/Berlin")])
+            raise Invalid(
+                errors=[FieldError("/timezone", "must be the name of an IANA time zone, such as Europe/Berlin")]
+            )
         if self.cron is not None and not _readable(self.cron):
-            raise Invalid(errors=[FieldError("/cron", "must be a cron expression of 5 fields, as `30 9 * * MON-FRI`")])
+            raise Invalid(
+                errors=[FieldError("/cron", "must be a cron expression of 5 fields, such as `30 9 * * MON-FRI`")]
+            )
         if self.after(self.counted_from) is None:
-            raise Invalid(errors=[FieldError("/cron", "describes no time that ever comes")])
+            raise Invalid(errors=[FieldError("/cron", "never matches any time")])
 
     def after(self, moment: datetime) -> datetime | None:
         """The first time after `moment`, in UTC; None: there is none within fifty years."""

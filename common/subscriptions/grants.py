@@ -75,7 +75,7 @@ def _require_future(expires_at: datetime | None, tokens: int, now: datetime) -> 
     if expires_at is None:
         return
     if tokens < 0:
-        raise Invalid(errors=[FieldError("/expires_at", "is for tokens that are added, not for those taken back")])
+        raise Invalid(errors=[FieldError("/expires_at", "is only for tokens that are added, not for those taken back")])
     if expires_at <= now:
         raise Invalid(errors=[FieldError("/expires_at", "must be in the future")])
 

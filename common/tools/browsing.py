@@ -118,7 +118,7 @@ def model(ref: str, adapters: Collection[str] = MODELS, *, only: Only = None) ->
     tool = find(ref)
     _require(tool, only)
     if tool.current.adapter not in adapters:
-        raise NotFound("This tool is not a model that can be called like this.")
+        raise NotFound("This tool cannot be called by this operation.")
     return tool
 
 

@@ -11,7 +11,9 @@ from web.http import auth
 from web.http.fields import Id, Instant, Many, Text, Word
 from web.http.schemas import Resource
 
-blp = Blueprint("attention", __name__, url_prefix="/users/me", description="What of an account needs its owner soon")
+blp = Blueprint(
+    "attention", __name__, url_prefix="/users/me", description="What needs the attention of the account's owner soon"
+)
 
 
 class ConcernSchema(Resource):

@@ -111,9 +111,9 @@ class WaitingSchema(Resource):
         *invocations.WAITING_REASONS,
         required=True,
         metadata={
-            "description": "`slot`: others of the account have all the slots of its plan; `queue`: no worker has taken "
-            "it yet; `breaker`: its tool is not called for now; `retry`: between two attempts; `scheduled`: its "
-            "`not_before` is yet to come."
+            "description": "`slot`: others of the account use all the slots of its plan; `queue`: no worker has "
+            "claimed it yet; `breaker`: the circuit breaker of its tool is open; `retry`: between two attempts; "
+            "`scheduled`: its `not_before` is yet to come."
         },
     )
     until = Instant(required=True, allow_none=True, metadata={"description": "At least until then; null: not known."})
@@ -153,7 +153,7 @@ class InvocationSchema(Resource):
     rerun_of = Id(required=True, allow_none=True, metadata={"description": "The invocation that it repeats."})
     not_before = Instant(required=True, allow_none=True, metadata={"description": "The earliest time to start."})
     priority = Whole(-1, 1, required=True)
-    stream = Flag(required=True, metadata={"description": "Whether the answer is shown while it is made."})
+    stream = Flag(required=True, metadata={"description": "Whether the answer can be read while it is written."})
     requested_tool = ma.fields.Nested(
         RequestedToolSchema,
         required=True,
@@ -213,7 +213,7 @@ class BatchAnswerSchema(Resource):
 
 class CancelCountsSchema(Resource):
     canceled = Whole(required=True, metadata={"description": "They never start."})
-    requested = Whole(required=True, metadata={"description": "They are running and are told to stop."})
+    requested = Whole(required=True, metadata={"description": "They are running; their workers are asked to stop."})
     already_finished = Whole(required=True)
 
 

@@ -17,7 +17,7 @@ from web.http.fields import Id, Instant, Many, Metadata, Text, Tokens, Whole, Wo
 from web.http.responses import Headers, Shown, location
 from web.http.schemas import Body, Resource
 
-blp = Blueprint("keys", __name__, url_prefix="/keys", description="Short-lived keys that are made by other keys")
+blp = Blueprint("keys", __name__, url_prefix="/keys", description="Short-lived keys that other keys create")
 
 
 class DelegationInSchema(Body):
@@ -65,7 +65,7 @@ class DelegatedKeySchema(Resource):
     root_id = Id(
         required=True,
         allow_none=True,
-        metadata={"description": "The key at the other end of the line, which was made by hand. Null: there is none."},
+        metadata={"description": "The ordinary key at the root of the delegation. Null: a session created this key."},
     )
     scopes = Many(Word(*DELEGABLE), required=True)
     tools = Many(Text(), required=True, allow_none=True, metadata={"description": TOOLS})

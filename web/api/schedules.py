@@ -23,11 +23,11 @@ MOST_SECONDS: Final = 31_536_000
 CRON_DOC: Final = {
     "description": "Minute, hour, day of the month, month, day of the week: `30 9 * * MON-FRI`, `0 8 L * *`.",
 }
-EVERY_DOC: Final = {"description": "Instead of `cron`: every so many seconds, counted from now."}
+EVERY_DOC: Final = {"description": "Instead of `cron`: the interval in seconds, counted from now."}
 ZONE_DOC: Final = {"description": "IANA time zone of the clock that `cron` goes by."}
 CAP_DOC: Final = {"description": "As of any submit; null: that of the price."}
 
-blp = Blueprint("schedules", __name__, url_prefix="/schedules", description="Invocations at times, again and again")
+blp = Blueprint("schedules", __name__, url_prefix="/schedules", description="Invocations submitted on a schedule")
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------

@@ -28,9 +28,7 @@ class SessionSchema(Resource):
         allow_none=True,
         metadata={"description": "Where it began: an IPv4 address, or the /64 network of an IPv6 address."},
     )
-    user_agent = Text(
-        required=True, allow_none=True, metadata={"description": "What the client said that it is when it logged in."}
-    )
+    user_agent = Text(required=True, allow_none=True, metadata={"description": "The `User-Agent` of the login."})
     current = Flag(required=True, metadata={"description": "Whether this request belongs to it."})
 
 

@@ -71,7 +71,9 @@ class GrantLineSchema(Resource):
         metadata={"description": "Negative: taken back. Null: without limit."},
     )
     reason = Text(required=True)
-    actor_id = Id(required=True, allow_none=True, metadata={"description": "The admin. Null: nobody in person."})
+    actor_id = Id(
+        required=True, allow_none=True, metadata={"description": "The admin. Null: an operator or the platform."}
+    )
     created_at = Instant(required=True)
     expires_at = Instant(required=True, allow_none=True, metadata={"description": "Null: at the end of the period."})
     source_id = Id(

@@ -62,7 +62,7 @@ class SubmitInSchema(Body):
     )
     stream = Flag(
         metadata={
-            "description": "Show the answer while it is made, as `output.delta` in the events of the invocation; for "
+            "description": "Show the answer while it is written, as `output.delta` in the invocation's events; for "
             "tools with `streaming`."
         }
     )

@@ -108,10 +108,10 @@ class PreviewSchema(Resource):
         required=True, allow_none=True, metadata={"description": "What is granted at once. Null: without limit."}
     )
     present = Text(
-        required=True, allow_none=True, metadata={"description": "The slug of the present plan. Null for `begin`."}
+        required=True, allow_none=True, metadata={"description": "The slug of the current plan. Null for `begin`."}
     )
     ends_at = Instant(
-        required=True, allow_none=True, metadata={"description": "The end of the present period. Null for `begin`."}
+        required=True, allow_none=True, metadata={"description": "The end of the current period. Null for `begin`."}
     )
 
 

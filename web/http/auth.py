@@ -167,7 +167,7 @@ def refuse_key() -> None:
 def _refuse_tag() -> None:
     """Refuse to delete what has no entity tag if one is expected: none matches (RFC 9110 §13.1.1)."""
     if request.headers.get("If-Match", "*").strip() != "*":
-        raise PreconditionFailed("What is to be deleted has no entity tag, so none matches. Nothing was deleted.")
+        raise PreconditionFailed("This resource has no entity tag, so If-Match cannot match. Nothing was deleted.")
 
 
 def _identify() -> None:

@@ -64,11 +64,11 @@ class FeedWaiters:
     def _look_on(self) -> None:
         while True:
             clock.sleep(LOOK_SECONDS)
-            with apart.logged(logger, "looking for events that clients wait for failed"):
+            with apart.logged(logger, "polling the event feed failed"):
                 try:
                     self.look()
                 except db.Unreachable as error:
-                    logger.warning("events that clients wait for not looked for", reason=type(error).__name__)
+                    logger.warning("event feed not polled: database unreachable", reason=type(error).__name__)
 
     def look(self) -> None:
         """Wake the waiters whose feed goes on."""

@@ -40,7 +40,7 @@ def answered_once(body: object, answer: Callable[[Once], object]) -> object:
         if once is None or not once.replayed:
             raise
         raise errors.Conflict(
-            "This request was carried out before, and what it made has been deleted since. Nothing was changed."
+            "This request was already carried out, and what it created has been deleted since. Nothing was changed."
         ) from None
     failpoints.at("web.after_commit")
     if once is not None and not once.claimed:

@@ -1,4 +1,4 @@
-"""Who reads streamed answers in this process. Workers are told every two seconds, as long as anybody does.
+"""The readers of streamed answers in this process, registered in Redis every two seconds, where workers see them.
 
 A stream may be one that is canceled once nobody reads it any more (`cancels`); who decides that is its worker
 (`worker/stream_publisher.py`), which sees the readers of all processes.
@@ -54,21 +54,21 @@ class StreamReaders:
         try:
             streams.forget_reader(invocation_id)
         except redis.RedisUnreachable:
-            logger.warning("a reader's leaving was not noted: redis unreachable")
+            logger.warning("stream reader not deregistered: redis unreachable")
 
     def _keep(self) -> None:
         while True:
             self._next.wait(EVERY)
             with self._lock:
                 read = list(self._readers)
-            with apart.logged(logger, "telling of readers failed"):
+            with apart.logged(logger, "registering stream readers failed"):
                 self._tell(read)
 
     def _tell(self, read: list[UUID]) -> None:
         try:
             streams.note_readers(read, [each for each in read if each in self._cancels])
         except redis.RedisUnreachable:
-            logger.warning("readers were not noted: redis unreachable", streams=len(read))
+            logger.warning("stream readers not registered: redis unreachable", streams=len(read))
 
 
 readers = StreamReaders()

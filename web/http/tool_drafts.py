@@ -12,7 +12,8 @@ from web.http.schemas import Body
 #: RFC 6901.
 _POINTER = validate.Regexp(r"(?:/(?:[^~/]|~[01])*)*\Z", error="Must be a JSON Pointer, such as /data/text.")
 _SLUG = validate.Regexp(
-    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z", error="Must be small letters, digits and hyphens, with no hyphen at an end."
+    r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z",
+    error="Must be lowercase letters, digits and hyphens, with no hyphen at either end.",
 )
 
 
@@ -71,8 +72,10 @@ class ToolChangesSchema(Body):
     timeout_seconds = Whole(1, 600)
     max_attempts = Whole(1, 10)
     idempotent = Flag()
-    streaming = Flag(metadata={"description": "It streams: `chat_completion` without output_schema, result_pointer."})
-    idle_seconds = Whole(1, 600, metadata={"description": "The longest silence of a streamed answer; 30 by default."})
+    streaming = Flag(
+        metadata={"description": "It streams: only `chat_completion`, without output_schema and result_pointer."}
+    )
+    idle_seconds = Whole(1, 600, metadata={"description": "The longest pause within a streamed answer; 30 by default."})
     is_active = Flag()
     fallback = Text(
         max=63,

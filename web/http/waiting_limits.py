@@ -1,4 +1,4 @@
-"""How many clients of an account wait in this process at a time, for whatever they wait."""
+"""Limits how many clients of an account wait in this process at a time, whatever they wait for."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def _result(message: Message) -> Json:
 def _known(message: Message) -> tuple[str | None, Verb]:
     known = _MODERN if message.is_modern else _HANDSHAKE
     if message.method not in known:
-        raise RpcError(protocol.METHOD_NOT_FOUND, f"There is no method {message.method[:100]!r} here.")
+        raise RpcError(protocol.METHOD_NOT_FOUND, f"Method {message.method[:100]!r} not found.")
     return known[message.method]
 
 

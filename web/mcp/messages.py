@@ -108,13 +108,13 @@ def _require_agreement(request: Request, method: str, params: Mapping[str, objec
     if not isinstance(asked := meta.get(VERSION_KEY), str) or not isinstance(meta.get(CAPABILITIES_KEY), dict):
         raise invalid(f"`params._meta` must have {VERSION_KEY} (a string) and {CAPABILITIES_KEY} (an object).")
     if version != asked:
-        raise RpcError(HEADER_MISMATCH, f"{VERSION_HEADER} is not what `params._meta` says.")
+        raise RpcError(HEADER_MISMATCH, f"{VERSION_HEADER} does not match `params._meta`.")
     _require_known(version)
     if request.headers.get(METHOD_HEADER) != method:
-        raise RpcError(HEADER_MISMATCH, f"{METHOD_HEADER} is not the method of the body.")
+        raise RpcError(HEADER_MISMATCH, f"{METHOD_HEADER} does not match the method of the body.")
     name = params.get(_NAMED.get(method, ""))
     if name is not None and _decoded(request.headers.get(NAME_HEADER)) != name:
-        raise RpcError(HEADER_MISMATCH, f"{NAME_HEADER} is not `params.{_NAMED[method]}`.")
+        raise RpcError(HEADER_MISMATCH, f"{NAME_HEADER} does not match `params.{_NAMED[method]}`.")
 
 
 def _require_known(version: str) -> None:

@@ -22,7 +22,7 @@ def refuse_foreign() -> None:
     """
     host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
     if not (_is_local(host) or host == urlsplit(_public_url()).hostname):
-        raise Forbidden("This server is not addressed by that name. Use the host of its public URL.")
+        raise Forbidden("This server does not accept that host name. Use the host of its public URL.")
     origin = request.headers.get("Origin")
     if origin is not None and not _is_known(origin, host):
         raise Forbidden("Requests from pages of this origin are not accepted.")

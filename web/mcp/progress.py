@@ -136,7 +136,7 @@ class ProgressMessages:
                 self._new.add(change)
                 yield from self._progress(self._new.take())
             elif not self._authorized():
-                yield self._error("unauthenticated", "The credential of this call is not valid any more.")
+                yield self._error("unauthenticated", "The credential of this call is no longer valid.")
                 return
             elif change is not None and change.ended:
                 yield self._event(rpc.result_of(self._message, results.of(self._message, change)))
@@ -145,7 +145,7 @@ class ProgressMessages:
                 yield from self._progress("" if change.stream else change.status, always=True)
             if clock.monotonic() >= self._written + BEAT:
                 yield self._beat()
-        yield self._error("still_running", "This took too long to wait for. The invocation runs on.")
+        yield self._error("still_running", "The wait timed out. The invocation continues.")
 
     def _progress(self, text: str, *, always: bool = False) -> Iterator[bytes]:
         """A notification, if the client wants any, and there is something to tell."""

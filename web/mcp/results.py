@@ -24,7 +24,7 @@ def of(message: Message, invocation: Invocation) -> Json:
         return failed(_problem(invocation)) | meta
     output = invocation.output
     if output is None:
-        return {"content": [_text("The output of this call is not stored any more.")], **meta}
+        return {"content": [_text("The output of this call is no longer stored.")], **meta}
     whole: object = jsonb.passed_on(output)
     if not message.is_modern and not output.lstrip().startswith("{"):
         whole = {OUTPUT: whole}

@@ -20,7 +20,7 @@ from web.openai import errors
 from web.openai.parsing import ModelCall
 
 Json = dict[str, object]
-DROPPED: Final = "The output of this invocation is not stored any more."
+DROPPED: Final = "The output of this invocation is no longer stored."
 
 
 def completion(asked: ModelCall, outcome: Outcome) -> Response:

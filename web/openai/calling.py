@@ -39,7 +39,7 @@ class Begun(NamedTuple):
             try:
                 invocations.joining.answered(self.counted)
             except db.Unreachable:
-                logger.warning("not noted that a call was answered: database unavailable", call=str(self.counted.id))
+                logger.warning("answered call not recorded: database unavailable", call=str(self.counted.id))
 
 
 def begin(asked: ModelCall) -> Begun:

@@ -97,10 +97,10 @@ class Writer:
         try:
             yield from self._written(changes, authorized)
         except (db.Unreachable, redis.RedisUnreachable):
-            yield _error(503, "dependency_unavailable", "A required service is unavailable. The invocation goes on.")
+            yield _error(503, "dependency_unavailable", "A required service is unavailable. The invocation continues.")
         except streamed.Contradicted:
-            logger.exception("a stream is not how its answer begins", answer=self.head["id"])
-            yield _error(502, "tool_bad_response", "What was sent is not how the answer begins. Read its invocation.")
+            logger.exception("stream differs from the stored answer", answer=self.head["id"])
+            yield _error(502, "tool_bad_response", "What was sent differs from the stored answer. Read the invocation.")
         except PlatformError as error:
             yield _error(500, error.code, error.detail)
 
@@ -110,7 +110,7 @@ class Writer:
             if isinstance(change, OutputPart):
                 yield from self._part(change)
             elif not authorized():
-                yield _error(401, "token_revoked", "The credential has been revoked. The invocation goes on.")
+                yield _error(401, "token_revoked", "The credential has been revoked. The invocation continues.")
                 return
             elif change is None:
                 yield COMMENT

@@ -77,12 +77,12 @@ class Document:
             if "$ref" not in node:
                 return node
             node = self.at(node["$ref"])
-        raise Unmapped("References lead to each other without end.")
+        raise Unmapped("References are circular.")
 
     def at(self, ref: object) -> object:
         """What a reference within the document leads to. Raises `Unmapped`."""
         if not isinstance(ref, str) or not ref.startswith("#"):
-            raise Unmapped(f"The reference {str(ref)[:100]} leads out of the document.")
+            raise Unmapped(f"The reference {str(ref)[:100]} points outside the document.")
         found: object = self.root
         for token in ref.lstrip("#").split("/")[1:]:
             name = unquote(token).replace("~1", "/").replace("~0", "~")
@@ -91,7 +91,7 @@ class Document:
             elif isinstance(found, list) and name.isdecimal() and int(name[:6]) < len(found):
                 found = found[int(name[:6])]
             else:
-                raise Unmapped(f"The reference {ref[:100]} leads nowhere.")
+                raise Unmapped(f"The reference {ref[:100]} points to nothing.")
         return found
 
 

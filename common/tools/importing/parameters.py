@@ -51,14 +51,14 @@ class Parameters:
         """The schema of an input that has the properties of a body too. Raises `Unmapped` if they do not fit."""
         part = document.part(body) if isinstance(body, Mapping) else {}
         if part.get("type") != "object" and not _has_properties(document, body):
-            raise Unmapped("The body is no object, so the parameters cannot stand beside its properties.")
+            raise Unmapped("The body is not an object, so parameters cannot be added to its properties.")
         taken = {str(each.get("name")) for each in self.all}
         if both := sorted(taken & set(_names(document, body))):
             raise Unmapped(f"The parameter {both[0][:100]} has the name of a property of the body.")
         if part.get("additionalProperties", True) is False and not {*part} & {*_COMBINED, *_CLOSING}:
             return _merged(self.schema(), part)
         if _is_closed(document, body):
-            raise Unmapped("The body forbids other properties, so the parameters cannot stand beside its own.")
+            raise Unmapped("The body allows no other properties, so parameters cannot be added.")
         return self.schema(allOf=[body])
 
 
@@ -127,7 +127,7 @@ def _schema_of(part: Part) -> object:
 def _parts(document: Document, node: object, depth: int = 0) -> Iterator[Part]:
     """A schema and those that it is combined of. Raises `Unmapped`."""
     if depth > MAX_DEPTH:
-        raise Unmapped("The body is combined of too many schemas for parameters to stand beside it.")
+        raise Unmapped("The body combines too many schemas to add parameters to it.")
     part = document.part(node) if isinstance(node, Mapping) else {}
     yield part
     for name in _COMBINED:

@@ -38,7 +38,7 @@ class AdminUserSchema(UserSchema):
     deleted_at = Instant(
         required=True,
         allow_none=True,
-        metadata={"description": "When its owner deleted it: its name and address are forgotten."},
+        metadata={"description": "When its owner deleted it: its name and address are erased."},
     )
 
 
