@@ -312,7 +312,8 @@ def test_metadata_is_never_allowed(address: str) -> None:
 
 def test_our_own_services_are_refused_even_where_allowed() -> None:
     sentinels = "redis+sentinel://s1,s2:26380/mymaster"
-    servers = ("redis://10.0.0.5/0", "postgresql+psycopg://u:p@db.example/x", sentinels, None)
+    several = ("postgresql://u:p@db1:5434,db2/x?port=5435", "amqp://u:p@r1:5673//;amqp://u:p@r2//")
+    servers = ("redis://10.0.0.5/0", "postgresql+psycopg://u:p@db.example/x", sentinels, *several, None)
     forbid = own_services("http://localhost:8000", *servers)
     outbound = _client("10.0.0.5", allow="127.0.0.0/8 10.0.0.0/8", forbid=forbid)
     for url in (
@@ -325,6 +326,10 @@ def test_our_own_services_are_refused_even_where_allowed() -> None:
         "http://alias.example:5432/",
         "http://alias.example:26379/",
         "http://alias.example:26380/",
+        "http://alias.example:5434/",
+        "http://alias.example:5435/",
+        "http://alias.example:5673/",
+        "http://alias.example:5672/",
         "http://[::ffff:10.0.0.9]:6379/",
     ):
         refused_when_connecting(outbound, url)

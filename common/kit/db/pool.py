@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import Engine, create_engine, event, exc, text
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import URL, Engine, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -32,6 +34,7 @@ _SETTINGS: Final = text("select lower(name), setting from pg_settings where lowe
 CAPACITY = metrics.live_gauge("joyfull_db_pool_connections", "Maximum number of pooled database connections")
 IN_USE = metrics.live_gauge("joyfull_db_pool_connections_in_use", "Pooled database connections in use")
 _COUNTED = "joyfull.in_use"
+_DIALECT = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 
 
 class _PoolState:
@@ -81,9 +84,8 @@ def _info(record: ConnectionPoolEntry) -> dict[str, object]:
 
 def make_engine(url: str, *, pool_size: int, application_name: str, **connect_args: object) -> Engine:
     """An engine with every wait bounded; for `connect`, migrations and tests."""
-    driver_url = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg://", 1)
     engine = create_engine(
-        driver_url,
+        driver_url(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
@@ -108,6 +110,13 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
     event.listen(engine, "checkout", _reject_closed)
     event.listen(engine, "checkin", _restore_timeout)
     return engine.execution_options(isolation_level="READ COMMITTED")
+
+
+def driver_url(url: str) -> URL:
+    """A URL as libpq reads it: it may name several hosts, each with a port, as SQLAlchemy's own may not."""
+    parts: dict[str, Any] = conninfo_to_dict(_DIALECT.sub(r"\1://", url))  # Any: words, as they are in a URL
+    user, password, database = (parts.pop(name, None) for name in ("user", "password", "dbname"))
+    return URL.create("postgresql+psycopg", user, password, database=database, query=parts)
 
 
 def limits() -> dict[str, str]:

@@ -6,7 +6,7 @@
 `client.OutboundClient` documents its guarantees, `addresses` the allowed targets, `errors` the failures.
 """
 
-from common.kit.outbound.addresses import Network, authority_of, own_services
+from common.kit.outbound.addresses import Network, authority_of
 from common.kit.outbound.client import Answer, OutboundClient, check_headers
 from common.kit.outbound.errors import (
     Aborted,
@@ -18,6 +18,7 @@ from common.kit.outbound.errors import (
     TimedOut,
 )
 from common.kit.outbound.names import Resolver
+from common.kit.outbound.own_services import own_services
 from common.kit.outbound.resolving import SystemResolver
 from common.kit.outbound.stream import StreamedAnswer
 from common.kit.outbound.watch import Call

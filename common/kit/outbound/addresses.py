@@ -11,12 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from urllib.parse import urlsplit
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from common.kit import redis_urls
 from common.kit.outbound.errors import Refused
 
 Network = IPv4Network | IPv6Network
@@ -26,18 +24,8 @@ MAX_URL = 2_048
 MAX_HOST = 253
 PORTS = {"http": 80, "https": 443}
 PUBLIC_PORTS = frozenset(PORTS.values())
-_SERVICE_PORTS = PORTS | {
-    "postgresql": 5432,
-    "postgres": 5432,
-    "redis": 6379,
-    "rediss": 6379,
-    "amqp": 5672,
-    "amqps": 5671,
-}
-_WEB = frozenset(("http", "https"))
 #: In `AddressPolicy.forbid`: any host.
 ANYWHERE = "*"
-_HERE = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0", "::"))
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
@@ -214,26 +202,3 @@ def _carried(address: Address) -> Address:
 def addresses_of(answers: Iterable[str]) -> list[Address]:
     """The addresses in a resolver's answers, in order, without duplicates and scope ids."""
     return list(dict.fromkeys(ip_address(answer.partition("%")[0]) for answer in answers))
-
-
-def own_services(*urls: str | None) -> frozenset[tuple[str, int]]:
-    """(host, port) of our own servers (PUBLIC_URL, DATABASE_URL, …) for `AddressPolicy.forbid`.
-
-    A server on this machine is listed under each local name. The port of a database or broker is refused on every
-    host: such servers have more names and addresses than the configured one, and these change.
-    """
-    found: set[tuple[str, int]] = set()
-    for url in filter(None, urls):
-        if redis_urls.has_hosts(url):
-            # Sentinels say which servers there are, and these others: their usual port stands for them.
-            found.update((ANYWHERE, port) for _, port in redis_urls.parse(url).addresses)
-            found.add((ANYWHERE, _SERVICE_PORTS["redis"]))
-            continue
-        parts = urlsplit(url)
-        port = parts.port or _SERVICE_PORTS.get(parts.scheme.partition("+")[0])
-        if port and parts.scheme not in _WEB:
-            found.add((ANYWHERE, port))
-        elif parts.hostname and port:
-            hosts = _HERE if parts.hostname in _HERE else {parts.hostname}
-            found.update((host, port) for host in hosts)
-    return frozenset(found)
