@@ -46,7 +46,7 @@ class Standby(Postgres):
         self.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         process.own(self.directory)
         follow = f"host={self._through} user=postgres dbname=replication"
-        command = [self.binaries / "pg_basebackup", "--pgdata", self.data, "--dbname", follow]
+        command: list[str | Path] = [self.binaries / "pg_basebackup", "--pgdata", self.data, "--dbname", follow]
         with self.log.open("ab") as log:
             made = process.spawn(
                 [*command, "--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"],

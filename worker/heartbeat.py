@@ -13,10 +13,11 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from uuid import UUID
 
 from common import invocations
-from common.invocations import Task
+from common.invocations import Heartbeat, Task
 from common.kit import clock, db, log, metrics, pieces, redis
 from common.kit.clock import uuid7
 from common.kit.pacing import Pacer
@@ -40,6 +41,7 @@ LONGEST_PAUSE = 3.0
 PAUSES_BEFORE = 1.0
 THREADS = metrics.live_gauge("joyfull_worker_threads", "Threads of worker processes", ("kind",))
 BUSY = metrics.live_gauge("joyfull_worker_threads_busy", "Worker threads that are running an invocation")
+WENT_BACK = metrics.Counter("joyfull_database_went_back", "Heartbeats that PostgreSQL had committed and has no more")
 
 
 class WorkerProcess:
@@ -58,6 +60,7 @@ class WorkerProcess:
         self.jobs_started = 0
         self._jobs = 0
         self._known = threading.Event()
+        self._beat_at: datetime | None = None
         self._ended = threading.Event()
         self._running: dict[UUID, Running] = {}
         self._busy: Counter[int] = Counter()
@@ -204,7 +207,8 @@ class WorkerProcess:
     def _heartbeat(self) -> polling.Look:
         progressed = self.progress.is_set()
         self.progress.clear()
-        invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=self.stopping.is_set())
+        stopping = self.stopping.is_set()
+        self._remember(invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=stopping))
         self._known.set()
         running = self.running()
         seen = polling.look(self.id)
@@ -217,6 +221,14 @@ class WorkerProcess:
         self.batches.relieve(self.leave)
         self._recover_orphaned([token for token in seen.held if token not in self._running])
         return seen
+
+    def _remember(self, beat: Heartbeat) -> None:
+        """Report if the last heartbeat, which was committed, is not stored: then nothing that came after it is."""
+        last, self._beat_at = self._beat_at, beat.at
+        if last is not None and beat.before is not None and beat.before < last:
+            WENT_BACK.inc()
+            times = {"since": clock.rfc3339(beat.before), "until": clock.rfc3339(last)}
+            logger.error("the database lacks what it had committed", **times)
 
     def _recover_orphaned(self, tokens: list[UUID]) -> None:
         """Recover claims of this process that no thread works on: the database's answer to the claim was lost."""

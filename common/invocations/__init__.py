@@ -61,7 +61,7 @@ from common.invocations.reading import (
     states,
     traceparent,
 )
-from common.invocations.reclaiming import heartbeat, leave, take_over
+from common.invocations.reclaiming import Heartbeat, heartbeat, leave, take_over
 from common.invocations.replaying import made_under
 from common.invocations.representation import billed, etag, poll_after_ms, priced, represent
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
@@ -88,6 +88,7 @@ __all__ = [
     "FailureGroup",
     "FeedEvent",
     "Filters",
+    "Heartbeat",
     "Invocation",
     "Matching",
     "Order",

@@ -32,11 +32,23 @@ BATCH = 500
 #: A payload that crashed so many workers is not given to another.
 CRASHES_MOST = 3
 
-HEARTBEAT: Final = text("""
+
+class Heartbeat(NamedTuple):
+    """When a process was last alive, and the same as it was stored before; None: it was not there."""
+
+    at: datetime
+    before: datetime | None
+
+
+HEARTBEAT: Final = Query(
+    """
 insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :stopping)
 on conflict (id) do update set heartbeat_at = now(), suspect_at = null, stopping = excluded.stopping,
    progress_at = case when :progress then now() else processes.progress_at end
-""")
+returning heartbeat_at as at, (select p.heartbeat_at from processes p where p.id = :id) as before
+""",
+    Heartbeat,
+)
 _SILENT = f"suspect_at is null and heartbeat_at <= now() - interval '{SUSPECT_AFTER} seconds'"
 _DEAD = f"suspect_at <= now() - interval '{REAP_AFTER} seconds'"
 SUSPECT: Final = text(f"update processes set suspect_at = now() where {_SILENT}")
@@ -96,13 +108,13 @@ returning {_ORPHANED}
 )
 
 
-def heartbeat(worker: UUID, *, name: str, progress: bool, stopping: bool) -> None:
+def heartbeat(worker: UUID, *, name: str, progress: bool, stopping: bool) -> Heartbeat:
     """Record that a worker process lives. Without this, it loses its rows in two steps (`reap_dead_processes`).
 
     `progress`: since the last heartbeat it has consumed a message or completed a call.
     """
     beat = {"id": worker, "kind": "worker", "name": name, "progress": progress, "stopping": stopping}
-    db.rowcount(HEARTBEAT, beat)
+    return db.execute(HEARTBEAT, beat)[0]
 
 
 def leave(worker: UUID) -> None:

@@ -22,6 +22,7 @@ from tools.faults import (
     rows_outside,
     rows_points,
     rows_servers,
+    rows_standby,
     rows_together,
     rows_web,
     rows_workers,
@@ -38,7 +39,7 @@ RESULTS = Path(__file__).parent / "results.json"
 PICTURE = ROOT / "docs" / "faults.svg"
 ACCOUNTS = 6
 #: Importing them fills the matrix, in this order.
-MODULES = (rows_workers, rows_web, rows_servers, rows_outside, rows_points, rows_together, rows_hosts)
+MODULES = (rows_workers, rows_web, rows_servers, rows_outside, rows_points, rows_together, rows_hosts, rows_standby)
 
 
 def main() -> int:

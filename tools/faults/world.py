@@ -256,6 +256,7 @@ class World:
         """The database has gone back in time: what was told before this moment counts no more."""
         self.history.fresh()
         self.sums_known = False
+        self.verified = len(self.log.read().hooks)
         for feed in self.feeds:
             with feed.lock:
                 feed.begin()
