@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Engine, create_engine, event, exc, text
@@ -114,7 +114,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
 
 def driver_url(url: str) -> URL:
     """A URL as libpq reads it: it may name several hosts, each with a port, as SQLAlchemy's own may not."""
-    parts: dict[str, Any] = conninfo_to_dict(_DIALECT.sub(r"\1://", url))  # Any: words, as they are in a URL
+    parts = {name: str(value) for name, value in conninfo_to_dict(_DIALECT.sub(r"\1://", url)).items()}
     user, password, database = (parts.pop(name, None) for name in ("user", "password", "dbname"))
     return URL.create("postgresql+psycopg", user, password, database=database, query=parts)
 
