@@ -174,5 +174,6 @@ class _Attack:
         async with self._few:
             connecting = loop.create_connection(Client, "127.0.0.1", self._port, local_addr=(ADDRESS, 0))
             with suppress(OSError, TimeoutError):
-                return (await asyncio.wait_for(connecting, CONNECT_SECONDS))[1]
+                async with asyncio.timeout(CONNECT_SECONDS):  # `wait_for` may swallow that the client is canceled
+                    return (await connecting)[1]
         return None

@@ -87,8 +87,8 @@ def heavy() -> dict[str, object]:
 
 def _become(here: Ground, version: UUID, part: str, schema: dict[str, object]) -> None:
     """Versions are not changed otherwise."""
-    as_replica = "set session_replication_role = replica;"
-    here.sql(f"{as_replica} update tool_versions set {part} = '{json.dumps(schema)}' where id = '{version}'")
+    changed = f"{part} = '{json.dumps(schema)}', as_sent = null"
+    here.sql(f"set session_replication_role = replica; update tool_versions set {changed} where id = '{version}'")
 
 
 def attacker(here: Ground, account: Account) -> Attacker:

@@ -41,6 +41,8 @@ def p11(_: Ground) -> dict[str, Found]:
 def neighbours(_: Ground) -> dict[str, Found]:
     """The worst of all attacks decides."""
     found = _said("tools.bench.neighbours")
+    if busy := [name for name, attack in found.items() if "not judged" in attack]:
+        raise RuntimeError(f"not judged: the machine was busy ({', '.join(busy)})")
     parts = [part for attack in found.values() for part in (attack["submit"], attack["end"])]
     worst = max(parts, key=lambda part: float(part["ratio"]))
     told = "p99 alone → beside: " + "; ".join(f"{name} {_beside(attack)}" for name, attack in found.items())
