@@ -2,15 +2,19 @@
 
 Each process has two of them, started when they are needed, and each checks one value at a time for accounts in turn.
 A check begins in the first, which has a low priority. What takes it too long there is checked in the second, and so is
-everything of an account that has kept the first busy lately. The second gets only CPU time that nobody else wants: such
-an account delays itself. Works with threads and under gevent: callers wait on a socket and block nothing else.
+everything of an account that has kept the first busy lately. The second gets only CPU time that nobody else wants, and
+an account's checks there are followed by pauses: the kernel weighs whole containers against each other, so a child that
+is last in its own still takes time from PostgreSQL in another. Such an account delays itself. Works with threads and
+under gevent: callers wait on a socket and block nothing else.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,6 +23,7 @@ from common.kit import jsonschemas, log
 from common.kit.children import FD, Child
 from common.kit.fairness import FairTurns, NoTurn, RecentUse
 from common.kit.jsonschemas import CheckAnswer, Fault, Question, Unusable
+from common.kit.pacing import Crowded, Exceeded, Pacer
 
 #: Limit (seconds of CPU time) for one check, including compiling its schema.
 SECONDS: Final = 2.0
@@ -34,6 +39,11 @@ TURN_SECONDS: Final = 10.0
 MOST_RECENTLY: Final = 0.25
 #: The share of a second, in each second, that is forgotten of this.
 SHARE: Final = 0.02
+#: A check in the second child is followed by a pause of so many times its CPU time for the same account, at most
+#: `LONGEST_PAUSE`, once such pauses have added up to `PAUSES_BEFORE` (seconds).
+PAUSE_FACTOR: Final = 9.0
+LONGEST_PAUSE: Final = 9.0
+PAUSES_BEFORE: Final = 10.0
 
 logger = log.get(__name__)
 
@@ -43,7 +53,11 @@ class TooLong(Exception):
 
 
 class CheckerBusy(Exception):
-    """No child was free within `TURN_SECONDS`."""
+    """No child was free within `TURN_SECONDS`, or the account had to pause."""
+
+
+class _UsedUp(Exception):
+    """The account has used much of this child lately."""
 
 
 class _Started:
@@ -76,27 +90,35 @@ class _Started:
         return answer
 
 
-class Checker:
+class Checker(ABC):
     """One of the two children, which is started again whenever it had to be stopped. Thread-safe."""
 
     def __init__(self, *, last: bool) -> None:
         self.turns = FairTurns[UUID | None]()
-        self.used = RecentUse[UUID | None](SHARE)
         self.started: _Started | None = None
         self._last = last
 
     def check(self, question: Question, value: bytes, account: UUID | None) -> list[Fault]:
-        """Raises `Unusable`, `TooLong`, `CheckerBusy`."""
-        try:
-            with self.turns.turn(account, TURN_SECONDS):
-                answer = self._answer(question, value, account)
-        except NoTurn:
-            raise CheckerBusy from None
+        """Raises `Unusable`, `TooLong`, `CheckerBusy`; `_UsedUp`, if there is another child."""
+        with self._admitted(account) as spent:
+            answer = self._answer(question, value, spent)
         if "unusable" in answer:
             raise Unusable(*answer["unusable"])
         return [(list(path), message) for path, message in answer["faults"]]
 
-    def _answer(self, question: Question, value: bytes, account: UUID | None) -> CheckAnswer:
+    @abstractmethod
+    def _admitted(self, account: UUID | None) -> AbstractContextManager[Callable[[float], None]]:
+        """Around a check. Gives what is to be told the seconds of CPU time that it took."""
+
+    @contextmanager
+    def _turn(self, account: UUID | None) -> Iterator[None]:
+        try:
+            with self.turns.turn(account, TURN_SECONDS):
+                yield
+        except NoTurn:
+            raise CheckerBusy from None
+
+    def _answer(self, question: Question, value: bytes, spent: Callable[[float], None]) -> CheckAnswer:
         seconds = question["seconds"]
         try:
             answer = self._running().check(question, value)
@@ -107,7 +129,7 @@ class Checker:
             self._running()  # it starts meanwhile
             raise TooLong from error
         finally:
-            self.used.add(account, seconds)
+            spent(seconds)
         return answer
 
     def _running(self) -> _Started:
@@ -123,7 +145,47 @@ class Checker:
             self.started = None
 
 
-first, second = Checker(last=False), Checker(last=True)
+class First(Checker):
+    """For everybody who has not used much of it lately, and for the operator."""
+
+    def __init__(self) -> None:
+        super().__init__(last=False)
+        self.used = RecentUse[UUID | None](SHARE)
+
+    @contextmanager
+    def _admitted(self, account: UUID | None) -> Iterator[Callable[[float], None]]:
+        self._require_little_use(account)
+        with self._turn(account):
+            self._require_little_use(account)  # its checks before this one may have taken long
+            yield partial(self.used.add, account)
+
+    def _require_little_use(self, account: UUID | None) -> None:
+        if account is not None and self.used.of(account) >= MOST_RECENTLY:
+            raise _UsedUp
+
+
+class Second(Checker):
+    """For the others, one check at a time of an account, with the pauses that its checks make due."""
+
+    def __init__(self) -> None:
+        super().__init__(last=True)
+        self._pacer = Pacer[UUID | None](1, PAUSES_BEFORE)
+
+    @contextmanager
+    def _admitted(self, account: UUID | None) -> Iterator[Callable[[float], None]]:
+        seconds: list[float] = []
+        try:
+            self._pacer.acquire(account, TURN_SECONDS)
+        except (Crowded, Exceeded):
+            raise CheckerBusy from None
+        try:
+            with self._turn(account):
+                yield seconds.append
+        finally:
+            self._pacer.release(account, min(LONGEST_PAUSE, PAUSE_FACTOR * sum(seconds)))
+
+
+first, second = First(), Second()
 
 
 def check(
@@ -143,14 +205,11 @@ def check(
     Raises:
         Unusable: the schema is invalid.
         TooLong: the time or memory limit was exceeded.
-        CheckerBusy: the child is busy with other checks.
+        CheckerBusy: the child is busy with other checks, or the account has to pause.
     """
     question: Question = {"key": key, "schema": schema, "most": most, "seconds": seconds}
     if account is None:
         return first.check(question, value, None)
-    if first.used.of(account) < MOST_RECENTLY:
-        try:
-            return first.check({**question, "seconds": min(seconds, FIRST_SECONDS)}, value, account)
-        except TooLong:
-            pass
+    with suppress(TooLong, _UsedUp):
+        return first.check({**question, "seconds": min(seconds, FIRST_SECONDS)}, value, account)
     return second.check(question, value, account)

@@ -13,11 +13,15 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 #: The file descriptor of the child's end of the socket.
 FD = 3
 #: The only environment variables passed on: children need no secrets.
 ENVIRONMENT = ("LD_LIBRARY_PATH", "PATH")
+#: How much lower than its parent's is the priority of a child; the lowest that there is.
+NICE = 10
+LOWEST = 19
 #: Killed, but not gone yet when they were.
 _killed: set[int] = set()
 
@@ -25,7 +29,9 @@ _killed: set[int] = set()
 class Child:
     """A Python process with the arguments, without the parent's environment. `socket` leads to its `FD`.
 
-    `last`: it gets only CPU time that nobody else wants, where the system has that. The first thing it does should be
+    It has a session of its own, whose processes are weighed as one against those of other sessions (man 7 sched, "The
+    autogroup feature"), and there a low priority. `last`: it gets only CPU time that nobody else wants, where the
+    system has that. The first thing it does should be
     `os.closerange(FD + 1, …)`: gunicorn's listening socket is inheritable.
 
     Raises `OSError` if it cannot be started.
@@ -47,10 +53,9 @@ class Child:
                     *((os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)),
                 ],
                 setsigdef=[signal.SIGPIPE],
+                setsid=True,
             )
-        if last and hasattr(os, "SCHED_IDLE"):
-            with suppress(OSError):
-                os.sched_setscheduler(self.pid, os.SCHED_IDLE, os.sched_param(0))
+        _put_behind(self.pid, last=last)
         self.parent = os.getpid()
 
     def is_alive(self) -> bool:
@@ -64,6 +69,17 @@ class Child:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             _killed.add(self.pid)
+
+
+def _put_behind(pid: int, *, last: bool) -> None:
+    """Behind others, as far as the system allows. Its session exists: `posix_spawn` has returned."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(LOWEST, os.getpriority(os.PRIO_PROCESS, 0) + NICE))
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(LOWEST if last else NICE))
+    if last and hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):
+            os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _reap() -> None:

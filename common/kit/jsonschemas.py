@@ -27,8 +27,6 @@ REGEX_SIZE_LIMIT = 1_000_000
 OPTIONS = jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT)
 MAX_MESSAGE = 300
 MEMORY = 512 * 1024 * 1024
-#: A check goes behind most of what the machine has to do.
-NICE = 10
 KEPT = 200
 LENGTH = struct.Struct("!I")
 
@@ -152,7 +150,6 @@ def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, val
 def main(fd: int) -> None:
     """Serve on the inherited socket under the limits, until its other end closes."""
     os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
-    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
 
 from common.kit import checker
 from tests.admin.test_heavy_schemas import HEAVY
+from tests.client import eventually
 from tests.timing import Stepped, using
 
 SECONDS = 0.3
@@ -18,12 +20,13 @@ ALICE, MALLORY = uuid4(), uuid4()
 
 
 @pytest.fixture(autouse=True)
-def _children(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of this test alone; nothing is forgotten meanwhile."""
-    for name, last in (("first", False), ("second", True)):
-        monkeypatch.setattr(checker, name, checker.Checker(last=last))
-    with using(Stepped()):
-        yield
+def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stepped]:
+    """The children are those of this test alone; nothing is forgotten until it says so."""
+    monkeypatch.setattr(checker, "first", checker.First())
+    monkeypatch.setattr(checker, "second", checker.Second())
+    time = Stepped()
+    with using(time):
+        yield time
     checker.first._stop()
     checker.second._stop()
 
@@ -63,6 +66,30 @@ def test_and_waits_for_its_own_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(checker.CheckerBusy):
             check(MALLORY, {})
         assert check(ALICE, {}) == 0
+
+
+def test_and_pauses_for_nine_times_as_long(monkeypatch: pytest.MonkeyPatch, time: Stepped) -> None:
+    """The kernel gives even a child that is last more than others would like."""
+    monkeypatch.setattr(checker, "PAUSES_BEFORE", 0.0)
+    monkeypatch.setattr(checker, "TURN_SECONDS", 0.5)
+    monkeypatch.setattr(checker, "second", checker.Second())
+    checker.first.used.add(MALLORY, 10 * SECONDS)
+    heavy(MALLORY)
+    with pytest.raises(checker.CheckerBusy):
+        check(MALLORY, {})
+    assert check(ALICE, {}) == 0
+    time.now += 9 * SECONDS
+    assert check(MALLORY, {}) == 0
+
+
+def test_what_waited_behind_its_own_long_check_is_checked_apart_too() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with checker.first.turns.turn(MALLORY, 0):
+            behind = pool.submit(check, MALLORY, {"type": "integer"})
+            assert eventually("it waits", 20, lambda: bool(checker.first.turns._waiting))
+            checker.first.used.add(MALLORY, SECONDS)
+        assert behind.result(20) == 1
+    assert (known(checker.first), known(checker.second)) == (set(), {'{"type": "integer"}'})
 
 
 def test_its_child_gets_what_nobody_else_wants() -> None:

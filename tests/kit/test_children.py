@@ -56,6 +56,18 @@ def test_a_child_knows_nothing_of_its_parent(child: children.Child) -> None:
     assert set(told) <= {"GIVEN", "LC_CTYPE", *children.ENVIRONMENT}
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_child_is_behind_others_from_the_beginning(last: bool) -> None:
+    """In a session of its own: otherwise the kernel may weigh it together with its parent, as one against others."""
+    child = children.Child(["-I", "-c", TELLING], last=last)
+    try:
+        mine = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getsid(child.pid) == child.pid
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(children.LOWEST, mine + children.NICE)
+    finally:
+        child.end()
+
+
 def test_a_child_that_is_ended_is_collected(child: children.Child) -> None:
     assert child.is_alive()
     child.end()

@@ -34,7 +34,6 @@ MAX_SHOWN: Final = 1024 * 1024
 CPU_SECONDS: Final = 15
 WAIT_SECONDS: Final = 30.0
 MEMORY: Final = 1024 * 1024 * 1024
-NICE: Final = 10
 ROOT: Final = Path(common.__file__).resolve().parent.parent
 
 logger = log.get(__name__)
@@ -135,7 +134,6 @@ def _fields(tool: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Read a question from the parent's socket, and answer it."""
     os.closerange(FD + 1, os.sysconf("SC_OPEN_MAX"))
-    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
