@@ -28,7 +28,8 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     failpoints.configure(settings.failpoints, production=settings.production)
     crypto.configure(settings.secrets_keys)
     name, shared = f"joyfull-{process}", settings.shares_connections
-    db.connect(settings.database_url, pool_size=pool_size, application_name=name, shared=shared)
+    replica = settings.database_replica_url
+    db.connect(settings.database_url, pool_size=pool_size, application_name=name, shared=shared, replica_url=replica)
     redis.connect(settings.redis_url)
     streams.connect(settings.stream_url, shared=settings.stream_url == settings.redis_url)
     memory.forget()
@@ -37,7 +38,7 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     signatures.configure(settings.public_url)
     subscriptions.configure(settings.max_stored_bytes or None)
     mail.configure(settings.smtp_url, settings.mail_from, settings.data_dir / "mail")
-    servers = (settings.database_url, settings.redis_url, settings.broker_url, settings.stream_url)
+    servers = (settings.database_url, replica, settings.redis_url, settings.broker_url, settings.stream_url)
     ours = own_services(settings.public_url, *servers)
     resolve = SystemResolver(settings.outbound_dns)
     _BootState.outbound = OutboundClient(settings.outbound_allow, user_agent=USER_AGENT, forbid=ours, resolve=resolve)

@@ -74,6 +74,6 @@ def entries(
         query = query.where(AuditEntry.at < until)
     if window.after:
         query = query.where(AuditEntry.id < window.after[0])
-    with db.snapshot() as session:
-        rows = session.scalars(query.order_by(AuditEntry.id.desc()).limit(window.limit + 1)).all()
+    query = query.order_by(AuditEntry.id.desc()).limit(window.limit + 1)
+    rows = db.read_anywhere(lambda session: session.scalars(query).all())
     return Page.cut(rows, window, lambda entry: (entry.id,))

@@ -90,5 +90,5 @@ def failures(
     given = Filters(owner, start=start or until - timedelta(days=DAYS), end=until)
     below = window.after[0] if window.after else given.high
     page = {"high": given.high, "below": below, "codes": list(ERROR_CODES), "limit": window.limit + 1}
-    rows = db.execute(GROUPS, {**given.parameters(), **page})
+    rows = db.fetch_anywhere(GROUPS, {**given.parameters(), **page})
     return Page.cut(rows, window, lambda group: (group.last_id,))

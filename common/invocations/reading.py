@@ -86,7 +86,7 @@ def listing(
     kind = lists.Kind.of(given, after=window.after is not None, payloads=payloads)
     below = min(given.high, window.after[0]) if window.after else given.high
     page = {"below": below, "limit": window.limit + 1, "most": MAX_PAYLOAD_BYTES}
-    rows = db.execute(lists.statement(kind), {**given.parameters(), **page})
+    rows = db.fetch_anywhere(lists.statement(kind), {**given.parameters(), **page})
     more = bool(rows) and rows[0][1].found > len(rows)
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 

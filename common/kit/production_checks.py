@@ -17,7 +17,7 @@ MIN_BITS: Final = 96
 #: Distinct differences between neighbouring characters: a random key has dozens, an alphabet has one.
 MIN_STEPS: Final = 10
 MIN_PASSWORD: Final = 10
-SERVERS: Final = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "STREAM_URL")
+SERVERS: Final = ("DATABASE_URL", "DATABASE_REPLICA_URL", "REDIS_URL", "BROKER_URL", "STREAM_URL")
 MIN_CHARACTERS: Final = 5
 #: Words that no random generator produces.
 WORDS: Final = (

@@ -87,6 +87,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
         "migrations": _migrations,
         "database role": _role,
         "connection limits": _limits,
+        "read replica": _replica,
         "instance": _instance,
         "redis eviction": redis_checks.eviction,
         "redis failover": lambda: redis_checks.failover(settings.redis_url),
@@ -132,6 +133,17 @@ def _limits() -> str:
     if missing := db.missing_limits():
         raise CheckFailed(f"Not set for connections: {', '.join(missing)}. With PgBouncer, set connect_query.")
     return "all set"
+
+
+def _replica() -> str:
+    """One that lags, or does not belong here, is noticed by nobody: the primary answers instead of it."""
+    if not db.has_replica():
+        return "none: the primary answers every read"
+    try:
+        seen = f"{db.replica_state().lag:,} bytes behind"
+        return f"{seen}, its clock {_skew('the replica', lambda: db.replica_state().seconds)}"
+    except db.UnusableReplica as reason:
+        raise CheckFailed(f"{reason} The primary answers every read.") from reason
 
 
 def _instance() -> str:

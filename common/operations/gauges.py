@@ -32,8 +32,9 @@ class Platform(Collector):
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="gauges")
+        self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="gauges")
         self._sources = {"postgresql": _CachedSource(_from_tables), "redis": _CachedSource(_from_redis)}
+        self._replica = _CachedSource(_from_replica)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering the collector runs no query."""
@@ -43,12 +44,15 @@ class Platform(Collector):
         deadline = time.monotonic() + SCRAPE_SECONDS
         with self._lock:
             pending = {name: source.fetch(self._threads) for name, source in self._sources.items()}
+            replica = self._replica.fetch(self._threads) if db.has_replica() else None
         up = _family("dependency_up", "Whether the server answered the last query: 1 or 0", ["dependency"])
         for name, future in pending.items():
             found = _result(name, future, deadline - time.monotonic())
             up.add_metric([name], float(found is not None))
             yield from found or ()
         yield up
+        if replica is not None:  # not among the dependencies: the primary answers instead of it
+            yield from _result("replica", replica, deadline - time.monotonic()) or ()
 
 
 class _CachedSource:
@@ -74,7 +78,7 @@ def _result(name: str, future: Future[list[Metric]], timeout: float) -> list[Met
         return None
     if error is None:
         return future.result()
-    if not isinstance(error, db.Unreachable | redis.RedisUnreachable):
+    if not isinstance(error, db.Unreachable | db.UnusableReplica | redis.RedisUnreachable):
         logger.error("gauge query failed", dependency=name, exc_info=error)  # the other gauges are still exported
     return None
 
@@ -149,6 +153,10 @@ def _verification() -> Iterator[Metric]:
         at = last.finished_at.timestamp()
         yield _one("ledger_verified_timestamp_seconds", "When the whole ledger was last verified", at)
         yield _one("ledger_differences", "Differences found by the last verification of the ledger", last.differences)
+
+
+def _from_replica() -> list[Metric]:
+    return [_one("db_replica_behind_bytes", "WAL that the read replica has not replayed", db.replica_state().lag)]
 
 
 def _from_redis() -> list[Metric]:

@@ -18,6 +18,8 @@ from common.settings.reader import DEVELOPMENT_SECRETS, Network, Reader
 
 __all__ = ["DEVELOPMENT_SECRETS", "Reader", "Settings", "SettingsError", "load", "load_or_exit", "read_from"]
 
+POSTGRESQL = ("postgresql", "postgres")
+
 
 class SettingsError(Exception):
     """All problems of the environment, one line each."""
@@ -33,6 +35,7 @@ class Settings:
 
     env: str
     database_url: str
+    database_replica_url: str | None
     database_pooling: str
     redis_url: str
     broker_url: str
@@ -110,12 +113,12 @@ def read_from(read: Reader) -> Settings:
     worker_threads = read.integer("WORKER_THREADS", 200, 1, 2000)
     settings = Settings(
         env=read.choice("ENV", "development", ("development", "production")),
-        database_url=read.url(database_url, "DATABASE_URL", ("postgresql", "postgres")),
+        database_url=read.url(database_url, "DATABASE_URL", POSTGRESQL),
+        database_replica_url=read.optional_url("DATABASE_REPLICA_URL", POSTGRESQL),
         database_pooling=read.choice("DATABASE_POOLING", "session", ("session", "transaction")),
         redis_url=read.url(redis_url, "REDIS_URL", redis_urls.ANY),
-        broker_url=read.url(read.text("BROKER_URL", ""), "BROKER_URL", (*redis_urls.ONE_PRIMARY, "amqp", "amqps"))
-        or redis_url,
-        stream_url=read.url(read.text("STREAM_URL", ""), "STREAM_URL", redis_urls.ONE_PRIMARY) or redis_url,
+        broker_url=read.optional_url("BROKER_URL", (*redis_urls.ONE_PRIMARY, "amqp", "amqps")) or redis_url,
+        stream_url=read.optional_url("STREAM_URL", redis_urls.ONE_PRIMARY) or redis_url,
         stream_max_bytes=read.integer("STREAM_MAX_BYTES", 256 * 1024**2, 0, 2**53 - 1),
         jwt_secret_keys=read.secrets("JWT_SECRET_KEY"),
         secrets_keys=read.secrets("SECRETS_KEYS"),
@@ -132,7 +135,7 @@ def read_from(read: Reader) -> Settings:
         ).rstrip("/"),
         cors_origins=read.origins("CORS_ORIGINS"),
         oauth_issuers=read.issuers("OAUTH_ISSUERS"),
-        smtp_url=read.url(read.text("SMTP_URL", ""), "SMTP_URL", ("smtp", "smtps")) or None,
+        smtp_url=read.optional_url("SMTP_URL", ("smtp", "smtps")),
         mail_from=read.text("MAIL_FROM", "Joyfull Hub <no-reply@localhost>"),
         outbound_allow=read.networks("OUTBOUND_ALLOW", "" if read.production else "127.0.0.0/8"),
         outbound_dns=read.servers("OUTBOUND_DNS"),

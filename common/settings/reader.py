@@ -101,8 +101,11 @@ class Reader:
             self.problems += production_checks.url_faults(name, value)
         return value
 
+    def optional_url(self, name: str, schemes: tuple[str, ...]) -> str | None:
+        return self.url(self.text(name, ""), name, schemes) or None
+
     def collector(self, name: str) -> str | None:
-        value = self.url(self.text(name, ""), name, ("http", "https")) or None
+        value = self.optional_url(name, ("http", "https"))
         if value and find_spec("opentelemetry") is None:
             self.problems.append(f"{name} needs the packages of requirements-tracing.txt")
         return value

@@ -167,7 +167,7 @@ def listing(user_id: UUID, window: Window) -> Page[PeriodBalance]:
     """The account's periods and what they came to, newest first."""
     before = window.after[0] if window.after else None
     asked = {"user": user_id, "before": before, "limit": window.limit + 1}
-    rows = sums.renewed(user_id, lambda: db.execute(_ALL, asked))
+    rows = sums.renewed(user_id, lambda: db.fetch_anywhere(_ALL, asked))
     return Page.cut(rows, window, lambda row: (row.starts_at,)).map(_with_balance)
 
 
@@ -177,13 +177,15 @@ def _with_balance(row: StatedPeriod) -> PeriodBalance:
 
 def statement(user_id: UUID, period_id: UUID | None = None) -> Statement:
     """The statement of one of the account's periods (None: the current or last), at one moment. Raises `NotFound`."""
-    with db.snapshot() as session:
-        row = period_of(session, user_id, period_id)
-        if not row.overdue:
-            return _statement(session, row)
+    found = db.read_anywhere(lambda session: _unless_overdue(session, period_of(session, user_id, period_id)))
+    if found is not None:
+        return found
     renewal.renew(user_id)
-    with db.snapshot() as session:
-        return _statement(session, period_of(session, user_id, period_id))
+    return db.read_anywhere(lambda session: _statement(session, period_of(session, user_id, period_id)))
+
+
+def _unless_overdue(session: Session, row: StatedPeriod) -> Statement | None:
+    return None if row.overdue else _statement(session, row)
 
 
 def _statement(session: Session, row: StatedPeriod) -> Statement:

@@ -37,5 +37,5 @@ select api_key_id, cast(sum(tokens_used) as bigint) as tokens
 
 def tokens_by_key(user_id: UUID, since: datetime) -> dict[UUID, int]:
     """The tokens of what ended from `since` on, the beginning of a UTC day, by the key that it was run with."""
-    rows = db.execute(_TOKENS, {"user": user_id, "since": since, "no_key": NO_KEY})
+    rows = db.fetch_anywhere(_TOKENS, {"user": user_id, "since": since, "no_key": NO_KEY})
     return {row.api_key_id: row.tokens for row in rows}

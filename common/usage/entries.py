@@ -83,21 +83,19 @@ _COLUMNS = [getattr(UsageLog, name) for name in EntryRow._fields]
 
 def history(user_id: UUID, window: Window, filters: Filter | None = None) -> Page[Entry]:
     """One page of an account's entries, newest first."""
-    with db.snapshot() as session:
-        entries = _entries(session, user_id, window.limit + 1, window.after, filters or Filter())
+    entries = _read(user_id, window.limit + 1, window.after, filters or Filter())
     return Page.cut(entries, window, _position)
 
 
 def export(user_id: UUID, filters: Filter | None = None, *, batch: int = EXPORT_BATCH) -> Iterator[Entry]:
     """All entries that existed at the start, newest first, in constant memory and short transactions."""
-    with db.snapshot() as session:
+    with db.snapshot() as session:  # the clock that `created_at` is of
         now: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
     asked = filters or Filter()
     bounded = replace(asked, until=min(asked.until or now, now))
     after: Position | None = None
     while True:
-        with db.snapshot() as session:
-            entries = _entries(session, user_id, batch, after, bounded)
+        entries = _read(user_id, batch, after, bounded)
         yield from entries
         if len(entries) < batch:
             return
@@ -106,6 +104,10 @@ def export(user_id: UUID, filters: Filter | None = None, *, batch: int = EXPORT_
 
 def _position(entry: Entry) -> Position:
     return (entry.created_at, entry.id)
+
+
+def _read(user_id: UUID, limit: int, after: Position | None, filters: Filter) -> list[Entry]:
+    return db.read_anywhere(lambda session: _entries(session, user_id, limit, after, filters))
 
 
 def _entries(session: Session, user_id: UUID, limit: int, after: Position | None, filters: Filter) -> list[Entry]:

@@ -86,7 +86,7 @@ def course(user_id: UUID, period_id: UUID | None, now: datetime) -> Course:
     """The account's pace, and the charges of one of its periods by day: one statement."""
     until = ranges.following(ranges.floor(now, "hour"), "hour")
     asked = {"user": user_id, "period": period_id, "since": until - timedelta(days=DAYS), "until": until}
-    rows = db.execute(_COURSE, asked)
+    rows = db.fetch_anywhere(_COURSE, asked)
     days = [DayCharge(row.at.astimezone(UTC).date(), row.invocations, row.tokens) for row in rows if row.period]
     return Course(_pace([row for row in rows if not row.period], until), days)
 

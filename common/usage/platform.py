@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from common.kit import clock, db
 from common.kit.query import Query
 from common.usage import ranges
@@ -129,11 +131,8 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
     since = since or until - DEFAULT_RANGE
     since, until = ranges.floor(since, "hour"), ranges.ceiling(until, "hour")
     check_range(since, until, bucket)
-    with db.snapshot() as session:
-        (begin,) = db.fetch(session, _BEGIN)
-        values = _values(begin.mark, since, until, bucket)
-        rows, top = db.fetch(session, _SERIES, values), db.fetch(session, _TOP, values)
-    points = points_of(rows, ranges.starts(since, max(since, min(until, begin.now)), bucket))
+    now, rows, top = db.read_anywhere(lambda session: _read(session, since, until, bucket))
+    points = points_of(rows, ranges.starts(since, max(since, min(until, now)), bucket))
     users = [row for row in top if row.kind == "user"]
     total = total_of(points.values())
     return Stats(
@@ -147,6 +146,15 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
         active_users=users[0].number if users else 0,
         latency_ms={name: percentile(total.latencies, share) for name, share in _SHARES.items()},
     )
+
+
+def _read(
+    session: Session, since: datetime, until: datetime, bucket: str
+) -> tuple[datetime, list[StatusRow], list[TopRow]]:
+    """The time, the parts of the series, and the top consumers."""
+    (begin,) = db.fetch(session, _BEGIN)
+    values = _values(begin.mark, since, until, bucket)
+    return begin.now, db.fetch(session, _SERIES, values), db.fetch(session, _TOP, values)
 
 
 def _values(mark: str | None, since: datetime, until: datetime, bucket: str) -> dict[str, object]:

@@ -104,15 +104,9 @@ def summary(
     than 1,000 buckets, or has too many end users in them.
     """
     check_range(since, until, bucket)
-    seen = db.execute(_COMPLETE, {})[0]  # before the snapshot: what has ended by now is in it
-    with db.snapshot() as session:
-        wanted = Wanted(user_id, since, until, bucket, group_by, stacked)
-        found = (
-            parts.read(session, wanted)
-            if whose == ALL and group_by != "end_user"
-            else single.read(session, wanted, whose)
-        )
-        names = _slugs(session) if group_by == "tool" else {}
+    seen = db.execute(_COMPLETE, {})[0]  # of the primary, before the snapshot: what has ended by now is in it
+    wanted = Wanted(user_id, since, until, bucket, group_by, stacked)
+    found, names = db.read_anywhere(lambda session: _read(session, wanted, whose))
     return Summary(
         since=since,
         until=until,
@@ -124,6 +118,13 @@ def summary(
         group_by=group_by,
         stacks=_stacks(found, names) if stacked and group_by else (),
     )
+
+
+def _read(session: Session, wanted: Wanted, whose: Whose) -> tuple[Parts, dict[str, str]]:
+    """The parts, and the slugs of tools if they are grouped by tool."""
+    summed = whose == ALL and wanted.group_by != "end_user"
+    found = parts.read(session, wanted) if summed else single.read(session, wanted, whose)
+    return found, _slugs(session) if wanted.group_by == "tool" else {}
 
 
 def check_range(since: datetime, until: datetime, bucket: str) -> None:

@@ -75,14 +75,14 @@ def with_endpoint(
     chosen = [Delivery.endpoint_id == endpoint_id]
     if statuses:
         chosen.append(Delivery.status.in_(statuses))
-    with db.snapshot() as session:
-        return own(session, user_id, endpoint_id), _page(session, chosen, window)
+    return db.read_anywhere(
+        lambda session: (own(session, user_id, endpoint_id), _page(session, chosen, window)),
+    )
 
 
 def deliveries_of(invocation_id: UUID, window: Window) -> Page[DeliveryRecord]:
     """The deliveries of an invocation's events to all receivers, newest first."""
-    with db.snapshot() as session:
-        return _page(session, [Event.invocation_id == invocation_id], window)
+    return db.read_anywhere(lambda session: _page(session, [Event.invocation_id == invocation_id], window))
 
 
 def _page(session: Session, chosen: Sequence[ColumnElement[bool]], window: Window) -> Page[DeliveryRecord]:

@@ -41,9 +41,9 @@ def listing(
     query = query.where(*(column == value for column, value in given.items() if value is not None))
     if window.after:
         query = query.where(User.id < window.after[0])
-    with db.snapshot() as session:
-        rows = session.execute(query.order_by(User.id.desc()).limit(window.limit + 1))
-        return Page.cut([ListedAccount(*row) for row in rows], window, lambda listed: (listed.user.id,))
+    query = query.order_by(User.id.desc()).limit(window.limit + 1)
+    rows = db.read_anywhere(lambda session: session.execute(query).all())
+    return Page.cut([ListedAccount(*row) for row in rows], window, lambda listed: (listed.user.id,))
 
 
 def listed(user_id: UUID) -> ListedAccount:

@@ -1,9 +1,10 @@
 """PostgreSQL: one engine per process, and the only ways to use it.
 
 `with transaction() as session:` commits at the end of the block or rolls back; `with snapshot() as session:` reads
-only; `fetch` reads typed rows in either; `execute` runs one statement in one round trip. Failures of the server or the
-network are three exceptions, because the caller's reaction differs: nothing was committed (`Unreachable`), retry
-(`Busy`), or the outcome is unknown (`CommitUnknown`).
+only; `fetch` reads typed rows in either; `execute` runs one statement in one round trip. What a replica may answer is
+read by `read_anywhere` (a snapshot) and `fetch_anywhere` (one statement). Failures of the server or the network are
+three exceptions, because the caller's reaction differs: nothing was committed (`Unreachable`), retry (`Busy`), or the
+outcome is unknown (`CommitUnknown`).
 """
 
 from common.kit.db.errors import FAILURES, Busy, CommitUnknown, Unreachable, violated
@@ -19,6 +20,7 @@ from common.kit.db.pool import (
     private,
     without_timeout,
 )
+from common.kit.db.replica import UnusableReplica, fetch_anywhere, has_replica, read_anywhere, replica_state
 
 __all__ = [
     "CAPACITY",
@@ -27,16 +29,21 @@ __all__ = [
     "Busy",
     "CommitUnknown",
     "Unreachable",
+    "UnusableReplica",
     "advisory_lock",
     "connect",
     "dispose",
     "engine",
     "execute",
     "fetch",
+    "fetch_anywhere",
+    "has_replica",
     "make_engine",
     "missing_limits",
     "private",
+    "read_anywhere",
     "read_only",
+    "replica_state",
     "rowcount",
     "snapshot",
     "transaction",

@@ -120,7 +120,12 @@ def execute(query: Query[R], parameters: Mapping[str, object]) -> list[R]:
         CommitUnknown: the connection was lost after the statement was sent.
     """
     with _executed(query.text, parameters, _row_factory(query)) as cursor:
-        return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
+        return _rows(cursor)
+
+
+def run(driver: psycopg.Connection[object], query: Query[R], parameters: Mapping[str, object]) -> list[R]:
+    """The same on a connection of the driver. Raises psycopg's errors."""
+    return _rows(_send(driver, query.text, parameters, _row_factory(query)))
 
 
 def rowcount(statement: TextClause, parameters: Mapping[str, object]) -> int:
@@ -131,13 +136,11 @@ def rowcount(statement: TextClause, parameters: Mapping[str, object]) -> int:
 
 @contextmanager
 def _executed(statement: str, parameters: Mapping[str, object], rows: RowFactory[R]) -> Iterator[psycopg.RawCursor[R]]:
-    query, names = _positional(statement)
     with translated():
         pooled = engine().raw_connection()
     driver = cast("psycopg.Connection[object]", pooled.driver_connection)
     try:
-        cursor = psycopg.RawCursor(driver, row_factory=rows)
-        yield cursor.execute(query, [parameters[name] for name in names])
+        yield _send(driver, statement, parameters, rows)
     except psycopg.Error as error:
         wrapped_error = wrapped(error)
         if driver.closed:
@@ -147,6 +150,17 @@ def _executed(statement: str, parameters: Mapping[str, object], rows: RowFactory
         raise translate(wrapped_error) from error
     finally:
         pooled.close()
+
+
+def _send(
+    driver: psycopg.Connection[object], statement: str, parameters: Mapping[str, object], rows: RowFactory[R]
+) -> psycopg.RawCursor[R]:
+    query, names = _positional(statement)
+    return psycopg.RawCursor(driver, row_factory=rows).execute(query, [parameters[name] for name in names])
+
+
+def _rows(cursor: psycopg.RawCursor[R]) -> list[R]:
+    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 def _row_factory(query: Query[R]) -> RowFactory[R]:

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from psycopg.conninfo import conninfo_to_dict
@@ -21,12 +22,17 @@ from common.kit import metrics
 from common.kit.db import connection as connections
 from common.kit.db import errors
 from common.kit.db.connection import TimedConnection
+from common.kit.pause import Pause
 
 CONNECT_TIMEOUT = 3
 POOL_TIMEOUT = 3
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 30_000
+#: How long a replica is skipped after it failed, and after it was behind.
+FAILED_SECONDS, BEHIND_SECONDS = 5.0, 0.5
+#: A replica can be done without. (The shortest that the driver knows.)
+REPLICA_CONNECT_TIMEOUT = 2
 TCP_USER_TIMEOUT_MS = 10_000
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
@@ -37,8 +43,21 @@ _COUNTED = "joyfull.in_use"
 _DIALECT = re.compile(r"^(postgres(?:ql)?)\+\w+://")
 
 
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """The read replica of this process, on connections of its own; `failed` and `behind`: while it is skipped."""
+
+    engine: Engine
+    failed: Pause = field(default_factory=lambda: Pause(FAILED_SECONDS))
+    behind: Pause = field(default_factory=lambda: Pause(BEHIND_SECONDS))
+
+    def skipped(self) -> bool:
+        return self.failed.active() or self.behind.active()
+
+
 class _PoolState:
     engine: Engine | None = None
+    replica: Replica | None = None
     url: str | None = None
     shared: bool = False
 
@@ -50,15 +69,22 @@ class _Private(threading.local):
 _private = _Private()
 
 
-def connect(url: str, *, pool_size: int, application_name: str, shared: bool = False) -> Engine:
+def connect(
+    url: str, *, pool_size: int, application_name: str, shared: bool = False, replica_url: str | None = None
+) -> Engine:
     """Create this process's engine. `pool_size` is also the limit: there are no overflow connections.
 
-    `shared`: the URL is that of a pooler which gives a server connection for one transaction at a time.
+    `shared`: the URL is that of a pooler which gives a server connection for one transaction at a time (of the replica
+    too). `replica_url`: a read replica of this database.
     """
     dispose()
     more = SHARED if shared else {}
     engine = make_engine(url, pool_size=pool_size, application_name=application_name, **more)
     _PoolState.engine, _PoolState.url, _PoolState.shared = engine, url, shared
+    if replica_url:
+        waits = {"connect_timeout": REPLICA_CONNECT_TIMEOUT}
+        there = make_engine(replica_url, pool_size=pool_size, application_name=application_name, **more, **waits)
+        _PoolState.replica = Replica(there)
     CAPACITY.set(pool_size)
     IN_USE.set(0)
     event.listen(engine, "checkout", _count_checkout)
@@ -177,6 +203,11 @@ def engine() -> Engine:
     return _PoolState.engine
 
 
+def replica() -> Replica | None:
+    """The read replica of this process, if it has one."""
+    return _PoolState.replica
+
+
 @contextmanager
 def private(application_name: str) -> Iterator[None]:
     """Use two separate connections instead of the pool, in this thread and inside the block.
@@ -200,3 +231,6 @@ def dispose() -> None:
     if _PoolState.engine is not None:
         _PoolState.engine.dispose()
         _PoolState.engine = None
+    if _PoolState.replica is not None:
+        _PoolState.replica.engine.dispose()
+        _PoolState.replica = None
