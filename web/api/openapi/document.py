@@ -28,6 +28,8 @@ _GROUPS = {
     "statements": "Statements",
     "tools": "Tools",
     "invocations": "Invocations",
+    "receipts": "Receipts",
+    "signing_keys": "Signing keys",
     "schedules": "Schedules",
     "usage": "Usage",
     "forecasts": "Forecast",
