@@ -50,15 +50,28 @@ SwaggerUIBundle({spec: %s, dom_id: "#swagger-ui", supportedSubmitMethods: []});
 </script></body></html>"""
 
 
+#: Tables that are wider than the page scroll by themselves.
+STYLE = "table { display: block; overflow-x: auto; }\n"
+
+
 def on_config(config: ProperDocsConfig) -> ProperDocsConfig:
-    """Give the menu its pages of the reference."""
+    """Add the pages of the reference to the menu; give sections ids that are selectors, and tables a style."""
+    slugify = config.mdx_configs["toc"]["slugify"]
+    config.mdx_configs["toc"]["slugify"] = lambda title, separator: selectable(slugify(title, separator))
+    config.extra_css.append("site.css")
     pages = [{_title(page): page} for page in _reference_pages()]
     config.nav = [{"Reference": pages} if item == {"Reference": "reference/"} else item for item in config.nav or ()]
     return config
 
 
+def selectable(anchor: str) -> str:
+    """The id of a section; one that began with a digit would be no CSS selector, and stop the theme's scripts."""
+    return f"at-{anchor}" if anchor[:1].isdigit() else anchor
+
+
 def on_files(files: Files, config: ProperDocsConfig) -> Files:
     """Add the pages that are not in `docs/`."""
+    files.append(File.generated(config, "site.css", content=STYLE))
     for page, source in ELSEWHERE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     for source, (page, title, language) in VERBATIM.items():

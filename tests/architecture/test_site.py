@@ -106,3 +106,11 @@ def test_a_broken_link_and_a_page_in_no_menu_fail(tmp_path: Path) -> None:
     assert len(warned) == 4, done.stderr
     for word in ("stray.md", "nowhere.md", "../common/nowhere.py", "#no-such-section"):
         assert word in done.stderr
+
+
+def test_sections_have_ids_that_scripts_can_select(built: Path) -> None:
+    pages = [page for page in built.rglob("*.html") if page.name != "404.html"]
+    ids = {found for page in pages for found in re.findall(r'<h[1-6] id="([^"]+)"', text(page))}
+
+    assert {"at-100-unreleased", "recipes"} <= ids
+    assert [each for each in sorted(ids) if each[0].isdigit()] == []
