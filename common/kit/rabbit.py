@@ -1,7 +1,8 @@
 """Publishing to RabbitMQ: one connection per process, every wait bounded, no retries.
 
 kombu's pools and channels wait forever for an unresponsive server (a stopped process, a network that drops packets).
-Here the socket has a timeout, and the connection is closed after any error. There are no publisher confirms: a message
+Here the socket has a timeout, and the connection is closed after any error; if its URL names several nodes
+(`amqp://…;amqp://…`), the next one is with the next node. There are no publisher confirms: a message
 may be lost, and a confirm from a quorum queue costs a disk sync.
 """
 
@@ -79,6 +80,7 @@ class Publisher:
         except self._errors as error:
             self._failed_at = clock.monotonic()
             self._drop()
+            self._connection.maybe_switch_next()
             raise RabbitUnreachable(f"{type(error).__name__}: {error}") from error
         finally:
             self._lock.release()
