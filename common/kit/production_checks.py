@@ -58,7 +58,8 @@ def _word_in(text: str) -> bool:
 def url_faults(name: str, url: str) -> Iterator[str]:
     """Problems of a server's URL or of PUBLIC_URL."""
     if name in SERVERS:
-        yield from _server_faults(name, url)
+        nodes = url.split(";") if url.startswith("amqp") else [url]  # of RabbitMQ, as kombu reads them
+        yield from dict.fromkeys(fault for node in nodes for fault in _server_faults(name, node))
     elif name == "PUBLIC_URL" and (fault := _public_fault(url)):
         yield f"{name} {fault}"
 

@@ -2,8 +2,8 @@
 
 kombu's pools and channels wait forever for an unresponsive server (a stopped process, a network that drops packets).
 Here the socket has a timeout, and the connection is closed after any error; if its URL names several nodes
-(`amqp://…;amqp://…`), the next one is with the next node. There are no publisher confirms: a message
-may be lost, and a confirm from a quorum queue costs a disk sync.
+(`amqp://…;amqp://…`), the next connection is to the next node. There are no publisher confirms: a message may be lost,
+and a confirm from a quorum queue costs a disk sync.
 """
 
 from __future__ import annotations

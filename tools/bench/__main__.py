@@ -27,6 +27,7 @@ from tools.bench.goals import (
     reading,
     running,
     sharing,
+    shedding,
     standing,
     streaming,
     submitting,
@@ -39,6 +40,7 @@ Goal = Callable[[Ground], dict[str, Found]]
 #: In the order in which they are measured. Those of one line share their servers and what runs on them.
 TOGETHER: tuple[dict[str, Goal], ...] = (
     {"P1": submitting.p1, "P1_children": delegating.p1_children, "P7": submitting.p7},
+    {"shedding": shedding.shedding},
     {"P6": reading.p6},
     {"P16": streaming.p16},
     {"P17": paging.p17},

@@ -46,13 +46,14 @@ def request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"
 
 
 class Client(asyncio.Protocol):
-    """One connection. `ask` sends a request; its future gives status and body."""
+    """One connection. `ask` sends a request; its future gives status and body. `head`: of the latest answer."""
 
     _transport: asyncio.Transport
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._waiting: asyncio.Future[tuple[int, bytes]] | None = None
+        self.head = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -74,7 +75,7 @@ class Client(asyncio.Protocol):
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             return
-        head = bytes(self._buffer[:end]).lower()
+        self.head = head = bytes(self._buffer[:end]).lower()
         status = int(head[9:12])
         at = head.find(b"\r\ncontent-length:")
         length = int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 and status != 304 else 0

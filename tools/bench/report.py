@@ -49,6 +49,10 @@ NAMES: Final = {
     "P16_cpu": "CPU of the web process for a chunk sent to one reader",
     "P17": "a list page of the console ÷ the same list of the API, CPU",
     "P17_growth": "the console's pages of a long history ÷ of 10,000 rows, the slowest page's p95",
+    "shedding": "accepted submits/s at three times what PostgreSQL can store ÷ at just that",
+    "shedding_p99": "p99 of accepted submits, the same",
+    "shedding_refused": "p99 of the refusals meanwhile",
+    "shedding_reads": "p99 of reads meanwhile",
     "size": "disk for a finished invocation, indexes included",
     "hosts": "two web and two worker hosts: the share of the one that ran fewer",
     "peer": "finished/s ÷ litellm proxy",
@@ -118,6 +122,7 @@ def _least(name: str) -> bool:
         "P9_finished",
         "P11_rate",
         "P16_rate",
+        "shedding",
         "peer",
         "hosts",
     )

@@ -11,6 +11,10 @@ SHOWN: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "RabbitMQ restarted, silent, its queue deleted (skipped where no RabbitMQ is installed)",
         ("tests/queue/test_rabbitmq.py",),
     ),
+    "F83": (
+        "one node of a RabbitMQ of three killed (skipped where no RabbitMQ is installed)",
+        ("tests/queue/test_rabbitmq_cluster.py",),
+    ),
     "F26": (
         "one key from several processes at once, and the maker of a key dies",
         (
