@@ -99,10 +99,10 @@ def _p99(seconds: Sequence[float]) -> float:
 
 async def _offered(ground: Ground, rate: float) -> Answers:
     """Submits and some reads when they are due, however many are on their way."""
-    answers, begun = Answers(), perf_counter() + 0.1
-    reading = asyncio.create_task(_reads(ground, answers, begun))
+    answers, following = Answers(), cycle(ground.submits("quick"))
     free, under_way = deque(await load.connect(ground.settings.port, CONNECTIONS)), set[asyncio.Task[None]]()
-    following = cycle(ground.submits("quick"))
+    begun = perf_counter() + 0.5
+    reading = asyncio.create_task(_reads(ground, answers, begun))
     for n in range(int(rate * (BEGINNING + SECONDS))):
         due = begun + n / rate
         await asyncio.sleep(max(0.0, due - perf_counter()))
@@ -143,7 +143,8 @@ async def _reads(ground: Ground, answers: Answers, begun: float) -> None:
         due = begun + n / READS_PER_SECOND
         await asyncio.sleep(max(0.0, due - perf_counter()))
         status, _ = await client.ask(request)
-        answers.reads.append(perf_counter() - due)
+        if due - begun > BEGINNING:
+            answers.reads.append(perf_counter() - due)
         if status != 200:
             answers.others.append(status)
     client.close()
