@@ -29,6 +29,7 @@ LOCK: Final = 0x4A4F5946  # "JOYF": the process that holds it sweeps, the others
 
 #: Added to the expiry of beat's messages: more than the clocks of two hosts differ. Late ones check the database.
 EXPIRY_MARGIN_SECONDS: Final = 600.0
+RETRIED: Final = {"retry": True, "retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.2}}
 #: After this many failures in a row to get the lock, sweep without it: the holder may be frozen.
 MAX_SKIPPED: Final = 15
 
@@ -165,13 +166,16 @@ def run(name: str) -> None:
 
 
 def beat_schedule() -> dict[str, dict[str, object]]:
-    """The schedule for Celery beat. Messages expire (by the consumer's clock), so that a backlog is discarded."""
+    """The schedule for Celery beat. Messages expire (by the consumer's clock), so that a backlog is discarded.
+
+    Beat keeps one connection, and makes another (to the next node of RabbitMQ) only when it retries.
+    """
     return {
         name: {
             "task": messages.SWEEP,
             "schedule": seconds,
             "args": (name,),
-            "options": {"queue": "sweeps", "expires": seconds + EXPIRY_MARGIN_SECONDS},
+            "options": {"queue": "sweeps", "expires": seconds + EXPIRY_MARGIN_SECONDS, **RETRIED},
         }
         for name, (seconds, _) in PERIODIC.items()
     }
