@@ -1,6 +1,7 @@
 """A RabbitMQ of three nodes: the one that everybody is connected to, and that leads the queues, is killed.
 
-Calls go on, and so do beat and what it triggers. Skipped where no RabbitMQ is installed. (Of two nodes, the one that is left is no majority: quorum queues need three.)
+Calls go on, and so do beat and what it triggers. Skipped where no RabbitMQ is installed. (Of two nodes, the one that is
+left is no majority: quorum queues need three.)
 """
 
 from __future__ import annotations
@@ -57,7 +58,17 @@ def hub(
     db: None, cluster: Cluster, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     schedule = tmp_path_factory.mktemp("beat") / "schedule"
-    beat = [sys.executable, "-m", "celery", "-A", "worker.app", "beat", "--schedule", schedule, "--pidfile="]
+    beat: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "worker.app",
+        "beat",
+        "--schedule",
+        schedule,
+        "--pidfile=",
+    ]
     started = (parts.worker("invocations", 8), parts.worker("sweeps", 2), Part("beat", beat, warm=True))
     with running({**environ, "BROKER_URL": cluster.url()}, tmp_path_factory.mktemp("log"), *started) as platform:
         yield platform
