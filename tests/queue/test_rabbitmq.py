@@ -15,6 +15,7 @@ from kombu.connection import Connection
 from common.kit import rabbit
 from dev import platform as parts
 from dev.platform import Platform
+from dev.ports import free_port
 from dev.rabbitmq import RabbitMQ
 from dev.servers import ServerError
 from joyfull.waiting import ENDS
@@ -105,6 +106,14 @@ def test_a_silent_broker_keeps_nobody_waiting(
             time.sleep(2 * rabbit.CACHE_SECONDS)  # what it knew of the queue is old by now
             accepted += pool.map(lambda _, n=n: client.invoke(slug, {"text": str(n)}), range(12))
     all_succeed(on_rabbitmq, client, accepted)
+
+
+def test_publishing_goes_on_with_the_next_node(rabbitmq: RabbitMQ) -> None:
+    """Of several in the URL. (A call that fails is bounded; the next one asks the next.)"""
+    several = rabbit.Publisher(Connection(f"amqp://guest:guest@127.0.0.1:{free_port()}//;{rabbitmq.url()}"))
+    with pytest.raises(rabbit.RabbitUnreachable):
+        several.waiting("no such queue", 1)
+    assert several.waiting("no such queue", 1) == 0
 
 
 @pytest.mark.parametrize("open_before", [True, False])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -88,6 +89,7 @@ def test_a_node_is_killed_and_nothing_is_lost(hub: Platform, cluster: Cluster, o
     accepted += [client.invoke(slug, {"text": "and after"}) for _ in range(10)]
     all_succeed(hub, client, accepted)
     eventually("beat goes on", 40, lambda: (runs().latest or 0.0) > died + UNDER_WAY)
+    all_succeed(hub, client, [client.invoke(slug, {"text": "all messages of before are gone"})])
     client.http.close()  # web waits for its clients when it ends
 
 
