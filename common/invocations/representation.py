@@ -152,13 +152,27 @@ def etag(invocation: Invocation) -> str:
 def at_event(invocation: Invocation, event_type: str, attempts: int) -> Invocation:
     """The invocation as it was when it was queued, or when it began to run; an end is final and stays as it is."""
     if event_type == "invocation.queued":
-        return replace(_open(invocation), status="queued", attempts=0, started_at=None, cancel_requested_at=None)
+        return _open(invocation, "queued", attempts=0, started_at=None)
     if event_type == "invocation.running":
-        return replace(_open(invocation), status="running", attempts=attempts, cancel_requested_at=None)
+        return _open(invocation, "running", attempts=attempts, started_at=invocation.started_at)
     return invocation
 
 
-def _open(invocation: Invocation) -> Invocation:
+def _open(invocation: Invocation, status: str, *, attempts: int, started_at: datetime | None) -> Invocation:
     """Without what came later, and without what only a reader of the present wants to know."""
-    begun = replace(invocation, output=None, error_code=None, error_detail=None, charged=None, finished_at=None)
-    return replace(begun, units=None, basis=None, waiting=None, last_error=None)
+    return replace(
+        invocation,
+        status=status,
+        attempts=attempts,
+        started_at=started_at,
+        output=None,
+        error_code=None,
+        error_detail=None,
+        charged=None,
+        finished_at=None,
+        cancel_requested_at=None,
+        units=None,
+        basis=None,
+        waiting=None,
+        last_error=None,
+    )
