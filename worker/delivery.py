@@ -9,14 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
 from common import boot, invocations, receipts, webhooks
-from common.kit import clock, db, failpoints, log, metrics, tracing
+from common.kit import clock, db, failpoints, log, tracing
 from common.kit.outbound import OutboundClient, authority_of
 from common.queueing import messages
 from common.webhooks import AttemptResult, Claim, LaneCapacity
+from worker.ends import Ends
 from worker.failures import Failures
 from worker.heartbeat import me
 from worker.lanes import Lanes
@@ -27,12 +29,6 @@ logger = log.get(__name__)
 MAX_TURNS: Final = 100
 MAX_SECONDS: Final = 30.0
 PARK_EVERY: Final = 0.1
-#: Delays between attempts to store an outcome that PostgreSQL did not confirm; in total well below the lease.
-STORE_RETRY_SECONDS: Final = (0.5, 2.0, 5.0)
-ATTEMPTS = metrics.Counter("joyfull_webhook_attempts", "Webhook delivery attempts", ["outcome"])
-DURATION = metrics.Histogram(
-    "joyfull_webhook_attempt_seconds", "Duration of webhook delivery attempts", buckets=metrics.LONG_SECONDS
-)
 
 
 def run(stopping: Callable[[], bool]) -> int:
@@ -57,6 +53,7 @@ class Sender:
         self._outbound = outbound
         self._lanes = Lanes(threads)
         self._failures = Failures()
+        self._ends = Ends(self._room)
         self._parking = threading.Lock()
         self._parked_at = 0.0
 
@@ -95,7 +92,7 @@ class Sender:
             self._lanes.leave(claim.lane, good=attempt is not None and attempt.ok)
         if attempt is not None and claim.url is not None:
             self._failures.note(claim.event.user_id, authority_of(claim.url), good=attempt.ok)
-        following = _end(claim, attempt, self._room(claim.lane) if claim_next else None)
+        following = self._ends.store(claim, attempt, claim_next=claim_next)
         if following is None or self._enter(following):
             return following
         self._give_back(following)
@@ -149,8 +146,8 @@ class Sender:
         if idle := self._lanes.idle(parked):
             webhooks.unpark(idle)
 
-    def _room(self, ending: int | None = None) -> LaneCapacity:
-        room = self._lanes.room(ending)
+    def _room(self, *ending: int) -> LaneCapacity:
+        room = replace(self._lanes.room(*ending), content=invocations.CONTENT)
         if room.full and clock.monotonic() - self._parked_at > PARK_EVERY and self._parking.acquire(blocking=False):
             try:
                 while webhooks.park(room.full) == webhooks.BATCH:
@@ -180,54 +177,5 @@ def _data(claim: Claim) -> Mapping[str, object]:
     if event.invocation_id is None:
         raise ValueError(f"event {event.id} has neither data nor an invocation")
     most = 0 if claim.thin else webhooks.MAX_READ
-    shown = invocations.event_data(event.type, event.invocation_id, event.attempts, most=most)
+    shown = invocations.event_data(event.type, event.invocation_id, event.attempts, most=most, row=claim.content)
     return receipts.add_to(shown) if claim.receipt and "input" in shown else shown
-
-
-def _end(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:
-    """Store the outcome, with retries: the fencing token makes it safe to store twice.
-
-    A delivery that was claimed together with an unconfirmed outcome is recovered when its lease expires.
-    """
-    try:
-        return _write(claim, attempt, room)
-    except db.Unreachable as error:
-        failure = error
-    for seconds in STORE_RETRY_SECONDS:
-        clock.sleep(seconds)
-        try:
-            return _write(claim, attempt, None)
-        except db.Unreachable as error:
-            failure = error
-    logger.warning("webhook outcome not stored; the lease will expire", delivery_id=str(claim.id), reason=str(failure))
-    return None
-
-
-def _write(claim: Claim, attempt: AttemptResult | None, room: LaneCapacity | None) -> Claim | None:
-    if attempt is None:
-        return webhooks.give_up(claim, None, room)
-    if attempt.ok:
-        _log(claim, attempt, "delivered")
-        return webhooks.delivered(claim, attempt, room)
-    delay = None if attempt.gone else webhooks.delay(claim.tries, attempt.retry_after)
-    if delay is None:
-        _log(claim, attempt, "given_up")
-        return webhooks.give_up(claim, attempt, room)
-    _log(claim, attempt, "retried")
-    return webhooks.retry_later(claim, attempt, delay, room)
-
-
-def _log(claim: Claim, attempt: AttemptResult, outcome: str) -> None:
-    ATTEMPTS.labels(outcome).inc()
-    DURATION.observe(attempt.duration_ms / 1000)
-    logger.info(
-        "webhook attempted",
-        delivery_id=str(claim.id),
-        event_id=str(claim.event.id),
-        event_type=claim.event.type,
-        user_id=str(claim.event.user_id),
-        tries=claim.tries,
-        http_status=attempt.http_status,
-        duration_ms=attempt.duration_ms,
-        error=attempt.error,
-    )

@@ -50,8 +50,8 @@ class Lanes:
         self._resting: set[int] = set()
         self._lock = threading.Lock()
 
-    def room(self, ending: int | None = None) -> LaneCapacity:
-        """Which lanes may be claimed from now; `ending`: the lane whose delivery has just ended."""
+    def room(self, *ending: int) -> LaneCapacity:
+        """Which lanes may be claimed from now; `ending`: the lanes of deliveries that have just ended."""
         with self._lock:
             shares = self._shares()
             full = {lane for lane in self._busy if not self._has_room(lane, shares)} | self._resting
@@ -60,7 +60,9 @@ class Lanes:
             only = None
             if shares.doubtful_are_full:
                 only = [lane for lane, good in self._good.items() if good and lane not in full]
-            return LaneCapacity(list(full), only, successor=ending is not None and self._has_room(ending, shares))
+            ended = Counter(ending).items()
+            successors = [lane for lane, ends in ended for _ in range(min(ends, self._room(lane, shares)))]
+            return LaneCapacity(list(full), only, successors)
 
     def enter(self, lane: int, *, failing: bool) -> bool:
         """Count a new delivery; `failing`: the receiver's state in the database. Returns False if there is no room."""
@@ -106,12 +108,18 @@ class Lanes:
             return [lane for lane in lanes if lane not in self._busy and self._has_room(lane, shares)]
 
     def _has_room(self, lane: int, shares: _Shares) -> bool:
+        return self._room(lane, shares) > 0
+
+    def _room(self, lane: int, shares: _Shares) -> int:
+        """How many more deliveries of this lane may be under way."""
         if lane in self._resting:
-            return False
+            return 0
         busy, good = self._busy.get(lane, 0), self._good.get(lane)
         if good:
-            return busy < max(1, min(MOST, shares.free // FREE_SHARE))
-        return busy < shares.probes and not shares.doubtful_are_full and not (shares.bad_are_full and good is False)
+            return max(1, min(MOST, shares.free // FREE_SHARE)) - busy
+        if shares.doubtful_are_full or (shares.bad_are_full and good is False):
+            return 0
+        return shares.probes - busy
 
     def _shares(self) -> _Shares:
         total = doubtful = bad = 0

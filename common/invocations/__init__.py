@@ -70,9 +70,11 @@ from common.invocations.retrying import give_back, retry_and_claim, retry_later
 from common.invocations.showing import shown_so_far
 from common.invocations.submitting import submit
 from common.invocations.together import complete_together
+from common.invocations.views import CONTENT
 from common.invocations.waiting import REASONS as WAITING_REASONS
 
 __all__ = [
+    "CONTENT",
     "COST_EXCEEDED",
     "DEFAULT_EXPIRY",
     "ENDS",

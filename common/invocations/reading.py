@@ -91,11 +91,16 @@ def listing(
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)
 
 
-def event_data(event_type: str, invocation_id: UUID, attempts: int, *, most: int) -> dict[str, object]:
+def event_data(
+    event_type: str, invocation_id: UUID, attempts: int, *, most: int, row: tuple[object, ...] = ()
+) -> dict[str, object]:
     """What an event says of its invocation: the state at the event, rendered from the row. Raises `NotFound`.
 
-    Input and output are read only where what is shown of them has `most` bytes at most.
+    Input and output are read only where what is shown of them has `most` bytes at most. `row`: of `views.CONTENT`; if
+    it has what is shown, nothing is read.
     """
+    if isinstance(row, ViewRow) and row.id == invocation_id and (row.payloads or not most):
+        return represent(at_event(_invocation(row), event_type, attempts))
     found = get_within(invocation_id, None, most)
     if most and not found.payloads and event_type in BEGINNINGS:  # of an output that is not shown
         found = get(invocation_id, None)

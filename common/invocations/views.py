@@ -11,6 +11,10 @@ from uuid import UUID
 
 from common.kit.query import Query
 from common.models.tools import Metered, PerUnit
+from common.webhooks import Content
+
+#: Input and output together (bytes) that come with the claim of a delivery.
+MAX_WITH_CLAIM: Final = 16 * 1024
 
 
 class ViewRow(NamedTuple):
@@ -93,10 +97,10 @@ PAYLOAD_BYTES: Final = """coalesce(i.input_bytes, octet_length(i.input::text), 0
          + coalesce(i.output_bytes, octet_length(i.output::text), 0)"""
 
 
-def view(payloads: str) -> str:
-    """Invocations as they are shown; input and output are read where the condition `payloads` holds."""
+def columns(payloads: str) -> str:
+    """The columns of `ViewRow`; input and output are read where the condition `payloads` holds."""
     return f"""
-select i.id, i.user_id, i.status as stored, q.token is not null as running, i.tool_id, tl.slug, tl.name, tv.version,
+       i.id, i.user_id, i.status as stored, q.token is not null as running, i.tool_id, tl.slug, tl.name, tv.version,
        case when {payloads} then coalesce(cast(i.input_as_sent as text), cast(i.input as text)) end as input,
        case when {payloads} then coalesce(cast(i.output_as_sent as text), cast(i.output as text)) end as output,
        {payloads} as payloads, {PAYLOAD_BYTES} as payload_bytes, i.error_code, i.error_detail,
@@ -109,12 +113,29 @@ select i.id, i.user_id, i.status as stored, q.token is not null as running, i.to
        q.slot is not null as has_slot, q.key_due_at is not null as waits_for_key,
        case when coalesce(q.key_due_at, q.due_at) > now() then coalesce(q.key_due_at, q.due_at) end as due_later,
        q.last_error, i.traceparent
-  from invocations i
-  join tools tl on tl.id = i.tool_id join tool_versions tv on tv.id = i.tool_version_id
+"""
+
+
+#: Beside `i`, the invocation.
+_TABLES = """
+  {join} tools tl on tl.id = i.tool_id {join} tool_versions tv on tv.id = i.tool_version_id
   left join tools rt on rt.id = i.requested_tool_id
   left join queue q on q.id = i.id
 """
 
+
+def view(payloads: str) -> str:
+    """Invocations as they are shown; input and output are read where the condition `payloads` holds."""
+    return f"select {columns(payloads)} from invocations i {_TABLES.format(join='join')}"
+
+
+#: What the body of a delivery says of the event's invocation, if there is one: `ViewRow`, with all null if not.
+#: Larger payloads are read when it is sent: sixteen claims may come at once.
+CONTENT: Final = Content(
+    ", " + columns(f"({PAYLOAD_BYTES} <= {MAX_WITH_CLAIM} and coalesce(w.payload, 'full') <> 'thin')"),
+    f"left join invocations i on i.id = e.invocation_id {_TABLES.format(join='left join')}",
+    ViewRow,
+)
 
 _ONE = " where i.id = :id and (cast(:user_id as uuid) is null or i.user_id = :user_id)"
 GET: Final = Query(view("true") + _ONE, ViewRow)

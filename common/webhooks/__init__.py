@@ -4,6 +4,7 @@
     outbox      `record` an event inside your transaction
     pulling     events in order, by cursor; whether there are new ones
     queue       claim_next · delivered · retry_later · give_up: the life of a delivery
+    together    several successes in one statement that claims as many
     turns       deliveries per second, where an endpoint limits them
     sweeping    upkeep of the queue: full lanes, expired leases, failing endpoints
     sending     one signed POST through the outbound client (signing: Standard Webhooks; schedule: retry delays)
@@ -36,7 +37,7 @@ from common.webhooks.history import (
     test,
     with_endpoint,
 )
-from common.webhooks.model import AttemptResult, Claim, Encrypted, LaneCapacity, OutboxEvent
+from common.webhooks.model import AttemptResult, Claim, Content, Encrypted, LaneCapacity, OutboxEvent
 from common.webhooks.outbox import record
 from common.webhooks.pulling import feed, feed_end, repair_feed, with_news
 from common.webhooks.queue import BATCH, claim_next, delivered, give_up, postpone, release, retry_later
@@ -45,13 +46,16 @@ from common.webhooks.secrets import default_secret, rotate_default_secret
 from common.webhooks.sending import MAX_READ, send
 from common.webhooks.signing import new_secret, sign
 from common.webhooks.sweeping import disable_failing, expire_leases, notify_due, park, unpark
+from common.webhooks.together import MOST_TOGETHER, delivered_together
 from common.webhooks.turns import take_turn, unpark_one
 
 __all__ = [
     "BATCH",
     "MAX_READ",
+    "MOST_TOGETHER",
     "AttemptResult",
     "Claim",
+    "Content",
     "CreatedEndpoint",
     "DeliveryRecord",
     "Encrypted",
@@ -67,6 +71,7 @@ __all__ = [
     "default_secret",
     "delay",
     "delivered",
+    "delivered_together",
     "deliveries",
     "deliveries_of",
     "delivery",

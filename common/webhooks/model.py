@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from common.kit import crypto
@@ -80,6 +80,7 @@ class Claim:
         thin: the endpoint wants references in place of invocations.
         receipt: the endpoint wants the signed receipt of what has ended.
         headers: to be sent along, as JSON.
+        content: the row of `LaneCapacity.content`; empty: nothing was asked for.
     """
 
     id: UUID
@@ -95,6 +96,7 @@ class Claim:
     thin: bool = False
     receipt: bool = False
     headers: Encrypted | None = None
+    content: tuple[object, ...] = ()
 
 
 class DeliveryRow(NamedTuple):
@@ -122,15 +124,25 @@ class DeliveryRow(NamedTuple):
     created_at: datetime
     more: bool
 
-    def as_claim(self) -> Claim:
+    def as_claim(self, content: tuple[object, ...] = ()) -> Claim:
         """The claim that this row is."""
         owner = self.endpoint_id or self.user_id
-        secrets = tuple(Encrypted(owner, each) for each in (self.secret, self.previous_secret) if each)
-        event = OutboxEvent.of(self)
-        headers = Encrypted(owner, self.headers, "webhook-headers") if self.headers else None
-        names = ("paced", "thin", "receipt", "failing", "more")
-        served: dict[str, bool] = {name: getattr(self, name) for name in names}
-        return Claim(self.claim, self.token, self.lane, self.tries, self.url, secrets, event, headers=headers, **served)
+        return Claim(
+            self.claim,
+            self.token,
+            self.lane,
+            self.tries,
+            self.url,
+            tuple(Encrypted(owner, each) for each in (self.secret, self.previous_secret) if each),
+            OutboxEvent.of(self),
+            failing=self.failing,
+            more=self.more,
+            paced=self.paced,
+            thin=self.thin,
+            receipt=self.receipt,
+            headers=Encrypted(owner, self.headers, "webhook-headers") if self.headers else None,
+            content=content,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +167,36 @@ class AttemptResult:
         return self.http_status == GONE
 
 
+class Nothing(NamedTuple):
+    """A row without columns."""
+
+
+class Content(NamedTuple):
+    """Columns that come with each claim: what a body needs of tables that this package does not know.
+
+    `joins` is SQL that may use `e` (the event) and `w` (its endpoint; null for a URL of a call).
+    """
+
+    columns: str
+    joins: str
+    row: type[tuple[object, ...]]
+
+
+NO_CONTENT: Final = Content("", "", Nothing)
+
+
 @dataclass(frozen=True, slots=True)
 class LaneCapacity:
-    """Which lanes this process may claim from: none in `full` and, if given, only those in `only`.
+    """What this process may claim: from no lane in `full` and, if given, only from those in `only`.
 
-    `successor`: whether the lane of the delivery that ends may start its next one at once.
+    `successors`: the lanes of deliveries that end, each as often as it may start its next one at once. None: all.
+    `content`: what is to come with each claim.
     """
 
     full: Sequence[int] = ()
     only: Sequence[int] | None = None
-    successor: bool = True
+    successors: Sequence[int] | None = None
+    content: Content = NO_CONTENT
 
     @property
     def has_none(self) -> bool:

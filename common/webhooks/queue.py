@@ -14,8 +14,9 @@ they return one by one as deliveries of their lane end, or by the sweep (`sweepi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from typing import Final
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from sqlalchemy import text
 from common.kit import db, log
 from common.kit.query import Query
 from common.webhooks.disabling import DISABLED
-from common.webhooks.model import AttemptResult, Claim, DeliveryRow, LaneCapacity
+from common.webhooks.model import AttemptResult, Claim, Content, DeliveryRow, LaneCapacity
 
 logger = log.get(__name__)
 
@@ -38,8 +39,8 @@ ANY_LANE: Final = LaneCapacity()
 
 DUE = "status = 'pending' and lease_until is null and not parked and due_at <= now()"
 
-_NEXT = f"""
-  select id from deliveries
+NEXT = f"""
+  select id, due_at from deliveries
    where {DUE} and lane <> all(cast(:full as bigint[]))
      and (cast(:only as bigint[]) is null or lane = any(cast(:only as bigint[])))
 """
@@ -47,7 +48,7 @@ _NEXT = f"""
 _CLAIMED = f"token = cast(:next_token as uuid), lease_until = now() + interval '{LEASE.seconds} seconds'"
 
 
-_CLAIM = """
+CLAIM = """
        t.id as claim, t.token, t.lane, t.tries, t.endpoint_id, coalesce(t.url, w.url) as url,
        coalesce(w.secret, s.secret) as secret,
        case when w.previous_until > now() then w.previous_secret
@@ -58,20 +59,32 @@ _CLAIM = """
        e.id, e.user_id, e.type, e.invocation_id, e.data, e.attempts, e.created_at
 """
 
-_CLAIM_JOINS = """
+CLAIM_JOINS = """
   left join events e on e.id = t.event_id
   left join webhook_endpoints w on w.id = t.endpoint_id and w.status = 'enabled'
   left join webhook_default_secrets s on t.endpoint_id is null and s.user_id = t.user_id
 """
 
-_CLAIM_NEXT: Final = Query(
-    f"""
-with n as ({_NEXT} order by due_at limit 1 for update skip locked),
+#: A row with the content that comes with it.
+ClaimedRow = tuple[DeliveryRow, tuple[object, ...]]
+
+
+def with_content(text: str) -> Callable[[Content], Query[ClaimedRow]]:
+    """A statement that claims, for each content."""
+
+    @cache
+    def query(content: Content) -> Query[ClaimedRow]:
+        return Query.pair(text.format(columns=content.columns, joins=content.joins), DeliveryRow, content.row)
+
+    return query
+
+
+_CLAIM_NEXT: Final = with_content(f"""
+with n as ({NEXT} order by due_at limit 1 for update skip locked),
 t as (update deliveries d set {_CLAIMED}, tries = tries + 1 from n where d.id = n.id returning d.*)
-select {_CLAIM}, exists (select 1 from deliveries where {DUE} and id <> t.id) as more from t {_CLAIM_JOINS}
-""",
-    DeliveryRow,
-)
+select {CLAIM}, exists (select 1 from deliveries where {DUE} and id <> t.id) as more {{columns}}
+  from t {CLAIM_JOINS} {{joins}}
+""")
 
 ATTEMPT_COLUMNS = "delivery_id, n, at, http_status, duration_ms, error, response_excerpt"
 NEXT_N = "(select coalesce(max(n), 0) + 1 from delivery_attempts p where p.delivery_id = d.id)"
@@ -118,10 +131,9 @@ select 1 from d
 """)
 
 #: With nothing else due, claim the lane's next delivery directly: `n` cannot see a row unparked by this statement.
-_END_AND_CLAIM: Final = Query(
-    f"""
+_END_AND_CLAIM: Final = with_content(f"""
 with {_END},
-n as ({_NEXT} and exists (select 1 from d) order by due_at limit 1 for update skip locked),
+n as ({NEXT} and exists (select 1 from d) order by due_at limit 1 for update skip locked),
 h as ({_SUCCESSOR.format(condition="and cast(:successor as boolean)")}),
 y as (select id, true as taken from n union all select id, not exists (select 1 from n) from h),
 t as (
@@ -131,10 +143,8 @@ t as (
          lease_until = case when y.taken then now() + interval '{LEASE.seconds} seconds' end
     from y where x.id = y.id
   returning x.*)
-select {_CLAIM}, false as more from d join t on t.token is not null {_CLAIM_JOINS}
-""",
-    DeliveryRow,
-)
+select {CLAIM}, false as more {{columns}} from d join t on t.token is not null {CLAIM_JOINS} {{joins}}
+""")
 
 _RELEASE: Final = text("""
 update deliveries set token = null, lease_until = null, tries = tries - 1, parked = true
@@ -154,7 +164,7 @@ def claim_next(lanes: LaneCapacity = ANY_LANE) -> Claim | None:
     """Claim the earliest due delivery of a lane with capacity; None if there is none."""
     if lanes.has_none:
         return None
-    return _claimed(db.execute(_CLAIM_NEXT, {"next_token": uuid4(), **_limits(lanes)}))
+    return _first(execute(_CLAIM_NEXT, {"next_token": uuid4(), **limits(lanes)}, lanes))
 
 
 def release(claim: Claim) -> None:
@@ -167,12 +177,19 @@ def postpone(claim: Claim, delay: float) -> None:
     db.rowcount(_POSTPONE, {"id": claim.id, "token": claim.token, "delay": delay})
 
 
-def _limits(lanes: LaneCapacity) -> dict[str, object]:
+def limits(lanes: LaneCapacity) -> dict[str, object]:
     return {"full": list(lanes.full), "only": None if lanes.only is None else list(lanes.only)}
 
 
-def _claimed(rows: Sequence[DeliveryRow]) -> Claim | None:
-    return rows[0].as_claim() if rows else None
+def execute(
+    statement: Callable[[Content], Query[ClaimedRow]], parameters: dict[str, object], lanes: LaneCapacity
+) -> list[Claim]:
+    """Run a statement that claims. Returns the claims."""
+    return [row.as_claim(content) for row, content in db.execute(statement(lanes.content), parameters)]
+
+
+def _first(claims: list[Claim]) -> Claim | None:
+    return claims[0] if claims else None
 
 
 # -- ending ----------------------------------------------------------------------------------------------------
@@ -228,8 +245,6 @@ def _end(
     if lanes is None:
         db.rowcount(_END_ONLY, parameters)
         return None
-    return _claimed(
-        db.execute(
-            _END_AND_CLAIM, {**parameters, "next_token": uuid4(), "successor": lanes.successor, **_limits(lanes)}
-        )
-    )
+    successor = lanes.successors is None or bool(lanes.successors)
+    following = {"next_token": uuid4(), "successor": successor, **limits(lanes)}
+    return _first(execute(_END_AND_CLAIM, {**parameters, **following}, lanes))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from common import boot, webhooks
 from common.webhooks import queue, sweeping
-from common.webhooks.model import AttemptResult, Claim
+from common.webhooks.model import AttemptResult, Claim, LaneCapacity
 
 ARRIVED = AttemptResult(at=datetime(2026, 1, 1, tzinfo=UTC), duration_ms=1, http_status=200)
 FAILED = AttemptResult(
@@ -47,6 +47,15 @@ def send(world: Any, _name: str) -> None:
         queue.delivered(claim, world.receiver.post(claim, arrives=True))
 
 
+def send_together(world: Any, _name: str) -> None:
+    """Two at once; whatever is claimed next is lost with its worker."""
+    claims = [claim for claim in (queue.claim_next(), queue.claim_next()) if claim is not None and claim.url]
+    ends = [(claim, world.receiver.post(claim, arrives=True)) for claim in claims]
+    if ends and webhooks.delivered_together(ends, LaneCapacity()) is None:
+        for claim, attempt in ends:
+            queue.delivered(claim, attempt)
+
+
 def send_in_vain(world: Any, _name: str) -> None:
     claim = queue.claim_next()
     if claim is not None and claim.url is not None:
@@ -62,7 +71,13 @@ def replay(world: Any, _name: str) -> None:
     webhooks.replay(world.receiver.user_id, world.receiver.endpoint_id, since)
 
 
-VERBS = {"send": send, "send in vain": send_in_vain, "expire leases": expire, "replay": replay}
+VERBS = {
+    "send": send,
+    "send together": send_together,
+    "send in vain": send_in_vain,
+    "expire leases": expire,
+    "replay": replay,
+}
 
 _ROWS = """
 select d.event_id, d.status, count(*) over (partition by d.event_id, d.endpoint_id) from deliveries d

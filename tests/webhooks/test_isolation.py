@@ -69,7 +69,7 @@ def test_a_receiver_is_what_it_did_last() -> None:
     lanes.leave(0, good=False)
     assert lanes.room().full == [0], "two under way are enough for one that failed"
     lanes.leave(0, good=True)
-    assert lanes.room(ending=0) == LaneCapacity([], None, successor=True)
+    assert lanes.room(0) == LaneCapacity([], None, successors=[0])
 
 
 def test_a_process_with_one_thread_delivers_all_the_same() -> None:

@@ -121,7 +121,7 @@ class Machine(RuleBasedStateMachine):
         claim = self.claimed(number)
         if claim is None:
             return
-        row, room = self.rows[claim.id], LaneCapacity(successor=successor) if take_next else None
+        row, room = self.rows[claim.id], LaneCapacity(successors=None if successor else ()) if take_next else None
         held = row.token == claim.token
         waiting = self.waiting(LaneCapacity()) if held else []
         following = self.say(claim, how, room)
