@@ -218,7 +218,7 @@ class WorkerProcess:
                 each.abort()
             elif self.publisher.readers.is_unread(each.task.id):
                 invocations.cancel_unread(each.task)
-        self.batches.relieve(self.leave)
+        self.batches.relieve()
         self._recover_orphaned([token for token in seen.held if token not in self._running])
         return seen
 

@@ -181,11 +181,15 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
             request = ToolRequest(version, task.input, ids, secret, running.call, version.price.cap(task.held), sink)
             reply = adapters.ask(boot.outbound(), request)
         running.is_large = reply.size > LARGE
+        if running.is_large:
+            me.quick.let_wait(running)
         room.enter_context(me.large_response(task.user_id, reply.size))
         failpoints.at("worker.response_read")
         result = reply.read()
-    me.quick.note(version)
-    if fault := tools.output_fault(version, result.output, task.user_id, me.limiter.released):
+    fault = tools.output_fault(version, result.output, task.user_id, partial(me.quick.checked_elsewhere, running))
+    if not running.is_alone:
+        me.quick.note(version)
+    if fault:
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
     return _answered(version, result, task.held)
 

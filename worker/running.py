@@ -40,7 +40,8 @@ REMEMBERED: Final = 64
 class Running:
     """A running call: its task, the handle to abort it, and what it has shown if it is streamed.
 
-    `is_large`: so is its response. `is_kept`: its result is to be stored with those of its batch.
+    `is_large`: so is its response. `is_kept`: its result is to be stored with those of its batch. `is_alone`: it has
+    had to wait for more than its tool.
     """
 
     task: Task
@@ -50,6 +51,8 @@ class Running:
     thread: int = field(default_factory=threading.get_ident)
     is_large: bool = False
     is_kept: bool = False
+    is_alone: bool = False
+    batch: Batch | None = None
 
     def abort(self) -> None:
         """Abort the call; `aborted_at` is when this was first tried."""
@@ -76,6 +79,23 @@ class Quick:
             with self._lock:
                 self._tools[version.id] = version.tool_id
 
+    def let_wait(self, running: Running) -> None:
+        """A call has to wait for more than its tool, as other calls of its account may: nothing of its batch waits for
+        it, and calls of its version are not claimed together with others until one has not had to.
+        """
+        running.is_alone = True
+        with self._lock:
+            self._tools.pop(running.task.tool_version_id, None)
+        if running.batch is not None:
+            running.batch.set_free()
+
+    @contextmanager
+    def checked_elsewhere(self, running: Running) -> Iterator[None]:
+        """Around the check of its output by another process."""
+        self.let_wait(running)
+        with self._limiter.released():
+            yield
+
     def versions(self) -> tuple[UUID, ...]:
         with self._lock:
             known = list(self._tools.items())
@@ -85,7 +105,8 @@ class Quick:
 class Batch:
     """Quick calls that one thread makes one after the other. Each is in the hands of whoever takes it out."""
 
-    def __init__(self, calls: Sequence[Running]) -> None:
+    def __init__(self, calls: Sequence[Running], leave: Callable[[Running], None]) -> None:
+        self._leave = leave
         self._waiting, self._done = deque(calls), list[tuple[Running, Completion]]()
         self._began = self._begun = clock.monotonic()
         self._lock = threading.Lock()
@@ -118,6 +139,12 @@ class Batch:
             waiting, self._waiting = list(self._waiting), deque()
             return waiting
 
+    def set_free(self) -> None:
+        """Store the results that wait in it, and hand back its calls that were not begun."""
+        waiting, done = self.take_waiting(), self.take_done()
+        store(done, ClaimOptions(UUID(int=0), take_next=False), self._leave)
+        hand_back(waiting, self._leave)
+
     @property
     def is_stalled(self) -> bool:
         """Whether others wait for a call that takes long."""
@@ -135,7 +162,9 @@ class Batches:
     @contextmanager
     def begin(self, calls: Sequence[Running], leave: Callable[[Running], None]) -> Iterator[Batch]:
         """Around a batch. Whatever is still in it at the end is recovered as orphaned."""
-        batch = Batch(calls)
+        batch = Batch(calls, leave)
+        for running in calls:
+            running.batch = batch
         with self._lock:
             self._batches.add(batch)
         try:
@@ -146,15 +175,13 @@ class Batches:
             for running in calls:
                 leave(running)
 
-    def relieve(self, leave: Callable[[Running], None]) -> None:
+    def relieve(self) -> None:
         """For the heartbeat thread: nothing waits any longer for calls that take unexpectedly long."""
         with self._lock:
             stalled = [batch for batch in self._batches if batch.is_stalled]
         for batch in stalled:
-            waiting, done = batch.take_waiting(), batch.take_done()
-            logger.warning("batch split: one of its calls takes long", waiting=len(waiting), done=len(done))
-            store(done, ClaimOptions(UUID(int=0), take_next=False), leave)
-            hand_back(waiting, leave)
+            logger.warning("batch split: one of its calls takes long")
+            batch.set_free()
 
 
 def store(

@@ -165,7 +165,9 @@ PATCHED = {
         "webhooks.park": "the database goes away for one statement, between two others",
     },
     "webhooks/test_isolation.py": {"sending.TIMEOUT": WAIT},
-    "worker/test_batches.py": dict.fromkeys(("concurrency.SLOW", "running.LONGEST", "running.STALLED"), WAIT),
+    "worker/test_batches.py": dict.fromkeys(
+        ("checker.TURN_SECONDS", "concurrency.SLOW", "running.LONGEST", "running.STALLED"), WAIT
+    ),
     "worker/test_breakers.py": {"breakers.RESET_SECONDS": WAIT},
     "worker/test_watchdog.py": {"watchdog.UNRESPONSIVE_CHECKS": WAIT, "watchdog.WARM_SECONDS": WAIT},
 }

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from common import invocations
-from common.kit import failpoints
+from common.kit import checker, failpoints
 from common.kit import redis as redis_kit
 from common.operations import ledger
 from common.queueing import messages
@@ -123,6 +123,45 @@ def test_nothing_waits_for_a_call_that_takes_unexpectedly_long(
     assert statuses(made) == ["succeeded", "canceled", "succeeded"]
     assert me.running() == []
     assert ledger.verify().differences == ()
+
+
+def test_nothing_waits_for_a_check_that_may_have_to_wait(
+    me: heartbeat.WorkerProcess, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account whose checks take long waits for its own, and would have others wait with it."""
+    monkeypatch.setattr(checker, "TURN_SECONDS", 600.0)
+    mallory, alice = factories.customer(), factories.customer()
+    good = factories.tool(endpoint_url=f"{tool.url}/echo")
+    deep = factories.tool(endpoint_url=f"{tool.url}/echo", output_schema={"items": {"$ref": "#"}})
+    quick(me, good, deep)
+    checker.first.used.add(mallory.user_id, 600.0)
+    made = [alice.submit(good), mallory.submit(deep), alice.submit(good)]
+    with checker.second.turns.turn(None, 0):
+        thread = threading.Thread(target=runner.work, args=(me,))
+        thread.start()
+        eventually(lambda: statuses(made) == ["succeeded", "running", "queued"])
+        runner.work(heartbeat_of_another())
+        assert statuses(made) == ["succeeded", "running", "succeeded"]
+        assert me.quick.versions() == (good.current.id,)
+    thread.join(30)
+    assert statuses(made) == ["succeeded"] * 3
+    assert me.running() == []
+
+
+def test_nothing_waits_for_large_responses(me: heartbeat.WorkerProcess, tool: Tool) -> None:
+    mallory, alice = factories.customer(), factories.customer()
+    good = factories.tool(endpoint_url=f"{tool.url}/echo")
+    large = factories.tool(endpoint_url=f"{tool.url}/large?size={2 * heartbeat.LARGE}")
+    quick(me, good, large)
+    made = [mallory.submit(large), alice.submit(good)]
+    with me._large:
+        thread = threading.Thread(target=runner.work, args=(me,))
+        thread.start()
+        eventually(lambda: statuses(made) == ["running", "queued"])
+        runner.work(heartbeat_of_another())
+        assert statuses(made) == ["running", "succeeded"]
+    thread.join(30)
+    assert statuses(made) == ["succeeded"] * 2
 
 
 def heartbeat_of_another() -> heartbeat.WorkerProcess:
