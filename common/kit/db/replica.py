@@ -1,15 +1,16 @@
 """Reads that a read replica may answer: it sees all that was committed before they began, or the primary answers them.
 
 Each asks the primary up to where its WAL is flushed, and the replica whether it has replayed that. A commit is flushed
-before anybody can know of it, so nobody is shown an older state than they know of, whichever process told them
-(docs/decisions/read-replicas.md). If the primary does not answer, the read fails, as it does without a replica.
+before anybody can know of it, so nobody is shown an older state than they know of, whichever process told them. Nor a
+newer one than the primary shows: with synchronous standbys, a commit that waits for one is on the replica already. If
+the primary does not answer, the read fails, as it does without a replica. (docs/decisions/read-replicas.md)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from common.kit.db import pool
 from common.kit.db.connection import TimedConnection
 from common.kit.db.errors import Busy, Unreachable, translated
 from common.kit.db.execution import execute, run, snapshot
+from common.kit.db.positions import AHEAD, POSITION, SNAPSHOT, STATE, UNSHOWN, Position, ReplicaState
 from common.kit.query import Query
 
 T = TypeVar("T")
@@ -40,53 +42,6 @@ class UnusableReplica(Exception):
     def __init__(self, outcome: str, why: str) -> None:
         self.outcome = outcome
         super().__init__(why)
-
-
-class Position(NamedTuple):
-    """Which database the primary has, and up to where its WAL is flushed; None: no replica may answer for it."""
-
-    system: int
-    database: str
-    timeline: int | None
-    flushed: str | None
-
-
-class ReplicaState(NamedTuple):
-    """Whether it is a replica of that database, on that timeline; what it has not replayed, in bytes; its time."""
-
-    is_ours: bool
-    behind: int | None
-    seconds: float
-
-    @property
-    def lag(self) -> int:
-        """Bytes of WAL; 0 when it is in step."""
-        return max(0, self.behind or 0)
-
-
-#: With synchronous standbys, a replica may show commits that nobody is to know of yet: they wait for a standby. Without
-#: synchronous commits, others see them before they are flushed.
-_POSITION: Final = Query(
-    """
-select (select system_identifier from pg_control_system()) as system, current_database()::text as database,
-       ('x' || left(pg_walfile_name(w.flushed), 8))::bit(32)::int as timeline, w.flushed::text as flushed
-  from (select case when pg_is_in_recovery() or current_setting('synchronous_standby_names') <> '' then null
-                    when current_setting('synchronous_commit') = 'off' then pg_current_wal_insert_lsn()
-                    else pg_current_wal_flush_lsn() end as flushed) w
-""",
-    Position,
-)
-#: The timeline is that of the last restartpoint: a replica that has followed to another is not ours until the next.
-_STATE: Final = Query(
-    """
-select pg_is_in_recovery() and current_database() = cast(:database as text)
-       and (select system_identifier from pg_control_system()) = cast(:system as bigint)
-       and (select timeline_id from pg_control_checkpoint()) = cast(:timeline as int) as is_ours,
-       pg_wal_lsn_diff(cast(:flushed as pg_lsn), pg_last_wal_replay_lsn())::bigint as behind,
-       extract(epoch from clock_timestamp())::float8 as seconds
-""",
-    ReplicaState,
-)
 
 
 def read_anywhere(work: Callable[[Session], T]) -> T:
@@ -138,7 +93,7 @@ def _anywhere(there: Callable[[Connection], T], here: Callable[[], T]) -> T:
 
 def _skip(replica: pool.Replica, outcome: str) -> None:
     """After what concerns not this one read alone."""
-    if outcome == "behind":
+    if outcome in {"behind", "ahead"}:
         replica.behind.begin()
     elif outcome not in {"skipped", "canceled"}:
         replica.failed.begin()
@@ -154,6 +109,8 @@ def _caught_up(replica: pool.Replica) -> Iterator[Connection]:
         with _connected(replica) as connection:
             _wait(connection, position)
             yield connection
+            if position.has_standbys:
+                _wait_until_shown(connection)
     except Busy as error:  # a conflict with what it replays, or its limit of time: of this statement alone
         raise UnusableReplica("canceled", f"It canceled the statement ({error}).") from error
     except Unreachable as error:
@@ -181,11 +138,25 @@ def _wait(connection: Connection, position: Position) -> None:
         clock.sleep(STEP_SECONDS)
 
 
+def _wait_until_shown(connection: Connection) -> None:
+    """Until the primary shows all that the replica does, but not for long. Raises `UnusableReplica`.
+
+    A commit that waits for a synchronous standby is on the replica already, and nobody is to know of it yet.
+    """
+    (primary,) = execute(SNAPSHOT, {})
+    ahead = [row.xid for row in run(_driver(connection), AHEAD, primary._asdict())]
+    give_up = clock.monotonic() + WAIT_SECONDS
+    while ahead and execute(UNSHOWN, {"xids": ahead})[0].several:
+        if clock.monotonic() > give_up:
+            raise UnusableReplica("ahead", "It has commits that wait for a synchronous standby.")
+        clock.sleep(STEP_SECONDS)
+
+
 def _state(connection: Connection, position: Position) -> ReplicaState:
     """What the replica says of itself. Raises `UnusableReplica`."""
     driver = _driver(connection)
     driver.answer_timeout = ANSWER_SECONDS
-    (state,) = run(driver, _STATE, position._asdict())
+    (state,) = run(driver, STATE, position._asdict())
     driver.answer_timeout = connections.ANSWER_TIMEOUT
     if not state.is_ours or state.behind is None:
         raise UnusableReplica("other", "It is no replica of this database, or on another timeline.")
@@ -194,9 +165,9 @@ def _state(connection: Connection, position: Position) -> ReplicaState:
 
 def _position() -> Position:
     """Raises `UnusableReplica`, and `Unreachable` if the primary is."""
-    (position,) = execute(_POSITION, {})
+    (position,) = execute(POSITION, {})
     if position.flushed is None:
-        raise UnusableReplica("unsafe", "DATABASE_URL has synchronous standbys, or is itself one.")
+        raise UnusableReplica("other", "DATABASE_URL is itself a replica.")
     return position
 
 
