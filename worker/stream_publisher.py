@@ -7,7 +7,8 @@ Redis has not answered: a reader may have seen it. While Redis is away, nothing 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Set
 from itertools import count
 from typing import Final
 
@@ -74,7 +75,7 @@ class LiveStream(Sink):
             self.silent = True
             return
         self.started = True
-        self._publisher.hurry()
+        self._publisher.hurry(self)
 
     def pause(self) -> None:
         """Let the tool write on for as long as a round takes."""
@@ -131,6 +132,7 @@ class StreamPublisher:
         self._live: set[LiveStream] = set()
         self._starting, self._publishing = threading.Lock(), threading.Lock()
         self._hurry = threading.Event()
+        self._first: deque[LiveStream] = deque()
         self._thread: threading.Thread | None = None
         self._not_before = self._look_at = 0.0
 
@@ -156,26 +158,36 @@ class StreamPublisher:
         with self._publishing:
             self._live.discard(stream)
 
-    def hurry(self) -> None:
-        """Begin the next round now: the first part of a stream does not wait."""
+    def hurry(self, stream: LiveStream) -> None:
+        """Publish its first part now, and nothing else: what others have said is still gathered."""
+        self._first.append(stream)
         self._hurry.set()
 
     def _run(self) -> None:
+        due = 0.0
         while True:
-            self._hurry.wait(self.tick if self._live else None)
+            hurried = self._hurry.wait(max(0.0, due - clock.monotonic()) if self._live else None)
             self._hurry.clear()
             with apart.logged(logger, "publishing streams failed"):
-                self._publish()
+                if hurried:
+                    self._publish(self._take_first())
+                if clock.monotonic() >= due:
+                    self._publish()
+                    due = clock.monotonic() + self.tick
 
-    def _publish(self) -> None:
+    def _take_first(self) -> set[LiveStream]:
+        return {self._first.popleft() for _ in range(len(self._first))}
+
+    def _publish(self, which: Set[LiveStream] | None = None) -> None:
         with self._publishing:
-            if clock.monotonic() < self._not_before or not self._live:
+            live = self._live if which is None else which & self._live
+            if clock.monotonic() < self._not_before or not live:
                 return
             taken: dict[LiveStream, list[tuple[LogKey, OutputPart]]] = {}
             try:
                 self.readers.look([stream.key.invocation_id for stream in self._live])
                 if self._has_room():
-                    taken.update((stream, parts) for stream in self._live if (parts := stream.take()))
+                    taken.update((stream, parts) for stream in live if (parts := stream.take()))
                     self._send(taken)
             except redis.RedisUnreachable as error:
                 self._postpone(str(error) or type(error).__name__, taken)

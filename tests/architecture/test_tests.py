@@ -146,7 +146,8 @@ PATCHED = {
             "streams.READ_MOST",
         ),
         SIZE,
-    ),
+    )
+    | {"stream_publisher.TICK": WAIT},
     "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
     "stream_server.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},

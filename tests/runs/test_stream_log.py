@@ -15,13 +15,20 @@ from hypothesis import strategies as st
 
 from common import streams
 from common.kit import redis as redis_kit
+from common.kit import seam
 from common.streams import START, LogKey, OutputPart, PartId
+from tests.client import eventually
+from web.http import output_waiting
 from web.http.output_waiting import OutputReaders
 from web.http.waiting import Waiter
 from worker import stream_publisher
 from worker.stream_publisher import LiveStream, StreamPublisher
 
 said = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+
+
+def say(stream: LiveStream, text: str) -> None:
+    stream.add({"choices": [{"index": 0, "delta": {"content": text}}]})
 
 
 class Reader:
@@ -56,7 +63,7 @@ class World:
 
     def say(self, text: str) -> None:
         self.all += text
-        self.stream.add({"choices": [{"index": 0, "delta": {"content": text}}]})
+        say(self.stream, text)
 
     def publish(self) -> None:
         self.publisher._publish()
@@ -178,3 +185,54 @@ def test_a_log_of_an_attempt_begins_anew(redis: redis_kit.Client) -> None:
     assert [part.place for part in streams.read([(key, START)])[0]] == [PartId(3, 1)]
     redis.delete(str(key))
     assert streams.put([(key, OutputPart(PartId(3, 2), "[]"))]) == [False]
+
+
+def test_a_first_part_is_published_at_once_and_alone(redis: redis_kit.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others have said meanwhile is gathered until the next round."""
+    monkeypatch.setattr(stream_publisher, "TICK", 600.0)
+    publisher = StreamPublisher()
+    talking, beginning = (publisher.open(LogKey(uuid4(), uuid4()), 1, lambda: True) for _ in range(2))
+    try:
+        say(talking, "a")
+        eventually("its first part", 20, lambda: redis.exists(str(talking.key)))
+        say(talking, "b")
+        say(beginning, "c")
+        eventually("the first part of the other", 20, lambda: redis.exists(str(beginning.key)))
+        assert (redis.xlen(str(talking.key)), redis.xlen(str(beginning.key))) == (1, 1)
+    finally:
+        publisher.close(talking)
+        publisher.close(beginning)
+
+
+def test_who_has_had_nothing_yet_is_read_for_first(redis: redis_kit.Client) -> None:
+    """Before others and between them: writing what was read for many takes its time."""
+    readers, read, late = OutputReaders(), list[list[str]](), LogKey(uuid4(), uuid4())
+    readers._started = True  # its threads take no steps of their own
+    old = [LogKey(uuid4(), uuid4()) for _ in range(2 * output_waiting.AT_A_TIME)]
+    new = LogKey(uuid4(), uuid4())
+    for key in old:
+        readers.add(Waiter(*key), PartId(1, 1))
+    for key in (new, late):
+        readers.add(Waiter(*key))
+
+    def grow(n: int, *keys: LogKey) -> None:
+        streams.put([(key, OutputPart(PartId(1, each + 1), "[]")) for key in keys for each in range(n)])
+        readers._on_message(" ".join(str(key.invocation_id) for key in keys))
+
+    def hook(_server: str, what: object, _on: object, do: Callable[[], object]) -> object:
+        asked = [str(args[1]) for args, _ in what if args[0] == "XRANGE"] if isinstance(what, list) else []
+        if asked:
+            read.append(asked)
+            if len(read) == 2:
+                grow(1, late)
+        return do()
+
+    grow(2, *old)
+    grow(1, new)
+    seam.install(hook)
+    try:
+        readers._read(everything=False)
+    finally:
+        seam.install(None)
+    assert (read[0], read[2]) == ([str(new)], [str(late)])
+    assert sorted(read[1] + read[3]) == sorted(map(str, old))

@@ -22,6 +22,8 @@ logger = log.get(__name__)
 LOOK_SECONDS = 2.0
 #: Between two reads, in seconds: what is published meanwhile is read together.
 PAUSE_SECONDS = 0.005
+#: Logs that are read at a time: each part is then written to its client, while those that come later wait.
+AT_A_TIME = 20
 
 
 class OutputReader:
@@ -61,6 +63,8 @@ class OutputReaders:
     def __init__(self) -> None:
         self.news = threading.Event()
         self._readers: dict[UUID, set[OutputReader]] = {}
+        self._first: set[OutputReader] = set()
+        self._first_news = threading.Event()
         self._lock = threading.Lock()
         self._started = False
 
@@ -81,6 +85,7 @@ class OutputReaders:
         with self._lock:
             others = self._readers.get(reader.key.invocation_id, set())
             others.discard(reader)
+            self._first.discard(reader)
             if not others:
                 self._readers.pop(reader.key.invocation_id, None)
 
@@ -114,6 +119,10 @@ class OutputReaders:
             reader.grown = True
         if readers:
             self.news.set()
+        if first := [reader for reader in readers if reader.after == START]:
+            with self._lock:
+                self._first.update(first)
+            self._first_news.set()
 
     def _all(self) -> list[OutputReader]:
         with self._lock:
@@ -129,10 +138,24 @@ class OutputReaders:
                 except redis.RedisUnreachable as error:
                     logger.warning("streams not read: redis unreachable", reason=str(error) or type(error).__name__)
                     clock.sleep(LOOK_SECONDS)
-            clock.sleep(PAUSE_SECONDS)
+            self._first_news.wait(PAUSE_SECONDS)
+            self._first_news.clear()
 
     def _read(self, *, everything: bool) -> None:
-        missed = self._give([each for each in self._all() if each.asks and (each.grown or everything)])
+        """A few at a time, and before them those that have had nothing yet."""
+        self._read_some(self._take_first())
+        waiting = [each for each in self._all() if each.asks and (each.grown or everything)]
+        for start in range(0, len(waiting), AT_A_TIME):
+            self._read_some(self._take_first())
+            self._read_some(waiting[start : start + AT_A_TIME])
+
+    def _take_first(self) -> list[OutputReader]:
+        with self._lock:
+            first, self._first = self._first, set()
+        return [each for each in first if each.grown]
+
+    def _read_some(self, waiting: list[OutputReader]) -> None:
+        missed = self._give([each for each in waiting if each.asks])  # others have been given something meanwhile
         self._give(missed, from_start=True)
 
     def _give(self, waiting: list[OutputReader], *, from_start: bool = False) -> list[OutputReader]:
