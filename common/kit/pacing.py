@@ -27,15 +27,19 @@ class Exceeded(Exception):
 
 @dataclass(slots=True)
 class _Account:
-    """`users`: those that hold or await a permit; `even_at`: when all costs will have been paid (monotonic seconds)."""
+    """`free`: permits that are left; `awaiting`: those that wait for one, for `freed`, which is made for the first.
 
-    permits: threading.BoundedSemaphore
-    users: int = 0
+    `even_at`: when all costs will have been paid (monotonic seconds).
+    """
+
+    free: int
+    awaiting: int = 0
+    freed: threading.Condition | None = None
     even_at: float = 0.0
 
 
 class Pacer(Generic[Key]):
-    """For each key a semaphore of `most` permits, and a leaky bucket of costs.
+    """For each key `most` permits, and a leaky bucket of costs.
 
     A cost is a number of seconds that have to pass before it is paid; costs of up to `burst` seconds may be open.
     Thread-safe; keeps nothing of keys that owe nothing.
@@ -51,35 +55,48 @@ class Pacer(Generic[Key]):
 
         Raises `Crowded`, `Exceeded`.
         """
-        until = None if wait is None else clock.monotonic() + wait
-        mine = self._enter(key)
-        if not mine.permits.acquire(timeout=wait):
-            self._leave(mine)
-            raise Crowded
-        pause = mine.even_at - self._burst - clock.monotonic()
-        if until is not None and pause > until - clock.monotonic():
+        began = clock.monotonic()
+        with self._lock:
+            mine = self._accounts.get(key) or self._added(key, began)
+            if not mine.free:
+                self._await_permit(mine, wait)
+            mine.free -= 1
+            pause = mine.even_at - self._burst - clock.monotonic()
+        if pause <= 0:
+            return
+        if wait is not None and pause > began + wait - clock.monotonic():
             self.release(key)
             raise Exceeded(pause)
-        if pause > 0:
-            sleep(pause)
+        sleep(pause)
 
     def release(self, key: Key, cost: float = 0.0) -> None:
         """Return a permit, after work that cost `cost` seconds."""
         with self._lock:
-            mine = self._accounts[key]
-            mine.even_at = max(mine.even_at, clock.monotonic()) + cost
-        mine.permits.release()
-        self._leave(mine)
+            mine, now = self._accounts[key], clock.monotonic()
+            mine.even_at = max(mine.even_at, now) + cost
+            mine.free += 1
+            if mine.awaiting and mine.freed is not None:
+                mine.freed.notify()
+            elif mine.free == self._most and mine.even_at <= now:
+                del self._accounts[key]
 
-    def _enter(self, key: Key) -> _Account:
-        with self._lock:
-            now = clock.monotonic()
-            for known in [known for known, it in self._accounts.items() if not it.users and it.even_at <= now]:
-                del self._accounts[known]
-            mine = self._accounts.setdefault(key, _Account(threading.BoundedSemaphore(self._most)))
-            mine.users += 1
-            return mine
+    def _added(self, key: Key, now: float) -> _Account:
+        for known in [known for known, it in self._accounts.items() if self._owes_nothing(it, now)]:
+            del self._accounts[known]
+        return self._accounts.setdefault(key, _Account(self._most))
 
-    def _leave(self, mine: _Account) -> None:
-        with self._lock:
-            mine.users -= 1
+    def _owes_nothing(self, known: _Account, now: float) -> bool:
+        return known.free == self._most and not known.awaiting and known.even_at <= now
+
+    def _await_permit(self, mine: _Account, wait: float | None) -> None:
+        freed = mine.freed = mine.freed or threading.Condition(self._lock)
+        mine.awaiting += 1
+        got = False
+        try:
+            got = freed.wait_for(lambda: mine.free > 0, wait)
+        finally:
+            mine.awaiting -= 1
+            if not got and mine.free:
+                freed.notify()  # this one may have been woken as it gave up
+        if not got:
+            raise Crowded
