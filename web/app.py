@@ -18,6 +18,7 @@ from common.version import VERSION
 from web import cli, console, front, mcp, openai
 from web.api import rest
 from web.api.blueprint import Blueprint
+from web.api.lean import Lean
 from web.api.openapi.operations import DESCRIPTION
 from web.http import access_tokens, faces, problems, request_hooks, streams
 from web.http.refusals import Refusals
@@ -77,6 +78,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     front.register(app)
     require_policies(app)
     cli.register(app, settings)
+    app.wsgi_app = Lean(app)  # type: ignore[method-assign]
     if tracing.enabled():
         app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign, assignment]
     if settings.trusted_proxies:

@@ -152,6 +152,7 @@ PATCHED = {
     "stream_server.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
+    "web/test_lean_reads.py": {"quotas.reads.quota": SIZE},
     "web/test_large_bodies.py": {"large_bodies.WAIT_SECONDS": WAIT},
     "webhooks/test_pulling.py": {"pulling.LOOKED_THROUGH": SIZE},
     "web/test_streams.py": {"status_changes.HEARTBEAT_SECONDS": WAIT},

@@ -64,8 +64,13 @@ def needs(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def require(scope: str) -> None:
     """For views of many scopes: a session, or an API key with this one. Raises `ScopeMissing`."""
-    if scope not in caller().scopes and caller().family_id is None:
+    if not has_scope(caller(), scope):
         raise ScopeMissing(f"The API key does not have the scope {scope}.", scope=scope)
+
+
+def has_scope(who: Caller, scope: str) -> bool:
+    """Whether this is a session, or an API key with that scope."""
+    return scope in who.scopes or who.family_id is not None
 
 
 def session_only(view: Callable[P, R]) -> Callable[P, R]:

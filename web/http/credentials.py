@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from flask import request
 
-from common.errors import InvalidHeader, Unauthenticated
+from common.errors import InvalidHeader, PlatformError, Unauthenticated
 from common.identity import keys, sessions
 from common.identity.authorization import Caller
 from web.http import access_tokens
 
+#: In the environment of a request: why its credential was refused when it was looked up before (`web/api/lean.py`).
+REFUSAL: Final = "joyfull.refusal"
+
 
 def bearer_or_api_key() -> Callable[[], Caller]:
     """An access token or an API key in `Authorization`, or an API key in `X-API-Key`; nowhere else, and not both."""
-    authorization, api_key = request.headers.get("Authorization"), request.headers.get("X-API-Key")
+    if isinstance(refusal := request.environ.get(REFUSAL), PlatformError):
+        raise refusal
+    return of_headers(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
+
+
+def of_headers(authorization: str | None, api_key: str | None) -> Callable[[], Caller]:
+    """As `bearer_or_api_key`, from the values of the two headers. Raises `Unauthenticated`, `InvalidHeader`."""
     if authorization is not None and api_key is not None:
         raise InvalidHeader("Send either Authorization or X-API-Key, not both.")
     if api_key is not None:

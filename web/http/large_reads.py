@@ -43,10 +43,11 @@ def held(account: UUID) -> Iterator[Callable[[int], None]]:
     try:
         yield sizes.append
     finally:
-        _release(account, sum(sizes))
+        release(account, sum(sizes))
 
 
-def _release(account: UUID, size: int = 0) -> None:
+def release(account: UUID, size: int = 0) -> None:
+    """Return a permit, after `size` bytes were read."""
     _pacer.release(account, size / BYTES_PER_SECOND)
 
 
@@ -57,15 +58,20 @@ def begin() -> None:
     """Mark the current request as a large read, until its response has been sent. Raises `RateLimited`."""
     if "caller" not in g or "large_read" in g:
         return
+    acquire(g.caller.user_id)
+    g.large_read = g.caller.user_id
+
+
+def acquire(account: UUID) -> None:
+    """Take a permit of this account, for `release`. Raises `RateLimited`."""
     try:
-        _pacer.acquire(g.caller.user_id, WAIT_SECONDS)
+        _pacer.acquire(account, WAIT_SECONDS)
     except Crowded:
         detail = "Too many large reads of this account are in progress. Retry when one has finished."
         raise RateLimited(detail) from None
     except Exceeded as error:
         detail = "This account has read too much in a short time. Retry later."
         raise RateLimited(detail, retry_after=ceil(error.seconds)) from None
-    g.large_read = g.caller.user_id
 
 
 def count(items: int) -> None:
@@ -76,7 +82,7 @@ def count(items: int) -> None:
 def end() -> None:
     """The request turned out to read little: release its permit now."""
     if (account := g.pop("large_read", None)) is not None:
-        _release(account)
+        release(account)
 
 
 def end_after(response: Response) -> None:
@@ -86,6 +92,6 @@ def end_after(response: Response) -> None:
     if (account := g.pop("large_read", None)) is None:
         return
     if length is not None and length <= SMALL_BYTES:
-        _release(account, length + ITEM_BYTES * items if items else 0)
+        release(account, length + ITEM_BYTES * items if items else 0)
     else:
-        response.call_on_close(partial(_release, account, (length or 0) + ITEM_BYTES * items))
+        response.call_on_close(partial(release, account, (length or 0) + ITEM_BYTES * items))

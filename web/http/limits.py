@@ -52,10 +52,14 @@ def render(response: Response) -> None:
         show(quota.state(account, now) if _counts_submits() else quota.take(account, now)[0])
     limits: dict[str, RateLimit] = g.get("limits", {})
     if limits:
-        policies = (f'"{limit.name}";q={limit.quota};w={limit.window}' for limit in limits.values())
-        states = (f'"{limit.name}";r={limit.remaining};t={limit.reset}' for limit in limits.values())
-        response.headers["RateLimit-Policy"] = ", ".join(policies)
-        response.headers["RateLimit"] = ", ".join(states)
+        response.headers.update(headers(*limits.values()))
+
+
+def headers(*limits: RateLimit) -> dict[str, str]:
+    """The two headers that show these limits."""
+    policies = (f'"{limit.name}";q={limit.quota};w={limit.window}' for limit in limits)
+    states = (f'"{limit.name}";r={limit.remaining};t={limit.reset}' for limit in limits)
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
 
 def _counts_submits() -> bool:

@@ -30,6 +30,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.AS
 _METHODS = frozenset(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"])
 #: On every response, beside the headers of the face.
 EVERYWHERE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+HSTS = "max-age=63072000; includeSubDomains"
 
 
 def register(app: Flask) -> None:
@@ -42,15 +43,24 @@ def register(app: Flask) -> None:
 
 def _begin() -> None:
     g.started = perf_counter()
-    sent = request.headers.get("X-Request-ID", "")
-    g.request_id = sent if _REQUEST_ID.fullmatch(sent) else clock.uuid7().hex
+    g.request_id = request_id(request.headers.get("X-Request-ID", ""))
     log.clear()
     log.bind(request_id=g.request_id)
 
 
+def request_id(sent: str) -> str:
+    """The id of a request: the one that was sent with it if it is valid, or else a new one."""
+    return sent if _REQUEST_ID.fullmatch(sent) else clock.uuid7().hex
+
+
+def is_host(sent: str) -> bool:
+    """Whether this is one valid Host header."""
+    return bool(_HOST.fullmatch(sent))
+
+
 def _refuse_invalid() -> ResponseReturnValue | None:
     """Validate what all routes have in common: Host, body size, path, `Accept`."""
-    if not _HOST.fullmatch(request.environ.get("HTTP_HOST", "" if _is_old() else "?")):
+    if not is_host(request.environ.get("HTTP_HOST", "" if _is_old() else "?")):
         request.environ["joyfull.close"] = True
         raise errors.Malformed("HTTP/1.1 requires exactly one valid Host header (RFC 9112).")
     body.refuse_too_large(request, request.content_length or 0)
@@ -85,7 +95,7 @@ def _finish(response: Response) -> Response:
     for name, value in {**EVERYWHERE, **faces.current().headers}.items():
         headers.setdefault(name, value)
     if request.is_secure:
-        headers["Strict-Transport-Security"] = "max-age=63072000; includeSubDomains"
+        headers["Strict-Transport-Security"] = HSTS
     if response.status_code in (204, 304):
         headers.pop("Content-Type", None)
     limits.render(response)
@@ -94,24 +104,23 @@ def _finish(response: Response) -> Response:
 
 
 def _log_and_measure(response: Response) -> Response:
-    """Write one log line and two metrics per request, by route pattern: a path may contain a token."""
+    """By route pattern: a path may contain a token."""
     seconds = perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule else "unmatched"
     method = request.method if request.method in _METHODS else "other"
-    REQUESTS.labels(method, route, response.status_code).inc()
-    LATENCY.labels(method, route).observe(seconds)
-    status = response.status_code
+    code = {"code": g.problem_code} if "problem_code" in g else {}
+    note(method, route, response.status_code, seconds, g.request_id, **code)
+    return response
+
+
+def note(method: str, route: str, status: int, seconds: float, request_id_: str, **more: object) -> None:
+    """One log line and two metrics for each request. `seconds`: until the response began."""
     tracing.note(
-        {"http.route": route, "http.response.status_code": status, "request_id": g.request_id},
+        {"http.route": route, "http.response.status_code": status, "request_id": request_id_},
         name=f"{method} {route}",
         failed=str(status) if status >= 500 else None,
     )
-    logger.info(
-        "request",
-        method=method,
-        route=route,
-        status=response.status_code,
-        duration_ms=round(seconds * 1000, 1),
-        **({"code": g.problem_code} if "problem_code" in g else {}),
-    )
-    return response
+    REQUESTS.labels(method, route, status).inc()
+    LATENCY.labels(method, route).observe(seconds)
+    duration = round(seconds * 1000, 1)
+    logger.info("request", method=method, route=route, status=status, duration_ms=duration, **more)
