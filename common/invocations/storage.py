@@ -2,8 +2,9 @@
 
 Summed up for everybody now and then (`measure`), and for one account from there on when it submits; a process remembers
 it for a while, the shorter the less room is left, and adds what it takes in itself. So a quota may be exceeded by what
-other processes take in meanwhile, and outputs of older invocations are seen by the next sum only. What was stored
-before sizes were noted counts nothing.
+other processes take in meanwhile, and outputs of older invocations are seen by the next sum only. After many submits
+since the last sum, as after an upgrade, it is caught up with in steps. What was stored before sizes were noted counts
+nothing.
 """
 
 from __future__ import annotations
@@ -26,19 +27,38 @@ REMEMBER_MOST: Final = 10_000
 
 
 class StoredBytes(NamedTuple):
-    """The size of an account's inputs and outputs."""
+    """The size of an account's inputs and outputs; `all`: whether nothing newer is left to be added."""
 
     bytes: Decimal
+    all: bool
 
 
+#: What is new is added up at most so many rows at a time, and once: the sum is kept when it has got on by `KEEP`. The
+#: youngest rows are added up again, because a transaction that is still open may have an older id.
+READ: Final = 10_000
+KEEP: Final = 1_000
 _STORED: Final = Query(
-    """
-with s as materialized (select bytes, measured_at from stored_payloads where user_id = :user_id)
-select coalesce((select bytes from s), 0)
-       + coalesce((select sum(coalesce(i.input_bytes, 0) + coalesce(i.output_bytes, 0)) from invocations i
-                    where i.user_id = :user_id
-                      and i.id >= uuid7_floor(coalesce((select measured_at from s), 'epoch'))), 0) as bytes
-""",
+    f"""
+with s as materialized (
+  select coalesce(max(bytes), 0) as bytes, coalesce(max(measured_at), 'epoch') as measured_at
+    from stored_payloads where user_id = :user_id),
+new as materialized (
+  select i.id, coalesce(i.input_bytes, 0) + coalesce(i.output_bytes, 0) as bytes from s, invocations i
+   where i.user_id = :user_id and i.id >= uuid7_floor(s.measured_at) order by i.id limit {READ}),
+settled as (
+  select sum(bytes) as bytes,
+         to_timestamp((1 + max(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint)) / 1000.0) as at
+    from new where id < uuid7_floor(now() - interval '1 minute') having count(*) >= {KEEP}),
+moved as (
+  update stored_payloads p set bytes = p.bytes + settled.bytes, measured_at = settled.at from s, settled
+   where p.user_id = (select user_id from stored_payloads where user_id = :user_id for update skip locked)
+     and p.measured_at = s.measured_at),
+made as (
+  insert into stored_payloads (user_id, bytes, measured_at)
+  select :user_id, settled.bytes, settled.at from s, settled where s.measured_at = 'epoch'
+  on conflict do nothing)
+select s.bytes + coalesce((select sum(bytes) from new), 0) as bytes, (select count(*) from new) < {READ} as "all" from s
+""",  # noqa: S608  (constants)
     StoredBytes,
 )
 _MEASURE: Final = text("""
@@ -74,8 +94,9 @@ def refuse_if_full(user_id: UUID, most: int | None, value: object) -> None:
 
 
 def _measured(user_id: UUID, most: int) -> _Known:
-    stored = int(db.execute(_STORED, {"user_id": user_id})[0].bytes)
-    return _Known(clock.monotonic() + (LONG if 2 * stored < most else SHORT), stored)
+    (found,) = db.execute(_STORED, {"user_id": user_id})
+    roomy = found.all and 2 * found.bytes < most
+    return _Known(clock.monotonic() + (LONG if roomy else SHORT), int(found.bytes))
 
 
 def measure() -> None:

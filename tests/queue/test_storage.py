@@ -125,3 +125,31 @@ def test_no_quota(customer: Customer) -> None:
     quota(customer, None)
     assert full(customer, tool), "the setting holds where the plan says nothing"
     subscriptions.configure(None)
+
+
+def test_a_long_history_is_caught_up_with_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade, or an hour of many submits: nothing is read twice, and no submit reads everything."""
+    first, many = customer.submit(factories.tool(input_schema={}).slug, input="x"), 25_000
+    with db.transaction() as session:
+        session.execute(text("set local session_replication_role = replica"))
+        session.execute(_HISTORY, {"like": first, "many": many})
+    reads = [db.execute(storage._STORED, {"user_id": customer.user_id})[0] for _ in range(4)]
+    assert [(int(read.bytes), read.all) for read in reads] == [
+        (10 * storage.READ, False),
+        (20 * storage.READ, False),
+        (10 * many + 3, True),
+        (10 * many + 3, True),
+    ]
+    sweeper.run("measure-payloads")
+    assert int(db.execute(storage._STORED, {"user_id": customer.user_id})[0].bytes) == 10 * many + 3
+
+
+_HISTORY = text("""
+insert into invocations (id, user_id, period_id, tool_id, tool_version_id, status, input, input_bytes, held, charged,
+                         attempts, request_id, created_at, started_at, finished_at, expires_at)
+select overlay(uuid7_floor(at)::text placing right(md5(n::text)::uuid::text, 22) from 15)::uuid, user_id, period_id,
+       tool_id, tool_version_id, 'succeeded', input, 10, held, 0, 1, n::text, at, at, at, expires_at
+  from invocations i, generate_series(1, :many) n,
+       lateral (select now() - interval '1 day' + n * interval '1 ms' as at) x
+ where i.id = :like
+""")
