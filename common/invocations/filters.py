@@ -1,9 +1,8 @@
 # ruff: noqa: S608  (the conditions are put together from constants)
 """What a list of invocations can be restricted by, beside account, status, tool and time.
 
-Each restriction is a condition on `invocations i` that an index answers (docs/decisions/finding-invocations.md). Two
-need more than one look: a request id that we made is found by the time in it, and metadata among the newest invocations
-first.
+Each restriction is a condition on `invocations i` that an index answers (docs/decisions/finding-invocations.md).
+Metadata has a table of its own, and a request id needs two looks: one that we made is found by the time in it.
 """
 
 from __future__ import annotations
@@ -23,10 +22,6 @@ FAILURES: Final = tuple(status for status in ENDS if status != "succeeded")
 #: Ids are made by the web processes' clocks, `created_at` by the database's: how far they may differ.
 CLOCK_SKEW: Final = timedelta(hours=1)
 
-#: So many of an account's newest invocations are looked at for a pair of metadata before the index is asked: what is
-#: common is found here, and what is rare there.
-RECENT: Final = 1_000
-
 _CONDITIONS: Final = {
     "api_key": "i.api_key_id = cast(:api_key as uuid)",
     "end_user": "i.end_user = cast(:end_user as text)",
@@ -41,9 +36,6 @@ _CONDITIONS: Final = {
 _OTHER_TIME: Final = "left(i.request_id, 8) <> left(i.id::text, 8)"
 _SAME_TIME: Final = """left(i.request_id, 8) = left(i.id::text, 8)
          and i.id >= cast(:request_low as uuid) and i.id < cast(:request_high as uuid)"""
-_TERMS: Final = """i.user_id = :user_id and i.metadata <> '{}'
-         and invocation_terms(i.user_id, i.metadata)
-             @> invocation_terms(cast(:user_id as uuid), cast(:metadata as jsonb))"""
 _HEX: Final = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
 
@@ -118,27 +110,23 @@ def looks(names: frozenset[str]) -> list[str]:
     return ["true"]
 
 
-def in_two_steps(names: frozenset[str]) -> bool:
-    """Whether the newest invocations are to be looked at first."""
-    return "metadata" in names and not names & {"request_id", "idempotency_key", "rerun_of"}
+def source(names: frozenset[str]) -> str:
+    """What ended invocations are looked for in, as a table `i`."""
+    narrower = names & {"request_id", "idempotency_key", "rerun_of"}
+    return LABELED if "metadata" in names and not narrower else "invocations i"
 
 
-#: What conditions look at.
-_COLUMNS: Final = """x.user_id, x.tool_id, x.api_key_id, x.status, x.failure, x.error_code, x.metadata, x.end_user,
-         x.rerun_of, x.request_id, x.created_at"""
-
-
-def recent(*, after: bool) -> str:
-    """The newest invocations of the owner, as a table `i`: the ids from their index, and then row by row."""
-    below = "and r.id < :below" if after else ""
-    ids = f"select r.id from invocations r where r.user_id = :user_id {below} order by r.id desc limit {RECENT}"
-    return f"""(select n.id, {_COLUMNS} from ({ids}) n cross join lateral (
-         select {_COLUMNS} from invocations x where x.id = n.id offset 0) x order by n.id desc) i"""
-
-
-#: All invocations of the owner with these pairs, as a table `i`. (`offset 0`: not by walking through everything, newest
-#: first, until enough are found.)
-LABELED: Final = f"(select * from invocations i where {_TERMS} offset 0) i"
+#: The pair that the fewest have, as far as that can be seen by looking at so many of each.
+LOOKED_AT: Final = 1_000
+_RAREST: Final = f"""(select o.term
+         from unnest(invocation_terms(cast(:user_id as uuid), cast(:metadata as jsonb))) o(term) cross join lateral (
+         select count(*) as number from (select from metadata_terms m where m.term = o.term limit {LOOKED_AT}) m) m
+        order by m.number limit 1)"""
+#: All invocations of the owner with this pair, newest first, as a table `i`. (`offset 0`: each by its id.)
+LABELED: Final = f"""(select t.invocation_id as id, x.user_id, x.tool_id, x.api_key_id, x.status, x.failure,
+         x.error_code, x.metadata, x.end_user, x.rerun_of, x.request_id, x.created_at
+         from metadata_terms t cross join lateral (select * from invocations x where x.id = t.invocation_id offset 0) x
+        where t.term = {_RAREST}) i"""
 
 
 def _ids_beside(request_id: str) -> tuple[UUID, UUID]:

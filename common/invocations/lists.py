@@ -111,21 +111,11 @@ select id, (select count(*) from found) as found from found order by id desc lim
 
 
 def _newest_of(kind: Kind) -> str:
-    """The newest ids; where that is quicker, first among the recent ones alone."""
-    statuses = sorted(kind.statuses or ("any",))
-    if not filters.in_two_steps(kind.matching) or _OF_QUEUE.keys() >= {*statuses}:
-        return f"newest as materialized ({_union(_branches(kind, statuses, 'invocations i'))})"
-    near = _union(_branches(kind, statuses, filters.recent(after=kind.after or kind.end)))
-    far = _union(_branches(kind, [status for status in statuses if status not in _OF_QUEUE], filters.LABELED))
-    return f"""near as materialized ({near}),
-newest as materialized (
-  select x.id from (select id from near union
-                    select far.id from ({far}) far where (select count(*) from near) < :limit) x
-   order by x.id desc limit :limit)"""
-
-
-def _union(branches: list[str]) -> str:
-    return f"select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit"
+    """The newest ids."""
+    branches = _branches(kind, sorted(kind.statuses or ("any",)), filters.source(kind.matching))
+    return (
+        f"newest as materialized (select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit)"
+    )
 
 
 def _branches(kind: Kind, statuses: list[str], invocations: str) -> list[str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index, text
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from common.models.base import Base
 
 #: What `failure` says.
 FAILURE = """
@@ -44,12 +49,6 @@ FOUND_BY = (
         "id",
         postgresql_where=text("left(request_id, 8) <> left(id::text, 8)"),
     ),
-    Index(
-        "ix_invocations_terms",
-        text("invocation_terms(user_id, metadata)"),
-        postgresql_using="gin",
-        postgresql_where=text("metadata <> '{}'"),
-    ),
 )
 
 #: What an account's pairs of metadata are found by. (As in its migration: an index is made of it.)
@@ -61,3 +60,28 @@ create function invocation_terms(account uuid, metadata jsonb) returns bigint[] 
 $$
 """
 TERMS_DOWN = "drop function invocation_terms(uuid, jsonb)"
+
+#: A row for each pair of a new invocation, whichever code makes it.
+TERMS_KEPT_UP = """
+create function invocations_terms() returns trigger language plpgsql as $$
+begin
+  insert into metadata_terms (term, invocation_id)
+  select term, new.id from unnest(invocation_terms(new.user_id, new.metadata)) term on conflict do nothing;
+  return null;
+end $$;
+create trigger invocations_terms after insert on invocations
+  for each row when (new.metadata <> '{}') execute function invocations_terms();
+"""
+TERMS_KEPT_DOWN = "drop function invocations_terms() cascade"
+
+
+class MetadataTerm(Base):
+    """That an invocation has a pair of metadata: `invocation_terms` of the account, the name and the value.
+
+    Newest first, one after the other, however many there are: an index of the column itself (GIN) has no order.
+    """
+
+    __tablename__ = "metadata_terms"
+
+    term: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    invocation_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.models.finding import TERMS_DOWN, TERMS_UP
+from common.models.finding import TERMS_DOWN, TERMS_KEPT_DOWN, TERMS_KEPT_UP, TERMS_UP
 
 #: An end is an end: afterwards only the payloads may be dropped (retention), and nothing is ever deleted. (`failure`
 #: follows from what never changes, which a check makes sure of.)
@@ -55,5 +55,5 @@ $$
 """
 UUID7_DOWN = "drop function uuid7()"
 
-DDL_UP = (ENDED_IS_FINAL_UP, FAILURE_UP, UUID7_UP, TERMS_UP)
-DDL_DOWN = (ENDED_IS_FINAL_DOWN, FAILURE_DOWN, UUID7_DOWN, TERMS_DOWN)
+DDL_UP = (ENDED_IS_FINAL_UP, FAILURE_UP, UUID7_UP, TERMS_UP, TERMS_KEPT_UP)
+DDL_DOWN = (ENDED_IS_FINAL_DOWN, FAILURE_DOWN, UUID7_DOWN, TERMS_KEPT_DOWN, TERMS_DOWN)

@@ -16,7 +16,7 @@ from common.kit import db
 #: Read-only: written by migrations and by operator commands.
 READ: Final = {"alembic_version", "instance"}
 #: Append-only: rows are inserted and never changed.
-APPENDED: Final = {"audit_log", "grants", "ledger_verifications", "receipts", "usage_logs"}
+APPENDED: Final = {"audit_log", "grants", "ledger_verifications", "metadata_terms", "receipts", "usage_logs"}
 #: Rows are inserted and updated (a call completes, a payload is dropped, a key is retired), but never deleted.
 KEPT: Final = {"attempts", "invocations", "periods", "remainders", "signing_keys", "tool_versions"}
 _FUNCTIONS: Final = "usage_logs_add_month(timestamptz), usage_logs_retire_month(timestamptz)"

@@ -136,7 +136,7 @@ PATCHED = {
     "queue/test_round_trips.py": {"concurrency.SLOW": WAIT, "running.LONGEST": WAIT},
     "queue/test_turns.py": {"heartbeat.ORPHANED_SECONDS": WAIT},
     "runs/test_cancel_many.py": {"canceling.MOST_AT_ONCE": SIZE},
-    "runs/test_filters.py": {"filters.RECENT": SIZE},
+    "runs/test_filters.py": {"filters.LABELED": SIZE},
     "runs/test_stream_log.py": dict.fromkeys(
         (
             "stream_publisher.SNAPSHOT_EVERY",

@@ -23,19 +23,22 @@ from tests.queue.test_plans import SMALL, Many, _ending, _list, _submit
 
 KEYS = 50
 #: More is read when a filter walks through an account's rows.
-MOST_BLOCKS = 5_000
+MOST_BLOCKS = 1_000
 
 _LABEL = """
 set session_replication_role = replica;
 with n as (select id, user_id, row_number() over (order by id) as n from invocations)
 update invocations i
    set metadata = case when n.n = 77 then '{"order": "7", "env": "prod"}'::jsonb
+                       when n.n % 100 = 1 then '{"env": "prod", "team": "seldom"}'
                        when n.n % 10 = 0 then '{"env": "test"}' else '{"env": "prod"}' end,
        end_user = case when n.n % 2 = 0 then 'user-' || n.n % 1000 end,
        api_key_id = lpad(to_hex(n.n % %(keys)s), 32, '0')::uuid,
        request_id = case when n.n % 2 = 0 then 'client-' || n.n else replace(i.id::text, '-', '') end,
        rerun_of = case when n.n % 1000 = 0 then i.id end
   from n where n.id = i.id;
+insert into metadata_terms (term, invocation_id)
+select unnest(invocation_terms(user_id, metadata)), id from invocations;
 set session_replication_role = origin;
 """
 
@@ -48,7 +51,7 @@ class Found(Many):
         connection.execute(_LABEL.replace("%(keys)s", str(KEYS)))
         connection.commit()
         connection.autocommit = True
-        connection.execute("vacuum analyze invocations")
+        connection.execute("vacuum analyze invocations, metadata_terms")
         connection.autocommit = False
 
 
@@ -73,6 +76,8 @@ MATCHING: dict[str, Any] = {
     "a request id of our own": lambda many: Matching(request_id=_last(many, "request_id", "request_id ~ '^0'")),
     "an unknown request id": lambda _: Matching(request_id="nothing"),
     "metadata, common": lambda _: Matching(metadata={"env": "prod"}),
+    "metadata, one in a hundred": lambda _: Matching(metadata={"team": "seldom"}),
+    "metadata, common and one in a hundred": lambda _: Matching(metadata={"env": "prod", "team": "seldom"}),
     "metadata, rare": lambda _: Matching(metadata={"order": "7"}),
     "metadata, unknown": lambda _: Matching(metadata={"order": "8"}),
     "api key": lambda many: Matching(api_key=_last(many, "api_key_id", "true")),

@@ -56,7 +56,7 @@ ALONE: dict[str, Goal] = {
     "neighbours": sharing.neighbours,
     "P13": standing.p13,
     "hosts": hosting.hosts,
-    "P8 P9 P17_growth": growing.grown_platform,
+    "P8 P8_lists P9 P17_growth": growing.grown_platform,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from time import perf_counter
+from uuid import UUID
 
 import psycopg
 
@@ -17,6 +18,9 @@ from tools.bench.ground import Ground
 #: Rows of one transaction: the rollup takes in a transaction whole, within one statement's time.
 CHUNK = 50_000
 DAYS = 25
+#: One row in so many, all of the first account, has what lists are filtered by.
+MARKED = 100
+END_USER, KEY, RERUN_OF = "somebody", UUID(int=1), UUID(int=2)
 #: Two connections, because the machine has at least two cores.
 WRITERS = 2
 #: Row `n` of `total`. Ids are of the moment they stand for; 94 % end well, the first account has a quarter of all.
@@ -26,7 +30,7 @@ select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || '7
         || substr(seed, 4, 15))::uuid as id,
        (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || '7' || substr(seed, 19, 3) || '9'
         || substr(seed, 4, 15))::uuid as usage_id,
-       moment, p.user_id, p.period_id, t.tool_id, t.version_id,
+       x.n, x.n %% {marked} = 0 as marked, moment, p.user_id, p.period_id, t.tool_id, t.version_id,
        case when x.n %% 50 < 47 then 'succeeded' when x.n %% 50 < 49 then 'failed' else 'canceled' end as status
   from (select n, now() - interval '{days} days' * (1 - n::float8 / %(total)s) as moment, md5(n::text) as seed
           from generate_series(%(first)s::bigint, %(last)s::bigint) n) x
@@ -45,14 +49,21 @@ select row_number() over (order by t.id) as n, t.id as tool_id, v.id as version_
 _INVOCATIONS = """
 insert into invocations (id, user_id, period_id, tool_id, tool_version_id, status, input, output, held, charged,
                          attempts, request_id, created_at, started_at, finished_at, expires_at, error_code,
-                         error_detail, is_failure, failure)
+                         error_detail, is_failure, failure, metadata, end_user, api_key_id, rerun_of)
 select id, user_id, period_id, tool_id, version_id, status, '{"text": "some words"}',
        case when status = 'succeeded' then '{"answer": "some words that a tool would say", "units": 7}'::jsonb end,
        50, case when status = 'succeeded' then 8 else 0 end, 1, id::text, moment, moment, moment,
        moment + interval '1 day', case when status = 'failed' then 'tool_failed' end,
        case when status = 'failed' then 'The tool answered 500.' end, case when status <> 'succeeded' then true end,
-       nullif(status, 'succeeded')
+       nullif(status, 'succeeded'),
+       case when marked then jsonb_build_object('env', 'prod', 'order', n::text) else '{}' end,
+       case when marked then 'somebody' end, case when marked then '00000000-0000-0000-0000-000000000001'::uuid end,
+       case when marked then '00000000-0000-0000-0000-000000000002'::uuid end
   from calls
+"""
+_TERMS = """
+insert into metadata_terms (term, invocation_id)
+select unnest(invocation_terms(user_id, metadata)), id from invocations where id in (select id from calls where marked)
 """
 _ATTEMPTS = """
 insert into attempts (invocation_id, n, token, worker, started_at, ended_at, outcome, http_status)
@@ -81,7 +92,7 @@ def fill(ground: Ground, rows: int) -> float:
         writer.join()
     if failures:
         raise failures[0]
-    ground.sql("vacuum (analyze) invocations, attempts, usage_logs")
+    ground.sql("vacuum (analyze) invocations, metadata_terms, attempts, usage_logs")
     return perf_counter() - begun
 
 
@@ -98,8 +109,10 @@ def _write(ground: Ground, rows: int, todo: list[tuple[int, int]], failures: lis
                 except IndexError:
                     break
                 with connection.transaction():
-                    connection.execute(_ROWS.format(days=DAYS), {"total": rows, "first": first, "last": last})
-                    for statement in (_INVOCATIONS, _ATTEMPTS, _USAGE.replace("%%", "%")):
+                    connection.execute(
+                        _ROWS.format(days=DAYS, marked=MARKED), {"total": rows, "first": first, "last": last}
+                    )
+                    for statement in (_INVOCATIONS, _TERMS, _ATTEMPTS, _USAGE.replace("%%", "%")):
                         connection.execute(statement)
     except psycopg.Error as error:
         failures.append(error)

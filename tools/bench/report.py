@@ -33,6 +33,7 @@ NAMES: Final = {
     "P6_304": "a 304 ÷ a 200, CPU",
     "P7": "submits/s with 2,000 waiting clients ÷ without",
     "P8": "usage of a long history ÷ of 10,000 rows, the slowest question's p95",
+    "P8_lists": "lists of a long history by each filter ÷ of 10,000 rows, the slowest's p95",
     "P9_submits": "submits/s beside many ended invocations ÷ beside 10,000",
     "P9_finished": "finished/s beside many ended invocations ÷ beside 10,000",
     "P10": "another account's p99 beside 10,000 queued ÷ alone",

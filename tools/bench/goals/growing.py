@@ -1,4 +1,6 @@
-"""P8, P9, P17_growth: the same questions, work and pages with 10,000 and with 10,000,000 ended invocations (`GROWN`).
+"""P8, P8_lists, P9, P17_growth: the same questions, work and pages beside 10,000 and 10,000,000 ended invocations.
+
+`GROWN` is another number than 10,000,000.
 
 Two databases on one PostgreSQL, both there from the beginning, asked in turn.
 """
@@ -6,20 +8,18 @@ Two databases on one PostgreSQL, both there from the beginning, asked in turn.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from statistics import quantiles
 from time import perf_counter
 
 from common import usage
 from common.kit import clock
-from tools.bench import growth, pairs, usage_growth
-from tools.bench.goals import Found, answering, paging, ratio, running, submitting
+from tools.bench import asking, growth, pairs, usage_growth
+from tools.bench.goals import Found, answering, finding, paging, ratio, running, submitting
 from tools.bench.ground import Ground, prepared
 
 SMALL = 10_000
 LARGE = int(os.environ.get("GROWN", "10000000"))
-ROUNDS, WARM_UPS, TIMINGS = 5, 6, 8
 #: Rows that no rollup has seen yet are few on a running platform; here there are none.
 ROLL_UP = 50_000
 CALLS = 3_000
@@ -29,6 +29,7 @@ def grown_platform(_: Ground) -> dict[str, Found]:
     with ExitStack() as stack:
         small, large = (stack.enter_context(grown(rows)) for rows in (SMALL, LARGE))
         found = p8(small, large)
+        found |= finding.lists(small, large)
         found |= paging.p17_growth(small, large)
         found |= p9(small, large)
         sizes = growth.bytes_of(large, LARGE)
@@ -56,38 +57,10 @@ def grown(rows: int) -> Iterator[Ground]:
 
 def p8(small: Ground, large: Ground) -> dict[str, Found]:
     """What an account's usage page asks for; the slowest of the questions judges."""
-    until, asked = clock.now(), {}
-    for ground in (small, large):
-        ground.connect()
-        asked[ground.settings.database_url] = usage_growth.questions(ground.accounts[0].user_id, until)
-    timings: list[dict[str, list[float]]] = [{}, {}]
-    for n in range(ROUNDS):
-        for which in (n % 2, 1 - n % 2):
-            ground = (small, large)[which]
-            ground.connect()
-            _ask(asked[ground.settings.database_url], timings[which])
-    each = {name: (_p95(timings[1][name]), _p95(timings[0][name])) for name in timings[0]}
-    ratios = {name: ours / limit for name, (ours, limit) in each.items()}
-    worst = max(ratios, key=lambda name: ratios[name])
-    note = f"{LARGE:,} rows; " + "; ".join(f"{name} {value:.2f}" for name, value in ratios.items())
-    return {
-        "P8": Found(
-            ratios[worst], "ratio of p95", 1.5, 1.1, list(each.values()), each[worst][0], each[worst][1], True, note
-        )
-    }
-
-
-def _ask(questions: Mapping[str, Callable[[], object]], timings: dict[str, list[float]]) -> None:
-    for name, question in questions.items():
-        for n in range(WARM_UPS + TIMINGS):
-            begun = perf_counter()
-            question()
-            if n >= WARM_UPS:
-                timings.setdefault(name, []).append(1000 * (perf_counter() - begun))
-
-
-def _p95(values: list[float]) -> float:
-    return quantiles(values, n=20)[-1]
+    until = clock.now()
+    found = asking.compared(small, large, lambda ground: usage_growth.questions(ground.accounts[0].user_id, until))
+    found.note = f"{LARGE:,} rows; {found.note}"
+    return {"P8": found}
 
 
 # -- P9 ----------------------------------------------------------------------------------------------------------

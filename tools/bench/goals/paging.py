@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http.client import HTTPConnection
-from statistics import median, quantiles
-from time import perf_counter
+from statistics import median
 from urllib.parse import urlencode
 
 from common.identity import accounts
-from tools.bench import growth, load, pairs
+from tools.bench import asking, growth, load, pairs
 from tools.bench.goals import Found
 from tools.bench.ground import PASSWORD, Ground
 
@@ -26,7 +26,7 @@ OF_HISTORY = (
     "/tools",
     "/keys",
 )
-ROUNDS, WARM_UPS, TIMINGS = 5, 2, 8
+WARM_UPS = 2
 
 
 def p17(ground: Ground) -> dict[str, Found]:
@@ -68,18 +68,13 @@ def p17_growth(small: Ground, large: Ground) -> dict[str, Found]:
     for ground in (large, small):
         ground.start(ground.web())
         readers.append(_Reader(ground))
-    timings: list[dict[str, list[float]]] = [{}, {}]
-    for n in range(ROUNDS):
+    timings: tuple[asking.Timings, asking.Timings] = ({}, {})
+    for n in range(asking.ROUNDS):
         for which in (n % 2, 1 - n % 2):
             readers[which].read(timings[which])
     for ground in (large, small):
         ground.stop("web")
-    each = {path: (_p95(timings[0][path]), _p95(timings[1][path])) for path in OF_HISTORY}
-    ratios = {path: ours / limit for path, (ours, limit) in each.items()}
-    worst = max(ratios, key=lambda path: ratios[path])
-    note = "; ".join(f"{path} {value:.2f}" for path, value in ratios.items())
-    found = Found(ratios[worst], "ratio of p95", 1.5, 1.1, list(each.values()), *each[worst], least=True, note=note)
-    return {"P17_growth": found}
+    return {"P17_growth": asking.slowest(timings[1], timings[0])}
 
 
 class _Reader:
@@ -90,15 +85,10 @@ class _Reader:
         ground.connect()
         self._headers = {"Cookie": cookie(ground, accounts.get(ground.accounts[0].user_id).email)}
 
-    def read(self, timings: dict[str, list[float]]) -> None:
+    def read(self, timings: asking.Timings) -> None:
         """Milliseconds of each page, several times."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
-        for path in OF_HISTORY:
-            for n in range(WARM_UPS + TIMINGS):
-                begun = perf_counter()
-                self._read(connection, path)
-                if n >= WARM_UPS:
-                    timings.setdefault(path, []).append(1000 * (perf_counter() - begun))
+        asking.ask({path: partial(self._read, connection, path) for path in OF_HISTORY}, timings, WARM_UPS)
         connection.close()
 
     def _read(self, connection: HTTPConnection, path: str) -> None:
@@ -107,10 +97,6 @@ class _Reader:
         answer.read()
         if answer.status != 200:
             raise RuntimeError(f"{path} was answered {answer.status}")
-
-
-def _p95(values: list[float]) -> float:
-    return quantiles(values, n=20)[-1]
 
 
 def _milliseconds(ground: Ground, requests: list[bytes]) -> float:
