@@ -119,7 +119,7 @@ def _list(many: Many, **changes: Any) -> tuple[TextClause, dict[str, Any]]:
 
     filters = {"owner": many.last.user_id, "window": Window(20, None), **changes}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "execute", ask)
+        patch.setattr(database, "fetch_anywhere", ask)
         reading.listing(filters.pop("owner"), filters.pop("window"), **filters)
     return asked[0], asked[1]
 
