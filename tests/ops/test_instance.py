@@ -26,9 +26,10 @@ ANOTHERS = "00000000-0000-4000-8000-000000000000@1"
 
 @pytest.fixture
 def alone(db: None) -> Iterator[redis_kit.Client]:
-    """Servers that nobody has a name on yet, for a process that knows nothing."""
+    """Servers that nobody has a name on yet, for a process that knows nothing; nor afterwards, for those to come."""
     instance.forget()
     yield redis_kit.client()
+    redis_kit.client().flushall()
     instance.forget()
 
 

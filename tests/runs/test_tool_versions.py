@@ -17,6 +17,7 @@ from common.models.tools import ToolVersion
 from common.tools import ListedTool, editing
 from tests import factories
 from tests.runs.conftest import Api
+from tests.usage.ledger import rolled_up
 
 PRICE = {"base_tokens": 2, "max_tokens": 20}
 
@@ -112,7 +113,7 @@ def test_latencies_are_those_of_all_accounts_in_seven_days_from_the_rollups(api:
     for number in range(1, 21):
         ended(others if number % 2 else api.customer, tool, milliseconds=number * 10)
     assert api.get(f"/tools/{tool.slug}")["latency_p50_ms"] is None
-    usage.catch_up()
+    rolled_up()
     assert usage.refresh_latencies() == 1
     shown = {each["slug"]: each for each in api.get("/tools")}[tool.slug]
     assert shown["latency_p50_ms"] == pytest.approx(100, rel=0.021)
@@ -124,7 +125,7 @@ def test_latencies_are_those_of_all_accounts_in_seven_days_from_the_rollups(api:
 def test_calls_of_more_than_seven_days_ago_are_forgotten(api: Api) -> None:
     tool = factories.tool()
     ended(api.customer, tool, milliseconds=50)
-    usage.catch_up()
+    rolled_up()
     assert usage.refresh_latencies() == 1
     for hours, known in ((7 * 24 - 2, True), (7 * 24 + 2, False)):
         long_ago = datetime.now(UTC) - timedelta(hours=hours)

@@ -9,7 +9,7 @@ from time import perf_counter
 from tools.bench.goals import Found
 from tools.bench.ground import Ground
 
-ROUNDS, WARM_UPS, TIMINGS = 5, 6, 8
+ROUNDS, WARM_UPS, TIMINGS = 5, 6, 20
 GOAL, THEN = 1.5, 1.1
 
 Questions = Mapping[str, Callable[[], object]]
