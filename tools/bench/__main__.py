@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dev import supervisor
@@ -35,7 +35,8 @@ from tools.bench.goals import (
 from tools.bench.ground import Ground, prepared
 
 RESULTS = Path(__file__).parent / "results.json"
-Goal = Callable[[Ground], dict[str, Found]]
+#: All at once, or part by part, if a later one is not to take the earlier ones with it.
+Goal = Callable[[Ground], dict[str, Found] | Iterator[dict[str, Found]]]
 
 #: In the order in which they are measured. Those of one line share their servers and what runs on them.
 TOGETHER: tuple[dict[str, Goal], ...] = (
@@ -87,18 +88,23 @@ def measured(name: str, goal: Goal, ground: Ground | None) -> bool:
     begun = time.perf_counter()
     try:
         found = goal(ground)  # type: ignore[arg-type]
+        for part in [found] if isinstance(found, dict) else found:
+            _write_down(part)
     except Exception:  # noqa: BLE001 - the edge: it is told, and the next one is measured
         print(f"{name}: could not be measured", flush=True)
         traceback.print_exc()
         return False
+    print(f"     ({time.perf_counter() - begun:.0f} s)", flush=True)
+    return True
+
+
+def _write_down(found: dict[str, Found]) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     about = {"measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load": round(os.getloadavg()[0], 1)}
     results |= {key: {**value.as_json(), **about} for key, value in found.items()}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     for key, value in found.items():
         print(report.line(key, value.as_json()), flush=True)
-    print(f"     ({time.perf_counter() - begun:.0f} s)", flush=True)
-    return True
 
 
 if __name__ == "__main__":

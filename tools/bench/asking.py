@@ -31,10 +31,10 @@ def compared(small: Ground, large: Ground, questions: Callable[[Ground], Questio
     return slowest(*timings)
 
 
-def ask(questions: Questions, timings: Timings, warm_ups: int) -> None:
+def ask(questions: Questions, timings: Timings, warm_ups: int, times: int = TIMINGS) -> None:
     """Each question some times; those after the first `warm_ups` are noted."""
     for name, question in questions.items():
-        for n in range(warm_ups + TIMINGS):
+        for n in range(warm_ups + times):
             begun = perf_counter()
             question()
             if n >= warm_ups:

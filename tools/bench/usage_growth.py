@@ -27,6 +27,7 @@ from common.kit.paging import Window
 from common.settings import load
 from dev import servers
 from tests.usage.ledger import Ledger, total
+from tools.bench import asking
 from web.app import create_app
 from web.cli import MIGRATIONS
 
@@ -129,12 +130,7 @@ def questions(user: UUID, until: datetime) -> dict[str, Question]:
 
 def ask(account: Account, timings: Timings) -> None:
     db.connect(account.url, pool_size=1, application_name="joyfull-bench")
-    for name, question in account.questions.items():
-        for n in range(WARM_UPS + TIMINGS):
-            begun = perf_counter()
-            question()
-            if n >= WARM_UPS:
-                timings.setdefault(name, []).append(1000 * (perf_counter() - begun))
+    asking.ask(account.questions, timings, WARM_UPS, TIMINGS)
 
 
 def tell(small: Timings, large: Timings) -> None:

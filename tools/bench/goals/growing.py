@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from time import perf_counter
 
-from common import usage
+from common import invocations, usage
 from common.kit import clock
 from tools.bench import asking, growth, pairs, usage_growth
 from tools.bench.goals import Found, answering, finding, paging, ratio, running, submitting
@@ -25,18 +25,15 @@ ROLL_UP = 50_000
 CALLS = 3_000
 
 
-def grown_platform(_: Ground) -> dict[str, Found]:
+def grown_platform(_: Ground) -> Iterator[dict[str, Found]]:
     with ExitStack() as stack:
         small, large = (stack.enter_context(grown(rows)) for rows in (SMALL, LARGE))
-        found = p8(small, large)
-        found |= finding.lists(small, large)
-        found |= paging.p17_growth(small, large)
-        found |= p9(small, large)
         sizes = growth.bytes_of(large, LARGE)
-    parts = ", ".join(f"{name} {size:.0f}" for name, size in sorted(sizes.items(), key=lambda kv: -kv[1]) if size >= 1)
-    told = f"{LARGE:,} invocations: {parts}"
-    found["size"] = Found(sum(sizes.values()), "bytes an invocation", 2_500, None, [], None, None, True, told)
-    return found
+        each = (f"{name} {size:.0f}" for name, size in sorted(sizes.items(), key=lambda kv: -kv[1]) if size >= 1)
+        told = f"{LARGE:,} invocations: {', '.join(each)}"
+        yield {"size": Found(sum(sizes.values()), "bytes an invocation", 2_500, least=True, note=told)}
+        for measure in (p8, finding.lists, paging.p17_growth, p9):
+            yield measure(small, large)
 
 
 @contextmanager
@@ -46,6 +43,7 @@ def grown(rows: int) -> Iterator[Ground]:
         seconds, begun = growth.fill(ground, rows), perf_counter()
         while usage.rollup(ROLL_UP):
             pass
+        invocations.storage.measure()
         ground.sql("vacuum (analyze)")  # as it would have been done over the years, and not while it is measured
         ground.sql("checkpoint")
         print(f"     {rows:,} rows in {seconds:.0f} s, rolled up in {perf_counter() - begun:.0f} s", flush=True)
