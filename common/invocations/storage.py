@@ -33,9 +33,9 @@ class StoredBytes(NamedTuple):
     all: bool
 
 
-#: What is new is added up at most so many rows at a time (each may be a page to be read from disk), and once: the sum is
-#: kept when it has got on by `KEEP`. The youngest rows are added up again, because a transaction that is still open may
-#: have an older id.
+#: What is new is added up at most so many rows at a time (each may be a page to be read from disk), and once: the sum
+#: is kept when it has got on by `KEEP`. The youngest rows are added up again, because a transaction that is still open
+#: may have an older id.
 READ: Final = 2_000
 KEEP: Final = 500
 _STORED: Final = Query(
