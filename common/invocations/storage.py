@@ -44,8 +44,8 @@ with s as materialized (
   select coalesce(max(bytes), 0) as bytes, coalesce(max(measured_at), 'epoch') as measured_at
     from stored_payloads where user_id = :user_id),
 new as materialized (
-  select i.id, coalesce(i.input_bytes, 0) + coalesce(i.output_bytes, 0) as bytes from s, invocations i
-   where i.user_id = :user_id and i.id >= uuid7_floor(s.measured_at) order by i.id limit {READ}),
+  select i.id, coalesce(i.input_bytes, 0) + coalesce(i.output_bytes, 0) as bytes from invocations i
+   where i.user_id = :user_id and i.id >= (select uuid7_floor(measured_at) from s) order by i.id limit {READ}),
 settled as (
   select sum(bytes) as bytes,
          to_timestamp((1 + max(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint)) / 1000.0) as at

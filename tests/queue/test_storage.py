@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from common.subscriptions import plans
 from tests import factories
 from tests.factories import Customer
 from tests.plain import plain
+from tests.queue import scale
 from web.app import create_app
 from worker import sweeper
 
@@ -127,7 +129,11 @@ def test_no_quota(customer: Customer) -> None:
     subscriptions.configure(None)
 
 
-def test_a_long_history_is_caught_up_with_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+#: Blocks that a look reads when nothing is new.
+MOST_BLOCKS = 50
+
+
+def test_a_long_history_is_caught_up_with_in_steps(customer: Customer, database_url: str) -> None:
     """As after an upgrade, or an hour of many submits: nothing is read twice, and no submit reads everything."""
     first, many = customer.submit(factories.tool(input_schema={}).slug, input="x"), 5 * storage.READ // 2
     with db.transaction() as session:
@@ -142,6 +148,14 @@ def test_a_long_history_is_caught_up_with_in_steps(customer: Customer, monkeypat
     ]
     sweeper.run("measure-payloads")
     assert int(db.execute(storage._STORED, {"user_id": customer.user_id})[0].bytes) == 10 * many + 3
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set session_replication_role = replica")
+        ((columns,),) = connection.execute(_COLUMNS).fetchall()
+        connection.execute(_OLDER.format(columns=columns))
+        connection.execute("analyze invocations")
+        for generic in (False, True):
+            plan = scale.explain(connection, storage._STORED, {"user_id": customer.user_id}, generic=generic)
+            assert scale.cost(plan)[1] < MOST_BLOCKS, plan
 
 
 _HISTORY = text("""
@@ -153,3 +167,13 @@ select overlay(uuid7_floor(at)::text placing right(md5(n::text)::uuid::text, 22)
        lateral (select now() - interval '1 day' + n * interval '1 ms' as at) x
  where i.id = :like
 """)
+#: Twenty times as much, from before.
+_OLDER = """
+insert into invocations (id, {columns})
+select overlay(id::text placing '00' || to_hex(n + 16) from 1 for 4)::uuid, {columns}
+  from invocations, generate_series(0, 19) n where status <> 'open'
+"""
+_COLUMNS = """
+select string_agg(quote_ident(attname), ', ') from pg_attribute
+ where attrelid = 'invocations'::regclass and attnum > 0 and not attisdropped and attname <> 'id'
+"""
