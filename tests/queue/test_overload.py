@@ -15,6 +15,8 @@ from common import invocations
 from common.errors import DependencyUnavailable
 from common.invocations import overload
 from common.kit import db as db_kit
+from common.kit import memory
+from common.kit.admission import Admission
 from tests import factories
 from tests.budgets import world
 from tests.client import eventually
@@ -25,6 +27,18 @@ from tests.timing import Stepped, using
 _WAITING = text(
     "select count(*) as n from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 )
+
+
+class Counted(Admission):
+    """Counts those who come to the line."""
+
+    came = 0
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        self.came += 1
+        with super().permit():
+            yield
 
 
 @contextmanager
@@ -70,3 +84,20 @@ def test_who_would_wait_too_long_is_told_before_anything_is_begun(db: None) -> N
                 customer.submit(factories.tool(), idempotency_key=key)
             assert refused.value.retry_after == 2, "of twelve that take 20 s, one ends every 1.7 s"
     assert len({each.result() for each in made}) + 1 == len(world.open_rows()) == 1 + overload.AT_ONCE
+
+
+@pytest.fixture
+def line(db: None) -> Iterator[Counted]:
+    counted = memory.current().parts[overload._line] = Counted(overload.AT_ONCE, overload.PATIENCE)
+    yield counted
+    memory.forget()
+
+
+def test_a_submit_stands_in_line_once_and_once_more_to_look_for_its_key(line: Counted) -> None:
+    """Who has stood in it has waited: a second time is a second wait, and may end in a refusal after the first."""
+    customer, tool, came = factories.customer(), factories.tool(), []
+    for key in (None, "k", "k"):  # the third one finds what the second has made
+        customer.submit(tool, idempotency_key=key)
+        came.append(line.came)
+    assert came == [1, 3, 4]
+    assert len(world.open_rows()) == 2
