@@ -24,6 +24,8 @@ logger = log.get(__name__)
 
 SCRAPE_SECONDS = 2.5
 FRESH_SECONDS = 2.0
+#: Only where there is a replica.
+REPLICA_LAG = "db_replica_behind_bytes"
 BREAKER = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 
 
@@ -156,7 +158,7 @@ def _verification() -> Iterator[Metric]:
 
 
 def _from_replica() -> list[Metric]:
-    return [_one("db_replica_behind_bytes", "WAL that the read replica has not replayed", db.replica_state().lag)]
+    return [_one(REPLICA_LAG, "WAL that the read replica has not replayed", db.replica_state().lag)]
 
 
 def _from_redis() -> list[Metric]:
