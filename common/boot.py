@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from common import signatures, streams, subscriptions
+from common import subscriptions
+from common.identity import signatures
+from common.invocations import streams
 from common.kit import crypto, db, failpoints, log, mail, memory, metrics, redis, tracing
 from common.kit.outbound import OutboundClient, SystemResolver, own_services
 from common.operations import instance
 from common.queueing import messages
 from common.settings import Settings
-from common.version import VERSION
+from common.settings.version import VERSION
 
 USER_AGENT = f"joyfull-hub/{VERSION}"
 

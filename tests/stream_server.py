@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common import streams
+from common.invocations import streams
 from dev.servers import Redis
 from web.http import output_waiting
 from web.http.output_waiting import OutputReaders

@@ -14,7 +14,7 @@ from werkzeug.routing import UUIDConverter
 from common import boot
 from common.kit import jsonb, tracing
 from common.settings import Settings
-from common.version import VERSION
+from common.settings.version import VERSION
 from web import cli, console, front, mcp, openai
 from web.api import rest
 from web.api.blueprint import Blueprint
@@ -50,6 +50,8 @@ class Json(JSONProvider):
 
 
 class Application(Flask):
+    """Flask, with strict JSON and responses whose first value is made before their status is sent."""
+
     json_provider_class = Json
 
     def dispatch_request(self) -> Response:

@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Blueprint, Flask, Response, current_app
 
-from common.links import API_PREFIX, CONSOLE_PREFIX, OPENAI_PREFIX
+from common.settings.links import API_PREFIX, CONSOLE_PREFIX, OPENAI_PREFIX
 from web.api import face
 from web.http import auth, faces, negotiation
 from web.http.responses import absolute_url, enveloped

@@ -115,6 +115,7 @@ class DeadlinedBody(io.RawIOBase):
         self._deadline = time.monotonic() + BODY_SECONDS
 
     def readable(self) -> bool:
+        """True, as of any reader (the interface of `io.RawIOBase`)."""
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:

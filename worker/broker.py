@@ -40,6 +40,7 @@ class Channel(redis.Channel):
     """Drops malformed messages, and does not track unacknowledged ones."""
 
     def basic_consume(self, queue: str, no_ack: bool, *args: object, **options: object) -> None:  # noqa: ARG002
+        """Consume without acknowledgements, and skip malformed messages."""
         super().basic_consume(queue, True, *args, **options)
         callbacks = self.connection._callbacks
         deliver = callbacks[queue]
@@ -65,10 +66,14 @@ class SentinelChannel(Channel, redis.SentinelChannel):
 
 
 class Transport(redis.Transport):
+    """Redis, without unacknowledged messages."""
+
     Channel = Channel
 
 
 class SentinelTransport(redis.SentinelTransport):
+    """The same behind Sentinel."""
+
     Channel = SentinelChannel
 
 
@@ -78,6 +83,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
     _next_flush = 0.0
 
     def on_send_event_buffered(self) -> None:
+        """Send buffered events soon, if that is not planned yet."""
         now = clock.monotonic()
         if self.hub and now >= self._next_flush:
             self._next_flush = now + EVENT_SECONDS

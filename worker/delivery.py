@@ -13,7 +13,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from common import boot, invocations, receipts, webhooks
+from common import boot, invocations, webhooks
+from common.invocations import receipts
 from common.kit import clock, db, failpoints, log, tracing
 from common.kit.outbound import OutboundClient, authority_of
 from common.queueing import messages

@@ -11,6 +11,7 @@ from common.operations import readiness
 
 
 def main() -> None:
+    """Exit with an error unless a worker process of this host has a recent heartbeat."""
     ours = settings.load_or_exit()
     db.connect(ours.database_url, pool_size=1, application_name="joyfull-health", shared=ours.shares_connections)
     try:

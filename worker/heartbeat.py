@@ -81,6 +81,7 @@ class WorkerProcess:
         BUSY.set(0)
 
     def log_start(self) -> None:
+        """Log that this process is ready."""
         logger.info("worker ready", worker=str(self.id), kind=self.kind, threads=self.threads)
 
     def stop_claiming(self) -> None:
@@ -106,6 +107,7 @@ class WorkerProcess:
 
     @property
     def queues(self) -> list[str]:
+        """The Celery queues it consumes."""
         return self.kind.split(",")
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
-from common import streams
+from common.invocations import streams
 from common.kit import clock
 
 #: Seconds between two looks.

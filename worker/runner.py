@@ -14,10 +14,10 @@ from functools import partial
 from common import boot, invocations, tools
 from common.errors import ToolUnavailable
 from common.invocations import COST_EXCEEDED, ClaimOptions, Completion, Task, counting
+from common.invocations.streams import LogKey
 from common.kit import clock, crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
-from common.streams import LogKey
 from common.tools import Version, adapters, breakers
 from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
 from worker import retries, task_events

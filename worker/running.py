@@ -97,6 +97,7 @@ class Quick:
             yield
 
     def versions(self) -> tuple[UUID, ...]:
+        """Versions of tools that usually answer at once."""
         with self._lock:
             known = list(self._tools.items())
         return tuple(version for version, tool in known if self._limiter.is_quick(tool))
@@ -130,11 +131,13 @@ class Batch:
             return bool(self._done) and clock.monotonic() - self._began > LONGEST
 
     def take_done(self) -> list[tuple[Running, Completion]]:
+        """What has been called and waits to be stored; it is removed."""
         with self._lock:
             done, self._done, self._began = self._done, [], clock.monotonic()
             return done
 
     def take_waiting(self) -> list[Running]:
+        """Calls that were not begun; they are removed."""
         with self._lock:
             waiting, self._waiting = list(self._waiting), deque()
             return waiting

@@ -12,10 +12,10 @@ from collections.abc import Callable, Set
 from itertools import count
 from typing import Final
 
-from common import streams
+from common.invocations import streams
+from common.invocations.streams import LogKey, OutputPart, PartId
 from common.kit import apart, clock, db, failpoints, log, redis
 from common.kit.outbound import Aborted
-from common.streams import LogKey, OutputPart, PartId
 from common.tools import streamed
 from common.tools.adapters import Sink
 from common.tools.streamed import Chunk, Json

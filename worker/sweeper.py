@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from common import account_deletion, boot, budgets, idempotency, invocations, schedules, subscriptions, usage, webhooks
-from common.identity import accounts, delegation
-from common.invocations import SubmitRules
+from common import boot, budgets, invocations, subscriptions, usage, webhooks
+from common.identity import accounts, delegation, idempotency
+from common.invocations import SubmitRules, schedules
 from common.kit import clock, db, log, metrics, redis
 from common.notifications import mails
-from common.operations import instance, verifications
+from common.operations import account_deletion, instance, verifications
 from common.operations.polling import Look
 from common.queueing import messages
 from common.settings import Settings

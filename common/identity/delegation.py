@@ -14,11 +14,10 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from common import idempotency
 from common.errors import Conflict, FieldError, Invalid, ScopeMissing, TokenRevoked
-from common.idempotency import Once
-from common.identity import authorization, keys
+from common.identity import authorization, idempotency, keys
 from common.identity.authorization import Caller
+from common.identity.idempotency import Once
 from common.kit import batches, db, log
 from common.kit.query import Query
 from common.models.accounts import SCOPES, ApiKey, User

@@ -14,10 +14,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from common import idempotency
 from common.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from common.idempotency import Once
-from common.identity import audit, authorization, authorization_cache
+from common.identity import audit, authorization, authorization_cache, idempotency
+from common.identity.idempotency import Once
 from common.identity.key_limits import Allowance
 from common.kit import clock, crypto, db
 from common.kit.paging import Page, Window

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
-from common import budgets, links, subscriptions
+from common import budgets, subscriptions
 from common.budgets import KeyShare
 from common.errors import BudgetExhausted
 from common.kit.clock import rfc3339
+from common.settings import links
 from common.subscriptions import PeriodTerms
 from common.tools import Price
 

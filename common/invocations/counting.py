@@ -32,6 +32,7 @@ def completed(tool_id: UUID, status: str, charged: int) -> None:
 
 
 def started(task: Task) -> None:
+    """An invocation was claimed: observe how long it waited before its first attempt."""
     if task.attempt == 1:
         WAIT.observe(max(0.0, clock.wall() - clock.made_at(task.id)))
 

@@ -195,11 +195,13 @@ class Invocation:
 
     @property
     def is_charged(self) -> bool:
+        """Whether anything is charged for it: its output, or what was shown of it before it was canceled."""
         is_partial = self.status == "canceled" and self.basis is not None
         return self.status == "succeeded" or is_partial or self.error_code == COST_EXCEEDED
 
     @property
     def ended(self) -> bool:
+        """Whether its status is final."""
         return self.status in ENDS
 
     @property

@@ -35,6 +35,8 @@ class WaitingAccount(NamedTuple):
 
 
 class WaitingRow(NamedTuple):
+    """A row in the queue that is due and has no slot. `moves`: how often it was requeued."""
+
     id: UUID
     moves: int
 

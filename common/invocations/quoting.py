@@ -111,10 +111,12 @@ class Quote:
 
     @property
     def allowed(self) -> bool:
+        """Whether a submit would be accepted now."""
         return self.reason is None
 
     @property
     def version(self) -> int:
+        """The version of the tool that was quoted."""
         return self.tool.version
 
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from common import links
 from common.invocations.model import Invocation, RequestedTool, Waiting
 from common.kit import jsonb
 from common.kit.clock import now, rfc3339
+from common.settings import links
 from common.tools import Price
 
 #: Events that show an invocation as it began: without its output.

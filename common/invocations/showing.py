@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from common import streams
-from common.invocations import partial
+from common.invocations import partial, streams
 from common.invocations.model import Invocation, Shown
+from common.invocations.streams import READ_MOST, START, LogKey, PartId
 from common.kit import redis
-from common.streams import READ_MOST, START, LogKey, PartId
 from common.tools.streamed import Assembly
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from common import signatures, tools
+from common import tools
 from common.errors import NotFound, QuoteExpired, QuoteInvalid
+from common.identity import signatures
 from common.identity.authorization import Caller
 from common.invocations import ordering
 from common.invocations.choosing import ChosenTool, PinnedBy, check

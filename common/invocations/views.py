@@ -70,6 +70,8 @@ class ViewRow(NamedTuple):
 
 
 class StateRow(NamedTuple):
+    """The status as stored, and what tells it apart from the one shown."""
+
     id: UUID
     stored: str
     running: bool
@@ -77,6 +79,8 @@ class StateRow(NamedTuple):
 
 
 class TraceRow(NamedTuple):
+    """The trace context (W3C `traceparent`) that it was submitted with."""
+
     traceparent: str | None
 
 
@@ -88,6 +92,8 @@ class BeginningRow(NamedTuple):
 
 
 class DetailRow(NamedTuple):
+    """What only operators may read of an error."""
+
     invocation_id: UUID
     operator_detail: str | None
 

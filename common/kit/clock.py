@@ -18,6 +18,7 @@ class Clock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Do nothing for so many seconds."""
         time.sleep(seconds)
 
     def wall(self) -> float:
@@ -41,6 +42,7 @@ def monotonic() -> float:
 
 
 def sleep(seconds: float) -> None:
+    """Do nothing for so many seconds."""
     _ClockState.clock.sleep(seconds)
 
 

@@ -97,6 +97,7 @@ class _AllProcesses(Collector):
         self._directory = directory
 
     def collect(self) -> Iterable[Metric]:
+        """The metrics of all processes together (the interface of `prometheus_client` collectors)."""
         fold()
         for _ in range(TRIES - 1):
             with suppress(OSError, ValueError, RuntimeError, struct.error):

@@ -57,6 +57,7 @@ def stop() -> None:
 
 
 def enabled() -> bool:
+    """Whether this process sends traces."""
     return _TracingState.spans is not None
 
 

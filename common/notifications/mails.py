@@ -13,13 +13,13 @@ from datetime import timedelta
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from common import links
 from common.errors import TooManyAttempts
 from common.identity import email_addresses, one_time_links, rate_limits
 from common.kit import clock, db, log, mail
 from common.models.accounts import Mail, User
 from common.notifications.rendering import MailContent, render
 from common.queueing import messages
+from common.settings import links
 
 #: Delay after the n-th failed try; after the last one the mail is given up.
 RETRY_AFTER = tuple(timedelta(seconds=s) for s in (10, 60, 300, 1800, 7200))

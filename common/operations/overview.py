@@ -19,8 +19,8 @@ from common.operations import doctor, figures, verifications
 from common.operations.doctor import CheckResult
 from common.operations.figures import DeliveriesDepth, ListedWorker, QueueDepth, RunningCall, SweepRecord
 from common.settings import Settings
+from common.settings.version import VERSION
 from common.tools.breakers import BreakerState
-from common.version import VERSION
 
 T = TypeVar("T")
 FRESH_SECONDS: Final = 2.0

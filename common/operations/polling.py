@@ -11,10 +11,10 @@ from uuid import UUID
 
 from common import invocations
 from common.invocations import sweeping
+from common.invocations.schedules import firing
 from common.kit import db, log
 from common.kit.query import Query
 from common.operations import instance
-from common.schedules import firing
 from common.webhooks import sweeping as deliveries
 
 logger = log.get(__name__)

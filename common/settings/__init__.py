@@ -85,6 +85,7 @@ class Settings:
 
     @property
     def production(self) -> bool:
+        """Whether unsafe defaults are refused."""
         return self.env == "production"
 
 

@@ -33,6 +33,7 @@ class Reader:
         self.production = env.get("ENV", "development") == "production"
 
     def text(self, name: str, default: str) -> str:
+        """The value of a setting, or of the file named by `<NAME>_FILE`, without surrounding white space."""
         file = self.env.get(f"{name}_FILE")
         if file and name in self.env:
             self.problems.append(f"{name} and {name}_FILE are both set; set one")
@@ -49,6 +50,7 @@ class Reader:
         return "" if self.production else development_default
 
     def parsed(self, name: str, default: T, parse: Callable[[str], T], expected: str) -> T:
+        """The value as parsed; `parse` raises `ValueError` for one that is not `expected`."""
         raw = self.text(name, "")
         if not raw:
             return default
@@ -59,6 +61,8 @@ class Reader:
             return default
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number within both bounds."""
+
         def parse(raw: str) -> int:
             number = int(raw)
             if not low <= number <= high:
@@ -68,6 +72,7 @@ class Reader:
         return self.parsed(name, default, parse, f"a whole number from {low} to {high}")
 
     def boolean(self, name: str, default: bool) -> bool:
+        """true or false; also 1, 0, yes and no."""
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
         def parse(raw: str) -> bool:
@@ -78,12 +83,14 @@ class Reader:
         return self.parsed(name, default, parse, "true or false")
 
     def choice(self, name: str, default: str, options: tuple[str, ...]) -> str:
+        """One of the options."""
         value = self.text(name, default)
         if value not in options:
             self.problems.append(f"{name} must be one of {', '.join(options)}, not {value!r}")
         return value
 
     def url(self, value: str, name: str, schemes: tuple[str, ...]) -> str:
+        """A URL with one of these schemes; where they may have several hosts, also a list of them."""
         if not value:
             if name in {"DATABASE_URL", "REDIS_URL"}:
                 self.problems.append(f"{name} is required in production")
@@ -102,15 +109,18 @@ class Reader:
         return value
 
     def optional_url(self, name: str, schemes: tuple[str, ...]) -> str | None:
+        """Like `url`, or None if it is not set."""
         return self.url(self.text(name, ""), name, schemes) or None
 
     def collector(self, name: str) -> str | None:
+        """Where traces are sent (OTLP over HTTP), or None."""
         value = self.optional_url(name, ("http", "https"))
         if value and find_spec("opentelemetry") is None:
             self.problems.append(f"{name} needs the packages of requirements-tracing.txt")
         return value
 
     def origins(self, name: str) -> tuple[str, ...]:
+        """Origins (RFC 6454), comma-separated, without wildcards."""
         origins = tuple(o.strip().rstrip("/") for o in self.text(name, "").split(",") if o.strip())
         for origin in origins:
             parts = urlsplit(origin)
@@ -129,6 +139,8 @@ class Reader:
         return issuers
 
     def networks(self, name: str, default: str) -> tuple[Network, ...]:
+        """Networks in CIDR notation, comma-separated."""
+
         def parse(raw: str) -> tuple[Network, ...]:
             return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
 
@@ -138,6 +150,8 @@ class Reader:
         return networks
 
     def servers(self, name: str) -> tuple[tuple[str, int], ...]:
+        """Addresses of DNS servers, comma-separated; port 53 unless one is given."""
+
         def parse(raw: str) -> tuple[tuple[str, int], ...]:
             parts = [urlsplit(f"//{part.strip()}") for part in raw.split(",") if part.strip()]
             return tuple((str(ip_address(part.hostname or "")), part.port or 53) for part in parts)
@@ -147,6 +161,7 @@ class Reader:
     # -- secrets ---------------------------------------------------------------------------------------------
 
     def secrets(self, name: str) -> tuple[str, ...]:
+        """Keys, comma-separated: the first one is used, the others are accepted. Required in production."""
         default = DEVELOPMENT_SECRETS[name]
         keys = tuple(k.strip() for k in self.text(name, "" if self.production else default).split(",") if k.strip())
         if not keys:
@@ -163,12 +178,14 @@ class Reader:
         return keys
 
     def password(self, name: str) -> str | None:
+        """A password of at least ten characters, or None."""
         value = self.text(name, "") or None
         if value is not None and len(value) < MIN_PASSWORD:
             self.problems.append(f"{name} must have at least {MIN_PASSWORD} characters")
         return value
 
     def flower_auth(self) -> str:
+        """Who may use Flower: `user:password`, comma-separated. Required in production."""
         name = "FLOWER_BASIC_AUTH"
         value = self.text(name, "" if self.production else DEVELOPMENT_SECRETS[name])
         if not value:
@@ -182,6 +199,7 @@ class Reader:
         return value
 
     def failpoints(self) -> str:
+        """Failpoints to set off, for tests; refused in production."""
         value = self.text("FAILPOINTS", "")
         if value and self.production:
             self.problems.append("FAILPOINTS must not be set in production")

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from common import budgets, idempotency
+from common import budgets
 from common.errors import Conflict, NotFound
+from common.identity import idempotency
 from common.kit import db
 from common.models.subscriptions import Period, Plan, Subscription
 from common.queueing import messages

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from common import budgets, idempotency
+from common import budgets
 from common.errors import Conflict, FieldError, Invalid, NotFound
-from common.identity import audit
+from common.identity import audit, idempotency
 from common.identity.audit import Actor
 from common.kit import clock, db
 from common.kit.clock import uuid7

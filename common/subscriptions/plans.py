@@ -10,11 +10,10 @@ from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from common import idempotency
 from common.errors import FieldError, Invalid, NotFound, SlugTaken
-from common.idempotency import Once
-from common.identity import audit
+from common.identity import audit, idempotency
 from common.identity.audit import Actor
+from common.identity.idempotency import Once
 from common.kit import db, failpoints
 from common.kit.clock import uuid7
 from common.kit.expecting import Expect, anything

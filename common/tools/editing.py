@@ -11,11 +11,11 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from common import idempotency, webhooks
+from common import webhooks
 from common.errors import Conflict, NotFound, SlugTaken
-from common.idempotency import Once
-from common.identity import audit
+from common.identity import audit, idempotency
 from common.identity.audit import Actor
+from common.identity.idempotency import Once
 from common.kit import crypto, db, failpoints, jsonb
 from common.kit.clock import uuid7
 from common.kit.expecting import Expect, anything

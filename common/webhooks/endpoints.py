@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-from common import idempotency
 from common.errors import Conflict, FieldError, NotFound, TokenRevoked, UrlRefused
-from common.idempotency import Once
+from common.identity import idempotency
+from common.identity.idempotency import Once
 from common.kit import clock, db, failpoints
 from common.kit.expecting import Expect, anything
 from common.kit.outbound import OutboundClient, Refused

@@ -14,10 +14,9 @@ import orjson
 from sqlalchemy import ColumnElement, Select, TextClause, func, select, text, update
 from sqlalchemy.orm import Session
 
-from common import idempotency
 from common.errors import Conflict, NotFound
-from common.idempotency import Once
-from common.identity import rate_limits
+from common.identity import idempotency, rate_limits
+from common.identity.idempotency import Once
 from common.kit import clock, db
 from common.kit.outbound import OutboundClient, authority_of
 from common.kit.paging import Page, Window

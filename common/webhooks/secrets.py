@@ -10,8 +10,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from common import idempotency
-from common.idempotency import Once
+from common.identity import idempotency
+from common.identity.idempotency import Once
 from common.kit import crypto, db
 from common.models.webhooks import WebhookDefaultSecret, WebhookEndpoint
 from common.webhooks import signing

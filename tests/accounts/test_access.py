@@ -13,11 +13,11 @@ from werkzeug.routing import Rule
 from common.identity import accounts
 from common.identity.audit import OPERATOR
 from common.kit.clock import uuid7
-from common.links import API_PREFIX as BASE
-from common.links import OPENAI_PREFIX
 from common.models.accounts import SCOPES
 from common.models.base import Base
 from common.settings import Settings
+from common.settings.links import API_PREFIX as BASE
+from common.settings.links import OPENAI_PREFIX
 from tests.accounts.people import Api, Person, Session, code
 from web.app import create_app
 from web.http.auth import AccessPolicy

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from psycopg import sql as composed
 
-from common import account_deletion, invocations, subscriptions
+from common import invocations, subscriptions
 from common.errors import Conflict, TokenRevoked
 from common.identity import accounts
 from common.identity.audit import OPERATOR, Actor
 from common.invocations import ClaimOptions
 from common.kit.redis import Client
-from common.operations import ledger
+from common.operations import account_deletion, ledger
 from tests import factories
 from tests.accounts.conftest import Mailbox, one, text_of
 from tests.accounts.people import PASSWORD, Api, Person, Session, code

@@ -16,8 +16,8 @@ from common.identity.audit import OPERATOR
 from common.kit import db as database
 from common.operations import overview, verifications
 from common.settings import Settings
+from common.settings.version import VERSION
 from common.tools import breakers
-from common.version import VERSION
 from dev.platform import Platform
 from dev.servers import Redis
 from tests import factories

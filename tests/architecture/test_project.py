@@ -12,7 +12,7 @@ import yaml
 
 from common import boot
 from common.settings import Settings
-from common.version import VERSION
+from common.settings.version import VERSION
 from web.api.openapi import document
 from web.app import create_app
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from common.links import API_PREFIX as BASE
 from common.settings import Settings
+from common.settings.links import API_PREFIX as BASE
 from web.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,9 +16,9 @@ from common.kit import clock
 from common.kit.paging import Window
 from common.operations import overview
 from common.operations.overview import MissingPart, Overview
+from common.settings.version import VERSION
 from common.subscriptions import plans
 from common.tools import breakers
-from common.version import VERSION
 from dev.servers import Redis
 from tests import factories
 from tests.client import eventually

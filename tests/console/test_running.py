@@ -16,8 +16,8 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import invocations, signatures
-from common.identity import keys
+from common import invocations
+from common.identity import keys, signatures
 from common.identity.audit import OPERATOR
 from common.kit import jsonb
 from common.kit.paging import Window

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from common import invocations, streams
-from common.invocations import Task
+from common import invocations
+from common.invocations import Task, streams
+from common.invocations.streams import LogKey, OutputPart, PartId
 from common.kit import redis
-from common.streams import LogKey, OutputPart, PartId
 from common.tools import ListedTool
 from common.tools.streamed import Assembly
 from tests import factories

@@ -17,12 +17,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from common.identity.signatures import jws
 from common.invocations import ENDS, Invocation
+from common.invocations.receipts import TYPE
+from common.invocations.receipts.claims import BookedRow, claims
 from common.kit.clock import uuid7
 from common.models.tools import PerUnit
-from common.receipts import TYPE
-from common.receipts.claims import BookedRow, claims
-from common.signatures import jws
 from common.tools import Price
 from examples import verify_receipt
 from examples.verify_receipt import NotVerified

@@ -11,10 +11,10 @@ from uuid import UUID
 import psycopg
 from sqlalchemy import text
 
-from common import boot, schedules, subscriptions
+from common import boot, subscriptions
 from common.errors import NotFound, TokenRevoked
 from common.identity.audit import Actor
-from common.invocations import SubmitRules
+from common.invocations import SubmitRules, schedules
 from common.kit.outbound import OutboundClient
 from common.tools import ListedTool
 from tests.factories import Customer

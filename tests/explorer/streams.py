@@ -19,9 +19,9 @@ from greenlet import greenlet
 
 from common import invocations
 from common.invocations import ClaimOptions, Task
+from common.invocations.streams import LogKey
 from common.kit import apart, clock, db, log, redis, seam
 from common.kit.outbound import Broken, Call, OutboundClient, StreamedAnswer
-from common.streams import LogKey
 from common.tools.adapters import Reply, chat_stream
 from worker import runner
 from worker.heartbeat import WorkerProcess

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from common import account_deletion, budgets, invocations, subscriptions
+from common import budgets, invocations, subscriptions
 from common.errors import AlreadyFinished, Conflict, DependencyUnavailable, NotFound, SubscriptionRequired, TokenRevoked
 from common.identity import accounts, keys
 from common.identity.audit import OPERATOR, Actor
 from common.invocations import ClaimOptions, sweeping
 from common.kit import db, redis
 from common.kit.clock import uuid7
+from common.operations import account_deletion
 from common.subscriptions import plans
 from common.tools import editing
 from tests import factories

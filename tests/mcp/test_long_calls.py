@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import invocations
+from common.invocations.streams import OutputPart, PartId
 from common.kit.paging import Window
-from common.streams import OutputPart, PartId
 from common.tools import ListedTool
 from tests import factories
 from tests.client import eventually

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.invocations import Invocation
-from common.streams import OutputPart, PartId
+from common.invocations.streams import OutputPart, PartId
 from common.tools import Price, streamed
 from common.tools.streamed import Assembly
 from web.openai import answers

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from common import streams
+from common.invocations import streams
 from common.kit import clock
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7

@@ -10,9 +10,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common import budgets, idempotency, invocations
+from common import budgets, invocations
 from common.errors import IdempotencyKeyReused
-from common.idempotency import Request
+from common.identity import idempotency
+from common.identity.idempotency import Request
 from common.kit import clock, failpoints
 from common.kit import db as db_kit
 from common.operations import ledger

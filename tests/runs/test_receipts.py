@@ -13,9 +13,10 @@ import jwt
 import pytest
 from sqlalchemy import text
 
-from common import boot, invocations, receipts, signatures, webhooks
+from common import boot, invocations, webhooks
+from common.identity import signatures
 from common.identity.audit import OPERATOR
-from common.invocations import Completion
+from common.invocations import Completion, receipts
 from common.kit import crypto, db
 from common.operations import key_rotation
 from common.tools import ListedTool, editing

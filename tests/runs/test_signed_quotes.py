@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from common import invocations, signatures
+from common import invocations
+from common.identity import signatures
 from common.identity.audit import OPERATOR
 from common.invocations import Completion, signed_quotes
 from common.kit import clock, failpoints

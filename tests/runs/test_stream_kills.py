@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets
+from common.invocations.streams import START, LogKey, read
 from common.kit import db
 from common.operations import ledger
-from common.streams import START, LogKey, read
 from tests import factories
 from tests.budgets import world
 from tests.budgets.test_one_charge import SIGKILLED, Laborer, an_hour_later, charges, laborer

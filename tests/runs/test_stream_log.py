@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common import streams
+from common.invocations import streams
+from common.invocations.streams import START, LogKey, OutputPart, PartId
 from common.kit import redis as redis_kit
 from common.kit import seam
-from common.streams import START, LogKey, OutputPart, PartId
 from tests.client import eventually
 from web.http import output_waiting
 from web.http.output_waiting import OutputReaders

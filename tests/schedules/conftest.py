@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from common import boot, schedules
-from common.invocations import SubmitRules
+from common import boot
+from common.invocations import SubmitRules, schedules
 from common.kit import db as database
 from common.tools import ListedTool
 from tests import factories

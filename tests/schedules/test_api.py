@@ -13,8 +13,8 @@ from sqlalchemy import text
 from common.identity import keys
 from common.identity.audit import OPERATOR
 from common.identity.key_limits import Allowance
+from common.invocations.schedules import editing
 from common.kit import db as database
-from common.schedules import editing
 from dev.platform import Platform
 from tests import factories
 from tests.client import Client, eventually

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from common import account_deletion, budgets
+from common import budgets
 from common.errors import ToolUnavailable
 from common.identity import accounts
 from common.identity.audit import OPERATOR, Actor
 from common.kit import clock, failpoints
 from common.kit import db as database
 from common.kit import redis as redis_kit
-from common.operations import ledger, polling
+from common.operations import account_deletion, ledger, polling
 from common.settings import Settings
 from common.tools import breakers, editing
 from tests import factories

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import Invalid
-from common.schedules.timing import Timing
+from common.invocations.schedules.timing import Timing
 
 #: Clocks that change at midnight, at two, at three, by half an hour, to the other side, twice in Ramadan, and never.
 ZONES = [

@@ -14,8 +14,8 @@ import flask
 import pytest
 import requests
 
-from common import errors, links
-from common.settings import DEVELOPMENT_SECRETS, Settings, SettingsError, load
+from common import errors
+from common.settings import DEVELOPMENT_SECRETS, Settings, SettingsError, links, load
 from tests.web.conftest import ROOT, Service, serving
 from web.api.blueprint import Blueprint
 from web.app import create_app

@@ -11,10 +11,10 @@ import pytest
 from flask import Flask, g
 from sqlalchemy import text
 
-from common import idempotency
+from common.identity import idempotency
 from common.kit import clock, failpoints
-from common.links import API_PREFIX
 from common.settings import Settings
+from common.settings.links import API_PREFIX
 from tests import factories
 from tests.plain import plain
 from tests.web import creating

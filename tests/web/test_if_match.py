@@ -12,8 +12,8 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from common.kit import failpoints
-from common.links import API_PREFIX
 from common.settings import Settings
+from common.settings.links import API_PREFIX
 from tests import factories
 from tests.client import eventually
 from tests.plain import plain

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import marshmallow as ma
 
-from common import account_attention
-from common.account_attention import Attention
+from common.operations import account_attention
+from common.operations.account_attention import Attention
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Id, Instant, Many, Text, Word

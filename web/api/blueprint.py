@@ -152,7 +152,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     def idempotent(self, view: View) -> View:
         """Take `Idempotency-Key`: the view hands its argument `once` on to a verb that claims it; innermost.
 
-        For every POST that creates, grants or spends. See `common/idempotency.py`.
+        For every POST that creates, grants or spends. See `common/identity/idempotency.py`.
         """
 
         @wraps(view)

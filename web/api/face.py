@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.links import API_PREFIX
+from common.settings.links import API_PREFIX
 from web.http import credentials, problems, quotas
 from web.http.faces import CLOSED, Face
 

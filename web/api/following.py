@@ -10,8 +10,8 @@ from flask import Response
 
 from common import invocations
 from common.invocations import Invocation
+from common.invocations.streams import START, OutputPart, PartId
 from common.kit import jsonb, sse
-from common.streams import START, OutputPart, PartId
 from web.http import auth, output_waiting, status_changes, streams, waiting
 from web.http.fields import Flag
 from web.http.schemas import QueryArguments

@@ -7,9 +7,9 @@ from typing import NotRequired, TypedDict
 import marshmallow as ma
 
 from common import budgets, errors, tools
-from common.idempotency import Once
 from common.identity import delegation
 from common.identity.delegation import DEFAULT_SCOPES, DELEGABLE, MAX_SECONDS, Delegation
+from common.identity.idempotency import Once
 from web.api.blueprint import Blueprint
 from web.api.key_schemas import TOOLS, AllowanceSchema
 from web.http import auth

@@ -7,7 +7,7 @@ from flask import Response, current_app
 from common import errors
 from common.kit import metrics
 from common.operations import gauges, readiness
-from common.version import VERSION
+from common.settings.version import VERSION
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Text, Word

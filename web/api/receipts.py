@@ -7,7 +7,9 @@ from uuid import UUID
 
 from flask import Response
 
-from common import errors, receipts, signatures
+from common import errors
+from common.identity import signatures
+from common.invocations import receipts
 from common.kit import jsonb
 from web.api.blueprint import Blueprint
 from web.http import auth, large_reads

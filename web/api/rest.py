@@ -10,8 +10,8 @@ from flask import Flask, Response
 from flask_cors import CORS
 from werkzeug.exceptions import HTTPException
 
-from common.links import API_PREFIX
 from common.settings import Settings
+from common.settings.links import API_PREFIX
 from web.api import (
     admin,
     attention,

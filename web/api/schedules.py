@@ -7,11 +7,12 @@ from uuid import UUID
 
 import marshmallow as ma
 
-from common import boot, errors, schedules
-from common.idempotency import Once
+from common import boot, errors
+from common.identity.idempotency import Once
+from common.invocations import schedules
+from common.invocations.schedules import Changes, NewSchedule, ScheduleRow
 from common.kit.expecting import Expect
 from common.kit.paging import Page
-from common.schedules import Changes, NewSchedule, ScheduleRow
 from web.api.blueprint import Blueprint
 from web.http import auth
 from web.http.fields import Flag, Id, Instant, JsonObject, Metadata, Text, Tokens, Whole

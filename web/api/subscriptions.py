@@ -7,7 +7,7 @@ from typing import TypedDict
 import marshmallow as ma
 
 from common import errors, subscriptions
-from common.idempotency import Once
+from common.identity.idempotency import Once
 from common.kit.paging import Page
 from common.models.subscriptions import SUBSCRIPTION_STATUSES, Plan
 from common.subscriptions import Current, Preview

@@ -9,13 +9,14 @@ from uuid import UUID
 
 import marshmallow as ma
 
-from common import account_deletion, budgets, errors, tools
+from common import budgets, errors, tools
 from common.budgets import ListedKey
-from common.idempotency import Once
 from common.identity import accounts, keys
+from common.identity.idempotency import Once
 from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.accounts import SCOPES, ApiKey, User
+from common.operations import account_deletion
 from web.api.auth import NewPassword, UserSchema
 from web.api.blueprint import Blueprint
 from web.api.key_schemas import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from common import boot, errors, webhooks
-from common.idempotency import Once
+from common.identity.idempotency import Once
 from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.webhooks import WebhookEndpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from flask.cli import AppGroup
 
-from common import signatures
+from common.identity import signatures
 from common.identity.audit import OPERATOR
 
 receipts = AppGroup("receipts", help="Manage the key that signs receipts and quotes.")

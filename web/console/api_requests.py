@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import request
 
-from common.links import API_PREFIX
+from common.settings.links import API_PREFIX
 
 #: By the name of the page. What is in braces is an argument of the page's own address.
 REQUESTS: Final[Mapping[str, str]] = {

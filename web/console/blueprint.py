@@ -29,7 +29,7 @@ from flask import Blueprint, Response, current_app, g, redirect, request
 
 from common.errors import Forbidden, PlatformError, Unauthenticated
 from common.kit import db, redis
-from common.links import CONSOLE_PREFIX
+from common.settings.links import CONSOLE_PREFIX
 from web.console import forms, rendering, responses, session
 from web.console.forms import FormState
 from web.http import limits, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.links import CONSOLE_PREFIX
+from common.settings.links import CONSOLE_PREFIX
 from web.console import responses, session
 from web.http.faces import Face
 from web.http.quotas import ReadQuota

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from flask import request
 
-from common.idempotency import Once, Request
+from common.identity.idempotency import Once, Request
 from web.console.forms import Form
 from web.http import auth
 from web.http.fields import Text

@@ -21,7 +21,7 @@ from common.identity import accounts, sessions
 from common.identity.authorization import Caller
 from common.identity.session_start import Opened
 from common.kit import clock, db, redis
-from common.links import CONSOLE_PREFIX
+from common.settings.links import CONSOLE_PREFIX
 from web.http import access_tokens, auth
 
 AUDIENCE: Final = "joyfull-hub-console"

@@ -103,6 +103,7 @@ class ConnectionCounter:
         return network
 
     def leave(self, network: str) -> None:
+        """A connection of that network was closed."""
         self._connected[network] -= 1
         if not self._connected[network]:
             del self._connected[network]

@@ -54,6 +54,7 @@ class FeedWaiters:
         return waiter
 
     def remove(self, waiter: FeedWaiter) -> None:
+        """It waits no longer."""
         with self._lock:
             self._waiters.remove(waiter)
         places.give_back(waiter.user_id)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask import Response, after_this_request, request
 
 from common import errors
-from common.idempotency import Once, Request
+from common.identity.idempotency import Once, Request
 from common.kit import failpoints
 from web.http import auth
 

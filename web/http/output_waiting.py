@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterator
 from uuid import UUID
 
-from common import streams
+from common.invocations import streams
+from common.invocations.streams import START, LogKey, OutputPart, PartId
 from common.kit import apart, clock, log, redis
-from common.streams import START, LogKey, OutputPart, PartId
 from web.http.waiting import Waiter
 
 logger = log.get(__name__)

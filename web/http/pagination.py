@@ -70,6 +70,7 @@ class ListQuery(QueryArguments):
 
     @ma.post_load
     def window(self, data: _Given, **_: object) -> dict[str, object]:
+        """Replace `limit` and `cursor` by the window that they ask for."""
         cursor = data.get("cursor")
         filters = {name: value for name, value in data.items() if name not in ("limit", "cursor")}
         return {**filters, "window": Window(data["limit"], decode(cursor) if cursor is not None else None)}

@@ -34,6 +34,7 @@ HSTS = "max-age=63072000; includeSubDomains"
 
 
 def register(app: Flask) -> None:
+    """Do before and after every request what concerns all of them."""
     app.before_request(_begin)
     app.before_request(_refuse_invalid)
     app.before_request(_refuse_foreign_servers)

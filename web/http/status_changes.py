@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from common import invocations
 from common.invocations import Invocation
+from common.invocations.streams import OutputPart
 from common.kit import clock, db
-from common.streams import OutputPart
 from web.http import large_reads, waiting
 from web.http.stream_readers import StreamReader
 from web.http.waiting import Waiter

@@ -11,8 +11,7 @@ from collections import Counter
 from typing import Final
 from uuid import UUID
 
-from common import streams
-from common.invocations import Invocation
+from common.invocations import Invocation, streams
 from common.kit import apart, log, redis
 
 logger = log.get(__name__)

@@ -35,6 +35,7 @@ class Places:
         self.give_back(account)
 
     def give_back(self, account: UUID) -> None:
+        """One request less of the account is waiting."""
         with self._lock:
             self._taken[account] -= 1
             if not self._taken[account]:

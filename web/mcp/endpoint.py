@@ -11,7 +11,7 @@ from typing import Final
 from flask import Blueprint, Response, g, request
 
 from common import errors
-from common.links import MCP_PATH
+from common.settings.links import MCP_PATH
 from web.http import auth, limits, streams
 from web.mcp import calls, listing, messages, origins, protocol, rpc, tasks
 from web.mcp.rpc import Json, Message, RpcError

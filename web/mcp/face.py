@@ -7,7 +7,7 @@ from typing import Final
 from flask import Response
 
 from common.errors import PlatformError, ScopeMissing, Unauthenticated
-from common.links import MCP_PATH, RESOURCE_METADATA
+from common.settings.links import MCP_PATH, RESOURCE_METADATA
 from web.http import credentials, problems, quotas
 from web.http.faces import CLOSED, Face
 from web.http.responses import absolute_url

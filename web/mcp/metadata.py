@@ -7,9 +7,9 @@ from typing import Final
 from flask import Blueprint, Response, current_app
 
 from common.kit import jsonb
-from common.links import MCP_PATH, RESOURCE_METADATA
 from common.models.accounts import SCOPES
 from common.settings import Settings
+from common.settings.links import MCP_PATH, RESOURCE_METADATA
 from web.http import auth
 from web.http.responses import absolute_url
 

@@ -16,8 +16,8 @@ from flask import Response
 from common import errors, invocations
 from common.identity.authorization import Caller
 from common.invocations import Invocation
+from common.invocations.streams import START, OutputPart
 from common.kit import clock, db, jsonb, log
-from common.streams import START, OutputPart
 from common.tools import streamed
 from web.http import auth, large_reads, output_waiting, status_changes, streams, waiting
 from web.http.output_waiting import OutputReader

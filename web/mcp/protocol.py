@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.version import VERSION
+from common.settings.version import VERSION
 
 #: Revisions whose requests stand alone: each says its version and what its client can do.
 MODERN: Final = ("2026-07-28",)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from common import receipts, tools
+from common import tools
 from common.errors import DependencyUnavailable, PlatformError
-from common.invocations import Invocation, billed
+from common.invocations import Invocation, billed, receipts
 from common.kit import jsonb, log
 from web.http import problems
 from web.mcp import protocol

@@ -36,10 +36,12 @@ class Message:
 
     @property
     def is_modern(self) -> bool:
+        """Whether it is of a stateless revision of the protocol."""
         return self.version in protocol.MODERN
 
     @property
     def meta(self) -> Mapping[str, object]:
+        """Its `_meta`; empty if it has none."""
         meta = self.params.get("_meta")
         return meta if isinstance(meta, Mapping) else {}
 

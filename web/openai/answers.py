@@ -11,9 +11,8 @@ from typing import Final
 import orjson
 from flask import Response
 
-from common import receipts
 from common.errors import Conflict
-from common.invocations import Invocation
+from common.invocations import Invocation, receipts
 from common.kit import jsonb
 from web.http.submissions import Outcome
 from web.openai import errors

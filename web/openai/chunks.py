@@ -14,11 +14,11 @@ from typing import Final, TypeAlias
 import orjson
 from flask import Response
 
-from common import invocations, receipts
+from common import invocations
 from common.errors import PlatformError, RateLimited
-from common.invocations import Invocation
+from common.invocations import Invocation, receipts
+from common.invocations.streams import OutputPart
 from common.kit import db, jsonb, log, redis
-from common.streams import OutputPart
 from common.tools import streamed
 from common.tools.streamed import Assembly, Chunk
 from web.http import auth, output_waiting, status_changes, streams, waiting

@@ -11,10 +11,10 @@ from typing import Final
 
 from flask import Response, request
 
-from common import links, receipts
 from common.errors import FieldError, NotFound, PlatformError, ToolInputRejected
-from common.invocations import Invocation
+from common.invocations import Invocation, receipts
 from common.kit import jsonb
+from common.settings import links
 from web.http import problems
 
 #: The types of errors by their status; of others see `_type`.

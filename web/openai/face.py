@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.links import OPENAI_PREFIX
+from common.settings.links import OPENAI_PREFIX
 from web.http import credentials, quotas
 from web.http.faces import CLOSED, Face
 from web.openai import errors

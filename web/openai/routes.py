@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 
 from common import invocations, tools
 from common.kit import jsonb
-from common.links import OPENAI_PREFIX
+from common.settings.links import OPENAI_PREFIX
 from common.tools import ListedTool
 from web.http import auth, limits, streams
 from web.openai import answers, calling, chunks, parsing

@@ -8,8 +8,8 @@ from typing import Final, NotRequired, TypedDict
 
 from common import webhooks
 from common.errors import FieldError, Invalid
-from common.idempotency import Once
 from common.identity.audit import Actor
+from common.identity.idempotency import Once
 from common.kit import jsonb
 from common.kit.outbound import OutboundClient, OutboundError
 from common.tools import editing

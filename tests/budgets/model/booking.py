@@ -11,10 +11,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from common import account_deletion, subscriptions
+from common import subscriptions
 from common.errors import Conflict, SubscriptionRequired
 from common.identity import accounts as identity
 from common.identity import keys
+from common.operations import account_deletion
 from common.subscriptions import months
 from tests import factories
 from tests.budgets import world

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import validate
 
 from common import errors
-from common.idempotency import Once
+from common.identity.idempotency import Once
 from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.subscriptions import UNLIMITED_TOKENS, Plan

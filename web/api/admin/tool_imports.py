@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshmallow as ma
 
 from common import boot, errors
-from common.idempotency import Once
+from common.identity.idempotency import Once
 from common.tools import importing
 from common.tools.importing import Imported, ImportFields
 from web.api.admin.tool_schemas import ToolAuthSchema

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import g
 
 from common import boot, errors, tools
-from common.idempotency import Once
+from common.identity.idempotency import Once
 from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.tools import ListedTool, ListedVersion, adapters, breakers, editing

@@ -10,9 +10,9 @@ from marshmallow import validate
 
 from common import budgets, errors, subscriptions
 from common.budgets import ListedKey
-from common.idempotency import Once
 from common.identity import accounts, keys
 from common.identity.accounts import ListedAccount
+from common.identity.idempotency import Once
 from common.kit.expecting import Expect
 from common.kit.paging import Page
 from common.models.accounts import ROLES

@@ -11,8 +11,8 @@ from flask import Blueprint, Flask, Response, current_app, send_from_directory
 
 from common import errors
 from common.errors import PlatformError
-from common.links import API_PREFIX
 from common.settings import Settings
+from common.settings.links import API_PREFIX
 from web.api.openapi import document
 from web.api.openapi.components import Collected
 from web.http import auth, problems

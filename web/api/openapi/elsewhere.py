@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.links import OPENAI_PREFIX
+from common.settings.links import OPENAI_PREFIX
 from web.api.openapi.components import HEADERS, Part, header_ref
 
 GROUP: Final = "OpenAI-compatible"

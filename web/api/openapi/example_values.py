@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.version import VERSION
+from common.settings.version import VERSION
 
 _EMAIL, _PASSWORD = "ada@example.com", "a quiet green river"
 _BUDGET_EXHAUSTED = "The remaining token budget of this period does not cover the hold. No invocation was created."

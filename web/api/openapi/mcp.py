@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.links import MCP_PATH, RESOURCE_METADATA
+from common.settings.links import MCP_PATH, RESOURCE_METADATA
 from web.api.openapi.components import Part
 
 GROUP: Final = "Model Context Protocol"

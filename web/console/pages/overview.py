@@ -10,9 +10,10 @@ from typing import Final
 
 from flask import Response, current_app
 
-from common import account_attention, invocations, subscriptions
+from common import invocations, subscriptions
 from common.kit import clock
 from common.kit.paging import Window
+from common.operations import account_attention
 from common.subscriptions import Burndown, Forecast, Meter
 from common.tools import ListedTool, catalogue
 from common.usage import DayCharge

@@ -9,10 +9,10 @@ from uuid import UUID
 from flask import Response, current_app
 
 from common import invocations
-from common import receipts as signed_receipts
 from common.invocations import DEFAULT_EXPIRY
+from common.invocations import receipts as signed_receipts
 from common.kit import crypto
-from common.links import API_PREFIX
+from common.settings.links import API_PREFIX
 from web.console import downloads, explanations, forms, run_details, snippets
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from flask import Response
 
-from common import account_deletion
 from common.errors import FieldError, Invalid
 from common.identity import accounts, passwords, session_directory
+from common.operations import account_deletion
 from web.console import forms, frame, lists, preferences, session
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form

@@ -14,7 +14,7 @@ from common import errors, invocations, tools
 from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, Invocation, SubmitFields
 from common.kit import crypto
 from common.kit.paging import Window
-from common.links import API_PREFIX
+from common.settings.links import API_PREFIX
 from common.tools import ListedTool, breakers
 from web.console import forms, inputs, lists, snippets
 from web.console.blueprint import Context, action, blp, go, page

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from common import signatures
+from common.identity import signatures
 from common.invocations import Invocation, billed
 from common.kit import db, jcs
 from common.kit.clock import rfc3339

@@ -11,8 +11,9 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import UUID
 
-from common import invocations, schedules, subscriptions, webhooks
+from common import invocations, subscriptions, webhooks
 from common.identity import accounts, audit, authorization_cache, rate_limits
+from common.invocations import schedules
 from common.kit import apart, db, failpoints, log, redis
 from common.kit.expecting import Expect, anything
 from common.models.accounts import User

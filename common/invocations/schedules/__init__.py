@@ -8,9 +8,9 @@
 Design: docs/schedules.md.
 """
 
-from common.schedules.editing import Changes, NewSchedule, change, create, get, listing, remove, remove_all
-from common.schedules.firing import fire_due
-from common.schedules.rows import ScheduleRow
+from common.invocations.schedules.editing import Changes, NewSchedule, change, create, get, listing, remove, remove_all
+from common.invocations.schedules.firing import fire_due
+from common.invocations.schedules.rows import ScheduleRow
 
 __all__ = [
     "Changes",

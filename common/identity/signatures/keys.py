@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 
 from common.errors import DependencyUnavailable
 from common.identity import audit
+from common.identity.signatures import jws
 from common.kit import clock, crypto, db, log
 from common.kit.query import Query
 from common.models.signatures import SigningKey
-from common.signatures import jws
 
 logger = log.get(__name__)
 

@@ -22,10 +22,10 @@ from common import invocations, webhooks
 from common.errors import DependencyUnavailable, PlatformError, Temporary
 from common.identity import authorization
 from common.invocations import Order, SubmitFields, SubmitRules
+from common.invocations.schedules.rows import COLUMNS, ScheduleRow
 from common.kit import apart, clock, db, failpoints, jsonb, log, metrics
 from common.kit.query import Query
 from common.queueing import messages
-from common.schedules.rows import COLUMNS, ScheduleRow
 
 logger = log.get(__name__)
 

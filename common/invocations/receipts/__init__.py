@@ -6,7 +6,7 @@
 Design: docs/decisions/receipts.md.
 """
 
-from common.receipts.claims import TYPE
-from common.receipts.issuing import Receipt, add_to, bill, issue
+from common.invocations.receipts.claims import TYPE
+from common.invocations.receipts.issuing import Receipt, add_to, bill, issue
 
 __all__ = ["TYPE", "Receipt", "add_to", "bill", "issue"]

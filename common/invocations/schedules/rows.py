@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from common.invocations.schedules.timing import Timing
 from common.kit.query import Query
-from common.schedules.timing import Timing
 
 
 class ScheduleRow(NamedTuple):

@@ -6,7 +6,7 @@
 Reading such a document takes nothing of ours: `examples/verify_receipt.py`, or any JOSE library.
 """
 
-from common.signatures.jws import BadSignature, claims_of
-from common.signatures.keys import configure, issuer, public_keys, read, rotate, sign, sign_only
+from common.identity.signatures.jws import BadSignature, claims_of
+from common.identity.signatures.keys import configure, issuer, public_keys, read, rotate, sign, sign_only
 
 __all__ = ["BadSignature", "claims_of", "configure", "issuer", "public_keys", "read", "rotate", "sign", "sign_only"]

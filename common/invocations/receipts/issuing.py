@@ -13,13 +13,14 @@ from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 
-from common import invocations, signatures
+from common import invocations
 from common.errors import Conflict, DependencyUnavailable
+from common.identity import signatures
 from common.invocations import ENDS, Invocation
+from common.invocations.receipts.claims import TYPE, booked, claims
 from common.kit import db, log
 from common.kit.query import Query
 from common.models.signatures import StoredReceipt
-from common.receipts.claims import TYPE, booked, claims
 
 logger = log.get(__name__)
 

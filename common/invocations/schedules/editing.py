@@ -10,10 +10,12 @@ from uuid import UUID
 from sqlalchemy import Select, delete, func, select, text
 from sqlalchemy.orm import Session
 
-from common import idempotency, invocations, tools, webhooks
+from common import invocations, tools, webhooks
 from common.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TokenRevoked
-from common.idempotency import Once
+from common.identity import idempotency
 from common.identity.authorization import Caller
+from common.invocations.schedules.rows import GET, LIST, ScheduleRow
+from common.invocations.schedules.timing import Timing
 from common.kit import clock, db, failpoints, jsonb
 from common.kit.expecting import Expect, anything
 from common.kit.outbound import OutboundClient
@@ -21,8 +23,6 @@ from common.kit.paging import Page, Window
 from common.kit.query import Query
 from common.models.accounts import User
 from common.models.schedules import Schedule
-from common.schedules.rows import GET, LIST, ScheduleRow
-from common.schedules.timing import Timing
 
 MOST: Final = 100
 #: Of all inputs of an account's schedules together, so that a page of them is no larger.
@@ -78,7 +78,7 @@ def create(
     caller: Caller,
     outbound: OutboundClient,
     *,
-    once: Once = None,
+    once: idempotency.Once = None,
     **given: Unpack[NewSchedule],
 ) -> ScheduleRow:
     """Make a schedule.
