@@ -78,7 +78,7 @@ clients: $(VENV)/.dev  ## generate clients with other generators into var/client
 
 lock: $(VENV)/.dev  ## write requirements*.txt from requirements*.in, and the client's; ARGS=--upgrade for newer versions
 	@$(BIN)/pip install --quiet uv==0.13.9
-	@for name in requirements requirements-embedded requirements-tracing requirements-dev; do \
+	@for name in requirements requirements-embedded requirements-tracing requirements-dev tools/bench/limits/procrastinate; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-emit-find-links $(ARGS) $$name.in -o $$name.txt > /dev/null \
 		|| exit 1; \

@@ -1,7 +1,7 @@
 """`make bench`: every goal of the performance page, measured; `make bench ONLY=P2` one of them.
 
 Writes `tools/bench/results.json` (what was not measured this time stays as it was) and the table and the picture of
-`docs/performance.md`.
+`docs/performance.md`. With `PAIRS` below 5, measurements are tried and nothing is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dev import supervisor
-from tools.bench import peer, report
+from tools.bench import measures, pairs, peer, report
 from tools.bench.goals import (
     Found,
     answering,
@@ -24,6 +24,7 @@ from tools.bench.goals import (
     growing,
     hosting,
     paging,
+    queueing,
     reading,
     running,
     sharing,
@@ -45,8 +46,8 @@ TOGETHER: tuple[dict[str, Goal], ...] = (
     {"P6": reading.p6},
     {"P16": streaming.p16},
     {"P17": paging.p17},
-    {"P2": running.p2, "P3": running.p3},
-    {"P4": answering.p4, "P5": answering.p5, "peer": peer.measure},
+    {"P2": running.p2, "P3": running.p3, "P14": queueing.p14, "naive": queueing.naive},
+    {"P4": answering.p4, "P5": answering.p5, "P5b": answering.p5b, "peer": peer.measure},
     {"P12": standing.p12},
     {"P15": standing.p15},
 )
@@ -70,11 +71,11 @@ def main(only: str) -> int:
         if chosen:
             with prepared() as ground:
                 failed += [name for name, goal in chosen.items() if not measured(name, goal, ground)]
-                answering.stop(ground)
+                ground.stop_all()
     for name, goal in ALONE.items():
         if asked(name, wanted) and not measured(name, goal, None):
             failed.append(name)
-    if RESULTS.exists():
+    if RESULTS.exists() and pairs.PAIRS >= pairs.LEAST:
         report.write(json.loads(RESULTS.read_text()))
     return 1 if failed else 0
 
@@ -101,10 +102,11 @@ def measured(name: str, goal: Goal, ground: Ground | None) -> bool:
 def _write_down(found: dict[str, Found]) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     about = {"measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "load": round(os.getloadavg()[0], 1)}
-    results |= {key: {**value.as_json(), **about} for key, value in found.items()}
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    for key, value in found.items():
-        print(report.line(key, value.as_json()), flush=True)
+    new = {key: {**value.as_json(key), **about} for key, value in found.items()}
+    if pairs.PAIRS >= pairs.LEAST:
+        RESULTS.write_text(json.dumps(measures.judged(results | new), indent=1) + "\n")
+    for key, value in new.items():
+        print(report.line(key, value), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from uuid import uuid4
 
 import redis
@@ -12,6 +13,8 @@ from common import budgets
 from common.tools import ListedTool
 from tools.bench.ground import Account, Ground
 
+#: What Celery's protocol says of other tasks that belong to one: none.
+_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 #: As `submit` leaves them: the fact, the slot in the queue, the event. The holds are then rebuilt from the rows.
 _FILL = """
 with made as (
@@ -42,18 +45,35 @@ def ours(ground: Ground, tools: list[ListedTool], each: int, accounts: list[Acco
 
 
 def bare(ground: Ground, count: int) -> None:
-    """So many messages, each as `send_task` would have published it."""
+    """So many messages of the bare run."""
+    _publish(ground, "bare", ["-"] * count)
+
+
+def naive(ground: Ground, count: int) -> None:
+    """So many rows of what a user would build, with their messages."""
+    made = ground.sql(
+        "insert into naive_runs (id, user_id, input, status) select gen_random_uuid()::text, 'bench', %s, 'queued'"
+        " from generate_series(1, %s) returning id",
+        '{"text": "some words"}',
+        count,
+    )
+    _publish(ground, "naive", [row[0] for row in made])
+
+
+def _publish(ground: Ground, name: str, arguments: list[str]) -> None:
+    """A message with each argument, as `send_task` would have published it."""
     broker = redis.Redis.from_url(ground.settings.redis_url, decode_responses=True)
     celery = Celery(broker=ground.bare_environ()["BARE_BROKER"])
-    celery.send_task("bare.run", args=["-"], queue="template", ignore_result=True)
+    celery.send_task(f"{name}.run", args=["-"], queue="template", ignore_result=True)
     message = json.loads(str(broker.lpop("template")))
-    message["properties"]["delivery_info"]["routing_key"] = "bare"
+    message["properties"]["delivery_info"]["routing_key"] = name
     copies = []
-    for _ in range(count):
-        name = str(uuid4())
-        message["headers"]["id"] = message["headers"]["root_id"] = message["properties"]["correlation_id"] = name
+    for argument in arguments:
+        task = str(uuid4())
+        message["headers"]["id"] = message["headers"]["root_id"] = message["properties"]["correlation_id"] = task
         message["properties"]["delivery_tag"] = str(uuid4())
+        message["body"] = b64encode(json.dumps([[argument], {}, _EMBED]).encode()).decode()
         copies.append(json.dumps(message))
-    for first in range(0, count, 1000):
-        broker.lpush("bare", *copies[first : first + 1000])
+    for first in range(0, len(copies), 1000):
+        broker.lpush(name, *copies[first : first + 1000])
     broker.close()

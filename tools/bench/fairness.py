@@ -1,6 +1,6 @@
 """One account has 10,000 calls queued. How long does another wait for its own, and how long alone?
 
-`python -m tools.bench.fairness` takes about a minute. All threads are busy with the flood; both accounts use the
+`python -m tools.bench.fairness` takes about three minutes. All threads are busy with the flood; both accounts use the
 same tool
 (then a second round with tools of their own). What is measured is what a client waits for: from the row's being
 accepted to its end, by the database's clock, tool included. Alone and beside in turn, on one platform.
@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from common import budgets
-from tools.bench import backlog, ground, load
+from tools.bench import backlog, ground, load, pairs
 from tools.bench.ground import Account, Ground
 
 FLOOD = 10_000
 PROCESSES, THREADS = 2, 4
-PAIRS = 3
 RATE, SECONDS = 12.0, 6.0
 TOOL_MS = 100
 
@@ -62,7 +61,7 @@ def compare(here: Ground, which: str) -> dict[str, object]:
     mine = "mine" if which == "other tool" else "yours"
     quiet: list[Waits] = []
     beside: list[Waits] = []
-    for n in range(PAIRS):
+    for n in range(pairs.PAIRS):
         for flooded in ((False, True), (True, False))[n % 2]:
             (beside if flooded else quiet).append(measure(here, mine, flooded=flooded))
     return {

@@ -35,6 +35,7 @@ from common.tools import ListedTool, editing
 from dev import platform, servers
 from dev.platform import ROOT, local_url
 from dev.ports import free_port
+from dev.servers import Postgres, Redis
 from dev.supervisor import Part, Supervisor
 from tools.bench.load import request
 from web.app import create_app
@@ -100,6 +101,10 @@ class Ground:
         for name in names:
             self.supervisor.children.pop(name).finish(monotonic() + 20)
 
+    def stop_all(self) -> None:
+        """Stop all parts but the tool."""
+        self.stop(*[name for name in self.supervisor.children if name != "tool"])
+
     def web(self) -> Part:
         """One web process."""
         return platform.web(self.settings)
@@ -121,6 +126,13 @@ class Ground:
         command = [*python("celery"), "-A", "tools.bench.limits.worker", "worker", *options]
         environ = {**self.bare_environ(), "BARE_TOOL": self.tool_url(path)}
         return Part(name, [*command, "--without-gossip", "--without-mingle"], environ)
+
+    def naive_worker(self, number: int, threads: int) -> Part:
+        """A worker process of what a user would build."""
+        name = f"naive-{number}"
+        options = ["-P", "threads", "-c", str(threads), "-Q", "naive", "-n", f"{name}@%h", "-l", "WARNING"]
+        command = [*python("celery"), "-A", "tools.bench.limits.naive", "worker", *options]
+        return Part(name, command, {**self.bare_environ(), "BARE_TOOL": self.tool_url()})
 
     def bare_environ(self) -> dict[str, str]:
         return {
@@ -152,6 +164,14 @@ class Ground:
         children = self.supervisor.children
         own = [children[name].pid for name in (names or children) if name not in ("tool",)]
         return [*own, *(server.pid for server in self.servers)]
+
+    @property
+    def postgres(self) -> Postgres:
+        return next(server for server in self.servers if isinstance(server, Postgres))
+
+    @property
+    def redis(self) -> Redis:
+        return next(server for server in self.servers if isinstance(server, Redis))
 
     # -- requests ------------------------------------------------------------------------------------------------
 
@@ -198,7 +218,7 @@ def prepared(**environ: str) -> Iterator[Ground]:
     """Servers, schema, accounts and tools, and the tool's process; nothing of the platform yet."""
     with tempfile.TemporaryDirectory(prefix="joyfull-bench-") as name:
         directory = Path(name)
-        postgres, redis = servers.Postgres(directory), servers.Redis(directory)
+        postgres, redis = Postgres(directory), Redis(directory)
         redis.start()
         postgres.start()
         try:
@@ -214,9 +234,7 @@ def prepared(**environ: str) -> Iterator[Ground]:
 
 
 @contextmanager
-def _ground(
-    directory: Path, postgres: servers.Postgres, redis: servers.Redis, environ: Mapping[str, str]
-) -> Iterator[Ground]:
+def _ground(directory: Path, postgres: Postgres, redis: Redis, environ: Mapping[str, str]) -> Iterator[Ground]:
     (directory / "metrics").mkdir()
     env = {
         "PATH": os.environ["PATH"],

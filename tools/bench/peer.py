@@ -8,17 +8,14 @@ results. Where it cannot be installed, the comparison is left out and says why.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from statistics import median
 
 from dev.ports import free_port
 from dev.supervisor import Part
-from tools.bench import load, pairs
-from tools.bench.goals import Found, answering
+from tools.bench import environments, load, pairs
+from tools.bench.environments import NotInstalled
+from tools.bench.goals import Found, answering, ratio
 from tools.bench.ground import Ground, listening
 
 PACKAGE = "litellm[proxy]"
@@ -40,12 +37,13 @@ general_settings:
 
 
 def measure(ground: Ground) -> dict[str, Found]:
-    where = Path(tempfile.gettempdir()) / f"joyfull-bench-peer-{os.geteuid()}"
-    if failure := install(where):
+    try:
+        where = environments.installed("peer", PACKAGE)
+    except NotInstalled as failure:
         print(f"peer: left out, because it cannot be installed: {failure}", flush=True)
         return {}
     port = free_port()
-    answering.stop(ground)
+    ground.stop_all()
     ground.start(ground.web(), *ground.workers(1, 200), proxy(ground, where, port))
     ground.supervisor.wait_for(lambda: listening(port), "the peer", 300)
     body = json.dumps({"model": "tool", "messages": [{"role": "user", "content": "some words"}]}).encode()
@@ -60,13 +58,13 @@ def measure(ground: Ground) -> dict[str, Found]:
         lambda: _rate(ground.settings.port, ours, own, spent["ours"]),
         lambda: _rate(port, theirs, [ground.supervisor.children["peer"].pid], spent["peer"]),
     )
-    answering.stop(ground)
+    ground.stop_all()
     mine, other = (1000 * median(spent[name]) for name in ("ours", "peer"))
     note = (
         f"CPU a finished call: platform {mine:.1f} ms (web, worker, PostgreSQL, Redis), "
-        f"{version(where)} {other:.1f} ms (one process, nothing stored)"
+        f"litellm proxy {environments.version(where, 'litellm')} {other:.1f} ms (one process, nothing stored)"
     )
-    return {"peer": Found(found.ratio, "ratio", 1.0, None, list(found.values), found.ours, found.limit, False, note)}
+    return {"peer": ratio(found, note=note)}
 
 
 def _rate(port: int, requests: list[bytes], pids: list[int], spent: list[float]) -> float:
@@ -74,28 +72,6 @@ def _rate(port: int, requests: list[bytes], pids: list[int], spent: list[float])
         found = answering.good(load.closed(port, requests, clients=CLIENTS, seconds=SECONDS))
     spent.append(cpu.total / (found.good * 1.2))
     return found.rate
-
-
-def install(where: Path) -> str:
-    """Make the environment unless it is there. Returns what went wrong, or nothing."""
-    if (where / "bin" / "litellm").exists():
-        return ""
-    for command in (
-        [sys.executable, "-m", "venv", str(where)],
-        [str(where / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", PACKAGE],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return ""
-
-
-def version(where: Path) -> str:
-    said = subprocess.run(
-        [str(where / "bin" / "pip"), "show", "litellm"], capture_output=True, text=True, check=False
-    ).stdout
-    number = next((line.split()[1] for line in said.splitlines() if line.startswith("Version:")), "")
-    return f"litellm proxy {number}"
 
 
 def proxy(ground: Ground, where: Path, port: int) -> Part:

@@ -22,7 +22,7 @@ from common.queueing import messages
 from dev import platform
 from dev.supervisor import Part
 from tools.bench.ground import Ground, listening, prepared, python
-from tools.bench.pairs import described, in_turn
+from tools.bench.pairs import PAIRS, described, in_turn
 
 TYPE: Final = "budget.threshold"
 #: An account may have twenty endpoints.
@@ -30,7 +30,6 @@ ACCOUNTS: Final = 5
 EACH: Final = 10
 ROUND_SECONDS: Final = 4.0
 EVENTS_PER_SECOND: Final = 2
-PAIRS: Final = 5
 SETTLING_SECONDS: Final = 0.5
 
 _TIMES = """

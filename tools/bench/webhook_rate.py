@@ -18,12 +18,11 @@ from common.queueing import messages
 from dev import platform
 from tools.bench import backlog
 from tools.bench.ground import Ground, prepared, python
-from tools.bench.pairs import cpu, described, in_turn
+from tools.bench.pairs import PAIRS, cpu, described, in_turn
 
 RECEIVERS: Final = 10
 EVENTS: Final = 200
 BARE_THREADS: Final = 4
-PAIRS: Final = 5
 
 _FILL = """
 insert into deliveries (id, event_id, user_id, endpoint_id)

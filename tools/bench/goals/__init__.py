@@ -4,48 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
+from tools.bench import measures
 from tools.bench.pairs import Pairs
 
 
 @dataclass(slots=True)
 class Found:
-    """One figure. `goal` is what to reach, `then` what comes after it; `least`: as little as can be is wanted."""
+    """One figure. `spread`: least and most, where they are not those of `pairs`."""
 
     value: float
     unit: str
-    goal: float
-    then: float | None = None
     pairs: Sequence[object] = ()
     ours: float | None = None
     limit: float | None = None
-    least: bool = False
     note: str = ""
+    spread: tuple[float, float] | None = None
 
-    @property
-    def reached(self) -> bool:
-        return self.value <= self.goal if self.least else self.value >= self.goal
-
-    def as_json(self) -> dict[str, object]:
+    def as_json(self, name: str) -> dict[str, object]:
         return {
             "value": _short(self.value),
             "unit": self.unit,
-            "goal": self.goal,
-            "then": self.then,
-            "reached": self.reached,
-            "pairs": [
-                [_short(x) for x in pair] if isinstance(pair, tuple | list) else _short(pair) for pair in self.pairs
-            ],
+            **measures.judgement(name, self.value),
+            "pairs": [_short(pair) for pair in self.pairs],
+            "spread": _short(self.spread or measures.spread(self.pairs)),
             "ours": _short(self.ours),
             "limit": _short(self.limit),
             "note": self.note,
         }
 
 
-def ratio(found: Pairs, goal: float, then: float | None, *, least: bool = False, note: str = "") -> Found:
+def ratio(found: Pairs, *, unit: str = "ratio", note: str = "") -> Found:
     """The median of the pairs' ratios."""
-    return Found(found.ratio, "ratio", goal, then, list(found.values), found.ours, found.limit, least, note)
+    return Found(found.ratio, unit, list(found.values), found.ours, found.limit, note)
+
+
+def middle(values: Sequence[float], unit: str, note: str = "") -> Found:
+    """The median of figures that have nothing beside them."""
+    return Found(median(values), unit, list(values), median(values), None, note)
 
 
 def _short(value: object) -> object:
+    if isinstance(value, tuple | list):
+        return [_short(each) for each in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value

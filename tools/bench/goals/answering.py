@@ -1,4 +1,4 @@
-"""P4: from submit to the answer of the long-poll. P5: CPU of the whole platform for a finished invocation."""
+"""P4: from submit to the answer of the long-poll. P5: CPU of the whole platform for a finished call ÷ bare run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from statistics import median, quantiles
 
 from dev import platform
 from tools.bench import load, pairs
-from tools.bench.goals import Found
+from tools.bench.goals import Found, middle, ratio, running
 from tools.bench.ground import Ground
 from tools.bench.load import Load
 
 RATE = 100.0
 FEW = 25.0
 SECONDS = 10.0
-ROUNDS = 5
 WAIT = {"Prefer": "wait=30"}
 
 
@@ -28,37 +27,63 @@ def p4(ground: Ground) -> dict[str, Found]:
     requests = ground.submits("quick", **WAIT)
     load.steady(ground.settings.port, requests, rate=RATE / 2, seconds=3)
     rounds = []
-    for _ in range(ROUNDS):
+    for _ in range(pairs.PAIRS):
         cuts = quantiles(good(load.steady(ground.settings.port, requests, rate=RATE, seconds=SECONDS)).waits, n=100)
         rounds.append((1000 * cuts[49], 1000 * cuts[98]))
     halves, tails = [p50 for p50, _ in rounds], [p99 for _, p99 in rounds]
-    note = f"{RATE:.0f} a second, {ROUNDS} rounds of {SECONDS:.0f} s; from when a request was due"
+    note = f"{RATE:.0f} a second, {pairs.PAIRS} rounds of {SECONDS:.0f} s; from when a request was due"
     return {
-        "P4_p50": Found(median(halves), "ms", 15, 8, list(halves), median(halves), None, True, note),
-        "P4_p99": Found(median(tails), "ms", 60, 30, list(tails), median(tails), None, True, note),
+        "P4_p50": middle(halves, "ms", note),
+        "P4_p99": middle(tails, "ms", note),
     }
 
 
 def p5(ground: Ground) -> dict[str, Found]:
-    """As many as go through; then at 25 a second, where what a platform does anyway weighs more."""
+    """As many as go through, submit to answer, in turn with bare tasks: all that either side needs for a call."""
+    best = running.best_bare(ground)
+    whole(ground)
+    ground.start(*best.workers)
+    rates: list[float] = []
+    good(load.closed(ground.settings.port, ground.submits("quick", **WAIT), clients=32, seconds=3))
+    running.bare_tasks(ground, running.TRIED_CALLS, [])
+    found = pairs.in_turn(lambda: _full(ground, rates), lambda: _bare(ground))
+    running.stop_bare(ground)
+    note = f"ms of CPU; at {median(rates):.0f}/s, submit to answer; {best.note}, with Redis"
+    return {"P5": ratio(found, unit="ratio of CPU", note=note)}
+
+
+def p5b(ground: Ground) -> dict[str, Found]:
+    """A few a second: what a platform does anyway weighs more."""
     whole(ground)
     requests = ground.submits("quick", **WAIT)
-    good(load.closed(ground.settings.port, requests, clients=32, seconds=3))
-    full, rates, steady = [], [], []
-    for _ in range(ROUNDS):
-        cpu, found = _spent(ground, lambda: load.closed(ground.settings.port, requests, clients=32, seconds=5))
-        full.append(1000 * cpu / (found.good * 1.2))
-        rates.append(found.rate)
-        cpu, found = _spent(ground, lambda: load.steady(ground.settings.port, requests, rate=FEW, seconds=5))
-        steady.append(1000 * cpu / found.good)
-    note = f"at {median(rates):.0f}/s, submit to answer; at {FEW:.0f}/s {median(steady):.1f} ms"
-    return {"P5": Found(median(full), "ms of CPU", 5, 3, list(full), median(full), None, True, note)}
+    good(load.closed(ground.settings.port, requests, clients=32, seconds=2))
+    spent = []
+    for _ in range(pairs.PAIRS):
+        with pairs.cpu(_pids(ground)) as cpu:
+            found = good(load.steady(ground.settings.port, requests, rate=FEW, seconds=5))
+        spent.append(1000 * cpu.total / found.good)
+    return {"P5b": middle(spent, "ms of CPU", f"{pairs.PAIRS} rounds of 5 s, submit to answer")}
 
 
-def _spent(ground: Ground, work: object) -> tuple[float, Load]:
-    with pairs.cpu(ground.pids()) as cpu:
-        found = good(work())  # type: ignore[operator]
-    return cpu.total, found
+def _full(ground: Ground, rates: list[float]) -> float:
+    """Milliseconds of the platform for a call, with its servers."""
+    with pairs.cpu(_pids(ground)) as cpu:
+        found = good(load.closed(ground.settings.port, ground.submits("quick", **WAIT), clients=32, seconds=5))
+    rates.append(found.rate)
+    return 1000 * cpu.total / (found.good * 1.2)  # warming up is a fifth more
+
+
+def _bare(ground: Ground) -> float:
+    """Milliseconds of the bare workers and of Redis for a call."""
+    spent: list[float] = []
+    with pairs.cpu([ground.redis.pid]) as cpu:
+        running.bare_tasks(ground, running.QUICK_CALLS, spent)
+    return 1000 * (spent[0] + cpu.total / running.QUICK_CALLS)
+
+
+def _pids(ground: Ground) -> list[int]:
+    """Of all that is the platform's."""
+    return ground.pids(*(name for name in ground.supervisor.children if not name.startswith(("bare-", "tool"))))
 
 
 def good(found: Load) -> Load:
@@ -66,7 +91,3 @@ def good(found: Load) -> Load:
     if set(found.statuses) != {200}:
         raise RuntimeError(f"the web process answered {dict(found.statuses)}")
     return found
-
-
-def stop(ground: Ground) -> None:
-    ground.stop(*[name for name in ground.supervisor.children if name != "tool"])

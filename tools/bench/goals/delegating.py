@@ -24,7 +24,7 @@ def p1_children(ground: Ground) -> dict[str, Found]:
     ground.stop("web")
     submitting.forget(ground)
     note = f"by {FEW} delegated keys of an account that has {delegation.MAX_ALIVE:,} alive ÷ of one that has no others"
-    return {"P1_children": ratio(found, 0.95, 1.0, note=note)}
+    return {"P1_children": ratio(found, note=note)}
 
 
 def _submits(ground: Ground, account: Account, alive: int) -> list[bytes]:

@@ -15,7 +15,7 @@ from time import perf_counter
 from common import invocations, usage
 from common.kit import clock
 from tools.bench import asking, growth, pairs, usage_growth
-from tools.bench.goals import Found, answering, finding, paging, ratio, running, submitting
+from tools.bench.goals import Found, finding, paging, ratio, running, submitting
 from tools.bench.ground import Ground, prepared
 
 SMALL = 10_000
@@ -31,7 +31,7 @@ def grown_platform(_: Ground) -> Iterator[dict[str, Found]]:
         sizes = growth.bytes_of(large, LARGE)
         each = (f"{name} {size:.0f}" for name, size in sorted(sizes.items(), key=lambda kv: -kv[1]) if size >= 1)
         told = f"{LARGE:,} invocations: {', '.join(each)}"
-        yield {"size": Found(sum(sizes.values()), "bytes an invocation", 2_500, least=True, note=told)}
+        yield {"size": Found(sum(sizes.values()), "bytes an invocation", note=told)}
         for measure in (p8, finding.lists, paging.p17_growth, p9):
             yield measure(small, large)
 
@@ -78,11 +78,11 @@ def p9(small: Ground, large: Ground) -> dict[str, Found]:
         ground.start(*ground.workers(running.PROCESSES, running.THREADS))
     finished = pairs.in_turn(lambda: _finished(large), lambda: _finished(small))
     for ground in (small, large):
-        answering.stop(ground)
+        ground.stop_all()
     note = f"{LARGE:,} ended invocations"
     return {
-        "P9_submits": ratio(submits, 0.9, 0.98, note=note),
-        "P9_finished": ratio(finished, 0.9, 0.98, note=note),
+        "P9_submits": ratio(submits, note=note),
+        "P9_finished": ratio(finished, note=note),
     }
 
 

@@ -36,7 +36,7 @@ def hosts(_: Ground) -> dict[str, Found]:
             least = min(least, *shares)
             told.append(f"{name}: the two worker hosts ran {shares[0]:.0%} and {shares[1]:.0%} of the calls")
     note = "; ".join(told) + "; every result was read from the other web host; the books agree"
-    return {"hosts": Found(least, "share", 0.1, None, note=note)}
+    return {"hosts": Found(least, "share", note=note)}
 
 
 def _brokers(stack: ExitStack) -> Iterator[tuple[str, dict[str, str]]]:

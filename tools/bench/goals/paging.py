@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from http.client import HTTPConnection
-from statistics import median
 from urllib.parse import urlencode
 
 from common.identity import accounts
 from tools.bench import asking, growth, load, pairs
-from tools.bench.goals import Found
+from tools.bench.goals import Found, ratio
 from tools.bench.ground import PASSWORD, Ground
 
 SECONDS = 3.0
@@ -36,9 +35,9 @@ def p17(ground: Ground) -> dict[str, Found]:
     pages, lists = _pages(ground), _lists(ground)
     found = pairs.in_turn(lambda: _milliseconds(ground, pages), lambda: _milliseconds(ground, lists))
     ground.stop("web")
-    page, plain = (median(values) for values in zip(*found.values, strict=True))
+    page, plain = found.ours, found.limit
     note = f"CPU of the web process: {page:.2f} ms a page of {ROWS} runs, {plain:.2f} ms the list as JSON"
-    return {"P17": Found(found.ratio, "ratio", 1.5, 1.2, list(found.values), page, plain, True, note)}
+    return {"P17": ratio(found, note=note)}
 
 
 def _lists(ground: Ground) -> list[bytes]:

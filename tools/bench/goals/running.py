@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, sleep
 
 from common.queueing import messages
+from dev.supervisor import Part
 from tools.bench import backlog, pairs
 from tools.bench.goals import Found, ratio
 from tools.bench.ground import Ground
 
 PROCESSES = 2
-#: The best of 4, 8, 16 and 200 for bare tasks with a tool that answers at once.
-BARE_THREADS = 8
+#: Numbers of threads of a process that are tried with a tool that answers at once, before anything is measured.
+TRIED = (1, 2, 4, 8)
+TRIED_CALLS, TIMES = 1_000, 3
 THREADS = 200
 QUICK_CALLS = 4_000
 #: With a tool of one second: as many at once as both sides have threads, for five rounds.
@@ -21,17 +24,51 @@ IN_FLIGHT = 800
 SLOW_CALLS = 4_000
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The workers with the number of threads that most calls went through with, and how that was seen."""
+
+    workers: list[Part]
+    note: str
+
+
+def best_of(ground: Ground, what: str, worker: Callable[[int, int], Part], drain: Callable[[int], float]) -> Best:
+    """Try each number of threads. `worker(number, threads)` is a process, `drain(calls)` runs so many → calls/s."""
+    rates: dict[int, float] = {}
+    for threads in TRIED:
+        parts = [worker(n + 1, threads) for n in range(PROCESSES)]
+        ground.start(*parts)
+        drain(TRIED_CALLS)  # both are there, and connected
+        rates[threads] = median(drain(TRIED_CALLS) for _ in range(TIMES))
+        ground.stop(*(part.name for part in parts))
+    best = max(rates, key=lambda threads: rates[threads])
+    tried = ", ".join(f"{threads}: {rate:.0f}" for threads, rate in rates.items())
+    workers = [worker(n + 1, best) for n in range(PROCESSES)]
+    return Best(workers, f"{what} with {best} threads a process, its best (calls/s of each number: {tried})")
+
+
+def best_bare(ground: Ground) -> Best:
+    """The bare run with a tool that answers at once."""
+    return best_of(
+        ground,
+        "bare",
+        lambda number, threads: ground.bare_worker(number, threads, "/tool"),
+        lambda calls: bare_tasks(ground, calls, []),
+    )
+
+
 def p2(ground: Ground) -> dict[str, Found]:
     """From a backlog, so that neither side waits for submits: claim, call, end, usage row, settle."""
-    bare = [ground.bare_worker(n + 1, BARE_THREADS, "/tool") for n in range(PROCESSES)]
-    ground.start(*ground.workers(PROCESSES, THREADS), *bare)
+    best = best_bare(ground)
+    ground.start(*ground.workers(PROCESSES, THREADS), *best.workers)
     spent: dict[str, list[float]] = {"ours": [], "bare": []}
+    bare_tasks(ground, TRIED_CALLS, [])
     found = pairs.in_turn(
         lambda: ours(ground, ["quick"], QUICK_CALLS, spent["ours"]),
         lambda: bare_tasks(ground, QUICK_CALLS, spent["bare"]),
     )
-    stop(ground)
-    return {"P2": ratio(found, 1.0, 1.5, note=_cpu(spent))}
+    ground.stop_all()
+    return {"P2": ratio(found, note=f"{_cpu(spent)}; {best.note}")}
 
 
 def p3(ground: Ground) -> dict[str, Found]:
@@ -40,12 +77,15 @@ def p3(ground: Ground) -> dict[str, Found]:
     bare = [ground.bare_worker(n + 1, each, "/tool/1000") for n in range(PROCESSES)]
     ground.start(*ground.workers(PROCESSES, each), *bare)
     spent: dict[str, list[float]] = {"ours": [], "bare": []}
+    bare_tasks(ground, IN_FLIGHT, [])
     found = pairs.in_turn(
         lambda: ours(ground, ["slow", "slow-too"], SLOW_CALLS, spent["ours"]),
         lambda: bare_tasks(ground, SLOW_CALLS, spent["bare"]),
     )
-    stop(ground)
-    return {"P3": ratio(found, 0.9, 1.2, note=f"{IN_FLIGHT} in flight; {_cpu(spent)}")}
+    ground.stop_all()
+    threads = f"bare with {each} threads a process, the fewest that have {IN_FLIGHT} in flight"
+    reached = f"{found.limit / IN_FLIGHT:.0%} of the {IN_FLIGHT}/s that can be"
+    return {"P3": ratio(found, note=f"{IN_FLIGHT} in flight; {_cpu(spent)}; {threads}: {reached}")}
 
 
 def _cpu(spent: dict[str, list[float]]) -> str:
@@ -62,7 +102,7 @@ def ours(ground: Ground, tools: Sequence[str], calls: int, spent: list[float]) -
         backlog.ours(ground, [ground.tools[name] for name in tools], calls // 8, accounts, 1_000)
         messages.notify_times(messages.RUN_INVOCATION, 1_000)
 
-    rate = _drained(ground, "invocations-", calls, fill, spent)
+    rate = drained(ground, "invocations-", calls, fill, spent)
     while ground.sql("select count(*) from queue")[0][0]:
         sleep(0.05)
     ended = ground.sql("select count(*) from usage_logs where status = 'success'")[0][0] - before
@@ -72,10 +112,10 @@ def ours(ground: Ground, tools: Sequence[str], calls: int, spent: list[float]) -
 
 
 def bare_tasks(ground: Ground, calls: int, spent: list[float]) -> float:
-    return _drained(ground, "bare-", calls, lambda: backlog.bare(ground, calls), spent)
+    return drained(ground, "bare-", calls, lambda: backlog.bare(ground, calls), spent)
 
 
-def _drained(ground: Ground, parts: str, calls: int, fill: Callable[[], None], spent: list[float]) -> float:
+def drained(ground: Ground, parts: str, calls: int, fill: Callable[[], None], spent: list[float]) -> float:
     """Answers of the tool a second between the first and the last tenth of a backlog."""
     pids = [child.pid for name, child in ground.supervisor.children.items() if name.startswith(parts)]
     ground.answered(reset=True)
@@ -99,5 +139,5 @@ def _watch(ground: Ground, calls: int) -> list[tuple[float, int]]:
     return seen
 
 
-def stop(ground: Ground) -> None:
-    ground.stop(*[name for name in ground.supervisor.children if name.startswith(("invocations-", "bare-"))])
+def stop_bare(ground: Ground) -> None:
+    ground.stop(*[name for name in ground.supervisor.children if name.startswith("bare-")])

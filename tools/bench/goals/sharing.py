@@ -24,17 +24,15 @@ def p10(_: Ground) -> dict[str, Found]:
     same, other = found["same tool"], found["other tool"]
     rounds = list(zip(same["beside p99 ms"], same["alone p99 ms"], strict=True))
     note = f"the same tool, both want more threads than there are; with tools of their own {other['p99 ratio']}"
-    return {"P10": Found(same["p99 ratio"], "ratio", 2, 1.2, rounds, None, None, True, note)}
+    return {"P10": Found(same["p99 ratio"], "ratio", rounds, note=note)}
 
 
 def p11(_: Ground) -> dict[str, Found]:
     rate, apart = _said("tools.bench.webhook_rate"), _said("tools.bench.webhook_isolation")
     cpu = f"CPU of the worker: {rate['worker_cpu_us'] / 1000:.2f} ms a delivery, rows, signature and books included"
     return {
-        "P11_rate": Found(rate["ratio"], "ratio", 0.5, 0.8, rate["ratios"], rate["ours"], rate["bare"], False, cpu),
-        "P11_p99": Found(
-            apart["ratio"], "ratio", 1.2, 1.05, apart["ratios"], apart["beside_ms"], apart["alone_ms"], True, "ms"
-        ),
+        "P11_rate": Found(rate["ratio"], "ratio", rate["ratios"], rate["ours"], rate["bare"], cpu),
+        "P11_p99": Found(apart["ratio"], "ratio", apart["ratios"], apart["beside_ms"], apart["alone_ms"], "ms"),
     }
 
 
@@ -46,7 +44,7 @@ def neighbours(_: Ground) -> dict[str, Found]:
     parts = [part for attack in found.values() for part in (attack["submit"], attack["end"])]
     worst = max(parts, key=lambda part: float(part["ratio"]))
     told = "p99 alone → beside: " + "; ".join(f"{name} {_beside(attack)}" for name, attack in found.items())
-    return {"neighbours": Found(worst["ratio"], "ratio", 2, None, worst["ratios"], None, None, True, told)}
+    return {"neighbours": Found(worst["ratio"], "ratio", worst["ratios"], note=told)}
 
 
 def _beside(attack: Said) -> str:

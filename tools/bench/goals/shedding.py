@@ -71,10 +71,10 @@ def shedding(ground: Ground) -> dict[str, Found]:
     half = f"p50 {1000 * median(seen.refused):.0f} ms"
     reads = f"{READS_PER_SECOND} a second, p50 {1000 * median(seen.reads):.0f} ms"
     return {
-        "shedding": ratio(found, 0.9, 0.98, note=note),
-        "shedding_p99": Found(own / usual, "ratio", 3.0, 2.0, [], 1000 * own, 1000 * usual, True, "ms"),
-        "shedding_refused": Found(1000 * told, "ms", 100.0, 20.0, [], None, None, True, half),
-        "shedding_reads": Found(1000 * read, "ms", 100.0, 20.0, [], None, None, True, reads),
+        "shedding": ratio(found, note=note),
+        "shedding_p99": Found(own / usual, "ratio", [], 1000 * own, 1000 * usual, "ms"),
+        "shedding_refused": Found(1000 * told, "ms", note=half),
+        "shedding_reads": Found(1000 * read, "ms", note=reads),
     }
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -17,15 +18,13 @@ from dev import platform, process
 from dev.platform import KEY_FILE, ROOT
 from dev.ports import free_port
 from tools.bench import backlog, pairs
-from tools.bench.goals import Found
-from tools.bench.goals.answering import stop, whole
+from tools.bench.goals import Found, middle
+from tools.bench.goals.answering import whole
 from tools.bench.ground import Ground, python
 
 IDLE_SECONDS = 5.0
-STARTS = 5
 SETTLED_SECONDS = 20.0
 QUIET_SECONDS = 30.0
-ROUNDS = 3
 
 
 def p12(ground: Ground) -> dict[str, Found]:
@@ -43,15 +42,13 @@ def p12(ground: Ground) -> dict[str, Found]:
     while ground.sql("select count(*) from queue")[0][0]:
         most = max(most, pairs.resident(ground.supervisor.children["invocations-1"].pid))
         time.sleep(0.2)
-    stop(ground)
+    ground.stop_all()
     parts = ", ".join(f"{name} {size:.0f}" for name, size in sorted(children.items()))
     note = f"idle: {parts}, PostgreSQL and Redis {servers:.0f}; the example tools are not counted in the sum"
     return {
-        "P12_web": Found(
-            children["web"], "MB", 150, None, [], children["web"], None, True, "one process and its parent"
-        ),
-        "P12_worker": Found(most, "MB", 250, None, [], most, None, True, "the most that was seen with 400 in flight"),
-        "P12_idle": Found(idle, "MB", 450, None, [], idle, None, True, note),
+        "P12_web": Found(children["web"], "MB", ours=children["web"], note="one process and its parent"),
+        "P12_worker": Found(most, "MB", ours=most, note="the most that was seen with 400 in flight"),
+        "P12_idle": Found(idle, "MB", ours=idle, note=note),
     }
 
 
@@ -62,53 +59,50 @@ def p15(ground: Ground) -> dict[str, Found]:
     names = {child.pid: name for name, child in ground.supervisor.children.items() if name != "tool"}
     names |= {server.pid: server.name for server in ground.servers}
     rounds = []
-    for _ in range(ROUNDS):
+    for _ in range(pairs.PAIRS):
         with pairs.cpu(names) as cpu:
             time.sleep(QUIET_SECONDS)
         rounds.append({names[pid]: 1000 * seconds / QUIET_SECONDS for pid, seconds in cpu.seconds.items()})
     totals = [sum(each.values()) for each in rounds]
     parts = ", ".join(f"{name} {median(each[name] for each in rounds):.1f}" for name in sorted(names.values()))
-    note = f"{ROUNDS} rounds of {QUIET_SECONDS:.0f} s; {parts}"
-    return {"P15": Found(median(totals), "ms of CPU a second", 30, 10, totals, median(totals), None, True, note)}
+    note = f"{pairs.PAIRS} rounds of {QUIET_SECONDS:.0f} s; {parts}"
+    return {"P15": middle(totals, "ms of CPU a second", note)}
 
 
 def p13(_: Ground) -> dict[str, Found]:
     """From the command to the answer of the first invocation, with a new data directory and with one that is there."""
-    fresh = [_start(keep=None) for _ in range(STARTS)]
-    with tempfile.TemporaryDirectory(prefix="joyfull-start-") as kept:
-        _start(keep=kept)
-        again = [_start(keep=kept) for _ in range(STARTS)]
-    note = f"first start with an empty data directory; later starts {median(again):.1f} s"
-    return {"P13": Found(median(fresh), "s", 8, 4, list(fresh), median(fresh), None, True, note)}
-
-
-def _start(keep: str | None) -> float:
+    ports = {
+        name: str(free_port()) for name in ("PORT", "FLOWER_PORT", "TOOLS_PORT")
+    }  # as a user has them: always the same
     with tempfile.TemporaryDirectory(prefix="joyfull-start-") as name:
-        data, ports = Path(keep or name), [free_port() for _ in range(3)]
-        environ = {
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-            "DATA_DIR": str(data),
-            "PORT": str(ports[0]),
-            "FLOWER_PORT": str(ports[1]),
-            "TOOLS_PORT": str(ports[2]),
-        }
-        begun = time.perf_counter()
-        log = os.open(data / "bench.log", os.O_WRONLY | os.O_CREAT)
-        child = process.spawn(python("dev.run"), env=environ, cwd=ROOT, log=log)
-        os.close(log)
+        directories = [Path(name) / str(n) for n in range(pairs.PAIRS)]
+        fresh = [_start(data, ports) for data in directories]
+        again = [_start(directories[0], ports) for _ in directories]
+    return {
+        "P13": middle(fresh, "s", "with an empty data directory"),
+        "P13_later": middle(again, "s", "with the data directory of an earlier start"),
+    }
+
+
+def _start(data: Path, ports: Mapping[str, str]) -> float:
+    data.mkdir(exist_ok=True)
+    environ = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "DATA_DIR": str(data), **ports}
+    begun = time.perf_counter()
+    log = os.open(data / "bench.log", os.O_WRONLY | os.O_CREAT)
+    child = process.spawn(python("dev.run"), env=environ, cwd=ROOT, log=log)
+    os.close(log)
+    try:
+        while not _finished(f"http://127.0.0.1:{ports['PORT']}", data / KEY_FILE):
+            if time.perf_counter() - begun > 90 or child.poll() is not None:
+                raise RuntimeError((data / "bench.log").read_text()[-2000:])
+            time.sleep(0.02)
+        return time.perf_counter() - begun
+    finally:
+        child.terminate()
         try:
-            while not _finished(f"http://127.0.0.1:{ports[0]}", data / KEY_FILE):
-                if time.perf_counter() - begun > 90 or child.poll() is not None:
-                    raise RuntimeError((data / "bench.log").read_text()[-2000:])
-                time.sleep(0.02)
-            return time.perf_counter() - begun
-        finally:
-            child.terminate()
-            try:
-                child.wait(30)
-            except subprocess.TimeoutExpired:
-                child.kill()
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            child.kill()
 
 
 def _finished(url: str, key: Path) -> bool:

@@ -11,7 +11,7 @@ from statistics import median, quantiles
 
 from tools.bench import load, pairs
 from tools.bench.following import Follower, follow
-from tools.bench.goals import Found
+from tools.bench.goals import Found, middle
 from tools.bench.ground import Ground, tool
 
 STREAMS = 400
@@ -20,6 +20,8 @@ RATE = 25
 SECONDS = 30
 WINDOW = 12.0
 STALLED = 200
+#: A round takes most of a minute.
+ROUNDS = 3
 SUBMITTING = 16
 BEGUN_WITHIN = 60.0
 
@@ -57,20 +59,16 @@ def p16(ground: Ground) -> dict[str, Found]:
         },
     )
     ground.start(ground.web(), *ground.workers(1, STREAMS + 50))
-    alone = asyncio.run(_round(ground, 0))
+    alone = [asyncio.run(_round(ground, 0)) for _ in range(min(ROUNDS, pairs.PAIRS))]
     beside = asyncio.run(_round(ground, STALLED))
-    first = median(alone.firsts)
-    note = f"{STREAMS} streams of {RATE} chunks/s: {alone}. Beside {STALLED} readers that do not read: {beside}"
+    first = middle([median(each.firsts) for each in alone], "ms")
+    shown = min(alone, key=lambda each: abs(median(each.firsts) - first.value))
+    first.note = f"{STREAMS} streams of {RATE} chunks/s: {shown}. Beside {STALLED} readers that do not read: {beside}"
     return {
-        "P16_first": Found(first, "ms", 10, None, [first, median(beside.firsts)], first, None, True, note),
-        "P16_rate": _per_core(alone, beside),
-        "P16_cpu": Found(alone.web, "ms of CPU", 0.2, None, [alone.web, beside.web], alone.web, None, True),
+        "P16_first": first,
+        "P16_rate": middle([1000 / each.worker for each in alone], "chunks/s"),
+        "P16_cpu": middle([each.web for each in alone], "ms of CPU"),
     }
-
-
-def _per_core(alone: Round, beside: Round) -> Found:
-    rates = [1000 / each.worker for each in (alone, beside)]
-    return Found(rates[0], "chunks/s", 5_000, None, rates, rates[0])
 
 
 async def _round(ground: Ground, stalled: int) -> Round:
