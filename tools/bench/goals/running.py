@@ -32,19 +32,25 @@ class Best:
     note: str
 
 
-def best_of(ground: Ground, what: str, worker: Callable[[int, int], Part], drain: Callable[[int], float]) -> Best:
+def best_of(
+    ground: Ground,
+    what: str,
+    worker: Callable[[int, int], Part],
+    drain: Callable[[int], float],
+    tried: Sequence[int] = TRIED,
+) -> Best:
     """Try each number of threads. `worker(number, threads)` is a process, `drain(calls)` runs so many → calls/s."""
     rates: dict[int, float] = {}
-    for threads in TRIED:
+    for threads in tried:
         parts = [worker(n + 1, threads) for n in range(PROCESSES)]
         ground.start(*parts)
         drain(TRIED_CALLS)  # both are there, and connected
         rates[threads] = median(drain(TRIED_CALLS) for _ in range(TIMES))
         ground.stop(*(part.name for part in parts))
     best = max(rates, key=lambda threads: rates[threads])
-    tried = ", ".join(f"{threads}: {rate:.0f}" for threads, rate in rates.items())
+    each = ", ".join(f"{threads}: {rate:.0f}" for threads, rate in rates.items())
     workers = [worker(n + 1, best) for n in range(PROCESSES)]
-    return Best(workers, f"{what} with {best} threads a process, its best (calls/s of each number: {tried})")
+    return Best(workers, f"{what} with {best} threads a process, its best (calls/s of each number: {each})")
 
 
 def best_bare(ground: Ground) -> Best:

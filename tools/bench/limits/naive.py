@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 app = Celery(broker=os.environ["BARE_BROKER"])
 app.conf.update(task_ignore_result=True, worker_hijack_root_logger=False)
-engine = create_engine(os.environ["BARE_DATABASE"], pool_size=16)
+engine = create_engine(os.environ["BARE_DATABASE"], pool_size=16)  # as many as there are threads
 _mine = threading.local()
 
 
