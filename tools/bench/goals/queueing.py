@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from statistics import median
 from typing import Final
@@ -17,7 +16,7 @@ from dev.supervisor import Part
 from tools.bench import backlog, environments, pairs
 from tools.bench.environments import NotInstalled
 from tools.bench.goals import Found, ratio, running
-from tools.bench.ground import Ground
+from tools.bench.ground import Ground, python
 
 LOCK: Final = ROOT / "tools" / "bench" / "limits" / "procrastinate.txt"
 #: Jobs that one process runs at once.
@@ -65,7 +64,7 @@ def _fill(url: str, count: int) -> None:
 def naive(ground: Ground) -> dict[str, Found]:
     """Celery, Redis, and SQLAlchemy for a row, two UPDATEs and a row of usage, with its best number of threads."""
     subprocess.run(
-        [sys.executable, "-c", "from tools.bench.limits import naive; naive.create_tables()"],
+        python("tools.bench.limits.naive"),
         cwd=ROOT,
         env={**os.environ, **ground.bare_environ()},
         check=True,

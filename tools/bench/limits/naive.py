@@ -1,7 +1,7 @@
 """What a user would build of Celery, Redis and SQLAlchemy: a row for each call, two UPDATEs of it and a row of usage.
 
 `celery -A tools.bench.limits.naive worker -P threads -c N -Q naive`. Environment: `BARE_BROKER`, `BARE_TOOL` (a URL),
-`BARE_DATABASE` (a URL), in which `create_tables` was called.
+`BARE_DATABASE` (a URL), in which `python -m tools.bench.limits.naive` has made the tables.
 """
 
 from __future__ import annotations
@@ -52,11 +52,6 @@ class NaiveUsage(Base):
     units: Mapped[int]
 
 
-def create_tables() -> None:
-    """Unless they are there."""
-    Base.metadata.create_all(engine)
-
-
 @app.task(name="naive.run")
 def run(run_id: str) -> None:
     if not hasattr(_mine, "session"):
@@ -69,3 +64,7 @@ def run(run_id: str) -> None:
         session.execute(of_run.values(status="succeeded", output=output, finished_at=datetime.now(UTC)))
         session.add(NaiveUsage(run_id=run_id, user_id="bench", units=output["units"]))
         session.commit()
+
+
+if __name__ == "__main__":
+    Base.metadata.create_all(engine)
