@@ -6,6 +6,7 @@ Real servers on loopback: three primaries, and a replica of the one that dies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -77,6 +78,17 @@ def reached(user_id: UUID) -> bool:
         return bool(server_of(user_id))
     except redis_kit.RedisUnreachable:
         return False
+
+
+def test_who_starts_while_a_node_is_down_uses_the_others(cluster: Cluster) -> None:
+    """It is the one that redis-py asks first which commands there are."""
+    cluster.primaries[0].kill()
+    reached = []
+    with redis_kit.make_client(cluster.url) as started:
+        for n in range(30):
+            with suppress(redis_kit.RedisUnreachable), redis_kit.reachable():
+                reached.append(started.set(str(n), n))
+    assert 0 < len(reached) < 30
 
 
 def test_a_walk_over_all_gates_sees_each_of_them(cluster: Cluster, hurried: None) -> None:

@@ -65,6 +65,9 @@ class _Nodes(RedisCluster):
 
     def _is_elsewhere(self, args: tuple[object, ...], node: ClusterNode) -> bool:
         """By the slots as they are now: redis-py has just asked for them."""
+        if not hasattr(self, "commands_parser"):  # it is being made, and asks a node, any, which commands there are
+            self.replace_default_node()
+            return True
         slot = self.determine_slot(*args)
         return slot is not None and bool(self.nodes_manager.get_node_from_slot(slot).name != node.name)
 
