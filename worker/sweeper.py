@@ -121,6 +121,7 @@ def _try(step: Callable[[], object]) -> None:
 #: name → (interval in seconds, function). Beat sends the task `sweeps.run` with the name.
 PERIODIC: Final[dict[str, tuple[float, Callable[[], object]]]] = {
     "roll-up-usage": (10.0, usage.catch_up),
+    "roll-up-failures": (10.0, invocations.failure_sums.roll_up),
     "free-orphaned-holds": (15.0, budgets.free_orphans),
     "tell-of-thresholds": (60.0, invocations.sweeping.record_missed_thresholds),
     "renew-periods": (60.0, subscriptions.renew_due),

@@ -16,7 +16,7 @@
     sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
     get, listing, …   reading, and how an invocation looks in JSON                    reading.py, representation.py
     attempts, …       what was done for it: calls, deliveries                         history.py, waiting.py
-    failures          what failed, by tool and error                                  failure_groups.py
+    failures          what failed, by tool and error                                  failure_groups.py, failure_sums.py
     feed              the events of an account                                        events.py
     drop_payloads     retention                                                       retention.py
 
@@ -24,7 +24,7 @@ The row is the truth. Open work has a row in `queue`; the statement that complet
 writes everything else that follows (SQL that several stages share: fragments.py).
 """
 
-from common.invocations import counting, joining, storage, sweeping
+from common.invocations import counting, failure_sums, joining, storage, sweeping
 from common.invocations.canceling import (
     CancelCounts,
     cancel,
@@ -125,6 +125,7 @@ __all__ = [
     "etag",
     "event_data",
     "events_data",
+    "failure_sums",
     "failures",
     "feed",
     "forget_urls",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from common.models.base import Base
+from common.models.base import Base, Instant, Word, one_of
+from common.models.usage import GRAINS
 
 #: What `failure` says.
 FAILURE = """
@@ -85,3 +86,31 @@ class MetadataTerm(Base):
 
     term: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     invocation_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+class FailureRollup(Base):
+    """How many invocations of an account failed, by hour, by day and by month of their creation, up to a watermark.
+
+    `called_id`: the tool that was asked for; another than `tool_id` where that ran as its fallback. `first_at` and
+    `last_at` are when the first and the last of them were made, `last_id` is the highest of their ids.
+    """
+
+    __tablename__ = "failure_rollups"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    grain: Mapped[Word] = mapped_column(primary_key=True)
+    starts_at: Mapped[Instant] = mapped_column(primary_key=True)
+    tool_id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[Word] = mapped_column(primary_key=True)
+    called_id: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[Instant]
+    last_at: Mapped[Instant]
+    last_id: Mapped[UUID]
+
+    __table_args__ = (
+        CheckConstraint(one_of("grain", GRAINS), name="grain"),
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("starts_at <= first_at and first_at <= last_at", name="extent"),
+        {"postgresql_with": {"fillfactor": "70"}},
+    )

@@ -94,7 +94,9 @@ begin
     raise exception 'the month has not ended' using errcode = 'invalid_parameter_value';
   end if;
   execute format('lock table %I in share mode', child);
-  execute format('select exists (select from %I where xid > coalesce(usage_mark(), ''0''))', child) into behind;
+  execute format('select exists (select from %I where xid > coalesce(usage_mark(), ''0'')
+                  or status in (''error'', ''timeout'') and xid > coalesce(failure_mark(), ''0''))', child)
+    into behind;
   if behind then
     return false;
   end if;
@@ -114,11 +116,16 @@ drop function uuid7_floor(timestamptz)
 
 #: `usage_mark` is the transaction up to which usage is rolled up; null when nothing is, or when the watermark was taken
 #: in another cluster (a restored dump), whose numbers mean nothing here: then the rows alone count.
+#: `failure_mark` is the same of failed invocations (`failure_rollups`).
 #: `period_charged` is what a period has been charged, to the token, at any moment: rolled up + live tail.
 USAGE_SUMS_UP = """
 create function usage_mark() returns xid8 language sql stable as $$
   select w.xid from watermarks w
    where w.name = 'usage' and w.cluster = (select system_identifier from pg_control_system())
+$$;
+create function failure_mark() returns xid8 language sql stable as $$
+  select w.xid from watermarks w
+   where w.name = 'failures' and w.cluster = (select system_identifier from pg_control_system())
 $$;
 create function period_charged(period uuid, account uuid) returns numeric language sql stable as $$
   with mark as materialized (select usage_mark() as xid)
@@ -130,7 +137,7 @@ create function period_charged(period uuid, account uuid) returns numeric langua
     from mark
 $$;
 """
-USAGE_SUMS_DOWN = "drop function period_charged(uuid, uuid); drop function usage_mark()"
+USAGE_SUMS_DOWN = "drop function period_charged(uuid, uuid); drop function failure_mark(); drop function usage_mark()"
 
 DDL_UP = (
     LATENCY_BUCKET_UP,

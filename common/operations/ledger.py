@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 
 from common import budgets, usage, webhooks
+from common.invocations import failure_sums
 from common.kit import clock, db, redis
 from common.operations import gate_checks
 from common.operations.allowance_checks import WITHIN_ALLOWANCES
@@ -139,6 +140,7 @@ def verify() -> Report:
         counted = session.execute(text("select (select count(*) from invocations), (select count(*) from periods)"))
         invocations, periods = counted.one()
     found += [_rolled_up(difference) for difference in usage.differences()]
+    found += [_failed(difference) for difference in failure_sums.differences()]
     gates = list(_gates())
     found += _persistent_differences(gates)
     return Report(invocations, periods, len(gates), tuple(found))
@@ -155,6 +157,10 @@ def repair(report: Callable[[str], None] = lambda _: None) -> int:
         usage.rebuild()
         report(f"rollups rebuilt from {usage.catch_up(inf)} usage rows")
         rebuilt += 1
+    if failure_sums.differences(limit=1):
+        failure_sums.rebuild()
+        report("rollups of failures rebuilt from the invocations")
+        rebuilt += 1
     if webhooks.repair_feed():
         report("order of restored events repaired")
         rebuilt += 1
@@ -170,6 +176,13 @@ def _rolled_up(it: usage.RollupDifference) -> Difference:
     where = f"{it.grain} {it.starts_at:%Y-%m-%d %H:%M}, account {it.user_id}"
     history, rolled = f"{it.tokens} in {it.invocations}", f"{it.rolled_tokens} in {it.rolled_invocations}"
     return Difference("rollups are the sums of the usage history", where, f"history {history}, rollup {rolled}")
+
+
+def _failed(it: failure_sums.FailureDifference) -> Difference:
+    where = f"{it.grain} {it.starts_at:%Y-%m-%d %H:%M}, account {it.user_id}, tool {it.tool_id}, {it.code}"
+    return Difference(
+        "rollups of failures count the failed invocations", where, f"failed {it.number}, rollup {it.rolled_up}"
+    )
 
 
 # -- budget gates compared with the rows ---------------------------------------------------------------------------
