@@ -77,11 +77,13 @@ class Cluster:
     TIMEOUT_MS = 500
     SLOTS = 16_384
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more: Callable[[], Sequence[str]] = tuple) -> None:
+        """`more`: gives each node options of its own."""
         ports = free_ports(8)
         self._bus = ports[4]
         *self.primaries, self.replica = [
-            Node(directory, port, self._options(bus)) for port, bus in zip(ports[:4], ports[4:], strict=True)
+            Node(directory, port, [*self._options(bus), *more()])
+            for port, bus in zip(ports[:4], ports[4:], strict=True)
         ]
         self.url = "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self._nodes())
 

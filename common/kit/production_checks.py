@@ -68,7 +68,8 @@ def _server_faults(name: str, url: str) -> Iterator[str]:
     """A guessable password, or a missing one where the server has no other way to authenticate clients."""
     if redis_urls.has_hosts(url):
         hosts = redis_urls.parse(url)
-        user, password, wanted = hosts.username or "", hosts.password or "", True
+        user, password = hosts.username or "", hosts.password or ""
+        wanted = "ssl_certfile" not in (hosts.tls or {})
     else:
         parts = urlsplit(url)
         (user, password), wanted = _credentials(parts), _wants_password(parts)

@@ -3,29 +3,45 @@
     redis://…, rediss://…, unix://…                                       one server, as redis-py reads them
     redis+sentinel://[user:password@]host[:26379],host…/NAME[/db]         the primary of NAME, according to Sentinels
     redis+cluster://[user:password@]host[:6379],host…                     a cluster, found by any of these nodes
+    rediss+sentinel://…, rediss+cluster://…                               the same over TLS, to the Sentinels too
 
 The user and password are those of the servers; `?sentinel_username=…&sentinel_password=…` those of the Sentinels.
+With TLS: `ssl_ca_certs=FILE` (default: the system's), `ssl_certfile=FILE&ssl_keyfile=FILE` (a client certificate), and
+`ssl_check_hostname=false` for certificates that do not name the addresses which Sentinels or nodes announce.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 SENTINEL: Final = "redis+sentinel"
 CLUSTER: Final = "redis+cluster"
+TLS_SENTINEL: Final = "rediss+sentinel"
+TLS_CLUSTER: Final = "rediss+cluster"
 #: Schemes of settings whose server is one Redis, or one that Sentinels name; and of those that take a cluster too.
-ONE_PRIMARY: Final = ("redis", "rediss", "unix", SENTINEL)
-ANY: Final = (*ONE_PRIMARY, CLUSTER)
-PORTS: Final = {SENTINEL: 26379, CLUSTER: 6379}
-_OPTIONS: Final = {SENTINEL: {"sentinel_username", "sentinel_password"}, CLUSTER: set[str]()}
+ONE_PRIMARY: Final = ("redis", "rediss", "unix", SENTINEL, TLS_SENTINEL)
+ANY: Final = (*ONE_PRIMARY, CLUSTER, TLS_CLUSTER)
+PORTS: Final = {SENTINEL: 26379, TLS_SENTINEL: 26379, CLUSTER: 6379, TLS_CLUSTER: 6379}
+_OF_SENTINELS: Final = {"sentinel_username", "sentinel_password"}
+_OF_TLS: Final = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+_OPTIONS: Final = {
+    SENTINEL: _OF_SENTINELS,
+    TLS_SENTINEL: _OF_SENTINELS | _OF_TLS,
+    CLUSTER: set[str](),
+    TLS_CLUSTER: _OF_TLS,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """What a URL with several hosts says. `service`: Sentinels' name of the primary; empty for a cluster."""
+    """What a URL with several hosts says.
+
+    `service`: Sentinels' name of the primary; empty for a cluster. `tls`: redis-py's `ssl_…` options of a connection;
+    None without TLS.
+    """
 
     scheme: str
     addresses: tuple[tuple[str, int], ...]
@@ -35,6 +51,7 @@ class Hosts:
     db: int
     sentinel_username: str | None
     sentinel_password: str | None
+    tls: Mapping[str, str | bool] | None
 
 
 def scheme_of(url: str) -> str:
@@ -49,7 +66,7 @@ def has_hosts(url: str) -> bool:
 
 def is_cluster(url: str) -> bool:
     """Whether it is the URL of a cluster."""
-    return scheme_of(url) == CLUSTER
+    return scheme_of(url) in (CLUSTER, TLS_CLUSTER)
 
 
 def parse(url: str) -> Hosts:
@@ -72,12 +89,21 @@ def parse(url: str) -> Hosts:
         db,
         options.get("sentinel_username", [None])[0],
         options.get("sentinel_password", [None])[0],
+        _tls(options) if scheme in (TLS_SENTINEL, TLS_CLUSTER) else None,
     )
+
+
+def _tls(options: Mapping[str, list[str]]) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = {name: options[name][0] for name in sorted(_OF_TLS & options.keys())}
+    check = found.setdefault("ssl_check_hostname", "true")
+    if check not in ("true", "false"):
+        raise ValueError("must have ssl_check_hostname=true or false")
+    return {**found, "ssl_check_hostname": check == "true"}
 
 
 def _path(scheme: str, path: str) -> tuple[str, int]:
     """The name of the primary, and the database."""
-    if scheme == CLUSTER:
+    if scheme in (CLUSTER, TLS_CLUSTER):
         if path.strip("/"):
             raise ValueError("must have no path: a cluster has one database")
         return "", 0

@@ -74,7 +74,8 @@ def _transport_options(broker_url: str, given: Mapping[str, object]) -> dict[str
     hosts = redis_urls.parse(broker_url)
     limits = {name: given[name] for name in ("socket_timeout", "socket_connect_timeout")}
     own = {"username": hosts.sentinel_username, "password": hosts.sentinel_password}
-    return {**given, "master_name": hosts.service, "sentinel_kwargs": {**limits, **own}}
+    tls = {} if hosts.tls is None else {"ssl": True, **hosts.tls}
+    return {**given, "master_name": hosts.service, "sentinel_kwargs": {**limits, **own, **tls}}
 
 
 @cache
@@ -85,6 +86,8 @@ def app() -> Celery:
     celery.conf.broker_transport_options = _transport_options(
         _MessagesState.broker_url, celery.conf.broker_transport_options
     )
+    if redis_urls.has_hosts(_MessagesState.broker_url) and (tls := redis_urls.parse(_MessagesState.broker_url).tls):
+        celery.conf.broker_use_ssl = dict(tls)
     return celery
 
 

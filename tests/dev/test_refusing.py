@@ -40,7 +40,8 @@ def test_it_says_all_that_is_wrong_and_nothing_else(name: str, tmp_path: Path) -
     assert done.stderr.splitlines() == [
         "invalid settings:",
         "  - DATABASE_URL is required in production",
-        "  - REDIS_URL must start with redis:// or rediss:// or unix:// or redis+sentinel:// or redis+cluster://",
+        "  - REDIS_URL must start with redis:// or rediss:// or unix:// or redis+sentinel://"
+        " or rediss+sentinel:// or redis+cluster:// or rediss+cluster://",
         "  - JWT_SECRET_KEY is the development secret; production needs its own",
         "  - SECRETS_KEYS has a key shorter than 32 bytes",
         "  - FLOWER_BASIC_AUTH is required in production (user:password)",
@@ -103,6 +104,7 @@ def test_what_was_made_by_chance_is_never_refused(_: int) -> None:
         ("REDIS_URL", "unix:///run/redis.sock"),
         ("REDIS_URL", "rediss://redis:6380/0?ssl_certfile=/run/tls.pem"),
         ("REDIS_URL", "redis://redis:6379/0?password=4f1c9a7be20d"),
+        ("REDIS_URL", "rediss+sentinel://one,two/mymaster?ssl_ca_certs=/run/ca.pem&ssl_certfile=/run/tls.pem"),
         ("REDIS_URL", "redis+sentinel://:4f1c9a7be20d@one:26379,[fd00::2]:26379,three/mymaster/1"),
         ("BROKER_URL", "amqps://joyfull:4f1c9a7be20d@rabbitmq//"),
         ("BROKER_URL", "amqp://joyfull:4f1c9a7be20d@one//;amqp://joyfull:4f1c9a7be20d@two//"),
@@ -127,6 +129,7 @@ def test_production_takes_what_is_good_enough(name: str, value: str) -> None:
         ("REDIS_URL", "redis://localhost:6379/0"),
         ("REDIS_URL", "redis://:@redis:6379/0"),
         ("REDIS_URL", "redis+sentinel://one,two/mymaster"),
+        ("REDIS_URL", "rediss+sentinel://one,two/mymaster?ssl_ca_certs=/run/ca.pem"),
         ("REDIS_URL", "redis://:redisredis@redis:6379/0?password="),
         ("BROKER_URL", "amqp://rabbitmq//"),
         ("BROKER_URL", "amqp://joyfull:4f1c9a7be20d@one//;amqp://joyfull:joyfull-hub-1@two//"),
@@ -154,7 +157,12 @@ def test_production_refuses_what_can_be_guessed(name: str, value: str) -> None:
         ("redis+sentinel://one,two", "must end in the name of the primary, such as /mymaster or /mymaster/0"),
         ("redis+sentinel://one,,two/mymaster", "must list hosts such as host:port,host:port"),
         ("redis+sentinel://one/mymaster?ssl=true", "does not know ssl"),
-        ("rediss+sentinel://one/mymaster", "must start with redis:// or rediss:// or unix:// or redis+sentinel://"),
+        ("redis+sentinel://one/mymaster?ssl_ca_certs=/run/ca.pem", "does not know ssl_ca_certs"),
+        ("rediss+sentinel://one/mymaster?ssl_check_hostname=no", "must have ssl_check_hostname=true or false"),
+        (
+            "rediss+cluster://one",
+            "must start with redis:// or rediss:// or unix:// or redis+sentinel:// or rediss+sentinel://",
+        ),
     ],
 )
 def test_several_hosts_are_written_in_one_way(url: str, said: str) -> None:

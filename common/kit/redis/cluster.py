@@ -109,7 +109,7 @@ class Cluster:
         (host, port), *others = self._hosts.addresses
         make: Callable[..., RedisCluster] = _Nodes
         made = make(
-            url=f"redis://{host}:{port}",
+            url=f"{'redis' if self._hosts.tls is None else 'rediss'}://{host}:{port}",
             startup_nodes=[ClusterNode(*address) for address in others],
             username=self._hosts.username,
             password=self._hosts.password,
@@ -117,6 +117,7 @@ class Cluster:
             retry=Retry(NoBackoff(), 0),
             require_full_coverage=False,
             dynamic_startup_nodes=False,
+            **(self._hosts.tls or {}),
             **self._options,
         )
         ask = made.nodes_manager.initialize

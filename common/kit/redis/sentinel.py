@@ -72,10 +72,16 @@ def sentinels(hosts: Hosts, *, connect_timeout: float, socket_timeout: float) ->
         "password": hosts.sentinel_password,
         "decode_responses": True,
         "retry": Retry(NoBackoff(), 0),
+        **_tls(hosts),
     }
     return Sentinels(hosts.addresses, sentinel_kwargs=own)
 
 
 def pool(hosts: Hosts, known: Sentinels, **options: object) -> Pool:
     """Connections to the primary of `hosts`, wherever `known` say it is. Opens none."""
-    return Pool(hosts.service, known, db=hosts.db, username=hosts.username, password=hosts.password, **options)
+    own = {"db": hosts.db, "username": hosts.username, "password": hosts.password, **_tls(hosts)}
+    return Pool(hosts.service, known, **own, **options)
+
+
+def _tls(hosts: Hosts) -> dict[str, object]:
+    return {} if hosts.tls is None else {"ssl": True, **hosts.tls}
