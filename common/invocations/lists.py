@@ -9,7 +9,6 @@ its newest ids; the newest of all are shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -38,9 +37,14 @@ class OpenRow(NamedTuple):
 REMEMBERED: Final = 1_000
 
 
+#: The most rows of an ordinary page, and one more. The planner takes a limit that it does not know for a tenth of all
+#: rows, and then plans each page anew with its values, which takes longer than reading it.
+PAGE: Final = 101
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a list is restricted by; `statuses` empty: any."""
+    """What a list is restricted by; `statuses` empty: any. `most`: no page has more rows."""
 
     owner: bool
     tool: bool
@@ -50,9 +54,10 @@ class Kind:
     payloads: bool
     statuses: frozenset[str]
     matching: frozenset[str] = frozenset()
+    most: int = PAGE
 
     @classmethod
-    def of(cls, given: Filters, *, after: bool = False, payloads: bool = False) -> Kind:
+    def of(cls, given: Filters, *, after: bool = False, payloads: bool = False, limit: int = PAGE) -> Kind:
         """`after`: a further page."""
         return cls(
             owner=given.owner is not None,
@@ -61,9 +66,20 @@ class Kind:
             end=given.end is not None,
             after=after,
             payloads=payloads,
-            statuses=frozenset("failure" if status in FAILURES else status for status in given.statuses),
+            statuses=frozenset(given.statuses),
             matching=given.matching.names,
+            most=max(limit, PAGE),
         )
+
+    @property
+    def near(self) -> bool:
+        """Whether ended invocations are looked for by the time in their ids, and once more where clocks differ."""
+        return self.owner and (self.start or self.end) and filters.source(self.matching) == filters.INVOCATIONS
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is asked but whose, and when: then the newest are found at once."""
+        return self.statuses <= {"succeeded", *_OF_QUEUE} and not self.tool and not self.matching
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -113,9 +129,8 @@ select id, (select count(*) from found) as found from found order by id desc lim
 def _newest_of(kind: Kind) -> str:
     """The newest ids."""
     branches = _branches(kind, sorted(kind.statuses or ("any",)), filters.source(kind.matching))
-    return (
-        f"newest as materialized (select x.id from ({' union all '.join(branches)}) x order by x.id desc limit :limit)"
-    )
+    both = " union " if kind.near else " union all "
+    return f"newest as materialized (select x.id from ({both.join(branches)}) x order by x.id desc limit :limit)"
 
 
 def _branches(kind: Kind, statuses: list[str], invocations: str) -> list[str]:
@@ -124,8 +139,27 @@ def _branches(kind: Kind, statuses: list[str], invocations: str) -> list[str]:
         if status in _OF_QUEUE:
             found.append(_OF_QUEUE[status](kind))
         else:
-            found += [_ENDED[status](kind, invocations, look) for look in filters.looks(kind.matching)]
+            found += [
+                look
+                for condition in filters.looks(kind.matching)
+                for look in _looks(kind, invocations, [condition, _ENDED[status]])
+            ]
     return found
+
+
+def _looks(kind: Kind, invocations: str, conditions: list[str]) -> list[str]:
+    """All rows that match; or those of about the time that is asked for, and those whose clocks differ."""
+    owner = ["i.user_id = :user_id"] if kind.owner else []
+    if not kind.near:
+        return [_newest(invocations, [*owner, *conditions, *_within(kind, "i")], kind, "i")]
+    skewed = _newest(filters.CLOCKS_DIFFER, [*conditions, *_within(kind, "i")], kind, "i")
+    if kind.plain:
+        return [_newest(invocations, [*conditions, *_OWN, *_made_within(kind)], kind, "i", "i.user_id desc, "), skewed]
+    return [_newest(invocations, [*owner, *conditions, *_within(kind, "i", near=True)], kind, "i"), skewed]
+
+
+def _and(*conditions: str) -> str:
+    return " and ".join(conditions)
 
 
 _SIZED = f"""
@@ -134,31 +168,17 @@ select i.id, row_number() over w as n, sum({PAYLOAD_BYTES}) over w as bytes
 _FITTING = "select id from sized where n < :limit and (bytes <= :most or n = 1)"
 
 
-def _any(kind: Kind, invocations: str, *conditions: str) -> str:
-    owner = ["i.user_id = :user_id"] if kind.owner else []
-    return _newest(invocations, [*owner, *conditions], kind, "i")
-
-
-def _succeeded(kind: Kind, invocations: str, look: str) -> str:
-    return _any(kind, invocations, look, "i.status = 'succeeded'")
-
-
-def _failure(kind: Kind, invocations: str, look: str) -> str:
-    found = _any(kind, invocations, look, "i.failure = s.status")
-    return f"(select x.id from unnest(cast(:failures as text[])) s(status) cross join lateral {found} x)"
-
-
 def _queued(kind: Kind) -> str:
     """The queue knows periods, of which an account has few."""
     if not kind.owner:
-        return _newest(_queue(kind), ["q.token is null"], kind, "q")
-    found = _newest(_queue(kind), ["q.period_id = p.id", "q.token is null"], kind, "q")
+        return _newest(_queue(kind), ["q.token is null", *_within(kind, "q")], kind, "q")
+    found = _newest(_queue(kind), ["q.period_id = p.id", "q.token is null", *_within(kind, "q")], kind, "q")
     return f"(select x.id from periods p cross join lateral {found} x where p.user_id = :user_id)"
 
 
 def _running(kind: Kind) -> str:
     owner = ["q.user_id = :user_id"] if kind.owner else []
-    return _newest(_queue(kind), ["q.lease_expires_at is not null", *owner], kind, "q")
+    return _newest(_queue(kind), ["q.lease_expires_at is not null", *owner, *_within(kind, "q")], kind, "q")
 
 
 def _queue(kind: Kind) -> str:
@@ -166,28 +186,36 @@ def _queue(kind: Kind) -> str:
 
 
 _OF_QUEUE: Final = {"queued": _queued, "running": _running}
-_ENDED: Final[dict[str, Callable[[Kind, str, str], str]]] = {
-    "any": _any,
-    "succeeded": _succeeded,
-    "failure": _failure,
+_ENDED: Final = {
+    "any": "true",
+    "succeeded": "i.status = 'succeeded'",
+    **{status: f"i.failure = '{status}'" for status in FAILURES},
 }
+#: Those of the account, by ids, as nothing but the index of accounts and ids can answer it: the planner would rather
+#: read everybody's, newest first.
+_OWN: Final = ("(i.user_id, i.id) >= (:user_id, :near_low)", "(i.user_id, i.id) < (:user_id, :near_below)")
 
 
-def _newest(table: str, conditions: list[str], kind: Kind, name: str) -> str:
-    every = [*conditions, *filters.conditions(kind.matching), *_within(kind, name)]
-    where = f"where {' and '.join(every)}" if every else ""
-    return f"(select {name}.id from {table} {where} order by {name}.id desc limit :limit)"
+def _newest(table: str, conditions: list[str], kind: Kind, name: str, order: str = "") -> str:
+    """`order`: what comes before the id."""
+    where = _and(*conditions, *filters.conditions(kind.matching))
+    newest = f"select {name}.id from {table} where {where} order by {order}{name}.id desc limit {kind.most}"
+    return f"(select n.id from ({newest}) n order by n.id desc limit :limit)"
 
 
-def _within(kind: Kind, name: str) -> list[str]:
-    """The conditions of tool, time and page."""
+def _within(kind: Kind, name: str, *, near: bool = False) -> list[str]:
+    """The conditions of tool, time and page. `near`: of rows whose id is of about the time that they were made at."""
+    low, below = (":near_low", ":near_below") if near else (":low", ":below")
     found = []
     if kind.tool:
         found.append(f"{name}.tool_id = (select id from tools where slug = :tool or id::text = :tool)")
     if kind.start:
-        found += [f"{name}.id >= :low", "i.created_at >= :from"]
-    if kind.end:
-        found.append("i.created_at < :to")
+        found.append(f"{name}.id >= {low}")
     if kind.end or kind.after:
-        found.append(f"{name}.id < :below")
-    return found
+        found.append(f"{name}.id < {below}")
+    return [*found, *_made_within(kind)]
+
+
+def _made_within(kind: Kind) -> list[str]:
+    """(`is true`: two bounds together look to the planner as if next to nothing were between them.)"""
+    return ["(i.created_at >= :from) is true"] * kind.start + ["(i.created_at < :to) is true"] * kind.end

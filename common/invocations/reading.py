@@ -83,9 +83,8 @@ def listing(
     A page has `MAX_PAYLOAD_BYTES` of input and output at most, or one invocation; or, without `payloads`, none.
     """
     given = Filters(owner, statuses, tool, start, end, matching)
-    kind = lists.Kind.of(given, after=window.after is not None, payloads=payloads)
-    below = min(given.high, window.after[0]) if window.after else given.high
-    page = {"below": below, "limit": window.limit + 1, "most": MAX_PAYLOAD_BYTES}
+    kind = lists.Kind.of(given, after=window.after is not None, payloads=payloads, limit=window.limit + 1)
+    page = {**given.below(window), "limit": window.limit + 1, "most": MAX_PAYLOAD_BYTES}
     rows = db.fetch_anywhere(lists.statement(kind), {**given.parameters(), **page})
     more = bool(rows) and rows[0][1].found > len(rows)
     return Page.of([_invocation(row) for row, _ in rows], window, lambda invocation: (invocation.id,), more=more)

@@ -15,6 +15,11 @@ FAILURE = """
 failure is not distinct from case when status in ('failed', 'canceled', 'expired') then status end
   and (failure is null) = (is_failure is null)
 """
+#: An id is of a web process's clock, `created_at` of the database's: where the two differ by more than ten seconds.
+SKEWED = """
+created_at - to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0::float8)
+  not between interval '-10 seconds' and interval '10 seconds'
+"""
 #: What lists look for beside account, tool and time. Each index covers the rows alone that have what it is about, and
 #: none of its columns changes at the end of an invocation that succeeds.
 FOUND_BY = (
@@ -50,6 +55,7 @@ FOUND_BY = (
         "id",
         postgresql_where=text("left(request_id, 8) <> left(id::text, 8)"),
     ),
+    Index("ix_invocations_skewed", "user_id", "id", postgresql_where=text(SKEWED)),
 )
 
 #: What an account's pairs of metadata are found by. (As in its migration: an index is made of it.)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -105,6 +106,25 @@ def explained(
     connection: psycopg.Connection[Any], statement: TextClause | Query[Any], values: Mapping[str, Any], options: str
 ) -> list[Any]:
     """What EXPLAIN says with these options, of the statement prepared. What it changes is not rolled back here."""
+    with _prepared(connection, statement, values) as execute:
+        return connection.execute(f"explain ({options}) {execute}").fetchall()
+
+
+def planned_once(
+    connection: psycopg.Connection[Any], statement: TextClause | Query[Any], values: Mapping[str, Any]
+) -> bool:
+    """Whether it is planned for any values in the end: the first five times it is planned for these."""
+    with _prepared(connection, statement, values) as execute:
+        for _ in range(7):
+            connection.execute(execute)
+        return bool(connection.execute("select generic_plans > 0 from pg_prepared_statements").fetchall()[0][0])
+
+
+@contextmanager
+def _prepared(
+    connection: psycopg.Connection[Any], statement: TextClause | Query[Any], values: Mapping[str, Any]
+) -> Iterator[str]:
+    """What executes it with these values."""
     names: list[str] = []
 
     def number(match: re.Match[str]) -> str:
@@ -116,7 +136,7 @@ def explained(
     try:
         connection.execute(f"prepare wanted as {query}")
         literals = [psycopg.sql.Literal(_plain(values[name])).as_string(connection) for name in names]
-        return connection.execute(f"explain ({options}) execute wanted({', '.join(literals)})").fetchall()
+        yield f"execute wanted({', '.join(literals)})"
     finally:
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
             connection.execute("deallocate wanted")

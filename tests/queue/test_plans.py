@@ -245,6 +245,9 @@ LISTS: dict[str, Any] = {
     "by tool, deep": lambda many: {"tool": str(many.tools[3].id), "window": Window(20, (many.middle,))},
     "by a tool never called": lambda many: {"tool": many.unused.slug},
     "failed, by tool": lambda many: {"statuses": ["failed"], "tool": many.tools[3].slug},
+    "before a time": lambda _: {"end": datetime.now(UTC) - timedelta(days=11)},
+    "since a time": lambda _: {"start": datetime.now(UTC) - timedelta(days=1)},
+    "failed, before a time": lambda _: {"statuses": ["failed"], "end": datetime.now(UTC) - timedelta(days=11)},
     "by time": lambda _: {
         "start": datetime.now(UTC) - timedelta(days=12),
         "end": datetime.now(UTC) - timedelta(days=11),
@@ -270,3 +273,20 @@ def test_no_hot_statement_reads_a_table_from_end_to_end(many: Many, name: str) -
 def test_no_list_reads_a_table_from_end_to_end(many: Many, name: str) -> None:
     statement, values = _list(many, **LISTS[name](many))
     _shown(f"list: {name}", statement, values, many)
+
+
+_LARGE = """
+update pg_class set reltuples = reltuples * 100
+ where 'invocations'::regclass in (oid, (select indrelid from pg_index where indexrelid = oid))
+"""
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_not_planned_anew_each_time(many: Many, name: str) -> None:
+    """Which takes longer than reading a page; also where the planner believes in a hundred times as many rows."""
+    statement, values = _list(many, **LISTS[name](many))
+    try:
+        many.connection.execute(_LARGE)
+        assert scale.planned_once(many.connection, statement, values)
+    finally:
+        many.connection.rollback()

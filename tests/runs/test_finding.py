@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 
+from common import invocations
 from common.invocations import Filters, Matching, completing, failure_groups, lists, placing, storing
 from common.kit import clock
 from common.kit import db as database
@@ -34,8 +38,12 @@ update invocations i
        end_user = case when n.n % 2 = 0 then 'user-' || n.n % 1000 end,
        api_key_id = lpad(to_hex(n.n % %(keys)s), 32, '0')::uuid,
        request_id = case when n.n % 2 = 0 then 'client-' || n.n else replace(i.id::text, '-', '') end,
-       rerun_of = case when n.n % 1000 = 0 then i.id end
-  from n where n.id = i.id;
+       rerun_of = case when n.n % 1000 = 0 then i.id end,
+       created_at = i.created_at + skew.by, started_at = i.started_at + skew.by, finished_at = i.finished_at + skew.by
+  from n cross join lateral (
+       select interval '1 second' * case n.n % 49 when 7 then 40 when 9 then -1800 when 13 then 2000 when 14 then 9.9
+                                                  when 15 then -9.9 else 0 end as by) skew
+ where n.id = i.id;
 insert into metadata_terms (term, invocation_id)
 select unnest(invocation_terms(user_id, metadata)), id from invocations;
 set session_replication_role = origin;
@@ -115,6 +123,52 @@ def test_failures_that_no_sum_has_seen_are_counted_from_their_index(many: Found)
         assert "Index Only Scan using ix_invocations_user_id_error_code_id" in plan
         assert "invocations" not in scale.scanned(plan), plan
         assert scale.cost(plan)[1] < MOST_BLOCKS, plan
+
+
+RANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "any": ({}, "true"),
+    "failed": ({"statuses": ["failed"]}, "status = 'failed'"),
+    "ended badly": ({"statuses": ["failed", "canceled", "expired"]}, "status in ('failed', 'canceled')"),
+    "succeeded": ({"statuses": ["succeeded"]}, "status = 'succeeded'"),
+    "one in ten": ({"matching": Matching(metadata={"env": "test"})}, """metadata = '{"env": "test"}'"""),
+    "an error": ({"matching": Matching(error="tool_failed")}, "error_code = 'tool_failed'"),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_range_of_times_has_all_rows_whichever_clock_made_their_ids(many: Found, name: str) -> None:
+    """Ids and times differ by up to half an hour; pages hang together."""
+    given, condition = RANGES[name]
+    found = many.connection.execute(
+        f"select id, created_at from invocations where user_id = %s and {condition} order by id desc",
+        (many.last.user_id,),
+    ).fetchall()
+    random, now = Random(name), datetime.now(UTC)
+    skewed = [at for id_, at in found if abs(clock.made_at(id_) - at.timestamp()) > 10]
+    for _ in range(12):
+        start, end = sorted(random.choices(skewed, k=2))
+        end += timedelta(microseconds=1)
+        bounds: dict[str, Any] = random.choice([{"start": start}, {"end": end}, {"start": start, "end": end}])
+        latest = now + timedelta(hours=1)
+        wanted = [id_ for id_, at in found if bounds.get("start", at) <= at < bounds.get("end", latest)]
+        window, got = Window(50), list[UUID]()
+        for _ in range(3):
+            page = invocations.listing(many.last.user_id, window, payloads=False, **given, **bounds)
+            got += [each.id for each in page.items]
+            if page.next is None:
+                break
+            window = Window(50, page.next)
+        assert got == wanted[:150]
+
+
+def test_a_time_is_looked_for_where_it_is(many: Found) -> None:
+    """Not in the hour after it."""
+    statement, values = _list(many, end=datetime.now(UTC) - timedelta(days=5))
+    for generic in (False, True):
+        plan = scale.explain(many.connection, statement, values, generic=generic)
+        removed = [int(n) for n in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
+        assert sum(removed) <= 2, plan
+        assert "ix_invocations_skewed" in plan
 
 
 def test_open_work_is_found_in_the_queue(many: Found) -> None:
