@@ -336,8 +336,16 @@ def further(one: Standby, other: Standby) -> bool:
     return bool(is_further)
 
 
-def check(settings: Settings) -> doctor.CheckResult:
-    return next(result for result in doctor.run_checks(settings) if result.name == "read replica")
+def check(settings: Settings, name: str = "read replica") -> doctor.CheckResult:
+    return next(result for result in doctor.run_checks(settings) if result.name == name)
+
+
+def test_the_doctor_knows_if_waits_are_as_limited_there(copied: None, settings: Settings, url: str) -> None:
+    """Where connections are shared, a PgBouncer in front of the replica has to set them."""
+    limited = check(settings, "connection limits").passed
+    assert limited is not settings.shares_connections
+    db_kit.connect(settings.database_url, pool_size=2, application_name="test", shared=True, replica_url=url)
+    assert "lock_timeout = 5000 (replica)" in check(settings, "connection limits").detail
 
 
 def test_the_doctor_knows_the_replica(copied: None, settings: Settings, standby: Standby) -> None:

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -157,8 +157,20 @@ def limits() -> dict[str, str]:
 
 
 def missing_limits() -> list[str]:
-    """Which of the `limits` the server's session of one connection does not have. Raises `Unreachable`."""
-    with errors.translated(), engine().connect() as connection:
+    """Which of the `limits` the server's session of one connection does not have, and the replica's if it answers.
+
+    Raises `Unreachable`.
+    """
+    missing = _missing(engine())
+    if (other := replica()) is not None:
+        with suppress(errors.Unreachable):
+            missing += [f"{each} (replica)" for each in _missing(other.engine)]
+    return missing
+
+
+def _missing(there: Engine) -> list[str]:
+    with errors.translated(), there.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")  # a replica begins no transaction that may write
         found = connection.execute(_SETTINGS, {"names": [*limits()]}).all()
     return sorted(
         {f"{name} = {limit}" for name, limit in limits().items()} - {f"{name} = {have}" for name, have in found}
