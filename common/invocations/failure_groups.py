@@ -75,14 +75,15 @@ summed as materialized (
   select r.* from units s cross join lateral (
          select r.tool_id, r.code, r.called_id, r.number, r.first_at, r.last_at, r.last_id from failure_rollups r
           where r.user_id = :user_id and r.grain = s.grain and r.starts_at >= s.a and r.starts_at < s.b offset 0) r)"""
-#: What has failed since, but for what is counted from rows anyway. (`is true`: found by transaction, not by status.)
+#: What has failed since, but for what is counted from rows anyway. By transaction, not by status (`is true`), and each
+#: by its id: the planner would rather begin with all that ever failed.
 _TAIL: Final = f"""
 tail as materialized (
   select i.tool_id, i.error_code as code, coalesce(i.requested_tool_id, i.tool_id) as called_id, i.created_at, i.id
     from mark cross join lateral (
          select u.invocation_id from usage_logs u
-          where u.user_id = :user_id and u.xid > mark.xid and (u.{FAILED}) is true) u
-    join invocations i on i.id = u.invocation_id
+          where u.user_id = :user_id and u.xid > mark.xid and (u.{FAILED}) is true offset 0) u
+   cross join lateral (select * from invocations i where i.id = u.invocation_id offset 0) i
    where i.error_code is not null and i.created_at >= :from and i.created_at < :to
      and not exists (select from pieces p where not p.summed and i.created_at >= p.a and i.created_at < p.b))"""  # noqa: S608  (a constant)
 #: Each code by itself: then the index has all that is asked, and is read nowhere else. What fallbacks ran has an index
