@@ -43,6 +43,7 @@ def grown(rows: int) -> Iterator[Ground]:
         seconds, begun = growth.fill(ground, rows), perf_counter()
         while usage.rollup(ROLL_UP):
             pass
+        invocations.failure_sums.roll_up()
         invocations.storage.measure()
         ground.sql("vacuum (analyze)")  # as it would have been done over the years, and not while it is measured
         ground.sql("checkpoint")
