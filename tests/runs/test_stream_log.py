@@ -236,3 +236,33 @@ def test_who_has_had_nothing_yet_is_read_for_first(redis: redis_kit.Client) -> N
         seam.install(None)
     assert (read[0], read[2]) == ([str(new)], [str(late)])
     assert sorted(read[1] + read[3]) == sorted(map(str, old))
+
+
+def test_a_log_is_read_once_for_all_who_are_at_the_same_place(redis: redis_kit.Client) -> None:
+    """And not at all for those who have not taken what they were given."""
+    world, read = World(), list[str]()
+    world.join()
+    world.join()
+    world.say("a")
+    world.publish()
+    world.read()
+    world.clients.pop()  # it takes nothing any more
+
+    def hook(_server: str, what: object, _on: object, do: Callable[[], object]) -> object:
+        if isinstance(what, list):
+            read.extend(str(args[2]) for args, _ in what if args[0] == "XRANGE")
+        return do()
+
+    for text in ("b", "c", "d"):
+        world.say(text)
+        world.publish()
+        seam.install(hook)
+        try:
+            world.readers._read(everything=True)
+        finally:
+            seam.install(None)
+        assert [client.read() for client in world.clients] == [True, True]
+    assert (read, [client.text for client in world.clients]) == (
+        ["(1-1", "(1-2", "(1-3"],
+        ["abcd", "abcd"],
+    )

@@ -18,7 +18,7 @@ from tests import factories
 from tests.queue.proxy import Proxy
 from tests.usage.ledger import START, Ledger
 from web.app import create_app
-from web.http import status_changes, waiting
+from web.http import large_reads, status_changes, waiting
 
 API = "/api/v1"
 #: More rows than one transaction of an export reads.
@@ -143,3 +143,18 @@ def test_who_has_seen_all_there_is_hears_at_once_that_the_stream_is_there(
     assert next(iter(told.iter_encoded())).startswith(b": still here\n")
     told.close()
     assert len(waiting.registry) == 0
+
+
+@pytest.mark.parametrize(("size", "held"), [(10, 0), (large_reads.SMALL_BYTES, 1)], ids=["small", "large"])
+def test_a_change_that_its_client_does_not_take_holds_a_permit_only_if_it_is_large(
+    http: FlaskClient, size: int, held: int
+) -> None:
+    """Otherwise two clients that do not read would keep all others of their account from hearing of changes."""
+    customer = factories.customer()
+    made = customer.submit(factories.tool(input_schema={}), input={"text": "x" * size})
+    key = keys.create(customer.user_id, "stalls", actor=OPERATOR)[1]
+    told = http.get(f"{API}/invocations/{made}/events", headers={"X-API-Key": key})
+    permits = large_reads._pacer._accounts[customer.user_id]
+    while_sending = permits.free
+    told.close()
+    assert (while_sending, permits.free) == (large_reads.READS_AT_ONCE - held, large_reads.READS_AT_ONCE)

@@ -8,7 +8,7 @@ read is followed by a pause before the account's next ones. Requests that wait t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from math import ceil
 from typing import Final
@@ -37,13 +37,22 @@ _pacer = Pacer[UUID](READS_AT_ONCE, BURST_BYTES / BYTES_PER_SECOND)
 
 @contextmanager
 def held(account: UUID) -> Iterator[Callable[[int], None]]:
-    """Hold a permit for the block, after waiting for it without limit; yields what is to be told bytes read."""
+    """Hold a permit for the block, after waiting for it without limit; yields what is to be told bytes read.
+
+    After a small read the rest of the block goes on without it, however slow the client is to whom it is sent.
+    """
     _pacer.acquire(account)
-    sizes: list[int] = []
-    try:
-        yield sizes.append
-    finally:
-        release(account, sum(sizes))
+    with ExitStack() as permit:
+        permit.callback(release, account)
+
+        def was_read(size: int) -> None:
+            permit.pop_all()
+            if size <= SMALL_BYTES:
+                release(account, size)
+            else:
+                permit.callback(release, account, size)
+
+        yield was_read
 
 
 def release(account: UUID, size: int = 0) -> None:

@@ -165,8 +165,10 @@ class OutputReaders:
         for reader in waiting:
             reader.grown = False
         missed = []
-        read = streams.read([(reader.key, START if from_start else reader.after) for reader in waiting])
-        for reader, parts in zip(waiting, read, strict=True):
+        places = [(reader.key, START if from_start else reader.after) for reader in waiting]
+        read = _read_once(places)
+        for reader, place in zip(waiting, places, strict=True):
+            parts = read[place]
             if not parts:
                 continue
             reader.grown = reader.grown or len(parts) == streams.READ_MOST
@@ -177,6 +179,12 @@ class OutputReaders:
             else:
                 missed.append(reader)
         return missed
+
+
+def _read_once(places: list[tuple[LogKey, PartId]]) -> dict[tuple[LogKey, PartId], list[OutputPart]]:
+    """What is in the logs after these places; once for all who are at the same one."""
+    each = list(dict.fromkeys(places))
+    return dict(zip(each, streams.read(each), strict=True))
 
 
 readers = OutputReaders()
