@@ -102,10 +102,10 @@ async def connect(port: int, count: int) -> list[Client]:
 
 def closed(port: int, requests: Sequence[bytes], *, clients: int, seconds: float, keep_bodies: bool = False) -> Load:
     """So many clients for so long, after a fifth as long of warming up."""
-    return asyncio.run(_closed(port, requests, clients, seconds, keep_bodies))
+    return asyncio.run(closed_loop(port, requests, clients, seconds, keep_bodies))
 
 
-async def _closed(port: int, requests: Sequence[bytes], clients: int, seconds: float, keep_bodies: bool) -> Load:
+async def closed_loop(port: int, requests: Sequence[bytes], clients: int, seconds: float, keep_bodies: bool) -> Load:
     connections, load, begun = await connect(port, clients), Load(seconds), perf_counter() + seconds / 5
     drive = _Drive(cycle(requests), load, begun, begun + seconds, keep_bodies)
     await asyncio.gather(*map(drive.client, connections))

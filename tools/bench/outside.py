@@ -2,9 +2,10 @@
 
 `python -m tools.bench.outside PORT` answers every POST with a small JSON object. `/tool` answers at once, `/tool/1000`
 after 1,000 ms, `/hang` never, `/many/1000` with a list of so many `{}`, `/stream/25/500` with a chat completion of 500
-chunks, 25 a second, the first after a second; each says when it was written (seconds of the epoch). `GET /count` tells
-how many POSTs have been answered since the last time it was asked with `?reset`. The answer is prepared: a call costs
-about 30 µs. `python -m tools.bench.outside PORT elsewhere` stands for a machine of its own (`run_elsewhere`).
+chunks, 25 a second, the first after a second; each says when it was written (seconds of the epoch), and
+`/stream/25/500/100` says it a hundred times. `GET /count` tells how many POSTs have been answered since the last time
+it was asked with `?reset`. The answer is prepared: a call costs about 30 µs.
+`python -m tools.bench.outside PORT elsewhere` stands for a machine of its own (`run_elsewhere`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _CHAT_BODY = (
 )
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 _EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-_CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%.4f "}}]}\n\n'
+_CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n'
 _LAST = (
     b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
     b'data: {"id":"c","choices":[],"usage":{"total_tokens":9}}\n\ndata: [DONE]\n\n'
@@ -72,8 +73,8 @@ class Outside(asyncio.Protocol):
         elif path.startswith(b"/many/"):
             self._answer(_many(int(path.removeprefix(b"/many/"))))
         elif path.startswith(b"/stream/"):
-            _, _, rate, count, *_ = path.split(b"/")
-            Stream(self._transport, int(rate), int(count)).begin()
+            rate, count, times, *_ = *(int(each) for each in path.split(b"/") if each.isdigit()), 1
+            Stream(self._transport, rate, count, times).begin()
         elif (delay := path.rpartition(b"/")[2]).isdigit() and delay != b"0":
             asyncio.get_running_loop().call_later(int(delay) / 1000, self._answer)
         else:
@@ -94,8 +95,8 @@ class Outside(asyncio.Protocol):
 class Stream:
     """A chat completion, chunk by chunk."""
 
-    def __init__(self, transport: asyncio.Transport, rate: int, count: int) -> None:
-        self._transport, self._rate, self._left = transport, rate, count
+    def __init__(self, transport: asyncio.Transport, rate: int, count: int, times: int) -> None:
+        self._transport, self._rate, self._left, self._times = transport, rate, count, times
         self._loop = asyncio.get_running_loop()
 
     def begin(self) -> None:
@@ -110,7 +111,7 @@ class Stream:
             self._transport.write(_LAST)
             self._transport.close()
             return
-        self._transport.write(_CHUNK % time.time())
+        self._transport.write(_CHUNK % ((b"%.4f " % time.time()) * self._times))
         self._left -= 1
         self._due += 1 / self._rate
         self._loop.call_at(self._due, self._write)
