@@ -26,6 +26,7 @@ from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
 from worker.running import Batches, Quick, Running
 from worker.stream_publisher import StreamPublisher
+from worker.waiting import WaitingThreads
 
 logger = log.get(__name__)
 
@@ -56,6 +57,7 @@ class WorkerProcess:
         self.publisher = StreamPublisher()
         self.quick, self.batches = Quick(self.limiter), Batches()
         self.stopping = threading.Event()
+        self.waiting = WaitingThreads(self.stopping)
         self.progress = threading.Event()
         self.jobs_started = 0
         self._jobs = 0
@@ -77,6 +79,7 @@ class WorkerProcess:
         self.name = name
         self._thread = threading.Thread(target=self._heartbeats, name="heartbeat", daemon=True)
         self._thread.start()
+        self.waiting.begin()
         THREADS.labels(self.kind).set(self.threads)
         BUSY.set(0)
 

@@ -1,7 +1,6 @@
 """Run invocations: claim a due one, call the tool with no transaction open, store the completion, claim the next.
 
-One queue message starts one call of `work`. It continues while invocations are due, but with a limit: Flower and warm
-shutdowns need jobs that end.
+One queue message or wake-up starts one call of `work`. It continues while invocations are due, within its job's limit.
 """
 
 from __future__ import annotations
@@ -15,38 +14,35 @@ from common import boot, invocations, tools
 from common.errors import ToolUnavailable
 from common.invocations import COST_EXCEEDED, ClaimOptions, Completion, Task, counting
 from common.invocations.streams import LogKey
-from common.kit import clock, crypto, db, failpoints, log, tracing
+from common.kit import crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
 from common.tools import Version, adapters, breakers
 from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
 from worker import retries, task_events
 from worker.heartbeat import LARGE, WorkerProcess
-from worker.running import Batch, Running, bound, hand_back, store
+from worker.running import Batch, JobLimit, Running, bound, hand_back, store
 from worker.stream_publisher import LiveStream
 
 logger = log.get(__name__)
 
-MAX_TURNS = 100
-MAX_SECONDS = 30.0
 
-
-def work(me: WorkerProcess) -> None:
+def work(me: WorkerProcess, job: JobLimit | None = None) -> None:
     """Run due invocations until there are none, the limit is reached, or the process is stopping."""
+    limit = job or JobLimit()
     failpoints.at("worker.received")
     if me.stopping.is_set() or not me.known():
         return
-    turns, until = 0, clock.monotonic() + MAX_SECONDS
 
     def claim_options() -> ClaimOptions:
         """Evaluated at the moment of each claim: much may have changed since the previous call began."""
-        take_next = not me.stopping.is_set() and turns < MAX_TURNS and clock.monotonic() < until
+        take_next = not me.stopping.is_set() and limit.seconds_left > 0
         paused = (*breakers.open_tools(), *me.crowded())
         return ClaimOptions(me.id, paused, take_next, invocations.MOST_AT_ONCE, me.quick.versions())
 
     tasks = invocations.claim_several(claim_options())
     while tasks:
-        turns += len(tasks)
+        limit.turns += len(tasks)
         tasks = run(me, tasks[0], claim_options) if len(tasks) == 1 else run_batch(me, tasks, claim_options)
     if not claim_options().take_next:
         messages.notify(messages.RUN_INVOCATION)

@@ -34,6 +34,22 @@ LONGEST: Final = 0.02
 #: How long (seconds) they wait for a call that has begun, until the next heartbeat relieves them.
 STALLED: Final = 0.5
 REMEMBERED: Final = 64
+#: A job ends after so many calls or seconds, whatever is due.
+MAX_TURNS: Final = 100
+MAX_SECONDS: Final = 30.0
+
+
+@dataclass(slots=True)
+class JobLimit:
+    """What is left of a job: Flower and warm shutdowns need jobs that end."""
+
+    turns: int = 0
+    until: float = field(default_factory=lambda: clock.monotonic() + MAX_SECONDS)
+
+    @property
+    def seconds_left(self) -> float:
+        """0 if the limit is reached."""
+        return max(0.0, self.until - clock.monotonic()) if self.turns < MAX_TURNS else 0.0
 
 
 @dataclass(slots=True)

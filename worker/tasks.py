@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.queueing import messages
-from worker import delivery, runner, sweeper
+from worker import delivery, jobs, sweeper
 from worker.app import app
 from worker.heartbeat import me
 
@@ -13,8 +13,7 @@ app.conf.beat_schedule = sweeper.beat_schedule()
 @app.task(name=messages.RUN_INVOCATION)
 def run_invocation(invocation_id: str | None = None) -> None:  # noqa: ARG001
     """Run due invocations in fair order. `invocation_id` only says which one sent the message."""
-    with me.limiter.slot():
-        runner.work(me)
+    jobs.run(me)
 
 
 @app.task(name=messages.DELIVER)

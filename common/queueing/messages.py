@@ -19,7 +19,7 @@ from kombu.messaging import Producer
 
 from common.kit import log, memory, metrics, rabbit, redis, redis_urls
 from common.kit.pause import Pause
-from common.queueing import templates
+from common.queueing import templates, wakeups
 
 logger = log.get(__name__)
 
@@ -92,9 +92,9 @@ def app() -> Celery:
 
 
 def notify(task: str, subject: UUID | None = None) -> bool:
-    """Send one message for `subject`, unless enough are waiting. Call it after the commit, never before.
+    """Wake a waiting worker thread, or send one message for `subject`, unless enough are waiting.
 
-    Returns whether a message was sent. Never raises when the broker fails.
+    Call it after the commit, never before. Returns whether either was done. Never raises when the broker fails.
     """
     queue = QUEUES[task]
     if _pause().active():
@@ -107,7 +107,7 @@ def notify(task: str, subject: UUID | None = None) -> bool:
 
 
 def notify_times(task: str, wanted: int) -> int:
-    """Top up the waiting messages to `wanted`, within the limit; for the sweep. Returns the number sent."""
+    """As `notify`, up to `wanted` times, within the limit of waiting messages; for the sweep. Returns how often."""
     queue, sent = QUEUES[task], 0
     try:
         enough = min(wanted, _MessagesState.queue_messages_max)
@@ -143,6 +143,7 @@ def broker_on_redis() -> redis.Client | None:
 
 # -- publishing --------------------------------------------------------------------------------------------------
 
+_SENT: Final = 1
 _ERRORS: Final = (OperationalError, OSError, redis.RedisUnreachable, rabbit.RabbitUnreachable)
 
 
@@ -154,16 +155,16 @@ def _back_off(queue: str, error: Exception) -> None:
 
 def _send(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
     """Send unless `enough` messages are waiting, or other threads are blocked in publishing. Returns whether sent."""
-    sent = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough)
-    if sent:
-        MESSAGES.labels(queue, "sent").inc()
-    return sent
+    done = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough)
+    if done:
+        MESSAGES.labels(queue, "sent" if done == _SENT else "woken").inc()
+    return bool(done)
 
 
-def _push(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
-    """Push onto the list in Redis and check its length, in one round trip."""
+def _push(task: str, queue: str, subject: UUID | None, enough: int) -> int:
+    """Wake a thread, or push onto the list in Redis unless it is full, in one round trip. Answers as `notify.lua`."""
     message = _template(task).write(str(subject) if subject else None)
-    return bool(redis.run("notify", [queue], [enough, message], _broker()))
+    return int(redis.run("notify", [queue, wakeups.register(queue)], [enough, message], _broker()))
 
 
 def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
