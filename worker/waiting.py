@@ -65,9 +65,10 @@ class WaitingThreads:
 
     def _stop(self) -> None:
         self._stopping.wait()
-        broker = messages.broker_on_redis()
+        if (broker := messages.broker_on_redis()) is None:
+            return
         with self._lock:
             names = list(self._names)
         with suppress(redis.RedisUnreachable):  # they leave by themselves within `SECONDS`
-            for name in names if broker is not None else ():
+            for name in names:
                 wakeups.stop(broker, _QUEUE, name)
