@@ -16,8 +16,7 @@ from common.queueing import messages, wakeups
 
 logger = log.get(__name__)
 
-#: How many threads of a process wait at once. Each time the one is woken that began last, so that of too many the others
-#: leave; with 2 of them, a third of the calls on a busy platform still came by a message.
+#: How many threads of a process wait at once. The one that began last is woken, so of too many the others leave.
 MOST: Final = 8
 #: How long (seconds) one waits: less than the time limit of an answer from Redis.
 SECONDS: Final = 1.0

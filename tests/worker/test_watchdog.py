@@ -16,9 +16,10 @@ from sqlalchemy import text
 
 from common import invocations
 from common.kit import db as database
+from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
 from common.operations import doctor
-from common.queueing import messages
+from common.queueing import messages, wakeups
 from common.settings import Settings
 from dev import platform as parts
 from dev.servers import Redis
@@ -72,13 +73,16 @@ def test_a_deaf_worker_is_started_afresh(db: None, start: Start, tool: Tool) -> 
     assert worker.pid != pid
 
 
-def test_a_broker_connection_that_swallows_everything(db: None, start: Start, tool: Tool, redis_server: Redis) -> None:
+def test_a_broker_connection_that_swallows_everything(
+    redis: redis_kit.Client, start: Start, tool: Tool, redis_server: Redis
+) -> None:
     """The network heals, the connections from before do not: within moments work goes on without a hand."""
     customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     first = customer.submit(one)
     with Silencer(redis_server.socket) as proxy:
         supervisor, _ = start(BROKER_URL=proxy.url)
         supervisor.wait_for(lambda: ended(first), "the first call")
+        supervisor.wait_for(lambda: not redis.zcard(wakeups.register("invocations")), "nobody to wait for a wake-up")
         proxy.swallow()
         second = customer.submit(one)
         time.sleep(2)  # in which it would have ended long ago
