@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from common.kit import log, redis
+from common.kit.pause import Pause
 from common.queueing import messages, wakeups
 
 logger = log.get(__name__)
@@ -22,6 +23,8 @@ MOST: Final = 8
 SECONDS: Final = 1.0
 #: Shorter waits are not begun.
 SHORTEST: Final = 0.05
+#: No thread begins to wait for so long (seconds) after the broker was away for one.
+AWAY_SECONDS: Final = 2.0
 _QUEUE: Final = messages.QUEUES[messages.RUN_INVOCATION]
 
 
@@ -31,6 +34,7 @@ class WaitingThreads:
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
         self._names: set[str] = set()
+        self._away = Pause(AWAY_SECONDS)
         self._lock = threading.Lock()
 
     def begin(self) -> None:
@@ -48,6 +52,7 @@ class WaitingThreads:
         try:
             woken = wakeups.wait(broker, _QUEUE, name, min(seconds, SECONDS))
         except redis.RedisUnreachable:
+            self._away.begin()
             woken = True  # perhaps: to look once costs little
         finally:
             with self._lock:
@@ -58,7 +63,7 @@ class WaitingThreads:
 
     def _enter(self, name: str, most: int) -> bool:
         with self._lock:
-            if self._stopping.is_set() or len(self._names) >= most:
+            if self._stopping.is_set() or self._away.active() or len(self._names) >= most:
                 return False
             self._names.add(name)
             return True
