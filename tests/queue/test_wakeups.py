@@ -221,6 +221,7 @@ def test_calls_without_a_message_each(environ: dict[str, str], tool: Tool, tmp_p
     try:
         while woken() < before + 4:  # on a busy machine a thread may leave before the next call comes
             submit()
+            assert len(made) < 50, "each came by a message"
         ((_, stats),) = messages.app().control.inspect(timeout=5).stats().items()
         assert stats["total"][messages.RUN_INVOCATION] < len(made)
         (child,) = supervisor.children.values()
