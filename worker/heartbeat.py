@@ -58,12 +58,10 @@ class WorkerProcess:
         self.quick, self.batches = Quick(self.limiter), Batches()
         self.stopping = threading.Event()
         self.waiting = WaitingThreads(self.stopping)
-        self.progress = threading.Event()
+        self.progress, self._known, self._ended = threading.Event(), threading.Event(), threading.Event()
         self.jobs_started = 0
         self._jobs = 0
-        self._known = threading.Event()
         self._beat_at: datetime | None = None
-        self._ended = threading.Event()
         self._running: dict[UUID, Running] = {}
         self._busy: Counter[int] = Counter()
         self._orphaned: dict[UUID, float] = {}
