@@ -27,6 +27,7 @@ _NOISY = (
 
 def configure(level: str, fmt: str, process: str) -> None:
     """Route every logger of this process, ours and the libraries', through one formatter to standard error."""
+    _look_up_nothing_more()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -62,6 +63,12 @@ def configure(level: str, fmt: str, process: str) -> None:
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _look_up_nothing_more() -> None:
+    """What no line shows: caller, thread, process and task of each (Python's Logging HOWTO, "Optimization")."""
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
 
 
 def _with_process(process: str) -> Processor:

@@ -216,12 +216,12 @@ def _probed_elsewhere(tool: str) -> bool:
 def state(tool_id: UUID) -> BreakerState:
     """The breaker of a tool, for admins."""
     breaker = _breaker(str(tool_id))
-    word, failures = breaker.current_state.replace("-", "_"), breaker.fail_counter
     opened = _view().opened.get(str(tool_id))
     if opened is None:
-        return BreakerState("closed", failures, None, None)
+        return BreakerState("closed", breaker.fail_counter, None, None)
+    word = breaker.current_state.replace("-", "_")
     times = (datetime.fromtimestamp(at, UTC) for at in (opened, opened + RESET_SECONDS))
-    return BreakerState(word, failures, *times)
+    return BreakerState(word, breaker.fail_counter, *times)
 
 
 def close(tool_id: UUID) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from flask import request
 from werkzeug.datastructures import MIMEAccept
@@ -29,9 +30,14 @@ def preferred(media_types: Sequence[str]) -> str:
 
 
 def _accepted() -> MIMEAccept:
-    """The `Accept` header without parameters. Also reads `*; q=.2`, which Java's HTTP client sends."""
+    return _parsed(request.headers.get("Accept", ""))
+
+
+@lru_cache(maxsize=64)
+def _parsed(header: str) -> MIMEAccept:
+    """An `Accept` header without parameters. Also reads `*; q=.2`, which Java's HTTP client sends."""
     wanted = []
-    header = _BARE_FRACTION.sub(r"\g<1>0.", request.headers.get("Accept", ""))
+    header = _BARE_FRACTION.sub(r"\g<1>0.", header)
     for media_range, quality in parse_accept_header(header, MIMEAccept):
         name, mark, _ = media_range.partition(";")
         if quality > 0 or not mark:
