@@ -66,9 +66,9 @@ def configure(level: str, fmt: str, process: str) -> None:
 
 
 def _look_up_nothing_more() -> None:
-    """What no line shows: caller, thread, process and task of each (Python's Logging HOWTO, "Optimization")."""
+    """What no line shows: caller, thread and process of each (Python's Logging HOWTO, "Optimization")."""
     logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def _with_process(process: str) -> Processor:
