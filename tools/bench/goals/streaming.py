@@ -42,7 +42,7 @@ PATIENCE = 60.0
 @dataclass(frozen=True, slots=True)
 class Round:
     """How late first parts and all parts were and the time between two, in ms; what a chunk cost, in ms of CPU; the
-    worker's share of a core; submits a second.
+    worker's share of a core; submits a second, and what one costs the web process, in ms of CPU.
     """
 
     firsts: list[float]
@@ -52,6 +52,7 @@ class Round:
     chunk_web: float
     worker: float
     submits: float
+    submit_web: float
 
     def __str__(self) -> str:
         return (
@@ -62,7 +63,8 @@ class Round:
 
     def against(self, silent: Round) -> str:
         more, submits = 100 * (self.worker - silent.worker), self.submits / silent.submits
-        return f"the worker {more:.0f} % of a core more, submits/s {submits:.2f} of"
+        spent = f"{self.submit_web:.2f} and {silent.submit_web:.2f} ms of the web process each"
+        return f"the worker {more:.0f} % of a core more, submits/s ({spent}) {submits:.2f} of"
 
 
 def p16(ground: Ground) -> dict[str, Found]:
@@ -128,9 +130,9 @@ async def _silent(ground: Ground) -> Round:
     await _steadily([lambda: _submitted(ground, gate, *next(submit))] * STREAMS)
     with pairs.cpu([_pid(ground, "invocations-1")]) as of_worker:
         await asyncio.sleep(WINDOW)
-    submits = await _submits_beside(ground)
+    submits = await _submits_beside(ground, 0.0)
     await asyncio.sleep(SECONDS - WINDOW)  # until they have ended
-    return Round([], [], [], 0.0, 0.0, of_worker.total / WINDOW, submits)
+    return Round([], [], [], 0.0, 0.0, of_worker.total / WINDOW, *submits)
 
 
 async def _round(ground: Ground, stalled: int) -> Round:
@@ -145,7 +147,7 @@ async def _round(ground: Ground, stalled: int) -> Round:
     gaps = [1000 * gap for reader, (_, start) in zip(readers, told, strict=True) for gap in reader.gaps[start:]]
     if any(reader.ended for reader in readers) or len(unsent(ground.settings.port)) < stalled:
         raise RuntimeError("the machine is too slow: not all streams and stalled readers were there at once")
-    submits = await _submits_beside(ground)
+    submits = await _submits_beside(ground, of_web.total / WINDOW)
     async with asyncio.timeout(SECONDS + PATIENCE):
         await asyncio.gather(*(reader.closed.wait() for reader in readers))
     for each in sleeping:
@@ -154,7 +156,7 @@ async def _round(ground: Ground, stalled: int) -> Round:
         raise RuntimeError(f"{sum(not reader.ended for reader in readers)} streams did not come to their end")
     firsts = [1000 * age for age in await _firsts(readers)]
     worker, web = of_worker.total, of_web.total
-    return Round(firsts, ages, gaps, 1000 * worker / count, 1000 * web / count, worker / WINDOW, submits)
+    return Round(firsts, ages, gaps, 1000 * worker / count, 1000 * web / count, worker / WINDOW, *submits)
 
 
 def _pid(ground: Ground, name: str) -> int:
@@ -165,10 +167,11 @@ def _chunks(readers: Sequence[Follower]) -> int:
     return sum(reader.chunks for reader in readers)
 
 
-async def _submits_beside(ground: Ground) -> float:
-    """Accepted submits a second of calls that end at once."""
-    found = await load.closed_loop(ground.settings.port, ground.submits("quick"), CLIENTS, SUBMITS, False)
-    return found.rate
+async def _submits_beside(ground: Ground, share: float) -> tuple[float, float]:
+    """Accepted submits a second of calls that end at once; and CPU of one, beside a `share` of a core."""
+    with pairs.cpu([_pid(ground, "web")]) as cpu:
+        found = await load.closed_loop(ground.settings.port, ground.submits("quick"), CLIENTS, SUBMITS, False)
+    return found.rate, 1000 * (cpu.total / 1.2 - share * SUBMITS) / found.good  # warming up is a fifth more
 
 
 # -- streams and their readers -----------------------------------------------------------------------------------
