@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TypedDict
 
+from celery import bootsteps
 from celery.signals import (
     celeryd_init,
     setup_logging,
@@ -22,6 +23,7 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
+from celery.worker import WorkController
 from celery.worker.consumer import Consumer
 
 from common import boot, settings
@@ -113,6 +115,17 @@ def _job_ended(**_: object) -> None:
 @worker_shutting_down.connect
 def _stop_claiming(**_: object) -> None:
     heartbeat.me.stop_claiming()
+
+
+class StopClaiming(bootsteps.StartStopStep):  # type: ignore[misc]
+    """The same for a shutdown by remote command, as Flower sends it: Celery's signal is for signals to the process."""
+
+    def close(self, _worker: WorkController) -> None:
+        """The shutdown begins: jobs are still running."""
+        heartbeat.me.stop_claiming()
+
+
+app.steps["worker"].add(StopClaiming)
 
 
 @worker_shutdown.connect

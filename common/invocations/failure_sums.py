@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from common.kit import clock, db
 from common.kit.query import Query
+from common.usage import partitions
 
 #: Usage rows that one step looks at.
 BATCH: Final = 5_000
@@ -111,6 +112,7 @@ def _step() -> int:
     with db.transaction() as session:
         session.execute(_BEGIN)
         (mark,) = db.fetch(session, _LOCK)
+        partitions.settle(session)
         if mark.native:
             return int(session.execute(_ROLL_UP, {"mark": mark.xid, "limit": BATCH}).scalar_one())
     if mark.adopted:
@@ -123,6 +125,7 @@ def rebuild() -> None:
     with db.transaction() as session:
         session.execute(_BEGIN)
         db.fetch(session, _LOCK)
+        partitions.settle(session)
         db.without_timeout(session)
         session.execute(_EMPTY)
         session.execute(_REBUILD)

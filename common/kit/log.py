@@ -66,9 +66,12 @@ def configure(level: str, fmt: str, process: str) -> None:
 
 
 def _look_up_nothing_more() -> None:
-    """What no line shows: caller, thread and process of each (Python's Logging HOWTO, "Optimization")."""
+    """What no line shows: caller and thread of each (Python's Logging HOWTO, "Optimization").
+
+    Gunicorn's own format shows the process, until its handlers are removed.
+    """
     logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logThreads = logging.logMultiprocessing = False
 
 
 def _with_process(process: str) -> Processor:

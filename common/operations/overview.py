@@ -119,10 +119,12 @@ class _Parts:
 
 
 def _workers() -> list[WorkerAtWork]:
+    """Those that run something first, and silent ones last: a page shows only so many."""
     running = figures.running()
-    return [
+    found = [
         WorkerAtWork(process, [call for call in running if call.worker == process.id]) for process in figures.workers()
     ]
+    return sorted(found, key=lambda each: (not each.running, not each.process.is_alive))
 
 
 def _tripped() -> list[Tripped]:

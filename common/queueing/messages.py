@@ -100,18 +100,21 @@ def notify(task: str, subject: UUID | None = None) -> bool:
     if _pause().active():
         return False
     try:
-        return _send(task, queue, subject, _MessagesState.queue_messages_max)
+        return _send(task, queue, subject, _MessagesState.queue_messages_max, wake=True)
     except _ERRORS as error:
         _back_off(queue, error)
         return False
 
 
 def notify_times(task: str, wanted: int) -> int:
-    """As `notify`, up to `wanted` times, within the limit of waiting messages; for the sweep. Returns how often."""
+    """Send up to `wanted` messages, within the limit of waiting ones; for the sweep. Returns how many.
+
+    No thread is woken instead: those that are registered may be what died.
+    """
     queue, sent = QUEUES[task], 0
     try:
         enough = min(wanted, _MessagesState.queue_messages_max)
-        while sent < enough and _send(task, queue, None, enough):
+        while sent < enough and _send(task, queue, None, enough, wake=False):
             sent += 1
     except _ERRORS as error:
         _back_off(queue, error)
@@ -153,18 +156,18 @@ def _back_off(queue: str, error: Exception) -> None:
     logger.warning("message not published; the sweep will notify", queue=queue, reason=type(error).__name__)
 
 
-def _send(task: str, queue: str, subject: UUID | None, enough: int) -> bool:
+def _send(task: str, queue: str, subject: UUID | None, enough: int, *, wake: bool) -> bool:
     """Send unless `enough` messages are waiting, or other threads are blocked in publishing. Returns whether sent."""
-    done = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough)
+    done = _publish(task, queue, subject, enough) if on_rabbitmq() else _push(task, queue, subject, enough, wake=wake)
     if done:
         MESSAGES.labels(queue, "sent" if done == _SENT else "woken").inc()
     return bool(done)
 
 
-def _push(task: str, queue: str, subject: UUID | None, enough: int) -> int:
+def _push(task: str, queue: str, subject: UUID | None, enough: int, *, wake: bool) -> int:
     """Wake a thread, or push onto the list in Redis unless it is full, in one round trip. Answers as `notify.lua`."""
     message = _template(task).write(str(subject) if subject else None)
-    return int(redis.run("notify", [queue, wakeups.register(queue)], [enough, message], _broker()))
+    return int(redis.run("notify", [queue, wakeups.register(queue)], [enough, message, int(wake)], _broker()))
 
 
 def _publish(task: str, queue: str, subject: UUID | None, enough: int) -> bool:

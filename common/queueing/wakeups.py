@@ -30,6 +30,8 @@ def _list(queue: str, thread: str) -> str:
 def wait(broker: redis.Client, queue: str, thread: str, seconds: float) -> bool:
     """Wait until there is work, for at most so many seconds (more than 0). Returns whether there is.
 
+    Not while messages lie in the queue: somebody has to be free for them.
+
     Raises:
         RedisUnreachable: the broker is away, and perhaps this thread was woken.
     """
@@ -37,7 +39,7 @@ def wait(broker: redis.Client, queue: str, thread: str, seconds: float) -> bool:
     text, _ = redis.source("wait")
     with redis.reachable():
         with broker.pipeline(transaction=False) as pipeline:
-            pipeline.eval(text, 1, register(queue), thread, int(1000 * seconds))
+            pipeline.eval(text, 3, register(queue), queue, own, thread, int(1000 * seconds))
             pipeline.blpop([own], seconds)
             popped = pipeline.execute()[1]
         return (popped is not None and popped[1] == _WORK) or _leave(broker, queue, thread)

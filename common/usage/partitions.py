@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from common.kit import db, log
 from common.kit.query import Query
@@ -18,6 +19,7 @@ from common.kit.query import Query
 logger = log.get(__name__)
 
 _ADD = text("select usage_logs_add_month(:month)")
+_SETTLED = text("lock table usage_logs in access share mode")
 #: Attaching and dropping wait for a lock that blocks everyone queued behind it, so give up soon and retry later. The
 #: limit exceeds `deadlock_timeout` (1 s), after which PostgreSQL cancels an autovacuum in the way.
 _LOCK_TIMEOUT = text("set local lock_timeout = '3s'")
@@ -62,6 +64,14 @@ select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp at 
     PartitionRow,
 )
 _RETIRE = text("select usage_logs_retire_month(:month)")
+
+
+def settle(session: Session) -> None:
+    """Wait until no month is being added or dropped; none is until the transaction ends.
+
+    A statement that was planned before a month was added would not see the rows that were moved there.
+    """
+    session.execute(_SETTLED)
 
 
 def add_months(ahead: int = 3) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from common.kit import clock, db, log
 from common.kit.query import Query
 from common.models.usage import NO_KEY
+from common.usage import partitions
 
 logger = log.get(__name__)
 
@@ -129,6 +130,7 @@ def _lock(session: Session) -> LockedMark:
     """Lock the rollups until the transaction ends."""
     session.execute(_BEGIN)
     (mark,) = db.fetch(session, _LOCK)
+    partitions.settle(session)
     return mark
 
 
@@ -148,6 +150,8 @@ update usage_logs set xid = '2'
  where invocation_id in (select invocation_id from usage_logs
                           where xid >= pg_snapshot_xmin(pg_current_snapshot()) limit :limit)
 """)
+#: What was summed of failures by transaction ids that are now others.
+_UNKNOWN = text("update watermarks set cluster = 0 where name = 'failures'")
 
 
 def rebuild() -> None:
@@ -176,4 +180,7 @@ def adopt() -> None:
 def _freeze() -> int:
     with db.transaction() as session:
         session.execute(_MAINTENANCE)
-        return session.execute(_FREEZE, {"limit": ADOPT_BATCH}).rowcount  # type: ignore[attr-defined,no-any-return]
+        frozen: int = session.execute(_FREEZE, {"limit": ADOPT_BATCH}).rowcount  # type: ignore[attr-defined]
+        if frozen:
+            session.execute(_UNKNOWN)
+        return frozen

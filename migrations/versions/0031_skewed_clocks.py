@@ -24,7 +24,18 @@ created_at - to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)
 """
 
 
+#: As an interrupted `create index concurrently` leaves it: no query would ever use it.
+REMOVE_INVALID = """
+do $$ begin
+  if exists (select from pg_index where indexrelid = to_regclass('ix_invocations_skewed') and not indisvalid) then
+    drop index ix_invocations_skewed;
+  end if;
+end $$
+"""
+
+
 def upgrade() -> None:
+    op.execute(REMOVE_INVALID)
     op.create_index(
         "ix_invocations_skewed", "invocations", ["user_id", "id"], postgresql_where=sa.text(SKEWED), if_not_exists=True
     )

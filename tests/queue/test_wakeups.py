@@ -50,7 +50,7 @@ def wait(seconds: float = 1.0) -> bool:
 
 def die_waiting(milliseconds: int = 60_000) -> None:
     """As a thread that dies when it has begun to wait."""
-    redis_kit.run("wait", [wakeups.register(QUEUE)], [str(uuid4()), milliseconds])
+    redis_kit.run("wait", [wakeups.register(QUEUE), QUEUE, "of the dead"], [str(uuid4()), milliseconds])
 
 
 @pytest.fixture
@@ -120,12 +120,21 @@ def test_a_wiped_redis_wakes_nobody_and_hides_nothing(meanwhile: Callable[[str, 
 
 
 def test_work_whose_thread_died_while_it_waited_is_found_by_the_sweep() -> None:
-    die_waiting()
+    for _ in range(3):
+        die_waiting()
     customer, tool = factories.customer(), factories.tool()
     customer.submit(tool)
-    assert (waiting(), messages.waiting(QUEUE)) == (0, 0), "the dead one was told"
+    assert (waiting(), messages.waiting(QUEUE)) == (2, 0), "a dead one was told"
     assert sweeping.notify_for_ready(4) == 1
     assert messages.waiting(QUEUE) == 1
+
+
+def test_nobody_waits_while_messages_do(meanwhile: Callable[[str, Callable[[], object]], None]) -> None:
+    """The thread is needed for them."""
+    notify()
+    meanwhile("ZREM", notify)
+    assert not wait(1.9)
+    assert messages.waiting(QUEUE) == 2, "it was not on the register when it left"
 
 
 def test_nothing_is_sent_to_a_thread_whose_wait_would_be_over() -> None:
@@ -222,12 +231,34 @@ def test_calls_without_a_message_each(environ: dict[str, str], tool: Tool, tmp_p
         while woken() < before + 4:  # on a busy machine a thread may leave before the next call comes
             submit()
             assert len(made) < 50, "each came by a message"
-        ((_, stats),) = messages.app().control.inspect(timeout=5).stats().items()
+        with messages.app().connection_for_write() as its:  # those of the pool may be broken since earlier tests
+            ((_, stats),) = messages.app().control.inspect(timeout=5, connection=its).stats().items()
         assert stats["total"][messages.RUN_INVOCATION] < len(made)
         (child,) = supervisor.children.values()
         while not waiting():
             submit()
         child.kill()
         submit()
+    finally:
+        supervisor.stop()
+
+
+def test_a_remote_shutdown_ends_waits_too(environ: dict[str, str], tool: Tool, tmp_path: Path) -> None:
+    """Not only a signal: Flower shuts processes down by a command."""
+    customer, one = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
+    supervisor = Supervisor(environ, tmp_path, ROOT)
+    supervisor.start(parts.worker("invocations", 8))
+    try:
+        while not waiting():
+            made = customer.submit(one)
+            supervisor.wait_for(lambda: invocations.get(made, None).ended, "its end", timeout=60)  # noqa: B023
+        with messages.app().connection_for_write() as its:
+            messages.app().control.shutdown(connection=its)
+        (child,), since = supervisor.children.values(), []
+        while child.is_up:
+            since.append(customer.submit(one))
+            time.sleep(0.2)  # as calls come where there is little to do: each would find a thread that waits
+            assert len(since) < 150, "it does not end"
+        assert sum(invocations.get(each, None).ended for each in since) < 50
     finally:
         supervisor.stop()

@@ -21,6 +21,7 @@ from common.operations import ledger
 from tests import factories
 from tests.plain import plain
 from tests.queue import scale
+from tests.usage.ledger import beside_a_new_month
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 CODES = ("tool_failed", "tool_timeout", "worker_lost")
@@ -124,6 +125,22 @@ def test_groups_are_what_the_rows_say_rolled_up_or_not(failing: Failing) -> None
             since, until = sorted((moment(), moment()))
             failing.check(since, until)
         failing.check(now - 50 * DAY, now + HOUR)
+
+
+def test_failures_that_move_to_a_new_month_meanwhile_are_rolled_up(failing: Failing) -> None:
+    """A statement that was planned before would find them neither where they were nor where they are."""
+    moment = datetime(2021, 2, 20, tzinfo=UTC)
+    later = moment + 20 * DAY
+    failing.fail(1, last=later)
+    usage.add_months(ahead=0)
+    rolled_up()
+    failing.fail(5, last=moment)
+    failing.fail(1, last=later)
+    beside_a_new_month(moment, failure_sums.roll_up)
+    rolled_up()
+    assert failure_sums.differences() == []
+    with kit.transaction() as session:
+        session.execute(text("drop table usage_logs_2021_02, usage_logs_2021_03"))
 
 
 def test_pages_hang_together(failing: Failing) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -107,3 +109,19 @@ def total(user_id: UUID, since: datetime, until: datetime) -> tuple[int, int]:
 
 def partitions(session: Session) -> list[str]:
     return list(session.scalars(text("select distinct tableoid::regclass::text from usage_logs order by 1")))
+
+
+_BLOCKED = text("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+
+
+def beside_a_new_month(month: datetime, work: Callable[[], object]) -> None:
+    """Do the work in a thread that comes to its rows while the partition of the month is being added."""
+    give_up = time.monotonic() + 30
+    with ThreadPoolExecutor(1) as pool, db.transaction() as session:
+        assert session.execute(text("select usage_logs_add_month(:month)"), {"month": month}).scalar_one()
+        running = pool.submit(work)
+        while not plain(_BLOCKED, {})[0][0]:
+            assert time.monotonic() < give_up, "it did not come to the rows that are moved"
+            time.sleep(0.01)
+        session.commit()
+        running.result()

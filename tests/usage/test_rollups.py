@@ -19,7 +19,7 @@ from common import usage
 from common.kit import db as kit
 from common.kit.clock import uuid7_floor
 from common.models.usage import USAGE_STATUSES
-from tests.usage.ledger import END, INSERT, START, STATUSES, Ledger, partitions, rolled_up, total
+from tests.usage.ledger import END, INSERT, START, STATUSES, Ledger, beside_a_new_month, partitions, rolled_up, total
 
 #: Moments that a sum may get wrong: the edges of hours, days and months, and what lies beside them.
 HOURS = [datetime(2024, 10, 31, 23, tzinfo=START.tzinfo), datetime(2024, 11, 1, tzinfo=START.tzinfo), START]
@@ -231,6 +231,23 @@ def test_a_row_of_a_month_without_partition_is_kept_and_moved(db: None) -> None:
     assert usage.rollup() == 0, "moved rows are not new"
     assert usage.summary(ledger.user_id, moment, moment + timedelta(days=1)).totals.tokens_used == 7
     assert usage.add_months(ahead=0) == 0
+    with kit.transaction() as session:
+        session.execute(text("drop table usage_logs_2031_02, usage_logs_2031_03"))
+
+
+def test_rows_that_move_to_a_new_month_meanwhile_are_rolled_up(db: None) -> None:
+    """A statement that was planned before would find them neither where they were nor where they are."""
+    ledger = Ledger()
+    moment = datetime(2031, 2, 28, tzinfo=START.tzinfo)
+    later = moment + timedelta(days=2)
+    ledger.write(ledger.row(later))
+    usage.add_months(ahead=0)
+    rolled_up()
+    ledger.write(ledger.row(moment, 3))
+    ledger.write(ledger.row(later))
+    beside_a_new_month(moment, usage.rollup)
+    rolled_up()
+    assert usage.differences() == []
     with kit.transaction() as session:
         session.execute(text("drop table usage_logs_2031_02, usage_logs_2031_03"))
 

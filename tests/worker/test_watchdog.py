@@ -66,8 +66,11 @@ def test_a_deaf_worker_is_started_afresh(db: None, start: Start, tool: Tool) -> 
     supervisor.wait_for(lambda: ended(first), "the first call")
     pid = worker.pid
     control = messages.app().control
-    supervisor.wait_for(lambda: bool(control.cancel_consumer("invocations", reply=True, timeout=1)), "the answer")
-    assert control.ping(timeout=2)
+    with messages.app().connection_for_write() as its:  # those of the pool may be broken since earlier tests
+        supervisor.wait_for(
+            lambda: bool(control.cancel_consumer("invocations", reply=True, timeout=1, connection=its)), "the answer"
+        )
+        assert control.ping(timeout=2, connection=its)
     second = customer.submit(one)
     supervisor.wait_for(lambda: ended(second), "the call that it did not hear of", timeout=90)
     assert worker.pid != pid
