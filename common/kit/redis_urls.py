@@ -53,6 +53,11 @@ class Hosts:
     sentinel_password: str | None
     tls: Mapping[str, str | bool] | None
 
+    @property
+    def tls_options(self) -> dict[str, str | bool]:
+        """Options of a connection; empty without TLS."""
+        return {} if self.tls is None else {"ssl": True, **self.tls}
+
 
 def scheme_of(url: str) -> str:
     """The scheme of a URL, in lower case."""

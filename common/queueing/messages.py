@@ -74,8 +74,7 @@ def _transport_options(broker_url: str, given: Mapping[str, object]) -> dict[str
     hosts = redis_urls.parse(broker_url)
     limits = {name: given[name] for name in ("socket_timeout", "socket_connect_timeout")}
     own = {"username": hosts.sentinel_username, "password": hosts.sentinel_password}
-    tls = {} if hosts.tls is None else {"ssl": True, **hosts.tls}
-    return {**given, "master_name": hosts.service, "sentinel_kwargs": {**limits, **own, **tls}}
+    return {**given, "master_name": hosts.service, "sentinel_kwargs": {**limits, **own, **hosts.tls_options}}
 
 
 @cache

@@ -72,16 +72,12 @@ def sentinels(hosts: Hosts, *, connect_timeout: float, socket_timeout: float) ->
         "password": hosts.sentinel_password,
         "decode_responses": True,
         "retry": Retry(NoBackoff(), 0),
-        **_tls(hosts),
+        **hosts.tls_options,
     }
     return Sentinels(hosts.addresses, sentinel_kwargs=own)
 
 
 def pool(hosts: Hosts, known: Sentinels, **options: object) -> Pool:
     """Connections to the primary of `hosts`, wherever `known` say it is. Opens none."""
-    own = {"db": hosts.db, "username": hosts.username, "password": hosts.password, **_tls(hosts)}
+    own = {"db": hosts.db, "username": hosts.username, "password": hosts.password, **hosts.tls_options}
     return Pool(hosts.service, known, **own, **options)
-
-
-def _tls(hosts: Hosts) -> dict[str, object]:
-    return {} if hosts.tls is None else {"ssl": True, **hosts.tls}
