@@ -23,6 +23,7 @@ from dev.supervisor import Supervisor
 from tests import factories
 from tests.conftest import ROOT
 from tests.outside.tool import Tool
+from worker import heartbeat, jobs
 from worker.waiting import WaitingThreads
 
 QUEUE = messages.QUEUES[messages.RUN_INVOCATION]
@@ -208,6 +209,26 @@ def test_a_wake_up_for_a_process_that_stops_is_passed_on(
     meanwhile("ZREM", stops)
     assert not WaitingThreads(stopping).wait(uuid4(), 4, 0.1)
     assert messages.waiting(QUEUE) == 1, "others hear of it"
+
+
+@pytest.fixture
+def me() -> heartbeat.WorkerProcess:
+    one = heartbeat.WorkerProcess()
+    one.threads = 2
+    one._heartbeat()
+    return one
+
+
+@pytest.mark.parametrize(("busy", "waits"), [(1, True), (2, False)])
+def test_a_thread_waits_only_while_another_is_free(
+    me: heartbeat.WorkerProcess, meanwhile: Callable[[str, Callable[[], object]], None], busy: int, waits: bool
+) -> None:
+    began: list[str] = []
+    meanwhile("EVAL", lambda: began.append("to wait"))
+    for _ in range(busy):
+        me.job_started()
+    jobs.run(me)
+    assert bool(began) is waits
 
 
 # -- a real process ------------------------------------------------------------------------------------------------
