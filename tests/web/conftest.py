@@ -87,9 +87,11 @@ def serving(
 ) -> Iterator[Service]:
     """gunicorn with the project's own configuration, until the block ends.
 
-    It inherits a listening socket, so that no other process can take the port in between.
+    It inherits a listening socket, so that no other process can take the port in between. Connections that are made
+    before gunicorn has the socket inherit its options too.
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     port = listener.getsockname()[1]
     metrics = directory / f"metrics-{port}"
     metrics.mkdir()
