@@ -71,6 +71,12 @@ def test_triggers_that_have_piled_up_are_one_by_the_databases_clock(db: None) ->
         assert options["expires"] >= 300, "clocks of two hosts may differ"
 
 
+def test_a_sweep_that_only_a_newer_release_knows_is_left_to_that(db: None) -> None:
+    """Beat may be upgraded before the workers."""
+    sweeper.run_in_turn("of-a-newer-release")
+    assert plain(text("select name from sweep_runs"), {}) == []
+
+
 def runs(hub: Platform, name: str) -> int:
     return _run(hub, name)[0]
 

@@ -62,8 +62,14 @@ select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(
 alter table invocations enable always trigger invocations_failure;
 update invocations set status = 'canceled', is_failure = true, charged = 0, finished_at = now()
  where status = 'open'""",
+    # As an interrupted `create index concurrently` leaves it.
+    "0031": """
+create index ix_invocations_skewed on invocations (user_id, id) where false;
+update pg_index set indisvalid = false where indexrelid = 'ix_invocations_skewed'::regclass""",
 }
-HOLDS = "select count(*) from invocations where failure is not distinct from nullif(status, 'succeeded')"
+HOLDS = """
+select count(*), (select count(*) from pg_index where not indisvalid)
+  from invocations where failure is not distinct from nullif(status, 'succeeded')"""
 COLUMNS = """
 select c.relname, a.attname, format_type(a.atttypid, a.atttypmod), not a.attnotnull,
        a.atthasdef or a.attidentity <> '' or a.attgenerated <> ''
@@ -163,7 +169,7 @@ def test_each_migration_is_survived_by_the_code_before_it(empty: str) -> None:
             )
             before = after
     with psycopg.connect(empty) as connection:
-        assert connection.execute(HOLDS).fetchone() == (8_001,)
+        assert connection.execute(HOLDS).fetchone() == (8_001, 0)
 
 
 def test_a_migration_that_is_blocked_gives_up(database_copy: str) -> None:

@@ -231,6 +231,20 @@ def test_a_thread_waits_only_while_another_is_free(
     assert bool(began) is waits
 
 
+def test_a_thread_that_is_woken_before_a_shutdown_passes_it_on_after_it(
+    me: heartbeat.WorkerProcess, pool: ThreadPoolExecutor
+) -> None:
+    """It waits for a compute slot in between."""
+    job = pool.submit(jobs.run, me)
+    eventually(waiting)
+    with me.limiter._first:  # a slot's holder would be taken for hung after a second
+        notify()
+        eventually(lambda: not me.waiting._names)
+        me.stopping.set()
+    job.result()
+    assert messages.waiting(QUEUE) == 1
+
+
 # -- a real process ------------------------------------------------------------------------------------------------
 
 

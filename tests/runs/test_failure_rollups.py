@@ -221,6 +221,21 @@ def test_a_restored_dump_is_counted_by_rows_until_its_usage_is_adopted(failing: 
     failing.check(now - 3 * DAY, now)
 
 
+def test_sums_by_transactions_that_are_now_others_are_made_anew(failing: Failing) -> None:
+    """Usage is adopted that failures were summed by, although their watermark is of this cluster."""
+    failing.fail(30, span=2 * DAY)
+    usage.catch_up()
+    rolled_up()
+    with kit.transaction() as session:
+        session.execute(text("set local joyfull.usage_maintenance = 'on'"))
+        session.execute(text("update usage_logs set xid = '8000000000'"))
+        session.execute(text("update watermarks set xid = '9000000000'"))
+        session.execute(text("update failure_rollups set number = 77"))
+    usage.adopt()
+    rolled_up()
+    assert failure_sums.differences() == []
+
+
 @pytest.fixture
 def old_month(failing: Failing) -> Iterator[datetime]:
     """Failures at the end of a month long ago, some of whose usage is of the next."""
