@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
@@ -20,11 +20,16 @@ from common.kit import db as database
 from common.settings import Settings
 from common.tools import ListedTool
 from tests import factories
+from tests.client import eventually
 from tests.factories import Customer
 from tests.outside.tool import Tool
 from tests.working import working
 from web.app import create_app
+from web.http import output_waiting
 from worker.heartbeat import WorkerProcess
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 TOKENS = {"pointer": "/usage/total_tokens", "tokens": 2, "unit": "token"}
 METER = {"chars_per_unit": 4, "input": True}
@@ -64,16 +69,31 @@ class Stage:
         return factories.tool(endpoint_url=f"{self.tool.url}{path}", **changes)
 
 
+def closing(app: WSGIApplication) -> WSGIApplication:
+    """Werkzeug's server, unlike others, does not close the answer of a client that has reset its connection."""
+
+    def called(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        answer = app(environ, start_response)
+        try:
+            yield from map(bytes, answer)
+        finally:
+            getattr(answer, "close", int)()
+
+    return called
+
+
 @pytest.fixture(scope="module")
 def served(_connected: None, settings: Settings) -> Iterator[str]:
     """The application, for as long as a module of tests; its state is in the servers, which each test has anew."""
-    server = make_server("127.0.0.1", 0, create_app(settings), threaded=True, request_handler=Quiet)
+    app = closing(create_app(settings))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.port}/v1"
     server.shutdown()
     thread.join(60)
     server.server_close()
+    eventually("all readers of streams have left", 20, lambda: not output_waiting.readers._all())
 
 
 @pytest.fixture
