@@ -130,15 +130,16 @@ def test_without_a_token_there_is_only_the_result(mcp: Mcp, tool: Tool, worker: 
 
 
 def test_text_is_shown_while_it_is_written(mcp: Mcp, tool: Tool, worker: WorkerProcess) -> None:
-    response = mcp.stream(chat(tool, "words=40&hold=20,30").slug, TALK, progressToken=7)
-    seen, read = "", events(response)
-    for wanted in (20, 30):
-        whole = "".join(f"wörd{number} " for number in range(wanted))
-        while len(seen) < len(whole):
-            seen += next(read)["params"].get("message", "")
-        assert seen == whole
-        tool.let_go()
-    *rest, last = read
+    seen, slug = "", chat(tool, "words=40&hold=20,30").slug
+    with closing(mcp.stream(slug, TALK, progressToken=7)) as response:
+        read = events(response)
+        for wanted in (20, 30):
+            whole = "".join(f"wörd{number} " for number in range(wanted))
+            while len(seen) < len(whole):
+                seen += next(read)["params"].get("message", "")
+            assert seen == whole
+            tool.let_go()
+        *rest, last = read
     answer = last["result"]["content"][0]["text"]
     assert answer.startswith(seen + "".join(each["params"].get("message", "") for each in rest))
     assert len(answer.split()) == 40
