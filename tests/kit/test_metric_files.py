@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from common.kit import metric_files
+from tests.conftest import ROOT
 
 ENDED = range(4_194_305, 4_194_309)  # beyond what Linux gives to a process
 
@@ -108,3 +111,16 @@ def test_a_plan_names_what_goes(tmp_path: Path) -> None:
     count(tmp_path, ENDED[0], 1)
     (tmp_path / metric_files.PLAN).write_text(json.dumps({"made": [], "gone": [f"counter_{ENDED[0]}.db"]}))
     assert "joyfull_x_total" not in told(tmp_path)
+
+
+def test_health_checks_of_a_container_do_not_fill_its_disk(tmp_path: Path) -> None:
+    """One every 15 seconds, each a process of its own; nobody may be scraping."""
+    nowhere = {"DATABASE_URL": "postgresql:///joyfull?host=/nonexistent", "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **nowhere}
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-m", "worker.health"], cwd=tmp_path, env=environ, check=False, timeout=60
+        )
+        assert done.returncode == 1
+    written = {file.stem.rpartition("_")[2] for file in tmp_path.glob("*.db")}
+    assert len(written - {metric_files.FOLDED}) == 1
