@@ -44,6 +44,22 @@ def test_every_variable_is_a_setting() -> None:
     assert given - NOT_OURS <= environ.asked
 
 
+def test_every_setting_of_the_example_reaches_the_containers() -> None:
+    """One in `.env` that is not named in the compose file would do nothing, and nobody would say so."""
+    explained = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    of_the_image = {"ENV", "HOST", "DATA_DIR"}
+    of_the_machine = {"PORT", "FLOWER_PORT"}
+    elsewhere = {"DATABASE_POOLING", "FAILPOINTS", "TOOLS_PORT", "OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"}
+
+    reaching = set(SERVICES["web"]["environment"]) - NOT_OURS
+    assert reaching == explained - of_the_image - of_the_machine - elsewhere
+
+
+def test_no_database_is_ready_while_it_is_being_made() -> None:
+    """It listens on its socket only; migrations that begin then fail, and nobody repeats them."""
+    assert "--host" in SERVICES["postgres"]["healthcheck"]["test"]
+
+
 def test_production_gets_what_it_refuses_to_guess() -> None:
     environment = dict.fromkeys(SERVICES["web"]["environment"], "x") | {"ENV": "production"}
     with pytest.raises(settings.SettingsError) as refused:

@@ -51,6 +51,11 @@ def kinds(kind: str) -> list[Manifest]:
     return [each for each in (*OURS, *SERVERS) if each["kind"] == kind]
 
 
+def settings_env() -> dict[str, str]:
+    lines = (KUBERNETES / "settings.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
 def words(command: list[str]) -> list[str]:
     """A command as it is run: without the shell around it, or the `exec` before it."""
     line = command[2] if command[:2] == ["sh", "-c"] else shlex.join(command)
@@ -80,8 +85,7 @@ def test_pods_run_what_the_compose_file_runs() -> None:
 def test_settings_and_secrets_are_settings() -> None:
     environ = Recorder()
     settings.read_from(settings.Reader(environ))
-    lines = [line for line in (KUBERNETES / "settings.env").read_text().splitlines() if not line.startswith("#")]
-    given = dict(line.split("=", 1) for line in lines)
+    given = settings_env()
     files = {name.removesuffix("_FILE"): path for name, path in given.items() if name.endswith("_FILE")}
     plain = {name for name in given if not name.endswith("_FILE")} - {"PROMETHEUS_MULTIPROC_DIR"}
     page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
@@ -92,6 +96,24 @@ def test_settings_and_secrets_are_settings() -> None:
     with pytest.raises(settings.SettingsError) as refused:
         settings.load({"ENV": "production", **dict.fromkeys(files, "x")})
     assert not [problem for problem in refused.value.problems if "is required" in problem]
+
+
+def test_no_service_changes_a_setting() -> None:
+    """Kubernetes would set FLOWER_PORT to an URL, for one, in a namespace with a Service of the name `flower`."""
+    assert [name for name, pod in PODS.items() if pod["spec"].get("enableServiceLinks") is not False] == []
+
+
+def test_postgresql_has_a_connection_for_everybody() -> None:
+    """For as many pods as there may be, while one more of each kind takes the place of another."""
+    given = settings_env()
+    pods = {each["metadata"]["name"]: each["spec"].get("replicas", 0) for each in kinds("Deployment")}
+    pods |= {each["metadata"]["name"]: each["spec"]["maxReplicas"] for each in kinds("HorizontalPodAutoscaler")}
+    processes = {"web": int(given["WEB_PROCESSES"]), "invocations": 1, "webhooks": 1, "sweeps": 1}
+    (allowed,) = (re.fullmatch(r"max_connections=(\d+)", word) for word in container("postgres")["args"][-1:])
+
+    assert allowed
+    assert sum((pods[name] + 1) * 18 * several for name, several in processes.items()) <= int(allowed[1]) - 3
+    assert int(given["QUEUE_MESSAGES_MAX"]) == pods["invocations"] * int(given["WORKER_THREADS"])
 
 
 @pytest.mark.parametrize("name", PODS)
