@@ -139,6 +139,8 @@ def _end(running: Running, end: Completion, claim_options: ClaimOptions) -> list
         price = tools.version(task.tool_version_id).price
         end = replace(end, shown=invocations.left_of(price, task.input, stream.shown))
     _called(task, end)
+    if stream is not None:
+        failpoints.at("stream.before_end")
     return invocations.complete_and_claim(task, end, claim_options)
 
 

@@ -51,6 +51,7 @@ POINTS: Final = (
     "stream.first_part",
     "stream.mid",
     "stream.done_unread",
+    "stream.before_end",
     "hook.before_send",
     "hook.after_2xx",
     "reaper.after_select",

@@ -122,6 +122,7 @@ CASES = [
     Case("worker.before_send", True, "succeeded", 15),
     Case("stream.first_part", True, "failed", 0),
     Case("stream.done_unread", True, "failed", 0),
+    Case("stream.before_end", True, "failed", 0),
 ]
 
 

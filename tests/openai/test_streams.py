@@ -118,7 +118,7 @@ def test_the_end_is_stored_before_it_is_sent(stage: Stage) -> None:
         threading.Event().wait(0.3)  # in which a stream that does not wait would end
         assert "[DONE]" not in seen and charges() == []
 
-    with failpoints.calling("worker.response_read", read_on):
+    with failpoints.calling("stream.before_end", read_on):
         for event in raw.events():
             seen.append(event)
             if "wörd0" in event:

@@ -43,7 +43,7 @@ STEPS = [
     Step("stream.first_part", 1, good=False),
     Step("stream.mid", 1, good=False),
     Step("stream.done_unread", 1, good=False),
-    Step("worker.response_read", 1, good=False),
+    Step("stream.before_end", 1, good=False),
     Step("worker.after_commit", 1, good=True),
 ]
 

@@ -66,7 +66,7 @@ def test_postgresql_is_away_when_a_stream_ends(network: Proxy, stage: Stage) -> 
         network.cut_after(0)
         at_the_end.set()
 
-    with failpoints.calling("worker.response_read", cut):
+    with failpoints.calling("stream.before_end", cut):
         stage.tool.let_go()
         assert at_the_end.wait(30)
     last = follower.leave()

@@ -17,8 +17,9 @@ from tools.faults.rows_workers import client, expect
 from tools.faults.world import World, is_gone
 
 #: (A spent refresh token has a row of its own, F71; no tool of this load streams: tests/runs/test_stream_kills.py.)
-ELSEWHERE: Final = ("refresh.after_consume", "stream.first_part", "stream.mid", "stream.done_unread")
-POINTS: Final = tuple(point for point in failpoints.POINTS if point not in ELSEWHERE)
+POINTS: Final = tuple(
+    point for point in failpoints.POINTS if point != "refresh.after_consume" and not point.startswith("stream.")
+)
 ACTIONS: Final = ("kill9", "term", "stop:3", "raise")
 #: What fails there fails a request: made to, it answers 500, and that is right.
 IN_WEB: Final = (
