@@ -18,11 +18,13 @@ import pytest
 from common.operations import ledger
 from common.settings import Settings
 from dev.servers import Redis
+from tests import factories
 from tests.budgets import world
 from tests.budgets.test_one_charge import SIGKILLED, Laborer, an_hour_later, laborer
 from tests.client import eventually
 from tests.openai.conftest import MESSAGES, Stage, charges
 from tests.openai.test_streams import started, texts, until, words
+from tests.outside.tool_process import ToolProcess
 from tests.queue.proxy import before_postgresql
 from tests.stream_server import stream_server
 
@@ -102,6 +104,20 @@ def test_a_server_is_away_while_a_client_waits(away: Outage, stage: Stage) -> No
     assert raw.retries_taken and raw.headers["Idempotent-Replayed"] == "true"
     assert raw.parse().choices[0].message.content == "a long answer"
     assert charges() == [25] and len(stage.tool.calls()) == 1
+
+
+def test_the_process_of_a_tool_is_killed_under_a_stream(stage: Stage, tmp_path: Path) -> None:
+    """What its client was shown is followed by an error, not by an end; whoever repeats it is told the same."""
+    with ToolProcess(tmp_path / "calls.jsonl") as process:
+        url = f"{process.url}/stream?words=4&hold=2"
+        slug = factories.tool(endpoint_url=url, adapter="chat_completion", streaming=True).slug
+        pieces = texts(started(stage, slug))
+        until(pieces, words(2))
+        process.kill()
+        with pytest.raises(openai.APIError) as caught:
+            next(pieces)
+        assert _streamed(stage, slug, **AGAIN) == caught.value.code == "tool_bad_response"
+    assert charges() == [0] and len(process.logged()) == 1
 
 
 # -- workers -------------------------------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ from common.kit import redis as redis_kit
 from common.settings import Settings
 from dev.platform import Platform
 from dev.servers import Redis
-from tests import billing
+from tests import billing, factories
 from tests.client import Client, eventually
 from tests.ops.test_metrics import children
 from tests.outside.tool import Tool
+from tests.outside.tool_process import ToolProcess
 from tests.plain import plain
 from tests.queue.proxy import Proxy, before_postgresql
 from tests.runs.conftest import Api, Json
@@ -119,6 +120,51 @@ def test_logs_are_kept_apart_and_nothing_depends_on_them(stage: Stage, own_redis
     stage.tool.let_go()
     assert content(follower.ended()) == words(4)
     charged_once(stage, made, words(4))
+
+
+# -- the tool --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Where the tool's process is killed, what it is asked for, and whether all of that has come by then."""
+
+    point: str
+    query: str
+    whole: bool
+
+
+DEATHS = [
+    Death("stream.first_part", "words=3&hold=1", whole=False),
+    Death("stream.mid", "words=3&hold=2&every=60", whole=False),
+    Death("stream.done_unread", "words=3&every=60", whole=True),
+    Death("stream.before_end", "words=3&every=60", whole=True),
+]
+
+
+@pytest.mark.parametrize("death", DEATHS, ids=[death.point for death in DEATHS])
+def test_the_process_of_a_tool_is_killed(stage: Stage, tmp_path: Path, death: Death) -> None:
+    """A reader has read some of its answer by then: it is never called again, and half an answer costs nothing."""
+    readers: list[Follower] = []
+    with ToolProcess(tmp_path / "calls.jsonl") as process:
+
+        def kill() -> None:
+            eventually("some of it is read", 30, lambda: [each for each in readers if each.text])
+            process.kill()
+
+        chat = {"adapter": "chat_completion", "streaming": True, "price": PRICE, "max_attempts": 3}
+        with failpoints.calling(death.point, kill):
+            made = stage.submit(factories.tool(endpoint_url=f"{process.url}/stream?{death.query}", **chat))
+            readers.append(Follower(stage.api, made))
+            ended = readers[0].ended()
+        called = [what for what, key in process.logged() if key == made]
+    assert words(3).startswith(readers[0].text) and readers[0].text
+    if death.whole:
+        charged_once(stage, made, words(3))
+        return
+    assert (ended["error"]["code"], ended["attempts"], ended["output"]) == ("tool_bad_response", 1, None)
+    assert called == ["start"]  # it did not live to say how its call ended
+    assert [row.tokens for row in plain(CHARGES, {"id": made})] == [ended["billing"]["charged"]] == [0]
 
 
 # -- the web process -------------------------------------------------------------------------------------------------
