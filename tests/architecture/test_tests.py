@@ -148,6 +148,7 @@ PATCHED = {
         SIZE,
     )
     | {"stream_publisher.TICK": WAIT},
+    "runs/test_stream_outages.py": {"stream_publisher.PAUSE": WAIT},
     "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
     "stream_server.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},

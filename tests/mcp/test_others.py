@@ -228,9 +228,23 @@ def test_the_official_clients_in_typescript(offered: Hub, node: Path) -> None:
         assert it["shown"], name
 
 
+def conformed(hub: Hub, home: Path, results: Path, *asked: str) -> subprocess.CompletedProcess[str]:
+    suite = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+    where = ["server", "--url", f"{hub.url}/mcp", "-o", str(results)]
+    return run(hub, home, "--import", "./authorize.mjs", suite, *where, *asked)
+
+
 def test_the_conformance_suite(offered: Hub, node: Path, tmp_path: Path) -> None:
     """What is not offered is expected to fail, and named; if it passes, the suite fails as well."""
-    suite = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
-    asked = ["server", "--url", f"{offered.url}/mcp", "--suite", "all", "-o", str(tmp_path)]
-    done = run(offered, node, "--import", "./authorize.mjs", suite, *asked, "--expected-failures", "not-offered.yml")
+    done = conformed(offered, node, tmp_path, "--suite", "all", "--expected-failures", "not-offered.yml")
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+
+
+def test_several_requests_at_once_need_no_session(offered: Hub, node: Path, tmp_path: Path) -> None:
+    """The suite runs this scenario for the older revision, where it ends at once for want of a session."""
+    scenario = ("--scenario", "server-sse-multiple-streams", "--spec-version", "2026-07-28")
+    done = conformed(offered, node, tmp_path, *scenario)
+    checks = [check for file in tmp_path.rglob("checks.json") for check in json.loads(file.read_text())]
+    found = {check["id"]: check["status"] for check in checks}
+    assert found.pop("server-accepts-multiple-post-streams") == "SUCCESS", done.stdout
+    assert not {"FAILURE", "WARNING"} & {*found.values()}, done.stdout

@@ -9,8 +9,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,7 @@ from tests.runs.conftest import Api, Json
 from tests.runs.following import Follower
 from tests.runs.streaming import TOKENS, Stage, content, stage, words
 from tests.stream_server import stream_server
+from worker import stream_publisher
 
 __all__ = ["stage"]
 pytestmark = pytest.mark.chaos
@@ -57,17 +59,26 @@ def network(api: Api, settings: Settings) -> Iterator[Proxy]:
         yield proxy
 
 
-def test_postgresql_is_away_when_a_stream_ends(network: Proxy, stage: Stage) -> None:
+#: Every named point of a stream, in the order in which it comes to them.
+POINTS = ("stream.first_part", "stream.mid", "stream.done_unread", "stream.before_end")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_postgresql_is_away_from_a_point_of_a_stream_to_its_end(network: Proxy, stage: Stage, point: str) -> None:
     """The parts were seen; the end is told once it is stored, and not before."""
-    made, follower = stage.streamed("words=4&hold=3")
-    follower.has(words(3))
+    before = 0 if point == "stream.first_part" else 3
+    made, follower = stage.streamed(f"words=4&hold={before}")
+    follower.has(words(before))
     at_the_end = threading.Event()
 
-    def cut() -> None:
+    def end() -> None:
         network.cut_after(0)
         at_the_end.set()
 
-    with failpoints.calling("stream.before_end", cut):
+    with (
+        failpoints.calling(point, lambda: network.cut_after(0)),
+        failpoints.calling("stream.before_end", end),
+    ):
         stage.tool.let_go()
         assert at_the_end.wait(30)
     last = follower.leave()
@@ -76,6 +87,35 @@ def test_postgresql_is_away_when_a_stream_ends(network: Proxy, stage: Stage) -> 
     again = Follower(stage.api, made, after=last, text=follower.text)
     assert content(again.ended()) == words(4)
     charged_once(stage, made, words(4))
+
+
+def restarted(server: Redis) -> None:
+    """Killed, and there again with nothing."""
+    server.kill()
+    server.start()
+    server.wait()
+
+
+@pytest.mark.parametrize("lose", [lambda _: redis_kit.client().flushall(), restarted], ids=["wiped", "killed"])
+def test_redis_loses_everything_at_every_point_of_a_stream(
+    stage: Stage, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, lose: Callable[[Redis], object]
+) -> None:
+    monkeypatch.setattr(stream_publisher, "PAUSE", 0.1)
+    reached: list[str] = []
+
+    def reach(point: str) -> None:
+        if point not in reached:
+            reached.append(point)
+            lose(redis_server)
+
+    made, follower = stage.streamed("words=9&hold=0&every=60")
+    with ExitStack() as points:
+        for point in POINTS:
+            points.enter_context(failpoints.calling(point, partial(reach, point)))
+        stage.tool.let_go()
+        assert content(follower.ended()) == words(9)
+    assert reached == [*POINTS]
+    charged_once(stage, made, words(9))
 
 
 @contextmanager
@@ -194,8 +234,9 @@ class OverHttp:
         return Response(self.client.opened(path, headers=headers))
 
 
+@pytest.mark.parametrize("wiped", [False, True], ids=["", "and Redis is wiped"])
 def test_a_web_process_is_killed_and_its_reader_goes_on_at_the_next(
-    client: Client, hub: Platform, offer: Offer, tool: Tool
+    client: Client, hub: Platform, offer: Offer, tool: Tool, wiped: bool
 ) -> None:
     """With the id of its last event, of which the new process knows nothing; the call does not notice."""
     streams = {"adapter": "chat_completion", "streaming": True, "idle_seconds": 60, "timeout_seconds": 60}
@@ -206,10 +247,12 @@ def test_a_web_process_is_killed_and_its_reader_goes_on_at_the_next(
     [web] = children(hub.supervisor.children["web"].pid)
     os.kill(web, signal.SIGKILL)
     eventually("the reader is cut off", 30, lambda: not first.is_reading)
+    if wiped:
+        redis_kit.client().flushall()
     tool.let_go()
     again = Follower(OverHttp(client), made, after=first.last_id, text=first.text)
     again.has(words(4))
     tool.let_go()
     assert content(again.ended()) == words(5)
-    assert first.end is None and "output.snapshot" not in again.names
+    assert (first.end, "output.snapshot" in again.names) == (None, wiped)
     assert [entry["tokens_used"] for entry in client.data("GET", "/usage")] == [client.get(made)["billing"]["charged"]]
