@@ -32,13 +32,14 @@ from tests.plain import plain
 from tests.queue.proxy import Proxy, before_postgresql
 from tests.runs.conftest import Api, Json
 from tests.runs.following import Follower
-from tests.runs.streaming import TOKENS, Stage, content, stage, words
+from tests.runs.streaming import METER, TOKENS, Stage, content, stage, words
 from tests.stream_server import stream_server
 from worker import stream_publisher
 
 __all__ = ["stage"]
 pytestmark = pytest.mark.chaos
 PRICE = {"base_tokens": 1, "per_unit": TOKENS, "max_tokens": 1_000}
+METERED = {**PRICE, "metered": METER}
 Offer = Callable[..., str]
 CHARGES = text("select tokens_used as tokens from usage_logs where invocation_id = :id")
 
@@ -105,13 +106,15 @@ def test_redis_loses_everything_at_every_point_of_a_stream(
 
     def reach(point: str) -> None:
         if point not in reached:
-            reached.append(point)
             lose(redis_server)
+            reached.append(point)
 
-    made, follower = stage.streamed("words=9&hold=0&every=60")
+    made, follower = stage.streamed("words=9&hold=0,8&every=20")
     with ExitStack() as points:
         for point in POINTS:
             points.enter_context(failpoints.calling(point, partial(reach, point)))
+        stage.tool.let_go()
+        eventually("the middle is reached", 30, lambda: "stream.mid" in reached)
         stage.tool.let_go()
         assert content(follower.ended()) == words(9)
     assert reached == [*POINTS]
@@ -192,7 +195,7 @@ def test_the_process_of_a_tool_is_killed(stage: Stage, tmp_path: Path, death: De
             eventually("some of it is read", 30, lambda: [each for each in readers if each.text])
             process.kill()
 
-        chat = {"adapter": "chat_completion", "streaming": True, "price": PRICE, "max_attempts": 3}
+        chat = {"adapter": "chat_completion", "streaming": True, "price": METERED, "max_attempts": 3}
         with failpoints.calling(death.point, kill):
             made = stage.submit(factories.tool(endpoint_url=f"{process.url}/stream?{death.query}", **chat))
             readers.append(Follower(stage.api, made))
