@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import httpx
 import pytest
@@ -102,22 +103,27 @@ def test_redis_loses_everything_at_every_point_of_a_stream(
     stage: Stage, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, lose: Callable[[Redis], object]
 ) -> None:
     monkeypatch.setattr(stream_publisher, "PAUSE", 0.1)
-    reached: list[str] = []
+    reached, lost = SimpleQueue[str](), SimpleQueue[str]()
+    seen: set[str] = set()
 
     def reach(point: str) -> None:
-        if point not in reached:
-            lose(redis_server)
-            reached.append(point)
+        if point not in seen:
+            seen.add(point)
+            reached.put(point)
+            assert lost.get(timeout=30) == point
 
     made, follower = stage.streamed("words=9&hold=0,8&every=20")
     with ExitStack() as points:
         for point in POINTS:
             points.enter_context(failpoints.calling(point, partial(reach, point)))
         stage.tool.let_go()
-        eventually("the middle is reached", 30, lambda: "stream.mid" in reached)
-        stage.tool.let_go()
+        for point in POINTS:
+            assert reached.get(timeout=30) == point
+            lose(redis_server)  # in this thread: a server dies with the one that has started it
+            lost.put(point)
+            if point == "stream.mid":
+                stage.tool.let_go()
         assert content(follower.ended()) == words(9)
-    assert reached == [*POINTS]
     charged_once(stage, made, words(9))
 
 
