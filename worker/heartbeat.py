@@ -21,7 +21,7 @@ from common.invocations import Heartbeat, Task
 from common.kit import clock, db, log, metrics, pieces, redis
 from common.kit.clock import uuid7
 from common.kit.pacing import Pacer
-from common.operations import instance, polling
+from common.operations import instance, polling, readiness
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
 from worker.running import Batches, Quick, Running
@@ -53,20 +53,17 @@ class WorkerProcess:
         self.kind = "invocations"
         self.threads = 1
         self.name = ""
-        self.limiter = ConcurrencyLimiter()
-        self.publisher = StreamPublisher()
+        self.limiter, self.publisher = ConcurrencyLimiter(), StreamPublisher()
         self.quick, self.batches = Quick(self.limiter), Batches()
         self.stopping = threading.Event()
         self.waiting = WaitingThreads(self.stopping)
         self.progress, self._known, self._ended = threading.Event(), threading.Event(), threading.Event()
-        self.jobs_started = 0
-        self._jobs = 0
+        self.jobs_started = self._jobs = 0
         self._beat_at: datetime | None = None
         self._running: dict[UUID, Running] = {}
         self._busy: Counter[int] = Counter()
         self._orphaned: dict[UUID, float] = {}
-        self._lock = threading.Lock()
-        self._large = threading.Lock()
+        self._lock, self._large = threading.Lock(), threading.Lock()
         self._large_of_account = Pacer[UUID](1, PAUSES_BEFORE)
         self._thread: threading.Thread | None = None
 
@@ -185,15 +182,16 @@ class WorkerProcess:
     # -- the heartbeat thread --------------------------------------------------------------------------------------
 
     def _heartbeats(self) -> None:
+        pause = 0.0
         with db.private(f"joyfull-heartbeat-{self.kind}"):
-            while not self._ended.wait(TICK_SECONDS if self._known.is_set() else 0.1):
-                started = clock.monotonic()
+            while not self._ended.wait(pause):
+                started, pause = clock.monotonic(), TICK_SECONDS
                 try:
                     if self._stops_on_foreign_servers():
                         continue
                     sweeper.every_second(self._heartbeat(), self.threads)
-                except (db.Unreachable, redis.RedisUnreachable) as error:
-                    logger.warning("heartbeat postponed: server unavailable", reason=str(error) or type(error).__name__)
+                except (db.Unreachable, redis.RedisUnreachable, readiness.NotReady) as error:
+                    logger.warning("heartbeat postponed", reason=str(error) or type(error).__name__)
                 except Exception:
                     # The process edge of this thread: whatever went wrong, it tries again in a second.
                     logger.exception("heartbeat failed", seconds=round(clock.monotonic() - started, 3))
@@ -208,6 +206,8 @@ class WorkerProcess:
         return True
 
     def _heartbeat(self) -> polling.Look:
+        if not self._known.is_set():
+            readiness.postgresql()  # or nothing is claimed: an older schema may lack what this code needs
         progressed = self.progress.is_set()
         self.progress.clear()
         stopping = self.stopping.is_set()
