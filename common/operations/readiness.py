@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from common.kit import clock, db, log, redis
@@ -39,8 +38,8 @@ def postgresql() -> None:
         if not session.scalar(text("select to_regclass('alembic_version') is not null")):
             raise NotReady("migrations have not been run")
         found = set(session.scalars(text("select version_num from alembic_version")))
-    ours = _revisions()
-    if found <= ours and found != _heads():
+    ours = revisions()
+    if found <= {*ours} and found != {ours[-1]}:
         raise NotReady("migrations are not at head")
 
 
@@ -75,18 +74,9 @@ def worker(host: str) -> None:
 
 
 @cache
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(MIGRATIONS))
-
-
-@cache
-def _revisions() -> set[str]:
-    return {script.revision for script in _scripts().walk_revisions()}
-
-
-@cache
-def _heads() -> set[str]:
-    return set(_scripts().get_heads())
+def revisions() -> list[str]:
+    """Those of this code, in their order: each file's name begins with its own. (Alembic is 7 MB in each worker.)"""
+    return sorted(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 class _Check:

@@ -16,6 +16,7 @@ import pytest
 from alembic.script import ScriptDirectory
 from psycopg import sql
 
+from common.operations import readiness
 from tests.conftest import ROOT
 
 #: One process for a whole walk: most of the time of `flask db upgrade` is that of its start.
@@ -135,6 +136,11 @@ def write(url: str, statement: str) -> None:
     if statement:
         with psycopg.connect(url, options="-c session_replication_role=replica") as connection:
             connection.execute(statement)
+
+
+def test_files_are_named_by_their_revisions() -> None:
+    """Processes compare them with the database's, without Alembic."""
+    assert readiness.revisions() == REVISIONS
 
 
 def test_each_migration_is_survived_by_the_code_before_it(empty: str) -> None:
