@@ -115,18 +115,25 @@ class Client:
     """One thread's connection to the API."""
 
     def __init__(self, url: str, history: History) -> None:
-        self.api, self.history = f"{url}/api/v1", history
+        self.url, self.api, self.history = url, f"{url}/api/v1", history
         self._http = requests.Session()
         self._http.trust_env = False
 
     # Any: options of requests, as they are.
     def ask(self, op: str, account: Account, method: str, path: str, **kwargs: Any) -> Reply:
-        """`(answer, JSON)`: the status, `refused` (no connection was had), or `lost` (nobody knows)."""
+        """`(answer, JSON)`: the status, `refused` (no connection was had), or `lost` (nobody knows).
+
+        `path`: below that of the API, or of the site where it begins with `/v1`.
+        """
         began = time.monotonic()
         headers = {"X-API-Key": account.key, **kwargs.pop("headers", {})}
         try:
             response = self._http.request(
-                method, self.api + path, headers=headers, timeout=kwargs.pop("timeout", TIMEOUT), **kwargs
+                method,
+                (self.url if path.startswith("/v1/") else self.api) + path,
+                headers=headers,
+                timeout=kwargs.pop("timeout", TIMEOUT),
+                **kwargs,
             )
             said = response.json() if response.content else None
             answer = str(response.status_code)

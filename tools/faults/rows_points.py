@@ -24,7 +24,7 @@ ACTIONS: Final = ("kill9", "term", "stop:3", "raise")
 #: What fails there fails a request: made to, it answers 500, and that is right.
 IN_WEB: Final = (
     *("web.before_commit", "web.after_commit", "web.after_publish", "change.checked"),
-    *("cancel.before_queued", "cancel.before_running", "rebuild.after_read"),
+    *("cancel.before_queued", "cancel.before_running", "rebuild.after_read", "web.before_call"),
 )
 WITHIN_SECONDS: Final = 180
 #: A schedule of an account of its own, made due once the last time was dealt with.
@@ -42,6 +42,7 @@ def every_point(world: World) -> str:
     provoked: dict[str, Callable[[], object]] = {
         "rebuild.after_read": world.gate().flushall,
         "change.checked": partial(_change, client(world), world.accounts[0]),
+        "web.before_call": partial(_call, client(world), world.accounts[0]),
         "schedule.before_submit": timetable.fall_due,
         "schedule.after_submit": timetable.fall_due,
     }
@@ -67,6 +68,12 @@ def _came(file_gone: Callable[[], bool], provoke: Callable[[], object] | None) -
 def _change(asking: Client, account: Account) -> None:
     """An endpoint is changed to what it is."""
     asking.ask("change", account, "PATCH", f"/webhooks/{account.endpoint_id}", json={"events": ["completed"]})
+
+
+def _call(asking: Client, account: Account) -> None:
+    """A client that counts its repeats calls a model that there is not."""
+    counted = {"X-Stainless-Retry-Count": "0"}
+    asking.ask("call", account, "POST", "/v1/chat/completions", json={"model": "none", "messages": []}, headers=counted)
 
 
 class Timetable:
