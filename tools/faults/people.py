@@ -43,6 +43,8 @@ TOOLS = {
     "reset": ("reset", True, 5),
     "poison": ("echo?after=2500", True, 10),
 }
+#: A model that accepts no call.
+REFUSING = "refusing"
 PRICES: dict[str, Price] = {**dict.fromkeys(TOOLS, PRICE), "flat": FLAT}
 
 
@@ -63,6 +65,8 @@ def offer(url: str) -> None:
             }
         )
     entries.append({**entries[0], "slug": "flat", "name": "flat", "price": FLAT})
+    refusing = {"type": "object", "required": ["nothing"]}
+    entries.append({**entries[0], "slug": REFUSING, "adapter": "chat_completion", "input_schema": refusing})
     editing.load(audit.PLATFORM, entries)
     plan(PLAN, 2**40, 100)
 

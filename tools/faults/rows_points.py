@@ -11,7 +11,7 @@ import psycopg
 
 from common.kit import failpoints
 from tools.faults.load import Account, Client
-from tools.faults.people import join
+from tools.faults.people import REFUSING, join
 from tools.faults.rows import row
 from tools.faults.rows_workers import client, expect
 from tools.faults.world import World, is_gone
@@ -71,9 +71,9 @@ def _change(asking: Client, account: Account) -> None:
 
 
 def _call(asking: Client, account: Account) -> None:
-    """A client that counts its repeats calls a model that there is not."""
-    counted = {"X-Stainless-Retry-Count": "0"}
-    asking.ask("call", account, "POST", "/v1/chat/completions", json={"model": "none", "messages": []}, headers=counted)
+    """A client that counts its repeats calls a model; it is refused then, and nothing is to be remembered of it."""
+    counted, body = {"X-Stainless-Retry-Count": "0"}, {"model": REFUSING, "messages": []}
+    asking.ask("call", account, "POST", "/v1/chat/completions", json=body, headers=counted)
 
 
 class Timetable:
