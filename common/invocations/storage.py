@@ -5,6 +5,10 @@ it for a while, the shorter the less room is left, and adds what it takes in its
 other processes take in meanwhile, and outputs of older invocations are seen by the next sum only. After many submits
 since the last sum, as after an upgrade, it is caught up with in steps. What was stored before sizes were noted counts
 nothing.
+
+Summing up reads all invocations that may have anything stored, once an hour: with a retention period those of that
+period, otherwise all. Sums that are only added to would have to know which of the payloads that are dropped they had
+counted, and would still have to be compared with the rows; a sample would refuse who has room.
 """
 
 from __future__ import annotations
@@ -62,10 +66,13 @@ select s.bytes + coalesce((select sum(bytes) from new), 0) as bytes, (select cou
 """,  # noqa: S608  (constants)
     StoredBytes,
 )
+#: All payloads before it, in the order of ids, have been dropped (`retention.py`). Asked for first, so that the plan of
+#: what follows can use it.
+_DROPPED: Final = text("select coalesce(max(at), 'epoch') from watermarks where name = 'payloads'")
 _MEASURE: Final = text("""
 with m as materialized (
   select user_id, sum(coalesce(input_bytes, 0) + coalesce(output_bytes, 0)) as bytes from invocations
-   where id < uuid7_floor(now()) group by user_id),
+   where id >= uuid7_floor(:dropped) and id < uuid7_floor(now()) group by user_id),
 gone as (
   update stored_payloads s set bytes = 0, measured_at = now()
    where s.bytes > 0 and not exists (select 1 from m where m.user_id = s.user_id))
@@ -104,4 +111,5 @@ def measure() -> None:
     """For the beat: sum up everybody's anew."""
     with db.transaction() as session:
         db.without_timeout(session)
-        session.execute(_MEASURE)
+        dropped = session.execute(_DROPPED).scalar_one()
+        session.execute(_MEASURE, {"dropped": dropped})

@@ -158,6 +158,23 @@ def test_a_long_history_is_caught_up_with_in_steps(customer: Customer, database_
             assert scale.cost(plan)[1] < MOST_BLOCKS, plan
 
 
+def test_what_was_dropped_is_not_read_again(customer: Customer, database_url: str) -> None:
+    """With a retention period, what is measured is what is kept."""
+    first = customer.submit(factories.tool(input_schema={}).slug, input="x")
+    with db.transaction() as session:
+        session.execute(text("set local session_replication_role = replica"))
+        session.execute(_HISTORY, {"like": first, "many": 5_000})
+    assert invocations.drop_payloads(0) == 5_000
+    customer.submit(factories.tool(input_schema={}).slug, input="xy")
+    sweeper.run("measure-payloads")
+    assert [row.bytes for row in plain(text("select bytes from stored_payloads"), {})] == [3 + 4]
+    dropped = plain(storage._DROPPED, {})[0][0]
+    with psycopg.connect(database_url) as connection:
+        connection.execute("analyze invocations")
+        plan = scale.explain(connection, storage._MEASURE, {"dropped": dropped}, generic=False)
+        assert scale.cost(plan)[1] < MOST_BLOCKS, plan
+
+
 _HISTORY = text("""
 insert into invocations (id, user_id, period_id, tool_id, tool_version_id, status, input, input_bytes, held, charged,
                          attempts, request_id, created_at, started_at, finished_at, expires_at)
