@@ -6,7 +6,8 @@ it does: the terms of an account, and the view of all breakers (a pipeline).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,14 @@ import psycopg
 import pytest
 import redis.connection
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from common import invocations
 from common.identity import keys
 from common.identity.audit import OPERATOR
+from common.kit import db as kit
 from common.kit import redis as redis_kit
+from common.kit.db.pool import engine
 from common.queueing import messages
 from common.settings import Settings
 from tests import factories
@@ -187,3 +191,31 @@ def test_a_process_that_does_nothing_asks_two_questions_a_second(trips: Trips) -
         sweeper.every_second(me._heartbeat(), threads=4)
     assert [words.split()[0] for words in trips.statements] == ["insert", "select"]
     assert trips.commands == ["SET", "SET"]
+
+
+def sent(do: Callable[[], object]) -> list[str]:
+    """What this process's pooled connection of PostgreSQL sends meanwhile, a message of the protocol each."""
+    pooled = engine().raw_connection()
+    driver: Any = pooled.driver_connection
+    pooled.close()
+    with tempfile.TemporaryFile("w+") as file:
+        driver.pgconn.trace(file.fileno())
+        try:
+            do()
+        finally:
+            driver.pgconn.untrace()
+        file.seek(0)
+        return [" ".join(line.split("\t")[3:]).strip() for line in file if line.split("\t")[1] == "F"]
+
+
+def test_a_single_read_is_one_round_trip(db: None) -> None:
+    """It neither begins a transaction nor ends one, whatever its connection did before."""
+
+    def read() -> None:
+        with kit.read_only() as session:
+            session.execute(text("select 1")).all()
+
+    for before in (kit.read_only, kit.transaction, kit.snapshot):
+        with before() as session:
+            session.execute(text("select 2")).all()
+        assert sent(read) == ['Query  "select 1"']

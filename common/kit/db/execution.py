@@ -41,9 +41,10 @@ def transaction() -> Iterator[Session]:
 @contextmanager
 def read_only() -> Iterator[Session]:
     """Read with a single statement outside any transaction: one round trip instead of three."""
-    session = Session(engine().execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False, autoflush=False)
+    session = Session(engine(), expire_on_commit=False, autoflush=False)
     try:
         with translated():
+            session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             yield session
     finally:
         _close(session)
