@@ -5,6 +5,7 @@ Each step is bounded, idempotent, and safe to run twice or concurrently.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -39,6 +40,7 @@ class _SweeperState:
     skipped = 0
     usage_months = payload_days = 0
     verified_only = False
+    firing: threading.Thread | None = None
 
 
 def configure(settings: Settings) -> None:
@@ -61,8 +63,17 @@ def _forget_old_keys() -> int:
     return invocations.sweeping.forget_old_keys() + idempotency.forget_old() + invocations.joining.forget_old()
 
 
-def _fire_schedules() -> object:
-    return schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only))
+def _fire_schedules() -> None:
+    """In a thread of its own, one at a time: an input may be checked for longer than a heartbeat may be late."""
+    firing = _SweeperState.firing
+    if firing is None or not firing.is_alive():
+        _SweeperState.firing = threading.Thread(target=_fire, name="schedules", daemon=True)
+        _SweeperState.firing.start()
+
+
+def _fire() -> None:
+    with db.private("joyfull-schedules"):
+        _try(lambda: schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only)))
 
 
 def every_second(seen: Look, threads: int) -> None:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Event
 from typing import TypedDict
 from uuid import UUID
 
@@ -36,6 +37,8 @@ CACHE_SECONDS = 60
 CHANGING_SECONDS = 120
 #: How long a process reads PostgreSQL directly after Redis failed to answer.
 BACKOFF_SECONDS = 1.0
+#: How long a request waits for another that reads the same from PostgreSQL.
+AWAIT_SECONDS = 1.0
 
 
 class Facts(TypedDict, total=False):
@@ -90,13 +93,40 @@ def changing(user_id: UUID, *, regardless: bool = False) -> Iterator[None]:
 
 def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Facts, bool]:
     """What is known of a credential, and whether `read` was just called. No facts: the credential does not exist."""
-    entry, generation = _cached(user_id, field)
-    if entry is not None and (facts := _verified(user_id, field, entry)):
-        return facts, False
-    facts = read()
-    if generation:
-        _install(user_id, field, generation, facts)
+    known, generation = _known(user_id, field)
+    if known is None and generation and _was_read((user_id, field)):
+        known, generation = _known(user_id, field)
+    if known is not None:
+        return known, False
+    with _reading((user_id, field)):
+        facts = read()
+        if generation:
+            _install(user_id, field, generation, facts)
     return facts, True
+
+
+# -- requests that come while this process reads the same --------------------------------------------------------
+
+#: What is being read, by account and field.
+_reads = memory.Part[dict[tuple[UUID, str], Event]](dict)
+
+
+def _was_read(what: tuple[UUID, str]) -> bool:
+    """Whether another request was reading this, and has. Then look again: it was kept, unless it has changed since."""
+    reading = _reads().get(what)
+    return reading is not None and reading.wait(AWAIT_SECONDS)
+
+
+@contextmanager
+def _reading(what: tuple[UUID, str]) -> Iterator[None]:
+    done = Event()
+    is_first = _reads().setdefault(what, done) is done
+    try:
+        yield
+    finally:
+        if is_first:
+            _reads().pop(what, None)
+            done.set()
 
 
 # -- Redis ---------------------------------------------------------------------------------------------------
@@ -108,6 +138,12 @@ _pause = memory.Part(lambda: Pause(BACKOFF_SECONDS))
 def _keys(user_id: UUID) -> tuple[str, str]:
     """The hash of cached facts, and the set of changes in progress."""
     return f"auth:{{{user_id}}}", f"auth:{{{user_id}}}:changing"
+
+
+def _known(user_id: UUID, field: str) -> tuple[Facts | None, str]:
+    """What is cached; and the generation under which more may be, if any."""
+    entry, generation = _cached(user_id, field)
+    return (None if entry is None else _verified(user_id, field, entry)), generation
 
 
 def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:

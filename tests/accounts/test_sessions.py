@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -25,6 +25,7 @@ from dev.servers import Redis
 from tests.accounts.conftest import one
 from tests.accounts.people import PASSWORD, Api, Session, code
 from tests.accounts.test_tokens import read
+from tests.client import eventually
 from tests.web.conftest import read_all
 from web.http import auth
 
@@ -245,6 +246,33 @@ def test_a_known_session_costs_one_redis_round_trip_and_no_statement(api: Api, r
     assert statements == []
     assert called.get("cmdstat_evalsha") == 1
     assert called.get("cmdstat_eval") is None
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_requests_that_come_while_another_reads_the_same_wait_for_it(
+    redis: Client, changed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And read it themselves if it was changed meanwhile: what the other found may be of before."""
+    monkeypatch.setattr(authorization_cache, "AWAIT_SECONDS", 60.0)
+    user, reads = uuid4(), list[bool]()
+    others: list[Future[tuple[authorization_cache.Facts, bool]]] = []
+
+    def read() -> authorization_cache.Facts:
+        reads.append(True)
+        if len(reads) == 1:
+            others.extend(pool.submit(authorization_cache.facts_of, user, "session:x", read) for _ in range(4))
+            (reading,) = authorization_cache._reads().values()
+            eventually("all wait", 20, lambda: len(reading._cond._waiters) == 4)  # type: ignore[attr-defined]
+            if changed:
+                with authorization_cache.changing(user):
+                    pass  # what is read from now on is another
+            return {"active": True}
+        return {"active": False}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert authorization_cache.facts_of(user, "session:x", read)[0]["active"]
+        assert {other.result()[0]["active"] for other in others} == {not changed}
+    assert (len(reads) > 1) is changed
 
 
 def test_who_looked_before_a_change_cannot_remember_after_it(api: Api) -> None:

@@ -89,6 +89,7 @@ WATCHED = "counts what is done, and does it"
 PATCHED = {
     "accounts/test_deletion.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "accounts/test_login.py": {"hashing.matches": WATCHED},
+    "accounts/test_sessions.py": {"authorization_cache.AWAIT_SECONDS": WAIT},
     "admin/test_heavy_schemas.py": {"drafts._schema_fault": "an older release accepted what this one refuses"},
     "admin/test_import.py": {"reader.SMALL": SIZE, "reader.WAIT_SECONDS": WAIT},
     "budgets/model/booking.py": {"account_deletion.CANCEL_SECONDS": WAIT},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ from common.operations import account_deletion, ledger, polling
 from common.settings import Settings
 from common.tools import breakers, editing
 from tests import factories
+from tests.client import eventually
 from tests.plain import plain
 from tests.runs.conftest import Api, Json
 from tests.runs.test_waiting import open_breaker
@@ -71,7 +73,27 @@ def test_the_sweep_of_every_worker_does_it_without_beat(api: Api, sweep: Sweep, 
     sweep.add()
     database.rowcount(text("update schedules set next_at = now(), due_at = now()"), {})
     sweeper.every_second(polling.look(clock.uuid7()), 1)
-    assert len(sweep.made()) == 1
+    eventually("it is fired", 20, lambda: len(sweep.made()) == 1)
+
+
+def test_a_heartbeat_does_not_wait_for_a_submit(api: Api, sweep: Sweep, settings: Settings) -> None:
+    """An input that is checked for long, or waits for its turn to be."""
+    sweeper.configure(settings)
+    sweep.add()
+    database.rowcount(text("update schedules set next_at = now(), due_at = now()"), {})
+    began, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        go_on.wait(20)
+
+    with failpoints.calling(BEFORE, hang):
+        sweeper.every_second(polling.look(clock.uuid7()), 1)
+        assert began.wait(20)
+        sweeper.every_second(polling.look(clock.uuid7()), 1)
+        assert sweep.made() == []
+        go_on.set()
+        eventually("it is fired", 20, lambda: len(sweep.made()) == 1)
 
 
 @pytest.mark.parametrize("point", [BEFORE, "web.before_commit", "web.after_commit", AFTER])
