@@ -34,10 +34,10 @@ def test_a_message_that_is_not_json_is_discarded(
     canary.unlink()
 
     args: list[Any] = [Evil(canary)] if serializer == "pickle" else ["x"]
-    for _ in range(3):
-        messages.app().send_task(
-            messages.RUN_INVOCATION, args=args, serializer=serializer, queue="invocations", retry=False
-        )
+    once = {"queue": "invocations", "serializer": serializer, "retry": False}
+    with messages.app().connection_for_write() as its:  # those of the pool may be broken since earlier tests
+        for _ in range(3):
+            messages.app().send_task(messages.RUN_INVOCATION, args=args, connection=its, **once)
     hub.supervisor.wait_for(lambda: messages.waiting("invocations") == 0, "the messages to be taken")
     assert client.ended(client.invoke(offer(), {"text": "x"})["id"])["status"] == "succeeded"
     assert not canary.exists()

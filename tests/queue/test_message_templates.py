@@ -45,7 +45,9 @@ def shape(message: dict[str, Any]) -> dict[str, Any]:
 def test_a_pushed_message_is_what_celery_sends(task: str, subject: UUID | None) -> None:
     queue = messages.QUEUES[task]
     args = [str(subject)] if subject else []
-    messages.app().send_task(task, args=args, queue=queue, retry=False, ignore_result=True, delivery_mode=1)
+    once = {"retry": False, "ignore_result": True, "delivery_mode": 1}
+    with messages.app().connection_for_write() as its:  # those of the pool may be broken since earlier tests
+        messages.app().send_task(task, args=args, queue=queue, connection=its, **once)
     theirs = popped(queue)
     assert messages.notify(task, subject)
     ours = popped(queue)
