@@ -16,9 +16,14 @@ class NotInstalled(Exception):
     """With the last line of what was said."""
 
 
+def place(name: str) -> Path:
+    """Where an environment is, if it was made; then it has a file `installed`."""
+    return Path(tempfile.gettempdir()) / f"joyfull-bench-{name}-{os.geteuid()}"
+
+
 def installed(name: str, *arguments: str) -> Path:
     """The environment with what these arguments of `pip install` name. Raises `NotInstalled`."""
-    where = Path(tempfile.gettempdir()) / f"joyfull-bench-{name}-{os.geteuid()}"
+    where = place(name)
     if not (done := where / "installed").exists():
         _run(sys.executable, "-m", "venv", str(where))
         _run(str(where / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *arguments)
