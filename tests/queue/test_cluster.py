@@ -62,6 +62,7 @@ def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) ->
     cluster.stand_by(node)
     for customer in (here, here, elsewhere):
         customer.submit(tool)
+    epoch = int(budgets.gate(here.user_id, here.period_id)["epoch"])
     node.kill()
     elsewhere.submit(tool)
     with pytest.raises(redis_kit.RedisUnreachable):
@@ -70,6 +71,7 @@ def test_slots_that_are_taken_over_and_those_of_other_nodes(cluster: Cluster) ->
     for customer in (here, elsewhere):
         with pytest.raises(BudgetExhausted):
             customer.submit(tool)
+    assert int(budgets.gate(here.user_id, here.period_id)["epoch"]) > epoch
     assert ledger.verify().differences == ()
 
 
