@@ -14,6 +14,7 @@ import requests
 
 from dev.ports import free_port
 from tests import factories
+from tests.budgets import world
 from tests.client import eventually
 from tests.openai.conftest import MESSAGES, Stage, charges
 from tests.outside.server import Request, Server
@@ -93,6 +94,7 @@ def test_what_a_client_repeats_by_itself_calls_the_tool_once_and_elsewhere_each_
     stage: Stage, gateway: str
 ) -> None:
     assert called(stage.url, stage.key, stage.chat("/hang", timeout_seconds=5), stage.tool) == 1
+    assert len(world.open_rows()) == 1
     stage.tool.forget()
     assert called(gateway, KEY, "hangs", stage.tool) > 1
 

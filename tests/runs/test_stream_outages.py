@@ -83,6 +83,7 @@ def test_postgresql_is_away_from_a_point_of_a_stream_to_its_end(network: Proxy, 
     ):
         stage.tool.let_go()
         assert at_the_end.wait(30)
+    eventually("it is asked to store the end, in vain", 30, lambda: (network._left or 0) < 0)
     last = follower.leave()
     assert follower.end is None and words(4).startswith(follower.text)
     network.heal()
