@@ -20,6 +20,7 @@ from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.lean import Lean
 from web.api.openapi.operations import DESCRIPTION
+from web.api.overload import EarlyRefusals
 from web.http import access_tokens, faces, problems, request_hooks, streams
 from web.http.refusals import Refusals
 from web.http.tracing import traced
@@ -80,6 +81,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     front.register(app)
     require_policies(app)
     cli.register(app, settings)
+    app.wsgi_app = EarlyRefusals(app.wsgi_app, settings.public_url)  # type: ignore[method-assign]
     app.wsgi_app = Lean(app)  # type: ignore[method-assign]
     if tracing.enabled():
         app.wsgi_app = traced(app.wsgi_app)  # type: ignore[method-assign, assignment]

@@ -19,15 +19,31 @@ REFUSED = metrics.Counter("joyfull_submits_refused", "Submits refused because to
 _line = memory.Part(lambda: Admission(AT_ONCE, PATIENCE))
 
 
+class Overloaded(DependencyUnavailable):
+    """The platform is overloaded. Nothing was done; retry."""
+
+
 @contextmanager
 def permit() -> Iterator[None]:
-    """For one submit, or one look for what an earlier one has made. Raises `DependencyUnavailable` before it."""
+    """For one submit, or one look for what an earlier one has made. Raises `Overloaded` before it."""
     try:
         with _line().permit():
             yield
     except LineTooLong as error:
-        REFUSED.inc()
-        raise DependencyUnavailable(
-            "The platform is overloaded. Nothing was done; retry.",
-            retry_after=max(1, ceil(error.seconds)),
-        ) from None
+        raise _refusal(error) from None
+
+
+def refuse_if_overloaded() -> None:
+    """Raises `Overloaded` if there would be no permit now: asked before a submit is looked at.
+
+    Where a web process has more requests than time, only a refusal that costs little leaves time for those accepted.
+    """
+    try:
+        _line().refuse_if_too_long()
+    except LineTooLong as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: LineTooLong) -> Overloaded:
+    REFUSED.inc()
+    return Overloaded(retry_after=ceil(error.seconds))

@@ -71,7 +71,8 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
     """Check and make it with the tool as a quote pins it, or as this process knows it.
 
     In that case the commit, or else the refusal, tells whether that is how the tool is: then it stands, otherwise
-    everything is done again with the tool as it is.
+    everything is done again with the tool as it is. An overload is one
+    whatever the tool is.
     """
     if order.quote is not None:
         quoted = signed_quotes.redeem(caller, tool_ref, order, order.quote)
@@ -83,6 +84,8 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
             pinned = order.version is not None
             chosen = choose(caller, tool, order.input, order.max_tokens, pinned=pinned, stream=order.stream)
             return _make(caller, chosen, order, fingerprint=fingerprint, tool_ref=tool_ref)
+        except overload.Overloaded:
+            raise
         except PlatformError:
             if tools.is_current(tool) and (chosen is None or chosen.is_current()):
                 raise

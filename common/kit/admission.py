@@ -3,7 +3,8 @@
 What limits a server that has more to do than it can is not to begin: work that waits for longer than its client does is
 done for nobody, and whatever comes after it waits too. So the wait is estimated before it begins (Little's law), and
 who would wait too long is told at once. A burst may wait for longer than the line of a lasting overload: as soon as the
-line has not been empty for a while, it is kept short (the idea of CoDel, RFC 8289).
+line has not been empty for a while, it is kept short (the idea of CoDel, RFC 8289). It is kept short until nobody has
+been refused for a while: a line of a lasting overload is empty for a moment now and then, and that is no calm.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from common.kit import clock
 BURST_SECONDS: Final = 1.0
 #: How long anybody may wait when the line has not been empty for `BURST_SECONDS`.
 LASTING_SECONDS: Final = 0.1
+#: For so long nobody was refused when an overload is over, in seconds.
+CALM_SECONDS: Final = 10.0
 
 
 class LineTooLong(Exception):
@@ -45,6 +48,12 @@ class Admission:
         #: When those that are being worked on began, oldest first.
         self._began: dict[object, float] = {}
         self._empty_at = clock.monotonic()
+        self._calm_at = self._empty_at
+
+    def refuse_if_too_long(self) -> None:
+        """Raises `LineTooLong` if who comes now would be refused. For work that costs something before its permit."""
+        with self._lock:
+            self._refuse_if_too_long()
 
     @contextmanager
     def permit(self) -> Iterator[None]:
@@ -62,12 +71,7 @@ class Admission:
 
     def _stand_in_line(self) -> None:
         with self._lock:
-            now = clock.monotonic()
-            expected = self._expected(now)
-            if not self._in_line:
-                self._empty_at = now
-            if expected > (BURST_SECONDS if now - self._empty_at < BURST_SECONDS else LASTING_SECONDS):
-                raise LineTooLong(expected)
+            self._refuse_if_too_long()
             self._in_line += 1
         try:
             free = self._permits.acquire(timeout=self._patience)
@@ -76,6 +80,17 @@ class Admission:
                 self._in_line -= 1
         if not free:
             raise LineTooLong(self._patience)
+
+    def _refuse_if_too_long(self) -> None:
+        now = clock.monotonic()
+        if not self._in_line:
+            self._empty_at = now
+        is_burst = now >= self._calm_at and now - self._empty_at < BURST_SECONDS
+        expected = self._expected(now)
+        if expected > (BURST_SECONDS if is_burst else LASTING_SECONDS):
+            if not is_burst:
+                self._calm_at = now + CALM_SECONDS
+            raise LineTooLong(expected)
 
     def _expected(self, now: float) -> float:
         """How long who comes now would wait: until so many have ended, of which `width` are worked on at once."""

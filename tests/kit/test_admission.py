@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from common.kit.admission import BURST_SECONDS, LASTING_SECONDS, Admission, LineTooLong
+from common.kit.admission import BURST_SECONDS, CALM_SECONDS, LASTING_SECONDS, Admission, LineTooLong
 from tests.client import eventually
 from tests.timing import Stepped, using
 
@@ -115,7 +115,23 @@ def test_the_line_of_a_lasting_overload_is_short(line: Line, clock: Stepped) -> 
     assert refused(line.come) == 2 * STEP / WIDTH > LASTING_SECONDS
     line.end()
     assert not line.come().done()
-    assert not line.come().done(), "it was empty: this is a burst again"
+    assert refused(line.come) == 2 * STEP / WIDTH, "it was empty for a moment: that is no calm"
+    line.end(3)
+    clock.now += CALM_SECONDS
+    for _ in range(WIDTH + 2):
+        assert not line.come().done(), "nobody was refused for long: this is a burst again"
+
+
+def test_asking_takes_no_place(line: Line, clock: Stepped) -> None:
+    for _ in range(WIDTH + 1):
+        line.come()
+    for _ in range(3):
+        line.admission.refuse_if_too_long()
+    assert line.admission._in_line == 1
+    clock.now += 1.5
+    with pytest.raises(LineTooLong) as told:
+        line.admission.refuse_if_too_long()
+    assert told.value.seconds == refused(line.come) == pytest.approx(2 * 1.5 / WIDTH)
 
 
 def test_work_that_does_not_end_counts_as_long_as_it_has_taken(line: Line, clock: Stepped) -> None:

@@ -139,10 +139,8 @@ def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, 
         **({} if invocation.ended else {"Retry-After": "1"}),
         "X-Request-ID": request_id,
     }
-    for name, value in {**request_hooks.EVERYWHERE, **REST.headers}.items():
+    for name, value in request_hooks.standing_headers(REST, secure=environ["wsgi.url_scheme"] == "https").items():
         headers.setdefault(name, value)
-    if environ["wsgi.url_scheme"] == "https":
-        headers["Strict-Transport-Security"] = request_hooks.HSTS
     headers |= limits.headers(limit)
     status = 304 if same else 200
     request_hooks.note("GET", ROUTE, status, perf_counter() - started, request_id)

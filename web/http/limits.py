@@ -1,7 +1,8 @@
 """`RateLimit-Policy` and `RateLimit` on every authenticated response (IETF draft-ietf-httpapi-ratelimit-headers).
 
 Code that checks a limit calls `show(RateLimit(…))`; the headers are rendered after the view. This module also enforces
-the face's quota (`web/http/quotas.py`) on all requests that are not marked `@limits.submits`.
+the face's quota (`web/http/quotas.py`) on all requests that are not marked `@limits.submits`. Those that are, it
+refuses before anything else while the platform is overloaded.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from flask import Response, current_app, g, request
 
-from common import errors
+from common import errors, invocations
 from common.kit import clock
 from web.http import faces
 from web.http.quotas import RateLimit
@@ -28,6 +29,12 @@ def submits(view: View) -> View:
     """Mark a view that counts against the plan's submit rate and not as a read."""
     view.counts_submits = True  # type: ignore[attr-defined]
     return view
+
+
+def refuse_overload() -> None:
+    """Refuse a submit that would get no permit, before its credential and body are read. Raises `Overloaded`."""
+    if request.method == "POST" and _counts_submits():
+        invocations.refuse_if_overloaded()
 
 
 def count() -> None:
@@ -63,4 +70,4 @@ def headers(*limits: RateLimit) -> dict[str, str]:
 
 
 def _counts_submits() -> bool:
-    return getattr(current_app.view_functions[request.endpoint or ""], "counts_submits", False)
+    return getattr(current_app.view_functions.get(request.endpoint or ""), "counts_submits", False)

@@ -12,6 +12,7 @@ from common import errors
 from common.kit import clock, log, metrics, tracing
 from common.operations import instance
 from web.http import auth, body, faces, large_reads, limits, negotiation
+from web.http.faces import Face
 from web.http.problems import NotAcceptable
 
 logger = log.get("web.access")
@@ -38,6 +39,7 @@ def register(app: Flask) -> None:
     app.before_request(_begin)
     app.before_request(_refuse_invalid)
     app.before_request(_refuse_foreign_servers)
+    app.before_request(limits.refuse_overload)
     app.after_request(_finish)
     app.teardown_request(lambda _: large_reads.end())  # in case no response was made
 
@@ -93,15 +95,18 @@ def _finish(response: Response) -> Response:
     headers["X-Request-ID"] = g.request_id
     if "ETag" in headers:
         headers.setdefault("Cache-Control", "private, no-cache")
-    for name, value in {**EVERYWHERE, **faces.current().headers}.items():
+    for name, value in standing_headers(faces.current(), secure=request.is_secure).items():
         headers.setdefault(name, value)
-    if request.is_secure:
-        headers["Strict-Transport-Security"] = HSTS
     if response.status_code in (204, 304):
         headers.pop("Content-Type", None)
     limits.render(response)
     large_reads.end_after(response)
     return _log_and_measure(response)
+
+
+def standing_headers(face: Face, *, secure: bool) -> dict[str, str]:
+    """Those of every response of this face; `secure`: it goes over HTTPS."""
+    return {**EVERYWHERE, **face.headers, **({"Strict-Transport-Security": HSTS} if secure else {})}
 
 
 def _log_and_measure(response: Response) -> Response:

@@ -1,0 +1,96 @@
+"""While the platform is overloaded a submit is refused before it is looked at, in the shape of its face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from common.invocations import overload
+from common.kit import memory
+from common.kit.admission import Admission, LineTooLong
+from common.settings import Settings
+from web.api.lean import Lean
+from web.api.overload import ROUTE, EarlyRefusals
+from web.app import create_app
+
+INVOKE = "/api/v1/tools/echo/invoke"
+ORIGIN = "https://app.example.com"
+HEADERS = {"X-Request-ID": "usual", "Content-Type": "application/json"}
+
+
+class Full(Admission):
+    """There is no permit."""
+
+    def refuse_if_too_long(self) -> None:
+        raise LineTooLong(2.5)
+
+
+class Ways:
+    """To one application: the short one, and the one behind it."""
+
+    def __init__(self, app: Flask) -> None:
+        lean = app.wsgi_app
+        assert isinstance(lean, Lean)
+        assert isinstance(lean._rest, EarlyRefusals)
+        self.app, self.short, self.long = app, lean, lean._rest._app
+
+    def ask(self, path: str, *, long: bool = False, **headers: str) -> tuple[str, dict[str, str], bytes]:
+        environ = EnvironBuilder(path, method="POST", headers=Headers({**HEADERS, **headers}), data="{").get_environ()
+        answer, status, sent = run_wsgi_app(self.long if long else self.short, environ)
+        return status, dict(sent), b"".join(answer)
+
+
+@pytest.fixture
+def ways(db: None, settings: Settings) -> Iterator[Ways]:
+    ways = Ways(create_app(replace(settings, cors_origins=(ORIGIN,))))
+    memory.current().parts[overload._line] = Full(overload.AT_ONCE, overload.PATIENCE)
+    yield ways
+    memory.forget()
+
+
+def test_both_ways_answer_byte_for_byte(ways: Ways) -> None:
+    """Without a credential and with half a body: neither is looked at."""
+    assert [rule.rule for rule in ways.app.url_map.iter_rules("tools.invoke")] == [ROUTE]
+    status, headers, body = quickly = ways.ask(INVOKE)
+    assert quickly == ways.ask(INVOKE, long=True)
+    assert (status, headers["Retry-After"]) == ("503 SERVICE UNAVAILABLE", "3")
+    assert json.loads(body)["code"] == "dependency_unavailable"
+    assert json.loads(body)["detail"] == "The platform is overloaded. Nothing was done; retry."
+
+
+def test_every_refusal_is_counted_once(ways: Ways) -> None:
+    before = overload.REFUSED._value.get()
+    ways.ask(INVOKE)
+    ways.ask(INVOKE, long=True)
+    assert overload.REFUSED._value.get() == before + 2
+
+
+@pytest.mark.parametrize("path", ["/api/v1/invocations/batch", "/v1/chat/completions"])
+def test_other_ways_to_submit_refuse_in_their_own_shape(ways: Ways, path: str) -> None:
+    status, headers, body = ways.ask(path)
+    assert (status[:3], headers["Retry-After"]) == ("503", "3")
+    said: dict[str, Any] = json.loads(body)
+    assert (said.get("error") or said)["code"] == "dependency_unavailable"
+    assert ("error" in said) == path.startswith("/v1")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/invocations/batch/", "/api/v1/tools/echo/quote"])
+def test_what_does_not_submit_is_looked_at(ways: Ways, path: str) -> None:
+    assert ways.ask(path)[0].startswith("4")
+
+
+def test_pages_of_other_origins_may_read_it(ways: Ways) -> None:
+    status, headers, _ = ways.ask(INVOKE, Origin=ORIGIN)
+    assert (status[:3], headers["Access-Control-Allow-Origin"]) == ("503", ORIGIN)
+
+
+def test_without_overload_a_submit_is_looked_at(ways: Ways) -> None:
+    memory.forget()
+    assert ways.ask(INVOKE)[0] == "401 UNAUTHORIZED"
