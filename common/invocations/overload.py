@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
@@ -23,25 +25,70 @@ class Overloaded(DependencyUnavailable):
     """The platform is overloaded. Nothing was done; retry."""
 
 
+@dataclass(slots=True)
+class _Announced:
+    """A request that has announced itself; `comes`: it has not asked for its permit yet."""
+
+    line: Admission
+    comes: bool = True
+
+
+_announced: ContextVar[_Announced | None] = ContextVar("announced", default=None)
+
+
+@contextmanager
+def announced() -> Iterator[None]:
+    """Around a request that will submit: asked before it is looked at. Raises `Overloaded` before it.
+
+    What is refused later has cost nearly as much as what is accepted: where a web process has more requests than time,
+    only a refusal that costs little leaves time for the others. So who is let in here gets the first permit in the
+    block without being asked again.
+    """
+    line = _line()
+    try:
+        line.announce()
+    except LineTooLong as error:
+        raise _refusal(error) from None
+    request = _Announced(line)
+    token = _announced.set(request)
+    try:
+        yield
+    finally:
+        _announced.reset(token)
+        if request.comes:
+            line.withdraw()
+
+
+def refuse_if_overloaded() -> None:
+    """Raises `Overloaded` if there would be no permit now, unless this request has announced itself."""
+    if _announced.get() is None:
+        try:
+            _line().refuse_if_too_long()
+        except LineTooLong as error:
+            raise _refusal(error) from None
+
+
 @contextmanager
 def permit() -> Iterator[None]:
-    """For one submit, or one look for what an earlier one has made. Raises `Overloaded` before it."""
+    """For one submit. Raises `Overloaded` before it."""
+    request = _announced.get()
+    comes = request is not None and request.comes
+    line = request.line if request is not None and comes else _line()
+    if request is not None:
+        request.comes = False
     try:
-        with _line().permit():
+        with line.permit(announced=comes):
             yield
     except LineTooLong as error:
         raise _refusal(error) from None
 
 
-def refuse_if_overloaded() -> None:
-    """Raises `Overloaded` if there would be no permit now: asked before a submit is looked at.
-
-    Where a web process has more requests than time, only a refusal that costs little leaves time for those accepted.
-    """
-    try:
-        _line().refuse_if_too_long()
-    except LineTooLong as error:
-        raise _refusal(error) from None
+@contextmanager
+def permit_to_look() -> Iterator[None]:
+    """For one look for what an earlier submit has made. Who is announced has its place in line and needs no other."""
+    request = _announced.get()
+    with nullcontext() if request is not None and request.comes else permit():
+        yield
 
 
 def _refusal(error: LineTooLong) -> Overloaded:

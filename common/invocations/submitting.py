@@ -55,7 +55,7 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
     if caller.tools is not None:
         keyed.require_visible(caller, tools.remembered(tool_ref))
     if order.idempotency_key is not None:  # without one there is nothing to find, and one line to stand in
-        with overload.permit():
+        with overload.permit_to_look():
             replay = replaying.find(caller, tool_ref, order, fingerprint)
         if replay:
             return replay

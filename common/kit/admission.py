@@ -43,7 +43,7 @@ class Admission:
         self._width, self._patience, self._newest = width, patience, newest
         self._permits = threading.Semaphore(width)
         self._lock = threading.Lock()
-        self._in_line = 0
+        self._in_line = self._announced = 0
         self._usual = 0.0
         #: When those that are being worked on began, oldest first.
         self._began: dict[object, float] = {}
@@ -51,14 +51,28 @@ class Admission:
         self._calm_at = self._empty_at
 
     def refuse_if_too_long(self) -> None:
-        """Raises `LineTooLong` if who comes now would be refused. For work that costs something before its permit."""
+        """Raises `LineTooLong` if who comes now would be refused."""
         with self._lock:
             self._refuse_if_too_long()
 
+    def announce(self) -> None:
+        """Work will come that costs something before its permit: from now on it counts as if it were in line.
+
+        It then either asks for its permit as `announced`, or is withdrawn. Raises `LineTooLong`.
+        """
+        with self._lock:
+            self._refuse_if_too_long()
+            self._announced += 1
+
+    def withdraw(self) -> None:
+        """What was announced does not come."""
+        with self._lock:
+            self._announced -= 1
+
     @contextmanager
-    def permit(self) -> Iterator[None]:
-        """For one piece of work. Raises `LineTooLong` before it, never after."""
-        self._stand_in_line()
+    def permit(self, *, announced: bool = False) -> Iterator[None]:
+        """For one piece of work. Raises `LineTooLong` before it, never after; if `announced`, only out of patience."""
+        self._stand_in_line(announced=announced)
         piece = object()
         with self._lock:
             self._began[piece] = clock.monotonic()
@@ -69,9 +83,12 @@ class Admission:
                 self._usual += (clock.monotonic() - self._began.pop(piece) - self._usual) * self._newest
             self._permits.release()
 
-    def _stand_in_line(self) -> None:
+    def _stand_in_line(self, *, announced: bool) -> None:
         with self._lock:
-            self._refuse_if_too_long()
+            if announced:
+                self._announced -= 1
+            else:
+                self._refuse_if_too_long()
             self._in_line += 1
         try:
             free = self._permits.acquire(timeout=self._patience)
@@ -94,7 +111,7 @@ class Admission:
 
     def _expected(self, now: float) -> float:
         """How long who comes now would wait: until so many have ended, of which `width` are worked on at once."""
-        ahead = len(self._began) + self._in_line - self._width + 1
+        ahead = len(self._began) + self._in_line + self._announced - self._width + 1
         if ahead <= 0:
             return 0.0
         oldest = now - next(iter(self._began.values()), now)

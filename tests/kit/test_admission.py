@@ -134,6 +134,22 @@ def test_asking_takes_no_place(line: Line, clock: Stepped) -> None:
     assert told.value.seconds == refused(line.come) == pytest.approx(2 * 1.5 / WIDTH)
 
 
+def test_who_is_announced_counts_as_if_in_line_and_is_not_refused_later(line: Line) -> None:
+    line.take(STEP, 1)
+    fits = int(BURST_SECONDS / STEP * WIDTH)
+    for _ in range(WIDTH + fits):
+        line.admission.announce()
+    with pytest.raises(LineTooLong) as told:
+        line.admission.announce()
+    assert told.value.seconds == refused(line.come) == (fits + 1) * STEP / WIDTH
+    line.admission.withdraw()
+    assert not line.come().done(), "in the place of who is withdrawn"
+    with line.admission.permit(announced=True):
+        assert line.admission._announced == fits
+    for _ in range(fits):
+        line.admission.withdraw()
+
+
 def test_work_that_does_not_end_counts_as_long_as_it_has_taken(line: Line, clock: Stepped) -> None:
     for _ in range(WIDTH + 1):
         line.come()

@@ -28,7 +28,7 @@ HEADERS = {"X-Request-ID": "usual", "Content-Type": "application/json"}
 class Full(Admission):
     """There is no permit."""
 
-    def refuse_if_too_long(self) -> None:
+    def _refuse_if_too_long(self) -> None:
         raise LineTooLong(2.5)
 
 

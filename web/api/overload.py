@@ -34,10 +34,10 @@ class EarlyRefusals:
             return self._app(environ, start_response)
         started = perf_counter()
         try:
-            invocations.refuse_if_overloaded()
+            with invocations.announced():
+                return self._app(environ, start_response)
         except PlatformError as refusal:
             return [self._refuse(refusal, environ, start_response, started)]
-        return self._app(environ, start_response)
 
     def _refuse(
         self, refusal: PlatformError, environ: WSGIEnvironment, start_response: StartResponse, started: float
