@@ -21,7 +21,7 @@ REFUSED = metrics.Counter("joyfull_submits_refused", "Submits refused because to
 _line = memory.Part(lambda: Admission(AT_ONCE, PATIENCE))
 
 
-class Overloaded(DependencyUnavailable):
+class SubmitsOverloaded(DependencyUnavailable):
     """The platform is overloaded. Nothing was done; retry."""
 
 
@@ -38,7 +38,7 @@ _announced: ContextVar[_Announced | None] = ContextVar("announced", default=None
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """Around a request that will submit: asked before it is looked at. Raises `Overloaded` before it.
+    """Around a request that will submit: asked before it is looked at. Raises `SubmitsOverloaded` before it.
 
     What is refused later has cost nearly as much as what is accepted: where a web process has more requests than time,
     only a refusal that costs little leaves time for the others. So who is let in here gets the first permit in the
@@ -60,7 +60,7 @@ def announced() -> Iterator[None]:
 
 
 def refuse_if_overloaded() -> None:
-    """Raises `Overloaded` if there would be no permit now, unless this request has announced itself."""
+    """Raises `SubmitsOverloaded` if there would be no permit now, unless this request has announced itself."""
     if _announced.get() is None:
         try:
             _line().refuse_if_too_long()
@@ -70,7 +70,7 @@ def refuse_if_overloaded() -> None:
 
 @contextmanager
 def permit() -> Iterator[None]:
-    """For one submit. Raises `Overloaded` before it."""
+    """For one submit. Raises `SubmitsOverloaded` before it."""
     request = _announced.get()
     comes = request is not None and request.comes
     line = request.line if request is not None and comes else _line()
@@ -91,6 +91,6 @@ def permit_to_look() -> Iterator[None]:
         yield
 
 
-def _refusal(error: LineTooLong) -> Overloaded:
+def _refusal(error: LineTooLong) -> SubmitsOverloaded:
     REFUSED.inc()
-    return Overloaded(retry_after=ceil(error.seconds))
+    return SubmitsOverloaded(retry_after=ceil(error.seconds))

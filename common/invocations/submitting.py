@@ -84,7 +84,7 @@ def _accept(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -> Su
             pinned = order.version is not None
             chosen = choose(caller, tool, order.input, order.max_tokens, pinned=pinned, stream=order.stream)
             return _make(caller, chosen, order, fingerprint=fingerprint, tool_ref=tool_ref)
-        except overload.Overloaded:
+        except overload.SubmitsOverloaded:
             raise
         except PlatformError:
             if tools.is_current(tool) and (chosen is None or chosen.is_current()):

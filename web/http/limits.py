@@ -32,7 +32,7 @@ def submits(view: View) -> View:
 
 
 def refuse_overload() -> None:
-    """Refuse a submit that would get no permit, before its credential and body are read. Raises `Overloaded`."""
+    """Refuse a submit that would get no permit, before its credential and body are read. Raises `SubmitsOverloaded`."""
     if request.method == "POST" and _counts_submits():
         invocations.refuse_if_overloaded()
 
