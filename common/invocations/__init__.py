@@ -47,7 +47,7 @@ from common.invocations.joining import CountedRequest
 from common.invocations.keyed import account_of, visible
 from common.invocations.model import COST_EXCEEDED, ENDS, Completion, Invocation, Order, Shown, Submitted, Task
 from common.invocations.ordering import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields, SubmitRules
-from common.invocations.overload import announced, refuse_if_overloaded
+from common.invocations.overload import announce, is_busy, refuse_if_overloaded
 from common.invocations.partial import left_of
 from common.invocations.quoting import Quote, quote
 from common.invocations.reading import (
@@ -104,7 +104,7 @@ __all__ = [
     "Submitted",
     "Task",
     "account_of",
-    "announced",
+    "announce",
     "attempts",
     "beginnings",
     "billed",
@@ -137,6 +137,7 @@ __all__ = [
     "give_back",
     "heartbeat",
     "held_by",
+    "is_busy",
     "joining",
     "leave",
     "left_of",

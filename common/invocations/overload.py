@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -36,13 +36,12 @@ class _Announced:
 _announced: ContextVar[_Announced | None] = ContextVar("announced", default=None)
 
 
-@contextmanager
-def announced() -> Iterator[None]:
-    """Around a request that will submit: asked before it is looked at. Raises `SubmitsOverloaded` before it.
+def announce() -> Callable[[], None]:
+    """This request will submit, and has arrived whole: from now on it counts as if in line, if there is one.
 
     What is refused later has cost nearly as much as what is accepted: where a web process has more requests than time,
-    only a refusal that costs little leaves time for the others. So who is let in here gets the first permit in the
-    block without being asked again.
+    only a refusal that costs little leaves time for the others. So the first permit of a request that is announced is
+    given without asking again. Returns what is to be called at its end. Raises `SubmitsOverloaded`.
     """
     line = _line()
     try:
@@ -51,21 +50,26 @@ def announced() -> Iterator[None]:
         raise _refusal(error) from None
     request = _Announced(line)
     token = _announced.set(request)
-    try:
-        yield
-    finally:
+
+    def end() -> None:
         _announced.reset(token)
         if request.comes:
             line.withdraw()
 
+    return end
+
+
+def is_busy() -> bool:
+    """Whether a submit that comes now would wait."""
+    return _line().is_busy()
+
 
 def refuse_if_overloaded() -> None:
-    """Raises `SubmitsOverloaded` if there would be no permit now, unless this request has announced itself."""
-    if _announced.get() is None:
-        try:
-            _line().refuse_if_too_long()
-        except LineTooLong as error:
-            raise _refusal(error) from None
+    """Raises `SubmitsOverloaded` if there would be no permit now: asked before a request is looked at."""
+    try:
+        _line().refuse_if_too_long()
+    except LineTooLong as error:
+        raise _refusal(error) from None
 
 
 @contextmanager

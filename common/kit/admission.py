@@ -55,6 +55,11 @@ class Admission:
         with self._lock:
             self._refuse_if_too_long()
 
+    def is_busy(self) -> bool:
+        """Whether who comes now would wait."""
+        with self._lock:
+            return self._expected(clock.monotonic()) > 0
+
     def announce(self) -> None:
         """Work will come that costs something before its permit: from now on it counts as if it were in line.
 

@@ -106,11 +106,13 @@ def test_a_submit_stands_in_line_once_and_once_more_to_look_for_its_key(line: Co
 def test_who_is_announced_stands_in_line_once_whatever_comes(line: Counted) -> None:
     customer, tool, came = factories.customer(), factories.tool(), []
     for key in (None, "k", "k"):  # the third one finds what the second has made, and asks for no permit
-        with overload.announced():
-            assert line._announced == 1
-            customer.submit(tool, idempotency_key=key)
+        end = overload.announce()
+        assert line._announced == 1
+        customer.submit(tool, idempotency_key=key)
+        end()
         came.append((line.came, line._announced))
     assert came == [(1, 0), (2, 0), (2, 0)]
-    with overload.announced():
-        customer.submit(tool), customer.submit(tool)
+    end = overload.announce()
+    customer.submit(tool), customer.submit(tool)
+    end()
     assert (line.came, line._announced) == (4, 0), "only the first permit was announced"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,16 +14,21 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from common.identity import keys
+from common.identity.audit import OPERATOR
 from common.invocations import overload
 from common.kit import memory
 from common.kit.admission import Admission, LineTooLong
 from common.settings import Settings
+from tests import factories
 from web.api.lean import Lean
 from web.api.overload import ROUTE, EarlyRefusals
 from web.app import create_app
+from web.http.body import PUBLIC_BYTES
 
 INVOKE = "/api/v1/tools/echo/invoke"
 ORIGIN = "https://app.example.com"
+UNKNOWN = "/api/v1/nowhere"
 HEADERS = {"X-Request-ID": "usual", "Content-Type": "application/json"}
 
 
@@ -41,8 +48,18 @@ class Ways:
         assert isinstance(lean._rest, EarlyRefusals)
         self.app, self.short, self.long = app, lean, lean._rest._app
 
-    def ask(self, path: str, *, long: bool = False, **headers: str) -> tuple[str, dict[str, str], bytes]:
-        environ = EnvironBuilder(path, method="POST", headers=Headers({**HEADERS, **headers}), data="{").get_environ()
+    def ask(
+        self,
+        path: str,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        long: bool = False,
+        data: bytes = b"{",
+        body: io.BytesIO | None = None,
+    ) -> tuple[str, dict[str, str], bytes]:
+        given, sent_as = Headers({**HEADERS, **headers}), body or io.BytesIO(data)
+        environ = EnvironBuilder(path, method="POST", headers=given, input_stream=sent_as).get_environ()
+        environ.setdefault("CONTENT_LENGTH", str(len(data)))
         answer, status, sent = run_wsgi_app(self.long if long else self.short, environ)
         return status, dict(sent), b"".join(answer)
 
@@ -87,10 +104,55 @@ def test_what_does_not_submit_is_looked_at(ways: Ways, path: str) -> None:
 
 
 def test_pages_of_other_origins_may_read_it(ways: Ways) -> None:
-    status, headers, _ = ways.ask(INVOKE, Origin=ORIGIN)
+    status, headers, _ = ways.ask(INVOKE, {"Origin": ORIGIN})
     assert (status[:3], headers["Access-Control-Allow-Origin"]) == ("503", ORIGIN)
 
 
 def test_without_overload_a_submit_is_looked_at(ways: Ways) -> None:
     memory.forget()
     assert ways.ask(INVOKE)[0] == "401 UNAUTHORIZED"
+
+
+class Busy(Admission):
+    """Somebody waits, but not for long. `most`: how many were announced at once."""
+
+    most = 0
+
+    def _expected(self, _now: float) -> float:
+        return 0.01
+
+    def announce(self) -> None:
+        super().announce()
+        self.most = max(self.most, self._announced)
+
+
+@pytest.mark.parametrize(("path", "status"), [(INVOKE, "401"), ("/v1/chat/completions", "401"), (UNKNOWN, "404")])
+def test_who_is_refused_for_another_reason_leaves_the_line(ways: Ways, path: str, status: str) -> None:
+    busy = memory.current().parts[overload._line] = Busy(overload.AT_ONCE, overload.PATIENCE)
+    assert ways.ask(path)[0].startswith(status)
+    assert (busy.most, busy._announced) == (int(path != UNKNOWN), 0)
+
+
+def test_a_body_that_is_read_ahead_is_the_body(ways: Ways) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    headers = {"X-API-Key": keys.create(customer.user_id, "k", actor=OPERATOR)[1]}
+    busy = memory.current().parts[overload._line] = Busy(overload.AT_ONCE, overload.PATIENCE)
+    for data, status in ((b'{"input": {"text": "x"}}', "202"), (b"{", "400"), (b"", "400")):
+        assert ways.ask(f"/api/v1/tools/{tool.slug}/invoke", headers, data=data)[0].startswith(status)
+    assert (busy.most, busy._announced) == (1, 0)
+
+
+def test_who_sends_slowly_takes_no_place(ways: Ways) -> None:
+    """A large body, or one whose end has not arrived, may take long to come."""
+    busy = memory.current().parts[overload._line] = Busy(overload.AT_ONCE, overload.PATIENCE)
+    seen = list[int]()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            seen.append(busy._announced)
+            return super().read(size)
+
+    for size, announced in ((PUBLIC_BYTES + 1, 0), (100, 1)):  # the small one, when it has arrived
+        ways.ask(INVOKE, {"Content-Length": str(size)}, body=Slow(b"{" + b" " * (size - 1)))
+        assert busy.most == announced
+    assert set(seen) == {0}

@@ -2,7 +2,7 @@
 
 Where the web process's own core is what is full, clients that repeat what was refused take the time of those that would
 be accepted, unless refusing costs next to nothing (docs/decisions/overload.md). All else is left to the application,
-which refuses the same before it looks at anything (`web/http/limits.py`): here is only the way of most submits.
+which refuses the same before it looks at anything (`web/http/request_hooks.py`): here is only the way of most submits.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class EarlyRefusals:
             return self._app(environ, start_response)
         started = perf_counter()
         try:
-            with invocations.announced():
-                return self._app(environ, start_response)
+            invocations.refuse_if_overloaded()
         except PlatformError as refusal:
             return [self._refuse(refusal, environ, start_response, started)]
+        return self._app(environ, start_response)
 
     def _refuse(
         self, refusal: PlatformError, environ: WSGIEnvironment, start_response: StartResponse, started: float

@@ -10,7 +10,7 @@ from typing import IO
 from urllib.parse import parse_qsl
 
 import marshmallow as ma
-from flask import Request, current_app
+from flask import Request, current_app, g
 
 from common import errors
 from common.errors import FieldError
@@ -77,8 +77,15 @@ def refuse_too_large(request: Request, received: int) -> None:
         raise errors.TooLarge(f"The request body is larger than {limit} bytes.")
 
 
+def receive_ahead(request: Request) -> None:
+    """Receive the body now, for `read_json`. Raises what that does of a body that cannot be received."""
+    g.body_received = _received(request)
+
+
 def _received(request: Request) -> bytes:
     """The complete body or an error, never a part. (Werkzeug silently truncates a chunked body at the limit.)"""
+    if (ahead := g.pop("body_received", None)) is not None:
+        return bytes(ahead)
     length = request.content_length
     if length is None and not request.environ.get("wsgi.input_terminated"):
         return b""

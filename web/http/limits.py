@@ -1,8 +1,7 @@
 """`RateLimit-Policy` and `RateLimit` on every authenticated response (IETF draft-ietf-httpapi-ratelimit-headers).
 
 Code that checks a limit calls `show(RateLimit(…))`; the headers are rendered after the view. This module also enforces
-the face's quota (`web/http/quotas.py`) on all requests that are not marked `@limits.submits`. Those that are, it
-refuses before anything else while the platform is overloaded.
+the face's quota (`web/http/quotas.py`) on all requests that are not marked `@limits.submits`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TypeVar
 
 from flask import Response, current_app, g, request
 
-from common import errors, invocations
+from common import errors
 from common.kit import clock
 from web.http import faces
 from web.http.quotas import RateLimit
@@ -31,16 +30,10 @@ def submits(view: View) -> View:
     return view
 
 
-def refuse_overload() -> None:
-    """Refuse a submit that would get no permit, before its credential and body are read. Raises `SubmitsOverloaded`."""
-    if request.method == "POST" and _counts_submits():
-        invocations.refuse_if_overloaded()
-
-
 def count() -> None:
     """Count the current request against the quota of its face. Raises `errors.RateLimited`."""
     quota = faces.current().quota
-    if quota is None or "caller" not in g or _counts_submits():
+    if quota is None or "caller" not in g or counts_submits():
         return
     limit, allowed = quota.take(g.caller.user_id, clock.wall())
     show(limit)
@@ -56,7 +49,7 @@ def render(response: Response) -> None:
     quota = faces.current().quota
     if quota is not None and "caller" in g and "limits" not in g:
         account, now = g.caller.user_id, clock.wall()
-        show(quota.state(account, now) if _counts_submits() else quota.take(account, now)[0])
+        show(quota.state(account, now) if counts_submits() else quota.take(account, now)[0])
     limits: dict[str, RateLimit] = g.get("limits", {})
     if limits:
         response.headers.update(headers(*limits.values()))
@@ -69,5 +62,6 @@ def headers(*limits: RateLimit) -> dict[str, str]:
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
 
-def _counts_submits() -> bool:
+def counts_submits() -> bool:
+    """Whether the current request is for a view that submits."""
     return getattr(current_app.view_functions.get(request.endpoint or ""), "counts_submits", False)

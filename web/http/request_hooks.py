@@ -8,7 +8,7 @@ from time import perf_counter
 from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from common import errors
+from common import errors, invocations
 from common.kit import clock, log, metrics, tracing
 from common.operations import instance
 from web.http import auth, body, faces, large_reads, limits, negotiation
@@ -39,8 +39,9 @@ def register(app: Flask) -> None:
     app.before_request(_begin)
     app.before_request(_refuse_invalid)
     app.before_request(_refuse_foreign_servers)
-    app.before_request(limits.refuse_overload)
+    app.before_request(_refuse_overload)
     app.after_request(_finish)
+    app.teardown_request(lambda _: _end_announcement())
     app.teardown_request(lambda _: large_reads.end())  # in case no response was made
 
 
@@ -80,6 +81,26 @@ def _refuse_foreign_servers() -> None:
     """Refuse to work with servers of another platform; health, readiness and metrics are still served."""
     if request.blueprint is not None and not faces.current().independent and instance.refusal() is not None:
         raise errors.DependencyUnavailable
+
+
+def _refuse_overload() -> None:
+    """Refuse a submit that would get no permit, before its credential is read.
+
+    If it would wait for one, it takes its place in line as soon as it has arrived whole: who sends slowly keeps nobody
+    out. A large body does not arrive before its credential was read.
+    """
+    if request.method != "POST" or not limits.counts_submits():
+        return
+    invocations.refuse_if_overloaded()
+    is_small = request.is_json and request.content_length is not None and request.content_length <= body.PUBLIC_BYTES
+    if is_small and invocations.is_busy():
+        body.receive_ahead(request)
+        g.end_announcement = invocations.announce()
+
+
+def _end_announcement() -> None:
+    if end := g.pop("end_announcement", None):
+        end()
 
 
 def _is_old() -> bool:
