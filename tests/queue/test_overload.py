@@ -15,7 +15,7 @@ from common import invocations
 from common.errors import DependencyUnavailable
 from common.invocations import overload
 from common.kit import db as db_kit
-from common.kit import memory
+from common.kit import memory, redis
 from common.kit.admission import Admission
 from tests import factories
 from tests.budgets import world
@@ -84,6 +84,24 @@ def test_who_would_wait_too_long_is_told_before_anything_is_begun(db: None) -> N
                 customer.submit(factories.tool(), idempotency_key=key)
             assert refused.value.retry_after == 2, "of twelve that take 20 s, one ends every 1.7 s"
     assert len({each.result() for each in made}) + 1 == len(world.open_rows()) == 1 + overload.AT_ONCE
+
+
+def test_the_same_while_redis_is_what_is_slow(line: Counted) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    first, clock = customer.submit(tool), Stepped()
+    clock.now = time.monotonic()
+    with using(clock), ThreadPoolExecutor(30) as threads:
+        redis.client().client_pause(60_000, all=False)
+        try:
+            made = [threads.submit(customer.submit, tool) for _ in range(30)]
+            eventually("they wait", 30, lambda: line._in_line == 30 - overload.AT_ONCE)
+            assert invocations.get(first, customer.user_id).status == "queued"
+            clock.now += 20
+            with pytest.raises(DependencyUnavailable, match="overloaded"):
+                customer.submit(tool)
+        finally:
+            redis.client().client_unpause()
+    assert len({each.result() for each in made} | {first}) == len(world.open_rows()) == 31
 
 
 @pytest.fixture
