@@ -19,6 +19,7 @@ from common.errors import (
     ToolUnavailable,
 )
 from common.identity.authorization import Caller
+from common.invocations import overload
 from common.kit import db
 from common.kit.query import Query
 from common.tools import ListedTool, Version, breakers
@@ -73,7 +74,7 @@ def check(tool: Version, value: object, max_tokens: int | None, account: UUID | 
 
     Raises `ToolInputRejected`, or `Invalid` when `max_tokens` is below the least that the tool costs.
     """
-    tools.validate_input(tool, value, account)
+    tools.validate_input(tool, value, account, overload.aside)
     amount = tool.price.hold(max_tokens)
     if amount < tool.price.least:
         least = FieldError("/max_tokens", f"must be at least {tool.price.least}, the base price of this tool")

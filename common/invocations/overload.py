@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import ceil
@@ -25,43 +25,20 @@ class SubmitsOverloaded(DependencyUnavailable):
     """The platform is overloaded. Nothing was done; retry."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Announced:
-    """A request that has announced itself; `comes`: it has not asked for its permit yet."""
+    """A request that has announced itself; `comes`: it has not had its permit yet."""
 
     line: Admission
     comes: bool = True
 
+    def leave(self) -> None:
+        """It is not to submit (any more)."""
+        self.comes = False
+        self.line.withdraw(self)
+
 
 _announced: ContextVar[_Announced | None] = ContextVar("announced", default=None)
-
-
-def announce() -> Callable[[], None]:
-    """This request will submit, and has arrived whole: from now on it counts as if in line, if there is one.
-
-    What is refused later has cost nearly as much as what is accepted: where a web process has more requests than time,
-    only a refusal that costs little leaves time for the others. So the first permit of a request that is announced is
-    given without asking again. Returns what is to be called at its end. Raises `SubmitsOverloaded`.
-    """
-    line = _line()
-    try:
-        line.announce()
-    except LineTooLong as error:
-        raise _refusal(error) from None
-    request = _Announced(line)
-    token = _announced.set(request)
-
-    def end() -> None:
-        _announced.reset(token)
-        if request.comes:
-            line.withdraw()
-
-    return end
-
-
-def is_busy() -> bool:
-    """Whether a submit that comes now would wait."""
-    return _line().is_busy()
 
 
 def refuse_if_overloaded() -> None:
@@ -72,27 +49,85 @@ def refuse_if_overloaded() -> None:
         raise _refusal(error) from None
 
 
+def announce() -> Callable[[], None]:
+    """If a submit has to wait now, this request takes its place in line. Call it when all of it has arrived.
+
+    What is refused later has cost nearly as much as what is accepted: where a web process has more requests than time,
+    only a refusal that costs little leaves time for the others. So the first permit of a request that is announced is
+    given without asking again. Returns what is to be called at its end. Raises `SubmitsOverloaded`.
+    """
+    request = _Announced(_line())
+    try:
+        request.line.announce(request)
+    except LineTooLong as error:
+        raise _refusal(error) from None
+    token = _announced.set(request)
+
+    def end() -> None:
+        _announced.reset(token)
+        request.leave()
+
+    return end
+
+
+def is_busy() -> bool:
+    """Whether a submit that comes now would wait."""
+    return _line().is_busy()
+
+
+def _coming() -> _Announced | None:
+    request = _announced.get()
+    return request if request is not None and request.comes else None
+
+
+def leave() -> None:
+    """This request needs no permit: what follows may take long."""
+    if request := _coming():
+        request.leave()
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Around what may take long before a permit: others do not wait for that."""
+    request = _coming()
+    if request is None:
+        yield
+        return
+    request.line.withdraw(request)
+    try:
+        yield
+    finally:
+        request.line.announce_again(request)
+
+
 @contextmanager
 def permit() -> Iterator[None]:
     """For one submit. Raises `SubmitsOverloaded` before it."""
-    request = _announced.get()
-    comes = request is not None and request.comes
-    line = request.line if request is not None and comes else _line()
+    request = _coming()
     if request is not None:
         request.comes = False
-    try:
-        with line.permit(announced=comes):
-            yield
-    except LineTooLong as error:
-        raise _refusal(error) from None
+    with _permit(request):
+        yield
 
 
 @contextmanager
 def permit_to_look() -> Iterator[None]:
-    """For one look for what an earlier submit has made. Who is announced has its place in line and needs no other."""
-    request = _announced.get()
-    with nullcontext() if request is not None and request.comes else permit():
+    """For one look for what an earlier submit has made, before another permit. Raises `SubmitsOverloaded` before it."""
+    request = _coming()
+    with _permit(request):
         yield
+    if request is not None:
+        request.line.announce_again(request)
+
+
+@contextmanager
+def _permit(request: _Announced | None) -> Iterator[None]:
+    line = _line() if request is None else request.line
+    try:
+        with line.permit(request):
+            yield
+    except LineTooLong as error:
+        raise _refusal(error) from None
 
 
 def _refusal(error: LineTooLong) -> SubmitsOverloaded:

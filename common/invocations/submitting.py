@@ -58,6 +58,7 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
         with overload.permit_to_look():
             replay = replaying.find(caller, tool_ref, order, fingerprint)
         if replay:
+            overload.leave()
             return replay
     accepted = _accept(caller, tool_ref, order, fingerprint)
     if not accepted.replayed:

@@ -43,10 +43,12 @@ class Admission:
         self._width, self._patience, self._newest = width, patience, newest
         self._permits = threading.Semaphore(width)
         self._lock = threading.Lock()
-        self._in_line = self._announced = 0
+        self._in_line = 0
         self._usual = 0.0
         #: When those that are being worked on began, oldest first.
         self._began: dict[object, float] = {}
+        #: When those that were announced and have not come were announced, oldest first.
+        self._announced: dict[object, float] = {}
         self._empty_at = clock.monotonic()
         self._calm_at = self._empty_at
 
@@ -60,24 +62,30 @@ class Admission:
         with self._lock:
             return self._expected(clock.monotonic()) > 0
 
-    def announce(self) -> None:
-        """Work will come that costs something before its permit: from now on it counts as if it were in line.
+    def announce(self, piece: object) -> None:
+        """This piece of work will come, but costs something before its permit: it counts as if it were in line now.
 
-        It then either asks for its permit as `announced`, or is withdrawn. Raises `LineTooLong`.
+        For `BURST_SECONDS` at most: what comes later than that is asked again, so that no line stays long because of
+        what never comes. Raises `LineTooLong`.
         """
         with self._lock:
             self._refuse_if_too_long()
-            self._announced += 1
+            self._announced[piece] = clock.monotonic()
 
-    def withdraw(self) -> None:
-        """What was announced does not come."""
+    def withdraw(self, piece: object) -> None:
+        """What was announced does not come, or not now."""
         with self._lock:
-            self._announced -= 1
+            self._announced.pop(piece, None)
+
+    def announce_again(self, piece: object) -> None:
+        """It comes now after all, or once more: without asking, because it has waited."""
+        with self._lock:
+            self._announced[piece] = clock.monotonic()
 
     @contextmanager
-    def permit(self, *, announced: bool = False) -> Iterator[None]:
-        """For one piece of work. Raises `LineTooLong` before it, never after; if `announced`, only out of patience."""
-        self._stand_in_line(announced=announced)
+    def permit(self, announced: object = None) -> Iterator[None]:
+        """For one piece of work, perhaps one that was announced. Raises `LineTooLong` before it, never after."""
+        self._stand_in_line(announced)
         piece = object()
         with self._lock:
             self._began[piece] = clock.monotonic()
@@ -88,11 +96,10 @@ class Admission:
                 self._usual += (clock.monotonic() - self._began.pop(piece) - self._usual) * self._newest
             self._permits.release()
 
-    def _stand_in_line(self, *, announced: bool) -> None:
+    def _stand_in_line(self, announced: object) -> None:
         with self._lock:
-            if announced:
-                self._announced -= 1
-            else:
+            self._forget_announced(clock.monotonic())
+            if self._announced.pop(announced, None) is None:
                 self._refuse_if_too_long()
             self._in_line += 1
         try:
@@ -116,8 +123,13 @@ class Admission:
 
     def _expected(self, now: float) -> float:
         """How long who comes now would wait: until so many have ended, of which `width` are worked on at once."""
-        ahead = len(self._began) + self._in_line + self._announced - self._width + 1
+        self._forget_announced(now)
+        ahead = len(self._began) + self._in_line + len(self._announced) - self._width + 1
         if ahead <= 0:
             return 0.0
         oldest = now - next(iter(self._began.values()), now)
         return ahead * max(self._usual, oldest) / self._width
+
+    def _forget_announced(self, now: float) -> None:
+        while self._announced and now - next(iter(self._announced.values())) > BURST_SECONDS:
+            del self._announced[next(iter(self._announced))]

@@ -127,13 +127,13 @@ def _faults(
         raise checker.TooLong from error
 
 
-def validate_input(tool: Version, value: object, account: UUID | None = None) -> None:
-    """Check an input of an account against the tool's schema.
+def validate_input(tool: Version, value: object, account: UUID | None = None, waiting: Waiting = nullcontext) -> None:
+    """Check an input of an account against the tool's schema. `waiting`: entered while another process checks.
 
     Raises `ToolInputRejected` with a pointer for each fault, `DependencyUnavailable`.
     """
     try:
-        found = _faults(tool, "input_schema", value, most=MAX_INPUT_ERRORS, account=account)
+        found = _faults(tool, "input_schema", value, most=MAX_INPUT_ERRORS, account=account, waiting=waiting)
     except checker.TooLong:
         found = [([], "Validation against the tool's schema timed out.")]
     except checker.CheckerBusy:

@@ -137,17 +137,30 @@ def test_asking_takes_no_place(line: Line, clock: Stepped) -> None:
 def test_who_is_announced_counts_as_if_in_line_and_is_not_refused_later(line: Line) -> None:
     line.take(STEP, 1)
     fits = int(BURST_SECONDS / STEP * WIDTH)
-    for _ in range(WIDTH + fits):
-        line.admission.announce()
+    for n in range(WIDTH + fits):
+        line.admission.announce(n)
     with pytest.raises(LineTooLong) as told:
-        line.admission.announce()
+        line.admission.announce("one more")
     assert told.value.seconds == refused(line.come) == (fits + 1) * STEP / WIDTH
-    line.admission.withdraw()
+    line.admission.withdraw(0)
     assert not line.come().done(), "in the place of who is withdrawn"
-    with line.admission.permit(announced=True):
-        assert line.admission._announced == fits
-    for _ in range(fits):
-        line.admission.withdraw()
+    line.admission.announce_again(0)
+    with line.admission.permit(1):
+        assert 1 not in line.admission._announced
+
+
+def test_who_is_announced_and_does_not_come_keeps_nobody_out(line: Line, clock: Stepped) -> None:
+    line.take(STEP, 1)
+    for n in range(int(BURST_SECONDS / STEP * WIDTH) + WIDTH):
+        line.admission.announce(n)
+    refused(line.come)
+    clock.now += BURST_SECONDS + STEP
+    assert not line.admission.is_busy()
+    for _ in range(WIDTH):
+        line.come()
+    clock.now += 20
+    with pytest.raises(LineTooLong), line.admission.permit(0):
+        pass
 
 
 def test_work_that_does_not_end_counts_as_long_as_it_has_taken(line: Line, clock: Stepped) -> None:

@@ -16,7 +16,7 @@ from common.errors import DependencyUnavailable
 from common.invocations import overload
 from common.kit import db as db_kit
 from common.kit import memory, redis
-from common.kit.admission import Admission
+from common.kit.admission import Admission, LineTooLong
 from tests import factories
 from tests.budgets import world
 from tests.client import eventually
@@ -30,14 +30,24 @@ _WAITING = text(
 
 
 class Counted(Admission):
-    """Counts those who come to the line."""
+    """Counts those who come to the line, and those who come back to it. `full`: whoever is asked is refused."""
 
-    came = 0
+    came = away = 0
+    full = False
+
+    def announce_again(self, piece: object) -> None:
+        self.away += 1
+        super().announce_again(piece)
+
+    def _refuse_if_too_long(self) -> None:
+        if self.full:
+            raise LineTooLong(1)
+        super()._refuse_if_too_long()
 
     @contextmanager
-    def permit(self, *, announced: bool = False) -> Iterator[None]:
+    def permit(self, announced: object = None) -> Iterator[None]:
         self.came += 1
-        with super().permit(announced=announced):
+        with super().permit(announced):
             yield
 
 
@@ -121,16 +131,44 @@ def test_a_submit_stands_in_line_once_and_once_more_to_look_for_its_key(line: Co
     assert len(world.open_rows()) == 2
 
 
-def test_who_is_announced_stands_in_line_once_whatever_comes(line: Counted) -> None:
+def test_who_is_announced_is_in_line_until_it_has_its_permit_or_needs_none(line: Counted) -> None:
     customer, tool, came = factories.customer(), factories.tool(), []
-    for key in (None, "k", "k"):  # the third one finds what the second has made, and asks for no permit
+    for key in (None, "k", "k"):  # the third one finds what the second has made
         end = overload.announce()
-        assert line._announced == 1
+        assert len(line._announced) == 1
         customer.submit(tool, idempotency_key=key)
+        came.append((line.came, len(line._announced)))
         end()
-        came.append((line.came, line._announced))
-    assert came == [(1, 0), (2, 0), (2, 0)]
+    assert came == [(1, 0), (3, 0), (4, 0)], "before the end, at which clients may wait for long"
+    for submits in (False, True):
+        end = overload.announce()
+        with overload.aside():
+            assert not line._announced
+        assert len(line._announced) == 1
+        if submits:
+            customer.submit(tool)
+        end()
+        with overload.aside():
+            assert not line._announced
+
+
+def test_only_the_first_permit_was_announced(line: Counted) -> None:
+    customer, tool = factories.customer(), factories.tool()
     end = overload.announce()
-    customer.submit(tool), customer.submit(tool)
+    line.full = True
+    customer.submit(tool)
+    with pytest.raises(DependencyUnavailable, match="overloaded"):
+        customer.submit(tool)
     end()
-    assert (line.came, line._announced) == (4, 0), "only the first permit was announced"
+
+
+def test_nobody_waits_for_a_check_of_an_input(line: Counted) -> None:
+    """Which may take long where another process has to do it."""
+    many = {"$defs": {"a": {"allOf": [{"type": "object"}] * 150}}, "allOf": [{"$ref": "#/$defs/a"}] * 150}
+    customer, light, heavy = factories.customer(), factories.tool(), factories.tool(input_schema=many)
+    for tool, away in ((light, 0), (heavy, 1)):
+        line.away = 0
+        end = overload.announce()
+        customer.submit(tool)
+        assert line.away == away
+        end()

@@ -121,38 +121,59 @@ class Busy(Admission):
     def _expected(self, _now: float) -> float:
         return 0.01
 
-    def announce(self) -> None:
-        super().announce()
-        self.most = max(self.most, self._announced)
+    def announce(self, piece: object) -> None:
+        super().announce(piece)
+        self.most = max(self.most, len(self._announced))
 
 
-@pytest.mark.parametrize(("path", "status"), [(INVOKE, "401"), ("/v1/chat/completions", "401"), (UNKNOWN, "404")])
-def test_who_is_refused_for_another_reason_leaves_the_line(ways: Ways, path: str, status: str) -> None:
+@pytest.fixture
+def busy(ways: Ways) -> Busy:
     busy = memory.current().parts[overload._line] = Busy(overload.AT_ONCE, overload.PATIENCE)
-    assert ways.ask(path)[0].startswith(status)
-    assert (busy.most, busy._announced) == (int(path != UNKNOWN), 0)
+    return busy
 
 
-def test_a_body_that_is_read_ahead_is_the_body(ways: Ways) -> None:
-    customer, tool = factories.customer(), factories.tool()
-    headers = {"X-API-Key": keys.create(customer.user_id, "k", actor=OPERATOR)[1]}
-    busy = memory.current().parts[overload._line] = Busy(overload.AT_ONCE, overload.PATIENCE)
+@pytest.fixture
+def key(ways: Ways) -> dict[str, str]:
+    return {"X-API-Key": keys.create(factories.customer().user_id, "k", actor=OPERATOR)[1]}
+
+
+@pytest.mark.parametrize("path", [INVOKE, "/v1/chat/completions", "/api/v1/invocations/batch"])
+def test_who_is_refused_for_another_reason_leaves_the_line(
+    ways: Ways, busy: Busy, key: dict[str, str], path: str
+) -> None:
+    assert ways.ask(path, key)[0].startswith("4")
+    assert (busy.most, len(busy._announced)) == (1, 0)
+
+
+@pytest.mark.parametrize("sent", [{}, {"X-API-Key": "jh_nothing"}, {"Authorization": "Bearer nothing"}])
+def test_who_has_no_credential_takes_no_place(ways: Ways, busy: Busy, sent: dict[str, str]) -> None:
+    assert ways.ask(INVOKE, sent)[0].startswith("401")
+    assert busy.most == 0
+
+
+def test_a_body_that_is_read_ahead_is_the_body(ways: Ways, busy: Busy, key: dict[str, str]) -> None:
+    path = f"/api/v1/tools/{factories.tool().slug}/invoke"
     for data, status in ((b'{"input": {"text": "x"}}', "202"), (b"{", "400"), (b"", "400")):
-        assert ways.ask(f"/api/v1/tools/{tool.slug}/invoke", headers, data=data)[0].startswith(status)
-    assert (busy.most, busy._announced) == (1, 0)
+        assert ways.ask(path, key, data=data)[0].startswith(status)
+    assert (busy.most, len(busy._announced)) == (1, 0)
 
 
-def test_who_sends_slowly_takes_no_place(ways: Ways) -> None:
+def test_who_sends_slowly_takes_no_place(ways: Ways, busy: Busy, key: dict[str, str]) -> None:
     """A large body, or one whose end has not arrived, may take long to come."""
-    busy = memory.current().parts[overload._line] = Busy(overload.AT_ONCE, overload.PATIENCE)
     seen = list[int]()
 
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
-            seen.append(busy._announced)
+            seen.append(len(busy._announced))
             return super().read(size)
 
     for size, announced in ((PUBLIC_BYTES + 1, 0), (100, 1)):  # the small one, when it has arrived
-        ways.ask(INVOKE, {"Content-Length": str(size)}, body=Slow(b"{" + b" " * (size - 1)))
+        ways.ask(INVOKE, {**key, "Content-Length": str(size)}, body=Slow(b"{" + b" " * (size - 1)))
         assert busy.most == announced
     assert set(seen) == {0}
+
+
+def test_a_form_of_the_console_is_looked_at(ways: Ways) -> None:
+    """If there is no permit it is shown again as it was filled in."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert ways.ask("/console/tools/echo/run", form)[0].startswith("403"), "it has no token"

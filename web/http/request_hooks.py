@@ -84,16 +84,19 @@ def _refuse_foreign_servers() -> None:
 
 
 def _refuse_overload() -> None:
-    """Refuse a submit that would get no permit, before its credential is read.
+    """Refuse a submit that would get no permit, before its credential is read. (Forms are shown again with a reason.)
 
-    If it would wait for one, it takes its place in line as soon as it has arrived whole: who sends slowly keeps nobody
-    out. A large body does not arrive before its credential was read.
+    If it would wait for one, it takes its place in line as soon as its caller is known and it has arrived: who has no
+    credential, or sends slowly, keeps nobody out.
     """
-    if request.method != "POST" or not limits.counts_submits():
-        return
-    invocations.refuse_if_overloaded()
-    is_small = request.is_json and request.content_length is not None and request.content_length <= body.PUBLIC_BYTES
-    if is_small and invocations.is_busy():
+    if request.method == "POST" and request.is_json and limits.counts_submits():
+        invocations.refuse_if_overloaded()
+        g.once_authorized = _announce
+
+
+def _announce() -> None:
+    length = request.content_length
+    if length is not None and length <= body.PUBLIC_BYTES and invocations.is_busy():
         body.receive_ahead(request)
         g.end_announcement = invocations.announce()
 
