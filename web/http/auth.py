@@ -148,8 +148,6 @@ def _guarded(
         if identify:
             g.look_up, g.check = faces.current().credential(), check
             _identify()
-            if then := g.pop("once_authorized", None):
-                then()
         if not takes_key:
             refuse_key()
         if not takes_tag and request.method == "DELETE":

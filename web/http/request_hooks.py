@@ -86,15 +86,12 @@ def _refuse_foreign_servers() -> None:
 def _refuse_overload() -> None:
     """Refuse a submit that would get no permit, before its credential is read. (Forms are shown again with a reason.)
 
-    If it would wait for one, it takes its place in line as soon as its caller is known and it has arrived: who has no
-    credential, or sends slowly, keeps nobody out.
+    If it would wait for one, it takes its place in line, as soon as it has arrived: who sends slowly keeps nobody out.
+    Before the credential is asked for, which takes a moment in which hundreds of others would be let in too.
     """
-    if request.method == "POST" and request.is_json and limits.counts_submits():
-        invocations.refuse_if_overloaded()
-        g.once_authorized = _announce
-
-
-def _announce() -> None:
+    if request.method != "POST" or not request.is_json or not limits.counts_submits():
+        return
+    invocations.refuse_if_overloaded()
     length = request.content_length
     if length is not None and length <= body.PUBLIC_BYTES and invocations.is_busy():
         body.receive_ahead(request)
