@@ -64,8 +64,8 @@ def announce() -> Callable[[], None]:
     token = _announced.set(request)
 
     def end() -> None:
-        _announced.reset(token)
         request.leave()
+        _announced.reset(token)
 
     return end
 
@@ -97,7 +97,8 @@ def aside() -> Iterator[None]:
     try:
         yield
     finally:
-        request.line.announce_again(request)
+        if request.comes:
+            request.line.announce_again(request)
 
 
 @contextmanager

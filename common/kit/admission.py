@@ -80,6 +80,7 @@ class Admission:
     def announce_again(self, piece: object) -> None:
         """It comes now after all, or once more: without asking, because it has waited."""
         with self._lock:
+            self._announced.pop(piece, None)  # they are in the order of their times
             self._announced[piece] = clock.monotonic()
 
     @contextmanager
@@ -112,10 +113,10 @@ class Admission:
 
     def _refuse_if_too_long(self) -> None:
         now = clock.monotonic()
-        if not self._in_line:
+        expected = self._expected(now)
+        if not self._in_line and len(self._began) + len(self._announced) <= self._width:
             self._empty_at = now
         is_burst = now >= self._calm_at and now - self._empty_at < BURST_SECONDS
-        expected = self._expected(now)
         if expected > (BURST_SECONDS if is_burst else LASTING_SECONDS):
             if not is_burst:
                 self._calm_at = now + CALM_SECONDS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
 
 import pytest
 
@@ -147,6 +149,22 @@ def test_who_is_announced_counts_as_if_in_line_and_is_not_refused_later(line: Li
     line.admission.announce_again(0)
     with line.admission.permit(1):
         assert 1 not in line.admission._announced
+
+
+def test_a_line_of_those_announced_is_a_line(line: Line, clock: Stepped) -> None:
+    """Where the process has no time for them, nobody stands before the permits."""
+    line.take(STEP, 1)
+    longest, pieces = list[int](), count()
+    for _ in range(int(2 * BURST_SECONDS / STEP)):
+        with suppress(LineTooLong):
+            while True:
+                line.admission.announce(next(pieces))
+        longest.append(len(line.admission._announced))
+        clock.now += STEP
+        for piece in list(line.admission._announced)[:WIDTH]:
+            line.admission.withdraw(piece)
+    assert longest[0] == longest[7] == WIDTH + WIDTH * BURST_SECONDS / STEP
+    assert longest[-1] == WIDTH + 1, "with one more the wait would be above a tenth of a second"
 
 
 def test_who_is_announced_and_does_not_come_keeps_nobody_out(line: Line, clock: Stepped) -> None:

@@ -28,7 +28,7 @@ from web.http.body import PUBLIC_BYTES
 
 INVOKE = "/api/v1/tools/echo/invoke"
 ORIGIN = "https://app.example.com"
-UNKNOWN = "/api/v1/nowhere"
+RUN = "/api/v1/invocations/01a22ad0-369f-72a8-8cef-318c6a23403a"
 HEADERS = {"X-Request-ID": "usual", "Content-Type": "application/json"}
 
 
@@ -89,7 +89,7 @@ def test_every_refusal_is_counted_once(ways: Ways) -> None:
     assert overload.REFUSED._value.get() == before + 2
 
 
-@pytest.mark.parametrize("path", ["/api/v1/invocations/batch", "/v1/chat/completions"])
+@pytest.mark.parametrize("path", ["/api/v1/invocations/batch", f"{RUN}/rerun", "/v1/chat/completions"])
 def test_other_ways_to_submit_refuse_in_their_own_shape(ways: Ways, path: str) -> None:
     status, headers, body = ways.ask(path)
     assert (status[:3], headers["Retry-After"]) == ("503", "3")
@@ -167,9 +167,14 @@ def test_who_sends_slowly_takes_no_place(ways: Ways, busy: Busy, key: dict[str, 
             seen.append(len(busy._announced))
             return super().read(size)
 
-    for size, announced in ((PUBLIC_BYTES + 1, 0), (100, 1)):  # the small one, when it has arrived
-        ways.ask(INVOKE, {**key, "Content-Length": str(size)}, body=Slow(b"{" + b" " * (size - 1)))
-        assert busy.most == announced
+    def ask(size: int, sent: dict[str, str]) -> int:
+        busy.most = 0
+        ways.ask(INVOKE, {**sent, "Content-Length": str(size)}, body=Slow(b"{" + b" " * (size - 1)))
+        return busy.most
+
+    assert ask(PUBLIC_BYTES + 1, {}) == 0
+    assert seen == [], "nobody's large body is not received at all"
+    assert [ask(size, key) for size in (PUBLIC_BYTES + 1, 100)] == [1, 1], "when they have arrived"
     assert set(seen) == {0}
 
 

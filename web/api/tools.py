@@ -171,7 +171,7 @@ def invoke(body: SubmitFields, tool: str) -> Response:
     stores nothing, so its key can be used again.
 
     Checked in this order: credentials, scope, body, `Idempotency-Key` (a repeat ends here), tool, `quote`, `version`,
-    input, subscription, rate limit, circuit breaker, budget.
+    input, subscription, rate limit, circuit breaker, budget. While the platform is overloaded, 503 comes before all.
     """
     seconds = submissions.preferred_wait()
     return accepted(submissions.submit_and_wait(tool, body, seconds or 0), seconds)

@@ -19,6 +19,7 @@ from web.http import faces, large_bodies
 from web.http.problems import RequestTimeout, UnsupportedMediaType
 from web.http.validation import MAX_FAULTS, loaded, pointer
 
+FORM = "application/x-www-form-urlencoded"
 MAX_DEPTH = 32
 MAX_KEYS = 1000
 #: Maximum body size without credentials: parsing JSON costs more than receiving it.
@@ -43,6 +44,8 @@ def read_json(request: Request, *, required: bool = True, verbatim: frozenset[st
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
     body = _received(request)
+    if once_arrived := g.pop("once_arrived", None):
+        once_arrived()
     if not body and not required:
         return {}
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
@@ -154,8 +157,8 @@ def read_form(
     Raises:
         UnsupportedMediaType, errors.TooLarge, RequestTimeout, errors.Malformed, errors.Invalid.
     """
-    if request.mimetype != "application/x-www-form-urlencoded":
-        raise UnsupportedMediaType("Send the form as application/x-www-form-urlencoded.")
+    if request.mimetype != FORM:
+        raise UnsupportedMediaType(f"Send the form as {FORM}.")
     pairs = [
         (name, value if name in verbatim else value.replace("\r\n", "\n"))
         for name, value in _pairs(_received(request), "form")

@@ -87,14 +87,21 @@ def _refuse_overload() -> None:
     """Refuse a submit that would get no permit, before its credential is read. (Forms are shown again with a reason.)
 
     If it would wait for one, it takes its place in line, as soon as it has arrived: who sends slowly keeps nobody out.
-    Before the credential is asked for, which takes a moment in which hundreds of others would be let in too.
+    A small one before the credential is asked for, which takes a moment in which hundreds would be let in.
     """
-    if request.method != "POST" or not request.is_json or not limits.counts_submits():
+    if request.method != "POST" or not limits.counts_submits() or request.mimetype == body.FORM:
         return
     invocations.refuse_if_overloaded()
     length = request.content_length
     if length is not None and length <= body.PUBLIC_BYTES and invocations.is_busy():
         body.receive_ahead(request)
+        _announce()
+    else:
+        g.once_arrived = _announce
+
+
+def _announce() -> None:
+    if invocations.is_busy():
         g.end_announcement = invocations.announce()
 
 
