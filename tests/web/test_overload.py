@@ -98,6 +98,11 @@ def test_other_ways_to_submit_refuse_in_their_own_shape(ways: Ways, path: str) -
     assert ("error" in said) == path.startswith("/v1")
 
 
+def test_a_submit_without_json_is_refused_too(ways: Ways) -> None:
+    """To run something again takes no body."""
+    assert ways.ask(f"{RUN}/rerun", {"Content-Type": "text/plain"}, data=b"")[0].startswith("503")
+
+
 @pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/invocations/batch/", "/api/v1/tools/echo/quote"])
 def test_what_does_not_submit_is_looked_at(ways: Ways, path: str) -> None:
     assert ways.ask(path)[0].startswith("4")
