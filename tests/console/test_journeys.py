@@ -120,6 +120,7 @@ def test_an_endpoint_is_added_tested_fails_and_is_sent_what_it_missed(
     ada.open(page, f"/tools/{offer()}")
     page.get_by_label("text").fill("x")
     press(page, "Run")
+    page.wait_for_url("**/console/runs/*")  # or the next page would break off the way to this one
     owner = accounts.by_email(ada.email).id
     hub.supervisor.wait_for(lambda: webhooks.endpoints(owner, Window(1)).items[0].status == "disabled", "the delivery")
     ada.open(page, "/webhooks")
