@@ -14,7 +14,7 @@ from tools.faults.load import Account, Client
 from tools.faults.people import REFUSING, join
 from tools.faults.rows import row
 from tools.faults.rows_workers import client, expect
-from tools.faults.world import World, is_gone
+from tools.faults.world import Violation, World, is_gone
 
 #: (A spent refresh token has a row of its own, F71; no tool of this load streams: tests/runs/test_stream_kills.py.)
 POINTS: Final = tuple(
@@ -27,11 +27,13 @@ IN_WEB: Final = (
     *("cancel.before_queued", "cancel.before_running", "rebuild.after_read", "web.before_call"),
 )
 WITHIN_SECONDS: Final = 180
-#: A schedule of an account of its own, made due once the last time was dealt with.
+#: A schedule of an account of its own, made due once the last time was dealt with, for another second than that.
 _FALL_DUE: Final = """
 update schedules set next_at = date_trunc('second', clock_timestamp()), due_at = date_trunc('second', clock_timestamp())
  where user_id = %s and next_at > clock_timestamp() + interval '1 h'
+   and (last_at is null or last_at < date_trunc('second', clock_timestamp()))
 """
+_STATE: Final = "select next_at, due_at, last_at, last_problem, now() from schedules where user_id = %s"
 #: (The id of the request names the schedule and the time.)
 _FIRED: Final = "select count(*), count(distinct request_id) from invocations where user_id = %s"
 
@@ -96,7 +98,11 @@ class Timetable:
 
     def close(self) -> None:
         """Once everything was dealt with: as many invocations as times."""
-        self._world.wait_until("the last time to be dealt with", self._all_fired, WITHIN_SECONDS)
+        try:
+            self._world.wait_until("the last time to be dealt with", self._all_fired, WITHIN_SECONDS)
+        except Violation as error:
+            fired, state = (self._world.rows(query, self._account.user_id) for query in (_FIRED, _STATE))
+            raise Violation(f"{error}: {fired} of {self._times}; {state}") from None
         answer, said = self._client.ask("schedule", self._account, "DELETE", self._path)
         expect(answer == "204", f"a schedule cannot be deleted: {answer} {said}")
 
