@@ -50,7 +50,7 @@ def refuse_if_overloaded() -> None:
 
 
 def announce() -> Callable[[], None]:
-    """If a submit has to wait now, this request takes its place in line. Call it when all of it has arrived.
+    """This request takes its place in line: for when submits have to wait, and all of it has arrived.
 
     What is refused later has cost nearly as much as what is accepted: where a web process has more requests than time,
     only a refusal that costs little leaves time for the others. So the first permit of a request that is announced is

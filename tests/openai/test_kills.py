@@ -107,7 +107,7 @@ def test_a_server_is_away_while_a_client_waits(away: Outage, stage: Stage) -> No
 
 
 def test_the_process_of_a_tool_is_killed_under_a_stream(stage: Stage, tmp_path: Path) -> None:
-    """What its client was shown is followed by an error, not by an end; whoever repeats it is told the same."""
+    """What its client was shown is followed by an error, not by an end; a client that repeats it is told the same."""
     with ToolProcess(tmp_path / "calls.jsonl") as process:
         url = f"{process.url}/stream?words=4&hold=2"
         slug = factories.tool(endpoint_url=url, adapter="chat_completion", streaming=True).slug

@@ -30,7 +30,7 @@ _WAITING = text(
 
 
 class Counted(Admission):
-    """Counts those who come to the line, and those who come back to it. `full`: whoever is asked is refused."""
+    """Counts those who come to the line, and those who come back to it. `full`: all that are asked are refused."""
 
     came = away = 0
     full = False
