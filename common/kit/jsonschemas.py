@@ -88,7 +88,10 @@ def _no_references(uri: str) -> NoReturn:
 
 
 def faults(validator: jsonschema_rs.Validator, value: object, most: int) -> list[Fault]:
-    """Validate a value; returns at most `most` faults (path and message), none when it is valid."""
+    """Validate a value; returns at most `most` faults (path and message), none when it is valid.
+
+    The validator makes all faults before the first can be had.
+    """
     if validator.is_valid(value):
         return []
     found = islice(validator.iter_errors(value), most)

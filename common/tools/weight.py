@@ -5,7 +5,7 @@ Thirty definitions, each an `anyOf` of the next one twice, are thirty lines and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 #: Keywords whose value is a schema, a list of schemas, or schemas by name.
@@ -19,6 +19,12 @@ NAMED: Final = ("dependencies", "dependentSchemas", "patternProperties", "proper
 UNKNOWN: Final = ("$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties")
 #: Weight of a pattern with counted repetitions, which compiles to many states.
 COUNTED: Final = 2_000
+#: Weight of `uniqueItems`: up to fifteen items are compared with each other.
+UNIQUE: Final = 30
+#: Weight of a `multipleOf` among others, for `multiples`: an integer, and a fraction, by which long numbers are divided
+#: digit by digit.
+WHOLE: Final = 5
+FRACTION: Final = 20
 MOST: Final = 100_000
 
 
@@ -32,21 +38,32 @@ class Unbounded(ValueError):
 
 def weigh(schema: object) -> int:
     """The number of checks in a schema with all references expanded. Raises `TooHeavy`, `Unbounded`."""
+    return _weighed(schema, _own)
+
+
+def multiples(schema: object) -> int:
+    """The weight of all `multipleOf` in a schema with all references expanded. Raises `TooHeavy`, `Unbounded`."""
+    return _weighed(schema, _multiple)
+
+
+def _weighed(schema: object, own: Callable[[object], int]) -> int:
     try:
-        return _Scale(schema).weigh(schema)
+        return _Scale(schema, own).weigh(schema)
     except RecursionError:
         raise Unbounded from None
 
 
 class _Scale:
-    def __init__(self, root: object) -> None:
-        self._root = root
+    """`own`: the weight of a schema without its subschemas."""
+
+    def __init__(self, root: object, own: Callable[[object], int]) -> None:
+        self._root, self._own = root, own
         self._weighed: dict[int, int] = {}
         self._open: set[int] = set()
 
     def weigh(self, schema: object) -> int:
         if not isinstance(schema, Mapping):
-            return 1
+            return self._own(schema)
         if id(schema) in self._weighed:
             return self._weighed[id(schema)]
         if id(schema) in self._open or not schema.keys().isdisjoint(UNKNOWN):
@@ -54,7 +71,7 @@ class _Scale:
         if "$id" in schema and schema is not self._root:
             raise Unbounded
         self._open.add(id(schema))
-        total = _own(schema) + sum(self.weigh(each) for each in self._inner(schema))
+        total = self._own(schema) + sum(self.weigh(each) for each in self._inner(schema))
         self._open.discard(id(schema))
         if total > MOST:
             raise TooHeavy
@@ -88,11 +105,20 @@ class _Scale:
         return found
 
 
-def _own(schema: Mapping[str, object]) -> int:
+def _own(schema: object) -> int:
     """A schema's own checks, without its subschemas: keywords, listed values, patterns."""
+    if not isinstance(schema, Mapping):
+        return 1
     patterns = [schema.get("pattern"), *_names(schema.get("patternProperties"))]
     listed = sum(_size(schema[name]) for name in ("enum", "const", "required", "dependentRequired") if name in schema)
-    return 1 + len(schema) + listed + sum(_pattern(each) for each in patterns if isinstance(each, str))
+    unique = UNIQUE if schema.get("uniqueItems") is True else 0
+    return 1 + len(schema) + listed + unique + sum(_pattern(each) for each in patterns if isinstance(each, str))
+
+
+def _multiple(schema: object) -> int:
+    if not isinstance(schema, Mapping) or "multipleOf" not in schema:
+        return 0
+    return WHOLE if isinstance(schema["multipleOf"], int) else FRACTION
 
 
 def _names(value: object) -> list[object]:
