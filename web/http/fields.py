@@ -14,6 +14,7 @@ from marshmallow import fields, validate
 from marshmallow.types import ErrorMessages, Validator
 
 from common.kit import clock
+from common.kit.nfc import MOST_COMPOSED, nfc
 from common.models.base import MAX_TOKENS
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -61,7 +62,7 @@ class Text(fields.String):
     """Text of `min`–`max` characters that is not blank (spaces and invisible characters alone do not count).
 
     `line` refuses control characters and line breaks (for text used in mails and headers), `nfc` normalises to Unicode
-    NFC before comparison, `blank` allows blank text and the empty string.
+    NFC before comparison, `blank` allows blank text and the empty string. Text that is too long is not looked at.
     """
 
     default_error_messages = _MESSAGES
@@ -79,13 +80,15 @@ class Text(fields.String):
         self.line, self.nfc, self.blank = line, nfc, blank
         if not blank and "validate" not in kwargs:
             kwargs["metadata"] = {"pattern": _LINE_PATTERN if line else _TEXT_PATTERN, **kwargs.get("metadata", {})}
-        kwargs["validate"] = [validate.Length(0 if blank else min, max), *_listed(kwargs.get("validate"))]
+        self.length, self.longest = validate.Length(0 if blank else min, max), max * (MOST_COMPOSED if nfc else 1)
+        kwargs["validate"] = [self.length, *_listed(kwargs.get("validate"))]
         super().__init__(**kwargs)
 
     def _deserialize(self, value: object, attr: str | None, data: Given, **kwargs: object) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if self.nfc:
-            text = unicodedata.normalize("NFC", text)
+        if len(text) > self.longest:
+            self.length(text)
+        text = nfc(text) if self.nfc else text
         if self.line and _CONTROL.search(text):
             raise self.make_error("control")
         if not self.blank and all(unicodedata.category(char) in _INVISIBLE for char in text):
