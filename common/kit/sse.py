@@ -30,7 +30,7 @@ class Parser:
     """Turns bytes, however they are cut, into events. An event that its stream does not complete is dropped."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._line_so_far = bytearray()
         self._begun = self._after_cr = False
         self._name = self._id = ""
         self._data: list[str] = []
@@ -46,10 +46,12 @@ class Parser:
             self._after_cr = False
         if piece.endswith(b"\r"):
             self._after_cr = True
-        *lines, self._rest = _LINE_END.split(self._rest + piece)
-        for line in lines:
+        ends, *begins = _LINE_END.split(piece)
+        self._line_so_far += ends
+        for begin in begins:
+            line, self._line_so_far = bytes(self._line_so_far), bytearray(begin)
             yield self._checked(line)
-        if len(self._rest) > MAX_LINE:
+        if len(self._line_so_far) > MAX_LINE:
             raise NotAnEventStream("a line is too long")
 
     def _checked(self, line: bytes) -> bytes:
@@ -70,7 +72,7 @@ class Parser:
 
     def _field(self, field: str, value: str) -> None:
         if field == "data":
-            self._size += len(value)
+            self._size += len(value) + 1
             if self._size > MAX_LINE:
                 raise NotAnEventStream("an event is too long")
             self._data.append(value)

@@ -12,23 +12,43 @@ Chunk = Mapping[str, object]
 Json = dict[str, object]
 
 #: Members of a message that are named, not written on: some tools repeat them in every chunk.
-_ONCE: Final = frozenset(("role", "type", "id", "index", "name"))
+NAMED_ONCE: Final = frozenset(("role", "type", "id", "index", "name"))
+
+
+#: Choices and items with an `index`, together, of an answer that a tool streams: each is kept until its end.
+MAX_INDEXED: Final = 4_096
+
+
+class TooManyIndexes(Exception):
+    """More choices and items with an `index` than are accepted."""
 
 
 class _Text(list[str]):
     """Text that is still written on, in pieces."""
 
 
-class Assembly:
-    """The answer that the chunks so far amount to. `usage`: the last that was reported; it is no part of `choices`."""
+class _Items(list[object]):
+    """A list that is still written on, and those of its items that have an `index`."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.by_index: dict[int, Json] = {}
+
+
+class Assembly:
+    """The answer that the chunks so far amount to. `usage`: the last that was reported; it is no part of `choices`.
+
+    `most`: how many choices and items with an `index` it may have (None: any number).
+    """
+
+    def __init__(self, most: int | None = None) -> None:
         self.usage: object = None
         self._head: Json = {}
         self._choices: dict[int, Json] = {}
+        self._most, self._indexed = most, 0
 
     def add(self, chunk: Chunk) -> None:
-        """Add a chunk, whose `choices` are objects."""
+        """Add a chunk, whose `choices` are objects. Raises `TooManyIndexes`."""
         self.write(choices_of(chunk))
         for name, value in chunk.items():
             if name == "usage":
@@ -37,12 +57,14 @@ class Assembly:
                 self._head.setdefault(name, value)
 
     def write(self, choices: Sequence[Chunk]) -> None:
-        """Add the choices of a chunk, or of several."""
+        """Add the choices of a chunk, or of several. Raises `TooManyIndexes`."""
         for choice in choices:
             index = index_of(choice)
-            known = self._choices.setdefault(index, {"index": index, "message": {}, "finish_reason": None})
+            if index not in self._choices:
+                self._count()
+                self._choices[index] = {"index": index, "message": {}, "finish_reason": None}
             changes = {name: value for name, value in choice.items() if name not in ("index", "delta")}
-            _write_on(known, {**changes, "message": choice.get("delta")})
+            self._write_on(self._choices[index], {**changes, "message": choice.get("delta")})
 
     @property
     def is_finished(self) -> bool:
@@ -57,6 +79,48 @@ class Assembly:
         """A `chat.completion`."""
         usage = {} if self.usage is None else {"usage": self.usage}
         return {**self._head, "object": "chat.completion", "choices": self.choices(), **usage}
+
+    def _count(self) -> None:
+        """One more has an index."""
+        self._indexed += 1
+        if self._most is not None and self._indexed > self._most:
+            raise TooManyIndexes
+
+    def _write_on(self, known: Json, changes: Mapping[str, object]) -> None:
+        for name, value in changes.items():
+            if value is not None or name not in known:
+                known[name] = self._written_on(name, known.get(name), value)
+
+    def _written_on(self, name: str, before: object, value: object) -> object:
+        if isinstance(value, str) and is_written_on(name):
+            text = before if isinstance(before, _Text) else _Text()
+            text.append(value)
+            return text
+        if isinstance(value, Mapping):
+            known: Json = before if isinstance(before, dict) else {}
+            self._write_on(known, value)
+            return known
+        if isinstance(value, list):
+            items = before if isinstance(before, _Items) else _Items()
+            for each in value:
+                self._enter(items, each)
+            return items
+        return before if name in NAMED_ONCE and before is not None else value
+
+    def _enter(self, items: _Items, each: object) -> None:
+        """An item with an `index` writes on the one that has it; another is new."""
+        if not isinstance(each, Mapping):
+            items.append(each)
+            return
+        index = each.get("index")
+        known = items.by_index.get(index) if type(index) is int else None
+        if known is None:
+            known = {}
+            items.append(known)
+            if type(index) is int:
+                self._count()
+                items.by_index[index] = known
+        self._write_on(known, each)
 
 
 def choices_of(chunk: Chunk) -> Sequence[Chunk]:
@@ -73,44 +137,7 @@ def index_of(choice: Chunk) -> int:
 
 def is_written_on(name: str | int) -> bool:
     """Whether a text of this name in a chunk goes on with the one before; others are named once."""
-    return name not in _ONCE and name != "finish_reason"
-
-
-def _write_on(known: Json, changes: Mapping[str, object]) -> None:
-    for name, value in changes.items():
-        if value is not None or name not in known:
-            known[name] = _written_on(name, known.get(name), value)
-
-
-def _written_on(name: str, before: object, value: object) -> object:
-    if isinstance(value, str) and is_written_on(name):
-        text = before if isinstance(before, _Text) else _Text()
-        text.append(value)
-        return text
-    if isinstance(value, Mapping):
-        known: Json = before if isinstance(before, dict) else {}
-        _write_on(known, value)
-        return known
-    if isinstance(value, list):
-        listed: list[object] = before if isinstance(before, list) and not isinstance(before, _Text) else []
-        for each in value:
-            _enter(listed, each)
-        return listed
-    return before if name in _ONCE and before is not None else value
-
-
-def _enter(listed: list[object], each: object) -> None:
-    """An item with an `index` writes on the one that has it; another is new."""
-    if not isinstance(each, Mapping):
-        listed.append(each)
-        return
-    index = each.get("index")
-    of_index = (known for known in listed if isinstance(known, dict) and known.get("index") == index)
-    known = next(of_index, None) if type(index) is int else None
-    if known is None:
-        known = {}
-        listed.append(known)
-    _write_on(known, each)
+    return name not in NAMED_ONCE and name != "finish_reason"
 
 
 def _settled(value: object) -> Json:
@@ -186,60 +213,3 @@ def as_deltas(choices: Sequence[Chunk]) -> list[Json]:
         {**{name: value for name, value in choice.items() if name != "message"}, "delta": choice.get("message")}
         for choice in choices
     ]
-
-
-# -- what somebody lacks ---------------------------------------------------------------------------------------------
-
-
-class Contradicted(Exception):
-    """What was shown is not how the answer begins."""
-
-
-def missing(shown: Sequence[Chunk], whole: Sequence[Chunk]) -> list[Json]:
-    """The choices that have to be written on with to make `whole` of what was `shown`; both are whole choices.
-
-    Nothing, where more was shown. Raises `Contradicted`.
-    """
-    known = {index_of(choice): choice for choice in shown}
-    found = [(each, _more({}, known.get(index_of(each), {}), each)) for each in whole]
-    return [_as_delta(index_of(each), more) for each, more in found if more]
-
-
-def _as_delta(index: int, more: Json) -> Json:
-    rest = {name: value for name, value in more.items() if name not in ("index", "message")}
-    return {"index": index, "delta": more.get("message") or {}, **rest}
-
-
-def _more(named: Json, before: object, now: Chunk) -> Json:
-    """The members in which an object has grown; if there are any, beside what it is `named` by."""
-    known = before if isinstance(before, Mapping) else {}
-    changes = {name: more for name, value in now.items() if (more := _grown(name, known.get(name), value)) is not None}
-    return {**named, **changes} if changes else {}
-
-
-def _grown(name: str, before: object, now: object) -> object:
-    """What a member has more than before; None: nothing."""
-    if before is None or before == now:
-        return None if before == now else now
-    if isinstance(now, Mapping):
-        return _more({}, before, now) or None
-    if isinstance(now, str) and isinstance(before, str) and name not in _ONCE and name != "finish_reason":
-        if not now.startswith(before) and not before.startswith(now):
-            raise Contradicted
-        return now[len(before) :] or None
-    if isinstance(now, list) and isinstance(before, list):
-        return _added(before, now) or None
-    return None if name in _ONCE else now
-
-
-def _added(before: list[object], now: list[object]) -> list[object]:
-    """Items that have come, and what has come to those with an `index`."""
-    found: list[object] = []
-    for place, each in enumerate(now):
-        known = before[place] if place < len(before) else None
-        if isinstance(each, Mapping) and isinstance(known, Mapping) and type(each.get("index")) is int:
-            more = _more({"index": each["index"]}, {**known}, each)
-            found += [more] if more else []
-        elif place >= len(before):
-            found.append(each)
-    return found

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
+from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from common.kit import sse
 from common.kit.outbound.dechunking import MAX_IGNORED, Dechunker
+from joyfull import sse as client_sse
 
 _LINES = st.sampled_from(
     ["data: {}", "data:x", "data", "data:  two", "event: named", "id: 7", "id: a\0b", "retry: 5", ": note", "", "é: ü"]
@@ -111,3 +115,47 @@ def test_endless_trailers_are_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         for _ in range(MAX_IGNORED):
             decoder.feed(b"X-A: b\r\n")
+
+
+class Searched:
+    """The pattern of line ends; counts the characters, or bytes, in which it was searched for."""
+
+    def __init__(self, pattern: re.Pattern[Any]) -> None:
+        self._pattern, self.total = pattern, 0
+
+    def split(self, text: Any) -> list[Any]:
+        self.total += len(text)
+        return self._pattern.split(text)
+
+
+@pytest.mark.parametrize("parser", [sse, client_sse], ids=["ours", "the client's"])
+@pytest.mark.parametrize("line", [b"data: " + b"x" * 100_000, b": " + b"\xc3\xbc" * 50_000], ids=["data", "comment"])
+def test_every_byte_is_searched_once(monkeypatch: pytest.MonkeyPatch, parser: ModuleType, line: bytes) -> None:
+    searched = Searched(parser._LINE_END)
+    monkeypatch.setattr(parser, "_LINE_END", searched)
+    whole = line + b"\r\ndata: end\r\n\r\n"
+    one = parser.Parser()
+    found = [event for at in range(0, len(whole), 200) for event in one.feed(whole[at : at + 200])]
+    assert [event.data[-3:] for event in found] == ["end"]
+    assert searched.total <= len(whole)
+
+
+@given(streams, st.lists(st.integers(0, 10_000), max_size=12))
+def test_the_client_sees_the_same_events(whole: bytes, at: list[int]) -> None:
+    parser = client_sse.Parser()
+    theirs = [event for piece in cut(whole, at) for event in parser.feed(piece)]
+    assert [(event.type, event.data, event.id) for event in theirs] == [
+        (event.name, event.data, event.id) for event in parsed([whole])
+    ]
+
+
+def test_only_the_first_byte_order_mark_is_one() -> None:
+    for pieces in ([b"\xef\xbb\xbfdata: 1\n\n", b"\xef\xbb\xbfdata: 2\n\n"], [b"\xef", b"\xbb\xbfdata: 1\n\n"]):
+        parser = client_sse.Parser()
+        assert [event.data for piece in pieces for event in parser.feed(piece)] == ["1"]
+        assert [event.data for event in parsed(pieces)] == ["1"]
+
+
+def test_an_event_of_empty_lines_has_an_end() -> None:
+    with pytest.raises(sse.NotAnEventStream):
+        parsed([b"data\n" * (sse.MAX_LINE + 1)])

@@ -19,7 +19,7 @@ from common.errors import PlatformError, RateLimited
 from common.invocations import Invocation, receipts
 from common.invocations.streams import OutputPart
 from common.kit import db, jsonb, log, redis
-from common.tools import streamed
+from common.tools import stream_gaps, streamed
 from common.tools.streamed import Assembly, Chunk
 from web.http import auth, output_waiting, status_changes, streams, waiting
 from web.openai import answers, calling, errors
@@ -98,7 +98,7 @@ class Writer:
             yield from self._written(changes, authorized)
         except (db.Unreachable, redis.RedisUnreachable):
             yield _error(503, "dependency_unavailable", "A required service is unavailable. The invocation continues.")
-        except streamed.Contradicted:
+        except stream_gaps.Contradicted:
             logger.exception("stream differs from the stored answer", answer=self.head["id"])
             yield _error(502, "tool_bad_response", "What was sent differs from the stored answer. Read the invocation.")
         except PlatformError as error:
@@ -134,9 +134,9 @@ class Writer:
         """What the client lacks of what the log has told so far."""
         log.write(choices)
         shown, told = self.shown.choices(), log.choices()
-        if not streamed.missing(told, shown):
+        if not stream_gaps.missing(told, shown):
             self.log = None
-        return streamed.missing(shown, told)
+        return stream_gaps.missing(shown, told)
 
     def _end(self, invocation: Invocation) -> Iterator[bytes]:
         if invocation.status != "succeeded":
@@ -145,7 +145,7 @@ class Writer:
             return
         whole = answers.whole(invocation)
         choices = [{"index": n, **choice} for n, choice in enumerate(streamed.choices_of(whole))]
-        yield from self._chunks(streamed.missing(self.shown.choices(), choices))
+        yield from self._chunks(stream_gaps.missing(self.shown.choices(), choices))
         if self.usage_wanted:
             yield self._chunk(choices=[], usage=whole.get("usage"), joyfull=receipts.bill(invocation))
         yield DONE

@@ -41,7 +41,7 @@ class _Chunks:
     """The chunks of one response, on their way to the sink and into the whole answer."""
 
     def __init__(self, head: StreamedAnswer, outgoing: Outgoing, sink: Sink) -> None:
-        self.answer = streamed.Assembly()
+        self.answer = streamed.Assembly(streamed.MAX_INDEXED)
         self._head, self._sink, self._secrets = head, sink, outgoing.secrets
         self._so_far = Answer(head.status, head.headers, b"", 0)
         self._choices = stream_redaction.Choices(outgoing.secrets) if outgoing.secrets else None
@@ -88,7 +88,11 @@ class _Chunks:
         return {**(shown if isinstance(shown, dict) else {}), "choices": given}
 
     def _give(self, chunk: Json) -> None:
-        self.answer.add(chunk)
+        try:
+            self.answer.add(chunk)
+        except streamed.TooManyIndexes as error:
+            said = f"The response has more than {streamed.MAX_INDEXED:,} choices and indexed items."
+            raise exchange.bad_response(self._so_far, said) from error
         self._sink.add(chunk)
 
     def finish(self) -> None:

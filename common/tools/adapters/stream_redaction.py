@@ -15,7 +15,7 @@ from common.tools.adapters import redaction
 from common.tools.adapters.redaction import Decoded
 from common.tools.streamed import Chunk, Json
 
-#: Where a text is: the index of its choice, then names, and indexes of items in lists.
+#: Where a text is in its choice: names, and indexes of items in lists.
 Path = tuple[str | int, ...]
 
 #: An escape that more text may complete, or make another one: `%25` may become `%2541`, and `%C3` half a character.
@@ -99,7 +99,8 @@ class Choices:
 
     def __init__(self, forms: Collection[str]) -> None:
         self._secrets = Secrets(forms)
-        self._texts: dict[Path, Pieces] = {}
+        #: Of each choice, those that have not been given out to their end.
+        self._texts: dict[int, dict[Path, Pieces]] = {}
 
     def redacted(self, choices: Sequence[Chunk]) -> list[Json]:
         """What can be given out. What was held back of a choice comes before its `finish_reason`."""
@@ -107,43 +108,44 @@ class Choices:
 
     def rest(self) -> list[Json]:
         """What is still held back: nothing follows."""
-        return self._rest(list(self._texts))
+        return [text for index in list(self._texts) for text in self._rest(index)]
 
     def _given(self, choice: Chunk) -> list[Json]:
         index = streamed.index_of(choice)
-        given = self._members((index,), choice)
+        given = self._members(index, (), choice)
         if not choice.get("finish_reason"):
             return [given]
-        rest = self._rest([path for path in self._texts if path[0] == index])
+        rest = self._rest(index)
         if not rest:
             return [given]
         end = {"index": index, "delta": {}, "finish_reason": given["finish_reason"]}
         return [{**given, "finish_reason": None}, *rest, end]
 
-    def _rest(self, paths: Sequence[Path]) -> list[Json]:
-        texts = [(path, self._texts.pop(path).rest()) for path in paths]
-        return [{"index": path[0], **_at(path[1:], text)} for path, text in texts if text]
+    def _rest(self, index: int) -> list[Json]:
+        texts = [(path, pieces.rest()) for path, pieces in self._texts.pop(index, {}).items()]
+        return [{"index": index, **_at(path, text)} for path, text in texts if text]
 
-    def _members(self, path: Path, value: Mapping[str, object]) -> Json:
+    def _members(self, choice: int, path: Path, value: Mapping[str, object]) -> Json:
         pattern = self._secrets.pattern
         return {
-            str(redaction.redacted(name, pattern)): self._value((*path, name), each) for name, each in value.items()
+            str(redaction.redacted(name, pattern)): self._value(choice, (*path, name), each)
+            for name, each in value.items()
         }
 
-    def _value(self, path: Path, value: object) -> object:
+    def _value(self, choice: int, path: Path, value: object) -> object:
         if isinstance(value, Mapping):
-            return self._members(path, value)
+            return self._members(choice, path, value)
         if isinstance(value, list):
-            return [self._item(path, each) for each in value]
+            return [self._item(choice, path, each) for each in value]
         if isinstance(value, str) and streamed.is_written_on(path[-1]):
-            return self._texts.setdefault(path, Pieces(self._secrets)).add(value)
+            return self._texts.setdefault(choice, {}).setdefault(path, Pieces(self._secrets)).add(value)
         return redaction.redacted(value, self._secrets.pattern)
 
-    def _item(self, path: Path, each: object) -> object:
+    def _item(self, choice: int, path: Path, each: object) -> object:
         """Those that have an index are written on, as `streamed.Assembly` does it."""
         index = each.get("index") if isinstance(each, Mapping) else None
-        if isinstance(each, Mapping) and isinstance(index, int):
-            return self._members((*path, index), each)
+        if isinstance(each, Mapping) and type(index) is int:
+            return self._members(choice, (*path, index), each)
         return redaction.redacted(each, self._secrets.pattern)
 
 
