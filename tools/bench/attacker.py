@@ -94,6 +94,33 @@ class Client(asyncio.Protocol):
             self.answered.set_result(status)
 
 
+@contextmanager
+def loops(count: int) -> Iterator[Counter[int]]:
+    """In the block, so many processes use the CPU time that nobody else wants, and do nothing: the least that an
+    attack can do that keeps the cores busy. Nobody is answered.
+    """
+    context = multiprocessing.get_context("spawn")
+    over = context.Event()
+    processes = [context.Process(target=_loop, args=(over,), daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield Counter()
+    finally:
+        over.set()
+        for process in processes:
+            process.join(LONGEST_SECONDS)
+            process.kill()
+
+
+def _loop(over: Event) -> None:
+    run_elsewhere()
+    until = monotonic() + LONGEST_SECONDS
+    while not over.is_set() and monotonic() < until:
+        for _ in range(10_000):
+            pass
+
+
 def _length(head: bytes) -> int:
     """Of the body; a stream has none."""
     _, found, rest = head.lower().partition(b"\r\ncontent-length:")

@@ -129,6 +129,16 @@ def slow_names(me: Attacker) -> tuple[Crowd, ...]:
     )
 
 
+def ordinary_calls(me: Attacker) -> tuple[Crowd, ...]:
+    """No attack: as many calls as `slow_names` submits, without a name."""
+    items = [{"tool": "quick", "input": {"text": "x"}}] * 50
+    return (
+        Crowd(5, (me.invoke("quick"),), 0.25),
+        Crowd(1, (me.send("POST", "/invocations/batch", {"items": items}),), 2.5),
+        Crowd(2, (me.invoke("quick"),), 0.25),
+    )
+
+
 def large_pages(me: Attacker) -> tuple[Crowd, ...]:
     """40 clients that list 100 calls, over and over: half of them inputs of 0.93 MB, half small ones."""
     return tuple(Crowd(20, (me.get(f"/invocations?limit=100&tool={tool}"),)) for tool in ("listed", "quick"))

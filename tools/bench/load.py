@@ -86,6 +86,10 @@ class Client(asyncio.Protocol):
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result((status, body))
 
+    @property
+    def is_closed(self) -> bool:
+        return self._transport.is_closing()
+
     def close(self) -> None:
         self._transport.close()
 
@@ -142,29 +146,46 @@ def steady(port: int, requests: Sequence[bytes], *, rate: float, seconds: float,
 
 
 async def _steady(port: int, requests: Sequence[bytes], rate: float, seconds: float, clients: int) -> Load:
-    free, load, following = deque(await connect(port, clients)), Load(), cycle(requests)
-    idle = asyncio.Condition()
+    pool, load, following = _Pool(port, deque(await connect(port, clients))), Load(), cycle(requests)
     begun, under_way = perf_counter() + 0.05, set()
     for n in range(int(rate * seconds)):
         due = begun + n / rate
         await asyncio.sleep(max(0.0, due - perf_counter()))
-        task = asyncio.create_task(_one(free, idle, next(following), due, load))
+        task = asyncio.create_task(_one(pool, next(following), due, load))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
     await asyncio.gather(*under_way)
     load.seconds = perf_counter() - begun
-    for connection in free:
+    for connection in pool.free:
         connection.close()
     return load
 
 
-async def _one(free: deque[Client], idle: asyncio.Condition, data: bytes, due: float, load: Load) -> None:
-    async with idle:
-        await idle.wait_for(lambda: bool(free))
-        client = free.pop()
+async def _one(pool: _Pool, data: bytes, due: float, load: Load) -> None:
+    client = await pool.take()
     status, _ = await client.ask(data)
     load.statuses[status] += 1
     load.waits.append(perf_counter() - due)
-    async with idle:
-        free.append(client)
-        idle.notify()
+    await pool.give(client)
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Connections to a port that are not in use."""
+
+    port: int
+    free: deque[Client]
+    _idle: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def take(self) -> Client:
+        async with self._idle:
+            await self._idle.wait_for(lambda: bool(self.free))
+            client = self.free.pop()
+        if client.is_closed:  # the server ends connections on which nothing was sent for 10 s
+            [client] = await connect(self.port, 1)
+        return client
+
+    async def give(self, client: Client) -> None:
+        async with self._idle:
+            self.free.append(client)
+            self._idle.notify()

@@ -1,8 +1,11 @@
 """What each attack of one tenant does to another's calls: their p99 beside it ÷ alone, in turn.
 
-`python -m tools.bench.neighbours` takes about half an hour; `--pairs 1 slow-names` looks at one attack. The neighbour
-submits at a steady pace to a tool that answers at once. What is measured is how long it waits for the 202, from when a
-request was due, and by the database's clock how long it takes from there to the end.
+`python -m tools.bench.neighbours` takes 35 minutes; `--pairs 1 slow-names` looks at one attack. The neighbour submits
+at a steady pace to a tool that answers at once. What is measured is how long it waits for the 202, from when a request
+was due, and by the database's clock how long it takes from there to the end.
+
+Two things are measured like attacks that are none, to tell what the platform does from what the machine does: processes
+that only use the CPU time left over, and ordinary calls.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from time import sleep
@@ -32,6 +36,9 @@ PLAN: Final = "enterprise"
 LOST_SECONDS: Final = 30.0
 #: If the p99 alone is above this (milliseconds), the machine did other things too, and nothing is judged.
 QUIET_MS: Final = 25.0
+#: What is measured like attacks and is none.
+CONTROLS: Final = ("idle-loops", "ordinary-calls")
+NAMES: Final = (*attacks.ATTACKS, *CONTROLS)
 #: What an attack needs until it is felt, and the platform until it has forgotten it.
 SECONDS_BEFORE, SECONDS_AFTER = 2.0, 3.0
 
@@ -79,14 +86,17 @@ class Found:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=", ".join(attacks.ATTACKS))
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=", ".join(NAMES))
     parser.add_argument("--pairs", type=int, default=pairs.PAIRS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     asked = parser.parse_args()
     with platform() as here:
         me = attacks.attacker(here, here.accounts[-1])
         measured(here, asked.seconds)  # everything is known by now
-        found = {name: compared(me, name, asked.pairs, asked.seconds) for name in asked.attacks or attacks.ATTACKS}
+        found = {
+            name: compared(me, name, asked.pairs, asked.seconds)
+            for name in asked.attacks or (*attacks.ATTACKS, *CONTROLS)
+        }
     print(json.dumps(found, indent=1))
 
 
@@ -121,7 +131,7 @@ def compared(me: Attacker, name: str, count: int, seconds: float) -> dict[str, o
 
 def _beside(me: Attacker, name: str, seconds: float, answers: Counter[int]) -> Waits:
     here, before = me.here, _processes(me.here)
-    with attacker.attacking(here.settings.port, attacks.ATTACKS[name](me)) as answered:
+    with _attacking(me, name) as answered:
         sleep(SECONDS_BEFORE)
         waits = measured(here, seconds)
     answers.update(answered)
@@ -131,6 +141,13 @@ def _beside(me: Attacker, name: str, seconds: float, answers: Counter[int]) -> W
     if (now := _processes(here)) != before:
         raise RuntimeError(f"a process has ended: {before} are {now}")
     return waits
+
+
+def _attacking(me: Attacker, name: str) -> AbstractContextManager[Counter[int]]:
+    if name == "idle-loops":
+        return attacker.loops(os.cpu_count() or 1)
+    attack = attacks.ordinary_calls if name == "ordinary-calls" else attacks.ATTACKS[name]
+    return attacker.attacking(me.here.settings.port, attack(me))
 
 
 def _processes(here: Ground) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ from typing import Any
 from dev.platform import ROOT
 from tools.bench.goals import Found
 from tools.bench.ground import Ground, python
+from tools.bench.neighbours import CONTROLS
 
 #: What a measurement prints as JSON. Any: numbers, words, and parts of both.
 Said = dict[str, Any]
@@ -37,11 +38,12 @@ def p11(_: Ground) -> dict[str, Found]:
 
 
 def neighbours(_: Ground) -> dict[str, Found]:
-    """The worst of all attacks decides."""
+    """The worst of all attacks decides. What is none is told of beside them."""
     found = _said("tools.bench.neighbours")
     if busy := [name for name, attack in found.items() if "not judged" in attack]:
         raise RuntimeError(f"not judged: the machine was busy ({', '.join(busy)})")
-    parts = [part for attack in found.values() for part in (attack["submit"], attack["end"])]
+    attacked = [attack for name, attack in found.items() if name not in CONTROLS]
+    parts = [part for attack in attacked for part in (attack["submit"], attack["end"])]
     worst = max(parts, key=lambda part: float(part["ratio"]))
     told = "p99 alone → beside: " + "; ".join(f"{name} {_beside(attack)}" for name, attack in found.items())
     return {"neighbours": Found(worst["ratio"], "ratio", worst["ratios"], note=told)}
