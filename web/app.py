@@ -19,6 +19,7 @@ from web import cli, console, front, mcp, openai
 from web.api import rest
 from web.api.blueprint import Blueprint
 from web.api.lean import Lean
+from web.api.lean_submits import LeanSubmits
 from web.api.openapi.operations import DESCRIPTION
 from web.api.overload import EarlyRefusals
 from web.http import access_tokens, faces, problems, request_hooks, streams
@@ -81,6 +82,7 @@ def create_app(settings: Settings, resources: Sequence[Blueprint] = rest.RESOURC
     front.register(app)
     require_policies(app)
     cli.register(app, settings)
+    app.wsgi_app = LeanSubmits(app)  # type: ignore[method-assign]
     app.wsgi_app = EarlyRefusals(app.wsgi_app, settings.public_url)  # type: ignore[method-assign]
     app.wsgi_app = Lean(app)  # type: ignore[method-assign]
     if tracing.enabled():

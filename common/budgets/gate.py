@@ -24,6 +24,7 @@ from common.budgets.model import (
 from common.budgets.rebuilding import rebuild, tell
 from common.budgets.windows import overlap, window_at
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
+from common.identity.authorization_cache import NotConfirmed
 from common.kit import clock, db, log, memory, redis
 from common.kit.cache import Cache
 from common.kit.query import Query
@@ -52,6 +53,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
     """Take a hold of `amount` tokens. Idempotent by invocation id.
 
     Raises:
+        NotConfirmed: what is remembered of the caller is not what Redis knows. No hold was taken.
         RateLimited: the submits per minute of the plan or of an API key are used up.
         BudgetExhausted: checked against PostgreSQL, with `required`, `available`, `shortfall`, and `budget`: `account`,
             or `api_key` and its `api_key_id`.
@@ -60,6 +62,8 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
     for _ in range(TRIES):
         answer = _ask_for_hold(account, invocation_id, amount, key)
         match answer[0]:
+            case "changed":
+                raise NotConfirmed
             case "held":
                 window = overlap([key.window for key in account.counted])
                 slot, waits = max(0, answer[2]) or None, account.capped is not None and answer[2] == 0
@@ -91,12 +95,15 @@ def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str |
             _number(share.rate_limit_per_minute),
         )
     ]
-    answer: HoldAnswer = redis.run("hold", _keys(account, key), [str(invocation_id), amount, *limits, *of_key, *shares])
+    keys, caller = [*_keys(account, key), "-"], ("", "")
+    if (remembered := account.caller) is not None:
+        remembered.asked, keys[-1], caller = True, remembered.key, (remembered.field, remembered.entry)
+    answer: HoldAnswer = redis.run("hold", keys, [str(invocation_id), amount, *limits, *of_key, *caller, *shares])
     return answer
 
 
 def _keys(account: Account, key: str | None) -> list[str]:
-    """The Redis keys of a hold."""
+    """The Redis keys of a hold that its release needs too."""
     return [
         budget_key(account.user_id, account.period_id),
         rate_key(account.user_id),

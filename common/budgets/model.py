@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from common.budgets.windows import ALWAYS, AllowanceWindow
+from common.identity.authorization_cache import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ def capped_share(key_id: UUID, max_concurrency: int) -> KeyShare:
 class Account:
     """Whose budget: one user in one period, with the limits of the plan (None = unlimited).
 
-    `keys`: the API keys that a submit has to fit as well, the nearest first.
+    `keys`: the API keys that a submit has to fit as well, the nearest first. `caller`: what is remembered of who asks,
+    which a hold confirms in the same step.
     """
 
     user_id: UUID
@@ -40,6 +42,7 @@ class Account:
     max_concurrency: int | None
     rate_limit_per_minute: int | None
     keys: tuple[KeyShare, ...] = ()
+    caller: Remembered | None = field(default=None, compare=False)
 
     @property
     def counted(self) -> tuple[KeyShare, ...]:

@@ -5,7 +5,7 @@ PostgreSQL is authoritative; `authorization_cache` keeps what it says about a cr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hmac import compare_digest
@@ -15,8 +15,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import AccountDisabled, TokenRevoked, Unauthenticated
-from common.identity import key_limits
-from common.identity.authorization_cache import Facts, facts_of
+from common.identity import authorization_cache, key_limits
+from common.identity.authorization_cache import Facts, Remembered, facts_of
 from common.identity.key_limits import KeyLimits
 from common.kit import clock, db, log
 from common.models.accounts import SCOPES, ApiKey, ApiKeySecret, User
@@ -44,7 +44,9 @@ class Credential:
 class Caller:
     """Who makes a request: an account, through a session (`family_id`) or an API key (`api_key_id`).
 
-    `expires_at`: when that credential ends by itself (None: never). `limits`: of the key, if it has any.
+    `expires_at`: when that credential ends by itself (None: never). `limits`: of the key, if it has any. `remembered`:
+    what all this was taken from without asking, and what the hold has to find unchanged (None: Redis or PostgreSQL
+    has been asked).
     """
 
     user_id: UUID
@@ -55,6 +57,7 @@ class Caller:
     email_verified: bool
     expires_at: datetime | None = None
     limits: KeyLimits | None = None
+    remembered: Remembered | None = field(default=None, compare=False)
 
     @property
     def tools(self) -> frozenset[str] | None:
@@ -80,26 +83,38 @@ class Caller:
 
 def of_session(user_id: UUID, family_id: UUID) -> Caller:
     """The caller behind an access token. Raises `TokenRevoked` for an ended session or a disabled account."""
-    facts, fresh = facts_of(user_id, f"session:{family_id}", lambda: _read_session(user_id, family_id))
-    if not facts.get("active") or _past(facts["expires_at"]):
-        raise TokenRevoked
+    facts, fresh = facts_of(user_id, _session_field(family_id), lambda: _read_session(user_id, family_id))
+    caller = _by_session(user_id, family_id, facts)
     if fresh:
         _touch_session(family_id)
-    return _caller(user_id, facts, scopes=SESSION_SCOPES, family_id=family_id, until=facts["expires_at"])
+    return caller
+
+
+def of_remembered_session(user_id: UUID, family_id: UUID) -> Caller | None:
+    """The same as this process remembers it, to be confirmed with a hold; None: it does not. Raises `TokenRevoked`."""
+    found = authorization_cache.remembered(user_id, _session_field(family_id))
+    return None if found is None else replace(_by_session(user_id, family_id, found[0]), remembered=found[1])
 
 
 def of_key(lookup: str, secret_hash: str) -> Caller:
     """The caller behind an API key. Raises `Unauthenticated`, or `TokenRevoked` for a correct secret that has ended."""
     user_id, key_id = _owner(lookup)
-    facts, fresh = facts_of(user_id, f"key:{key_id}", lambda: _read_key(key_id))
-    until = _matching(facts.get("secrets", []), secret_hash)
-    if not facts.get("active") or _past(facts["expires_at"]) or _past(until):
+    facts, fresh = facts_of(user_id, _key_field(key_id), lambda: _read_key(key_id))
+    try:
+        caller = _by_key(user_id, key_id, facts, secret_hash)
+    except TokenRevoked:
         _log.warning("revoked or expired api key used", user_id=str(user_id), api_key_id=str(key_id))
-        raise TokenRevoked
+        raise
     if fresh:
         _touch(key_id)
-    until = min((end for end in (until, facts["expires_at"]) if end is not None), default=None)
-    return _caller(user_id, facts, scopes=facts["scopes"], api_key_id=key_id, until=until)
+    return caller
+
+
+def of_remembered_key(lookup: str, secret_hash: str) -> Caller | None:
+    """As `of_remembered_session`. Raises what `of_key` does."""
+    user_id, key_id = _owner(lookup)
+    found = authorization_cache.remembered(user_id, _key_field(key_id))
+    return None if found is None else replace(_by_key(user_id, key_id, found[0], secret_hash), remembered=found[1])
 
 
 def of_account(user_id: UUID) -> Caller:
@@ -228,6 +243,28 @@ def _touch_session(family_id: UUID) -> None:
 
 
 # -- deciding ------------------------------------------------------------------------------------------------
+
+
+def _session_field(family_id: UUID) -> str:
+    return f"session:{family_id}"
+
+
+def _key_field(key_id: UUID) -> str:
+    return f"key:{key_id}"
+
+
+def _by_session(user_id: UUID, family_id: UUID, facts: Facts) -> Caller:
+    if not facts.get("active") or _past(facts["expires_at"]):
+        raise TokenRevoked
+    return _caller(user_id, facts, scopes=SESSION_SCOPES, family_id=family_id, until=facts["expires_at"])
+
+
+def _by_key(user_id: UUID, key_id: UUID, facts: Facts, secret_hash: str) -> Caller:
+    until = _matching(facts.get("secrets", []), secret_hash)
+    if not facts.get("active") or _past(facts["expires_at"]) or _past(until):
+        raise TokenRevoked
+    until = min((end for end in (until, facts["expires_at"]) if end is not None), default=None)
+    return _caller(user_id, facts, scopes=facts["scopes"], api_key_id=key_id, until=until)
 
 
 def _past(moment: float | None) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from threading import Event
 from typing import TypedDict
 from uuid import UUID
@@ -30,6 +31,7 @@ from uuid import UUID
 from common.errors import DependencyUnavailable, PlatformError
 from common.identity.key_limits import KnownLimits
 from common.kit import clock, crypto, log, memory, redis
+from common.kit.cache import Cache
 from common.kit.pause import Pause
 
 CACHE_SECONDS = 60
@@ -39,6 +41,8 @@ CHANGING_SECONDS = 120
 BACKOFF_SECONDS = 1.0
 #: How long a request waits for another that reads the same from PostgreSQL.
 AWAIT_SECONDS = 1.0
+#: How many credentials a process remembers.
+REMEMBERED_MOST = 10_000
 
 
 class Facts(TypedDict, total=False):
@@ -62,7 +66,25 @@ class CachedFacts(Facts):
     until: float
 
 
+@dataclass(slots=True)
+class Remembered:
+    """What this process remembers of a credential: `entry`, which Redis had in `field` of the hash `key`.
+
+    Whether it has the same now is asked with the hold, in the same step (`budgets.hold`). `asked`: that has been done.
+    """
+
+    key: str
+    field: str
+    entry: str
+    asked: bool = False
+
+
+class NotConfirmed(Exception):
+    """Redis knows something else of the caller than is remembered, or nothing: look them up. Nothing was done."""
+
+
 _log = log.get(__name__)
+_entries = memory.Part(lambda: Cache[tuple[UUID, str], tuple[CachedFacts, str]](REMEMBERED_MOST, CACHE_SECONDS))
 
 
 @contextmanager
@@ -103,6 +125,14 @@ def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Fact
         if generation:
             _install(user_id, field, generation, facts)
     return facts, True
+
+
+def remembered(user_id: UUID, field: str) -> tuple[Facts, Remembered] | None:
+    """What Redis last told this process of a credential, if that was good until now. It may have changed since."""
+    found = _entries().get((user_id, field))
+    if found is None or clock.now().timestamp() >= found[0]["until"]:
+        return None
+    return found[0], Remembered(_keys(user_id)[0], field, found[1])
 
 
 # -- requests that come while this process reads the same --------------------------------------------------------
@@ -171,6 +201,7 @@ def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:
     text = crypto.verified("standing", f"{user_id} {field}", entry)
     facts: CachedFacts | None = None if text is None else json.loads(text)
     if facts is not None and clock.now().timestamp() < facts["until"]:
+        _entries().put((user_id, field), (facts, entry))
         return facts
     _log.warning("authorization cache entry rejected: bad signature or expired", user_id=str(user_id))
     with suppress(redis.RedisUnreachable), redis.reachable():

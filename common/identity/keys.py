@@ -60,10 +60,20 @@ def authenticate(key: str) -> authorization.Caller:
         Unauthenticated: not a key, or an unknown one.
         TokenRevoked: revoked, expired, rotated, or the account is disabled.
     """
+    return authorization.of_key(*_parts(key))
+
+
+def remembered(key: str) -> authorization.Caller | None:
+    """The same as this process remembers it, to be confirmed with a hold; None: it does not. Raises the same."""
+    return authorization.of_remembered_key(*_parts(key))
+
+
+def _parts(key: str) -> tuple[str, str]:
+    """What a key is looked up by, and the hash of its secret. Raises `Unauthenticated`."""
     shape = _SHAPE.fullmatch(key)
     if shape is None or _checksum(key[:-CHECKSUM_CHARS]) != shape[3]:
         raise Unauthenticated
-    return authorization.of_key(shape[1], crypto.digest(shape[2]))
+    return shape[1], crypto.digest(shape[2])
 
 
 def create(

@@ -34,6 +34,7 @@ PREFIX = "jhr_"
 _log = log.get(__name__)
 
 authenticate = authorization.of_session
+remembered = authorization.of_remembered_session
 
 
 @dataclass(frozen=True, slots=True)

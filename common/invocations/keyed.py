@@ -32,9 +32,8 @@ _told = memory.Part(lambda: Cache[tuple[UUID, int], bool](REMEMBERED_MOST))
 def account_of(caller: Caller, terms: PeriodTerms) -> budgets.Account:
     """What the budget gate is asked for."""
     limits = terms.max_concurrency, terms.rate_limit_per_minute
-    if caller.limits is None:
-        return budgets.Account(caller.user_id, terms.period_id, *limits)
-    return budgets.Account(caller.user_id, terms.period_id, *limits, _shares(caller, terms.now()))
+    shares = () if caller.limits is None else _shares(caller, terms.now())
+    return budgets.Account(caller.user_id, terms.period_id, *limits, shares, caller.remembered)
 
 
 def _shares(caller: Caller, now: datetime) -> tuple[KeyShare, ...]:

@@ -50,6 +50,7 @@ def submit(caller: Caller, tool_ref: str, order: Order) -> Submitted:
         ToolInputRejected, Invalid, SubscriptionRequired, RateLimited, ToolUnavailable, StorageExhausted,
         BudgetExhausted: in this order of checks.
         DependencyUnavailable: PostgreSQL or the gate cannot be verified.
+        NotConfirmed: what is remembered of the caller is not what is known of them. Nothing was done.
     """
     fingerprint = replaying.fingerprint(order.body)
     if caller.tools is not None:

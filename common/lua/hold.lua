@@ -10,16 +10,23 @@
 --       4 allowances:{user}        hash run, made, k:<API key> = "window,start,charged,held", h:<id> = "amount,since,keys";
 --                                  made = "<period>:<epoch>:<server>" of the gate that it goes with ("-" = nobody's counts)
 --       5… rate:{user}:<API key>   as 2, one for each API key that is named below
+--       and at the end auth:{user} hash of `auth_read.lua` ("-" = the caller has been looked up already)
 -- ARGV  1 id   2 amount   3 max_concurrency (-1 = unlimited)   4 rate_limit_per_minute (-1 = none)
 --       5 an API key with a max_concurrency ("" = none)   6 that max_concurrency
+--       7 a field of auth:{user}   8 what it is if the caller may still do this
 --       then fives, one for each API key that is asked too, the nearest first: its id, its tokens (-1 = no allowance),
 --       window (total, day, month), start of the window (Unix time; 0 = total), rate_limit_per_minute (-1 = none)
--- Answers  {"unknown"}                                  nothing is known here: rebuild from PostgreSQL
+-- Answers  {"changed"}                                  of the caller something else is known, or nothing: look them up
+--          {"unknown"}                                  nothing is known here: rebuild from PostgreSQL
 --          {"same", id}                                 that idempotency key is being made under another id
 --          {"limited", limit, 0, seconds}               rate: come back in so many seconds
 --          {"exhausted", available, API key or ""}      the allowance of that key, or the budget, does not cover the amount
 --          {"held", epoch, slot (0, -1 = waiting), remaining (-1 = none), seconds to reset, server, limit}   the tightest rate
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if string.sub(KEYS[#KEYS], 1, 1) ~= '-' then
+  local known = redis.call('HMGET', KEYS[#KEYS], ARGV[7], 'run')
+  if known[1] ~= ARGV[8] or known[2] ~= run then return {'changed'} end
+end
 local id, amount, cap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local b = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'granted', 'charged', 'held', 'active', 'h:' .. id, 'server')
 if not b[2] or not b[8] or b[1] ~= run then return {'unknown'} end
@@ -41,8 +48,8 @@ local function rate(key, limit)
   rates[#rates + 1] = {key = key, start = start, count = count, limit = limit, reset = 60 - (now - start)}
 end
 rate(KEYS[2], tonumber(ARGV[4]))
-for i = 7, #ARGV, 5 do
-  if ARGV[i + 4] ~= '-1' then rate(KEYS[5 + (i - 7) / 5], tonumber(ARGV[i + 4])) end
+for i = 9, #ARGV, 5 do
+  if ARGV[i + 4] ~= '-1' then rate(KEYS[5 + (i - 9) / 5], tonumber(ARGV[i + 4])) end
 end
 local function held(slot)
   local tightest = rates[1]
@@ -63,7 +70,7 @@ if string.sub(KEYS[4], 1, 1) ~= '-' then
   local made = string.match(KEYS[1], '[^:]+$') .. ':' .. b[2] .. ':' .. b[8]
   local a = redis.call('HMGET', KEYS[4], 'run', 'made')
   if a[1] ~= run or a[2] ~= made then return {'unknown'} end
-  for i = 7, #ARGV, 5 do
+  for i = 9, #ARGV, 5 do
     local key, tokens, window, start = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 3]
     if tokens >= 0 then
       -- One that is not there was made after the rows were read, or has used nothing.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -21,35 +21,18 @@ from common import invocations
 from common.errors import PlatformError
 from common.identity.authorization import Caller
 from common.invocations import Invocation
-from common.kit import clock, db, jsonb, log, redis
-from common.operations import instance
+from common.kit import clock, jsonb, log
 from web.api.face import REST
+from web.api.lean_frame import UNREACHABLE, Answer, is_usual, with_standing
 from web.http import auth, credentials, large_reads, limits, quotas, request_hooks
 from web.http.auth import AccessPolicy
 
 ROUTE: Final = f"{REST.prefix}/invocations/<uuid:invocation_id>"
 ENDPOINT: Final = "invocations.show"
 _PATH: Final = re.compile(rf"{REST.prefix}/invocations/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})", re.ASCII)
-#: Those that mean nothing here, and those that are read below. A request with any other is not for us.
-_HEADERS: Final = frozenset(
-    f"HTTP_{name}"
-    for name in (
-        *("ACCEPT", "ACCEPT_ENCODING", "ACCEPT_LANGUAGE", "AUTHORIZATION", "CACHE_CONTROL", "CONNECTION", "COOKIE"),
-        *("FORWARDED", "HOST", "IF_NONE_MATCH", "PRAGMA", "TRACEPARENT", "TRACESTATE", "USER_AGENT", "VIA"),
-        *("X_API_KEY", "X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_FORWARDED_PORT", "X_FORWARDED_PROTO", "X_REAL_IP"),
-        "X_REQUEST_ID",
-    )
-)
-_ACCEPTED: Final = ("*/*", "application/json", "")
+_HEADERS: Final = frozenset(["HTTP_IF_NONE_MATCH"])
 #: Input and output together, in bytes; more is a large read, which is paced by its size.
 MOST: Final = large_reads.SMALL_BYTES // 2
-_UNREACHABLE: Final = (db.Unreachable, redis.RedisUnreachable)
-
-
-class _Answer(NamedTuple):
-    status: str
-    headers: list[tuple[str, str]]
-    body: bytes
 
 
 class Lean:
@@ -64,16 +47,20 @@ class Lean:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         started = perf_counter()
         found = _PATH.fullmatch(environ["PATH_INFO"])
-        if found is None or self._scope is None or not _is_usual(environ):
+        if (
+            found is None
+            or self._scope is None
+            or environ.get("CONTENT_LENGTH")
+            or not is_usual(environ, "GET", _HEADERS)
+        ):
             return self._rest(environ, start_response)
         with self._app.app_context():
             answer = self._answer(environ, UUID(found[1]), started)
         if answer is None:
             return self._rest(environ, start_response)
-        start_response(answer.status, answer.headers)
-        return [answer.body] if answer.body else []
+        return answer.send(start_response)
 
-    def _answer(self, environ: WSGIEnvironment, invocation_id: UUID, started: float) -> _Answer | None:
+    def _answer(self, environ: WSGIEnvironment, invocation_id: UUID, started: float) -> Answer | None:
         """None: it is for the application."""
         request_id = request_hooks.request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         log.clear()
@@ -83,7 +70,7 @@ class Lean:
         except PlatformError as refusal:
             environ[credentials.REFUSAL] = refusal
             return None
-        except _UNREACHABLE:
+        except UNREACHABLE:
             return None
         log.bind(user_id=str(caller.user_id))
         left = quotas.reads.state(caller.user_id, clock.wall()).remaining
@@ -91,24 +78,9 @@ class Lean:
             return None
         try:
             invocation = _read(invocation_id, caller.user_id)
-        except (PlatformError, *_UNREACHABLE):
+        except (PlatformError, *UNREACHABLE):
             return None
         return _written(invocation, environ, request_id, started) if invocation.payloads else None
-
-
-def _is_usual(environ: WSGIEnvironment) -> bool:
-    """Whether nothing but path, credential and `If-None-Match` matters of this request."""
-    return (
-        environ["REQUEST_METHOD"] == "GET"
-        and not environ.get("QUERY_STRING")
-        and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
-        and environ.get("HTTP_ACCEPT", "") in _ACCEPTED
-        and not environ.get("CONTENT_LENGTH")
-        and not environ.get("SCRIPT_NAME")
-        and all(name in _HEADERS for name in environ if name.startswith("HTTP_"))
-        and request_hooks.is_host(environ.get("HTTP_HOST", "?"))
-        and instance.refusal() is None
-    )
 
 
 def _caller(environ: WSGIEnvironment) -> Caller:
@@ -125,7 +97,7 @@ def _read(invocation_id: UUID, owner: UUID) -> Invocation:
         large_reads.release(owner)
 
 
-def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, started: float) -> _Answer | None:
+def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, started: float) -> Answer | None:
     limit, allowed = quotas.reads.take(invocation.user_id, clock.wall())
     if not allowed:
         return None
@@ -139,9 +111,7 @@ def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, 
         **({} if invocation.ended else {"Retry-After": "1"}),
         "X-Request-ID": request_id,
     }
-    for name, value in request_hooks.standing_headers(REST, secure=environ["wsgi.url_scheme"] == "https").items():
-        headers.setdefault(name, value)
-    headers |= limits.headers(limit)
+    headers = with_standing(headers, environ) | limits.headers(limit)
     status = 304 if same else 200
     request_hooks.note("GET", ROUTE, status, perf_counter() - started, request_id)
-    return _Answer("304 NOT MODIFIED" if same else "200 OK", [*headers.items()], body)
+    return Answer("304 NOT MODIFIED" if same else "200 OK", [*headers.items()], body)

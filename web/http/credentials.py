@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
+from uuid import UUID
 
 from flask import request
 
@@ -29,16 +30,36 @@ def bearer_or_api_key() -> Callable[[], Caller]:
 
 def of_headers(authorization: str | None, api_key: str | None) -> Callable[[], Caller]:
     """As `bearer_or_api_key`, from the values of the two headers. Raises `Unauthenticated`, `InvalidHeader`."""
+    return _read(authorization, api_key, keys.authenticate, sessions.authenticate)
+
+
+def remembered(authorization: str | None, api_key: str | None) -> Caller | None:
+    """The caller as this process remembers them, to be confirmed with a hold; None: it does not.
+
+    Raises what looking them up does.
+    """
+    return _read(authorization, api_key, keys.remembered, sessions.remembered)()
+
+
+Found = TypeVar("Found")
+
+
+def _read(
+    authorization: str | None,
+    api_key: str | None,
+    by_key: Callable[[str], Found],
+    by_session: Callable[[UUID, UUID], Found],
+) -> Callable[[], Found]:
     if authorization is not None and api_key is not None:
         raise InvalidHeader("Send either Authorization or X-API-Key, not both.")
     if api_key is not None:
-        return partial(keys.authenticate, api_key)
+        return partial(by_key, api_key)
     scheme, _, credential = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise Unauthenticated
     if credential.startswith(keys.PREFIX):
-        return partial(keys.authenticate, credential)
-    return partial(sessions.authenticate, *access_tokens.verify(credential))
+        return partial(by_key, credential)
+    return partial(by_session, *access_tokens.verify(credential))
 
 
 def none() -> Callable[[], Caller]:

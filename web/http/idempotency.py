@@ -20,10 +20,15 @@ def key() -> str | None:
     values = request.headers.getlist("Idempotency-Key")
     if not values:
         return None
-    given = values[0].strip()
+    return read(*values)
+
+
+def read(value: str, *more: str) -> str:
+    """The key in the values of the header. Raises `InvalidHeader`."""
+    given = value.strip()
     if len(given) > 1 and given[0] == given[-1] == '"':
         given = given[1:-1]
-    if len(values) > 1 or not given.strip() or not _KEY.fullmatch(given):
+    if more or not given.strip() or not _KEY.fullmatch(given):
         raise errors.InvalidHeader("Idempotency-Key must be given once and have 1 to 255 printable ASCII characters.")
     return given
 

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from common import errors, invocations
 from common.kit import clock, log, metrics, tracing
 from common.operations import instance
-from web.http import auth, body, faces, large_reads, limits, negotiation
+from web.http import auth, body, faces, large_reads, limits, negotiation, submissions
 from web.http.faces import Face
 from web.http.problems import NotAcceptable
 
@@ -37,6 +37,7 @@ HSTS = "max-age=63072000; includeSubDomains"
 def register(app: Flask) -> None:
     """Do before and after every request what concerns all of them."""
     app.before_request(_begin)
+    app.before_request(submissions.refuse_failed)
     app.before_request(_refuse_invalid)
     app.before_request(_refuse_foreign_servers)
     app.before_request(_refuse_overload)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from flask import current_app, g, request
 
 from common import boot, errors, invocations
+from common.identity.authorization import Caller
 from common.invocations import Again, Invocation, SubmitFields, SubmitRules, Submitted
 from common.kit import db
 from web.http import auth, idempotency, limits, waiting
@@ -23,6 +24,26 @@ from web.http.quotas import RateLimit
 #: Request header: a signed quote, as the field `quote` of a submit.
 QUOTE = "Joyfull-Quote"
 _WAIT = re.compile(r'(?:^|[,;\s])wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])', re.IGNORECASE)
+
+
+#: In the environment of a request: how its submit has failed after it was asked for (`web/api/lean_submits.py`).
+FAILED: Final = "joyfull.failed"
+
+
+class Failed(NamedTuple):
+    """What became of a submit: it is told to the caller, and nothing is tried again."""
+
+    caller: Caller
+    error: Exception
+
+
+def refuse_failed() -> None:
+    """Raise what the submit of this request has failed with before, if there was one."""
+    failed = request.environ.get(FAILED)
+    if isinstance(failed, Failed):
+        g.caller = failed.caller
+        _show_rate_of(failed.error)
+        raise failed.error
 
 
 class Outcome(NamedTuple):
@@ -107,16 +128,21 @@ def _with_rate(submit_now: Callable[[], Submitted]) -> Submitted:
     try:
         submitted = submit_now()
     except errors.RateLimited as refusal:
-        if refusal.submits is not None:
-            _show_rate(refusal.submits, 0, refusal.retry_after)
+        _show_rate_of(refusal)
         raise
     if (rate := submitted.rate) is not None:
-        _show_rate(rate.limit, rate.remaining, rate.reset)
+        limits.show(rate_limit(rate.limit, rate.remaining, rate.reset))
     return submitted
 
 
-def _show_rate(limit: int, remaining: int, reset: int) -> None:
-    limits.show(RateLimit("submits", limit, 60, remaining, reset))
+def _show_rate_of(error: Exception) -> None:
+    if isinstance(error, errors.RateLimited) and error.submits is not None:
+        limits.show(rate_limit(error.submits, 0, error.retry_after))
+
+
+def rate_limit(limit: int, remaining: int, reset: int) -> RateLimit:
+    """The plan's rate of submits, as headers show it."""
+    return RateLimit("submits", limit, 60, remaining, reset)
 
 
 def preferred_wait() -> int | None:

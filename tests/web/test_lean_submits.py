@@ -1,0 +1,322 @@
+"""The short way of a submit answers byte for byte as the application does, and takes the caller's word for nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+from common.identity import accounts, keys
+from common.identity.audit import OPERATOR
+from common.kit import clock, db, failpoints, redis
+from common.settings import Settings
+from common.tools import editing
+from tests import factories
+from web.api.lean_submits import ENDPOINT, ROUTE, LeanSubmits
+from web.app import create_app
+from web.http.body import PUBLIC_BYTES
+
+USUAL = {"X-Request-ID": "usual", "User-Agent": "test", "Accept": "*/*", "Content-Type": "application/json"}
+ORDER = {"input": {"text": "x", "n": 1.50}, "metadata": {"job": "1"}}
+#: What two submits, one after the other, differ in.
+_OWN = re.compile(
+    rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|r=\d+;t=\d+|\"retry_after\":\d+"
+)
+
+
+class Raw(NamedTuple):
+    """An answer, its headers in order."""
+
+    status: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        found: dict[str, str] = json.loads(self.body)
+        return found.get("code", self.status[:3])
+
+    def plain(self) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Without what differs from one submit to the next; a length stays, since all that is as long."""
+        shown = [(name, _OWN.sub(b"~", value.encode()).decode()) for name, value in self.headers]
+        shown = [(name, value) for name, value in shown if name != "Retry-After" or value == "1"]
+        return self.status, shown, _OWN.sub(b"~", self.body)
+
+
+class Ways:
+    """Both ways to one application. `passed`: how often the short one has left a request to the other."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app, self.long, self.passed = app, partial(Flask.wsgi_app, app), 0
+        app.wsgi_app = self._pass  # type: ignore[method-assign]
+        self.short = LeanSubmits(app)
+
+    def _pass(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        self.passed += 1
+        return self.long(environ, start_response)
+
+    def ask(self, way: Any, path: str, headers: Mapping[str, str], order: object, **more: Any) -> Raw:
+        path, _, query = path.partition("?")
+        data = order if isinstance(order, bytes) else json.dumps(order).encode()
+        method = str(more.pop("method", "POST"))
+        built = EnvironBuilder(path, method=method, headers=Headers(headers), query_string=query, data=data)
+        answer, status, sent = run_wsgi_app(way, built.get_environ() | more)
+        return Raw(status, list(sent), b"".join(answer))
+
+
+@pytest.fixture
+def ways(db: None, settings: Settings) -> Iterator[Ways]:
+    yield Ways(create_app(settings))
+
+
+class Submitter:
+    """An account with a key, which the process remembers, and a tool."""
+
+    def __init__(self, ways: Ways, customer: factories.Customer | None = None, **key: Any) -> None:
+        self.ways, self.customer = ways, customer or factories.customer()
+        self.tool = factories.tool(input_schema={"type": "object"})
+        self.key, text = keys.create(self.customer.user_id, "submitting", actor=OPERATOR, **key)
+        self.headers = {"X-API-Key": text}
+        self.look_up()
+
+    @property
+    def path(self) -> str:
+        return f"/api/v1/tools/{self.tool.slug}/invoke"
+
+    def look_up(self) -> None:
+        """As other requests of the caller do: by the first one Redis knows them, by the second one this process."""
+        for _ in range(2):
+            self.ways.app.test_client().get("/api/v1/tools", headers=self.headers)
+        self.ways.passed = 0
+
+    def short(self, order: object = ORDER, headers: Mapping[str, str] | None = None, **more: Any) -> Raw:
+        path = str(more.pop("path", self.path))
+        return self.ways.ask(self.ways.short, path, {**USUAL, **self.headers, **(headers or {})}, order, **more)
+
+    def same(self, order: object = ORDER, headers: Mapping[str, str] | None = None, *, left: bool, **more: Any) -> Raw:
+        """The answer, which is the same both ways. `left`: the short one leaves it to the other."""
+        before, make = self.ways.passed, dict(more)
+        quickly = self.short(order, headers, **more)
+        assert self.ways.passed == before + left, quickly
+        path = str(make.pop("path", self.path))
+        slowly = self.ways.ask(self.ways.long, path, {**USUAL, **self.headers, **(headers or {})}, order, **make)
+        assert quickly.plain() == slowly.plain()
+        return quickly
+
+    def made(self) -> int:
+        with db.transaction() as session:
+            rows: int = (
+                session.connection()
+                .exec_driver_sql("select count(*) from invocations where user_id = %s", (self.customer.user_id,))
+                .scalar_one()
+            )
+        return rows
+
+
+@pytest.fixture
+def me(ways: Ways) -> Submitter:
+    return Submitter(ways)
+
+
+def test_it_is_logged_and_counted_as_the_route_that_it_is(ways: Ways) -> None:
+    assert [rule.rule for rule in ways.app.url_map.iter_rules(ENDPOINT)] == [ROUTE]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"metadata": {"é": "ü"}, "end_user": "somebody", "max_tokens": 7, "expires_in": 60, "priority": 1},
+        {"not_before": "2199-01-01T00:00:00Z", "input": [1.0, 1e2, "\u00e9", {"b": 1, "a": 2}]},
+        {"version": 1, "stream": False},
+        {"webhook_url": "https://93.184.215.14/hook", "webhook_events": ["invocation.succeeded"]},
+    ],
+)
+def test_what_is_accepted(me: Submitter, more: dict[str, object]) -> None:
+    order = ORDER | more
+    if "not_before" in more:
+        order["not_before"] = clock.rfc3339(clock.now() + timedelta(days=1))
+        me.tool = factories.tool(input_schema={})
+    bearer = {"Authorization": f"Bearer {me.headers['X-API-Key']}"}
+    before = me.made()
+    assert me.same(order, left=False).status == "202 ACCEPTED"
+    assert me.same(order, left=False, CONTENT_TYPE="application/json; charset=utf-8").status == "202 ACCEPTED"
+    assert me.same(order, None, left=False, **{"wsgi.url_scheme": "https"}).status == "202 ACCEPTED"
+    me.headers = bearer
+    assert me.same(order, left=False).status == "202 ACCEPTED"
+    assert me.made() == before + 8
+
+
+def test_rates_and_slots_are_told(ways: Ways) -> None:
+    me = Submitter(ways, factories.customer(at_once=1, per_minute=3))
+    assert me.short().code == "202"
+    answer = me.same(left=False)
+    assert '"submits";q=3' in dict(answer.headers)["RateLimit-Policy"]
+    assert json.loads(answer.body)["data"]["waiting"]["reason"] == "slot"
+    assert me.same(left=True).code == "rate_limited"
+    assert me.made() == 3
+
+
+def test_a_key_makes_one_invocation(me: Submitter) -> None:
+    once = {"Idempotency-Key": '"first"'}
+    first = me.short(ORDER, once)
+    assert (first.code, me.ways.passed) == ("202", 0)
+    again = me.same(ORDER, once, left=True)
+    assert dict(again.headers)["Idempotent-Replayed"] == "true"
+    assert json.loads(again.body)["data"]["id"] == json.loads(first.body)["data"]["id"]
+    assert me.same({"input": {}}, once, left=True).code == "idempotency_key_reused"
+    assert me.same(ORDER, {"Idempotency-Key": "é"}, left=True).code == "invalid_header"
+    assert me.made() == 1
+
+
+def test_what_is_refused(me: Submitter) -> None:
+    weak = keys.create(me.customer.user_id, "weak", actor=OPERATOR, scopes=["tools:read"])[1]
+    nobody = Submitter(me.ways, factories.Customer(factories.user(), UUID(int=0), ""))
+    poor = Submitter(me.ways, factories.customer(15))
+    assert poor.short().code == "202"
+    left = partial(me.same, left=True)
+    refused = [
+        left(ORDER, {"X-API-Key": weak}),
+        left(ORDER, {"X-API-Key": "jh_wrong"}),
+        left(ORDER, {"Authorization": "Bearer x"}),
+        left(b"{"),
+        left(b"[]"),
+        left({}),
+        left(ORDER | {"unknown": 1}),
+        left(ORDER | {"webhook_events": ["completed"]}),
+        left(ORDER | {"input": "not an object"}),
+        left(ORDER | {"version": 2}),
+        left(ORDER | {"quote": "x"}),
+        left(ORDER, path="/api/v1/tools/unknown/invoke"),
+        left(ORDER, {"Idempotency-Key": " "}),
+        nobody.same(left=True),
+        poor.same(left=True),
+    ]
+    assert [answer.code for answer in refused] == [
+        *(
+            "scope_missing",
+            "unauthenticated",
+            "invalid_header",
+            "malformed_json",
+            "validation_failed",
+            "validation_failed",
+            "validation_failed",
+        ),
+        *("validation_failed", "tool_input_rejected", "conflict", "quote_invalid", "not_found", "invalid_header"),
+        *("subscription_required", "budget_exhausted"),
+    ]
+    assert (me.made(), nobody.made(), poor.made()) == (0, 0, 1)
+
+
+def test_what_is_unusual_is_left_to_the_application(me: Submitter) -> None:
+    for headers in (
+        {"Accept": "application/*;q=0.5"},
+        {"Origin": "https://elsewhere.example.com"},
+        {"Prefer": "respond-async"},
+        {"Content-Type": "application/json;charset=UTF-8"},
+    ):
+        assert me.same(ORDER, headers, left=True).code == "202"
+    assert me.same(ORDER, left=True, SERVER_PROTOCOL="HTTP/1.0").code == "202"
+    assert me.same(ORDER, left=True, path=f"{me.path}?x=1").code == "validation_failed"
+    assert me.same(ORDER, {"Content-Type": "text/plain"}, left=True).code == "unsupported_media_type"
+    assert me.same({"input": {"text": "x" * PUBLIC_BYTES}}, left=True).code == "202"
+    assert me.same(ORDER, left=True, method="PUT").code == "method_not_allowed"
+
+
+class Ending(io.BytesIO):
+    """A body that ends, or does not come, in the middle."""
+
+    def __init__(self, error: OSError | None) -> None:
+        super().__init__(b'{"input":')
+        self._error = error
+
+    def read(self, size: int | None = -1) -> bytes:
+        found = super().read(size)
+        if not found and self._error:
+            raise self._error
+        return found
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, "malformed_request"), (TimeoutError(), "request_timeout"), (OSError(), "malformed_request")],
+)
+def test_a_body_that_does_not_arrive(me: Submitter, error: OSError | None, code: str) -> None:
+    answers = [
+        me.ways.ask(way, me.path, USUAL | me.headers, ORDER, **{"wsgi.input": Ending(error)})
+        for way in (me.ways.short, me.ways.long)
+    ]
+    assert [answer.code for answer in answers] == [code] * 2
+    assert answers[0].plain() == answers[1].plain()
+
+
+# -- the caller is remembered, and confirmed ---------------------------------------------------------------------
+
+
+def _revoke(me: Submitter) -> None:
+    keys.revoke(me.customer.user_id, me.key.id, actor=OPERATOR)
+
+
+def _disable(me: Submitter) -> None:
+    accounts.administer(me.customer.user_id, is_active=False, actor=OPERATOR)
+
+
+@pytest.mark.parametrize(("change", "code"), [(_revoke, "token_revoked"), (_disable, "token_revoked")])
+def test_a_caller_who_has_lost_their_rights_is_refused_at_once(
+    me: Submitter, change: Callable[[Submitter], None], code: str
+) -> None:
+    assert (me.short().code, me.ways.passed) == ("202", 0)
+    change(me)
+    assert me.same(left=True).code == code
+    assert me.made() == 1
+
+
+def test_what_is_not_remembered_or_not_known_is_looked_up(me: Submitter, settings: Settings) -> None:
+    redis.client().flushdb()
+    assert (me.short().code, me.ways.passed) == ("202", 1), "Redis knows nothing"
+    me.look_up()
+    assert (me.short().code, me.ways.passed) == ("202", 0)
+    redis.client().hset(f"auth:{{{me.customer.user_id}}}", f"key:{me.key.id}", "something else")
+    assert (me.short().code, me.ways.passed) == ("202", 1), "Redis knows something else"
+    other = Submitter.__new__(Submitter)
+    other.__dict__ |= me.__dict__ | {"ways": Ways(create_app(settings))}
+    assert (other.short().code, other.ways.passed) == ("202", 1), "a process that has just begun"
+    other.look_up()
+    assert (other.short().code, other.ways.passed) == ("202", 0)
+
+
+# -- what fails after the hold was asked for is told, and not tried again ------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["web.before_commit", "web.after_commit"])
+def test_what_has_failed_is_not_tried_again(me: Submitter, point: str) -> None:
+    tried: list[int] = []
+
+    def fail() -> None:
+        tried.append(1)
+        raise db.Unreachable("away")
+
+    with failpoints.calling(point, fail):
+        answers = [me.short(), me.ways.ask(me.ways.long, me.path, USUAL | me.headers, ORDER)]
+    assert len(tried) == 2
+    assert [answer.code for answer in answers] == ["dependency_unavailable"] * 2
+    assert answers[0].plain() == answers[1].plain()
+    assert me.made() == (2 if point == "web.after_commit" else 0)
+
+
+def test_an_unknown_tool_is_looked_up_again_by_the_application(me: Submitter) -> None:
+    """A refusal before the hold rests on a caller who was only remembered."""
+    path = f"/api/v1/tools/{uuid4()}/invoke"
+    assert me.same(left=True, path=path).code == "not_found"
+    editing.archive(OPERATOR, me.tool.id)
+    assert me.same(left=True).code == "not_found"
