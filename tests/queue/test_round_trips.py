@@ -85,7 +85,7 @@ def client(db: None, settings: Settings) -> Iterator[FlaskClient]:
     yield create_app(settings).test_client()
 
 
-def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trips: Trips, client: FlaskClient) -> None:
+def test_a_submit_is_one_statement_and_two_scripts_and_a_read_one_of_each(trips: Trips, client: FlaskClient) -> None:
     customer, tool = factories.customer(), factories.tool()
     _, key = keys.create(customer.user_id, "counting", actor=OPERATOR)
     headers = {"X-API-Key": key}
@@ -104,7 +104,7 @@ def test_a_submit_is_one_statement_and_three_scripts_and_a_read_one_of_each(trip
     made = submit()
     assert len(trips.statements) == 1, trips.statements
     assert "insert into invocations" in trips.statements[0]
-    assert trips.commands == ["auth_read", "hold", "notify"], trips.commands
+    assert trips.commands == ["hold", "notify"], trips.commands
     trips.clear()
     read(made)
     assert len(trips.statements) == 1, trips.statements
@@ -126,7 +126,7 @@ def test_allowances_cost_no_further_trip(trips: Trips, client: FlaskClient, tool
         if trip < 3:
             runner.work(me)
     assert len(submitted[0]) == 1, submitted
-    assert submitted[1] == ["auth_read", "hold", "notify"], submitted
+    assert submitted[1] == ["hold", "notify"], submitted
     redis_kit.client().delete(messages.QUEUES[messages.RUN_INVOCATION])
     trips.clear()
     runner.work(me)
