@@ -84,17 +84,10 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
 def _ask_for_hold(account: Account, invocation_id: UUID, amount: int, key: str | None) -> HoldAnswer:
     limits = [_number(account.max_concurrency), _number(account.rate_limit_per_minute)]
     of_key = (str(account.capped.key_id), _number(account.capped.max_concurrency)) if account.capped else ("", 0)
-    shares = [
-        word
-        for share in account.keys
-        for word in (
-            str(share.key_id),
-            _number(share.tokens),
-            share.window.kind,
-            share.window.start,
-            _number(share.rate_limit_per_minute),
-        )
-    ]
+    shares: list[str | int] = []
+    for share in account.keys:
+        shares += [str(share.key_id), _number(share.tokens), share.window.kind, share.window.start]
+        shares.append(_number(share.rate_limit_per_minute))
     keys, caller = [*_keys(account, key), "-"], ("", "")
     if (remembered := account.caller) is not None:
         remembered.asked, keys[-1], caller = True, remembered.key, (remembered.field, remembered.entry)

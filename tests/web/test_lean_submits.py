@@ -34,7 +34,7 @@ _OWN = re.compile(
 )
 
 
-class Raw(NamedTuple):
+class GivenAnswer(NamedTuple):
     """An answer, its headers in order."""
 
     status: str
@@ -53,7 +53,7 @@ class Raw(NamedTuple):
         return self.status, shown, _OWN.sub(b"~", self.body)
 
 
-class Ways:
+class WaysToSubmit:
     """Both ways to one application. `passed`: how often the short one has left a request to the other."""
 
     def __init__(self, app: Flask) -> None:
@@ -65,24 +65,24 @@ class Ways:
         self.passed += 1
         return self.long(environ, start_response)
 
-    def ask(self, way: Any, path: str, headers: Mapping[str, str], order: object, **more: Any) -> Raw:
+    def ask(self, way: Any, path: str, headers: Mapping[str, str], order: object, **more: Any) -> GivenAnswer:
         path, _, query = path.partition("?")
         data = order if isinstance(order, bytes) else json.dumps(order).encode()
         method = str(more.pop("method", "POST"))
         built = EnvironBuilder(path, method=method, headers=Headers(headers), query_string=query, data=data)
         answer, status, sent = run_wsgi_app(way, built.get_environ() | more)
-        return Raw(status, list(sent), b"".join(answer))
+        return GivenAnswer(status, list(sent), b"".join(answer))
 
 
 @pytest.fixture
-def ways(db: None, settings: Settings) -> Iterator[Ways]:
-    yield Ways(create_app(settings))
+def ways(db: None, settings: Settings) -> Iterator[WaysToSubmit]:
+    yield WaysToSubmit(create_app(settings))
 
 
 class Submitter:
     """An account with a key, which the process remembers, and a tool."""
 
-    def __init__(self, ways: Ways, customer: factories.Customer | None = None, **key: Any) -> None:
+    def __init__(self, ways: WaysToSubmit, customer: factories.Customer | None = None, **key: Any) -> None:
         self.ways, self.customer = ways, customer or factories.customer()
         self.tool = factories.tool(input_schema={"type": "object"})
         self.key, text = keys.create(self.customer.user_id, "submitting", actor=OPERATOR, **key)
@@ -99,11 +99,13 @@ class Submitter:
             self.ways.app.test_client().get("/api/v1/tools", headers=self.headers)
         self.ways.passed = 0
 
-    def short(self, order: object = ORDER, headers: Mapping[str, str] | None = None, **more: Any) -> Raw:
+    def short(self, order: object = ORDER, headers: Mapping[str, str] | None = None, **more: Any) -> GivenAnswer:
         path = str(more.pop("path", self.path))
         return self.ways.ask(self.ways.short, path, {**USUAL, **self.headers, **(headers or {})}, order, **more)
 
-    def same(self, order: object = ORDER, headers: Mapping[str, str] | None = None, *, left: bool, **more: Any) -> Raw:
+    def same(
+        self, order: object = ORDER, headers: Mapping[str, str] | None = None, *, left: bool, **more: Any
+    ) -> GivenAnswer:
         """The answer, which is the same both ways. `left`: the short one leaves it to the other."""
         before, make = self.ways.passed, dict(more)
         quickly = self.short(order, headers, **more)
@@ -124,11 +126,11 @@ class Submitter:
 
 
 @pytest.fixture
-def me(ways: Ways) -> Submitter:
+def me(ways: WaysToSubmit) -> Submitter:
     return Submitter(ways)
 
 
-def test_it_is_logged_and_counted_as_the_route_that_it_is(ways: Ways) -> None:
+def test_it_is_logged_and_counted_as_the_route_that_it_is(ways: WaysToSubmit) -> None:
     assert [rule.rule for rule in ways.app.url_map.iter_rules(ENDPOINT)] == [ROUTE]
 
 
@@ -157,7 +159,7 @@ def test_what_is_accepted(me: Submitter, more: dict[str, object]) -> None:
     assert me.made() == before + 8
 
 
-def test_rates_and_slots_are_told(ways: Ways) -> None:
+def test_rates_and_slots_are_told(ways: WaysToSubmit) -> None:
     me = Submitter(ways, factories.customer(at_once=1, per_minute=3))
     assert me.short().code == "202"
     answer = me.same(left=False)
@@ -289,7 +291,7 @@ def test_what_is_not_remembered_or_not_known_is_looked_up(me: Submitter, setting
     redis.client().hset(f"auth:{{{me.customer.user_id}}}", f"key:{me.key.id}", "something else")
     assert (me.short().code, me.ways.passed) == ("202", 1), "Redis knows something else"
     other = Submitter.__new__(Submitter)
-    other.__dict__ |= me.__dict__ | {"ways": Ways(create_app(settings))}
+    other.__dict__ |= me.__dict__ | {"ways": WaysToSubmit(create_app(settings))}
     assert (other.short().code, other.ways.passed) == ("202", 1), "a process that has just begun"
     other.look_up()
     assert (other.short().code, other.ways.passed) == ("202", 0)

@@ -23,7 +23,7 @@ from common.identity.authorization import Caller
 from common.invocations import Invocation
 from common.kit import clock, jsonb, log
 from web.api.face import REST
-from web.api.lean_frame import UNREACHABLE, Answer, is_usual, with_standing
+from web.api.lean_frame import UNREACHABLE, ShortAnswer, is_usual, with_standing
 from web.http import auth, credentials, large_reads, limits, quotas, request_hooks
 from web.http.auth import AccessPolicy
 
@@ -60,7 +60,7 @@ class Lean:
             return self._rest(environ, start_response)
         return answer.send(start_response)
 
-    def _answer(self, environ: WSGIEnvironment, invocation_id: UUID, started: float) -> Answer | None:
+    def _answer(self, environ: WSGIEnvironment, invocation_id: UUID, started: float) -> ShortAnswer | None:
         """None: it is for the application."""
         request_id = request_hooks.request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         log.clear()
@@ -97,7 +97,7 @@ def _read(invocation_id: UUID, owner: UUID) -> Invocation:
         large_reads.release(owner)
 
 
-def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, started: float) -> Answer | None:
+def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, started: float) -> ShortAnswer | None:
     limit, allowed = quotas.reads.take(invocation.user_id, clock.wall())
     if not allowed:
         return None
@@ -114,4 +114,4 @@ def _written(invocation: Invocation, environ: WSGIEnvironment, request_id: str, 
     headers = with_standing(headers, environ) | limits.headers(limit)
     status = 304 if same else 200
     request_hooks.note("GET", ROUTE, status, perf_counter() - started, request_id)
-    return Answer("304 NOT MODIFIED" if same else "200 OK", [*headers.items()], body)
+    return ShortAnswer("304 NOT MODIFIED" if same else "200 OK", [*headers.items()], body)

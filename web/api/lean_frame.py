@@ -26,7 +26,7 @@ _ACCEPTED: Final = ("*/*", "application/json", "")
 UNREACHABLE: Final = (db.Unreachable, redis.RedisUnreachable)
 
 
-class Answer(NamedTuple):
+class ShortAnswer(NamedTuple):
     """A response that is complete."""
 
     status: str
@@ -34,7 +34,7 @@ class Answer(NamedTuple):
     body: bytes
 
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer the request with it, as a WSGI application does."""
+        """ShortAnswer the request with it, as a WSGI application does."""
         start_response(self.status, self.headers)
         return [self.body] if self.body else []
 

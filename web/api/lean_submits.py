@@ -25,7 +25,7 @@ from common.invocations import Order, SubmitRules, Submitted
 from common.kit import clock, jsonb, log
 from common.settings import links
 from web.api.face import REST
-from web.api.lean_frame import UNREACHABLE, Answer, is_usual, with_standing
+from web.api.lean_frame import UNREACHABLE, ShortAnswer, is_usual, with_standing
 from web.api.submit_schemas import SubmitInSchema
 from web.http import auth, body, credentials, idempotency, limits, quotas, request_hooks, submissions
 from web.http.auth import AccessPolicy
@@ -60,7 +60,7 @@ class LeanSubmits:
             answer = self._answer(environ, found[1], started)
         return self._rest(environ, start_response) if answer is None else answer.send(start_response)
 
-    def _answer(self, environ: WSGIEnvironment, tool: str, started: float) -> Answer | None:
+    def _answer(self, environ: WSGIEnvironment, tool: str, started: float) -> ShortAnswer | None:
         """None: it is for the application."""
         request_id = environ["HTTP_X_REQUEST_ID"] = request_hooks.request_id(environ.get("HTTP_X_REQUEST_ID", ""))
         log.clear()
@@ -85,7 +85,7 @@ class LeanSubmits:
 
     def _written(
         self, submitted: Submitted, environ: WSGIEnvironment, request_id: str, started: float
-    ) -> Answer | None:
+    ) -> ShortAnswer | None:
         invocation = submitted.invocation
         if invocation is None:
             return None
@@ -102,7 +102,7 @@ class LeanSubmits:
         else:
             limit = submissions.rate_limit(rate.limit, rate.remaining, rate.reset)
         request_hooks.note("POST", ROUTE, 202, perf_counter() - started, request_id)
-        return Answer("202 ACCEPTED", [*(with_standing(headers, environ) | limits.headers(limit)).items()], text)
+        return ShortAnswer("202 ACCEPTED", [*(with_standing(headers, environ) | limits.headers(limit)).items()], text)
 
 
 def _is_usual(environ: WSGIEnvironment) -> bool:
