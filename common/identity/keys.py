@@ -54,8 +54,8 @@ _SHAPE = re.compile(
 
 
 def authenticate(key: str) -> authorization.Caller:
-    """The caller of an API key. Raises `Unauthenticated` for none that is known, and `TokenRevoked` for one that is revoked,
-    expired or rotated, or whose account is disabled. The checksum rejects typos without a query.
+    """The caller of an API key. Raises `Unauthenticated` for none that is known, and `TokenRevoked` for one that is
+    revoked, expired or rotated, or whose account is disabled. The checksum rejects typos without a query.
     """
     return authorization.of_key(*_parts(key))
 
