@@ -98,6 +98,7 @@ PATCHED = {
     "budgets/world.py": dict.fromkeys(
         ("budgets.settle", "budgets.moved"), "a model decides when each message to the gate arrives, or whether"
     ),
+    "console/test_large_inputs.py": {"large_reads.WAIT_SECONDS": WAIT},
     "dev/test_servers.py": {"process._namespaces_allowed": HOST},
     "explorer/conftest.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "watching.LOOK_AGAIN_SECONDS": WAIT},
     "keys/test_at_once.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -10,6 +9,7 @@ from itertools import islice
 from typing import Final
 
 from common.tools import Version
+from web.console import json_texts
 
 #: What callers are concerned with.
 PUBLIC: Final = (
@@ -97,4 +97,4 @@ def _written(version: Version, name: str) -> str:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return json_texts.indented(value)

@@ -20,7 +20,7 @@ import marshmallow as ma
 from flask import g, request
 
 from common.errors import PlatformError, Temporary
-from web.http import body, validation
+from web.http import body, large_reads, validation
 from web.http.fields import Many, Secret
 from web.http.schemas import QueryArguments
 
@@ -84,11 +84,13 @@ class FormState:
 
 
 def load(schema: type[Form]) -> Any:  # who calls says as which TypedDict
-    """The form that was sent, loaded. Raises `errors.Invalid`, and what `body.read_form` does."""
+    """The form that was sent, loaded. Raises `errors.Invalid`, `errors.RateLimited`, and what `body.read_form` does."""
     form = schema()
     several = frozenset(name for name, each in _by_key(form).items() if isinstance(each, Many))
     secret = frozenset(name for name, each in _by_key(form).items() if isinstance(each, Secret))
     sent = body.read_form(request, several, secret)
+    if sum(map(len, sent.values())) > large_reads.SMALL_BYTES:
+        large_reads.begin()  # the page that is answered may have it all
     g.typed = {name: value for name, value in sent.items() if name not in secret}
     return validation.loaded(form, sent, "form", ignore_unknown=True)
 

@@ -5,8 +5,9 @@ The name of a field says how it is read: one letter, then the JSON Pointer of wh
     s/text    text               n/count   a number         b/verbose  true or false
     l/tags    a text on a line   j/extra   JSON             e/mode     JSON of one of the options
 
-A field that was left empty was not given. What a simpler field could not hold (an empty text, null, a text with line
-breaks among others) is shown as JSON, and so is what a schema says in other words than those that are known here.
+A field that was left empty was not given; `typed_values` reads the others. What a simpler field could not hold (an
+empty text, null, a text with line breaks among others) is shown as JSON, and so is what a schema says in other words
+than those that are known here.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from common import errors
 from common.errors import FieldError
-from common.kit import strict_json
+from web.console import json_texts, typed_values
 from web.http import body
 
 #: Objects within objects: their fields are shown as a group, deeper ones as JSON.
 LEVELS: Final = 2
+#: A value with more is shown as JSON: each takes as long to write as thousands of characters.
+MOST_FIELDS: Final = 200
 #: Longer texts have several lines.
 LINE: Final = 200
 _DATE: Final = re.compile(r"|\d{4}-\d\d-\d\d", re.ASCII)
@@ -53,13 +57,18 @@ class InputField:
 
 
 def fields(schema: Schema, value: object, typed: Given | None = None) -> list[InputField]:
-    """The fields for an input (`MISSING`: none yet). Fields that are in `typed` are of the kind that was typed."""
+    """The fields for an input (`MISSING`: none yet); none, if it has more than `MOST_FIELDS`.
+
+    Fields that are in `typed` are of the kind that was typed.
+    """
     if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
         return []
     if value is not MISSING and not isinstance(value, dict):
         return []
     kinds = {name[1:]: name[0] for name in typed or {} if "/" in name}
-    return list(_Builder(kinds, value is MISSING).of_object(schema, value))
+    made = _Builder(kinds, value is MISSING).of_object(schema, value)
+    found = list(made if value is MISSING else islice(made, MOST_FIELDS + 1))
+    return found if value is MISSING or len(found) <= MOST_FIELDS else []
 
 
 def read(given: Given) -> object:
@@ -70,7 +79,7 @@ def read(given: Given) -> object:
         if name[1:2] != "/" or not isinstance(text, str) or text == "":
             continue
         try:
-            _put(found, [_unescaped(step) for step in name[2:].split("/")], _read(name[0], text))
+            typed_values.put(found, name, text)
         except ValueError as error:
             faults.append(FieldError(f"/{name}", str(error)))
     if faults:
@@ -102,11 +111,6 @@ def located(error: errors.Invalid, given: Given) -> errors.Invalid:
     return type(error)(error.detail, errors=faults)
 
 
-def text_of(value: object) -> str:
-    """An input as JSON text."""
-    return "{}" if value is MISSING else json.dumps(value, indent=2, ensure_ascii=False)
-
-
 # -- from schema and value to fields -------------------------------------------------------------------------------
 
 
@@ -120,17 +124,23 @@ class _Builder:
     def of_object(
         self, schema: Schema, value: object, at: str = "", group: str = "", level: int = 1
     ) -> Iterator[InputField]:
-        """The fields of an object's properties, and of what it has beside them."""
+        """The fields of an object's properties, and of what it has, or was typed, beside them."""
         known, required = _part(schema, "properties"), schema.get("required")
         values = value if isinstance(value, dict) else {}
-        for key in [*known, *(key for key in values if key not in known)]:
-            part, path = _part(known, key), f"{at}/{_escaped(key)}"
+        for key in dict.fromkeys([*known, *values, *self.typed_at(at)]):
+            part, path = _part(known, key), f"{at}/{typed_values.escaped(key)}"
             own = values.get(key, part.get("default", MISSING) if self.empty else MISSING)
-            if level <= LEVELS and _part(part, "properties") and (own is MISSING or (isinstance(own, dict) and own)):
+            is_open = level <= LEVELS and bool(_part(part, "properties")) and path not in self.typed
+            if is_open and (own is MISSING or (isinstance(own, dict) and own)):
                 yield from self.of_object(part, own, path, f"{group} · {key}" if group else key, level + 1)
             else:
                 is_required = isinstance(required, list) and key in required
                 yield self.field(path, part, own, is_required, group)
+
+    def typed_at(self, at: str) -> Iterator[str]:
+        """The keys of what was typed that stands directly in this object."""
+        here = (path[len(at) + 1 :] for path in self.typed if path.startswith(f"{at}/"))
+        return islice((typed_values.unescaped(step) for step in here if "/" not in step), MOST_FIELDS)
 
     def field(self, path: str, schema: Schema, value: object, is_required: bool, group: str) -> InputField:
         """One field."""
@@ -139,7 +149,7 @@ class _Builder:
             kind = "j"
         kind = self.typed.get(path, kind)
         text = "" if value is MISSING else _written(kind, value)
-        key = _unescaped(path.rpartition("/")[2])
+        key = typed_values.unescaped(path.rpartition("/")[2])
         return InputField(
             name=f"{kind}{path}",
             label=_said(schema, "title") or key,
@@ -201,7 +211,7 @@ def _holds(kind: str, value: object, options: Sequence[tuple[str, str]]) -> bool
         return False
     try:
         written = _written(kind, value)
-        again = _read(kind, written) if written else MISSING
+        again = typed_values.read(kind, written) if written else MISSING
     except (ValueError, TypeError):
         return False
     return type(again) is type(value) and again == value
@@ -214,40 +224,4 @@ def _written(kind: str, value: object) -> str:
         return "\n".join(value)
     if kind == "n" and isinstance(value, bool):
         raise TypeError
-    return json.dumps(value, ensure_ascii=False, indent=2 if kind == "j" else None)
-
-
-# -- from fields to a value ----------------------------------------------------------------------------------------
-
-
-def _read(kind: str, text: str) -> object:
-    if kind == "s":
-        return text
-    if kind == "l":
-        return [line for line in text.split("\n") if line]
-    try:
-        value = _JSON.read(text.encode())
-    except (strict_json.UnacceptableJson, UnicodeEncodeError):
-        raise ValueError("Must be a number." if kind == "n" else "Must be JSON.") from None
-    if kind == "n" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise ValueError("Must be a number.")
-    return value
-
-
-_JSON: Final = strict_json.JsonReader(depth=body.MAX_DEPTH, keys=body.MAX_KEYS)
-
-
-def _put(found: object, steps: list[str], value: object) -> None:
-    for step in steps[:-1]:
-        found = found.setdefault(step, {}) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or steps[-1] in found:
-        raise ValueError("Given twice, as a whole and in parts.")
-    found[steps[-1]] = value
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")
-
-
-def _unescaped(step: str) -> str:
-    return step.replace("~1", "/").replace("~0", "~")
+    return json_texts.indented(value) if kind == "j" else json.dumps(value, ensure_ascii=False)

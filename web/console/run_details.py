@@ -15,7 +15,7 @@ from web.console.explanations import Step
 from web.console.trees import Node
 
 #: Input and output together, in bytes: of more, the beginning is shown.
-SHOWN_BYTES: Final = 256 * 1024
+SHOWN_BYTES: Final = 64 * 1024
 #: Characters of that.
 BEGINNING: Final = 1_500
 #: How often a streamed answer is read again by a page that is open: while it is written, and while it has not begun.

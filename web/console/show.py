@@ -14,7 +14,7 @@ from common.invocations import Invocation
 from common.kit import clock
 from common.models.tools import Metered
 from common.tools import Price
-from web.console import preferences
+from web.console import json_texts, preferences
 
 #: Between characters that are not ASCII these join emoji and letters.
 _JOINERS: Final = ("\u200c", "\u200d")
@@ -153,14 +153,14 @@ def short(id_: UUID) -> str:
     return f"…{str(id_)[-8:]}"
 
 
-def as_json(value: object) -> str:
-    """A value as indented JSON text."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def as_json(value: object, most: int) -> str:
+    """A value as indented JSON text, or a beginning of that with more than `most` characters."""
+    return json_texts.beginning(value, most)
 
 
-def pretty(text: str) -> str:
-    """JSON text, indented."""
-    return as_json(json.loads(text))
+def pretty(text: str, most: int) -> str:
+    """JSON text, indented; no more than a beginning of that with more than `most` characters."""
+    return as_json(json.loads(text), most)
 
 
 def price(value: Price) -> str:

@@ -23,13 +23,14 @@ class Snippet:
 def of_call(url: str, sent: Mapping[str, object], key: str) -> list[Snippet]:
     """POST `sent` to `url` under this `Idempotency-Key`, and wait for the end."""
     return [
-        Snippet("curl", "curl", _curl(url, sent, key)),
+        Snippet("curl", "curl", curl(url, sent, key)),
         Snippet("python", "Python", _python(url, sent, key)),
         Snippet("javascript", "JavaScript", _javascript(url, sent, key)),
     ]
 
 
-def _curl(url: str, sent: Mapping[str, object], key: str) -> str:
+def curl(url: str, sent: Mapping[str, object], key: str) -> str:
+    """The same for a shell."""
     return f"""curl -s {shlex.quote(url)} \\
   -H "X-API-Key: $HUB_API_KEY" \\
   -H 'Content-Type: application/json' \\

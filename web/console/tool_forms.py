@@ -17,7 +17,7 @@ from common.errors import FieldError
 from common.models.tools import ADAPTERS, AUTH_TYPES, METHODS
 from common.tools import ListedTool
 from common.tools.drafts import DEFAULTS, DOCUMENTS, SHOWN
-from web.console import show
+from web.console import json_texts
 from web.console.forms import Typed
 from web.console.repeats import RepeatableForm
 from web.http import body, validation
@@ -93,7 +93,7 @@ def values(tool: ListedTool) -> dict[str, str]:
         found["price/metered/chars_per_unit"] = price.metered["chars_per_unit"]
         found["price/metered/input"] = "true" if price.metered["input"] else ""
     found |= {"price/base_tokens": price.base_tokens, "price/max_tokens": price.max_tokens}
-    found |= {name: show.as_json(value) for name in DOCUMENTS if (value := getattr(it, name)) is not None}
+    found |= {name: json_texts.indented(value) for name in DOCUMENTS if (value := getattr(it, name)) is not None}
     found["headers"] = "\n".join(f"{name}: {value}" for name, value in it.headers.items())
     return {
         **_nothing(),

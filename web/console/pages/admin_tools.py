@@ -9,9 +9,10 @@ from flask import Response, g
 
 from common import boot, errors, tools
 from common.tools import ListedTool, adapters, breakers, editing
-from web.console import forms, inputs, lists, trees
+from web.console import forms, input_views, inputs, lists, trees
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
+from web.console.input_views import InputView
 from web.console.rendering import url
 from web.http import auth
 from web.http.fields import Text, Word
@@ -59,17 +60,9 @@ class TrialSent(TypedDict):
 # -- what the pages need -------------------------------------------------------------------------------------------
 
 
-def shown(tool: ListedTool, value: object, show: str, typed: inputs.Given | None = None) -> Context:
+def shown(tool: ListedTool, view: InputView) -> Context:
     """The page of a tool, with this input for a test."""
-    fields = inputs.fields(tool.current.input_schema, value, typed)
-    return {
-        "tool": tool,
-        "breaker": breakers.state(tool.id),
-        "fields": fields,
-        "show": show if fields else "json",
-        "raw": inputs.text_of(value),
-        "trial": None,
-    }
+    return {**view, "tool": tool, "breaker": breakers.state(tool.id), "trial": None}
 
 
 def example(tool: ListedTool) -> object:
@@ -79,9 +72,8 @@ def example(tool: ListedTool) -> object:
 
 def as_typed(tool_id: UUID) -> Context:
     """The page with what was typed, whatever it is worth."""
-    given = forms.typed()
-    typed = given if given else None
-    return shown(tools.get(tool_id), inputs.MISSING, str(given.get("typed", "form")), typed)
+    tool = tools.get(tool_id)
+    return shown(tool, input_views.of_form(tool.current.input_schema, forms.typed()))
 
 
 def typed_input(sent: TrialSent) -> object:
@@ -131,7 +123,7 @@ def admin_tools() -> Context:
 def admin_tool(tool_id: UUID) -> Context:
     """One tool."""
     tool = tools.get(tool_id)
-    return shown(tool, example(tool), "form")
+    return shown(tool, input_views.of_value(tool.current.input_schema, example(tool), "form"))
 
 
 @blp.post("/admin/tools/<uuid:tool_id>/test")
@@ -141,9 +133,9 @@ def test_tool(tool_id: UUID) -> Context:
     """Call it once and show the answer, its price and time; or show the same input in another form."""
     sent: TrialSent = forms.load(TrialForm)
     tool, value = tools.get(tool_id), typed_input(sent)
-    if "show" in sent:
-        return shown(tool, value, sent["show"])
-    return {**shown(tool, value, sent["typed"]), **tried(tool, value)}
+    view = input_views.of_typed(tool.current.input_schema, value, sent.get("show", sent["typed"]))
+    tested = {} if "show" in sent else tried(tool, value)
+    return {**shown(tool, view), **tested, "form": forms.state(forms.typed() if view["too_large"] else {})}
 
 
 @blp.post("/admin/tools/<uuid:tool_id>/breaker/reset")

@@ -60,7 +60,7 @@ def curl(run: invocations.Invocation) -> str:
     expiry = round((run.expires_at - run.created_at).total_seconds())
     if expiry != DEFAULT_EXPIRY:
         sent["expires_in"] = expiry
-    return snippets.of_call(address, sent, crypto.token(12))[0].text
+    return snippets.curl(address, sent, crypto.token(12))
 
 
 def canceling(invocation_id: UUID) -> Context:

@@ -11,15 +11,17 @@ from uuid import UUID
 from flask import Response, current_app, request
 
 from common import errors, invocations, tools
-from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, Invocation, SubmitFields
+from common.invocations import DEFAULT_EXPIRY, MAX_EXPIRY, SubmitFields
 from common.kit import crypto
 from common.kit.paging import Window
 from common.settings.links import API_PREFIX
 from common.tools import ListedTool, breakers
-from web.console import forms, inputs, lists, snippets
+from web.console import forms, input_views, inputs, json_texts, lists, snippets
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
-from web.http import auth, limits, submissions
+from web.console.input_views import InputView
+from web.console.snippets import Snippet
+from web.http import auth, large_reads, limits, submissions
 from web.http.fields import Flag, Text, Tokens, Whole, Word
 from web.http.pagination import ListArguments, ListQuery
 
@@ -72,15 +74,12 @@ class RunSent(TypedDict):
 # -- what the page needs -------------------------------------------------------------------------------------------
 
 
-def shown(found: ListedTool, value: object, show: str, typed: inputs.Given | None = None) -> Context:
+def shown(found: ListedTool, view: InputView) -> Context:
     """The page of a tool with this input."""
-    fields = inputs.fields(found.current.input_schema, value, typed)
     return {
+        **view,
         "tool": found,
         "breaker": None if found.is_available else breakers.state(found.id),
-        "fields": fields,
-        "show": show if fields or show == "code" else "json",
-        "raw": inputs.text_of(value),
         "key": crypto.token(12),
         "quote": None,
         "snippets": [],
@@ -91,30 +90,33 @@ def shown(found: ListedTool, value: object, show: str, typed: inputs.Given | Non
 
 def as_typed(tool: str) -> Context:
     """The page with what was typed, whatever it is worth."""
-    given = forms.typed()
-    return {
-        **shown(tools.find(tool), inputs.MISSING, str(given.get("typed", "form")), given),
-        "key": given.get("key", ""),
-    }
+    given, found = forms.typed(), tools.find(tool)
+    return {**shown(found, input_views.of_form(found.current.input_schema, given)), "key": given.get("key", "")}
 
 
-def before(found: ListedTool, source: str) -> object:
+def beginning(found: ListedTool, source: str, show: str) -> InputView:
     """The input to begin with: that of a run of the caller's, or the tool's example."""
+    example, schema = found.current.example_input, found.current.input_schema
+    value = inputs.MISSING if example is None else example
+    if not source:
+        return input_views.of_value(schema, value, show)
+    text = stored(found, source)
+    if text is not None and len(text) > json_texts.MOST_CHARS:
+        return {**input_views.of_value(schema, value, show), "too_large": input_views.NOT_READ}
+    return input_views.of_value(schema, inputs.MISSING if text is None else json.loads(text), show)
+
+
+def stored(found: ListedTool, source: str) -> str | None:
+    """The input of a run, or of the `last` one of the tool, if it is stored; of a longer one, only a beginning."""
+    large_reads.begin()
     owner = auth.caller().user_id
     try:
-        if source == "last":
-            return stored(next(iter(invocations.listing(owner, Window(1), tool=found.slug).items), None))
-        if source:
-            return stored(invocations.get(UUID(source), owner))
+        if source != "last":
+            return invocations.beginnings(UUID(source), owner, json_texts.MOST_CHARS + 1).input
+        last = invocations.listing(owner, Window(1), tool=found.slug, payloads=False).items
+        return invocations.beginnings(last[0].id, owner, json_texts.MOST_CHARS + 1).input if last else None
     except (ValueError, errors.NotFound):
-        return inputs.MISSING
-    example = found.current.example_input
-    return inputs.MISSING if example is None else example
-
-
-def stored(run: Invocation | None) -> object:
-    """The input of a run, if it is stored."""
-    return inputs.MISSING if run is None or run.input is None else json.loads(str(run.input))
+        return None
 
 
 def typed_input(sent: RunSent) -> object:
@@ -151,15 +153,12 @@ def labels(text: str) -> dict[str, str]:
     return found
 
 
-def code(found: ListedTool, value: object, sent: RunSent) -> Context:
+def code(found: ListedTool, value: object, sent: RunSent) -> list[Snippet]:
     """The same call as code."""
     whole = fields_of(value, sent)
     asked: Mapping[str, object] = {name: it for name, it in whole.items() if it not in ({}, DEFAULT_EXPIRY)}
     url = f"{current_app.config['PUBLIC_URL']}{API_PREFIX}/tools/{found.slug}/invoke"
-    return {
-        "snippets": snippets.of_call(url, {"input": value, **asked}, crypto.token(12)),
-        "form": forms.state({name: it for name, it in forms.typed().items() if name in OPTIONS}),
-    }
+    return snippets.of_call(url, {"input": value, **asked}, crypto.token(12))
 
 
 #: Fields that stay as they were typed while the input is shown in another form.
@@ -194,7 +193,7 @@ def index() -> Context:
 def tool(tool: str) -> Context:
     """Try a tool: with its example, or with the input of a run (`from`, its id or `last`)."""
     found = tools.find(tool)
-    return shown(found, before(found, request.args.get("from", "")), request.args.get("show", "form"))
+    return shown(found, beginning(found, request.args.get("from", ""), request.args.get("show", "form")))
 
 
 @blp.post("/tools/<tool>/input")
@@ -203,8 +202,11 @@ def tool(tool: str) -> Context:
 def tool_input(tool: str) -> Context:
     """The same input in another form: fields, JSON, or code."""
     sent: RunSent = forms.load(RunForm)
+    large_reads.begin()  # code may have many times the size of its input
     found, value = tools.find(tool), typed_input(sent)
-    return {**shown(found, value, sent["show"]), **code(found, value, sent)}
+    view = input_views.of_typed(found.current.input_schema, value, sent["show"])
+    form = forms.state({name: it for name, it in forms.typed().items() if name in OPTIONS or view["too_large"]})
+    return {**shown(found, view), "snippets": [] if view["too_large"] else code(found, value, sent), "form": form}
 
 
 @blp.post("/tools/<tool>/quote")
@@ -216,7 +218,8 @@ def tool_quote(tool: str) -> Context:
     found, value = tools.find(tool), typed_input(sent)
     with pointing():
         quoted = invocations.quote(auth.caller(), tool, value, sent.get("max_tokens"))
-    return {**shown(found, value, sent["typed"]), "quote": quoted, "form": forms.state(forms.typed())}
+    view = input_views.of_typed(found.current.input_schema, value, sent["typed"])
+    return {**shown(found, view), "quote": quoted, "form": forms.state(forms.typed())}
 
 
 @blp.post("/tools/<tool>/run")
