@@ -31,6 +31,10 @@ def of_value(schema: Schema, value: object, show: str) -> InputView:
     text = "{}" if value is inputs.MISSING else json_texts.within(value)
     if text is None:
         return {"fields": [], "show": "json", "raw": json.dumps(value, ensure_ascii=False), "too_large": TOO_LARGE}
+    return _written(schema, value, show, text)
+
+
+def _written(schema: Schema, value: object, show: str, text: str) -> InputView:
     fields = inputs.fields(schema, value)
     return {"fields": fields, "show": show if fields or show == "code" else "json", "raw": text, "too_large": ""}
 
@@ -43,5 +47,7 @@ def of_form(schema: Schema, given: Given) -> InputView:
 
 def of_typed(schema: Schema, value: object, show: str) -> InputView:
     """The value of what was typed; of one that is too large, what was typed (the form of this request has it)."""
-    view = of_value(schema, value, show)
-    return {**of_form(schema, forms.typed()), "too_large": TOO_LARGE} if view["too_large"] else view
+    text = json_texts.within(value)
+    if text is None:
+        return {**of_form(schema, forms.typed()), "too_large": TOO_LARGE}
+    return _written(schema, value, show, text)
