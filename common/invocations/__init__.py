@@ -63,7 +63,7 @@ from common.invocations.reading import (
     traceparent,
 )
 from common.invocations.reclaiming import Heartbeat, heartbeat, leave, take_over
-from common.invocations.replaying import made_under
+from common.invocations.replaying import made_under, occupy
 from common.invocations.representation import billed, etag, poll_after_ms, priced, represent
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
 from common.invocations.retention import drop_payloads, drop_payloads_of, drop_unused_payloads
@@ -144,6 +144,7 @@ __all__ = [
     "listing",
     "made_under",
     "mark_dispatched",
+    "occupy",
     "operator_details",
     "poll_after_ms",
     "priced",

@@ -1,4 +1,4 @@
-"""What an earlier request with the same Idempotency-Key has made."""
+"""What an earlier request with the same Idempotency-Key has made, or that none is to make anything."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from common.errors import IdempotencyKeyReused
 from common.identity.authorization import Caller
@@ -43,6 +44,29 @@ select request_hash, null, false, null, null
 """,
     KeyRow,
 )
+#: A key that nobody has, or that another request had 24 hours ago. Waits for a submit with it that is being stored.
+OCCUPY: Final = text("""
+insert into idempotency_keys as k (user_id, key, request_hash) values (:user_id, :key, :request_hash)
+on conflict (user_id, key) do update
+   set request_hash = excluded.request_hash, invocation_id = null, created_at = now()
+ where k.request_hash <> excluded.request_hash and k.created_at <= now() - interval '24 hours'
+returning key
+""")
+
+
+class KeyHolder(NamedTuple):
+    """Who has a key: the `same` request or another one, and what it made (None: nothing, and nothing will be)."""
+
+    same: bool
+    invocation_id: UUID | None
+
+
+HOLDER: Final = Query(
+    """
+select request_hash = :request_hash as same, invocation_id from idempotency_keys where user_id = :user_id and key = :key
+""",
+    KeyHolder,
+)
 FORGET_KEY: Final = text("""
 delete from idempotency_keys
  where user_id = :user_id and key = :key and created_at <= now() - interval '24 hours'
@@ -75,3 +99,15 @@ def made_under(user_id: UUID, key: str, body: Mapping[str, object]) -> UUID | No
     """The invocation that a submit with this key and body has made within the last 24 hours, of whatever tool."""
     rows = db.execute(KEY, {"user_id": user_id, "key": key})
     return rows[0].invocation_id if rows and not rows[0].old and rows[0].request_hash == fingerprint(body) else None
+
+
+def occupy(session: Session, user_id: UUID, key: str, body: Mapping[str, object]) -> KeyHolder | None:
+    """Have this request make nothing, in your transaction: a submit with this key and body is refused from then on.
+
+    Returns who has the key already, and keeps it (None: nobody had it).
+    """
+    named = {"user_id": user_id, "key": key, "request_hash": fingerprint(body)}
+    if session.execute(OCCUPY, named).first() is not None:
+        return None
+    (holder,) = db.fetch(session, HOLDER, named)  # the row was locked by the conflict
+    return holder

@@ -59,6 +59,7 @@ POINTS: Final = (
     "refresh.after_consume",
     "schedule.before_submit",
     "schedule.after_submit",
+    "schedule.before_giving_up",
 )
 _SIGNALS: Final = {"kill9": signal.SIGKILL, "term": signal.SIGTERM}
 _TIMED: Final = ("stop", "sleep")

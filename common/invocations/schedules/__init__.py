@@ -4,6 +4,7 @@
     rows        a schedule as it is read
     editing     create, change, remove: what its owner does
     firing      what is due is submitted, exactly once for each time (run by the sweep of every second)
+    giving_up   times of which nothing comes: refused, missed or overtaken, and never submitted as well
 
 Design: docs/schedules.md.
 """

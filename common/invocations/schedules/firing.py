@@ -3,8 +3,9 @@
 
 The time that is fired is the latest that has come. The submit has an Idempotency-Key made of the schedule and that
 time, and a body that says no more, so a repetition finds the invocation of the first try, even if the schedule or its
-tool was changed meanwhile. Only then is the row moved on to the next time; a sweep that dies before leaves it due. A
-time is given up after `HOUR`, long before keys are forgotten.
+tool was changed meanwhile. Only then is the row moved on to the next time; a sweep that dies before leaves it due.
+That nothing comes of a time is decided under the same key (`giving_up`). A time is given up after `HOUR`, long before
+keys are forgotten.
 """
 
 from __future__ import annotations
@@ -13,31 +14,26 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
 
-from common import invocations, webhooks
+from common import invocations
 from common.errors import DependencyUnavailable, PlatformError, Temporary
 from common.identity import authorization
 from common.invocations import Order, SubmitFields, SubmitRules
+from common.invocations.schedules import giving_up
+from common.invocations.schedules.giving_up import FIRINGS
 from common.invocations.schedules.rows import COLUMNS, ScheduleRow
-from common.kit import apart, clock, db, failpoints, jsonb, log, metrics
+from common.kit import apart, clock, db, failpoints, jsonb, metrics
 from common.kit.query import Query
-from common.queueing import messages
 
-logger = log.get(__name__)
-
-#: What came of a time: submitted, refused, missed (nobody came to it for an hour), postponed (it is tried again),
-#: overtaken (a later time had come, and took its place).
-FIRINGS = metrics.Counter("joyfull_schedule_firings", "Firings of schedules, by outcome", ["outcome"])
 LATE = metrics.Histogram(
     "joyfull_schedule_late_seconds",
     "Seconds between the time of a schedule and its submit",
     buckets=metrics.LONG_SECONDS,
 )
-REFUSED: Final = "schedule.refused"
 #: A time that was missed is made up if it is not older.
 HOUR: Final = timedelta(hours=1)
 #: For how long a sweep fires, about.
@@ -60,34 +56,6 @@ returning {COLUMNS}
 """,
     ScheduleRow,
 )
-#: A time was dealt with: `next_at` moves on unless the owner has moved it, and what became of it is noted unless that
-#: of a later time was.
-NOTE: Final = text("""
-update schedules
-   set due_at = case when next_at = :at then cast(:next as timestamptz) else due_at end,
-       next_at = case when next_at = :at then cast(:next as timestamptz) else next_at end,
-       last_invocation_id = case when last_at > :at then last_invocation_id else :invocation_id end,
-       last_problem = case when last_at > :at then last_problem end,
-       last_at = greatest(last_at, :at)
- where id = :id
-""")
-
-
-class _Moved(NamedTuple):
-    id: UUID
-
-
-#: Nothing came of a time, and nobody else has dealt with it.
-GIVE_UP: Final = Query(
-    """
-update schedules
-   set next_at = cast(:next as timestamptz), due_at = cast(:next as timestamptz), last_at = :at,
-       last_invocation_id = null, last_problem = cast(:problem as jsonb)
- where id = :id and next_at = :at
-returning id
-""",
-    _Moved,
-)
 #: It is tried again, for as long as no later time has come.
 POSTPONE: Final = text("""
 update schedules
@@ -95,8 +63,6 @@ update schedules
        last_problem = cast(:problem as jsonb)
  where id = :id and next_at = :at
 """)
-#: A later time has come, and takes its place.
-SKIP: Final = text("update schedules set next_at = :next where id = :id and next_at = :at")
 
 
 def fire_due(rules: SubmitRules, *, seconds: float = SECONDS) -> int:
@@ -118,8 +84,8 @@ def _fire(rules: SubmitRules, row: ScheduleRow) -> int:
     at = row.timing.latest(max(row.next_at, row.now - HOUR), row.now) or row.next_at
     if at <= row.now - HOUR:
         known = _known_problem(row)
-        _give_up(row, at, known or _problem(_missed()), outcome="refused" if known else "missed")
-        return 1
+        outcome = "refused" if known else "missed"
+        return int(giving_up.give_up(row, at, known or _problem(_missed()), outcome=outcome))
     if at != row.next_at and not _overtaken(row, at):
         return 0
     try:
@@ -128,11 +94,10 @@ def _fire(rules: SubmitRules, row: ScheduleRow) -> int:
         _postpone(row, at, error)
         return 0
     except PlatformError as error:
-        _give_up(row, at, _problem(error))
-        return 1
+        return int(giving_up.give_up(row, at, _problem(error)))
     failpoints.at("schedule.after_submit")
     done = {"id": row.id, "at": at, "next": row.timing.after(row.now), "invocation_id": invocation_id}
-    noted = db.rowcount(NOTE, done)
+    noted = db.rowcount(giving_up.NOTE, done)
     FIRINGS.labels("submitted").inc()
     LATE.observe(max(0.0, (row.now - at).total_seconds()))
     return noted
@@ -140,7 +105,7 @@ def _fire(rules: SubmitRules, row: ScheduleRow) -> int:
 
 def _submit(rules: SubmitRules, row: ScheduleRow, at: datetime) -> UUID:
     """Submit for this time, or find what was submitted for it. Raises `PlatformError` when it is refused."""
-    key, body = f"schedule:{row.id}:{at:%Y-%m-%dT%H:%M:%SZ}", {"schedule": str(row.id), "at": clock.rfc3339(at)}
+    key, body = giving_up.key_of(row, at)
     try:
         caller = authorization.of_account(row.user_id)
         rules.require_allowed(caller)
@@ -170,34 +135,11 @@ def _overtaken(row: ScheduleRow, at: datetime) -> bool:
 
     What was tried for the earlier one in vain is told; one that nobody came to is made up by the later.
     """
-    if (problem := _known_problem(row)) and row.next_at:
-        return _give_up(row, row.next_at, problem, following=at)
-    skipped = db.rowcount(SKIP, {"id": row.id, "at": row.next_at, "next": at}) == 1
-    if skipped:
-        FIRINGS.labels("overtaken").inc()
-    return skipped
-
-
-def _give_up(
-    row: ScheduleRow,
-    at: datetime,
-    problem: dict[str, object],
-    *,
-    outcome: str = "refused",
-    following: datetime | None = None,
-) -> bool:
-    """Tell the owner that nothing came of a time, once, and go on to the next."""
-    moved = {"id": row.id, "at": at, "next": following or row.timing.after(row.now), "problem": jsonb.dumps(problem)}
-    about = {"schedule_id": str(row.id), "tool": row.tool_slug, "at": clock.rfc3339(at), "problem": problem}
-    with db.transaction() as session:
-        told = bool(db.fetch(session, GIVE_UP, moved))
-        if told:
-            webhooks.record(session, row.user_id, REFUSED, about)
-    if told:
-        FIRINGS.labels(outcome).inc()
-        messages.notify(messages.DELIVER)
-        logger.info("schedule refused", schedule_id=str(row.id), code=problem["code"])
-    return told
+    if row.next_at is None:
+        return False
+    if problem := _known_problem(row):
+        return giving_up.give_up(row, row.next_at, problem, following=at)
+    return giving_up.skip(row, row.next_at, at)
 
 
 def _postpone(row: ScheduleRow, at: datetime, error: Temporary) -> None:
