@@ -9,14 +9,17 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from greenlet import getcurrent
 from sqlalchemy import text
 
 from common import boot, subscriptions
 from common.errors import NotFound, TokenRevoked
 from common.identity.audit import Actor
 from common.invocations import SubmitRules, schedules
+from common.kit import failpoints
 from common.kit.outbound import OutboundClient
 from common.tools import ListedTool
+from tests.explorer.director import Died
 from tests.factories import Customer
 from tests.plain import plain
 from tests.subscriptions import accounts
@@ -25,11 +28,17 @@ from tests.subscriptions import accounts
 REQUEST = "scheduled"
 #: Whoever is firing a schedule is given up.
 _LEASES_END = "update schedules set due_at = next_at where due_at > next_at"
-#: A schedule whose time came a minute ago, whenever its start state is put back.
+#: A schedule whose time came half an hour ago, whenever its start state is put back.
 DUE = """
-update schedules set counted_from = date_trunc('minute', now()) - interval '1 d 1 min',
-                     next_at = date_trunc('minute', now()) - interval '1 min',
-                     due_at = date_trunc('minute', now()) - interval '1 min'
+update schedules set counted_from = date_trunc('minute', now()) - interval '1 d 30 min',
+                     next_at = date_trunc('minute', now()) - interval '30 min',
+                     due_at = date_trunc('minute', now()) - interval '30 min'
+"""
+#: The next time has come, and what was tried for this one in vain was noted.
+_NEXT_CAME = """
+update schedules set every_seconds = 1500, counted_from = next_at - interval '1500 s', last_at = next_at,
+                     last_invocation_id = null, last_problem = '{"code": "dependency_unavailable"}'
+ where next_at <= now()
 """
 
 
@@ -76,6 +85,31 @@ def fire_after(world: Any, _name: str) -> None:
     world.appointment.fire()
 
 
+def fire_next(world: Any, name: str) -> None:
+    """Another sweep, which comes to a time that was postponed when the next one has come."""
+    plain(text(_NEXT_CAME), {})
+    fire_after(world, name)
+
+
+def spend_and_fire(world: Any, name: str) -> None:
+    """The budget was used up a moment ago."""
+    world.submit(name)
+    world.appointment.fire()
+
+
+def pay_and_fire(world: Any, name: str) -> None:
+    """There is budget again, and another sweep submits and dies before it has noted that."""
+    subscriptions.grant(world.customer.user_id, 10, reason="more", actor=world.admin)
+    me = getcurrent()
+
+    def die() -> None:
+        if getcurrent() is me:
+            raise Died
+
+    with failpoints.calling("schedule.after_submit", die):
+        fire_after(world, name)
+
+
 def pause(world: Any, _name: str) -> None:
     with suppress(NotFound, TokenRevoked):
         schedules.change(world.customer.caller, world.appointment.id, world.appointment.outbound, paused=True)
@@ -88,14 +122,23 @@ def drop(world: Any, _name: str) -> None:
 
 #: After one of these, nothing need come of the time that was due.
 _WITHDRAWN = {"pause", "drop", "leave"}
-_CAME_OF_IT = """
-select (select count(*) from invocations where metadata->>'request' = %(request)s),
-       (select count(*) from events where type = 'schedule.refused'),
-       (select count(*) from schedules where next_at <= now())
+_AT = """to_char(%s at time zone 'utc', 'YYYYMMDD"T"HH24MISS"Z"')"""
+#: Of each time: how many invocations, whether all of them came before those of later times, and how many refusals.
+_CAME_OF_IT = f"""
+with came as (
+  select right(request_id, 16) as at, created_at as made_at, false as refused from invocations
+   where metadata->>'request' = %(request)s
+  union all
+  select {_AT % "(data->>'at')::timestamptz"}, null, true from events where type = 'schedule.refused')
+select at, count(made_at), count(*) filter (where refused),
+       coalesce(max(made_at) <= min(min(made_at)) over (order by at rows between 1 following and unbounded following),
+                true)
+  from came group by at
 """
-_NOTED = """
+_DUE = "select count(*) from schedules where next_at <= now()"
+_NOTED = f"""
 select s.last_invocation_id is not distinct from i.id, s.last_problem is null, i.id is null
-  from schedules s left join invocations i on i.metadata->>'request' = %(request)s
+  from schedules s left join invocations i on i.request_id = 'schedule-' || s.id || '-' || {_AT % "s.last_at"}
 """
 
 
@@ -104,12 +147,17 @@ def unkept(appointment: Appointment, connection: psycopg.Connection[Any], verbs:
     for _ in range(3):
         connection.execute(_LEASES_END.encode())
         appointment.fire()
-    ((made, refused, due),) = connection.execute(_CAME_OF_IT.encode(), {"request": REQUEST}).fetchall()
+    ((due,),) = connection.execute(_DUE.encode()).fetchall()
+    times = connection.execute(_CAME_OF_IT.encode(), {"request": REQUEST}).fetchall()
     found = [f"a time was not dealt with ({due})"] if due else []
-    if made + refused > 1 or (made + refused < 1 and not verbs & _WITHDRAWN):
-        found.append(f"{made} invocations of one time, {refused} times told that nothing came of it")
+    for at, made, refused, in_order in times:
+        if made + refused > 1:
+            found.append(f"{made} invocations of the time {at}, {refused} times told that nothing came of it")
+        if not in_order:
+            found.append(f"the time {at} was submitted after a later one had taken its place")
     if not verbs & _WITHDRAWN:
-        for same, unhindered, nothing in connection.execute(_NOTED.encode(), {"request": REQUEST}):
+        found += [] if times else ["nothing came of a time, and nobody was told"]
+        for same, unhindered, nothing in connection.execute(_NOTED.encode()):
             if not same or unhindered == nothing:
                 found.append("the schedule does not say what came of its time")
     return found
@@ -160,6 +208,14 @@ def misexpired(grant: UUID, connection: psycopg.Connection[Any], verbs: set[str]
     return found
 
 
-WITH_SCHEDULE = {"fire": fire, "fire after": fire_after, "pause": pause, "drop": drop}
+WITH_SCHEDULE = {
+    "fire": fire,
+    "fire after": fire_after,
+    "fire next": fire_next,
+    "spend+fire": spend_and_fire,
+    "pay+fire": pay_and_fire,
+    "pause": pause,
+    "drop": drop,
+}
 WITH_EXPIRY = {"expire grants": settle_expiries}
 VERBS = {**WITH_SCHEDULE, **WITH_EXPIRY}

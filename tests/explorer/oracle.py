@@ -36,7 +36,8 @@ select k.id::text, p.user_id::text, p.id::text, k.max_concurrency,
  where k.max_concurrency is not null group by k.id, p.id
 """
 _ROWS = """
-select i.id, i.metadata->>'request', i.status, i.charged, q.id is not null, v.idempotent, i.stream, i.output,
+select i.id, case when i.request_id like 'schedule-%' then i.request_id else i.metadata->>'request' end, i.status,
+       i.charged, q.id is not null, v.idempotent, i.stream, i.output,
        (select count(*) from usage_logs u where u.invocation_id = i.id),
        (select coalesce(sum(u.tokens_used), 0) from usage_logs u where u.invocation_id = i.id)::bigint,
        (select count(*) from events e where e.invocation_id = i.id

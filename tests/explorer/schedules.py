@@ -54,13 +54,17 @@ VERBS_OF = {
     "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
 #: Verbs of which there is one in each schedule of a state; two of the rest are explored in `exact`.
-OWN = {"scheduled": {"fire", "fire after"}, "expiring": set(appointments.WITH_EXPIRY)}
+OWN = {
+    "scheduled": {verb for verb in appointments.WITH_SCHEDULE if "fire" in verb},
+    "expiring": set(appointments.WITH_EXPIRY),
+}
 #: Of long verbs, those in whose gaps only these are explored: one of each kind of change to what they read.
 MET = {
     "leave": {
         "submit", "work", "cancel", "grant", "upgrade", "unsubscribe", "rebuild", "wipe", "free orphans", "lost",
         "period end",
     },
+    "spend+fire": {"pay+fire", "fire after"},
 }  # fmt: skip
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
 FEW = ("submit", "wipe", "grant", "rebuild")
@@ -69,15 +73,18 @@ AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lo
 
 
 #: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
-NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after"}
+NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
 #: What happens to the servers by itself: no process does it that could have a fault of its own.
-OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after"}
+OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 #: And these have one in them, of which its beginning and its end are explored once more.
 HAS_REBUILD = {"free orphans", "grant elsewhere", "expire grants"}
-#: A key that comes from another submits as that one does; what is its own is that the other may be revoked.
-IN_THE_GAP_OF = {"child submit": {"revoke key"}}
+#: A key that comes from another submits as that one does; what is its own is that the other may be revoked. And other
+#: sweeps of which each is about one thing that a sweep in hand may not know.
+IN_THE_GAP_OF: dict[str, set[str]] = {
+    "child submit": {"revoke key"}, "fire next": {"fire"}, "pay+fire": {"spend+fire"}, "spend+fire": set(),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +191,14 @@ def _some_fault(draw: random.Random, step: Step) -> str | None:
 def _own(verb: str, seen: dict[str, Seen]) -> Iterator[tuple[int, Step]]:
     """The exchanges of a verb and their numbers, without those that are explored as another verb's.
 
-    Left out are a batch's first item, which is a submit, all but the last of many cancels, what a stream is before it
-    breaks off, and the rebuild in a few others.
+    Left out are a submit at the beginning (a batch's first item), all but the last of many cancels, what a stream is
+    before it breaks off, and the rebuild in a few others.
     """
     begins, ends, said = 0, len(seen[verb].steps), [step.what for step in seen[verb].steps]
     inner = range(0)
     if verb in HAS_REBUILD and "install" in said:
         inner = range(said.index("rebuild_begin"), said.index("install") + 1)
-    if verb == "batch":
+    if verb in ("batch", "spend+fire"):
         begins = len(seen["submit"].steps)
     if verb == "cancel many":
         begins = ends - len(seen["cancel"].steps)

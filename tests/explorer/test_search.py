@@ -27,7 +27,7 @@ WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
 NOT_HERE = {
     *(("two-in-hand", verb) for verb in VERBS_OF["two-in-hand"] if verb != "wake two"),
     *(("foreign", verb) for verb in ("submit", "grant", "work", "rebuild")),
-    *(("scheduled", verb) for verb in ("submit", "tool edit", "tool archive", "unsubscribe", "leave")),
+    *(("scheduled", verb) for verb in ("tool edit", "tool archive", "unsubscribe", "leave")),
     *(("keyed", verb) for verb in ("child submit", "cancel many")),
     *(("streamed", verb) for verb in ("work", "take over")),
     *(("expiring", verb) for verb in ("upgrade", "unsubscribe", "rebuild")),
