@@ -24,6 +24,8 @@ SLICE = {
     "2": "once and two_verbs and (lost or over)",
     "3": "foreign and orphans and one_verb",
     "4": "foreign and elsewhere and one_verb",
+    "5": "scheduled and fire and one_verb",
+    "6": "scheduled and spend and one_verb",
 }
 #: What a schedule broke, or what broke without any fault.
 FINDINGS = ("broken: (", "failed undisturbed")
