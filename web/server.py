@@ -2,12 +2,13 @@
 
 - Requests that gunicorn itself refuses (request line too long, invalid framing, …) get a problem document, not HTML.
 - A body must arrive within `BODY_SECONDS`.
-- Request heads, responses and connections per client network are limited as well (`web/http/connections.py`).
+- Request heads, responses and connections per client network are limited as well (`web/http/connections.py`,
+  `web/http/framing.py`).
 - What the process has loaded is left out of garbage collections: looking through it would stop all requests.
 - After 408 and 413, and if the application asks for it, the connection is closed; the rest of the body is not read.
 
-gunicorn loads this module before monkey-patching, so it imports nothing of ours but `connections`; the rest
-comes with the application (`web/http/refusals.py`).
+gunicorn loads this module before monkey-patching, so it imports nothing of ours but these two; the rest comes
+with the application (`web/http/refusals.py`).
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvir
 import gevent
 from gevent.local import local
 from gunicorn import util
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import LimitRequestHeaders, ParseException
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
-from web.http.connections import ClientSocket, ConnectionCounter
+from web.http.connections import ClientSocket, ConnectionCounter, FieldsTooLarge
+from web.http.framing import LimitedRequest
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, WriteableBuffer
@@ -52,6 +55,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().load_wsgi()
         app: Any = self.wsgi  # gunicorn has no types; a Flask application, not to be imported here
         self._refusals: Refusals = app.extensions["refusals"]
+        RequestParser.mesg_class = LimitedRequest
         util.write_error = partial(_write_refusal, self._refusals)
         self.wsgi: WSGIApplication = with_body_deadline(app)
         settings = app.config["SETTINGS"]
@@ -123,6 +127,8 @@ class DeadlinedBody(io.RawIOBase):
         try:
             with gevent.Timeout(max(0.001, self._deadline - time.monotonic()), TimeoutError):
                 data = self._body.read(len(view))
+        except LimitRequestHeaders as error:
+            raise FieldsTooLarge("the trailers are too large") from error
         except ParseException as error:
             raise OSError("invalid framing of the body") from error
         view[: len(data)] = data

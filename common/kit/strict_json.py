@@ -89,10 +89,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def unstorable(text: bytes, value: object) -> Iterator[tuple[str | int, ...]]:
     """Paths to strings of the value with U+0000 or lone surrogates; for an object's key, the path of the object."""
-    return _forbidden(value) if _SUSPICIOUS.search(text) else iter(())
+    return _forbidden(value, StepCounter()) if _SUSPICIOUS.search(text) else iter(())
 
 
-def _forbidden(value: object, *path: str | int) -> Iterator[tuple[str | int, ...]]:
+def _forbidden(value: object, pieces: StepCounter, *path: str | int) -> Iterator[tuple[str | int, ...]]:
+    pieces.step()
     if isinstance(value, str):
         if FORBIDDEN.search(value):
             yield path
@@ -100,7 +101,7 @@ def _forbidden(value: object, *path: str | int) -> Iterator[tuple[str | int, ...
         for key, nested in value.items():
             if FORBIDDEN.search(key):
                 yield path
-            yield from _forbidden(nested, *path, key)
+            yield from _forbidden(nested, pieces, *path, key)
     elif isinstance(value, list):
         for index, nested in enumerate(value):
-            yield from _forbidden(nested, *path, index)
+            yield from _forbidden(nested, pieces, *path, index)

@@ -66,7 +66,17 @@ INTERNALS = (
         "web/server.py",
     ),
     Internal("gunicorn", "gunicorn.http.wsgi:Response", ("force_close",), "web/server.py"),
-    Internal("gunicorn", "gunicorn.http.errors", ("ParseException",), "web/server.py"),
+    Internal("gunicorn", "gunicorn.http.errors", ("ParseException", "LimitRequestHeaders"), "web/server.py"),
+    Internal("gunicorn", "gunicorn.http.parser:RequestParser", ("mesg_class",), "web/server.py"),
+    Internal(
+        "gunicorn",
+        "gunicorn.http.message:Request",
+        ("parse", "parse_headers", "set_body_reader", "max_buffer_headers", "body"),
+        "web/http/framing.py",
+    ),
+    Internal("gunicorn", "gunicorn.http.body:ChunkedReader", ("parse_chunk_size",), "web/http/framing.py"),
+    Internal("gunicorn", "gunicorn.http.body:Body", ("reader",), "web/http/framing.py"),
+    Internal("gunicorn", "gunicorn.http.unreader:SocketUnreader", ("sock", "read"), "web/http/framing.py"),
     Internal("flask", "flask.json.provider:JSONProvider", ("_prepare_response_obj",), "web/app.py"),
     Internal(
         "flask-smorest",

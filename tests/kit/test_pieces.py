@@ -32,6 +32,10 @@ def counted(compute):
 found = {{}}
 for piece in ("{{}}", "0.5", "[]"):
     value, found[piece] = counted(lambda: reader.read(b"[" + b",".join([piece.encode()] * {MANY}) + b"]"))
+for sent in (b'"\\\\ud83d\\\\ude00"', b'"\\\\u0000"'):
+    text = b"[" + sent + b",{{}}" * {MANY} + b"]"
+    parsed = reader.read(text)
+    paths, found[sent.decode()] = counted(lambda: list(strict_json.unstorable(text, parsed)))
 found["page"] = counted(lambda: paging.Page(range(100), 100).map(str))[1]
 found["as sent"] = counted(lambda: jsonb.as_sent(value))[1]
 print(json.dumps(found))
@@ -56,6 +60,11 @@ def test_and_while_they_are_counted(turns: dict[str, int]) -> None:
 
 def test_and_while_their_order_is_looked_at(turns: dict[str, int]) -> None:
     assert turns["as sent"] >= 9
+
+
+@pytest.mark.parametrize("escaped", ['"\\ud83d\\ude00"', '"\\u0000"'])
+def test_and_while_they_are_searched_for_what_cannot_be_stored(turns: dict[str, int], escaped: str) -> None:
+    assert turns[escaped] >= MANY // STEPS - 1
 
 
 def test_and_while_a_page_is_rendered(turns: dict[str, int]) -> None:

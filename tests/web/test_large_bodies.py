@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -10,11 +14,32 @@ import pytest
 from flask import Flask, g
 
 from common import errors
+from common.kit.pieces import STEPS
 from tests.client import eventually
 from web.http import body, large_bodies
 
 LARGE = b"[" + b"{}," * large_bodies.SMALL_BYTES + b"{}]"
 SMALL = b"[{}]"
+MANY = 190_000
+ROOT = Path(__file__).resolve().parents[2]
+UNDER_GEVENT = f"""
+from gevent import monkey; monkey.patch_all()
+import json, gevent
+from flask import Flask
+from web.http import body, large_bodies
+taken = []
+def other():
+    while True:
+        gevent.sleep(0)
+        taken.append(large_bodies.turns._taken)
+gevent.spawn(other)
+gevent.sleep(0)
+text = b'["\\\\ud83d\\\\ude00"' + b",{{}}" * {MANY} + b"]"
+with Flask("web").app_context():
+    taken.clear()
+    body.parse(text)
+print(json.dumps(taken))
+"""
 app = Flask(__name__)
 
 
@@ -43,6 +68,14 @@ def test_what_is_not_json_leaves_its_turn() -> None:
     with pytest.raises(errors.MalformedJson):
         parsed(LARGE[:-1], uuid4())
     assert not large_bodies.turns._taken
+
+
+def test_the_turn_lasts_until_its_characters_are_checked() -> None:
+    """In a process like web's, all who run between the pieces see that the turn is taken."""
+    done = subprocess.run([sys.executable, "-c", UNDER_GEVENT], cwd=ROOT, capture_output=True, text=True, check=True)
+    taken = json.loads(done.stdout)
+    assert len(taken) >= 2 * (MANY // STEPS - 1)
+    assert all(taken)
 
 
 def test_who_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,12 @@ def test_what_is_not_wanted_is_not_sent(caller: Caller, accept: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
 
 
+@pytest.mark.parametrize(("length", "status"), [(1_000, 406), (1_001, 200), (15_000, 200)])
+def test_a_very_long_one_is_disregarded(caller: Caller, length: int, status: int) -> None:
+    accept = "text/html," + "a/b," * (length // 4 - 3)
+    assert caller("GET", "/users/me", headers={"Accept": accept.ljust(length, "x")}).status_code == status
+
+
 @pytest.mark.parametrize(
     ("path", "accept", "sent"),
     [

@@ -6,6 +6,7 @@ does not store.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import IO
 from urllib.parse import parse_qsl
 
@@ -16,7 +17,8 @@ from common import errors
 from common.errors import FieldError
 from common.kit import strict_json
 from web.http import faces, large_bodies
-from web.http.problems import RequestTimeout, UnsupportedMediaType
+from web.http.connections import FieldsTooLarge
+from web.http.problems import HeadersTooLarge, RequestTimeout, UnsupportedMediaType
 from web.http.validation import MAX_FAULTS, loaded, pointer
 
 FORM = "application/x-www-form-urlencoded"
@@ -38,8 +40,8 @@ def read_json(request: Request, *, required: bool = True, verbatim: frozenset[st
     """The JSON value of the body; `{}` if it is empty and not `required`. Members in `verbatim` may contain U+0000.
 
     Raises:
-        UnsupportedMediaType, errors.Malformed and its subclasses, errors.TooLarge, RequestTimeout, errors.Invalid,
-        errors.RateLimited.
+        UnsupportedMediaType, errors.Malformed and its subclasses, errors.TooLarge, RequestTimeout, HeadersTooLarge,
+        errors.Invalid, errors.RateLimited.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
@@ -97,8 +99,10 @@ def _received(request: Request) -> bytes:
         body = _read(request.input_stream, wanted)
     except TimeoutError:
         raise RequestTimeout("The body did not arrive in time.") from None
+    except FieldsTooLarge:
+        raise HeadersTooLarge from None
     except OSError:
-        raise errors.Malformed("The body cannot be read: its transfer framing is invalid.") from None
+        raise errors.Malformed("The body cannot be read: its transfer framing is invalid or too large.") from None
     refuse_too_large(request, len(body))
     if len(body) < (length or 0):
         raise errors.Malformed("The body is shorter than its Content-Length.")
@@ -117,14 +121,12 @@ def parse(body: bytes, verbatim: frozenset[str] = frozenset()) -> object:
     try:
         with large_bodies.turn(len(body)):
             value = _READER.read(body)
+            paths = strict_json.unstorable(body, _without_nul(value, verbatim) if verbatim else value)
+            found = [FieldError(pointer(*path), FORBIDDEN_DETAIL) for path in islice(paths, MAX_FAULTS)]
     except strict_json.UnacceptableJson as refusal:
         raise _ERRORS[type(refusal)](f"The body {refusal}") from None
-    found = [
-        FieldError(pointer(*path), FORBIDDEN_DETAIL)
-        for path in strict_json.unstorable(body, _without_nul(value, verbatim) if verbatim else value)
-    ]
     if found:
-        raise errors.Invalid("The body is not valid.", errors=found[:MAX_FAULTS])
+        raise errors.Invalid("The body is not valid.", errors=found)
     return value
 
 
@@ -155,7 +157,7 @@ def read_form(
     Fields in `verbatim` are as they were typed, and may contain U+0000.
 
     Raises:
-        UnsupportedMediaType, errors.TooLarge, RequestTimeout, errors.Malformed, errors.Invalid.
+        UnsupportedMediaType, errors.TooLarge, RequestTimeout, HeadersTooLarge, errors.Malformed, errors.Invalid.
     """
     if request.mimetype != FORM:
         raise UnsupportedMediaType(f"Send the form as {FORM}.")

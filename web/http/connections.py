@@ -2,6 +2,7 @@
 
 - A request head must arrive within `HEAD_SECONDS` of its first byte; the first head, within that time of connecting.
 - A client must accept each chunk of a response within `SEND_SECONDS`.
+- Others are served between the receives of a client that sends much at once.
 - The number of connections per client network is limited, where clients connect to us directly.
 
 `has_left` tells whether a client still waits for its answer.
@@ -27,9 +28,15 @@ HEAD_SECONDS = 10.0
 SEND_SECONDS = 30.0
 #: Bytes of a response that a client must accept within `SEND_SECONDS`.
 CHUNK: Final = 64 * 1024
+#: After so many bytes of a client that wait to be received, others run.
+_TURN: Final = 128 * 1024
 #: Not gevent's, which knows nothing of a half-closed connection.
 _poll: Final = monkey.get_original("select", "poll")
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class FieldsTooLarge(OSError):
+    """The trailers of a body exceed what the fields of a request may have in all (`web/http/framing.py`)."""
 
 
 class ClientSocket:
@@ -41,6 +48,8 @@ class ClientSocket:
         self._served = False
         #: Whether part of a head has arrived, but not all of it.
         self.head_begun = False
+        #: Bytes since the client connected.
+        self.received = 0
 
     def __getattr__(self, name: str) -> Any:  # whatever gunicorn asks of a socket
         return getattr(self._socket, name)
@@ -77,6 +86,9 @@ class ClientSocket:
             self.head_begun = True
             self._stop()
             self._start(HEAD_SECONDS)
+        before, self.received = self.received, self.received + len(data)
+        if before // _TURN != self.received // _TURN:
+            gevent.sleep(0)
         return data
 
     def sendall(self, data: bytes | bytearray | memoryview, *arguments: int) -> None:

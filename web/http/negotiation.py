@@ -1,7 +1,7 @@
 """Content negotiation by `Accept` (RFC 9110 §12.5.1).
 
 Only the type and quality of a media range count. Other parameters never make a type unacceptable, because none of our
-representations has variants.
+representations has variants. A header of more than `MAX_CHARS` characters is disregarded, which that section allows.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 from flask import request
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
+MAX_CHARS: Final = 1_000
 _BARE_FRACTION = re.compile(r"(;\s*q\s*=\s*)\.", re.IGNORECASE)
 
 
@@ -30,7 +32,8 @@ def preferred(media_types: Sequence[str]) -> str:
 
 
 def _accepted() -> MIMEAccept:
-    return _parsed(request.headers.get("Accept", ""))
+    header = request.headers.get("Accept", "")
+    return _parsed(header if len(header) <= MAX_CHARS else "")
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import marshmallow as ma
@@ -25,7 +26,9 @@ def loaded(
         unknown = ma.EXCLUDE if ignore_unknown else None
         return schema.load(value, unknown=unknown)  # type: ignore[arg-type]  # it refuses what is no object
     except ma.ValidationError as error:
-        raise errors.Invalid(f"The {what} is not valid.", errors=list(_faults(error.messages))[:MAX_FAULTS]) from None
+        raise errors.Invalid(
+            f"The {what} is not valid.", errors=list(islice(_faults(error.messages), MAX_FAULTS))
+        ) from None
 
 
 def pointer(*path: str | int) -> str:

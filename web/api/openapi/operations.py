@@ -1,8 +1,7 @@
 """The parts of the OpenAPI 3.1 document that all operations have in common.
 
 `contract` runs for each operation while flask-smorest documents it. It adds the security schemes of the view's policy,
-every problem that the operation can return, and the headers of every response. Shared components are in
-`components.py` and `problem_components.py`; `document.py` completes the document.
+every problem that the operation can return, and the headers of every response. `document.py` completes the document.
 """
 
 from __future__ import annotations
@@ -42,9 +41,10 @@ The rate of a plan counts submits, each item of a batch as one, and not reads; a
 `max_concurrency` of a plan, and of an API key within it, limits how many invocations run concurrently; the others wait.
 A body can have 1 MiB (a setting of the operator) and 200,000 values; without credentials, 16 kB. Bodies above 32 kB are
 parsed one by one, accounts in turn; one that waits for ten seconds is refused (429). A page of a list ends early, with
-`has_more`, when its `input` and `output` reach 1 MiB in total. A few large reads of an account run concurrently;
-further ones wait a few seconds and are then refused (429). An account can have `max_streams` concurrent event streams
-and long-polls; one more is refused (429), and a submit that would have waited is answered with 202.
+`has_more`, when its `input` and `output` reach 1 MiB in total. A few large reads of an account run at once; further
+ones wait a few seconds and are then refused (429). Header fields have 16 kB each, and 32 kB in all (431); an `Accept`
+above 1,000 characters is disregarded. An account can have `max_streams` concurrent event streams and long-polls; one
+more is refused (429), and a submit that would have waited is answered with 202.
 
 **Cost** is counted in tokens, the platform's unit of budget. A submit holds the smaller of the price's and the caller's
 `max_tokens`. A successful call costs `base_tokens` + `tokens` × (the number at `pointer` in the tool's response),
