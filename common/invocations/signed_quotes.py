@@ -11,11 +11,11 @@ from common import tools
 from common.errors import NotFound, QuoteExpired, QuoteInvalid
 from common.identity import signatures
 from common.identity.authorization import Caller
-from common.invocations import ordering
+from common.invocations import hashing, ordering
 from common.invocations.choosing import ChosenTool, PinnedBy, check
 from common.invocations.model import Order
 from common.invocations.representation import priced
-from common.kit import clock, jcs
+from common.kit import clock
 from common.tools import ListedTool
 
 #: `typ` of its header.
@@ -25,24 +25,27 @@ SECONDS: Final = 300
 
 
 def sign(caller: Caller, chosen: ChosenTool, value: object) -> str | None:
-    """The quote for this account, tool and input; None for an input that cannot be hashed (RFC 8785)."""
+    """The quote for this account, tool and input; None for an input that cannot be hashed (RFC 8785).
+
+    Raises `DependencyUnavailable`.
+    """
+    hashed = hashing.of_value(value, caller.user_id)
+    if hashed is None:
+        return None
     tool, asked = chosen.tool, chosen.requested or chosen.tool
     now = int(clock.wall())
-    try:
-        claims = {
-            "iss": signatures.issuer(),
-            "sub": str(caller.user_id),
-            "jti": str(clock.uuid7()),
-            "iat": now,
-            "exp": now + SECONDS,
-            "tool": {"id": str(tool.id), "version": tool.current.version},
-            "requested_tool": str(asked.id),
-            "input_sha256": jcs.sha256(value),
-            "max_tokens": chosen.amount,
-            "price": priced(tool.current.price),
-        }
-    except jcs.NotCanonical:
-        return None
+    claims = {
+        "iss": signatures.issuer(),
+        "sub": str(caller.user_id),
+        "jti": str(clock.uuid7()),
+        "iat": now,
+        "exp": now + SECONDS,
+        "tool": {"id": str(tool.id), "version": tool.current.version},
+        "requested_tool": str(asked.id),
+        "input_sha256": hashed,
+        "max_tokens": chosen.amount,
+        "price": priced(tool.current.price),
+    }
     return signatures.sign_only(TYPE, claims)
 
 
@@ -50,7 +53,7 @@ def redeem(caller: Caller, tool_ref: str, order: Order, token: str) -> ChosenToo
     """The tool in the version that the quote names, and the tokens to hold: at most what it says.
 
     Raises `QuoteInvalid` (another tool, input or account; a tool that cannot be called any more), `QuoteExpired`,
-    `Conflict` (another version was asked for), and what `choosing.check` does.
+    `Conflict` (another version was asked for), `DependencyUnavailable`, and what `choosing.check` does.
     """
     asked = _asked(tool_ref)
     try:
@@ -80,7 +83,7 @@ def _require_for(claims: dict[str, object], caller: Caller, asked: ListedTool, o
     given = {
         "sub": str(caller.user_id),
         "requested_tool": str(asked.id),
-        "input_sha256": jcs.sha256_or_none(order.input),
+        "input_sha256": hashing.of_value(order.input, caller.user_id),
     }
     names = {"sub": "account", "requested_tool": "tool", "input_sha256": "input"}
     for claim, value in given.items():

@@ -24,9 +24,9 @@ class StepCounter:
     def __init__(self, steps: int = STEPS) -> None:
         self._steps = self._left = steps
 
-    def step(self) -> None:
-        """One more step; the last of a piece lets others run."""
-        self._left -= 1
+    def step(self, count: int = 1) -> None:
+        """So many more steps; the last of a piece lets others run."""
+        self._left -= count
         if self._left <= 0:
             self._left = self._steps
             let_others_run()

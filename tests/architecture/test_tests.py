@@ -159,6 +159,8 @@ PATCHED = {
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "web/test_lean_reads.py": {"quotas.reads.quota": SIZE},
     "web/test_large_bodies.py": {"large_bodies.WAIT_SECONDS": WAIT},
+    "web/test_paced_reads.py": {"large_reads.BYTES_PER_SECOND": SIZE},
+    "web/test_pieces.py": {"hashing.WAIT_SECONDS": WAIT},
     "webhooks/test_pulling.py": {"pulling.LOOKED_THROUGH": SIZE},
     "web/test_streams.py": {"status_changes.HEARTBEAT_SECONDS": WAIT},
     "web/test_waiter_registry.py": {

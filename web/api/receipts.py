@@ -45,7 +45,9 @@ def receipt(invocation_id: UUID) -> Response:
     is the JWS alone. 409: the invocation has not ended.
     """
     large_reads.begin()
-    return _shown(receipts.issue(invocation_id, auth.caller().user_id))
+    issued = receipts.issue(invocation_id, auth.caller().user_id)
+    large_reads.count_bytes(issued.bytes_read)
+    return _shown(issued)
 
 
 @public.get("/jwks.json")

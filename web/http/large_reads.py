@@ -88,6 +88,11 @@ def count(items: int) -> None:
     g.large_items = items
 
 
+def count_bytes(size: int) -> None:
+    """The current request has read so many bytes that are not in its answer."""
+    g.large_bytes = g.get("large_bytes", 0) + size
+
+
 def end() -> None:
     """The request turned out to read little: release its permit now."""
     if (account := g.pop("large_read", None)) is not None:
@@ -97,10 +102,10 @@ def end() -> None:
 def end_after(response: Response) -> None:
     """Release the permit once the response has been sent or the client is gone; for a small response, at once."""
     length = None if response.is_streamed else response.calculate_content_length()
-    items = g.pop("large_items", 0)
+    more = ITEM_BYTES * g.pop("large_items", 0) + g.pop("large_bytes", 0)
     if (account := g.pop("large_read", None)) is None:
         return
     if length is not None and length <= SMALL_BYTES:
-        release(account, length + ITEM_BYTES * items if items else 0)
+        release(account, length + more if more else 0)
     else:
-        response.call_on_close(partial(release, account, (length or 0) + ITEM_BYTES * items))
+        response.call_on_close(partial(release, account, (length or 0) + more))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from common.identity import signatures
-from common.invocations import Invocation, billed
-from common.kit import db, jcs
+from common.invocations import Invocation, billed, hashing
+from common.kit import db
 from common.kit.clock import rfc3339
 from common.kit.query import Query
 
@@ -57,13 +56,8 @@ def claims(invocation: Invocation, finished_at: datetime, period: BookedRow) -> 
             "starts_at": rfc3339(period.starts_at),
             "ends_at": rfc3339(period.ends_at),
         },
-        "input_sha256": sha256(invocation.input),
-        "output_sha256": sha256(invocation.output),
+        "input_sha256": hashing.of_text(invocation.input, invocation.user_id),
+        "output_sha256": hashing.of_text(invocation.output, invocation.user_id),
         "request_id": invocation.request_id,
         "quote": None if period.quote_id is None else str(period.quote_id),
     }
-
-
-def sha256(text: str | None) -> str | None:
-    """Of canonical JSON, in hex; None where there is none, or where it has a number that no double can hold."""
-    return None if text is None else jcs.sha256_or_none(json.loads(text))

@@ -42,9 +42,10 @@ select r.jws from receipts r join invocations i on i.id = r.invocation_id
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A compact JWS."""
+    """A compact JWS. `bytes_read`: of input and output, if it was made just now."""
 
     receipt: str
+    bytes_read: int = 0
 
     @property
     def claims(self) -> dict[str, object]:
@@ -54,7 +55,8 @@ class Receipt:
 def issue(invocation_id: UUID, owner: UUID | None) -> Receipt:
     """The receipt of an ended invocation of `owner` (None: of any account).
 
-    Raises `NotFound`, `Conflict` (it has not ended), `DependencyUnavailable` (the signing key is not readable).
+    Raises `NotFound`, `Conflict` (it has not ended), `DependencyUnavailable` (the signing key is not readable, or
+    too many large payloads are being hashed).
     """
     given = {"id": invocation_id, "user_id": owner}
     if stored := db.execute(_OF, given):
@@ -67,7 +69,7 @@ def issue(invocation_id: UUID, owner: UUID | None) -> Receipt:
         jws = signatures.sign(session, TYPE, said)
         made = insert(StoredReceipt).values(invocation_id=invocation_id, jws=jws)
         session.execute(made.on_conflict_do_nothing())
-        return Receipt(db.fetch(session, _OF, given)[0].jws)
+        return Receipt(db.fetch(session, _OF, given)[0].jws, invocation.payload_bytes)
 
 
 def add_to(invocation: Mapping[str, object]) -> Mapping[str, object]:

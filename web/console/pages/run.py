@@ -132,6 +132,7 @@ def receipt_file(invocation_id: UUID) -> Response:
     """The signed receipt as a file."""
     large_reads.begin()
     issued = signed_receipts.issue(invocation_id, auth.caller().user_id)
+    large_reads.count_bytes(issued.bytes_read)
     headers = {"Content-Disposition": f'attachment; filename="{invocation_id}-receipt.jws"'}
     return Response(issued.receipt, content_type="application/jose", headers=headers)
 
