@@ -19,10 +19,11 @@ from common.usage.partitions import add_months, retire_months
 from common.usage.platform import Stats, Top, stats
 from common.usage.rollups import adopt, catch_up, rebuild, rollup
 from common.usage.single import Whose
-from common.usage.totals import Group, Point, Stack, Summary, summary
+from common.usage.totals import MOST_GROUPS, Group, Point, Rest, Stack, Summary, summary
 from common.usage.verifying import RollupDifference, differences, sums
 
 __all__ = [
+    "MOST_GROUPS",
     "Course",
     "DayCharge",
     "Entry",
@@ -31,6 +32,7 @@ __all__ = [
     "Group",
     "Pace",
     "Point",
+    "Rest",
     "RollupDifference",
     "Stack",
     "Stats",

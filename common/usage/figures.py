@@ -9,8 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from common.kit.pieces import StepCounter
 from common.usage.histogram import percentile
 
+_pieces = StepCounter()
 FAILURES = ("error", "timeout")
 
 
@@ -66,7 +68,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Sum:
-    """A running sum of entries."""
+    """A running sum of entries. Others run between many additions."""
 
     invocations: int = 0
     succeeded: int = 0
@@ -76,6 +78,7 @@ class Sum:
 
     def add(self, row: StatusRow) -> None:
         """Add a row of one status."""
+        _pieces.step(4)
         number = int(row.invocations)
         self.invocations += number
         self.succeeded += number * (row.status == "success")
@@ -85,6 +88,7 @@ class Sum:
 
     def add_all(self, row: MergedRow | UnitRow) -> None:
         """Add a row over all statuses."""
+        _pieces.step(4)
         self.invocations += int(row.invocations)
         self.succeeded += int(row.succeeded)
         self.failed += int(row.failed)
@@ -97,6 +101,7 @@ class Sum:
 
     def merge(self, other: Sum) -> None:
         """Add another sum."""
+        _pieces.step(4)
         self.invocations += other.invocations
         self.succeeded += other.succeeded
         self.failed += other.failed
@@ -105,6 +110,7 @@ class Sum:
 
     def figures(self) -> Figures:
         """The figures of this sum."""
+        _pieces.step(10)
         return Figures(
             invocations=self.invocations,
             succeeded=self.succeeded,

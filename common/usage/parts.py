@@ -11,10 +11,9 @@ So the rows read do not grow with usage, except for the tail and the (at most tw
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -24,6 +23,7 @@ from common.models.usage import NO_KEY
 from common.usage import ranges
 from common.usage.figures import MergedRow, StatusRow, UnitRow
 from common.usage.ranges import Segment
+from common.usage.wanted import MOST, Parts, Wanted
 
 KEYS = {
     None: "''",
@@ -81,11 +81,16 @@ histograms as (select label, array_agg(bucket) as buckets, array_agg(n::bigint) 
 sums as (
   select label, sum(invocations) as invocations, sum(succeeded) as succeeded, sum(failed) as failed,
          sum(tokens_used) as tokens_used from parts group by 1)
-select s.*, h.buckets, h.counts from sums s left join histograms h using (label)
+select s.*, h.buckets, h.counts from sums s left join histograms h using (label) limit {most}
 """
 _POINTS = Query(
     _MERGED.format(
-        label="s.label", succeeded="r.succeeded", failed="r.failed", table="usage_points", segments=_SEGMENTS
+        label="s.label",
+        succeeded="r.succeeded",
+        failed="r.failed",
+        table="usage_points",
+        segments=_SEGMENTS,
+        most=MOST + 1,
     ),
     MergedRow,
 )
@@ -97,7 +102,7 @@ with cells as (
 select at, key, status, sum(n) as invocations, sum(tokens) as tokens_used,
        array_agg(latency) filter (where latency is not null) as buckets,
        array_agg(n::integer) filter (where latency is not null) as counts
-  from cells group by at, key, status
+  from cells group by at, key, status limit {most}
 """
 #: `(…) is true` keeps a condition from using an index: rolled-up rows are found by time, the tail by transaction id,
 #: whatever the planner estimates.
@@ -121,7 +126,7 @@ class _Queries:
 
 
 def _queries(key: str) -> _Queries:
-    entries = ENTRIES.format(key=key)
+    entries = ENTRIES.format(key=key, most=MOST + 1)
     groups, stacks = (
         _MERGED.format(
             label=label,
@@ -129,6 +134,7 @@ def _queries(key: str) -> _Queries:
             failed="case when r.status in ('error', 'timeout') then r.invocations else 0 end",
             table="usage_rollups",
             segments=_SEGMENTS,
+            most=MOST + 1,
         )
         for label in (key, f"{_START} || ' ' || {key}")
     )
@@ -141,39 +147,18 @@ def _queries(key: str) -> _Queries:
 _QUERIES = {by: _queries(key) for by, key in KEYS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Account, range, bucket size and grouping of a summary; `stacked`: the groups of each bucket too."""
-
-    user_id: UUID
-    since: datetime
-    until: datetime
-    bucket: str
-    group_by: str | None
-    stacked: bool = False
-
-
-@dataclass(slots=True)
-class Parts:
-    """The parts of a summary. `edges`: merged parts of the buckets that the range cuts, by bucket start.
-
-    `stacks`: instead of `groups`, by bucket start (seconds since 1970) and group, with a space between.
-    """
-
-    entries: list[StatusRow]
-    total: list[MergedRow] = field(default_factory=list)
-    edges: dict[datetime, MergedRow] = field(default_factory=dict)
-    units: list[UnitRow] = field(default_factory=list)
-    groups: list[MergedRow] = field(default_factory=list)
-    stacks: list[MergedRow] = field(default_factory=list)
-
-
 def read(session: Session, wanted: Wanted) -> Parts:
     """Read the parts. Every entry in the range is in exactly one of `total` and `entries`.
 
     The same holds for `edges`, `units` and `entries`, and for `groups` and `entries`. Without a watermark nothing is
-    rolled up, and all entries are tail.
+    rolled up, and all entries are tail. Raises `Invalid` as `Parts.require_few` does.
     """
+    parts = _read(session, wanted)
+    parts.require_few()
+    return parts
+
+
+def _read(session: Session, wanted: Wanted) -> Parts:
     queries = _QUERIES[wanted.group_by]
     where = {"user": wanted.user_id, "since": wanted.since, "until": wanted.until}
     begin = db.fetch(session, _BEGIN, {**where, "cuts": ranges.cut(wanted.since, wanted.until)})

@@ -12,16 +12,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from common.errors import FieldError, Invalid
 from common.kit import db
 from common.kit.query import Query
 from common.models.usage import NO_KEY
 from common.usage import keyed
 from common.usage.figures import StatusRow
-from common.usage.parts import ENTRIES, IN_RANGE, KEYS, Parts, Wanted
-
-#: Rows of one bucket, one group and one status that a summary may have.
-MOST: Final = 50_000
+from common.usage.parts import ENTRIES, IN_RANGE, KEYS
+from common.usage.wanted import MOST, Parts, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ _WHOSE: Final = {
 
 def _query(key: str, whose: str, *, by_user: bool) -> Query[StatusRow]:
     which = f"{IN_RANGE}{whose}{f' and {_END_USER}' if by_user else ''}"
-    return Query(f"{ENTRIES.format(key=key).format(which=which)} limit {MOST + 1}", StatusRow)
+    return Query(f"{ENTRIES.format(key=key, most=MOST + 1).format(which=which)}", StatusRow)
 
 
 _QUERIES: Final = {
@@ -57,13 +54,11 @@ _QUERIES: Final = {
 
 
 def read(session: Session, wanted: Wanted, whose: Whose) -> Parts:
-    """The parts of a summary: entries alone. Raises `Invalid` for more than `MOST` rows of them."""
+    """The parts of a summary: entries alone. Raises `Invalid` as `Parts.require_few` does."""
     root = whose.api_key and keyed.root(session, whose.api_key)
     kind = "" if whose.api_key is None else "line" if root else "forgotten"
     where = {"user": wanted.user_id, "since": wanted.since, "until": wanted.until, "bucket": wanted.bucket}
     asked = {**where, "end_user": whose.end_user, "api_key": whose.api_key, "root": root, "no_key": NO_KEY}
-    rows = db.fetch(session, _QUERIES[wanted.group_by, kind, whose.end_user is not None], asked)
-    if len(rows) > MOST:
-        fault = FieldError("/from", f"The range has more than {MOST:,} buckets and groups with usage.")
-        raise Invalid("The range is too long for these groups.", errors=[fault])
-    return Parts(rows)
+    parts = Parts(db.fetch(session, _QUERIES[wanted.group_by, kind, whose.end_user is not None], asked))
+    parts.require_few()
+    return parts

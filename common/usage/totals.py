@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,16 +18,20 @@ from sqlalchemy.orm import Session
 
 from common.errors import FieldError, Invalid
 from common.kit import db
+from common.kit.pieces import StepCounter
 from common.kit.query import Query
 from common.models.tools import Tool
 from common.usage import parts, ranges, single
-from common.usage.figures import Figures, StatusRow, Sum, UnitRow
+from common.usage.figures import Figures, StatusRow, Sum, UnitRow, total_of
 from common.usage.histogram import milliseconds
-from common.usage.parts import Parts, Wanted
 from common.usage.single import ALL, Whose
+from common.usage.wanted import Parts, Wanted
 
 #: The most points of a series.
 MOST_POINTS = 1_000
+#: The most groups of a summary, the largest; the others are summed up.
+MOST_GROUPS = 1_000
+_pieces = StepCounter()
 
 
 class CompleteRow(NamedTuple):
@@ -63,17 +69,29 @@ class Point:
     figures: Figures
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The usage of so many groups together."""
+
+    groups: int
+    figures: Figures
+
+
 class Stack(NamedTuple):
-    """Tokens of a group in the bucket that begins at `start`; `key`: as of `Group`."""
+    """Tokens of a group in the bucket that begins at `start`; `key`: as of `Group`. `is_rest`: of all in the rest."""
 
     start: datetime
     key: str | None
     tokens_used: int
+    is_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Sums over [since, until). `complete_through`: the sums before that time are final. `stacks`: if asked for."""
+    """Sums over [since, until). `complete_through`: the sums before that time are final. `stacks`: if asked for.
+
+    `rest`: of the groups that are not among `groups`, if there are any; `rows`: how many it was added up from.
+    """
 
     since: datetime
     until: datetime
@@ -84,6 +102,8 @@ class Summary:
     complete_through: datetime
     group_by: str | None = None
     stacks: Sequence[Stack] = ()
+    rest: Rest | None = None
+    rows: int = field(default=0, compare=False)
 
 
 def summary(
@@ -94,29 +114,35 @@ def summary(
     bucket: str = "day",
     group_by: str | None = None,
     stacked: bool = False,
+    most_groups: int = MOST_GROUPS,
     whose: Whose = ALL,
 ) -> Summary:
     """An account's usage in [since, until): totals, groups, and a series of hours, days or months.
 
-    `stacked`: the tokens of each group in each bucket too. `whose`: of an end user or an API key alone.
+    `stacked`: the tokens of each group in each bucket too. `most_groups`: the largest, the others are summed up.
+    `whose`: of an end user or an API key alone.
 
     The series has a point for every bucket up to now. Raises `Invalid` if the range ends before it begins, has more
-    than 1,000 buckets, or has too many end users in them.
+    than 1,000 buckets, or has too many groups in them.
     """
     check_range(since, until, bucket)
     seen = db.execute(_COMPLETE, {})[0]  # of the primary, before the snapshot: what has ended by now is in it
     wanted = Wanted(user_id, since, until, bucket, group_by, stacked)
     found, names = db.read_anywhere(lambda session: _read(session, wanted, whose))
+    sums = _by_group(found) if group_by else {}
+    keys = _largest(sums, names, most_groups)
     return Summary(
         since=since,
         until=until,
         bucket=bucket,
         totals=_total(found),
-        groups=_groups(found, names) if group_by else [],
+        groups=[Group(names.get(key, key) or None, sums[key].figures()) for key in keys],
         series=_series(found, ranges.starts(since, max(since, min(until, seen.now)), bucket)),
         complete_through=min(until, seen.through),
         group_by=group_by,
-        stacks=_stacks(found, names) if stacked and group_by else (),
+        stacks=_stacks(found, names, frozenset(keys)) if stacked and group_by else (),
+        rest=_rest(sums, keys),
+        rows=found.rows,
     )
 
 
@@ -177,20 +203,26 @@ def points_of(rows: Iterable[StatusRow], starts: Iterable[datetime]) -> dict[dat
     return points
 
 
-def _stacks(found: Parts, names: dict[str, str]) -> list[Stack]:
-    sums: dict[tuple[datetime, str], int] = {}
+def _stacks(found: Parts, names: dict[str, str], keys: frozenset[str]) -> list[Stack]:
+    """Those of the groups with these keys, and of the rest."""
+    sums: dict[tuple[datetime, str, bool], int] = {}
+
+    def add(start: datetime, key: str, tokens: Decimal) -> None:
+        _pieces.step(4)
+        at = (start, key, False) if key in keys else (start, "", True)
+        sums[at] = sums.get(at, 0) + int(tokens)
+
     for merged in found.stacks:
         start, _, key = merged.label.partition(" ")
-        at = (datetime.fromtimestamp(int(start), UTC), key)
-        sums[at] = sums.get(at, 0) + int(merged.tokens_used)
+        add(datetime.fromtimestamp(int(start), UTC), key, merged.tokens_used)
     for row in found.entries:
-        at = (row.at.astimezone(UTC), row.key)
-        sums[at] = sums.get(at, 0) + int(row.tokens_used)
-    return [Stack(start, names.get(key, key) or None, tokens) for (start, key), tokens in sorted(sums.items())]
+        add(row.at.astimezone(UTC), row.key, row.tokens_used)
+    return [
+        Stack(start, names.get(key, key) or None, tokens, rest) for (start, key, rest), tokens in sorted(sums.items())
+    ]
 
 
-def _groups(found: Parts, names: dict[str, str]) -> list[Group]:
-    """The groups, largest first."""
+def _by_group(found: Parts) -> dict[str, Sum]:
     sums: dict[str, Sum] = {}
     for merged in found.groups:
         sums.setdefault(merged.label, Sum()).add_all(merged)
@@ -198,5 +230,21 @@ def _groups(found: Parts, names: dict[str, str]) -> list[Group]:
         sums.setdefault(merged.label.partition(" ")[2], Sum()).add_all(merged)
     for row in found.entries:
         sums.setdefault(row.key, Sum()).add(row)
-    groups = [Group(names.get(key, key) or None, total.figures()) for key, total in sums.items()]
-    return sorted(groups, key=lambda g: (-g.figures.tokens_used, -g.figures.invocations, g.key or ""))
+    return sums
+
+
+def _largest(sums: Mapping[str, Sum], names: Mapping[str, str], most: int) -> list[str]:
+    """The keys of the groups that used most, in this order."""
+
+    def rank(key: str) -> tuple[int, int, str]:
+        _pieces.step()
+        return -sums[key].tokens, -sums[key].invocations, names.get(key, key)
+
+    return heapq.nsmallest(most, sums, rank)
+
+
+def _rest(sums: Mapping[str, Sum], keys: Sequence[str]) -> Rest | None:
+    if len(keys) == len(sums):
+        return None
+    listed = frozenset(keys)
+    return Rest(len(sums) - len(keys), total_of(each for key, each in sums.items() if key not in listed).figures())

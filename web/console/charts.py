@@ -44,6 +44,8 @@ class Series:
 
     name: str
     amounts: Sequence[int]
+    #: How many groups it is.
+    groups: int = 1
 
     @property
     def total(self) -> int:
@@ -168,8 +170,9 @@ def merged(series: Sequence[Series]) -> list[Series]:
     """The largest groups by themselves, and the others as one."""
     if len(series) <= MOST_GROUPS + 1:
         return list(series)
+    groups = sum(each.groups for each in series[MOST_GROUPS:])
     rest = [sum(amounts) for amounts in zip(*(each.amounts for each in series[MOST_GROUPS:]), strict=True)]
-    return [*series[:MOST_GROUPS], Series(f"{len(series) - MOST_GROUPS} others", rest)]
+    return [*series[:MOST_GROUPS], Series(f"{groups} others", rest, groups)]
 
 
 def _stacks(series: Sequence[Series], top: int) -> list[list[tuple[float, float]]]:

@@ -27,6 +27,8 @@ BYTES_PER_SECOND: Final = 8 * 1024 * 1024
 BURST_BYTES: Final = 16 * 1024 * 1024
 #: What an item of a list counts as, beside its bytes: to read and render it takes as much CPU time.
 ITEM_BYTES: Final = 2 * 1024
+#: What a row that is added up for an answer counts as.
+ROW_BYTES: Final = 512
 #: A response that the kernel buffers whole, however slow its client is.
 SMALL_BYTES: Final = 64 * 1024
 #: How long (seconds) a request waits for its turn.
@@ -91,6 +93,11 @@ def count(items: int) -> None:
 def count_bytes(size: int) -> None:
     """The current request has read so many bytes that are not in its answer."""
     g.large_bytes = g.get("large_bytes", 0) + size
+
+
+def count_rows(rows: int) -> None:
+    """The answer to the current request is added up from so many rows."""
+    count_bytes(ROW_BYTES * rows)
 
 
 def end() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import psycopg
 from psycopg.rows import RowFactory, RowMaker, tuple_row
@@ -15,9 +15,12 @@ from sqlalchemy.orm import Session
 
 from common.kit.db.errors import CommitUnknown, counted, sqlstate, translate, translated, wrapped
 from common.kit.db.pool import engine
+from common.kit.pieces import let_others_run
 from common.kit.query import Query
 
 R = TypeVar("R")
+#: Rows that are read at once: a few milliseconds where they have arrays.
+PIECE: Final = 200
 
 
 @contextmanager
@@ -98,11 +101,16 @@ def advisory_lock(key: int) -> Iterator[bool]:
 
 
 def fetch(session: Session, query: Query[R], parameters: Mapping[str, object] | None = None) -> list[R]:
-    """The rows of a query inside your transaction, of the type that it declares."""
+    """The rows of a query inside your transaction, of the type that it declares. Others run between many."""
     result = session.execute(_clause(query.text), parameters)
     if not query.is_checked:
         query.check(list(result.keys()))
-    return [query.make(row) for row in result]
+    rows = list[R]()
+    for row in result:
+        rows.append(query.make(row))
+        if not len(rows) % PIECE:
+            let_others_run()
+    return rows
 
 
 @lru_cache(maxsize=1_000)

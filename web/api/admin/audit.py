@@ -8,7 +8,7 @@ from common.identity import audit
 from common.kit.paging import Page
 from common.models.audit import ACTOR_KINDS, AuditEntry
 from web.api.blueprint import Blueprint
-from web.api.usage import RangeArguments, RangeQuery
+from web.api.usage_schemas import RangeArguments, RangeQuery
 from web.http import auth
 from web.http.fields import Id, Instant, JsonObject, Text, Word
 from web.http.pagination import ListArguments, ListQuery

@@ -9,7 +9,7 @@ import marshmallow as ma
 from common import invocations, usage
 from common.usage import Stats, ranges
 from web.api.blueprint import Blueprint
-from web.api.usage import RangeArguments, RangeQuery, UsageFiguresSchema, UsagePointSchema
+from web.api.usage_schemas import RangeArguments, RangeQuery, UsageFiguresSchema, UsagePointSchema
 from web.http import auth
 from web.http.fields import Id, Instant, Text, Tokens, Whole, Word
 from web.http.responses import Shown

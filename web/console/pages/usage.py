@@ -16,7 +16,7 @@ from common.identity import keys
 from common.kit import clock
 from common.kit.paging import Window
 from common.subscriptions import Bounds
-from common.usage import Filter, Group, Summary, csv_lines, ndjson, ranges
+from common.usage import Filter, Group, Rest, Summary, csv_lines, ndjson, ranges
 from web.console import charts, downloads, frame, lists
 from web.console.blueprint import Context, blp, page
 from web.console.charts import Chart, Series
@@ -100,11 +100,8 @@ def shown(found: Summary, query: UsageAsked, names: Mapping[str, str]) -> Contex
             for point in used[: -MOST_ROWS - 1 : -1]
         ],
         "hidden": max(0, len(used) - MOST_ROWS),
-        "groups": [
-            (_name(group.key, query, names), group.figures, _runs_of(group, query))
-            for group in found.groups[:MOST_GROUPS]
-        ],
-        "more_groups": max(0, len(found.groups) - MOST_GROUPS),
+        "groups": [(_name(group.key, query, names), group.figures, _runs_of(group, query)) for group in found.groups],
+        "more_groups": 0 if found.rest is None else found.rest.groups,
         "query": query,
         "coarser": "bucket" in query and query["bucket"] != found.bucket,
         "typed": [day(query[name]) if name in query else "" for name in ("since", "until")],
@@ -120,11 +117,18 @@ def _series(found: Summary, names: Mapping[str, str]) -> list[Series]:
         return [Series("tokens", [point.figures.tokens_used for point in found.series])]
     amounts: dict[str | None, dict[datetime, int]] = {group.key: {} for group in found.groups}
     for each in found.stacks:
-        amounts.setdefault(each.key, {})[each.start] = each.tokens_used
-    return [
+        if not each.is_rest:
+            amounts.setdefault(each.key, {})[each.start] = each.tokens_used
+    series = [
         Series(names.get(key or "", key or "a session"), [by_start.get(start, 0) for start in starts])
         for key, by_start in amounts.items()
     ]
+    return series if found.rest is None else [*series, _others(found, found.rest, starts)]
+
+
+def _others(found: Summary, rest: Rest, starts: Sequence[datetime]) -> Series:
+    by_start = {each.start: each.tokens_used for each in found.stacks if each.is_rest}
+    return Series(f"{rest.groups} others", [by_start.get(start, 0) for start in starts], rest.groups)
 
 
 def _chart(found: Summary, series: Sequence[Series]) -> Chart:
@@ -204,7 +208,8 @@ def usage() -> Context:
     since, until = subscriptions.range_within(owner, query.get("since"), query.get("until"), _period())
     wanted = query.get("bucket")
     bucket = bucket_for(since, min(until, max(since, clock.now())) if wanted else until, wanted)
-    found = history.summary(owner, since, until, bucket=bucket, group_by=by, stacked=True)
+    found = history.summary(owner, since, until, bucket=bucket, group_by=by, stacked=True, most_groups=MOST_GROUPS)
+    large_reads.count_rows(found.rows)
     return shown(found, query, _key_names(query, owner))
 
 

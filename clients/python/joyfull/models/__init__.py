@@ -121,6 +121,7 @@ if TYPE_CHECKING:
     from joyfull.models.usage import UsageGroup as UsageGroup
     from joyfull.models.usage import UsagePoint as UsagePoint
     from joyfull.models.usage import UsageReport as UsageReport
+    from joyfull.models.usage import UsageRest as UsageRest
     from joyfull.models.webhooks import Delivery as Delivery
     from joyfull.models.webhooks import EndpointHealth as EndpointHealth
     from joyfull.models.webhooks import Replay as Replay
@@ -245,6 +246,7 @@ _HOME = {
     "UsageGroup": "usage",
     "UsagePoint": "usage",
     "UsageReport": "usage",
+    "UsageRest": "usage",
     "Delivery": "webhooks",
     "EndpointHealth": "webhooks",
     "Replay": "webhooks",

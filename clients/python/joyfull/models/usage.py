@@ -63,6 +63,19 @@ class UsageGroup(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageRest(Model):
+    """UsageRest, as the API sends it."""
+
+    invocations: int
+    succeeded: int
+    failed: int
+    tokens_used: int
+    latency_p50_ms: int | None
+    latency_p95_ms: int | None
+    groups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsagePoint(Model):
     """UsagePoint, as the API sends it."""
 
@@ -87,6 +100,7 @@ class UsageReport(Model):
     group_by: Literal["tool", "status", "api_key", "api_key_root", "end_user"] | str | None
     totals: UsageFigures
     groups: tuple[UsageGroup, ...]
+    rest: UsageRest | None
     series: tuple[UsagePoint, ...]
     complete_through: datetime
 
@@ -95,6 +109,7 @@ class UsageReport(Model):
         "to": to_datetime,
         "totals": UsageFigures.of,
         "groups": to_tuple(UsageGroup.of),
+        "rest": UsageRest.of,
         "series": to_tuple(UsagePoint.of),
         "complete_through": to_datetime,
     }
