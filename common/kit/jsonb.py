@@ -14,6 +14,8 @@ from common.kit.pieces import StepCounter
 
 #: How many values `as_sent` and `canonical` look at: a few milliseconds.
 LOOKED_AT: Final = 20_000
+#: A text of no more characters is parsed at once: a millisecond or two.
+_AT_ONCE: Final = 128 * 1024
 _pieces = StepCounter()
 
 
@@ -41,7 +43,7 @@ def passed_on(text: str | None) -> orjson.Fragment | None:
 
 def parsed(text: str) -> object:
     """The value of a stored JSON text. Others run between pieces of a long one."""
-    return _DECODER.decode(text)
+    return json.loads(text) if len(text) <= _AT_ONCE else _DECODER.decode(text)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

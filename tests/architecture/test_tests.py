@@ -131,7 +131,11 @@ PATCHED = {
         WAIT,
     ),
     "openai/test_streams.py": {"chunks.STATUS_SECONDS": WAIT, "status_changes.HEARTBEAT_SECONDS": WAIT},
-    "openai/test_whole_answers.py": {"calling.WAIT_SECONDS": WAIT},
+    "openai/test_whole_answers.py": {
+        "calling.WAIT_SECONDS": WAIT,
+        "large_reads.BYTES_PER_SECOND": SIZE,
+        "large_reads.SMALL_BYTES": SIZE,
+    },
     "queue/test_idempotency.py": {"sweeping.BATCH": SIZE},
     "queue/test_lost_answers.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "heartbeat.ORPHANED_SECONDS": WAIT},
     "queue/test_plans.py": {"database.fetch_anywhere": "takes down the statement that would be sent"},

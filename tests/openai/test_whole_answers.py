@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import struct
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from common.identity import keys
 from common.identity.audit import OPERATOR
 from common.identity.keys import NewLimits
 from tests.openai.conftest import MESSAGES, Stage, charges
+from web.http import large_reads
 from web.openai import calling
 from web.openai.parsing import input_of
 
@@ -148,3 +150,25 @@ def test_a_repeat_with_a_key_is_not_another_call(stage: Stage) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match="different request"):
         create(model=slug, messages=MESSAGES, seed=1, extra_headers=once)
     assert charges() == [25]
+
+
+def test_a_repeat_is_a_read(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as one, and is paced by what is sent, as is the answer before it."""
+    slug, once = stage.chat(), {"Idempotency-Key": "once"}
+    create = stage.client().chat.completions.with_raw_response.create
+    left = [
+        int(found[1])
+        for _ in range(3)
+        if (
+            found := re.search(
+                r"r=(\d+)", create(model=slug, messages=MESSAGES, extra_headers=once).headers["RateLimit"]
+            )
+        )
+    ]
+    assert [left[0] - each for each in left] == [0, 1, 2], "the first is none: the plan counts it"
+    monkeypatch.setattr(large_reads, "BYTES_PER_SECOND", 10)
+    monkeypatch.setattr(large_reads, "SMALL_BYTES", 100)
+    create(model=slug, messages=MESSAGES, extra_headers=once)
+    with pytest.raises(openai.RateLimitError) as caught:
+        create(model=slug, messages=MESSAGES, extra_headers=once)
+    assert int(caught.value.response.headers["Retry-After"]) > 60

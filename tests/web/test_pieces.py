@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import httpx
@@ -15,7 +18,7 @@ from common.kit import db as kit
 from common.kit.pieces import STEPS
 from common.settings import Settings
 from tests import factories
-from tests.client import PASSWORD, Client
+from tests.client import PASSWORD, Client, eventually
 from tests.web.conftest import Service, serving
 from web.app import create_app
 
@@ -104,6 +107,57 @@ def test_usage_in_very_many_groups_on_a_page(hub: Service, many: Client) -> None
     assert f"{GROUPS - 14:,}".replace(",", "") in page.text.replace(",", "").replace("\N{NARROW NO-BREAK SPACE}", "")
     assert f"{GROUPS - 4} others" in page.text
     assert int(page.headers["X-Switches"]) > 3 * GROUPS * 4 // STEPS + GROUPS // 200
+
+
+def answered(client: Client, path: str, output: object, **body: object) -> httpx.Response:
+    """A repeat of a call of `/v1` that has ended so."""
+    adapter = "embeddings" if path == "/embeddings" else "chat_completion"
+    tool = factories.tool(input_schema={}, adapter=adapter, price={"base_tokens": 1, "max_tokens": 10})
+    sent = {"model": tool.slug, **body}
+
+    def post() -> httpx.Response:
+        url, once = f"{client.api.removesuffix('/api/v1')}/v1{path}", {"Idempotency-Key": "once"}
+        return client.http.post(url, json=sent, headers=once).raise_for_status()
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post)
+        eventually("it is queued", 20, lambda: client.data("GET", "/invocations"))
+        finish(output)
+        first.result(30)
+    return post()
+
+
+def packed(count: int) -> str:
+    return base64.b64encode(struct.pack(f"<{count}f", *[0.5] * count)).decode()
+
+
+@pytest.mark.parametrize(
+    ("output", "encoding", "steps"),
+    [
+        ({"data": [{"embedding": packed(MANY)}]}, "float", 1),
+        ({"data": [{"embedding": packed(1_000)}] * 50}, "float", 1),
+        ({"data": [{"embedding": [0.5] * 1_000}] * 50}, "base64", 2),
+    ],
+    ids=["one vector", "encoded vectors", "vectors"],
+)
+def test_embeddings_are_converted_in_pieces(
+    hub: Service, db: None, output: dict[str, list[dict[str, object]]], encoding: str, steps: int
+) -> None:
+    alice = Client(hub.base).join()
+    answer = answered(alice, "/embeddings", output, input="x", encoding_format=encoding)
+    vector = answer.json()["data"][0]["embedding"]
+    expected = output["data"][0]["embedding"]
+    assert vector == ([0.5] * len(vector) if encoding == "float" else packed(len(expected)))  # type: ignore[arg-type]
+    assert int(answer.headers["X-Switches"]) >= steps * MANY // STEPS
+
+
+def test_so_are_the_answers_of_chat_models(hub: Service, db: None) -> None:
+    alice = Client(hub.base).join()
+    message = {"role": "assistant", "content": "yes"}
+    output = {"choices": [{"index": 0, "message": message}], "logprobs": [{"p": 0.5}] * MANY}
+    answer = answered(alice, "/chat/completions", output, messages=[])
+    assert answer.json()["choices"][0]["message"] == message
+    assert int(answer.headers["X-Switches"]) >= 2 * MANY // STEPS
 
 
 def test_large_inputs_are_hashed_one_at_a_time(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

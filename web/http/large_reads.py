@@ -108,7 +108,7 @@ def end() -> None:
 
 def end_after(response: Response) -> None:
     """Release the permit once the response has been sent or the client is gone; for a small response, at once."""
-    length = None if response.is_streamed else response.calculate_content_length()
+    length = response.content_length if response.is_streamed else response.calculate_content_length()
     more = ITEM_BYTES * g.pop("large_items", 0) + g.pop("large_bytes", 0)
     if (account := g.pop("large_read", None)) is None:
         return

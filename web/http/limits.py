@@ -31,9 +31,15 @@ def submits(view: View) -> View:
 
 
 def count() -> None:
-    """Count the current request against the quota of its face. Raises `errors.RateLimited`."""
+    """Count the current request against the quota of its face, unless it submits. Raises `errors.RateLimited`."""
+    if not counts_submits():
+        count_read()
+
+
+def count_read() -> None:
+    """Count the current request as a read, also if it might have submitted. Raises `errors.RateLimited`."""
     quota = faces.current().quota
-    if quota is None or "caller" not in g or counts_submits():
+    if quota is None or "caller" not in g:
         return
     limit, allowed = quota.take(g.caller.user_id, clock.wall())
     show(limit)

@@ -67,7 +67,7 @@ def _said(invocation: Invocation, output: str) -> str:
     """What the model is to read: the answer of a chat completion, or the output as JSON."""
     if tools.numbered(invocation.tool_id, invocation.tool_version).adapter != "chat_completion":
         return output
-    return _answer(json.loads(output)) or output
+    return _answer(jsonb.parsed(output)) or output
 
 
 def _answer(completion: object) -> str | None:

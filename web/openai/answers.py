@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 import orjson
 from flask import Response
@@ -14,11 +14,18 @@ from flask import Response
 from common.errors import Conflict
 from common.invocations import Invocation, receipts
 from common.kit import jsonb
+from common.kit.pieces import StepCounter
 from web.http.submissions import Outcome
 from web.openai import errors
 from web.openai.parsing import ModelCall
 
 Json = dict[str, object]
+Vector = TypeVar("Vector", list[object], bytes)
+#: Numbers of a vector that are converted at once.
+PIECE: Final = 1_000
+#: Bytes of a number in an encoded vector.
+_FLOAT: Final = 4
+_pieces = StepCounter()
 DROPPED: Final = "The output of this invocation is no longer stored."
 
 
@@ -74,7 +81,7 @@ def _said(output: object) -> Json:
 def _output(invocation: Invocation) -> object:
     if invocation.output is None:
         raise Conflict(DROPPED)
-    return orjson.loads(invocation.output)
+    return jsonb.parsed(invocation.output)
 
 
 # -- embeddings ------------------------------------------------------------------------------------------------------
@@ -96,17 +103,32 @@ def _encoded(entry: object, encode: Callable[[object], object]) -> object:
 
 def _base64(vector: object) -> object:
     """The vector as OpenAI encodes it: float32, little-endian, base64. One that is encoded, or none, stays as it is."""
+    if not isinstance(vector, list):
+        return vector
     try:
-        packed = struct.pack(f"<{len(vector)}f", *vector) if isinstance(vector, list) else None
+        packed = b"".join(struct.pack(f"<{len(some)}f", *some) for some in _in_pieces(vector))
     except (struct.error, OverflowError):
         return vector
-    return vector if packed is None else base64.b64encode(packed).decode()
+    return base64.b64encode(packed).decode()
 
 
 def _floats(vector: object) -> object:
     """The vector as numbers, also if the tool has encoded it."""
-    try:
-        packed = base64.b64decode(vector, validate=True) if isinstance(vector, str) else None
-        return vector if packed is None else [value for (value,) in struct.iter_unpack("<f", packed)]
-    except (binascii.Error, struct.error):
+    if not isinstance(vector, str):
         return vector
+    try:
+        packed = base64.b64decode(vector, validate=True)
+    except binascii.Error:
+        return vector
+    if len(packed) % _FLOAT:
+        return vector
+    numbers = (struct.unpack(f"<{len(some) // _FLOAT}f", some) for some in _in_pieces(packed, _FLOAT))
+    return orjson.Fragment(b"[" + b",".join(jsonb.encoded(some)[1:-1] for some in numbers) + b"]")
+
+
+def _in_pieces(vector: Vector, width: int = 1) -> Iterator[Vector]:
+    """Slices of some numbers, of `width` items each. Others run between them."""
+    for start in range(0, len(vector), PIECE * width):
+        some = vector[start : start + PIECE * width]
+        _pieces.step(len(some) // width)
+        yield some

@@ -16,7 +16,7 @@ from common import invocations
 from common.errors import PlatformError
 from common.invocations import CountedRequest, Submitted
 from common.kit import db, failpoints, log
-from web.http import auth, connections, idempotency, submissions, waiting_limits
+from web.http import auth, connections, idempotency, limits, submissions, waiting_limits
 from web.http.submissions import Outcome
 from web.openai.parsing import ModelCall
 
@@ -43,7 +43,7 @@ class Begun(NamedTuple):
 
 
 def begin(asked: ModelCall) -> Begun:
-    """Submit, unless an earlier request has.
+    """Submit, unless an earlier request has: then this one is a read.
 
     Raises what `submissions.submit` does, `RateLimited`, and `ClientDisconnected`: nobody is there to be answered.
     """
@@ -58,6 +58,8 @@ def begin(asked: ModelCall) -> Begun:
         if counted is not None:
             invocations.joining.refused(counted)
         raise
+    if submitted.replayed:
+        limits.count_read()
     return Begun(submitted, counted)
 
 
