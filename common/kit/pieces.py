@@ -14,6 +14,8 @@ from typing import Final
 
 #: Steps in a piece: about a millisecond, at the cost of a JSON parser's callback for each.
 STEPS: Final = 2_000
+#: Seconds to sleep so that others run. Not 0: gevent then asks only after 50 pieces who else has something to read.
+_MOMENT: Final = 1e-9
 #: How long a thread may keep the interpreter from others inside `short_turns`, in seconds.
 SHORT_TURN_SECONDS: Final = 0.000_2
 
@@ -34,7 +36,7 @@ class StepCounter:
 
 def let_others_run() -> None:
     """Those threads or greenlets that can."""
-    time.sleep(0)
+    time.sleep(_MOMENT)
 
 
 @contextmanager

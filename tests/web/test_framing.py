@@ -16,10 +16,10 @@ from web.http.framing import FIELD_BYTES, FRAMING_BYTES
 ROOT = Path(__file__).resolve().parents[2]
 CHUNKED = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n"
 BODY = b'{"name":"a"}'
-#: In a process like web's: how often another greenlet runs while a request that is all there is received.
+#: In a process like web's: how often a greenlet that waits for its socket runs while a whole request is received.
 UNDER_GEVENT = f"""
 from gevent import monkey; monkey.patch_all()
-import json, socket, gevent
+import json, socket, gevent, gevent.socket
 from gunicorn.config import Config
 from gunicorn.http.parser import RequestParser
 from web.http.connections import ClientSocket
@@ -27,8 +27,10 @@ from web.http.framing import LimitedRequest
 RequestParser.mesg_class, turns = LimitedRequest, [0]
 def other():
     while True:
-        gevent.sleep(0)
+        gevent.socket.wait_read(readable.fileno())
         turns[0] += 1
+readable, peer = socket.socketpair()
+peer.send(b"x")
 gevent.spawn(other)
 gevent.sleep(0)
 def counted(sent):

@@ -30,6 +30,8 @@ SEND_SECONDS = 30.0
 CHUNK: Final = 64 * 1024
 #: After so many bytes of a client that wait to be received, others run.
 _TURN: Final = 128 * 1024
+#: As in `common/kit/pieces.py`.
+_MOMENT: Final = 1e-9
 #: Not gevent's, which knows nothing of a half-closed connection.
 _poll: Final = monkey.get_original("select", "poll")
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
@@ -88,7 +90,7 @@ class ClientSocket:
             self._start(HEAD_SECONDS)
         before, self.received = self.received, self.received + len(data)
         if before // _TURN != self.received // _TURN:
-            gevent.sleep(0)
+            let_others_run()
         return data
 
     def sendall(self, data: bytes | bytearray | memoryview, *arguments: int) -> None:
@@ -97,6 +99,11 @@ class ClientSocket:
             slow = ConnectionResetError(errno.ECONNRESET, "the client does not accept the response")
             with gevent.Timeout(SEND_SECONDS, slow):
                 self._socket.sendall(view[start : start + CHUNK], *arguments)
+
+
+def let_others_run() -> None:
+    """Those greenlets that can, and those for which something has arrived."""
+    gevent.sleep(_MOMENT)
 
 
 class ConnectionCounter:

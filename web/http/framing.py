@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import gevent
 from gunicorn.http.body import Body, ChunkedReader
 from gunicorn.http.errors import InvalidChunkSize, LimitRequestHeaders
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import SocketUnreader
 
-from web.http.connections import ClientSocket
+from web.http.connections import ClientSocket, let_others_run
 
 FIELD_BYTES: Final = 32 * 1024
 FRAMING_BYTES: Final = 32 * 1024
@@ -70,7 +69,7 @@ class _LimitedChunks(ChunkedReader):  # type: ignore[misc]
         self._data += size
         self._count += 1
         if self._count % _CHUNKS == 0:
-            gevent.sleep(0)
+            let_others_run()
         if self._client.received - self._received_before - self._data > FRAMING_BYTES + self._data // 4:
             raise InvalidChunkSize(b"%d chunks of %d bytes in all" % (self._count, self._data))
         return size, rest
