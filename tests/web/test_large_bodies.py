@@ -35,10 +35,14 @@ def other():
 gevent.spawn(other)
 gevent.sleep(0)
 text = b'["\\\\ud83d\\\\ude00"' + b",{{}}" * {MANY} + b"]"
+form = b"raw=" + b"%41" * {MANY}
 with Flask("web").app_context():
     taken.clear()
     body.parse(text)
-print(json.dumps(taken))
+    during_json = list(taken)
+    taken.clear()
+    body._pairs(form, "form")
+print(json.dumps([during_json, taken]))
 """
 app = Flask(__name__)
 
@@ -73,9 +77,10 @@ def test_what_is_not_json_leaves_its_turn() -> None:
 def test_the_turn_lasts_until_its_characters_are_checked() -> None:
     """In a process like web's, all who run between the pieces see that the turn is taken."""
     done = subprocess.run([sys.executable, "-c", UNDER_GEVENT], cwd=ROOT, capture_output=True, text=True, check=True)
-    taken = json.loads(done.stdout)
-    assert len(taken) >= 2 * (MANY // STEPS - 1)
-    assert all(taken)
+    during_json, during_form = json.loads(done.stdout)
+    assert len(during_json) >= 2 * (MANY // STEPS - 1)
+    assert len(during_form) >= MANY // 2048 - 1
+    assert all(during_json + during_form)
 
 
 def test_who_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

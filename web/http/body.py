@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import IO
-from urllib.parse import parse_qsl
 
 import marshmallow as ma
 from flask import Request, current_app, g
@@ -16,7 +15,7 @@ from flask import Request, current_app, g
 from common import errors
 from common.errors import FieldError
 from common.kit import strict_json
-from web.http import faces, large_bodies
+from web.http import faces, large_bodies, urlencoded
 from web.http.connections import FieldsTooLarge
 from web.http.problems import HeadersTooLarge, RequestTimeout, UnsupportedMediaType
 from web.http.validation import MAX_FAULTS, loaded, pointer
@@ -157,7 +156,8 @@ def read_form(
     Fields in `verbatim` are as they were typed, and may contain U+0000.
 
     Raises:
-        UnsupportedMediaType, errors.TooLarge, RequestTimeout, HeadersTooLarge, errors.Malformed, errors.Invalid.
+        UnsupportedMediaType, errors.TooLarge, RequestTimeout, HeadersTooLarge, errors.Malformed, errors.Invalid,
+        errors.RateLimited.
     """
     if request.mimetype != FORM:
         raise UnsupportedMediaType(f"Send the form as {FORM}.")
@@ -170,7 +170,8 @@ def read_form(
 
 def _pairs(encoded: bytes, what: str) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(encoded.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_KEYS)
+        with large_bodies.turn(len(encoded)):
+            return urlencoded.pairs(encoded, MAX_KEYS)
     except UnicodeDecodeError:
         raise errors.Malformed(f"The {what} is not valid UTF-8.") from None
     except ValueError:
