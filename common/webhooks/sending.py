@@ -8,10 +8,9 @@ from datetime import datetime
 
 import orjson
 
-from common.kit import clock, crypto, jsonb, tracing
+from common.kit import clock, crypto, jsonb, redaction, tracing
 from common.kit.http_headers import retry_after
 from common.kit.outbound import Answer, OutboundClient, OutboundError
-from common.models.webhooks import REDACTED
 from common.webhooks import signing
 from common.webhooks.model import BUSY, AttemptResult, Claim, Encrypted, OutboxEvent
 
@@ -109,16 +108,9 @@ def _result(at: datetime, answer: Answer, secrets: Collection[str]) -> AttemptRe
         answer.duration_ms,
         answer.status,
         _error(answer.status),
-        _redacted(excerpt(answer.body), secrets),
+        excerpt(answer.body, secrets),
         retry_after(wait, at),
     )
-
-
-def _redacted(text: str, secrets: Collection[str]) -> str:
-    """Without the values of headers, which a receiver may repeat."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, REDACTED)
-    return text.encode()[:EXCERPT_BYTES].decode(errors="ignore")
 
 
 def _error(status: int) -> str | None:
@@ -129,7 +121,13 @@ def _error(status: int) -> str | None:
     return f"The receiver answered {status}."
 
 
-def excerpt(answer: bytes) -> str:
-    """The first 2 kB as printable text; control characters and invalid UTF-8 are replaced."""
-    text = _UNPRINTABLE.sub("\ufffd", answer[:EXCERPT_BYTES].decode(errors="replace"))
-    return text.encode()[:EXCERPT_BYTES].decode(errors="ignore")
+def excerpt(answer: bytes, secrets: Collection[str] = ()) -> str:
+    """The first 2 kB as printable text; control characters and invalid UTF-8 are replaced.
+
+    Without `secrets`, the values of headers, which a receiver may repeat, or what follows `Bearer` in them.
+    """
+    known = {form for secret in secrets for form in (secret, secret.rpartition(" ")[2]) if form}
+    text = (answer if known else answer[:EXCERPT_BYTES]).decode(errors="replace")
+    if known:  # before it is cut, which could leave the beginning of one
+        text = str(redaction.redacted(text, redaction.pattern_of(known)))
+    return _UNPRINTABLE.sub("\ufffd", text[:EXCERPT_BYTES]).encode()[:EXCERPT_BYTES].decode(errors="ignore")

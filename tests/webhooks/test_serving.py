@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -24,9 +25,33 @@ from tests.webhooks.conftest import Api, Endpoint, happen, headers, make_user, s
 from worker.delivery import Sender
 
 SECRET = "Bearer 0123456789abcdef"
+TOKEN = "Zm9vYmFy/YmF6cXV4/key123=="
 
 
 # -- headers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        json.dumps({"got": f"Bearer {TOKEN}"}).replace("/", r"\/"),
+        quote(TOKEN, safe=""),
+        f"the token is {TOKEN}!",
+        "." * (2048 - 18) + TOKEN,
+    ],
+)
+def test_no_spelling_of_a_header_is_shown(
+    api: Api, receiver: Receiver, sender: Sender, user_id: UUID, echo: str
+) -> None:
+    receiver.always("/hook", Reply(500, body=echo.encode()))
+    options = {"events": ["budget.threshold"], "headers": {"Authorization": f"Bearer {TOKEN}"}}
+    made = api("POST", "/webhooks", 201, url=f"{receiver.url}/hook", **options)["data"]
+    happen(user_id)
+    sender.run()
+    [told] = api("GET", f"/webhooks/{made['id']}/deliveries", 200)["data"]
+    excerpt = told["attempts"][0]["response_excerpt"]
+    assert not any(part in excerpt for part in ("Zm9v", "YmF6", "key123")), excerpt
+    assert "[redacted]" in excerpt
 
 
 def test_headers_are_sent_and_never_shown(

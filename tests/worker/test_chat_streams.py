@@ -244,6 +244,15 @@ def test_an_error_that_quotes_the_credential_is_redacted(outbound: OutboundClien
     assert (SECRET in caught.value.detail) == (secret is None)
 
 
+def test_a_chunk_about_a_refused_credential_is_the_operators_business(outbound: OutboundClient) -> None:
+    said = {"error": {"message": "No such key in project 4711", "code": 401}}
+    with running(streams(events(said))) as peer, pytest.raises(ToolFailure) as caught:
+        tool = version(peer.url("/v1"), adapter="chat_completion", auth={"type": "bearer"})
+        adapters.call(outbound, ToolRequest(tool, json.dumps(INPUT), IDS, SECRET, sink=Heard()))
+    assert caught.value.detail == "The tool refused the platform's credential."
+    assert "project 4711" in str(caught.value.operator_detail)
+
+
 VECTORS = {"object": "list", "data": [{"index": 0, "embedding": "AAAA"}], "usage": {"total_tokens": 5}}
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from common.kit.redaction import REDACTED, without
 from common.tools.adapters.reading import MAX_DEPTH, Missing, Unreadable, at, parse, units
-from common.tools.adapters.redaction import REDACTED, without
 
 JSON = "application/json"
 

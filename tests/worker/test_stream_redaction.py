@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common.tools.adapters.redaction import REDACTED, pattern_of, redacted
+from common.kit.redaction import REDACTED, pattern_of, redacted
 from common.tools.adapters.stream_redaction import Choices, Pieces, Secrets
 from common.tools.streamed import Assembly
 
@@ -76,6 +76,7 @@ def given_out(secret: str, text: str, cuts: list[int]) -> list[str]:
 @example(("sk-ab%41&x", "sk-ab%2541&x"), [5, 6, 7, 8, 9])
 @example(("YWxhZGRpbjpvcGVu==", "YWxhZGRpbjpvcGVu== is it"), [16, 17, 18])
 @example(("grün-käse", "gr%C3%BCn-k%C3%A4se"), [4, 5, 6, 14])
+@example(("Bearer sk-1", "%Bearer sk-\\u0031"), [3])
 def test_what_was_given_out_is_how_the_redacted_text_begins(echo: tuple[str, str], cuts: list[int]) -> None:
     secret, text = echo
     whole = redacted(text, pattern_of([secret]))

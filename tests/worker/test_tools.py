@@ -314,6 +314,23 @@ def test_what_is_no_completion_or_cannot_be_priced_is_a_bad_response(outbound: O
     assert "model overloaded" in failed.detail or "overloaded" not in str(body)
 
 
+@pytest.mark.parametrize("status", [200, 400, 402, 500])
+@pytest.mark.parametrize("named", [{"code": 401}, {"code": "invalid_api_key"}, {"type": "authentication_error"}])
+def test_a_refused_credential_is_one_whatever_the_status(
+    outbound: OutboundClient, status: int, named: dict[str, object]
+) -> None:
+    error = {"message": "No such key in project 4711 of org-9", **named}
+    failed = failure(outbound, peers.answers(reply({"error": error}, status)), **CHAT)
+    assert failed.detail == "The tool refused the platform's credential."
+    assert "project 4711" in str(failed.operator_detail)
+
+
+def test_an_error_of_a_tool_without_a_credential_is_about_none(outbound: OutboundClient) -> None:
+    said = {"error": {"message": "Say who you are", "code": "unauthorized"}}
+    failed = failure(outbound, peers.answers(reply(said, 400)))
+    assert (failed.detail, failed.operator_detail) == ("The tool answered 400: Say who you are", None)
+
+
 @pytest.mark.parametrize(
     ("url", "full"),
     [

@@ -85,8 +85,7 @@ def checked(answer: Answer, whole: object, secrets: tuple[str, ...]) -> dict[str
         choices = whole.get("choices")
         if isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices):
             return whole
-    said = exchange.message_of(whole, secrets)
-    raise exchange.bad_response(answer, "The response has no choices" + (f": {said}" if said else "."))
+    raise exchange.unusable(answer, "The response has no choices", whole, secrets)
 
 
 def with_total(whole: dict[str, object]) -> dict[str, object]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from common.kit import clock, jsonb, sse
+from common.kit import clock, jsonb, redaction, sse
 from common.kit.outbound import Answer, OutboundClient, StreamedAnswer
 from common.tools import metering, streamed
-from common.tools.adapters import chat_completion, exchange, reading, redaction, stream_redaction
+from common.tools.adapters import chat_completion, exchange, reading, stream_redaction
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, Sink, ToolRequest, ToolResult
 from common.tools.streamed import Json
@@ -75,10 +75,8 @@ class _Chunks:
 
     def _add(self, chunk: object) -> None:
         if not isinstance(chunk, dict) or chunk.get("error") or not _has_choices(chunk):
-            said = exchange.message_of(redaction.without(chunk, self._secrets), self._secrets)
-            raise exchange.bad_response(
-                self._so_far, "The response has an invalid chunk" + (f": {said}" if said else ".")
-            )
+            shown = redaction.without(chunk, self._secrets)
+            raise exchange.unusable(self._so_far, "The response has an invalid chunk", shown, self._secrets)
         self._give(chunk if self._choices is None else self._redacted(chunk, self._choices))
 
     def _redacted(self, chunk: Json, choices: stream_redaction.Choices) -> Json:

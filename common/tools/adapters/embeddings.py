@@ -30,6 +30,5 @@ def _read(version: Version, answer: Answer, secrets: tuple[str, ...]) -> ToolRes
     """A response without vectors is rejected, as some providers report errors with status 200."""
     whole = exchange.read(answer, secrets)
     if not isinstance(whole, dict) or not isinstance(whole.get("data"), list) or not whole["data"]:
-        said = exchange.message_of(whole, secrets)
-        raise exchange.bad_response(answer, "The response has no embeddings" + (f": {said}" if said else "."))
+        raise exchange.unusable(answer, "The response has no embeddings", whole, secrets)
     return exchange.result(version, answer, whole)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from common.kit import clock, log, tracing
+from common.kit import clock, log, redaction, tracing
 from common.kit.http_headers import retry_after
 from common.kit.outbound import (
     Aborted,
@@ -22,7 +22,7 @@ from common.kit.outbound import (
     TimedOut,
 )
 from common.tools import Version
-from common.tools.adapters import reading, redaction
+from common.tools.adapters import reading
 from common.tools.adapters.model import ToolFailure, ToolRequest, ToolResult
 
 logger = log.get(__name__)
@@ -35,6 +35,13 @@ MAX_SAID = 300
 MIN_SECRET = 6
 #: Statuses that are retried: the tool asks for it, or an intermediary failed.
 RETRIED = frozenset((408, 425, 429, 502, 503, 504, *range(520, 525), 529))
+#: `code`, `type` or `status` of an error about a credential, as providers name it.
+_OF_CREDENTIALS = frozenset(
+    {
+        *("401", "403", "authentication_error", "invalid_api_key", "invalid_authentication", "permission_denied"),
+        *("permission_error", "unauthenticated", "unauthorized"),
+    }
+)
 CREDENTIAL_REFUSED = "The tool refused the platform's credential."
 #: Request header: the most units that the caller pays for.
 MAX_UNITS = "Joyfull-Max-Units"
@@ -85,12 +92,15 @@ def _basic(version: Version, secret: str) -> str:
 
 
 def secrets_of(request: ToolRequest) -> tuple[str, ...]:
-    """Every encoding in which the credential is sent."""
+    """Every encoding in which the credential is sent, and in which a tool may show what it got."""
     secret = request.secret
     if secret is None:
         return ()
     basic = _basic(request.version, secret)
-    forms = (secret, f"Bearer {secret}", basic, basic.replace("+", "-").replace("/", "_"))
+    encoded = [basic, *(base64.b64encode(text.encode()).decode() for text in (secret, f"{secret}:"))]
+    urlsafe = [form.replace("+", "-").replace("/", "_") for form in encoded]
+    hexadecimal = secret.encode().hex()
+    forms = (secret, f"Bearer {secret}", *encoded, *urlsafe, hexadecimal, hexadecimal.upper())
     return tuple(form for form in forms if len(form) >= MIN_SECRET)
 
 
@@ -166,13 +176,14 @@ def _no_answer(error: OutboundError, duration_ms: int) -> ToolFailure:
 
 
 def _refusal(answer: Answer, secrets: tuple[str, ...]) -> ToolFailure:
-    status, said, unshown = answer.status, _said(answer, secrets), None
+    status, body, unshown = answer.status, _body_of(answer, secrets), None
+    said = message_of(body, secrets)
     if status < 400:
         code, detail = "tool_bad_response", f"The tool answered {status}; redirects are not followed."
     else:
         code = "tool_error" if status < 500 else "tool_failed"
         detail = f"The tool answered {status}" + (f": {said}" if said else ".")
-    if status == 401 or (status == 403 and secrets):
+    if status == 401 or (secrets and (status == 403 or _names_credential(body))):
         detail, unshown = CREDENTIAL_REFUSED, detail
         logger.warning("tool rejected the platform's credential", status=status, message=said)
     return ToolFailure(
@@ -188,15 +199,32 @@ def _refusal(answer: Answer, secrets: tuple[str, ...]) -> ToolFailure:
     )
 
 
-def _said(answer: Answer, secrets: tuple[str, ...]) -> str:
-    """The message of an error response, short and printable; empty if there is none."""
+def _body_of(answer: Answer, secrets: tuple[str, ...]) -> object:
+    """What an error response says; None if it is large, or cannot be read."""
     if len(answer.body) > MAX_ERROR:
-        return ""
+        return None
     try:
-        body = read(answer, secrets)
+        return read(answer, secrets)
     except ToolFailure:
-        return ""
-    return message_of(body, secrets)
+        return None
+
+
+def _names_credential(body: object) -> bool:
+    """Whether an error body, whatever its status, is about the credential that was sent."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return False
+    return any(str(error.get(name)).lower() in _OF_CREDENTIALS for name in ("code", "type", "status"))
+
+
+def unusable(answer: Answer, what: str, body: object, secrets: tuple[str, ...]) -> ToolFailure:
+    """A failure for a response that is of another kind, as `what` says: some tell of errors with status 200."""
+    said = message_of(body, secrets)
+    failure = bad_response(answer, what + (f": {said}" if said else "."))
+    if secrets and _names_credential(body):
+        failure.detail, failure.operator_detail = CREDENTIAL_REFUSED, failure.detail
+        logger.warning("tool rejected the platform's credential", status=answer.status, message=said)
+    return failure
 
 
 def message_of(body: object, secrets: tuple[str, ...] = ()) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from common.kit import strict_json
-from common.tools.adapters import redaction
+from common.kit import redaction, strict_json
 
 #: Deeper than any sensible response, and less than what the JSON encoder can write.
 MAX_DEPTH = 64

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from common.kit import redaction
+from common.kit.redaction import Decoded
 from common.tools import streamed
-from common.tools.adapters import redaction
-from common.tools.adapters.redaction import Decoded
 from common.tools.streamed import Chunk, Json
 
 #: Where a text is in its choice: names, and indexes of items in lists.

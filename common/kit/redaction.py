@@ -1,7 +1,8 @@
-"""Redact credentials that a tool echoes in its response, however they are encoded.
+"""Redact credentials that a tool or a receiver echoes in its response.
 
 Every string, key and number of the parsed value is searched. A credential is found verbatim, and with any of its
-characters escaped once or several times: as JSON within a string, percent-encoded, or as an HTML character reference.
+characters escaped once or several times: as JSON within a string, percent-encoded, or as an HTML character reference
+(by number, or one of the five that XML has). Encodings of the whole are secrets of their own, for the caller to name.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ from common.kit import jsonb
 REDACTED = "[redacted]"
 MIN_SHOWN = 3
 #: Providers quote a wrong key with its middle masked.
-_MASKED = re.compile(r"([\w+/.=-]{0,200}?)(?:\*{2,200}|\.{3}|…|[xX]{4,200}|•{2,200})([\w+/=-]{0,200})")
+_MASKED = re.compile(
+    r"([\w+/.=-]{0,200}?)(?:\*{1,200}|#{2,200}|\[?(?:\.{3}|…)\]?|[xX]{4,200}|•{2,200})([\w+/=-]{0,200})"
+)
+#: The next octet of a character. What is no UTF-8 is no escape: its digits may be the beginning of a credential.
+_NEXT = r"%(?:25){0,3}[89abAB][0-9a-fA-F]"
 _ESCAPE = re.compile(
     r"\\{1,8}(?:u(?P<unit>[0-9a-fA-F]{4})|x(?P<byte>[0-9a-fA-F]{2})|(?P<itself>[^\w\s\\]))"
-    r"|(?P<octets>(?:%(?:25){0,3}[89a-fA-F][0-9a-fA-F])+)|%(?:25){0,3}(?P<octet>[0-7][0-9a-fA-F])"
+    rf"|(?P<octets>(?:%(?:25){{0,3}}(?:[cCdD][0-9a-fA-F]|[eE][0-9a-fA-F]{_NEXT}|[fF][0-4]{_NEXT}{_NEXT}){_NEXT})+)"
+    r"|%(?:25){0,3}(?P<octet>[0-7][0-9a-fA-F])"
     r"|&(?:amp;){0,3}(?P<reference>#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|lt|gt|quot|apos|amp);"
 )
 #: In JSON text: a letter or digit that is escaped without need.
