@@ -11,7 +11,9 @@ installed state has not seen can no longer commit. docs/books.md tells it slowly
 gone back in time (a replica promoted, a backup restored): it is another run of PostgreSQL than the gate was made from.
 
     model        the values and the keys; `windows`: of allowances
-    gate         hold · release · settle · moved · reserve_slot · width
+    gate         hold · release · reserve_slot
+    settling     settle · moved · width
+    damaged      forget
     truth        balance · bump · open_count
     spending     what API keys with an allowance have used; `allowances`: the same as the gate keeps it
     rebuilding   rebuild · tell · drop · catch_up
@@ -21,7 +23,8 @@ gone back in time (a replica promoted, a backup restored): it is another run of 
 
 from common.budgets import spending
 from common.budgets.allowances import differences as allowance_differences
-from common.budgets.gate import being_made, gate, hold, moved, rate_limited, release, reserve_slot, settle, width
+from common.budgets.damaged import forget
+from common.budgets.gate import being_made, gate, hold, rate_limited, release, reserve_slot
 from common.budgets.key_balances import ListedKey, credential, delegated, listed
 from common.budgets.model import (
     ADMITTED,
@@ -43,6 +46,7 @@ from common.budgets.model import (
     waiters_key,
 )
 from common.budgets.rebuilding import catch_up, rebuild, tell
+from common.budgets.settling import moved, settle, width
 from common.budgets.truth import SERVER, UnknownPeriod, balance, bump, now, open_count
 from common.budgets.watching import free_orphans, spent
 from common.budgets.windows import AllowanceWindow, window_at
@@ -73,6 +77,7 @@ __all__ = [
     "catch_up",
     "credential",
     "delegated",
+    "forget",
     "free_orphans",
     "gate",
     "hold",

@@ -62,20 +62,20 @@ class Gate:
 
 
 def read(keys: Sequence[str]) -> list[Gate]:
-    """These gates, each as it is at one moment. Raises `redis.RedisUnreachable`."""
-    with redis.reachable():
-        pipeline = redis.client().pipeline(transaction=False)
-        for key in keys:
-            pipeline.hlen(key)
-            pipeline.hmget(key, _READ)
-        answers = pipeline.execute()
-        pipeline = redis.client().pipeline(transaction=False)
-        for key, size in zip(keys, answers[::2], strict=True):
-            if size <= WHOLE_MOST:
-                pipeline.hgetall(key)
-        whole = iter(pipeline.execute())
-    sizes = zip(keys, answers[::2], answers[1::2], strict=True)
-    return [_whole(key, next(whole)) if size <= WHOLE_MOST else _figures(key, size, said) for key, size, said in sizes]
+    """Those of these gates that can be read at all, each as it is at one moment. Raises `redis.RedisUnreachable`."""
+
+    def shortly(pipeline: redis.Pipeline, key: str) -> None:
+        pipeline.hlen(key)
+        pipeline.hmget(key, _READ)
+
+    short = redis.readable(keys, shortly)
+    small = [key for key, (size, _) in short.items() if size <= WHOLE_MOST]
+    whole = redis.readable(small, lambda pipeline, key: pipeline.hgetall(key))
+    large = {key: said for key, said in short.items() if said[0] > WHOLE_MOST}
+    return [
+        *(_whole(key, fields) for key, (fields,) in whole.items()),
+        *(_figures(key, *it) for key, it in large.items()),
+    ]
 
 
 def _whole(key: str, fields: Mapping[str, str]) -> Gate:
@@ -168,10 +168,9 @@ def differences(key: str, older_than: float) -> frozenset[str]:
 
     Raises `db.Unreachable`, `redis.RedisUnreachable`.
     """
-    gate = read([key])[0]
     try:
-        return _differences(gate, older_than) | _of_keys(key, older_than)
-    except (ValueError, KeyError, IndexError):
+        return _differences(read([key])[0], older_than) | _of_keys(key, older_than)
+    except (ValueError, KeyError, IndexError, redis.UnreadableKey):
         return frozenset({UNREADABLE})
 
 

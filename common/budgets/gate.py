@@ -1,32 +1,29 @@
-"""The budget gate in Redis: hold before the row is written, release, settle after completion, hand out slots."""
+"""The budget gate in Redis: hold before the row is written, release, hand out slots."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 from uuid import UUID
 
 from common.budgets import spending, truth
+from common.budgets.damaged import forget
 from common.budgets.model import (
     Account,
     Hold,
     Move,
     Rate,
     SameKey,
-    Settled,
-    Settlement,
     allowances_key,
     budget_key,
     idempotency_key,
     rate_key,
-    waiters_key,
 )
-from common.budgets.rebuilding import rebuild, tell
-from common.budgets.windows import overlap, window_at
+from common.budgets.rebuilding import rebuild
+from common.budgets.windows import overlap
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
 from common.identity.authorization_cache import NotConfirmed
-from common.kit import clock, db, log, memory, redis
-from common.kit.cache import Cache
+from common.kit import clock, db, log, redis
 from common.kit.query import Query
 
 logger = log.get(__name__)
@@ -34,10 +31,8 @@ logger = log.get(__name__)
 UNLIMITED = -1
 TRIES = 4
 OVER_ALLOWANCE = "The allowance of the API key does not cover the hold. No invocation was created."
-WIDTH_SECONDS, WIDTHS_MOST = 10.0, 10_000
-#: Any: a word, and then numbers and ids, by the header of `hold.lua`.
-HoldAnswer = list[Any]
-_widths = memory.Part(lambda: Cache[UUID, int](WIDTHS_MOST, WIDTH_SECONDS))
+#: A word, and then numbers and ids, by the header of `hold.lua`.
+HoldAnswer = list[redis.Answer]
 
 
 class StillWaiting(NamedTuple):
@@ -59,6 +54,15 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
             or `api_key` and its `api_key_id`.
         DependencyUnavailable: the gate cannot be verified. No hold was taken.
     """
+    try:
+        return _asked(account, invocation_id, amount, key)
+    except redis.UnreadableKey:
+        keys = [*_keys(account, key), account.caller.key if account.caller else "-"]
+        forget(account.user_id, account.period_id, *(name for name in keys if name != "-"))
+    return _asked(account, invocation_id, amount, key)
+
+
+def _asked(account: Account, invocation_id: UUID, amount: int, key: str | None) -> Hold | SameKey:
     for _ in range(TRIES):
         answer = _ask_for_hold(account, invocation_id, amount, key)
         match answer[0]:
@@ -133,9 +137,11 @@ def rate_limited(account: Account) -> int:
 
 
 def _wait(window: str, limit: int) -> int:
-    start, count = (int(part) for part in window.split())
-    left = start + 60 - int(clock.wall())
-    return max(1, min(60, left)) if count >= limit and left > 0 else 0
+    start, _, count = window.partition(" ")
+    if not (start.isdecimal() and count.isdecimal()):
+        return 0  # garbled: a submit removes it
+    left = int(start) + 60 - int(clock.wall())
+    return max(1, min(60, left)) if int(count) >= limit and left > 0 else 0
 
 
 def release(account: Account, invocation_id: UUID, *, key: str | None = None) -> None:
@@ -147,56 +153,6 @@ def release(account: Account, invocation_id: UUID, *, key: str | None = None) ->
         redis.run("release", _keys(account, key), [str(invocation_id)])
     except redis.RedisUnreachable:
         logger.warning("hold not released: Redis unavailable", invocation_id=str(invocation_id))
-
-
-def settle(completions: Sequence[Settlement]) -> list[Settled | None]:
-    """After completions have been committed: charge the gate, free the holds, apply the moves, wake waiting clients.
-
-    Idempotent by invocation id. Best effort: the rows are the truth, and `free_orphans` repairs a gate that missed
-    this. None: the gate had settled it before, or does not know this account.
-    """
-    answers = _tell([(each.user_id, each.period_id, *_settlement(each)) for each in completions])
-    return [Settled(*(int(part) for part in answer)) if answer else None for answer in answers]
-
-
-def _settlement(each: Settlement) -> tuple[list[str], list[str | int]]:
-    """Keys and arguments of `settle.lua`."""
-    keys = [budget_key(each.user_id, each.period_id), waiters_key(each.user_id, each.last.invocation_id), "-"]
-    id_, number, had = each.last.words()
-    starts = [0, 0]
-    if each.counted_at is not None:
-        keys[2] = allowances_key(each.user_id)
-        starts = [window_at(kind, each.counted_at).start for kind in ("day", "month")]
-    return keys, [each.message, id_, each.charge, number, had, *starts, *_words(each.moves)]
-
-
-def moved(user_id: UUID, period_id: UUID, *moves: Move) -> None:
-    """After rows went into slots or out of them. Idempotent, in any order, best effort, as `settle`."""
-    keys = [budget_key(user_id, period_id), "-", "-"]
-    _tell([(user_id, period_id, keys, ["", "", 0, 0, 0, 0, 0, *_words(moves)])])
-
-
-def _words(moves: Iterable[Move]) -> list[str | int]:
-    return [word for move in moves for word in move.words()]
-
-
-def _tell(told: Sequence[tuple[UUID, UUID, list[str], list[str | int]]]) -> list[Sequence[str | int]]:
-    """`settle.lua` for each (user, period, keys, arguments). Returns the gate's figures, empty where there are none."""
-    try:
-        answers = redis.run_each("settle", [(keys, args) for _, _, keys, args in told])
-    except redis.RedisUnreachable:
-        logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(told[0][1]))
-        return [()] * len(told)
-    for (user_id, period_id, _, _), (missed, active, *_) in zip(told, answers, strict=True):
-        _widths().put(period_id, max(0, int(active)))
-        if missed:
-            tell(user_id, period_id)
-    return [figures for _, _, *figures in answers]
-
-
-def width(period_id: UUID) -> int:
-    """How many rows of an account had a slot when this process last settled something of it; 0: never, or long ago."""
-    return _widths().get(period_id) or 0
 
 
 def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:

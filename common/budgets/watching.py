@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
 from common.budgets import comparing
+from common.budgets.damaged import forget
 from common.budgets.model import Settled, owner_of
-from common.budgets.rebuilding import drop, rebuild
+from common.budgets.rebuilding import rebuild
 from common.errors import DependencyUnavailable
-from common.kit import apart, clock, log, redis
+from common.kit import apart, clock, log, memory, redis
 
 logger = log.get(__name__)
 
@@ -18,21 +20,32 @@ logger = log.get(__name__)
 LOOK_AGAIN_SECONDS = 1.0
 #: Gates that are read and compared at once.
 PAGE = 200
+_places = memory.Part(dict[str, str])
 
 
 def spent(percents: Sequence[int], limit: int = 10_000) -> Iterator[tuple[UUID, UUID, int]]:
-    """Accounts whose gate says that so many percent are used up: user, period, percent. The rows may know better."""
+    """Accounts whose gate says that so many percent are used up: user, period, percent. The rows may know better.
+
+    Gates that cannot be read are left out; `free_orphans` repairs them.
+    """
     for keys in _next_gates("walk:spent", limit):
-        with redis.reachable():
-            pipeline = redis.client().pipeline(transaction=False)
-            for key in keys:
-                pipeline.hmget(key, ["granted", "charged"])
-            figures = pipeline.execute()
-        for key, (granted, charged) in zip(keys, figures, strict=True):
-            owner = owner_of(key)
-            if owner and granted and charged:
-                reached = Settled(int(granted), int(charged), int(charged))
+        try:
+            figures = redis.readable(keys, lambda pipeline, key: pipeline.hmget(key, ["granted", "charged"]))
+        except redis.NodeUnreachable as error:
+            logger.warning("gates left out: their Redis node is away", several=len(keys), reason=str(error))
+            continue
+        for key, (said,) in figures.items():
+            owner, reached = owner_of(key), _reached(*said)
+            if owner and reached:
                 yield from ((*owner, percent) for percent in percents if reached.reached(percent))
+
+
+def _reached(granted: str | None, charged: str | None) -> Settled | None:
+    """None: the gate does not say."""
+    try:
+        return Settled(int(granted or ""), int(charged or ""), int(charged or ""))
+    except ValueError:
+        return None
 
 
 def free_orphans(older_than: float = 30.0, limit: int = 10_000) -> int:
@@ -46,17 +59,19 @@ def free_orphans(older_than: float = 30.0, limit: int = 10_000) -> int:
     seen: dict[str, frozenset[str]] = {}
 
     def compare(keys: Sequence[str]) -> int:
-        for gate in comparing.suspects(comparing.read(keys), older_than):
-            look(gate.key)
+        gates = comparing.read(keys)
+        suspects = {gate.key for gate in comparing.suspects(gates, older_than)}
+        apart.total("compare-gates", suspects | set(keys) - {gate.key for gate in gates}, look, str)
         return 1
 
     def look(key: str) -> int:
         seen[key] = comparing.differences(key, older_than)
         return 1
 
-    for keys in _next_gates("walk:orphans", limit):
-        if not apart.total("compare-gates", [keys], compare, len):  # one by one: the trouble of one is not that of all
-            apart.total("compare-gates", keys, look, str)
+    with redis.sparing():
+        for keys in _next_gates("walk:orphans", limit):
+            if not apart.total("compare-gates", [keys], compare, len):  # one by one: the trouble of one is its own
+                apart.total("compare-gates", keys, look, str)
     wrong = {key: differences for key, differences in seen.items() if differences}
     if wrong:
         clock.sleep(LOOK_AGAIN_SECONDS)  # what was only on its way has arrived then
@@ -72,7 +87,7 @@ def _repair(older_than: float, suspect: tuple[str, frozenset[str]]) -> int:
         return 0
     try:
         if comparing.UNREADABLE in still:
-            drop(*owner)
+            forget(*owner)
         rebuild(*owner)
     except DependencyUnavailable:
         logger.warning("budget gate not repaired", period_id=str(owner[1]))
@@ -82,16 +97,35 @@ def _repair(older_than: float, suspect: tuple[str, frozenset[str]]) -> int:
 
 
 def _next_gates(walk: str, limit: int) -> Iterator[list[str]]:
-    """The keys of about `limit` gates from where the last walk ended; Redis remembers where that was."""
-    with redis.reachable():
-        place, seen = str(redis.client().get(walk) or "0"), 0
+    """The keys of about `limit` gates from where the last walk ended, in a `redis.sparing` block.
+
+    The place is kept before a page is given out: whatever becomes of that, the next walk goes on behind it.
+    """
+    place, seen = _place(walk), 0
     while seen < limit:
-        place, keys = redis.scan(place, "budget:*", min(limit, PAGE))
-        found = [key for key in keys if owner_of(key)]
-        if found:
+        try:
+            place, keys = redis.scan(place, "budget:*", min(limit, PAGE))
+        except redis.NodeUnreachable as error:
+            logger.warning("gates of a Redis node that is away left out", walk=walk, reason=str(error))
+            place, keys = redis.past(place), []
+        _keep_place(walk, place)
+        if found := [key for key in keys if owner_of(key)]:
             yield found
         seen += len(keys)
         if place == "0":
             break
-    with redis.reachable():
+
+
+def _place(walk: str) -> str:
+    """Where a walk goes on: Redis remembers it for all processes, this process if the key cannot be read."""
+    try:
+        with redis.reachable():
+            return str(redis.client().get(walk) or "0")
+    except (redis.NodeUnreachable, redis.UnreadableKey):
+        return _places().get(walk, "0")
+
+
+def _keep_place(walk: str, place: str) -> None:
+    _places()[walk] = place
+    with suppress(redis.NodeUnreachable), redis.reachable():
         redis.client().set(walk, place)

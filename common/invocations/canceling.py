@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from itertools import takewhile
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -17,7 +19,7 @@ from common.invocations import completion_sql, lists, reading
 from common.invocations.completing import after_commit, completion_of, completion_parameters
 from common.invocations.filters import Filters
 from common.invocations.model import Completion, Task
-from common.kit import clock, db, failpoints, log
+from common.kit import apart, clock, db, failpoints, log
 from common.kit.query import Query
 
 logger = log.get(__name__)
@@ -129,15 +131,17 @@ def cancel_queued(user_id: UUID, *, seconds: float) -> bool:
     give_up = clock.monotonic() + seconds
     while clock.monotonic() < give_up:
         rows = db.execute(QUEUED_OF, {"user_id": user_id, "limit": BATCH})
-        for row in rows:
-            canceled = {**completion_parameters(row.id, Completion("canceled")), "user_id": user_id}
-            for completed in db.execute(COMPLETE_QUEUED, canceled):
-                after_commit(completed)
-            if clock.monotonic() > give_up:
-                break
-        if not rows:
+        in_time = takewhile(lambda _: clock.monotonic() <= give_up, rows)
+        if not apart.total("cancel-queued", in_time, partial(_cancel_queued, user_id), lambda row: row.id):
             break
     return not db.execute(_OPEN_OF, {"user_id": user_id})[0].open
+
+
+def _cancel_queued(user_id: UUID, row: _Queued) -> int:
+    canceled = {**completion_parameters(row.id, Completion("canceled")), "user_id": user_id}
+    for completed in db.execute(COMPLETE_QUEUED, canceled):
+        after_commit(completed)
+    return 1
 
 
 def forget_urls(session: Session, user_id: UUID) -> None:

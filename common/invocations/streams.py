@@ -172,12 +172,22 @@ def has_room() -> bool:
 
 def read(wanted: Sequence[tuple[LogKey, PartId]]) -> list[list[OutputPart]]:
     """What is in each log after that place, up to `READ_MOST` parts. Raises `redis.RedisUnreachable`."""
-    with redis.reachable():
-        pipeline = _client().pipeline(transaction=False)
-        for key, after in wanted:
-            pipeline.xrange(str(key), min=f"({after}", count=READ_MOST)
-        found = pipeline.execute()
-    return [[_part(place, fields) for place, fields in entries] for entries in found]
+    places = iter(wanted)
+
+    def ask(pipeline: redis.Pipeline, key: str) -> None:
+        pipeline.xrange(key, min=f"({next(places)[1]}", count=READ_MOST)
+
+    return [_parts(answers) for answers in redis.each([str(key) for key, _ in wanted], ask, _client())]
+
+
+def _parts(answers: redis.Answers) -> list[OutputPart]:
+    """None in something that is no log of ours: that of one invocation must not end the others."""
+    if not isinstance(answers, list):
+        return []
+    try:
+        return [_part(place, fields) for place, fields in answers[0]]
+    except (KeyError, ValueError):
+        return []
 
 
 def _part(place: str, fields: dict[str, str]) -> OutputPart:

@@ -54,7 +54,7 @@ class OverdueRow(NamedTuple):
 OVERDUE: Final = Query(
     """
 select id, started_at is not null as started, last_error from queue
- where token is null and expires_at <= now() order by expires_at limit :limit
+ where token is null and expires_at <= now() and id <> all(cast(:left as uuid[])) order by expires_at limit :limit
 """,
     OverdueRow,
 )
@@ -133,7 +133,7 @@ on conflict (name) do update set ran_at = now(), milliseconds = excluded.millise
 
 def expire() -> int:
     """Complete rows past their deadline: `expired` if they never started, otherwise `failed`. Returns how many."""
-    rows = db.execute(OVERDUE, {"limit": BATCH})
+    rows = db.execute(OVERDUE, {"limit": BATCH, "left": apart.left("expire")})
     return apart.total("expire", rows, _expire, lambda row: row.id)
 
 

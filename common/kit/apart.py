@@ -8,23 +8,49 @@ from typing import TypeVar
 
 from structlog.stdlib import BoundLogger
 
-from common.kit import db, log, metrics, redis
+from common.kit import clock, db, log, memory, metrics, redis
 
 logger = log.get(__name__)
 
 T = TypeVar("T")
 FAILURES = metrics.Counter("joyfull_sweep_item_failures", "Items that failed during periodic work", ["work"])
+_OF_ALL = (db.Unreachable, redis.RedisUnreachable)
+#: How long (seconds) an item that has failed is left alone by statements that take the first so many.
+LEFT_SECONDS = 10.0
+#: By work and item: until when.
+_left = memory.Part(dict[tuple[str, str], float])
+
+
+def left(work: str) -> list[str]:
+    """Items that failed here a moment ago: whoever takes the first so many passes them over, and gets to the others."""
+    now, kept = clock.monotonic(), _left()
+    for key in [key for key, until in list(kept.items()) if until < now]:
+        kept.pop(key, None)
+    return [item for of, item in list(kept) if of == work]
 
 
 def total(work: str, items: Iterable[T], do: Callable[[T], int], name: Callable[[T], object]) -> int:
     """Call `do` for each item and return the sum of the results.
 
-    An item that fails counts as 0 and is logged as `name(item)`.
+    An item that fails counts as 0 and is logged as `name(item)`; those whose node of Redis is away are logged together.
 
     Raises:
         db.Unreachable, redis.RedisUnreachable: a server is unavailable, so the next item would fail as well.
     """
-    return sum(_one(work, item, do, name) for item in items)
+    done, away = 0, []
+    with redis.sparing():
+        for item in items:
+            try:
+                done += _one(work, item, do, name)
+            except redis.NodeUnreachable as error:
+                away.append((str(name(item)), str(error)))
+    if away:
+        first, reason = away[0]
+        logger.warning(
+            "items postponed: their Redis node is away", work=work, several=len(away), item=first, reason=reason
+        )
+        FAILURES.labels(work).inc(len(away))
+    return done
 
 
 @contextmanager
@@ -41,10 +67,11 @@ def _one(work: str, item: T, do: Callable[[T], int], name: Callable[[T], object]
         return do(item)
     except db.Busy as error:
         logger.warning("item postponed to the next run", work=work, item=str(name(item)), reason=str(error))
-    except (db.Unreachable, redis.RedisUnreachable):
-        raise
-    except Exception:
+    except Exception as error:
         # The process edge of one item: whatever is wrong with it, the others must still be processed.
+        if isinstance(error, _OF_ALL) and not isinstance(error, redis.UnreadableKey):
+            raise
         logger.exception("item failed", work=work, item=str(name(item)))
         FAILURES.labels(work).inc()
+        _left()[work, str(name(item))] = clock.monotonic() + LEFT_SECONDS
     return 0

@@ -29,6 +29,9 @@ if string.sub(KEYS[#KEYS], 1, 1) ~= '-' then
 end
 local id, amount, cap = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local b = redis.call('HMGET', KEYS[1], 'run', 'epoch', 'granted', 'charged', 'held', 'active', 'h:' .. id, 'server')
+for _, figure in ipairs({b[2] or '0', b[8] or '0'}) do -- (an answer would end there)
+  if not tonumber(figure) then return redis.error_reply('ERR in a script: the gate is garbled') end
+end
 if not b[2] or not b[8] or b[1] ~= run then return {'unknown'} end
 
 if string.sub(KEYS[3], 1, 1) ~= '-' then

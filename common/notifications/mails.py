@@ -7,15 +7,16 @@ looked up when the mail is sent, not before the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from common.errors import TooManyAttempts
 from common.identity import email_addresses, one_time_links, rate_limits
-from common.kit import clock, db, log, mail
+from common.kit import apart, clock, db, log, mail
 from common.models.accounts import Mail, User
 from common.notifications.rendering import MailContent, render
 from common.queueing import messages
@@ -46,15 +47,16 @@ def notify() -> None:
 
 def send_due(public_url: str, *, limit: int = 50, seconds: float = 30.0) -> int:
     """Send due mails, oldest first, at most `limit` or for about `seconds`. Returns the number processed."""
+    return apart.total("send-mails", _claimed(limit, seconds), partial(_process, public_url), lambda due: due.id)
+
+
+def _claimed(limit: int, seconds: float) -> Iterator[Mail]:
     deadline = clock.monotonic() + seconds
-    done = 0
-    while done < limit and clock.monotonic() < deadline:
-        due = _claim()
+    for _ in range(limit):
+        due = _claim() if clock.monotonic() < deadline else None
         if due is None:
-            break
-        _process(due, public_url)
-        done += 1
-    return done
+            return
+        yield due
 
 
 def purge() -> int:
@@ -78,10 +80,16 @@ def _claim() -> Mail | None:
         ).one_or_none()
 
 
-def _process(due: Mail, public_url: str) -> None:
-    if due.tries > len(RETRY_AFTER) + 1:  # every sender before crashed or was killed
+def _process(public_url: str, due: Mail) -> int:
+    """Whatever else goes wrong with it, its lease ends; after as many tries as any other it is given up."""
+    if due.tries > len(RETRY_AFTER) + 1:  # every sender before crashed, was killed, or met an error
         _done(due, "given up")
-        return
+    else:
+        _try(due, public_url)
+    return 1
+
+
+def _try(due: Mail, public_url: str) -> None:
     try:
         with db.transaction() as session:
             content = _TEMPLATES[due.template](session, due, public_url)

@@ -42,8 +42,21 @@ select id, slot is not null as placed, case when key_due_at is null then capped_
 _PERIOD = Query(f"select epoch, {budgets.SERVER} as server from periods where id = :period", PeriodRow)  # noqa: S608
 
 
+UNREADABLE = "Redis has something there that is no gate"
+
+
 def differences(user_id: UUID, period_id: UUID) -> list[str]:
-    """How the gate of a period differs from the rows, at this moment; nothing if it would be rebuilt anyway."""
+    """How the gate of a period differs from the rows, at this moment; nothing if it would be rebuilt anyway.
+
+    Raises `db.Unreachable`, `redis.RedisUnreachable`: a server could not be read.
+    """
+    try:
+        return _differences(user_id, period_id)
+    except (redis.UnreadableKey, ValueError, KeyError):
+        return [UNREADABLE]
+
+
+def _differences(user_id: UUID, period_id: UUID) -> list[str]:
     gate = budgets.gate(user_id, period_id)
     if "epoch" not in gate or gate.get("run") != redis.run_id(budgets.budget_key(user_id, period_id)):
         return []  # no gate of the current Redis process: the next submit rebuilds it

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Final
 from uuid import UUID
@@ -16,7 +17,7 @@ from sqlalchemy import TextClause, text
 
 from common import budgets, usage, webhooks
 from common.invocations import failure_sums
-from common.kit import clock, db, redis
+from common.kit import apart, clock, db, redis
 from common.operations import gate_checks
 from common.operations.allowance_checks import WITHIN_ALLOWANCES
 
@@ -164,12 +165,18 @@ def repair(report: Callable[[str], None] = lambda _: None) -> int:
     if webhooks.repair_feed():
         report("order of restored events repaired")
         rebuilt += 1
-    for user_id, period_id in _gates():
-        if _gate_differences(user_id, period_id):
-            budgets.rebuild(user_id, period_id)
-            report(f"budget gate of period {period_id} rebuilt")
-            rebuilt += 1
-    return rebuilt
+    return rebuilt + apart.total("repair-gates", _gates(), partial(_repair_gate, report), lambda gate: gate[1])
+
+
+def _repair_gate(report: Callable[[str], None], gate: tuple[UUID, UUID]) -> int:
+    differences = _gate_differences(*gate)
+    if not differences:
+        return 0
+    if any(difference.found == gate_checks.UNREADABLE for difference in differences):
+        budgets.forget(*gate)
+    budgets.rebuild(*gate)
+    report(f"budget gate of period {gate[1]} rebuilt")
+    return 1
 
 
 def _rolled_up(it: usage.RollupDifference) -> Difference:

@@ -6,16 +6,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from common import budgets
-from common.kit import apart, db, log
+from common.kit import apart, db
 from common.kit.query import Query
 from common.models.subscriptions import Period, Subscription
 from common.subscriptions import periods, remainders
-
-logger = log.get(__name__)
 
 
 class DueAccount(NamedTuple):
@@ -46,19 +43,24 @@ select p.id from periods p left join remainders r on r.period_id = p.id
     Overdue,
 )
 _DUE = Query(
-    "select user_id from periods where closed_at is null and ends_at <= now() order by ends_at limit :limit", DueAccount
+    """
+select user_id from periods where closed_at is null and ends_at <= now() and user_id <> all(cast(:left as uuid[]))
+ order by ends_at limit :limit
+""",
+    DueAccount,
 )
 #: A closed period waits until nothing of it is open: then the rest is handed on in one piece.
 _CHANGED = Query(
     """
 select p.user_id, r.period_id, true as expiring from remainders r join periods p on p.id = r.period_id
- where r.next_at <= now()
+ where r.next_at <= now() and r.period_id <> all(cast(:left as uuid[]))
 union all
 select p.user_id, r.period_id, false as expiring
   from remainders r join periods p on p.id = r.period_id cross join lateral (
        select count(*) as open_rows from queue q join invocations i on i.id = q.id
         where q.period_id = r.period_id and i.created_at < r.open_before) q
  where r.open_rows > 0 and q.open_rows < r.open_rows and (p.closed_at is null or q.open_rows = 0)
+   and r.period_id <> all(cast(:left as uuid[]))
  limit :limit
 """,
     Changed,
@@ -68,16 +70,15 @@ select p.user_id, r.period_id, false as expiring
 def renew_due(limit: int = 500) -> int:
     """Periodic task: renew ended periods, oldest first. Returns the number of accounts renewed.
 
-    An account that is locked, or whose rows are rejected, is skipped until the next run and does not block the others.
+    An account that cannot be renewed (its rows are locked or rejected, …) is left to the next run.
     """
-    renewed = 0
-    for row in db.execute(_DUE, {"limit": limit}):
-        try:
-            renew(row.user_id)
-            renewed += 1
-        except (db.Busy, IntegrityError):
-            logger.exception("period not renewed", user_id=str(row.user_id))
-    return renewed
+    due = db.execute(_DUE, {"limit": limit, "left": apart.left("renew-periods")})
+    return apart.total("renew-periods", due, _renew_one, lambda row: row.user_id)
+
+
+def _renew_one(row: DueAccount) -> int:
+    renew(row.user_id)
+    return 1
 
 
 def renew_if_due(user_id: UUID) -> None:
@@ -120,8 +121,8 @@ def settle_remainders(limit: int = 500) -> int:
 
     Returns the number of periods.
     """
-    due = db.execute(_CHANGED, {"limit": limit})
-    return apart.total("settle remainders", due, _settle, lambda it: it.period_id)
+    due = db.execute(_CHANGED, {"limit": limit, "left": apart.left("settle-remainders")})
+    return apart.total("settle-remainders", due, _settle, lambda it: it.period_id)
 
 
 def _settle(it: Changed) -> int:

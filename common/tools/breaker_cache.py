@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from threading import Lock
 
 from common.kit import clock, redis
 
 VIEW_SECONDS = 1.0
 OPEN, FAILURES = "breakers:open", "breakers:failures"
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def probe_key(tool: str) -> str:
@@ -54,10 +57,10 @@ class StateCache:
         except redis.RedisUnreachable:
             return
         self.skew = seconds + micros / 1e6 - clock.wall()
-        self.opened = {tool: float(at) for tool, at in opened.items()}
-        self.failures = {tool: int(count) for tool, count in failures.items()}
-        if opened:
-            self._read_probes(list(opened))
+        self.opened = {tool: float(at) for tool, at in opened.items() if _is_ours(tool, at)}
+        self.failures = {tool: int(count) for tool, count in failures.items() if _is_ours(tool, count)}
+        if self.opened:
+            self._read_probes(list(self.opened))
 
     def _read_probes(self, tools: list[str]) -> None:
         try:
@@ -82,3 +85,8 @@ class StateCache:
     def now(self) -> float:
         """Redis's clock (Unix time)."""
         return clock.wall() + self.skew
+
+
+def _is_ours(tool: str, number: str) -> bool:
+    """Whether that can be read: what somebody else has written there stops no tool but its own."""
+    return bool(_UUID.fullmatch(tool) and _NUMBER.fullmatch(number))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from common.kit import db, log
+from common.kit import apart, db, log
 from common.kit.query import Query
 
 logger = log.get(__name__)
@@ -76,13 +76,15 @@ def settle(session: Session) -> None:
 
 def add_months(ahead: int = 3) -> int:
     """Periodic task: create this month's partition and the next `ahead`. Returns the number created."""
-    return sum(_add(row.month) for row in db.execute(_WANTED, {"ahead": ahead}))
+    return apart.total(
+        "add-usage-months", db.execute(_WANTED, {"ahead": ahead}), _add, lambda row: f"{row.month:%Y-%m}"
+    )
 
 
-def _add(month: datetime) -> bool:
+def _add(row: MonthRow) -> int:
     with db.transaction() as session:
         session.execute(_LOCK_TIMEOUT)
-        return bool(session.scalar(_ADD, {"month": month}))
+        return int(session.scalar(_ADD, {"month": row.month}))
 
 
 def retire_months(keep: int) -> list[str]:
@@ -91,17 +93,22 @@ def retire_months(keep: int) -> list[str]:
     The rollups stay, so summaries and balances do not change; only the history of single invocations is lost. A month
     with rows that are not rolled up yet, or that is being read, is skipped until the next run.
     """
-    return [row.name for row in db.execute(_OLD, {"keep": keep}) if _retire(row.name, row.month)]
+    retired: list[str] = []
+
+    def retire(row: PartitionRow) -> int:
+        if _retire(row):
+            retired.append(row.name)
+        return 1
+
+    apart.total("retire-usage-months", db.execute(_OLD, {"keep": keep}), retire, lambda row: row.name)
+    return retired
 
 
-def _retire(name: str, month: datetime) -> bool:
-    try:
-        with db.transaction() as session:
-            session.execute(_LOCK_TIMEOUT)
-            retired = bool(session.scalar(_RETIRE, {"month": month}))
-    except db.Busy:
-        logger.warning("usage partition not dropped: it is being read", partition=name)
-        return False
+def _retire(row: PartitionRow) -> bool:
+    """Raises `db.Busy`: it is being read."""
+    with db.transaction() as session:
+        session.execute(_LOCK_TIMEOUT)
+        retired = bool(session.scalar(_RETIRE, {"month": row.month}))
     if not retired:
-        logger.warning("usage partition not dropped: not rolled up yet", partition=name)
+        logger.warning("usage partition not dropped: not rolled up yet", partition=row.name)
     return retired

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations, subscriptions
-from common.budgets import comparing, rebuilding
+from common.budgets import Move, Settlement, comparing, rebuilding
 from common.errors import BudgetExhausted, DependencyUnavailable
 from common.invocations import sweeping
 from common.kit import clock, db, failpoints
@@ -89,6 +89,19 @@ def test_a_foreign_gate_that_is_spent_keeps_nobody_from_being_told(db: None) -> 
         assert repaired() == 2
 
 
+def test_a_walk_that_is_cut_off_goes_on_behind(redis: redis_kit.Client) -> None:
+    """Whatever ended it, and although the key of its place is of another type and its place is none."""
+    for _ in range(40):
+        redis.hset(budgets.budget_key(uuid4(), uuid4()), mapping={"granted": "1", "charged": "1"})
+    redis.rpush("walk:spent", "x")
+    seen = set()
+    for _ in range(20):
+        seen.add(next(budgets.spent([1], limit=2)))
+    assert len(seen) > 3
+    redis.set("walk:spent", "somewhere")
+    assert next(budgets.spent([1], limit=2))
+
+
 @pytest.mark.parametrize("garbage", ["h:x", "charged", "epoch"])
 def test_a_gate_that_cannot_be_read_is_rebuilt(db: None, garbage: str) -> None:
     first, second = factories.customer(100), factories.customer(100)
@@ -98,6 +111,49 @@ def test_a_gate_that_cannot_be_read_is_rebuilt(db: None, garbage: str) -> None:
     budgets.hold(second.account(), clock.uuid7(), 10)
     assert budgets.free_orphans(older_than=-1) == 2
     assert ledger.verify().differences == ()
+
+
+WRONG: dict[str, Callable[[Customer, redis_kit.Client], object]] = {
+    "no hash": lambda customer, client: client.set(key(customer), "x"),
+    "epoch": lambda customer, client: client.hset(key(customer), "epoch", "?"),
+    "server": lambda customer, client: client.hset(key(customer), "server", "?"),
+    "granted": lambda customer, client: client.hset(key(customer), "granted", "?"),
+    "rate": lambda customer, client: client.rpush(f"rate:{{{customer.user_id}}}", "x"),
+    "rate's count": lambda customer, client: client.set(f"rate:{{{customer.user_id}}}", "x"),
+    "allowances": lambda customer, client: client.set(budgets.allowances_key(customer.user_id), "x"),
+    "caller": lambda customer, client: (
+        client.delete(f"auth:{{{customer.user_id}}}"),
+        client.set(f"auth:{{{customer.user_id}}}", "x"),
+    ),
+    "lock": lambda customer, client: (
+        client.delete(key(customer)),
+        client.rpush(f"rebuild:{{{customer.user_id}}}:{customer.period_id}", "x"),
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG)
+def test_a_submit_forgets_what_it_cannot_read(
+    redis: redis_kit.Client, spoil: Callable[[Customer, redis_kit.Client], object]
+) -> None:
+    customer, tool = factories.keyed(factories.customer(20, per_minute=100), 1_000), factories.tool()
+    customer.submit(tool)
+    redis.delete(f"rate:{{{customer.user_id}}}", budgets.allowances_key(customer.user_id))
+    spoil(customer, redis)
+    customer.submit(tool)
+    with pytest.raises(BudgetExhausted):
+        customer.submit(tool)
+    assert ledger.verify().differences == ()
+
+
+def test_settled_together_one_fails_alone(redis: redis_kit.Client) -> None:
+    customers = [factories.customer(100) for _ in range(3)]
+    ends = [Settlement(each.user_id, each.period_id, Move(clock.uuid7(), 1, 1), 3) for each in customers]
+    for customer, end in zip(customers, ends, strict=True):
+        budgets.hold(customer.account(), end.last.invocation_id, 10)
+    redis.set(key(customers[0]), "x")
+    redis.script_flush()
+    assert budgets.settle(ends) == [None, *[budgets.Settled(100, 0, 3)] * 2]
 
 
 def test_a_key_that_is_no_gate_is_left_alone(db: None) -> None:

@@ -12,10 +12,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 
 from common import budgets
+from common.budgets import Move, Settlement
 from common.errors import BudgetExhausted
+from common.invocations import sweeping
 from common.kit import redis as redis_kit
+from common.kit.clock import uuid7
 from common.operations import ledger
 from common.settings import Settings
 from dev import platform as parts
@@ -23,6 +27,7 @@ from dev.platform import Platform
 from dev.redis_servers import Cluster, Node, ask
 from tests import factories
 from tests.client import Client, eventually
+from tests.plain import plain
 from tests.platforms import running
 from tests.queue.outages import connected, failover_check, submits_are_refused_and_then_accepted
 
@@ -105,6 +110,46 @@ def test_a_walk_over_all_gates_sees_each_of_them(cluster: Cluster, hurried: None
     seen += found
     assert sorted(seen) == sorted(keys)
     assert budgets.free_orphans(older_than=-1, limit=1_000) == 60, "of periods that the database does not know"
+
+
+def test_the_sweeps_go_on_while_a_node_is_away(cluster: Cluster, hurried: None) -> None:
+    """Rows of accounts on the other nodes get slots and lose their leaked holds; the walks come round again and again.
+
+    So do settlements and clients that wait. When most nodes are away, so is Redis: nothing waits for each key.
+    """
+    tool, customers = factories.tool(), [factories.customer(100, at_once=1) for _ in range(12)]
+    customers.sort(key=lambda customer: customer.period_id)  # as they are walked over
+    away = node_of(cluster, customers[0].user_id)
+    others = [customer for customer in customers if node_of(cluster, customer.user_id) is not away]
+    for customer in customers:
+        customer.submit(tool)
+    plain(
+        text("update queue set slot = null, start_tag = null, due_at = now() - interval '5 s', moves = moves + 1"), {}
+    )
+    for customer in customers:
+        budgets.rebuild(customer.user_id, customer.period_id)
+        budgets.hold(budgets.Account(customer.user_id, customer.period_id, 0, None), uuid7(), 5)
+    away.kill()
+    for _ in range(2):
+        sweeping.place_waiting([])
+        budgets.free_orphans(older_than=-1)
+        sweeping.record_missed_thresholds()
+    placed = {row.user_id for row in plain(text("select user_id from queue where slot is not null"), {})}
+    assert placed == {customer.user_id for customer in others}
+    assert {budgets.gate(each.user_id, each.period_id)["held"] for each in others} == {"10"}, "of its row"
+    ends = [Settlement(each.user_id, each.period_id, Move(uuid7(), 1, None), 0, message="x") for each in customers]
+    assert budgets.settle(ends) == [None] * len(customers)
+    flags = [budgets.waiters_key(each.user_id, each.user_id) for each in customers]
+    told = redis_kit.each(flags, lambda pipeline, flag: pipeline.set(flag, "1", ex=5))
+    assert sum(isinstance(answer, list) for answer in told) == len(others)
+
+    next(node for node in cluster.primaries if node is not away).kill()
+    plain(text("update queue set slot = null, start_tag = null, due_at = now() - interval '5 s'"), {})
+    sweeps: list[Callable[[], int]] = [lambda: sweeping.place_waiting([]), budgets.free_orphans]
+    for sweep in sweeps:
+        with pytest.raises(redis_kit.RedisUnreachable) as raised:
+            sweep()
+        assert not isinstance(raised.value, redis_kit.NodeUnreachable)
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ HOT: dict[str, Any] = {
     ),
     "take over lost": (reclaiming.TAKE_OVER_LOST, lambda _: {"limit": 500}),
     "take over own": (reclaiming.TAKE_OVER_OWN, lambda many: {"worker": many.worker, "tokens": [many.busy.token]}),
-    "overdue": (sweeping.OVERDUE, lambda _: {"limit": 500}),
+    "overdue": (sweeping.OVERDUE, lambda _: {"limit": 500, "left": []}),
     "ready": (sweeping.READY, lambda _: {"limit": 100}),
     "lift": (placing.LIFT, lambda _: {"limit": 500}),
     "park paused": (placing.UNPLACE_PAUSED, lambda many: {"limit": 500, "paused": [many.tools[1].id]}),

@@ -154,6 +154,20 @@ def test_what_is_no_text_is_passed_on_as_it_is_and_in_order(redis: redis_kit.Cli
     assert (part.place, part.is_snapshot, redis.ttl(str(world.key)) > 600) == (PartId(1, 1), False, True)
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda redis, log: redis.set(log, "x"), lambda redis, log: redis.xadd(log, {"a": 1})]
+)
+def test_a_log_that_cannot_be_read_hides_no_other(
+    redis: redis_kit.Client, spoil: Callable[[redis_kit.Client, str], object]
+) -> None:
+    world, other = World(), LogKey(uuid4(), uuid4())
+    world.say("said")
+    world.publish()
+    spoil(redis, str(other))
+    nothing, [part] = streams.read([(other, START), (world.key, START)])
+    assert (nothing, "said" in part.choices) == ([], True)
+
+
 def test_streams_beyond_what_a_process_may_log_are_silent(redis: redis_kit.Client) -> None:
     world = World()
     world.publisher.most = 10

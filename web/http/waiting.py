@@ -138,16 +138,14 @@ class WaiterRegistry:
             return True
 
     def _set_flags(self, waiters: list[Waiter]) -> None:
-        if not waiters:
-            return
+        keys = [budgets.waiters_key(waiter.user_id, waiter.invocation_id) for waiter in waiters]
         try:
-            with redis.reachable():
-                pipeline = redis.client().pipeline(transaction=False)
-                for waiter in waiters:
-                    pipeline.set(budgets.waiters_key(waiter.user_id, waiter.invocation_id), "1", ex=FLAG_SECONDS)
-                pipeline.execute()
+            answers = redis.each(keys, lambda pipeline, key: pipeline.set(key, "1", ex=FLAG_SECONDS))
         except redis.RedisUnreachable:
             logger.warning("waiters not registered in redis: unreachable")
+            return
+        if away := sum(not isinstance(answer, list) for answer in answers):
+            logger.warning("waiters not registered in redis: their node is unreachable", several=away)
 
     def _wake(self, invocation_id: UUID) -> None:
         with self._lock:

@@ -1,23 +1,22 @@
 """Redis: one client per process with every wait bounded and no retries, and running the Lua scripts.
 
 The client never retries: a script that timed out may have run (redis-py would run it again). A caller that needs a
-retry makes the script idempotent and retries explicitly. Every failure raises one exception, `RedisUnreachable`.
+retry makes the script idempotent and retries explicitly. Every failure raises `RedisUnreachable`; that of one key, or
+of one node of a cluster, a subclass of it: who works on many goes on with the others.
 """
 
 from common.kit.redis.clients import (
     LUA,
     Client,
     Pipeline,
-    RedisUnreachable,
     client,
     connect,
     dispose,
     infos,
     make_client,
     mapping,
-    reachable,
+    past,
     run,
-    run_each,
     run_id,
     scan,
     shards,
@@ -25,25 +24,36 @@ from common.kit.redis.clients import (
     subscriber,
     watched,
 )
+from common.kit.redis.cluster import sparing
+from common.kit.redis.failing import NodeUnreachable, RedisUnreachable, UnreadableKey, reachable
+from common.kit.redis.several import Answer, Answers, each, readable, run_each
 
 __all__ = [
     "LUA",
+    "Answer",
+    "Answers",
     "Client",
+    "NodeUnreachable",
     "Pipeline",
     "RedisUnreachable",
+    "UnreadableKey",
     "client",
     "connect",
     "dispose",
+    "each",
     "infos",
     "make_client",
     "mapping",
+    "past",
     "reachable",
+    "readable",
     "run",
     "run_each",
     "run_id",
     "scan",
     "shards",
     "source",
+    "sparing",
     "subscriber",
     "watched",
 ]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
-from common.kit import metrics, redis_urls, seam
-from common.kit.redis import cluster, sentinel
+from common.kit import redis_urls, seam
+from common.kit.redis import cluster, nodes, sentinel
+from common.kit.redis.failing import reachable
 
 CONNECT_TIMEOUT = 1.0
 SOCKET_TIMEOUT = 2.0
 MAX_CONNECTIONS = 64
 LUA = Path(__file__).resolve().parents[2] / "lua"
-FAILURES = metrics.Counter("joyfull_redis_failures", "Redis commands that failed or timed out")
 
 Client = redis.Redis
 Pipeline = redis.client.Pipeline
@@ -38,10 +37,6 @@ class _Client(redis.Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-
-
-class RedisUnreachable(Exception):
-    """Redis did not answer in time, or cannot serve (loading, read-only, out of memory)."""
 
 
 class _RedisState:
@@ -90,10 +85,10 @@ def watched(url: str) -> sentinel.Watched:
     return sentinel.watched(hosts, _sentinels(hosts))
 
 
-def shards(url: str) -> cluster.Shards:
+def shards(url: str) -> nodes.Shards:
     """What the nodes of the cluster at `url` say of its slots. Raises `RedisUnreachable`."""
     with reachable(), make_client(url) as known:
-        return cluster.shards(cast("cluster.Cluster", known))
+        return nodes.shards(cast("cluster.Cluster", known))
 
 
 def subscriber(url: str | None = None) -> Client:
@@ -119,16 +114,6 @@ def dispose() -> None:
         _RedisState.client = None
 
 
-@contextmanager
-def reachable() -> Iterator[None]:
-    """Raise `RedisUnreachable` for any redis-py error inside the block."""
-    try:
-        yield
-    except (RedisError, RedisClusterException) as error:
-        FAILURES.inc()
-        raise RedisUnreachable(str(error)) from error
-
-
 @cache
 def source(name: str) -> tuple[str, str]:
     """The text of `common/lua/<name>.lua`, and its SHA-1 in hexadecimal digits."""
@@ -146,9 +131,10 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
 
     Raises:
         RedisUnreachable: no answer; the script may or may not have run.
+        UnreadableKey: one of the keys is not as the script expects it; it has run up to there.
     """
     text, sha = source(name)
-    with reachable():
+    with reachable(keys[0]):
         server = on or client()
         if isinstance(server, cluster.Cluster):
             keys = cluster.together(keys)
@@ -159,19 +145,28 @@ def run(name: str, keys: Sequence[str], args: Sequence[str | int], on: Client | 
 
 
 def scan(place: str, match: str, count: int) -> tuple[str, list[str]]:
-    """Some keys of this process's Redis, from where a scan was: at "0" it begins, and with "0" it is at its end."""
+    """Some keys of this process's Redis, from where a scan was: at "0" it begins, and with "0" it is at its end.
+
+    Raises `NodeUnreachable` in a `sparing` block when a node of a cluster is away: `past` goes on behind it.
+    """
     with reachable():
         if isinstance(known := client(), cluster.Cluster):
-            return cluster.scan(known, place, match, count)
-        cursor, keys = known.scan(int(place), match=match, count=count)
+            return nodes.scan(known, place, match, count)
+        cursor, keys = known.scan(int(place) if place.isdecimal() else 0, match=match, count=count)
     return str(cursor), [str(key) for key in keys]
+
+
+def past(place: str) -> str:
+    """Where a scan goes on without the node of a cluster that does not answer; "0": it is at its end."""
+    with reachable():
+        return nodes.past(known, place) if isinstance(known := client(), cluster.Cluster) else "0"
 
 
 def infos(section: str) -> list[dict[str, str]]:
     """That section of INFO, of this process's Redis or of each of its primaries. Raises `RedisUnreachable`."""
     with reachable():
         known = client()
-        return cluster.info(known, section) if isinstance(known, cluster.Cluster) else [known.info(section)]
+        return nodes.info(known, section) if isinstance(known, cluster.Cluster) else [known.info(section)]
 
 
 def run_id(key: str) -> str:
@@ -179,27 +174,8 @@ def run_id(key: str) -> str:
     with reachable():
         known = client()
         if isinstance(known, cluster.Cluster):
-            return str(known.info("server", target_nodes=cluster.serving(known, key))["run_id"])
+            return str(known.info("server", target_nodes=nodes.serving(known, key))["run_id"])
         return str(known.info("server")["run_id"])
-
-
-def run_each(name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int]]]) -> list[Sequence[str | int]]:
-    """Run a script once for each (keys, arguments), in one round trip; in a cluster, one after the other. The answers.
-
-    Raises:
-        RedisUnreachable: not all of them were answered; any may or may not have run.
-    """
-    if len(calls) == 1 or isinstance(known := client(), cluster.Cluster):
-        return [run(name, *call) for call in calls]
-    _, sha = source(name)
-    with reachable():
-        try:
-            with known.pipeline(transaction=False) as pipeline:
-                for keys, args in calls:
-                    pipeline.evalsha(sha, len(keys), *keys, *args)
-                return cast("list[Sequence[str | int]]", pipeline.execute())
-        except NoScriptError:  # then none of them has run
-            return [run(name, *call) for call in calls]
 
 
 def mapping(fields: Any) -> dict[str, str]:  # Any: redis-py types a hash as bytes or text, awaitable or not

@@ -7,27 +7,58 @@ sent twice, except those of a pipeline whose connection is lost: redis-py does t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from functools import partial
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, cast
 
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import BlockingConnectionPool
+from redis.exceptions import ClusterDownError, RedisClusterException, SlotNotCoveredError
 from redis.exceptions import ConnectionError as Unconnected
+from redis.exceptions import TimeoutError as Late
 from redis.retry import Retry
 
 from common.kit.pause import Pause
 from common.kit.redis_urls import Hosts
 
-T = TypeVar("T")
-SLOTS: Final = 16_384
 #: How long nobody asks for the slots after no node has answered: each try may take a second for each node.
 BACKOFF_SECONDS: Final = 1.0
 #: How long slots are good that were just asked for, however many commands fail at a node that is gone.
 FRESH_SECONDS: Final = 0.1
 #: In a script's keys: there is none. On a cluster it gets the tag of the first key, so that all are in one slot.
 NO_KEY = "-"
+_ERRORS: Final = (Unconnected, Late, ClusterDownError, SlotNotCoveredError)
+
+
+class NodeAway(Unconnected):
+    """One of several nodes does not answer, or nobody has its slots."""
+
+
+class _NobodyAnswers(Unconnected):
+    """No node has said which has which slots."""
+
+
+#: The nodes that have failed in this thread's `sparing` block.
+_away: ContextVar[set[str] | None] = ContextVar("away", default=None)
+
+
+@contextmanager
+def sparing() -> Iterator[None]:
+    """In the block, the failure of one node is told from that of most: `NodeAway`, and redis-py's errors.
+
+    A node that has failed is not asked again, so a walk over many keys waits for it once.
+    """
+    if _away.get() is not None:
+        yield
+        return
+    token = _away.set(set())
+    try:
+        yield
+    finally:
+        _away.reset(token)
 
 
 class _Asking:
@@ -41,7 +72,7 @@ class _Asking:
         """Do it, unless it was done a moment ago. Raises redis-py's errors, also if it failed a moment ago."""
         with self._lock:
             if self._failed.active():
-                raise Unconnected("no node of the cluster has answered a moment ago")
+                raise _NobodyAnswers("no node of the cluster has answered a moment ago")
             if self._done.active():
                 return
             try:
@@ -54,6 +85,40 @@ class _Asking:
 
 class _Nodes(RedisCluster):
     def execute_command(self, *args: object, **options: object) -> object:
+        """Raises redis-py's errors; in a `sparing` block, `NodeAway` for a key whose node has failed."""
+        if _away.get() is None or not hasattr(self, "commands_parser"):  # (it is being made)
+            return self._sent(*args, **options)
+        with self.at(self._node_of(args, options)):
+            return self._sent(*args, **options)
+
+    @contextmanager
+    def at(self, name: str) -> Iterator[None]:
+        """Something is asked of that node ("": not of a certain one). In a `sparing` block, raises `NodeAway`."""
+        away = _away.get()
+        if away is not None and name in away:
+            raise NodeAway(f"{name} is away")
+        try:
+            yield
+        except _ERRORS as error:
+            if away is None or not name or isinstance(error, NodeAway | _NobodyAnswers):
+                raise
+            away.add(name)
+            if 2 * len(away) > len(self.get_primaries()):
+                raise
+            raise NodeAway(f"{name}: {error}") from error
+
+    def _node_of(self, args: tuple[object, ...], options: Mapping[str, object]) -> str:
+        if "target_nodes" in options:
+            return str(getattr(options["target_nodes"], "name", ""))
+        try:
+            slot = self.determine_slot(*args)
+            return "" if slot is None else str(self.nodes_manager.get_node_from_slot(slot).name)
+        except SlotNotCoveredError:
+            return "a node without a name"
+        except RedisClusterException:  # a command without a key
+            return ""
+
+    def _sent(self, *args: object, **options: object) -> object:
         """Send it to the node that has taken over, if none could be sent to the node that had the key's slot."""
         try:
             return super().execute_command(*args, **options)
@@ -98,6 +163,10 @@ class Cluster:
             raise Unconnected("closed meanwhile")
         return made
 
+    def at(self, node: ClusterNode) -> AbstractContextManager[None]:
+        """Something is asked of that node. Raises redis-py's errors; in a `sparing` block, `NodeAway`."""
+        return cast("_Nodes", self.nodes()).at(str(node.name))
+
     def close(self) -> None:
         """Close every connection; the next command opens new ones."""
         made, self._made, self._asking = self._made, None, _Asking()
@@ -127,39 +196,6 @@ class Cluster:
         self._made = made
 
 
-# -- several nodes ---------------------------------------------------------------------------------------------------
-
-
-def primaries(known: Cluster) -> list[ClusterNode]:
-    """The nodes that have slots, in the order of their names. Raises redis-py's errors if none answers."""
-    return sorted(known.nodes().get_primaries(), key=lambda node: str(node.name))
-
-
-def scan(known: Cluster, place: str, match: str, count: int) -> tuple[str, list[str]]:
-    """As SCAN, one primary after the other. `place`: "0" at the start and at the end, else a node and its cursor."""
-    nodes = primaries(known)
-    name, _, cursor = place.rpartition("/")
-    at = next((i for i, node in enumerate(nodes) if node.name == name), None)
-    node, cursor = (nodes[0], "0") if at is None else (nodes[at], cursor)  # that node may have no slots any more
-    more, found = known.nodes().get_redis_connection(node).scan(int(cursor), match=match, count=count)
-    keys = [str(key) for key in found]
-    if more:
-        return f"{node.name}/{more}", keys
-    following = nodes[(at or 0) + 1 :]
-    return f"{following[0].name}/0" if following else "0", keys
-
-
-def info(known: Cluster, section: str) -> list[dict[str, str]]:
-    """INFO of each primary."""
-    return [known.nodes().info(section, target_nodes=node) for node in primaries(known)]
-
-
-def serving(known: Cluster, key: str) -> ClusterNode:
-    """The node that has this key."""
-    node: ClusterNode = known.nodes().get_node_from_key(key)
-    return node
-
-
 def together(keys: Sequence[str]) -> list[str]:
     """The keys of a script, those that there are not in the slot of the first."""
     return [f"{NO_KEY}{_tag(keys[0])}" if key == NO_KEY else key for key in keys]
@@ -168,21 +204,3 @@ def together(keys: Sequence[str]) -> list[str]:
 def _tag(key: str) -> str:
     start = key.find("{")
     return key[start : key.find("}", start) + 1] if start >= 0 else f"{{{key}}}"
-
-
-class Shards(NamedTuple):
-    """`primaries` have slots; `alone`: those of them without a replica; `uncovered`: slots that no node has."""
-
-    primaries: int
-    alone: int
-    uncovered: int
-
-
-def shards(known: Cluster) -> Shards:
-    """As a node of it says now. Raises redis-py's errors if none answers."""
-    said: Mapping[str, Mapping[str, object]] = known.nodes().cluster_nodes()
-    up = [node for node in said.values() if "fail" not in str(node["flags"])]
-    ranges = [(node["node_id"], slots) for node in up for slots in cast("list[list[str]]", node["slots"])]
-    primaries, followed = {id_ for id_, _ in ranges}, {node["master_id"] for node in up}
-    covered = sum(int(slots[-1]) - int(slots[0]) + 1 for _, slots in ranges)
-    return Shards(len(primaries), len(primaries - followed), SLOTS - covered)
