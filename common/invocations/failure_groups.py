@@ -163,8 +163,8 @@ def parameters(owner: UUID, window: Window, since: datetime, until: datetime) ->
         "wholes": [whole for whole, _ in pieces],
         "piece_starts": [piece.since for _, piece in pieces],
         "piece_ends": [piece.until for _, piece in pieces],
-        "lows": [uuid7_floor(piece.since - CLOCK_SKEW) for _, piece in pieces],
-        "highs": [uuid7_floor(piece.until + CLOCK_SKEW) for _, piece in pieces],
+        "lows": [uuid7_floor(piece.since, -CLOCK_SKEW) for _, piece in pieces],
+        "highs": [uuid7_floor(piece.until, CLOCK_SKEW) for _, piece in pieces],
         "hours": [ranges.floor(piece.since, "hour") for _, piece in pieces],
     }
 

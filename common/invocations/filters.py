@@ -89,11 +89,11 @@ class Filters:
     @property
     def high(self) -> UUID:
         """Above all ids."""
-        return uuid7_floor(self.end + CLOCK_SKEW) if self.end else UUID(int=2**128 - 1)
+        return uuid7_floor(self.end, CLOCK_SKEW) if self.end else UUID(int=2**128 - 1)
 
     def below(self, window: Window) -> dict[str, object]:
         """The parameters of a page: ids are below these."""
-        near = uuid7_floor(self.end + NEAR) if self.end else self.high
+        near = uuid7_floor(self.end, NEAR) if self.end else self.high
         (after,) = window.after or (self.high,)
         return {"below": min(self.high, after), "near_below": min(near, after)}
 
@@ -104,8 +104,8 @@ class Filters:
             "tool": self.tool,
             "from": self.start,
             "to": self.end,
-            "low": uuid7_floor(self.start - CLOCK_SKEW) if self.start else UUID(int=0),
-            "near_low": uuid7_floor(self.start - NEAR) if self.start else UUID(int=0),
+            "low": uuid7_floor(self.start, -CLOCK_SKEW) if self.start else UUID(int=0),
+            "near_low": uuid7_floor(self.start, -NEAR) if self.start else UUID(int=0),
             **self.matching.parameters(),
         }
 

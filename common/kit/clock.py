@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from uuid import UUID
 
 from uuid_utils.compat import uuid7 as _uuid7
@@ -66,14 +66,22 @@ def made_at(id_: UUID) -> float:
     return (id_.int >> 80) / 1000
 
 
-def uuid7_floor(moment: datetime) -> UUID:
-    """The smallest version-7 id of that millisecond, as a lower bound for ranges of ids; 0 before 1970."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+def uuid7_floor(moment: datetime, later: timedelta = timedelta(0)) -> UUID:
+    """The smallest version-7 id of the millisecond so much `later`, as a bound for ranges of ids; 0 before 1970."""
+    return UUID(int=max(0, int((moment.timestamp() + later.total_seconds()) * 1000)) << 80)
 
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds: `2027-01-31T12:00:00.000000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """The moment in a time zone; in UTC, if its year there would not be one of 1 to 9999."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment.astimezone(UTC)
 
 
 def jitter(seconds: float, share: float = 0.2) -> float:

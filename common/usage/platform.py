@@ -128,7 +128,7 @@ def stats(since: datetime | None = None, until: datetime | None = None, *, bucke
     Raises `Invalid` as `summary` does.
     """
     until = until or clock.now()
-    since = since or until - DEFAULT_RANGE
+    since = since or max(until, ranges.FIRST + DEFAULT_RANGE) - DEFAULT_RANGE
     since, until = ranges.floor(since, "hour"), ranges.ceiling(until, "hour")
     check_range(since, until, bucket)
     now, rows, top = db.read_anywhere(lambda session: _read(session, since, until, bucket))

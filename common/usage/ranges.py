@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 #: From coarse to fine.
 GRAINS = ("month", "day", "hour")
+#: No moment is before the one, or after the other.
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,13 @@ def floor(moment: datetime, grain: str) -> datetime:
 
 
 def following(start: datetime, grain: str) -> datetime:
-    """The start of the next unit."""
-    if grain == "month":
-        return floor(start + timedelta(days=31), "month")
-    return start + (timedelta(days=1) if grain == "day" else timedelta(hours=1))
+    """The start of the next unit; after the last one, `LAST`."""
+    try:
+        if grain == "month":
+            return floor(start + timedelta(days=31), "month")
+        return start + (timedelta(days=1) if grain == "day" else timedelta(hours=1))
+    except OverflowError:
+        return LAST
 
 
 def ceiling(moment: datetime, grain: str) -> datetime:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
 import pytest
 import requests
+from sqlalchemy import text
 
 from common import boot, webhooks
 from common.errors import RateLimited
 from common.identity import accounts, session_directory
 from common.identity.audit import OPERATOR
 from common.kit import clock
+from common.kit import db as database
 from common.kit.clock import uuid7
-from common.kit.paging import Window
+from common.kit.paging import Position, Window
 from common.webhooks import AttemptResult
 from tests import factories
+from tests.client import eventually
 from tests.console.conftest import Browser, Trips
 from tests.factories import Customer
 from tests.web.conftest import Service
-from web.console.live import MOST, Followers, place, place_of, stream
+from web.console.live import MOST, NAMED, Followers, place, place_of, stream
+from web.http import large_reads
 
 
 def signed_in(served: Service, customer: Customer) -> requests.Session:
@@ -144,3 +149,56 @@ def test_deliveries_that_went_on_are_named_and_looked_at_only_while_there_are_so
 
 def test_nobody_without_a_session_follows(stranger: Browser) -> None:
     assert stranger.ask("/live").status_code == 303
+
+
+def emitted(count: int, customer: Customer) -> None:
+    """So many events of an account, none of them of a run."""
+    statement = "insert into events (id, user_id, type, data) select uuid7(), :u, 'subscription.renewed', '{}' from "
+    database.rowcount(text(f"{statement} generate_series(1, :n)"), {"u": customer.user_id, "n": count})
+
+
+@pytest.mark.parametrize("after", [(0, 0, UUID(int=0)), None], ids=["from the beginning", "from now"])
+def test_more_than_can_be_named_is_one_word_and_the_stream_goes_on_from_now(
+    db: None, trips: Trips, after: Position | None
+) -> None:
+    followers, customer = Followers(looks=False), factories.customer()
+    follower = followers.add(customer.user_id, after)
+    told: Any = stream(follower, lambda: True)
+    assert next(told).startswith(b"retry: 3000")
+    emitted(5 * NAMED.limit, customer)
+    followers.look_once()
+    trips.clear()
+    assert next(told) == f"event: reload\nid: {place_of(webhooks.feed_end(customer.user_id))}\ndata:\n\n".encode()
+    assert len(trips.statements) <= 3  # a page, the end, and the end again by this test
+    followers.look_once()
+    assert not follower.woken.is_set()
+    run = customer.submit(factories.tool())
+    followers.look_once()
+    assert next(told) == f"event: run\ndata: {run} queued\n\n".encode()
+
+
+def test_as_many_as_can_be_named_are(db: None) -> None:
+    followers, customer = Followers(looks=False), factories.customer()
+    told: Any = stream(followers.add(customer.user_id), lambda: True)
+    next(told)
+    emitted(NAMED.limit, customer)
+    followers.look_once()
+    assert next(told).startswith(b"event: budget\nid: ")
+
+
+def test_a_page_of_the_feed_is_a_large_read(db: None) -> None:
+    followers, customer = Followers(looks=False), factories.customer()
+    told: Any = stream(followers.add(customer.user_id), lambda: True)
+    next(told)
+    emitted(1, customer)
+    followers.look_once()
+    for _ in range(large_reads.READS_AT_ONCE):
+        large_reads.acquire(customer.user_id)
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(next, told)
+        known = large_reads._pacer._accounts[customer.user_id]
+        eventually("it waits for a permit", 30, lambda: known.awaiting == 1)
+        for _ in range(large_reads.READS_AT_ONCE):
+            large_reads.release(customer.user_id)
+        assert page.result(30).startswith(b"event: budget")
+    assert known.free == large_reads.READS_AT_ONCE

@@ -115,6 +115,7 @@ def test_requests_of_the_console_have_a_quota_of_their_own(browser: Browser, red
         redis.set(f"console:{{{browser.customer.user_id}}}:{minute}", REQUESTS_PER_MINUTE)
         answers = [browser.ask("/?part=head") for _ in range(20)]
         assert {answer.status_code for answer in answers} == {200, 429}
+        assert browser.ask("/live").status_code == 429
         assert "Try again in 40 s" in check_page(browser.ask("/")).words
         _, key = keys.create(browser.customer.user_id, "a program", actor=OPERATOR)
         api = browser.http.get("/api/v1/users/me", headers={"X-API-Key": key})

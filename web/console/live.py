@@ -17,7 +17,9 @@ from uuid import UUID
 from common import webhooks
 from common.errors import RateLimited
 from common.kit import apart, clock, db, log
-from common.kit.paging import Position, Window
+from common.kit.paging import Page, Position, Window
+from common.webhooks import OutboxEvent
+from web.http import large_reads
 
 LOOK_SECONDS: Final = 2.0
 HEARTBEAT_SECONDS: Final = 10.0
@@ -134,19 +136,30 @@ def stream(follower: Follower, stands: Callable[[], bool]) -> Iterator[bytes]:
 
 
 def _news(follower: Follower) -> Iterator[bytes]:
-    """The events since, each run once, and the budget; then whether deliveries went on."""
-    page = webhooks.feed(follower.account, Window(NAMED.limit, follower.end), payloads=False)
-    follower.end = page.next or follower.end
+    """The events since, each run once, and the budget; then whether deliveries went on.
+
+    If there are more than can be named at once, all that is shown is to be read anew, and the stream goes on from now.
+    """
+    page = _page(follower)
     latest = {each.invocation_id: each.type for each in page.items if each.invocation_id is not None}
-    for run, kind in latest.items():
-        yield f"event: run\ndata: {run} {kind.removeprefix('invocation.')}\n\n".encode()
-    if page.items:
+    if page.has_more:
+        yield f"event: reload\nid: {place_of(follower.end)}\ndata:\n\n".encode()
+    elif page.items:
+        for run, kind in latest.items():
+            yield f"event: run\ndata: {run} {kind.removeprefix('invocation.')}\n\n".encode()
         yield f"event: budget\nid: {place_of(follower.end)}\ndata:\n\n".encode()
     if follower.delivered:
         follower.delivered = False
         yield b"event: deliveries\ndata:\n\n"
-    if page.has_more:
-        follower.woken.set()
+
+
+def _page(follower: Follower) -> Page[OutboxEvent]:
+    """What comes next in the feed, after which the stream is at its end or, if there is more, at that of the feed."""
+    with large_reads.held(follower.account) as was_read:
+        page = webhooks.feed(follower.account, Window(NAMED.limit, follower.end), payloads=False)
+        follower.end = webhooks.feed_end(follower.account) if page.has_more else page.next or follower.end
+        was_read(large_reads.ITEM_BYTES * len(page.items))
+    return page
 
 
 def place_of(end: Position) -> str:

@@ -89,6 +89,10 @@ def elapsed(since: datetime) -> str:
     return duration(max(0, int((clock.now() - since).total_seconds())))
 
 
+def _in_zone(moment: datetime) -> datetime:
+    return clock.in_zone(moment, preferences.current().zone)
+
+
 def iso(moment: datetime) -> str:
     """For `<time datetime>`."""
     return clock.rfc3339(moment)
@@ -101,7 +105,7 @@ def second(moment: datetime) -> str:
 
 def exact(moment: datetime) -> str:
     """`29 Nov 2026, 14:03:22.123 CET (UTC+01:00)`, in the reader's zone."""
-    local = moment.astimezone(preferences.current().zone)
+    local = _in_zone(moment)
     return (
         f"{local.day} {local:%b %Y, %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z} (UTC{local.isoformat()[-6:]})"
     )
@@ -109,19 +113,19 @@ def exact(moment: datetime) -> str:
 
 def moment(value: datetime) -> str:
     """`29 Nov 2026, 14:03:22 CET`, in the reader's zone."""
-    local = value.astimezone(preferences.current().zone)
+    local = _in_zone(value)
     return f"{local.day} {local:%b %Y, %H:%M:%S %Z}"
 
 
 def day(value: datetime) -> str:
     """`29 Nov 2026`, in the reader's zone."""
-    local = value.astimezone(preferences.current().zone)
+    local = _in_zone(value)
     return f"{local.day} {local:%b %Y}"
 
 
 def near(value: datetime) -> str:
     """`21 Dec`, in the reader's zone, with the year if it is another than now."""
-    local, now = (each.astimezone(preferences.current().zone) for each in (value, clock.now()))
+    local, now = _in_zone(value), _in_zone(clock.now())
     return f"{local.day} {local:%b}" if local.year == now.year else day(value)
 
 
@@ -137,7 +141,7 @@ def money(cents: int, currency: str) -> str:
 
 def local(value: datetime) -> str:
     """For `<input type="datetime-local">`: `2026-11-29T14:03`, in the reader's zone."""
-    return f"{value.astimezone(preferences.current().zone):%Y-%m-%dT%H:%M}"
+    return _in_zone(value).isoformat(timespec="minutes")[:16]
 
 
 def ago(value: datetime) -> str:

@@ -14,6 +14,7 @@ from common.invocations import ENDS, Invocation, Matching, RerunPrice
 from common.kit import crypto
 from common.kit.paging import Page, Window
 from common.models.invocations import ERROR_CODES
+from common.usage import ranges
 from web.console import forms, lists, preferences
 from web.console.blueprint import Context, action, blp, go, page
 from web.console.forms import Form
@@ -141,8 +142,11 @@ def days(query: RunsAsked) -> tuple[datetime | None, datetime | None]:
 def _midnight(day: str, later: int = 0) -> datetime:
     if len(day) != 10:
         raise ValueError(day)
-    begun = datetime.fromisoformat(day) + timedelta(days=later)
-    return begun.replace(tzinfo=preferences.current().zone)
+    begun = datetime.fromisoformat(day).replace(tzinfo=preferences.current().zone)
+    try:
+        return begun + timedelta(days=later)
+    except OverflowError:
+        return ranges.LAST
 
 
 def nothing() -> Context:

@@ -142,7 +142,7 @@ def _chart(found: Summary, series: Sequence[Series]) -> Chart:
 def day(moment: datetime) -> str:
     """A bound as it can be typed again: `2026-11-29`, or the moment to the second."""
     at = moment.astimezone(UTC)
-    return f"{at:%Y-%m-%d}" if at == ranges.floor(at, "day") else clock.rfc3339(at)
+    return at.date().isoformat() if at == ranges.floor(at, "day") else clock.rfc3339(at)
 
 
 def _filter(found: Summary) -> dict[str, str]:

@@ -92,7 +92,9 @@ function regions() {
 function happened({ name, data, id }) {
   last = id || last;
   if (paused) return;
-  for (const region of document.querySelectorAll(`[data-part][data-on~="${name}"]`)) {
+  // too much happened to be named: everything that is shown may have changed
+  const concerned = name === "reload" ? "[data-part][data-on]" : `[data-part][data-on~="${name}"]`;
+  for (const region of document.querySelectorAll(concerned)) {
     if (name !== "run" || !region.dataset.run || data.startsWith(region.dataset.run)) soon(region);
   }
 }
@@ -106,7 +108,7 @@ function hold() {
       happened(said);
       channel.postMessage(said);
     };
-    for (const name of ["place", "run", "budget", "deliveries"]) source.addEventListener(name, tell(name));
+    for (const name of ["place", "run", "budget", "deliveries", "reload"]) source.addEventListener(name, tell(name));
     source.addEventListener("open", () => { lost = null; say(); });
     source.addEventListener("bye", async () => { if (!await stands()) { end(); ended(); } });
     source.addEventListener("error", () => { lost ??= new Date(); say(); });
