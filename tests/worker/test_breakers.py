@@ -69,6 +69,15 @@ def test_failures_in_a_row_open_it_for_this_tool_alone() -> None:
     call(tool=OTHER)
 
 
+def test_what_somebody_else_has_written_there_hides_no_breaker() -> None:
+    """The sweep of every second asks for the open ones first."""
+    fail(breakers.FAIL_MAX)
+    for key, field in ((breaker_cache.OPEN, "nobody"), (breaker_cache.FAILURES, str(OTHER))):
+        redis_kit.client().hset(key, field, "?")
+    memory.forget()  # as another process
+    assert breakers.open_tools() == [TOOL]
+
+
 def test_failures_of_all_processes_count_together() -> None:
     fail(breakers.FAIL_MAX - 2)
     memory.forget()  # as another process
