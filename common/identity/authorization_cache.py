@@ -1,18 +1,20 @@
 """The authorization cache: what PostgreSQL says about a credential, kept in Redis for at most a minute.
 
 Entries are kept per account under a generation (a random nonce). Every transaction that changes an account, a session
-or a key runs inside `changing`:
+or a key is a `changing`:
 
-    before the commit   delete the account's entries and set a marker: "a change is in progress"
-    during the change   every reader goes to PostgreSQL, and none may write to the cache
-    after the commit    delete the entries again and remove the marker
+    lock      take the account's advisory lock in PostgreSQL, which the transaction keeps until it has ended
+    delete    delete the account's entries, with their generation
+    change    and commit
 
-A reader that read before the change holds an old generation, so its write is rejected. After a Redis wipe the state
-is *unknown* and PostgreSQL is read; the second delete covers a wipe that removed the marker. A replica that was
-promoted may have missed a delete, so entries count only on the run of the server that they were written on. If a
-process dies during a change, the marker stays until it expires: reads are slower but never wrong. While Redis is
-unreachable, readers use PostgreSQL and changes are refused (503), because a Redis that comes back could still hold
-what they undid.
+A reader that finds no entry asks Redis for the generation, and then PostgreSQL whether anybody has the lock, before it
+reads. While somebody has, it writes nothing to the cache. So an entry is from before the lock, and is deleted, or its
+generation is, so that the write is rejected; or it is from after the commit. Nothing need be done after the commit, and
+nothing is left behind by a process that dies: the server ends its transaction, and with it the lock.
+
+After a Redis wipe the state is *unknown* and PostgreSQL is read. A replica that was promoted may have missed a delete,
+so entries count only on the run of the server that they were written on. While Redis is unreachable, readers use
+PostgreSQL and changes are refused (503), because a Redis that comes back could still hold what they undid.
 
 Entries are signed for one credential and expire. An entry with a wrong signature counts as missing, so someone who can
 write to Redis cannot make anybody an admin; at most they can restore an entry that was true within the last minute.
@@ -25,18 +27,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import TypedDict
+from typing import Final, NamedTuple, TypedDict
 from uuid import UUID
 
-from common.errors import DependencyUnavailable, PlatformError
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from common.errors import DependencyUnavailable
 from common.identity.key_limits import KnownLimits
-from common.kit import clock, crypto, log, memory, redis
+from common.kit import clock, crypto, db, log, memory, redis
 from common.kit.cache import Cache
 from common.kit.pause import Pause
+from common.kit.query import Query
 
 CACHE_SECONDS = 60
-#: Longer than any transaction can last: PostgreSQL ends statements after 15 s and idle transactions after 30 s.
-CHANGING_SECONDS = 120
 #: How long a process reads PostgreSQL directly after Redis failed to answer.
 BACKOFF_SECONDS = 1.0
 #: How long a request waits for another that reads the same from PostgreSQL.
@@ -88,29 +92,30 @@ _entries = memory.Part(lambda: Cache[tuple[UUID, str], tuple[CachedFacts, str]](
 
 
 @contextmanager
-def changing(user_id: UUID, *, regardless: bool = False) -> Iterator[None]:
-    """Wrap a transaction that changes what callers of this account may do: `with changing(id), transaction() as …`.
+def changing(user_id: UUID, *, regardless: bool = False) -> Iterator[Session]:
+    """A transaction that changes what callers of this account may do: `with changing(id) as session:`.
+
+    The delete is inside it because it has to come after the lock and before the commit; no row is locked by then.
 
     `regardless`: make the change even while Redis is unreachable (for revoking what a thief holds). A Redis that comes
     back may then serve the old state for up to `CACHE_SECONDS`.
 
     Raises:
         DependencyUnavailable: Redis is unreachable; nothing was changed.
+        What `db.transaction` does.
     """
-    nonce = crypto.token(12)
-    try:
-        _begin_change(user_id, nonce)
-    except redis.RedisUnreachable as error:
-        if not regardless:
-            raise DependencyUnavailable from error
-        _log.warning("account changed while redis was unreachable", user_id=str(user_id))
-    try:
-        yield
-    except PlatformError:
-        _finish_change(user_id, nonce)
-        raise
-    # After any other exception the commit may have happened: the marker stays until it expires.
-    _finish_change(user_id, nonce)
+    with db.transaction() as session:
+        session.execute(_LOCK, {"key": _lock_of(user_id)})
+        try:
+            _forget(user_id)
+        except redis.RedisUnreachable as error:
+            if not regardless:
+                raise DependencyUnavailable from error
+            _log.warning("account changed while redis was unreachable", user_id=str(user_id))
+        yield session
+    if regardless:
+        with suppress(redis.RedisUnreachable):
+            _forget(user_id)
 
 
 def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Facts, bool]:
@@ -121,8 +126,9 @@ def facts_of(user_id: UUID, field: str, read: Callable[[], Facts]) -> tuple[Fact
     if known is not None:
         return known, False
     with _reading((user_id, field)):
+        may_install = bool(generation) and not _is_changing(user_id)
         facts = read()
-        if generation:
+        if may_install:
             _install(user_id, field, generation, facts)
     return facts, True
 
@@ -132,7 +138,33 @@ def remembered(user_id: UUID, field: str) -> tuple[Facts, Remembered] | None:
     found = _entries().get((user_id, field))
     if found is None or clock.now().timestamp() >= found[0]["until"]:
         return None
-    return found[0], Remembered(_keys(user_id)[0], field, found[1])
+    return found[0], Remembered(_key(user_id), field, found[1])
+
+
+# -- changes in progress -----------------------------------------------------------------------------------------
+
+
+class _Free(NamedTuple):
+    free: bool
+
+
+_LOCK: Final = text("select pg_advisory_xact_lock(:key)")
+#: Kept by nobody: the statement is its own transaction.
+_IS_FREE: Final = Query("select pg_try_advisory_xact_lock_shared(:key) as free", _Free)
+
+
+def _lock_of(user_id: UUID) -> int:
+    """A signed number of 64 bits: the last of the id, which make it negative and apart from all other locks."""
+    return int.from_bytes(user_id.bytes[8:], signed=True)
+
+
+def _is_changing(user_id: UUID) -> bool:
+    """Whether a change of the account is in progress.
+
+    If not, what is read from now on may be installed under a generation that was handed out before.
+    """
+    (lock,) = db.execute(_IS_FREE, {"key": _lock_of(user_id)})
+    return not lock.free
 
 
 # -- requests that come while this process reads the same --------------------------------------------------------
@@ -165,9 +197,9 @@ def _reading(what: tuple[UUID, str]) -> Iterator[None]:
 _pause = memory.Part(lambda: Pause(BACKOFF_SECONDS))
 
 
-def _keys(user_id: UUID) -> tuple[str, str]:
-    """The hash of cached facts, and the set of changes in progress."""
-    return f"auth:{{{user_id}}}", f"auth:{{{user_id}}}:changing"
+def _key(user_id: UUID) -> str:
+    """The hash of cached facts."""
+    return f"auth:{{{user_id}}}"
 
 
 def _known(user_id: UUID, field: str) -> tuple[Facts | None, str]:
@@ -180,7 +212,7 @@ def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:
     if _pause().active():
         return None, ""
     try:
-        value, generation = redis.run("auth_read", _keys(user_id), [field, crypto.token(12), CACHE_SECONDS])
+        value, generation = redis.run("auth_read", [_key(user_id)], [field, crypto.token(12), CACHE_SECONDS])
     except redis.RedisUnreachable:
         _pause().begin()
         return None, ""
@@ -188,42 +220,27 @@ def _cached(user_id: UUID, field: str) -> tuple[str | None, str]:
 
 
 def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
-    text = json.dumps({**facts, "until": clock.now().timestamp() + CACHE_SECONDS})
-    signed = crypto.sign("standing", f"{user_id} {field}", text)
+    entry = json.dumps({**facts, "until": clock.now().timestamp() + CACHE_SECONDS})
+    signed = crypto.sign("standing", f"{user_id} {field}", entry)
     try:
-        redis.run("auth_install", _keys(user_id)[:1], [generation, field, signed])
+        redis.run("auth_install", [_key(user_id)], [generation, field, signed])
     except redis.RedisUnreachable:
         _pause().begin()
 
 
 def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:
     """The facts of an entry that is signed by us, for this credential, and not expired; otherwise None."""
-    text = crypto.verified("standing", f"{user_id} {field}", entry)
-    facts: CachedFacts | None = None if text is None else json.loads(text)
+    verified = crypto.verified("standing", f"{user_id} {field}", entry)
+    facts: CachedFacts | None = None if verified is None else json.loads(verified)
     if facts is not None and clock.now().timestamp() < facts["until"]:
         _entries().put((user_id, field), (facts, entry))
         return facts
     _log.warning("authorization cache entry rejected: bad signature or expired", user_id=str(user_id))
     with suppress(redis.RedisUnreachable), redis.reachable():
-        redis.client().hdel(_keys(user_id)[0], field)
+        redis.client().hdel(_key(user_id), field)
     return None
 
 
-def _begin_change(user_id: UUID, nonce: str) -> None:
-    facts, changes = _keys(user_id)
-    with redis.reachable(), redis.client().pipeline(transaction=True) as pipe:
-        pipe.delete(facts)
-        pipe.sadd(changes, nonce)
-        pipe.expire(changes, CHANGING_SECONDS)
-        pipe.execute()
-
-
-def _finish_change(user_id: UUID, nonce: str) -> None:
-    facts, changes = _keys(user_id)
-    try:
-        with redis.reachable(), redis.client().pipeline(transaction=True) as pipe:
-            pipe.delete(facts)
-            pipe.srem(changes, nonce)
-            pipe.execute()
-    except redis.RedisUnreachable:
-        _log.warning("account change marker left to expire", user_id=str(user_id))
+def _forget(user_id: UUID) -> None:
+    with redis.reachable():
+        redis.client().delete(_key(user_id))

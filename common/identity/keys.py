@@ -161,7 +161,7 @@ def rotate(
         NotFound: the account has no such key.
         Conflict: the key has expired, or too many of its secrets overlap.
     """
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         made = idempotency.claim(session, once, key_id)
         owner = _owner(session, user_id, family_id)
         key = _owned(session, user_id, key_id)
@@ -181,7 +181,7 @@ def rotate(
 
 def revoke(user_id: UUID, key_id: UUID, *, actor: audit.Actor) -> None:
     """Revoke a key, and those that come from it, effective with the next request. Raises `NotFound`."""
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         _owner(session, user_id, None)
         key = _owned(session, user_id, key_id)
         children = and_(ApiKey.user_id == user_id, ApiKey.is_delegated, ApiKey.ancestors.contains([key_id]))

@@ -43,7 +43,7 @@ def listing(caller: authorization.Caller, window: Window) -> Page[ListedSession]
 
 def end(user_id: UUID, session_id: UUID, *, actor: audit.Actor) -> None:
     """End one of the account's sessions, effective with its next request. Raises `NotFound`."""
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         _lock(session, user_id)
         if session_id not in _alive(session, user_id):
             raise NotFound("Session not found.")
@@ -59,7 +59,7 @@ def end_others(caller: authorization.Caller, *, actor: audit.Actor) -> int:
     user_id, family_id = caller.user_id, caller.family_id
     if family_id is None:
         raise TokenRevoked("This request does not belong to a session.")
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         _lock(session, user_id)
         authorization.confirm(session, family_id)
         ending = len(_alive(session, user_id) - {family_id})

@@ -205,7 +205,7 @@ def logout(refresh_token: str) -> None:
 
 def end(user_id: UUID, family_id: UUID) -> None:
     """End a session, as `logout` does; one that has ended is no error."""
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         authorization.end_sessions(session, user_id, "logout", family_id=family_id)
 
 
@@ -219,6 +219,6 @@ def _end(refresh_token: str, reason: str, *, regardless: bool = False) -> UUID |
         found = _token(session, refresh_token)
     if found is None or found.revoked_at is not None:
         return None
-    with authorization_cache.changing(found.user_id, regardless=regardless), db.transaction() as session:
+    with authorization_cache.changing(found.user_id, regardless=regardless) as session:
         authorization.end_sessions(session, found.user_id, reason, family_id=found.family_id)
     return found.family_id

@@ -49,7 +49,7 @@ def close(
     expect: Expect[User] = anything,
 ) -> None:
     """Delete an account that was `seen` in this state; gives `counter` back with it. Raises like `delete`."""
-    with authorization_cache.changing(seen.id), db.transaction() as session:
+    with authorization_cache.changing(seen.id) as session:
         if counter is not None:
             rate_limits.give_back(session, counter)
         expect(accounts.lock_for_closing(session, seen))

@@ -10,7 +10,7 @@ class CheckFailed(Exception):
 
 
 def eviction() -> str:
-    """An evicted budget gate is rebuilt, but an evicted queue message or account-change marker is lost silently."""
+    """An evicted budget gate is rebuilt, but an evicted queue message is lost silently."""
     policies = {memory["maxmemory_policy"] for memory in redis.infos("memory")}
     if others := policies - {"noeviction"}:
         raise CheckFailed(f"Redis may evict keys: set maxmemory-policy to noeviction (it is {', '.join(others)}).")

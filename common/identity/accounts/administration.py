@@ -42,7 +42,7 @@ def administer(
         What `expect` does; it is given the account as admins see it.
     """
     changes = {k: v for k, v in {"role": role, "is_active": is_active}.items() if v is not None}
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         user = locked(session, user_id, changes)
         expect(directory.one(session, user_id))
         failpoints.at("change.checked")
@@ -64,7 +64,7 @@ def set_password(user_id: UUID, password: str, *, actor: audit.Actor) -> None:
     user = get(user_id)
     passwords.check(password, user.email_key)
     password_hash = passwords.make(password)
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         if not replace_password(session, user, password_hash, actor=actor, how="by an operator"):
             raise Conflict("The password was changed concurrently. Nothing was done; retry.")
         rate_limits.forget_logins(session, user.id, user.email_key)

@@ -66,7 +66,7 @@ def change_password(
     user, counter = confirmed(user_id, current)
     passwords.check(new, user.email_key)
     password_hash = passwords.make(new)
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         rate_limits.give_back(session, counter)
         _expected(session, user_id, expect)
         if not replace_password(session, user, password_hash, actor=actor, how="by its owner"):

@@ -40,7 +40,7 @@ def reset_password(token: str, password: str, *, actor: audit.Actor) -> None:
     passwords.check(password, user.email_key)
     password_hash = passwords.make(password)
     actor = replace(actor, id=user.id)
-    with authorization_cache.changing(user.id), db.transaction() as session:
+    with authorization_cache.changing(user.id) as session:
         one_time_links.use_reset(session, token)
         claimed = not _verified(session, user.id)
         if not replace_password(session, user, password_hash, actor=actor, how="by a reset link", claimed=claimed):
@@ -62,7 +62,7 @@ def verify_email(token: str) -> None:
     """Mark the address as verified. Raises `InvalidLink`."""
     with db.transaction() as session:
         user_id = one_time_links.verification_owner(session, token)
-    with authorization_cache.changing(user_id), db.transaction() as session:
+    with authorization_cache.changing(user_id) as session:
         email_key = one_time_links.use_verification(session, token)
         verified = update(User).where(User.id == user_id, User.email_key == email_key)
         session.execute(verified.values(email_verified_at=func.coalesce(User.email_verified_at, func.now())))
