@@ -34,7 +34,7 @@ _HOUSEKEEPING = {"_set_autocommit_gen", "_set_isolation_level_gen", "_set_read_o
 _WRITES = re.compile(r"\b(insert\s+into|update|delete\s+from)\b", re.IGNORECASE)
 _TABLE = re.compile(r"\b(?:from|join|into|update)\s+(?:only\s+)?([a-z_]+)", re.IGNORECASE)
 _READING = {"GET", "MGET", "HGET", "HMGET", "HGETALL", "EXISTS", "HEXISTS", "HLEN", "SCAN", "LLEN", "INFO", "TIME"}
-FAULTS = ("wait", "freeze", "lost", "cut", "refused", "late", "stuck", "dies")
+FAULTS = ("wait", "freeze", "lost", "cut", "refused", "late", "stuck", "dies", "parted")
 
 
 class Died(BaseException):
@@ -101,6 +101,7 @@ class Actor:
     after_next: Callable[[], None] | None = None
     steps: list[Step] = field(default_factory=list)
     dead: bool = False
+    parted: bool = False  # from Redis: nothing that it sends gets there
     frame: Any = None
     error: BaseException | None = None
 
@@ -161,6 +162,8 @@ class Director:
         if step is None:
             return do()
         actor.steps.append(step)
+        if actor.parted and server == "redis":
+            raise lost_answer(on)
         if len(actor.steps) == actor.stop_at and actor.on_stop is not None:
             return actor.on_stop(actor, step, what, on, do)
         release, actor.after_next = actor.after_next, None

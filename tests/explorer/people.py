@@ -11,6 +11,7 @@ from common.errors import PlatformError, TokenRevoked, Unauthenticated
 from common.identity import keys, sessions
 from common.identity.audit import Actor
 from common.identity.sessions import TokenPair
+from common.kit import redis
 
 IP = "192.0.2.1"
 
@@ -58,6 +59,12 @@ def look(world: Any, _name: str) -> None:
         world.person.done.append("refused")
 
 
+def wipe_and_look(world: Any, name: str) -> None:
+    """Redis has lost everything, and the next request remembers anew."""
+    redis.client().flushall()
+    look(world, name)
+
+
 def rotate(world: Any, _name: str) -> None:
     _, text = keys.rotate(world.person.user_id, world.person.key_id, 0, actor=Actor("session", world.person.user_id))
     world.person.keys.append(text)
@@ -72,6 +79,7 @@ VERBS = {
     "refresh": refresh,
     "logout": logout,
     "look": look,
+    "wipe+look": wipe_and_look,
     "key rotate": rotate,
     "key revoke": revoke,
 }

@@ -73,9 +73,9 @@ AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lo
 
 
 #: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
-NOT_FIRST = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
+NOT_FIRST = {"wipe", "wipe+submit", "wipe+look", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
 #: What happens to the servers by itself: no process does it that could have a fault of its own.
-OUTSIDE = {"wipe", "wipe+submit", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
+OUTSIDE = {"wipe", "wipe+submit", "wipe+look", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 #: And these have one in them, of which its beginning and its end are explored once more.
@@ -134,7 +134,7 @@ def one_stop(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedule
     others = [verb for verb in _others(state, first) if _related(seen[first], seen[verb])]
     for number, step in _own(first, seen):
         near = [verb for verb in others if _meets(step, seen[verb])]
-        for fault, verbs in _faults(step, near, others):
+        for fault, verbs in (*_faults(step, near, others), *_parted(state, step, others)):
             for verb in verbs:
                 yield Schedule(state, first, number, fault, verb)
 
@@ -233,6 +233,12 @@ def _faults(step: Step, near: list[str], others: list[str]) -> Iterator[tuple[st
         yield "late", near
     if step.plain and step.server == "postgresql" and "periods" in reads(step):
         yield "stuck", others
+
+
+def _parted(state: str, step: Step, others: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Redis does not learn of what is committed: what was written there before, in the gap, stays."""
+    if state == "people" and step.what == "commit" and step.changes:
+        yield "parted", [verb for verb in others if "look" in verb]
 
 
 def _related(one: Seen, other: Seen) -> bool:

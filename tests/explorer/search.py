@@ -101,6 +101,7 @@ class Run:
             "late": self._late,
             "stuck": self._stuck,
             "dies": self._dies,
+            "parted": self._parted,
         }
         self.virtual = VirtualClock(store.age)
         self.statement = ""
@@ -182,6 +183,12 @@ class Run:
         actor.dead = True
         director.lost_answer(on, dead=True)
         raise Died
+
+    def _parted(self, actor: Actor, _step: Step, _what: Any, _on: Any, do: Callable[[], Any]) -> Any:
+        """It is carried out, but from the gap on the process does not reach Redis."""
+        self._gap()
+        actor.parted = True
+        return do()
 
     def _late(self, _actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
         """Given up by the client; the server carries it out when the first verb is over."""
