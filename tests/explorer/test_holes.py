@@ -26,6 +26,7 @@ SLICE = {
     "4": "foreign and elsewhere and one_verb",
     "5": "scheduled and fire and one_verb",
     "6": "scheduled and spend and one_verb",
+    "7": "people and revoke and one_verb",
 }
 #: What a schedule broke, or what broke without any fault.
 FINDINGS = ("broken: (", "failed undisturbed")
