@@ -42,6 +42,7 @@ class ConcurrencyLimiter:
         #: Threads that hold a slot, and when it expires.
         self._holders: dict[int, float] = {}
         self._returning = 0
+        self._returning_threads: set[int] = set()
         self._usual: dict[UUID, float] = {}
         lock = threading.Lock()
         self._free, self._free_for_returning = threading.Condition(lock), threading.Condition(lock)
@@ -94,6 +95,11 @@ class ConcurrencyLimiter:
                     self._returning += 1
                 self._return()
 
+    @property
+    def returning(self) -> set[int]:
+        """The threads that wait for a slot after their tool has answered, or after work that was limited otherwise."""
+        return self._returning_threads.copy()
+
     def _kept_slot(self, tool: UUID, seconds: float) -> bool:
         """After a call: update the tool's usual duration; returns whether this thread still holds its slot."""
         with self._free:
@@ -106,11 +112,13 @@ class ConcurrencyLimiter:
             return kept
 
     def _return(self) -> None:
+        self._returning_threads.add(threading.get_ident())
         with self._first_returning, self._free:
             while not self._has_free_slot(RETURNING_FACTOR * self._slots):
                 self._free_for_returning.wait(POLL_SECONDS)
             self._returning -= 1
             self._hold(HUNG)
+        self._returning_threads.discard(threading.get_ident())
 
     def _has_free_slot(self, slots: int) -> bool:
         """Whether fewer than `slots` are held, after expiring those held for too long."""

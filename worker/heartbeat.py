@@ -11,20 +11,19 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from common import invocations
-from common.invocations import Heartbeat, Task
-from common.kit import clock, db, log, metrics, pieces, redis
+from common.invocations import Heartbeat, Lease, Task
+from common.kit import clock, db, log, metrics, redis
 from common.kit.clock import uuid7
-from common.kit.pacing import Pacer
 from common.operations import instance, polling, readiness
 from worker import sweeper
 from worker.concurrency import ConcurrencyLimiter
-from worker.running import Batches, Quick, Running
+from worker.large_responses import LargeResponses
+from worker.running import Batches, Quick, Running, leases
 from worker.stream_publisher import StreamPublisher
 from worker.waiting import WaitingThreads
 
@@ -33,13 +32,6 @@ logger = log.get(__name__)
 TICK_SECONDS = 1.0
 #: More than the time between a claim and its call, even when every server in between is slow.
 ORPHANED_SECONDS = 15.0
-#: Responses of more bytes than this are parsed and stored one at a time: it takes many times their size in memory.
-LARGE = 32 * 1024
-#: Parsing and storing them for one account is followed by a pause of so many times as long, at most `LONGEST_PAUSE`
-#: each, once these have added up to `PAUSES_BEFORE` (seconds): others' work goes on in the meantime.
-PAUSE_FACTOR = 3.0
-LONGEST_PAUSE = 3.0
-PAUSES_BEFORE = 1.0
 THREADS = metrics.live_gauge("joyfull_worker_threads", "Threads of worker processes", ("kind",))
 BUSY = metrics.live_gauge("joyfull_worker_threads_busy", "Worker threads that are running an invocation")
 WENT_BACK = metrics.Counter("joyfull_database_went_back", "Heartbeats that PostgreSQL had committed and has no more")
@@ -55,6 +47,7 @@ class WorkerProcess:
         self.name = ""
         self.limiter, self.publisher = ConcurrencyLimiter(), StreamPublisher()
         self.quick, self.batches = Quick(self.limiter), Batches()
+        self.large_responses = LargeResponses(self.limiter)
         self.stopping = threading.Event()
         self.waiting = WaitingThreads(self.stopping)
         self.progress, self._known, self._ended = threading.Event(), threading.Event(), threading.Event()
@@ -63,8 +56,7 @@ class WorkerProcess:
         self._running: dict[UUID, Running] = {}
         self._busy: Counter[int] = Counter()
         self._orphaned: dict[UUID, float] = {}
-        self._lock, self._large = threading.Lock(), threading.Lock()
-        self._large_of_account = Pacer[UUID](1, PAUSES_BEFORE)
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     # -- start and stop ------------------------------------------------------------------------------------------
@@ -145,28 +137,6 @@ class WorkerProcess:
                 del self._busy[running.thread]
             BUSY.set(len(self._busy))
 
-    @contextmanager
-    def large_response(self, account: UUID, size: int) -> Iterator[None]:
-        """Around parsing and storing a response of `size` bytes.
-
-        Large ones are admitted one at a time, with pauses between an account's, and leave the compute slots to others.
-        """
-        if size <= LARGE:
-            yield
-            return
-        with self.limiter.released():
-            self._large_of_account.acquire(account)
-            seconds = 0.0
-            try:
-                with self._large, pieces.short_turns():
-                    began = clock.monotonic()
-                    try:
-                        yield
-                    finally:
-                        seconds = clock.monotonic() - began
-            finally:
-                self._large_of_account.release(account, min(LONGEST_PAUSE, PAUSE_FACTOR * seconds))
-
     def running(self) -> list[Running]:
         """The tasks that threads of this process work on now."""
         with self._lock:
@@ -211,7 +181,11 @@ class WorkerProcess:
         progressed = self.progress.is_set()
         self.progress.clear()
         stopping = self.stopping.is_set()
-        self._remember(invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=stopping))
+        running = self.running()
+        going_on = self._going_on(running)
+        self._remember(
+            invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=stopping, leases=going_on)
+        )
         self._known.set()
         running = self.running()
         seen = polling.look(self.id)
@@ -221,9 +195,19 @@ class WorkerProcess:
                 each.abort()
             elif self.publisher.readers.is_unread(each.task.id):
                 invocations.cancel_unread(each.task)
+        self.large_responses.wake()
         self.batches.relieve()
         self._recover_orphaned([token for token in seen.held if token not in self._running])
         return seen
+
+    def _going_on(self, running: Sequence[Running]) -> list[Lease]:
+        """How much longer calls may go on that have been answered."""
+        self.large_responses.vouch(running)
+        returning = self.limiter.returning
+        for each in running:
+            if each.thread in returning:  # its turn comes: slots that are held for too long are taken away
+                each.go_on()
+        return leases(running)
 
     def _remember(self, beat: Heartbeat) -> None:
         """Report if the last heartbeat, which was committed, is not stored: then nothing that came after it is."""

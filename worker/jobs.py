@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.queueing import messages
 from worker import runner
 from worker.heartbeat import WorkerProcess
-from worker.running import JobLimit
+from worker.job_limit import JobLimit
 
 
 def run(me: WorkerProcess) -> None:

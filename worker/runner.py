@@ -12,16 +12,18 @@ from functools import partial
 
 from common import boot, invocations, tools
 from common.errors import ToolUnavailable
-from common.invocations import COST_EXCEEDED, ClaimOptions, Completion, Task, counting
+from common.invocations import ClaimOptions, Completion, Task, counting
 from common.invocations.streams import LogKey
 from common.kit import crypto, db, failpoints, log, tracing
 from common.kit.outbound import Aborted
 from common.queueing import messages
 from common.tools import Version, adapters, breakers
-from common.tools.adapters import CallIds, ToolFailure, ToolRequest, ToolResult
-from worker import retries, task_events
-from worker.heartbeat import LARGE, WorkerProcess
-from worker.running import Batch, JobLimit, Running, bound, hand_back, store
+from common.tools.adapters import CallIds, ToolFailure, ToolRequest
+from worker import outcomes, retries, task_events
+from worker.heartbeat import WorkerProcess
+from worker.job_limit import JobLimit
+from worker.large_responses import LARGE
+from worker.running import STORING, Batch, Running, bound, hand_back, store
 from worker.stream_publisher import LiveStream
 
 logger = log.get(__name__)
@@ -50,12 +52,20 @@ def work(me: WorkerProcess, job: JobLimit | None = None) -> None:
 
 
 def run(me: WorkerProcess, task: Task, claim_options: Callable[[], ClaimOptions]) -> list[Task]:
-    """Make one attempt of a claimed invocation and store the outcome. Returns the next tasks, if any."""
-    running = me.enter(task)
+    """Make one attempt of a claimed invocation and store the outcome. Returns the next tasks, if any.
+
+    After a large response they are claimed when this thread has its slot again: until then nobody would work on them.
+    """
+    running, alone = me.enter(task), ClaimOptions(me.id, take_next=False)
+
+    def options() -> ClaimOptions:
+        return alone if running.is_large else claim_options()
+
     try:
-        return _attempt(me, running, lambda end: _end(running, end, claim_options()), claim_options)
+        following = _attempt(me, running, lambda end: _end(running, end, options()), options)
     finally:
         me.leave(running)
+    return _claim(claim_options()) if running.is_large else following
 
 
 def run_batch(me: WorkerProcess, tasks: Sequence[Task], claim_options: Callable[[], ClaimOptions]) -> list[Task]:
@@ -77,7 +87,7 @@ def _keep(batch: Batch, running: Running, alone: ClaimOptions, end: Completion) 
     """Large results are stored at once: the next large response waits until they are."""
     if running.is_large:
         return _end(running, end, alone)
-    _called(running.task, end)
+    _called(running, end)
     batch.put(running, end)
     return []
 
@@ -99,7 +109,7 @@ def _attempt(
             return []
         except Exception:
             logger.exception("attempt failed with an internal error")
-            return _end(running, _lost("The call could not be carried out."), claim_options())
+            return _end(running, outcomes.lost("The call could not be carried out."), claim_options())
         finally:
             room.close()
 
@@ -120,7 +130,7 @@ def _outcome(
         return _failed(running, failure, claim_options())
     except Aborted:
         # Canceled, or the claim was lost: the fencing token and the row's `cancel_at` decide which.
-        return _end(running, _lost("The call was aborted."), claim_options())
+        return _end(running, outcomes.lost("The call was aborted."), claim_options())
 
 
 def _claim(options: ClaimOptions) -> list[Task]:
@@ -138,13 +148,15 @@ def _end(running: Running, end: Completion, claim_options: ClaimOptions) -> list
     if end.status != "succeeded" and stream is not None and stream.started:
         price = tools.version(task.tool_version_id).price
         end = replace(end, shown=invocations.left_of(price, task.input, stream.shown))
-    _called(task, end)
+    _called(running, end)
     if stream is not None:
         failpoints.at("stream.before_end")
     return invocations.complete_and_claim(task, end, claim_options)
 
 
-def _called(task: Task, end: Completion) -> None:
+def _called(running: Running, end: Completion) -> None:
+    task = running.task
+    running.go_on(STORING)
     counting.called(task, end)
     seconds = (end.duration_ms or 0) / 1000
     task_events.events.ended(task.id, end.outcome, good=end.status == "succeeded", seconds=seconds)
@@ -181,7 +193,7 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
         running.is_large = reply.size > LARGE
         if running.is_large:
             me.quick.let_wait(running)
-        room.enter_context(me.large_response(task.user_id, reply.size))
+        room.enter_context(me.large_responses.turn(running, reply.size))
         failpoints.at("worker.response_read")
         result = reply.read()
     fault = tools.output_fault(version, result.output, task.user_id, partial(me.quick.checked_elsewhere, running))
@@ -189,7 +201,7 @@ def _call(me: WorkerProcess, running: Running, room: ExitStack) -> Completion:
         me.quick.note(version)
     if fault:
         raise ToolFailure("output_rejected", fault, http_status=result.http_status, sent=True)
-    return _answered(version, result, task.held)
+    return outcomes.answered(version, result, task.held)
 
 
 @contextmanager
@@ -208,41 +220,13 @@ def _shown(me: WorkerProcess, running: Running, version: Version) -> Iterator[Li
         me.publisher.close(running.stream)
 
 
-def _answered(version: Version, result: ToolResult, held: int) -> Completion:
-    """A successful response: charged by the price; its output is withheld if it cost more than the caller allowed."""
-    cost = version.price.cost(result.units)
-    measured = Completion(
-        "succeeded",
-        cost=cost,
-        http_status=result.http_status,
-        duration_ms=result.duration_ms,
-        units=result.units,
-        basis=result.basis,
-    )
-    if not version.price.exceeds(cost, held):
-        return replace(measured, output=result.output)
-    detail = f"The call cost {min(cost, version.price.max_tokens)} tokens, and max_tokens was {held}."
-    return replace(measured, status="failed", error_code=COST_EXCEEDED, error_detail=detail)
-
-
 def _failed(running: Running, failure: ToolFailure, claim_options: ClaimOptions) -> list[Task]:
     """Another attempt, or the end. Another answer would contradict what was shown of this one."""
     task = running.task
     version = tools.version(task.tool_version_id)
-    end = Completion(
-        "failed",
-        error_code=failure.code,
-        error_detail=failure.detail,
-        http_status=failure.http_status,
-        duration_ms=failure.duration_ms,
-        operator_detail=failure.operator_detail,
-    )
+    end = outcomes.failed(failure)
     delay = retries.delay(task.attempt, failure, max_attempts=version.max_attempts, idempotent=version.idempotent)
     if delay is None or (running.stream is not None and running.stream.started):
         return _end(running, end, claim_options)
-    _called(task, end)
+    _called(running, end)
     return invocations.retry_and_claim(task, end, delay, claim_options)
-
-
-def _lost(detail: str) -> Completion:
-    return Completion("failed", error_code="worker_lost", error_detail=detail)

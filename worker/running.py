@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,8 +19,8 @@ from uuid import UUID
 from cachetools import FIFOCache
 
 from common import invocations
-from common.invocations import ClaimOptions, Completion, Task
-from common.kit import clock, db, log
+from common.invocations import GRACE_SECONDS, PERSIST_SECONDS, ClaimOptions, Completion, Lease, Task
+from common.kit import checker, clock, db, log
 from common.kit.outbound import Call
 from common.queueing import messages
 from common.tools import Version
@@ -34,22 +34,8 @@ LONGEST: Final = 0.02
 #: How long (seconds) they wait for a call that has begun, until the next heartbeat relieves them.
 STALLED: Final = 0.5
 REMEMBERED: Final = 64
-#: A job ends after so many calls or seconds, whatever is due.
-MAX_TURNS: Final = 100
-MAX_SECONDS: Final = 30.0
-
-
-@dataclass(slots=True)
-class JobLimit:
-    """What is left of a job: Flower and warm shutdowns need jobs that end."""
-
-    turns: int = 0
-    until: float = field(default_factory=lambda: clock.monotonic() + MAX_SECONDS)
-
-    @property
-    def seconds_left(self) -> float:
-        """0 if the limit is reached."""
-        return max(0.0, self.until - clock.monotonic()) if self.turns < MAX_TURNS else 0.0
+#: How long (seconds) storing a result may take: as long as it is tried, and the last try.
+STORING: Final = PERSIST_SECONDS + GRACE_SECONDS
 
 
 @dataclass(slots=True)
@@ -57,7 +43,10 @@ class Running:
     """A running call: its task, the handle to abort it, and what it has shown if it is streamed.
 
     `is_large`: so is its response. `is_kept`: its result is to be stored with those of its batch. `is_alone`: it has
-    had to wait for more than its tool.
+    had to wait for more than its tool. `is_in_line`: it waits for large responses of others.
+
+    `until`: until when (monotonic) its lease is renewed, because its tool has answered and the result waits to be read
+    or stored; a wait or a step that takes longer hangs. 0: it has the lease that it was claimed with.
     """
 
     task: Task
@@ -68,7 +57,13 @@ class Running:
     is_large: bool = False
     is_kept: bool = False
     is_alone: bool = False
+    is_in_line: bool = False
+    until: float = 0.0
     batch: Batch | None = None
+
+    def go_on(self, seconds: float = GRACE_SECONDS) -> None:
+        """Its tool has answered, and what this thread does next takes at most so long."""
+        self.until = clock.monotonic() + seconds
 
     def abort(self) -> None:
         """Abort the call; `aborted_at` is when this was first tried."""
@@ -100,6 +95,7 @@ class Quick:
         it, and calls of its version are not claimed together with others until one has not had to.
         """
         running.is_alone = True
+        running.go_on(STORING)
         with self._lock:
             self._tools.pop(running.task.tool_version_id, None)
         if running.batch is not None:
@@ -109,8 +105,10 @@ class Quick:
     def checked_elsewhere(self, running: Running) -> Iterator[None]:
         """Around the check of its output by another process."""
         self.let_wait(running)
+        running.go_on(checker.LONGEST_SECONDS)
         with self._limiter.released():
             yield
+        running.go_on()
 
     def versions(self) -> tuple[UUID, ...]:
         """Versions of tools that usually answer at once."""
@@ -203,10 +201,18 @@ class Batches:
             batch.set_free()
 
 
+def leases(running: Iterable[Running]) -> list[Lease]:
+    """How much longer calls may go on that have been answered."""
+    now = clock.monotonic()
+    return [Lease(each.task.id, each.task.token, each.until - now) for each in running if each.until > now]
+
+
 def store(
     done: Sequence[tuple[Running, Completion]], options: ClaimOptions, leave: Callable[[Running], None]
 ) -> list[Task]:
     """Store the results of a batch. Returns the next tasks."""
+    for running, _ in done:
+        running.go_on(STORING)
     try:
         return invocations.complete_together([(running.task, end) for running, end in done], options) if done else []
     finally:

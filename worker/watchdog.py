@@ -110,7 +110,8 @@ class Watchdog:
 
     @staticmethod
     def _hangs(running: Running) -> bool:
-        return running.aborted_at is not None and clock.monotonic() - running.aborted_at > STUCK_SECONDS
+        now = clock.monotonic()
+        return running.aborted_at is not None and now > max(running.aborted_at + STUCK_SECONDS, running.until)
 
 
 def _work_unclaimed() -> bool:

@@ -12,7 +12,8 @@
     give_back         … or hands it back unbegun
     cancel            the owner changes their mind, of one or of many                 canceling.py
     rerun             a new invocation with the input of one that was                 rerunning.py
-    take_over         rows of dead processes are requeued or completed                reclaiming.py
+    heartbeat         a worker process lives, and so do its answered calls            reclaiming.py
+    take_over         rows of dead processes are requeued or completed
     sweeping          slots, deadlines and messages that were missed                  sweeping.py, placing.py
     get, listing, …   reading, and how an invocation looks in JSON                    reading.py, representation.py
     attempts, …       what was done for it: calls, deliveries                         history.py, waiting.py
@@ -41,7 +42,7 @@ from common.invocations.completing import complete, complete_and_claim
 from common.invocations.events import FeedEvent, feed
 from common.invocations.failure_groups import FailureGroup, failures
 from common.invocations.filters import Filters, Matching
-from common.invocations.fragments import MOST_AT_ONCE
+from common.invocations.fragments import GRACE_SECONDS, MOST_AT_ONCE
 from common.invocations.history import CallRow, Story, attempts, deliveries, story
 from common.invocations.joining import CountedRequest
 from common.invocations.keyed import account_of, visible
@@ -62,7 +63,7 @@ from common.invocations.reading import (
     states,
     traceparent,
 )
-from common.invocations.reclaiming import Heartbeat, heartbeat, leave, take_over
+from common.invocations.reclaiming import Heartbeat, Lease, heartbeat, leave, take_over
 from common.invocations.replaying import made_under, occupy
 from common.invocations.representation import billed, etag, poll_after_ms, priced, represent
 from common.invocations.rerunning import Again, RerunPrice, rerun, rerun_price, rerun_prices
@@ -73,14 +74,17 @@ from common.invocations.submitting import submit
 from common.invocations.together import complete_together
 from common.invocations.views import CONTENT
 from common.invocations.waiting import REASONS as WAITING_REASONS
+from common.invocations.writing import PERSIST_SECONDS
 
 __all__ = [
     "CONTENT",
     "COST_EXCEEDED",
     "DEFAULT_EXPIRY",
     "ENDS",
+    "GRACE_SECONDS",
     "MAX_EXPIRY",
     "MOST_AT_ONCE",
+    "PERSIST_SECONDS",
     "WAITING_REASONS",
     "Again",
     "CallRow",
@@ -93,6 +97,7 @@ __all__ = [
     "Filters",
     "Heartbeat",
     "Invocation",
+    "Lease",
     "Matching",
     "Order",
     "Quote",

@@ -4,11 +4,15 @@
 A process without a heartbeat is suspect after `SUSPECT_AFTER` seconds and dead `REAP_AFTER` seconds later. Its rows,
 and those whose lease has ended, are first taken over under a fencing token of their own, so that what was read about
 them (was the call dispatched?) stays true until it is acted upon, whichever process wakes up in between.
+
+Leases are set by the claim and renewed with heartbeats, of calls that have been answered and whose results wait to be
+read or stored. One that has ended counts from the next heartbeat on: after an outage of PostgreSQL, or of its
+connections, a process that lives can still renew it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -31,6 +35,8 @@ REAP_AFTER = 10.0
 BATCH = 500
 #: A payload that crashed so many workers is not given to another.
 CRASHES_MOST = 3
+#: A lease is renewed once it would end so many seconds before it may: not with each heartbeat.
+RENEWED_BEFORE = 10.0
 
 
 class Heartbeat(NamedTuple):
@@ -40,10 +46,31 @@ class Heartbeat(NamedTuple):
     before: datetime | None
 
 
+class Lease(NamedTuple):
+    """A call of a process may go on for so many seconds more: until then its row is not taken over."""
+
+    id: UUID
+    token: UUID
+    seconds: float
+
+
+#: (Locked rows are skipped: they are being completed. The heartbeat must not wait.)
+RENEW: Final = text(f"""
+with r as materialized (
+  select q.id, l.seconds
+    from unnest(cast(:ids as uuid[]), cast(:tokens as uuid[]), cast(:seconds as double precision[]))
+         as l(id, token, seconds)
+    join queue q on q.id = l.id and q.token = l.token
+   where q.lease_expires_at < now() + make_interval(secs => l.seconds - {RENEWED_BEFORE})
+     for update of q skip locked)
+update queue q set lease_expires_at = now() + make_interval(secs => r.seconds) from r where q.id = r.id
+""")
+#: `renewed`: leases were renewed before; else the process is not silent, but no lease has ended for it.
 HEARTBEAT: Final = Query(
     """
 insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :stopping)
-on conflict (id) do update set heartbeat_at = now(), suspect_at = null, stopping = excluded.stopping,
+on conflict (id) do update set suspect_at = null, stopping = excluded.stopping,
+   heartbeat_at = case when :renewed then now() else processes.heartbeat_at end,
    progress_at = case when :progress then now() else processes.progress_at end
 returning heartbeat_at as at, (select p.heartbeat_at from processes p where p.id = :id) as before
 """,
@@ -80,9 +107,12 @@ class OrphanedRow(NamedTuple):
 _ORPHANED = (
     "q.id, q.token, q.tool_version_id, q.attempts, q.crash_count, q.dispatched_at is not null as sent, q.cancel_at"
 )
-#: (`claimed_at < now()`: a process that has claimed a lost row meanwhile may be one that this snapshot does not know.)
+#: (`claimed_at < now()`: a process that has claimed a lost row meanwhile may be one that this snapshot does not know.
+#: The second `exists` stands under an `or`, so that it is asked again of a row whose lease was just renewed.)
 _LOST = """q.lease_expires_at is not null and q.claimed_at < now()
-     and (q.lease_expires_at <= now() or not exists (select 1 from processes p where p.id = q.worker))"""
+     and (not exists (select 1 from processes p where p.id = q.worker)
+          or q.lease_expires_at <= now()
+             and exists (select 1 from processes p where p.id = q.worker and p.heartbeat_at > q.lease_expires_at))"""
 #: Whether `reap_dead_processes` has something to do.
 DUE: Final = f"""
    exists (select 1 from processes where ({_SILENT}) or {_DEAD}) or exists (select 1 from queue q where {_LOST})"""
@@ -108,13 +138,27 @@ returning {_ORPHANED}
 )
 
 
-def heartbeat(worker: UUID, *, name: str, progress: bool, stopping: bool) -> Heartbeat:
+def heartbeat(worker: UUID, *, name: str, progress: bool, stopping: bool, leases: Sequence[Lease] = ()) -> Heartbeat:
     """Record that a worker process lives. Without this, it loses its rows in two steps (`reap_dead_processes`).
 
-    `progress`: since the last heartbeat it has consumed a message or completed a call.
+    `progress`: since the last heartbeat it has consumed a message or completed a call; `leases`: of calls that have
+    been answered, which are renewed before: once it is recorded, those that have ended are given up.
     """
     beat = {"id": worker, "kind": "worker", "name": name, "progress": progress, "stopping": stopping}
-    return db.execute(HEARTBEAT, beat)[0]
+    return db.execute(HEARTBEAT, {**beat, "renewed": _renewed(leases)})[0]
+
+
+def _renewed(leases: Sequence[Lease]) -> bool:
+    """Renew them. False: the table is locked."""
+    if not leases:
+        return True
+    ids, tokens, seconds = (list(each) for each in zip(*leases, strict=True))
+    try:
+        db.rowcount(RENEW, {"ids": ids, "tokens": tokens, "seconds": seconds})
+    except db.Busy as error:
+        logger.warning("leases not renewed", reason=str(error), leases=len(leases))
+        return False
+    return True
 
 
 def leave(worker: UUID) -> None:

@@ -35,6 +35,8 @@ LATE: Final = 3.0
 START_SECONDS: Final = 10.0
 #: How long a caller waits for a child to be free.
 TURN_SECONDS: Final = 10.0
+#: A check takes no longer than this, all waits included (a schema may have to be sent twice).
+LONGEST_SECONDS: Final = 2 * START_SECONDS + 3 * TURN_SECONDS + 2 * (FIRST_SECONDS + LATE) + 2 * (SECONDS + LATE)
 #: An account that has used so much CPU time of the first child (seconds) gets the second.
 MOST_RECENTLY: Final = 0.25
 #: The share of a second, in each second, that is forgotten of this.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from time import sleep
 from typing import Generic, TypeVar
@@ -50,8 +50,10 @@ class Pacer(Generic[Key]):
         self._accounts: dict[Key, _Account] = {}
         self._lock = threading.Lock()
 
-    def acquire(self, key: Key, wait: float | None = None) -> None:
+    def acquire(self, key: Key, wait: float | None = None, given_up: Callable[[], bool] = lambda: False) -> None:
         """Take a permit and wait until costs are paid; in all up to `wait` seconds (None: without limit).
+
+        `given_up`: whether the caller no longer waits for a permit, asked when it may have become free, and by `wake`.
 
         Raises `Crowded`, `Exceeded`.
         """
@@ -59,7 +61,7 @@ class Pacer(Generic[Key]):
         with self._lock:
             mine = self._accounts.get(key) or self._added(key, began)
             if not mine.free:
-                self._await_permit(mine, wait)
+                self._await_permit(mine, wait, given_up)
             mine.free -= 1
             pause = mine.even_at - self._burst - clock.monotonic()
         if pause <= 0:
@@ -88,12 +90,20 @@ class Pacer(Generic[Key]):
     def _owes_nothing(self, known: _Account, now: float) -> bool:
         return known.free == self._most and not known.awaiting and known.even_at <= now
 
-    def _await_permit(self, mine: _Account, wait: float | None) -> None:
+    def wake(self) -> None:
+        """Ask those that wait for a permit whether they have given up. The others keep their order."""
+        with self._lock:
+            for mine in self._accounts.values():
+                if mine.freed is not None:
+                    mine.freed.notify_all()
+
+    def _await_permit(self, mine: _Account, wait: float | None, given_up: Callable[[], bool]) -> None:
         freed = mine.freed = mine.freed or threading.Condition(self._lock)
         mine.awaiting += 1
         got = False
         try:
-            got = freed.wait_for(lambda: mine.free > 0, wait)
+            freed.wait_for(lambda: mine.free > 0 or given_up(), wait)
+            got = mine.free > 0 and not given_up()
         finally:
             mine.awaiting -= 1
             if not got and mine.free:

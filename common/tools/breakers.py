@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pybreaker
 
@@ -88,7 +88,7 @@ class ToolBreaker(pybreaker.CircuitBreaker):
     @contextmanager
     def calling(self, seconds: float = RESET_SECONDS) -> Iterator[None]:
         """Guard a call that takes at most `seconds`. Raises `pybreaker.CircuitBreakerError`."""
-        probe, good = _enter(self._tool, seconds), None
+        owner, good = _enter(self._tool, seconds), None
         failpoints.at("breaker.after_look")
         try:
             yield
@@ -97,11 +97,12 @@ class ToolBreaker(pybreaker.CircuitBreaker):
             good = self._verdict(error)
             raise
         finally:
+            probe = owner is not None and not _is_anothers(self._tool, owner)
             if good is not None:
                 self._ended(good=good, probe=probe)
-            if probe:
+            if owner is not None and probe:
                 _view().probed_elsewhere.pop(self._tool, None)
-                _write("delete", probe_key(self._tool))
+                _release(self._tool, owner)
 
     def _verdict(self, error: BaseException) -> bool | None:
         """Whether the tool worked. None: the error says nothing about it (nothing sent, aborted, database away)."""
@@ -149,24 +150,28 @@ def _failures(tool: str) -> int:
     return _view().failures[tool]
 
 
-def _enter(tool: str, seconds: float) -> bool:
-    """Whether this call is the probe of an open breaker. Raises `pybreaker.CircuitBreakerError`."""
+def _enter(tool: str, seconds: float) -> str | None:
+    """The name of this call as the probe of an open breaker; None: it is an ordinary one.
+
+    Raises `pybreaker.CircuitBreakerError`.
+    """
     if tool not in _view().fresh().opened:
-        return False
+        return None
+    owner = str(uuid4())
     if _wait(tool) == 0.0:
         try:
             with redis.reachable():
-                if (probe := _ask_for_probe(tool, seconds)) is not None:
-                    return probe
+                if (probe := _ask_for_probe(tool, owner, seconds)) is not None:
+                    return owner if probe else None
         except redis.RedisUnreachable:
             if _view().probe_locally(tool, seconds):
-                return True
+                return owner
     raise pybreaker.CircuitBreakerError("the breaker is open")
 
 
-def _ask_for_probe(tool: str, seconds: float) -> bool | None:
+def _ask_for_probe(tool: str, owner: str, seconds: float) -> bool | None:
     """Whether this call is the probe; False: the breaker is closed now; None: another call probes, or has failed."""
-    if not redis.client().set(probe_key(tool), "1", nx=True, ex=math.ceil(seconds) + 10):
+    if not redis.client().set(probe_key(tool), owner, nx=True, ex=math.ceil(seconds) + 10):
         _view().probed_elsewhere[tool] = clock.monotonic() + VIEW_SECONDS
         return None
     opened = redis.client().hget(OPEN, tool)  # again: another process's probe may have ended since
@@ -176,8 +181,19 @@ def _ask_for_probe(tool: str, seconds: float) -> bool | None:
             return True
     else:
         _view().opened.pop(tool, None)
-    redis.client().delete(probe_key(tool))
+    _release(tool, owner)
     return None if opened is not None else False
+
+
+def _is_anothers(tool: str, owner: str) -> bool:
+    """Whether another call probes instead: this one took longer than expected, and says no more than any other."""
+    return _write("get", probe_key(tool)) not in (None, owner)
+
+
+def _release(tool: str, owner: str) -> None:
+    """Let others probe. Best effort: the key expires."""
+    with suppress(redis.RedisUnreachable):
+        redis.run("unlock", [probe_key(tool)], [owner])
 
 
 def _wait(tool: str) -> float:

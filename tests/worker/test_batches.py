@@ -20,6 +20,7 @@ from tests import factories
 from tests.budgets import world
 from tests.outside.tool import Tool
 from worker import concurrency, heartbeat, runner, running
+from worker.large_responses import LARGE
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_what_fails_in_a_batch_is_tried_again_and_the_rest_is_stored_together(
 
 
 def test_large_results_are_stored_one_by_one(me: heartbeat.WorkerProcess, tool: Tool) -> None:
-    customer, large = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/large?size={2 * heartbeat.LARGE}")
+    customer, large = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/large?size={2 * LARGE}")
     quick(me, large)
     made = [customer.submit(large) for _ in range(3)]
     with failpoints.calling("worker.after_commit", stored := Counted()):
@@ -151,10 +152,10 @@ def test_nothing_waits_for_a_check_that_may_have_to_wait(
 def test_nothing_waits_for_large_responses(me: heartbeat.WorkerProcess, tool: Tool) -> None:
     mallory, alice = factories.customer(), factories.customer()
     good = factories.tool(endpoint_url=f"{tool.url}/echo")
-    large = factories.tool(endpoint_url=f"{tool.url}/large?size={2 * heartbeat.LARGE}")
+    large = factories.tool(endpoint_url=f"{tool.url}/large?size={2 * LARGE}")
     quick(me, good, large)
     made = [mallory.submit(large), alice.submit(good)]
-    with me._large:
+    with me.large_responses._turn:
         thread = threading.Thread(target=runner.work, args=(me,))
         thread.start()
         eventually(lambda: statuses(made) == ["running", "queued"])
