@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from uuid import UUID
 
 import pytest
@@ -117,3 +118,22 @@ def test_a_try_whose_process_died_frees_the_way() -> None:
     memory.forget()
     with breakers.calling(TOOL, 20.5):
         assert redis_kit.client().ttl(breaker_cache.probe_key(str(TOOL))) <= math.ceil(20.5) + 10
+
+
+def test_a_probe_that_took_too_long_leaves_the_next_one_alone() -> None:
+    """Its answer may have waited long to be read: what it says by then is what any call says."""
+    key = breaker_cache.probe_key(str(TOOL))
+    with ExitStack() as late, ExitStack() as probe:
+        late.enter_context(breakers.calling(TOOL, 30))
+        redis_kit.client().delete(key)  # its time is over
+        here = memory.use(Memory())
+        probe.enter_context(breakers.calling(TOOL, 30))
+        there = memory.use(here)
+        late.close()
+        assert redis_kit.client().exists(key), "another call probes"
+        assert redis_kit.client().hexists(breaker_cache.OPEN, str(TOOL)), "and decides"
+        memory.use(there)
+        probe.close()
+        assert breakers.state(TOOL).state == "closed"
+        assert not redis_kit.client().exists(key)
+        memory.use(here)
