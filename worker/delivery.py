@@ -15,7 +15,7 @@ from typing import Final
 
 from common import boot, invocations, webhooks
 from common.invocations import receipts
-from common.kit import clock, db, failpoints, log, tracing
+from common.kit import batches, clock, db, failpoints, log, tracing
 from common.kit.outbound import OutboundClient, authority_of
 from common.queueing import messages
 from common.webhooks import AttemptResult, Claim, LaneCapacity
@@ -30,6 +30,8 @@ logger = log.get(__name__)
 MAX_TURNS: Final = 100
 MAX_SECONDS: Final = 30.0
 PARK_EVERY: Final = 0.1
+#: Rows of full lanes are parked for about so long (seconds) at a time: an outcome may wait to be stored.
+PARK_SECONDS: Final = 1.0
 
 
 def run(stopping: Callable[[], bool]) -> int:
@@ -151,8 +153,7 @@ class Sender:
         room = replace(self._lanes.room(*ending), content=invocations.CONTENT)
         if room.full and clock.monotonic() - self._parked_at > PARK_EVERY and self._parking.acquire(blocking=False):
             try:
-                while webhooks.park(room.full) == webhooks.BATCH:
-                    pass
+                batches.repeat(lambda: webhooks.park(room.full), webhooks.BATCH, PARK_SECONDS)
                 self._bring_back(room.full)
                 self._parked_at = clock.monotonic()
             except db.Unreachable as error:  # not urgent, and the caller may have an outcome to store

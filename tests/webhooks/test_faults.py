@@ -189,21 +189,30 @@ def test_an_end_that_the_database_did_not_hear_is_said_again(
     assert len(receiver.requests()) == 1
 
 
-def test_an_end_is_written_although_full_lanes_could_not_be_parked(
-    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Parking only saves others a look; what the receiver has answered must not be lost for it."""
-    endpoint()
-    happen(user_id)
+@pytest.fixture(params=["away", "endless"])
+def parking(request: pytest.FixtureRequest, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Parking that fails once the receiver has answered, or that is never done."""
+    kind = str(request.param)
 
     def park(full: Sequence[int]) -> int:
-        if receiver.requests():
+        if receiver.requests() and kind == "away":
             raise db.Unreachable("away")
-        return len(full)
+        return webhooks.BATCH if kind == "endless" else len(full)
 
-    monkeypatch.setattr(sender._lanes, "room", lambda _=None: LaneCapacity(full=[1]))
     monkeypatch.setattr(delivery, "PARK_EVERY", 0.0)
+    monkeypatch.setattr(delivery, "PARK_SECONDS", 0.1)
     monkeypatch.setattr(webhooks, "park", park)
+    return kind
+
+
+@pytest.mark.usefixtures("parking")
+def test_an_end_is_written_although_full_lanes_could_not_be_parked(
+    user_id: UUID, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parking only saves others a look; what the receiver has answered must not be lost for it, or wait for long."""
+    endpoint()
+    happen(user_id)
+    monkeypatch.setattr(sender._lanes, "room", lambda _=None: LaneCapacity(full=[1]))
     sender.run()
     assert statuses() == ["delivered"]
 
