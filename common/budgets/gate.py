@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from common.budgets import spending, truth
+from common.budgets import failed_scripts, spending, truth
 from common.budgets.damaged import forget
 from common.budgets.model import (
     Account,
@@ -23,10 +23,8 @@ from common.budgets.rebuilding import rebuild
 from common.budgets.windows import overlap
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
 from common.identity.authorization_cache import NotConfirmed
-from common.kit import clock, db, log, redis
+from common.kit import clock, db, redis
 from common.kit.query import Query
-
-logger = log.get(__name__)
 
 UNLIMITED = -1
 TRIES = 4
@@ -151,8 +149,8 @@ def release(account: Account, invocation_id: UUID, *, key: str | None = None) ->
     """
     try:
         redis.run("release", _keys(account, key), [str(invocation_id)])
-    except redis.RedisUnreachable:
-        logger.warning("hold not released: Redis unavailable", invocation_id=str(invocation_id))
+    except redis.RedisUnreachable as error:
+        failed_scripts.note("release", error, account.user_id, account.period_id)
 
 
 def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from common.budgets import failed_scripts
 from common.budgets.model import Move, Settled, Settlement, allowances_key, budget_key, waiters_key
 from common.budgets.rebuilding import tell
 from common.budgets.windows import window_at
@@ -52,8 +53,8 @@ def _tell(told: Sequence[tuple[UUID, UUID, list[str], list[str | int]]]) -> list
     """`settle.lua` for each (user, period, keys, arguments). Returns the gate's figures, empty where there are none."""
     try:
         answers = redis.run_each("settle", [(keys, args) for _, _, keys, args in told])
-    except redis.RedisUnreachable:
-        logger.warning("settlement left to the sweep: Redis unavailable", period_id=str(told[0][1]))
+    except redis.RedisUnreachable as error:
+        logger.warning("settlement left to the sweep", period_id=str(told[0][1]), error=str(error))
         return [()] * len(told)
     return [
         _heard(user_id, period_id, answer) for (user_id, period_id, _, _), answer in zip(told, answers, strict=True)
@@ -62,7 +63,7 @@ def _tell(told: Sequence[tuple[UUID, UUID, list[str], list[str | int]]]) -> list
 
 def _heard(user_id: UUID, period_id: UUID, answer: Sequence[str | int] | redis.RedisUnreachable) -> Sequence[str | int]:
     if isinstance(answer, redis.RedisUnreachable):
-        logger.warning("settlement left to the sweep", period_id=str(period_id), reason=str(answer))
+        failed_scripts.note("settle", answer, user_id, period_id)
         return ()
     missed, active, *figures = answer
     _widths().put(period_id, max(0, int(active)))

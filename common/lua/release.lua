@@ -27,7 +27,7 @@ local h = redis.call('HGET', KEYS[1], 'h:' .. id)
 if not h then return 0 end
 local amount, slot, key = string.match(h, '^(%d+),(-?%d+),%d+,%d+,?(.*)$')
 redis.call('HDEL', KEYS[1], 'h:' .. id)
-redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
+redis.call('HINCRBY', KEYS[1], 'held', string.format('%.0f', 0 - amount))
 if tonumber(slot) > 0 then redis.call('HINCRBY', KEYS[1], 'active', -1) end
 if key ~= '' and slot ~= '0' then redis.call('HINCRBY', KEYS[1], 'a:' .. key, -1) end
 return 1

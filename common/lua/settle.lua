@@ -29,7 +29,7 @@ if ended ~= '' then
     -- Another row may have got the slot that this one has here, or one that it had in between.
     if tonumber(slot) > 0 and ARGV[5] == '0' or tonumber(before) + 1 < tonumber(ARGV[4]) then missed = 1 end
     redis.call('HDEL', KEYS[1], 'h:' .. ended)
-    redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
+    redis.call('HINCRBY', KEYS[1], 'held', string.format('%.0f', 0 - amount))
     redis.call('HINCRBY', KEYS[1], 'charged', charge)
     if tonumber(slot) > 0 then active = active - 1 end
     count(key, slot, '0')

@@ -4,45 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import pytest
 from standardwebhooks import Webhook
 
-from tests.admin.conftest import Admin
+from tests.admin.conftest import Admin, Catalogue
 from tests.client import Client, Json
 from tests.outside.receiver import Receiver
 from tests.outside.tool import Tool
 
 SECRET = "Zm9vYmFy/YmF6cXV4/key123=="
 METERED = {"base_tokens": 1, "per_unit": {"pointer": "/n", "tokens": 1, "unit": "token"}, "max_tokens": 1000}
-FREE = {"base_tokens": 0, "max_tokens": 0}
-
-
-class Catalogue:
-    """Tools that respond with exactly what they are given."""
-
-    def __init__(self, admin: Admin, client: Client, tool: Tool) -> None:
-        self._admin, self._client, self._tool = admin, client, tool
-        self._made = 0
-
-    def add(self, path: str = "/garbage", query: dict[str, Any] | None = None, **fields: Any) -> Json:
-        self._made += 1
-        url = f"{self._tool.url}{path}" + (f"?{urlencode(query)}" if query else "")
-        entry = {"slug": f"t{self._made}", "name": "T", "endpoint_url": url, "input_schema": {}, "price": FREE}
-        return dict(self._admin.data("POST", "/admin/tools", 201, json={**entry, "idempotent": True, **fields}))
-
-    def both(self, tool: Json, value: Any = None, **body: Any) -> tuple[Json, Json]:
-        """The ended invocation, and the result of the admin's trial call."""
-        accepted = self._client.invoke(tool["slug"], value, **body)
-        trial = self._admin.data("POST", f"/admin/tools/{tool['id']}/test", json={"input": value})
-        return self._client.ended(accepted["id"]), trial
-
-
-@pytest.fixture
-def catalogue(admin: Admin, client: Client, tool: Tool) -> Catalogue:
-    return Catalogue(admin, client, tool)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from common import budgets, invocations, subscriptions
 from common.errors import BudgetExhausted, RateLimited
 from common.invocations import ClaimOptions, Task, placing, sweeping
 from common.kit import clock, db, failpoints
 from common.kit import redis as redis_kit
+from common.kit.clock import uuid7
+from common.models.subscriptions import UNLIMITED_TOKENS
 from common.operations import ledger
 from common.tools import ListedTool
 from dev.servers import Redis
@@ -67,6 +70,50 @@ def put_back(customer: Customer, tool: ListedTool, worker: ClaimOptions) -> tupl
     invocations.retry_later(failed, BAD, 0.0, quiet(worker))
     world.shift("due_at", [again], -5)
     return running, again
+
+
+@pytest.mark.parametrize("largest", [0, UNLIMITED_TOKENS])
+@pytest.mark.parametrize("ends", ["completed", "canceled", "released"])
+def test_every_hold_gives_back_all_that_it_has(db: None, largest: int, ends: str) -> None:
+    """A hold of nothing has a slot as well; one of all that there is is exact to the token."""
+    customer, worker = factories.keyed(factories.customer(None), UNLIMITED_TOKENS, at_once=1), factories.worker()
+    tool = factories.tool(price={"base_tokens": 0, "per_unit": None, "max_tokens": largest})
+    if ends == "released":
+        account, made = customer.account(), uuid7()
+        budgets.hold(account, made, largest)
+        assert gate(customer)["active"] == 1
+        budgets.release(account, made)
+    elif ends == "completed":
+        customer.submit(tool)
+        invocations.complete(factories.taken(worker), replace(GOOD, cost=0), worker)
+    else:
+        invocations.cancel(customer.caller, customer.submit(tool))
+    left = budgets.gate(customer.user_id, customer.period_id)
+    counted = left[f"a:{customer.caller.api_key_id}"]
+    assert (left["active"], left["held"], counted) == ("0", "0", "0")
+    assert not [name for name in left if name.startswith("h:")]
+
+
+@pytest.mark.parametrize("verb", ["settle", "release"])
+def test_a_script_that_fails_on_the_way_is_called_so_and_leaves_nothing_half_done(
+    db: None, redis: redis_kit.Client, verb: str
+) -> None:
+    customer, worker, made = factories.customer(), factories.worker(), uuid7()
+    if verb == "settle":
+        customer.submit(factories.tool())
+    else:
+        budgets.hold(customer.account(), made, 10)
+    redis.hset(budgets.budget_key(customer.user_id, customer.period_id), "held", "x")
+    with capture_logs() as lines:
+        if verb == "settle":
+            invocations.complete(factories.taken(worker), GOOD, worker)
+        else:
+            budgets.release(customer.account(), made)
+    said, *_ = lines
+    assert (said["log_level"], said["event"], said["script"]) == ("error", "Redis script failed", verb)
+    assert "not an integer" in said["error"]
+    assert (gate(customer)["active"], gate(customer)["held"]) == (0, 0)
+    assert ledger.verify().differences == ()
 
 
 # -- slots --------------------------------------------------------------------------------------------------------

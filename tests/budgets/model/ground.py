@@ -74,6 +74,7 @@ class Ground(RuleBasedStateMachine):
             factories.tool(adapter="chat_completion", streaming=True),
             factories.tool(idempotent=False, max_attempts=1),
             factories.tool(price={"base_tokens": 7, "per_unit": None, "max_tokens": 40}),
+            factories.tool(price={"base_tokens": 0, "per_unit": None, "max_tokens": 0}),
         ]
         self.admin = factories.admin()
         self.workers = [factories.worker(), factories.worker()]
@@ -110,7 +111,7 @@ class Ground(RuleBasedStateMachine):
 
     @rule(account=accounts, number=numbers)
     def submit(self, account: int, number: int) -> None:
-        self._submit(account, self.tools[number % 3])
+        self._submit(account, self.tools[number % len(self.tools)])
 
     @rule(account=accounts, number=numbers)
     def submit_many(self, account: int, number: int) -> None:
@@ -155,7 +156,7 @@ class Ground(RuleBasedStateMachine):
     @rule(account=accounts, number=numbers)
     def hold_and_pause(self, account: int, number: int) -> None:
         """A web process stops between its hold and its row (perhaps for ever)."""
-        tool, made = self.tools[number % 3], uuid7()
+        tool, made = self.tools[number % len(self.tools)], uuid7()
         try:
             hold = budgets.hold(self.customers[account].account(), made, tool.current.price.max_tokens)
         except BudgetExhausted:
