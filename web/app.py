@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -45,7 +46,7 @@ class Json(JSONProvider):
         return orjson.dumps(obj, option=orjson.OPT_INDENT_2).decode() if indent else jsonb.encoded(obj).decode()
 
     def loads(self, s: str | bytes, **_: object) -> object:
-        return orjson.loads(s)
+        return json.loads(s)
 
     def response(self, *args: object, **kwargs: object) -> Response:
         return Response(jsonb.encoded(self._prepare_response_obj(args, kwargs)), content_type="application/json")

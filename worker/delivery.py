@@ -17,6 +17,7 @@ from common import boot, invocations, webhooks
 from common.invocations import receipts
 from common.kit import batches, clock, db, failpoints, log, tracing
 from common.kit.outbound import OutboundClient, authority_of
+from common.kit.unforeseen import VALUE_ERRORS
 from common.queueing import messages
 from common.webhooks import AttemptResult, Claim, LaneCapacity
 from worker.ends import Ends
@@ -126,9 +127,20 @@ class Sender:
         messages.notify(messages.DELIVER)
 
     def _attempt(self, claim: Claim) -> AttemptResult | None:
-        """Deliver once; None if the endpoint no longer exists."""
+        """Deliver once; None if the endpoint no longer exists.
+
+        An error that nobody has foreseen is an attempt that failed: it is stored, and the next one is made in its time.
+        """
         if claim.url is None:
             return None
+        began = clock.now()
+        try:
+            return self._sent(claim)
+        except VALUE_ERRORS:
+            logger.exception("webhook attempt failed with an internal error", delivery_id=str(claim.id))
+            return AttemptResult(began, 0, error="The delivery failed with an internal error.")
+
+    def _sent(self, claim: Claim) -> AttemptResult:
         event = claim.event
         data = _data(claim)
         keys = claim.secrets or [webhooks.default_secret(event.user_id)]

@@ -13,6 +13,7 @@ from common.kit import jsonb
 from common.kit.clock import now, rfc3339
 from common.settings import links
 from common.tools import Price
+from common.tools.adapters.reading import MOST_UNITS
 
 #: Events that show an invocation as it began: without its output.
 BEGINNINGS = ("invocation.queued", "invocation.running")
@@ -115,7 +116,9 @@ def _number(units: Decimal | None) -> int | float | None:
     """As the tool wrote it: an integer, or a number with a fraction."""
     if units is None:
         return None
-    return int(units) if units == units.to_integral_value() and units < 2**63 else float(units)
+    if units == units.to_integral_value() and units < 2**63:
+        return int(units)
+    return float(min(units, Decimal(MOST_UNITS)))  # an older release stored larger ones
 
 
 def _id(value: UUID | None) -> str | None:

@@ -18,7 +18,11 @@ def retry_after(value: str | None, now: datetime) -> float | None:
         return float(min(int(text[:10]), MAX_RETRY_AFTER))
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # the last: a year or a zone beyond an integer of C
         return None
-    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
     return min(max(seconds.total_seconds(), 0.0), float(MAX_RETRY_AFTER))

@@ -75,3 +75,10 @@ def test_stored_text_is_passed_on_as_it_is() -> None:
     assert beside == {"large": 2**70, "input": {"b": 1.0, "a": [1e22, "ä"]}}
     with pytest.raises(TypeError, match="set is not JSON"):
         jsonb.encoded({"wrong": {1}})
+
+
+@given(value=values)
+@example(value=[2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**400, 1e300, "1" * 30])
+def test_what_is_stored_is_read_as_it_is(value: Any) -> None:
+    text = jsonb.dumps(value)
+    assert repr(jsonb.parsed(text)) == repr(value)

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from common import boot, webhooks
-from common.kit import clock, db
+from common.kit import clock, db, failpoints
 from common.kit.paging import Window
 from common.webhooks import history
 from tests.client import eventually
@@ -406,3 +406,25 @@ def test_one_message_is_enough_for_many_deliveries(user_id: UUID, endpoint: Endp
     assert second is not None
     assert (first.more, second.more) == (True, False)
     assert webhooks.claim_next() is None
+
+
+def test_an_unforeseen_error_is_an_attempt_that_failed(
+    user_id: UUID, endpoint: Endpoint, receiver: Receiver, sender: Sender
+) -> None:
+    """It is on record, and the next attempt is made when its time has come, not when the lease runs out."""
+    made = endpoint()
+    happen(user_id)
+
+    def fail() -> None:
+        raise TypeError("nobody has foreseen this")
+
+    with failpoints.calling("hook.before_send", fail):
+        assert sender.run() == 1
+    [told] = log(user_id, made)
+    assert [(each.http_status, each.error) for each in told.attempts] == [
+        (None, "The delivery failed with an internal error.")
+    ]
+    pass_time("1 minute")
+    assert sender.run() == 1
+    assert len(receiver.requests()) == 1
+    assert statuses() == ["delivered"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,11 +14,12 @@ from uuid import UUID
 
 import pytest
 
-from common.kit.outbound import Aborted, Call, OutboundClient
+from common.kit import jsonb
+from common.kit.outbound import Aborted, Answer, Call, OutboundClient
 from common.models.tools import ADAPTERS as NAMED
 from common.tools import Price, Version
 from common.tools import adapters as tools
-from common.tools.adapters import ADAPTERS, CallIds, ToolFailure, ToolRequest, ToolResult, chat_completion
+from common.tools.adapters import ADAPTERS, CallIds, ToolFailure, ToolRequest, ToolResult, chat_completion, replies
 from tests.kit import peers
 from tests.kit.peers import Peer, running
 
@@ -346,3 +348,21 @@ def test_endpoints(url: str, full: str) -> None:
 
 def test_every_adapter_that_a_tool_may_name_exists() -> None:
     assert set(ADAPTERS) == set(NAMED)
+
+
+@pytest.mark.parametrize("error", [OverflowError, KeyError, RecursionError, TypeError])
+def test_an_unforeseen_error_in_reading_is_a_bad_response(error: type[Exception]) -> None:
+    def read() -> ToolResult:
+        raise error("nobody has foreseen this")
+
+    with pytest.raises(ToolFailure) as failure:
+        replies.reply(Answer(200, {}, b"", 1), 0, read).read()
+    told = failure.value
+    assert (told.code, told.detail, told.http_status) == ("tool_bad_response", "The response cannot be read.", 200)
+    assert told.sent
+
+
+def test_a_sum_of_tokens_has_no_more_digits_than_can_be_written() -> None:
+    usage = {"prompt_tokens": 10**4299, "completion_tokens": 9 * 10**4299}
+    whole = chat_completion.with_total({"usage": usage})
+    assert json.loads(jsonb.encoded(whole))["usage"]["total_tokens"] == int(sys.float_info.max)

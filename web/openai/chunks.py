@@ -6,12 +6,12 @@ a status of its own. `[DONE]` is sent only once the end is stored: a client that
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final, TypeAlias
 
-import orjson
 from flask import Response
 
 from common import invocations
@@ -122,7 +122,7 @@ class Writer:
             yield _event(errors.unfinished(last))
 
     def _part(self, part: OutputPart) -> Iterator[bytes]:
-        choices = orjson.loads(part.choices)
+        choices = json.loads(part.choices)
         if part.is_snapshot:
             self.log = Assembly()
         if self.log is not None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from common.kit import jsonb
 from common.kit.outbound import Answer, OutboundClient
 from common.tools import Version
-from common.tools.adapters import exchange
+from common.tools.adapters import exchange, reading, replies
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, ToolRequest, ToolResult
 
@@ -25,7 +25,7 @@ def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
     """Call the model once. Raises `ToolFailure`, `outbound.Aborted`."""
     outgoing = asking(request, {})
     answer = exchange.send(outbound, request, outgoing)
-    return Reply(len(answer.body), lambda: _read(request.version, answer, outgoing.secrets))
+    return replies.reply(answer, len(answer.body), lambda: _read(request.version, answer, outgoing.secrets))
 
 
 def asking(request: ToolRequest, more: Mapping[str, object]) -> Outgoing:
@@ -89,11 +89,13 @@ def checked(answer: Answer, whole: object, secrets: tuple[str, ...]) -> dict[str
 
 
 def with_total(whole: dict[str, object]) -> dict[str, object]:
-    """Add `usage.total_tokens`, the sum of the other two, where the server omits it."""
+    """Add `usage.total_tokens`, the sum of the other two, where the server omits it; at most `reading.MOST_UNITS`."""
     usage = whole.get("usage")
     if not isinstance(usage, dict) or "total_tokens" in usage:
         return whole
     parts = [usage.get("prompt_tokens"), usage.get("completion_tokens")]
-    if not all(isinstance(part, int) and not isinstance(part, bool) and part >= 0 for part in parts):
+    counts = [part for part in parts if isinstance(part, int) and not isinstance(part, bool) and part >= 0]
+    if len(counts) < len(parts):
         return whole
-    return {**whole, "usage": {**usage, "total_tokens": sum(parts)}}
+    total = sum(counts)
+    return {**whole, "usage": {**usage, "total_tokens": min(total, int(reading.MOST_UNITS))}}

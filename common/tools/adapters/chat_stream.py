@@ -8,7 +8,7 @@ from typing import Final
 from common.kit import clock, jsonb, redaction, sse
 from common.kit.outbound import Answer, OutboundClient, StreamedAnswer
 from common.tools import metering, streamed
-from common.tools.adapters import chat_completion, exchange, reading, stream_redaction
+from common.tools.adapters import chat_completion, exchange, reading, replies, stream_redaction
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, Sink, ToolRequest, ToolResult
 from common.tools.streamed import Json
@@ -30,7 +30,7 @@ def ask(outbound: OutboundClient, request: ToolRequest, sink: Sink) -> Reply:
             chunks.take_whole(exchange.whole(answer, began))
         chunks.finish()
     told, whole = Answer(answer.status, answer.headers, b"", _milliseconds(began)), chunks.answer.whole()
-    return Reply(len(jsonb.encoded(whole)), lambda: _result(request, told, whole, outgoing.secrets))
+    return replies.reply(told, len(jsonb.encoded(whole)), lambda: _result(request, told, whole, outgoing.secrets))
 
 
 def _milliseconds(began: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.kit.outbound import Answer, OutboundClient
 from common.tools import Version
-from common.tools.adapters import exchange
+from common.tools.adapters import exchange, replies
 from common.tools.adapters.chat_completion import endpoint
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, ToolRequest, ToolResult
@@ -23,7 +23,7 @@ def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
         secrets=exchange.secrets_of(request),
     )
     answer = exchange.send(outbound, request, outgoing)
-    return Reply(len(answer.body), lambda: _read(version, answer, outgoing.secrets))
+    return replies.reply(answer, len(answer.body), lambda: _read(version, answer, outgoing.secrets))
 
 
 def _read(version: Version, answer: Answer, secrets: tuple[str, ...]) -> ToolResult:

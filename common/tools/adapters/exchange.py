@@ -22,7 +22,7 @@ from common.kit.outbound import (
     TimedOut,
 )
 from common.tools import Version
-from common.tools.adapters import reading
+from common.tools.adapters import reading, replies
 from common.tools.adapters.model import ToolFailure, ToolRequest, ToolResult
 
 logger = log.get(__name__)
@@ -123,7 +123,8 @@ def send(outbound: OutboundClient, request: ToolRequest, outgoing: Outgoing) -> 
     except OutboundError as error:
         raise _no_answer(error, int((clock.monotonic() - began) * 1000)) from error
     if not 200 <= answer.status < 300:
-        raise _refusal(answer, outgoing.secrets)
+        with replies.reading(answer.status):
+            raise _refusal(answer, outgoing.secrets)
     return answer
 
 
@@ -132,16 +133,19 @@ def streaming(outbound: OutboundClient, request: ToolRequest, outgoing: Outgoing
     """Send the request and read a 2xx response inside the block. Raises `ToolFailure`, `Aborted`."""
     began = clock.monotonic()
     try:
-        with outbound.stream(
-            outgoing.method,
-            outgoing.url,
-            headers=outgoing.headers,
-            body=outgoing.body,
-            timeout=request.version.timeout_seconds,
-            idle=request.version.idle_seconds,
-            max_bytes=MAX_ANSWER,
-            call=request.call,
-        ) as answer:
+        with (
+            outbound.stream(
+                outgoing.method,
+                outgoing.url,
+                headers=outgoing.headers,
+                body=outgoing.body,
+                timeout=request.version.timeout_seconds,
+                idle=request.version.idle_seconds,
+                max_bytes=MAX_ANSWER,
+                call=request.call,
+            ) as answer,
+            replies.reading(answer.status),
+        ):
             if not 200 <= answer.status < 300:
                 raise _refusal(whole(answer, began), outgoing.secrets)
             yield answer

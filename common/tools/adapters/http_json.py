@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from common.kit import jsonb
 from common.kit.outbound import OutboundClient
 from common.tools import url_templates
-from common.tools.adapters import exchange
+from common.tools.adapters import exchange, replies
 from common.tools.adapters.exchange import Outgoing
 from common.tools.adapters.model import Reply, ToolFailure, ToolRequest
 
@@ -29,7 +29,9 @@ def ask(outbound: OutboundClient, request: ToolRequest) -> Reply:
         exchange.secrets_of(request),
     )
     answer = exchange.send(outbound, request, outgoing)
-    return Reply(len(answer.body), lambda: exchange.result(version, answer, exchange.read(answer, outgoing.secrets)))
+    return replies.reply(
+        answer, len(answer.body), lambda: exchange.result(version, answer, exchange.read(answer, outgoing.secrets))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection
+from typing import Final
 
 from common.kit import redaction, strict_json
 
@@ -17,6 +19,8 @@ _MEDIA_TYPE = re.compile(
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w-]+)", re.IGNORECASE)
+#: The most units that there are: an integer may be larger than any double, in which they are shown.
+MOST_UNITS: Final = sys.float_info.max
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -34,6 +38,8 @@ def parse(content_type: str, body: bytes, secrets: Collection[str] = ()) -> obje
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         value = _READER.read(body)
+    except strict_json.RepeatedKey:  # a key may be our credential, and only a part of it would be quoted
+        raise Unreadable("The response has an object with the same key more than once.") from None
     except strict_json.UnacceptableJson as refusal:
         raise Unreadable(f"The response {refusal}") from None
     if next(strict_json.unstorable(body, value), None) is not None:
@@ -69,11 +75,11 @@ def _tokens(pointer: str) -> list[str]:
 
 
 def units(value: object, pointer: str) -> float:
-    """The number of units reported at a pointer. Raises `Unreadable`: the call cannot be priced."""
+    """The number of units reported at a pointer, at most `MOST_UNITS`. Raises `Unreadable`: it cannot be priced."""
     try:
         number = at(value, pointer)
     except Missing:
         raise Unreadable(f"The response has no number of units at {pointer}.") from None
     if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
         raise Unreadable(f"The value at {pointer} in the response is not a number of units.")
-    return number
+    return min(number, MOST_UNITS)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from common.kit import log
 from common.kit.outbound import Answer
+from common.kit.unforeseen import VALUE_ERRORS
 from common.tools.adapters.model import Reply, ToolFailure, ToolResult
 
 logger = log.get(__name__)
-
-#: What may be raised that nobody has foreseen: errors of values, not of servers.
-_UNFORESEEN: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
 
 
 def reply(answer: Answer, size: int, read: Callable[[], ToolResult]) -> Reply:
@@ -39,6 +28,6 @@ def reading(status: int) -> Iterator[None]:
     """Around all that reads a response with this status. An unforeseen error is logged, and raises `ToolFailure`."""
     try:
         yield
-    except _UNFORESEEN as error:
+    except VALUE_ERRORS as error:
         logger.exception("response of a tool not read: unexpected error", status=status)
         raise ToolFailure("tool_bad_response", "The response cannot be read.", sent=True, http_status=status) from error

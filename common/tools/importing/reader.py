@@ -101,7 +101,7 @@ def _shorten(tools: Sequence[ImportedTool]) -> int:
 def _by_child(asked: Asked) -> ReadDocument:
     head = {"url": asked.url, "base_url": asked.base_url, "show": [*asked.show], "create": [*asked.create]}
     try:
-        answer: dict[str, Any] = orjson.loads(_answer(orjson.dumps(head) + b"\n" + asked.document))
+        answer: dict[str, Any] = json.loads(_answer(orjson.dumps(head) + b"\n" + asked.document))
     except (EOFError, OSError) as error:
         logger.warning("document not read: the child exceeded its limits", reason=type(error).__name__)
         raise refused("It takes too long to be read. Cut it down to the operations that you want.") from error
