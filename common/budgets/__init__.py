@@ -16,7 +16,7 @@ gone back in time (a replica promoted, a backup restored): it is another run of 
     damaged      forget
     truth        balance · bump · open_count
     spending     what API keys with an allowance have used; `allowances`: the same as the gate keeps it
-    rebuilding   rebuild · tell · drop · catch_up
+    rebuilding   rebuild · await_rebuild · tell · drop · catch_up; `gathering`: one rebuild; `rebuild_lock`
     comparing    the gate beside the rows
     watching     free_orphans · spent
 """

@@ -33,7 +33,8 @@ UNREADABLE = "what its API keys have used cannot be read"
 def fields(session: Session, user_id: UUID, at_once: int) -> Iterator[list[str]]:
     """The fields of an account's hash in pieces (field, value, field, value, …), computed from rows of one moment.
 
-    A hold without its time. Keys that have used and hold nothing are left out, as `hold.lua` takes them for that.
+    What was used is summed up before the first piece. A hold without its time. Keys that have used and hold nothing are
+    left out, as `hold.lua` takes them for that.
     """
     used = spending.charged(session, user_id)
     held: Counter[UUID] = Counter()

@@ -19,7 +19,7 @@ from common.budgets.model import (
     idempotency_key,
     rate_key,
 )
-from common.budgets.rebuilding import rebuild
+from common.budgets.rebuilding import await_rebuild
 from common.budgets.windows import overlap
 from common.errors import BudgetExhausted, DependencyUnavailable, RateLimited
 from common.identity.authorization_cache import NotConfirmed
@@ -77,9 +77,9 @@ def _asked(account: Account, invocation_id: UUID, amount: int, key: str | None) 
             case "exhausted":
                 if not _stale(account, amount, answer[2]):
                     raise _exhausted(account, amount, answer[1], answer[2])
-                rebuild(account.user_id, account.period_id)
+                await_rebuild(account.user_id, account.period_id)
             case _:
-                rebuild(account.user_id, account.period_id, joining=True)
+                await_rebuild(account.user_id, account.period_id, joining=True)
     raise DependencyUnavailable("The budget could not be verified. No invocation was created; retry.", retry_after=1)
 
 
@@ -171,7 +171,7 @@ def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None
             return (answer[0], answer[1], int(answer[2])) if answer[0] else None
         if not db.execute(_STILL_WAITING, {"id": waiting.invocation_id, "moves": waiting.number}):
             return None
-        rebuild(account.user_id, account.period_id, joining=True)
+        await_rebuild(account.user_id, account.period_id, joining=True)
     raise DependencyUnavailable
 
 

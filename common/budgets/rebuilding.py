@@ -1,54 +1,52 @@
-"""Rebuilding the gate from the rows: always as a whole, always under a new epoch, one rebuild at a time per account.
+"""Who rebuilds a gate, and who waits for it: always as a whole, under a new epoch, one rebuild at a time per account.
 
-1. Raise `periods.epoch` and commit: no hold that was taken before can commit its row any more.
-2. Announce the rebuild in Redis (`rebuild_begin.lua`): from here on, completions and moves are recorded.
-3. Read granted, charged, open holds and their slots in one snapshot, and gather the holds in Redis piece by piece
-   (`stage.lua`) under a key that is not read yet. Each piece renews the lock.
-4. Install them under the epoch of step 1 (`install.lua`), with what was recorded; not if Redis was wiped in between.
+The lock (`rebuild_lock`) only avoids duplicate work; the epoch is what makes a rebuild correct (`gathering`).
 
-
-The lock only avoids duplicate work; the epoch is what makes a rebuild correct. A request waits for at most two
-seconds, and is then told how long the rebuild may still take (Retry-After).
+A request waits for at most two seconds, also if it is the one that rebuilds: what takes longer begins again in a
+thread of its process (under gevent: a greenlet) that nobody waits for, with the same lock and a long limit for each
+statement. The request is then told how long the rebuild may still take (Retry-After), and its permit is free.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from math import ceil
+import threading
+from contextlib import ExitStack
+from typing import Final
 from uuid import UUID
 
-from common.budgets import allowances, truth
-from common.budgets.model import Balance, allowances_key, budget_key
+from common.budgets.gathering import GateName, Limit, TooSlow, rebuild_once
+from common.budgets.model import budget_key
+from common.budgets.rebuild_lock import RebuildLock, locked, seconds_left
 from common.errors import DependencyUnavailable
-from common.kit import clock, db, failpoints, log, redis
+from common.kit import apart, clock, db, log, memory, redis, seam
 
 logger = log.get(__name__)
 
-#: How long a lock outlives its owner; a live one renews it with every piece.
-LOCK_MS = 5_000
 WAIT_SECONDS = 2.0
+#: So much of it a request spends on a rebuild of its own.
+OWN_SECONDS = 1.5
+#: How long one statement of a rebuild may take that nobody waits for: sums over tens of millions of rows.
+STATEMENT_SECONDS: Final = 600.0
+#: How often such a rebuild begins anew, if Redis is wiped in it or its lock is lost.
+TRIES: Final = 4
+#: Rebuilds that go on in a process without a request: fewer than it has connections beside those of submits.
+AT_ONCE: Final = 2
 #: Requests do not wait for a rebuild that may take more than so many seconds.
 NOT_WORTH_WAITING = 3
-#: Open rows that are read and gathered at once: some 10 ms of Redis' time.
-PIECE = 2_000
-#: The rate of a rebuild, for the estimate in Retry-After. (Measured, alone on two cores: 38,000.)
-ROWS_PER_SECOND = 30_000
+#: What is told of a rebuild that has turned out to be slow, until it knows better.
+SLOW_SECONDS: Final = 5
 MAX_RETRY_AFTER = 60
-#: Gathered holds that were not installed expire after so long.
-STAGING_SECONDS = 60
-#: An installed state lives this long without a rebuild; it is only a cache, so any number would be right.
-CACHE_SECONDS = 40 * 86_400
+_places = memory.Part(lambda: threading.BoundedSemaphore(AT_ONCE))
 
 
 def tell(user_id: UUID, period_id: UUID) -> None:
     """After a change of the rows has been committed: rebuild the gate, or else drop it.
 
-    Best effort: when Redis is away, `free_orphans` finds what differs.
+    Best effort: when Redis is away, `free_orphans` finds what differs. Until a rebuild has ended that takes long, the
+    gate is unknown, as if it had been dropped.
     """
     try:
-        rebuild(user_id, period_id)
+        _begin(GateName(user_id, period_id), joining=False)
     except (redis.RedisUnreachable, db.Unreachable, DependencyUnavailable):
         logger.warning("budget gate not rebuilt", user_id=str(user_id))
         drop(user_id, period_id)
@@ -68,125 +66,118 @@ def catch_up(user_id: UUID, period_id: UUID, epoch: int, server: int) -> None:
     with redis.reachable():
         installed = redis.client().hmget(budget_key(user_id, period_id), ["epoch", "server"])
     if installed != [str(epoch), str(server)]:
-        rebuild(user_id, period_id, joining=True)
+        await_rebuild(user_id, period_id, joining=True)
 
 
-def rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
-    """Make the gate equal to the rows; remove it when the period does not exist. One at a time per account.
+def await_rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
+    """`rebuild` for a request, which waits for two seconds; the rebuild then goes on without it.
 
     `joining`: any rebuild will do, also one that is under way; it may have read the rows before you called.
 
     Raises:
-        DependencyUnavailable: it could not be done in time; nothing is admitted meanwhile. `retry_after` says how long
-            the rebuild that is under way may still take, in seconds.
+        DependencyUnavailable: it is not done yet; nothing is admitted meanwhile. `retry_after` says how long the
+            rebuild that is under way may still take, in seconds.
     """
-    key, lock = budget_key(user_id, period_id), f"rebuild:{{{user_id}}}:{period_id}"
+    gate, give_up = GateName(user_id, period_id), clock.monotonic() + WAIT_SECONDS
+    ended = _begin(gate, joining=joining)
+    if ended is not None and not (ended.wait(max(0.0, give_up - clock.monotonic())) and _is_there(gate)):
+        raise _not_yet(seconds_left(gate.lock))
+
+
+def rebuild(user_id: UUID, period_id: UUID) -> None:
+    """Make the gate equal to the rows, however long it takes; remove it when the period does not exist.
+
+    Raises:
+        DependencyUnavailable: another rebuild is under way, or it was cut off again and again; nothing is admitted
+            meanwhile.
+    """
+    gate, give_up, tries = GateName(user_id, period_id), clock.monotonic() + WAIT_SECONDS, 0
+    while True:
+        with locked(gate.lock) as lock:
+            if lock is not None and rebuild_once(gate, lock, Limit(STATEMENT_SECONDS)):
+                return
+        tries += lock is not None
+        left = 1 if lock is not None else seconds_left(gate.lock)
+        if tries == TRIES or left > NOT_WORTH_WAITING or (lock is None and clock.monotonic() >= give_up):
+            raise _not_yet(left)
+        if lock is None:
+            clock.sleep(0.01)
+
+
+def _begin(gate: GateName, *, joining: bool) -> threading.Event | None:
+    """Rebuild, or wait for another to do it. Returns None if that is done; otherwise it is on its way, until the event.
+
+    Raises `DependencyUnavailable`: it is not on its way, or (`joining`) takes long.
+    """
     give_up = clock.monotonic() + WAIT_SECONDS
     while True:
-        with _locked(lock) as owner:
-            if owner is not None and _rebuild_once(key, lock, owner, period_id):
-                return
-        left = 1 if owner is not None else _seconds_left(lock)
+        with ExitStack() as held:
+            lock = held.enter_context(locked(gate.lock))
+            if lock is not None:
+                try:
+                    if rebuild_once(gate, lock, _own_limit()):
+                        return None
+                except TooSlow:
+                    return _hand_on(gate, lock, held)
+        left = 1 if lock is not None else seconds_left(gate.lock)
         if clock.monotonic() >= give_up or left > NOT_WORTH_WAITING:
-            retry_after = min(max(left, 1), MAX_RETRY_AFTER)
-            raise DependencyUnavailable(
-                "The budget is being rebuilt. No invocation was created; retry.", retry_after=retry_after
-            )
-        if owner is None:
+            raise _not_yet(left)
+        if lock is None:
             clock.sleep(0.01)
-            if joining and _done_by_another(key, lock):
-                return
-
-
-@contextmanager
-def _locked(lock: str) -> Iterator[str | None]:
-    """The lock for the block: the name of its owner, or None when another process has it."""
-    owner, mine = secrets.token_hex(8), True
-    try:
-        with redis.reachable():
-            mine = bool(redis.client().set(lock, f"{owner} 1", nx=True, px=LOCK_MS))
-        yield owner if mine else None
-    finally:
-        if mine:  # also when only the answer was lost
-            _unlock(lock, owner)
-
-
-def _unlock(lock: str, owner: str) -> None:
-    try:
-        redis.run("unlock", [lock], [owner])
-    except redis.RedisUnreachable:
-        logger.warning("lock of a rebuild left to expire: Redis unavailable")
-
-
-def _seconds_left(lock: str) -> int:
-    """How long the rebuild that has the lock may still take; 0 when the lock is free."""
-    with redis.reachable():
-        held = str(redis.client().get(lock) or "")
-    return int(held.partition(" ")[2] or 0)
-
-
-def _done_by_another(key: str, lock: str) -> bool:
-    with redis.reachable():
-        return not redis.client().exists(lock) and bool(redis.client().hexists(key, "epoch"))
-
-
-def _rebuild_once(key: str, lock: str, owner: str, period_id: UUID) -> bool:
-    try:
-        with db.transaction() as session:
-            raised = truth.raised(session, period_id, above=_highest(key))
-    except truth.UnknownPeriod:
-        return _remove(key, period_id)
-    epoch, shares = raised.epoch, allowances_key(raised.user_id) if raised.open else "-"
-    if not redis.run("rebuild_begin", [key, shares], [epoch]):
-        return True
-    staging, staged = (f"{key.replace('budget', kind, 1)}:{epoch}" for kind in ("staging", "staged"))
-    gathered = _gather((staging, staged), lock, owner, period_id, raised)
-    if gathered is None:
-        return False
-    failpoints.at("rebuild.after_read")
-    balance, holds, server = gathered
-    figures = [epoch, balance.granted, balance.charged, CACHE_SECONDS, server]
-    installed = bool(redis.run("install", [key, staging, shares, staged], figures))
-    logger.info("budget gate rebuilt", period_id=str(period_id), epoch=epoch, holds=holds, installed=installed)
-    return installed
-
-
-def _gather(
-    names: tuple[str, str], lock: str, owner: str, period_id: UUID, raised: truth.RaisedEpoch
-) -> tuple[Balance, int, int] | None:
-    """Read the rows of one moment, and put the holds where `install` finds them. None: the lock was lost."""
-    staging, staged = names
-    with db.snapshot() as session:
-        server = truth.server(session)
-        balance, holds, total = truth.balance(session, period_id), 0, 0
-        for piece in truth.open_rows(session, period_id, PIECE):
-            if len(piece) == PIECE and not total:
-                total = truth.open_count(session, period_id)
-            left = 1 + ceil((total - holds) / ROWS_PER_SECOND)
-            fields = [
-                value
-                for row in piece
-                for value in (str(row.id), row.held, row.slot, row.moves, str(row.capped_key or ""))
-            ]
-            if not redis.run("stage", [staging, lock], [owner, LOCK_MS, left, STAGING_SECONDS, *fields]):
+            if joining and _is_free(gate) and _is_there(gate):
                 return None
-            holds += len(piece)
-        for shares in allowances.fields(session, raised.user_id, PIECE) if raised.open else ():
-            if not redis.run("stage_allowances", [staged, lock], [owner, LOCK_MS, STAGING_SECONDS, *shares]):
-                return None
-    return balance, holds, server
 
 
-def _remove(key: str, period_id: UUID) -> bool:
-    """A gate of a period that the database does not know: from before a restored backup, or another platform's."""
+def _own_limit() -> Limit:
+    """What a request may spend; without a limit where nothing runs beside it."""
+    if seam.is_hooked():
+        return Limit(STATEMENT_SECONDS)
+    return Limit(OWN_SECONDS, clock.monotonic() + OWN_SECONDS)
+
+
+def _not_yet(left: int) -> DependencyUnavailable:
+    return DependencyUnavailable(
+        "The budget is being rebuilt. No invocation was created; retry.",
+        retry_after=min(max(left, 1), MAX_RETRY_AFTER),
+    )
+
+
+def _is_there(gate: GateName) -> bool:
     with redis.reachable():
-        redis.client().unlink(key)
-    logger.warning("budget gate removed: the database does not know its period", period_id=str(period_id))
-    return True
+        return bool(redis.client().hexists(gate.key, "epoch"))
 
 
-def _highest(key: str) -> int:
-    """The highest epoch that the gate has heard of: above the rows' own, if these were restored from a backup."""
+def _is_free(gate: GateName) -> bool:
     with redis.reachable():
-        heard = redis.client().hmget(key, ["epoch", "rebuilding"])
-    return max(int(epoch or 0) for epoch in heard)
+        return not redis.client().exists(gate.lock)
+
+
+# -- what goes on without a request --------------------------------------------------------------------------------
+
+
+def _hand_on(gate: GateName, lock: RebuildLock, held: ExitStack) -> threading.Event:
+    """Begin again, under this lock, in a thread. Returns what is set at its end.
+
+    Raises `DependencyUnavailable`: this process has enough of them; the lock is left to the caller.
+    """
+    lock.renew(SLOW_SECONDS)
+    places, ended = _places(), threading.Event()
+    if not places.acquire(blocking=False):
+        raise _not_yet(SLOW_SECONDS)
+
+    def go_on() -> None:
+        with apart.logged(logger, "rebuild of a budget gate failed"):
+            _go_on(gate, lock, kept)
+        places.release()
+        ended.set()
+
+    kept = held.pop_all()
+    threading.Thread(target=go_on, name="rebuild", daemon=True).start()
+    return ended
+
+
+def _go_on(gate: GateName, lock: RebuildLock, kept: ExitStack) -> None:
+    with kept:
+        if rebuild_once(gate, lock, Limit(STATEMENT_SECONDS)):
+            return
+    rebuild(*gate)

@@ -25,6 +25,11 @@ def install(hook: Hook | None) -> None:
     _SeamState.hook = hook
 
 
+def is_hooked() -> bool:
+    """Whether every exchange goes through a hook: then nothing is done beside the thread that asked for it."""
+    return _SeamState.hook is not None
+
+
 def passing(server: str, what: object, on: object, do: Callable[[], T]) -> T:
     """Call `do`, through the hook if one is installed. `what` is the request in the driver's own form, for the hook."""
     return do() if _SeamState.hook is None else cast("T", _SeamState.hook(server, what, on, do))

@@ -94,7 +94,13 @@ PATCHED = {
     "admin/test_import.py": {"reader.SMALL": SIZE, "reader.WAIT_SECONDS": WAIT},
     "budgets/model/booking.py": {"account_deletion.CANCEL_SECONDS": WAIT},
     "budgets/test_gate.py": {"placing.BATCH": SIZE},
-    "budgets/test_repair.py": {"comparing.WHOLE_MOST": SIZE, "rebuilding.LOCK_MS": WAIT, "rebuilding.PIECE": SIZE},
+    "budgets/test_repair.py": {
+        "comparing.WHOLE_MOST": SIZE,
+        "gathering.PIECE": SIZE,
+        "rebuild_lock.LOCK_MS": WAIT,
+        "rebuilding.OWN_SECONDS": WAIT,
+        "rebuilding.WAIT_SECONDS": WAIT,
+    },
     "budgets/world.py": dict.fromkeys(
         ("budgets.settle", "budgets.moved"), "a model decides when each message to the gate arrives, or whether"
     ),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations, subscriptions
-from common.budgets import Move, Settlement, comparing, rebuilding
+from common.budgets import Move, Settlement, comparing, gathering, rebuild_lock, rebuilding
 from common.errors import BudgetExhausted, DependencyUnavailable
 from common.invocations import sweeping
 from common.kit import clock, db, failpoints
@@ -282,8 +283,8 @@ def test_a_large_account_is_rebuilt_while_submits_knock(
     fill: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock is shorter than the rebuild, which renews it; the first one ends, and nobody begins another."""
-    monkeypatch.setattr(rebuilding, "LOCK_MS", 2_000)
-    monkeypatch.setattr(rebuilding, "PIECE", 500)
+    monkeypatch.setattr(rebuild_lock, "LOCK_MS", 2_000)
+    monkeypatch.setattr(gathering, "PIECE", 500)
     customer, tool = factories.customer(10 * ROWS), factories.tool()
     fill(customer, tool, ROWS)
     before = _epoch(customer)
@@ -317,7 +318,7 @@ def _epoch(customer: Customer) -> int:
 
 def test_completions_that_arrive_during_a_rebuild_count(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ends and moves between its snapshot and its install, in an account of several pieces."""
-    monkeypatch.setattr(rebuilding, "PIECE", 2)
+    monkeypatch.setattr(gathering, "PIECE", 2)
     customer, tool, worker = factories.customer(1_000, at_once=3), factories.tool(), factories.worker()
     for _ in range(7):
         customer.submit(tool)
@@ -325,3 +326,85 @@ def test_completions_that_arrive_during_a_rebuild_count(db: None, monkeypatch: p
     with failpoints.calling("rebuild.after_read", once(lambda: invocations.complete(task, GOOD, worker))):
         budgets.rebuild(customer.user_id, customer.period_id)
     assert repaired() == 0
+
+
+# -- slow sums -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def slow_sums(database_url: str) -> Iterator[None]:
+    """Whoever adds up usage waits, until the end of the block."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("lock table usage_logs in access exclusive mode")
+        yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuild_lock, "LOCK_MS", 300)
+    monkeypatch.setattr(rebuilding, "OWN_SECONDS", 0.2)
+    monkeypatch.setattr(rebuilding, "WAIT_SECONDS", 0.4)
+
+
+def refused(customer: Customer, tool: ListedTool) -> DependencyUnavailable:
+    with pytest.raises(DependencyUnavailable) as error:
+        customer.submit(tool)
+    return error.value
+
+
+def accepted_in_the_end(customer: Customer, tool: ListedTool) -> None:
+    for _ in range(500):
+        with suppress(DependencyUnavailable):
+            customer.submit(tool)
+            return
+        time.sleep(0.02)  # the rebuild goes on in another thread
+    pytest.fail("the rebuild has not ended")
+
+
+def test_a_rebuild_with_slow_sums_goes_on_without_its_submit(db: None, impatient: None, database_url: str) -> None:
+    """Who began it is told to come back, and so are the others; it is neither given up nor begun again by them."""
+    customer, tool = factories.customer(100), factories.tool()
+    customer.submit(tool)
+    redis_kit.client().flushall()
+    before = _epoch(customer)
+    with slow_sums(database_url):
+        assert refused(customer, tool).retry_after == rebuilding.SLOW_SECONDS
+        for _ in range(4):
+            lock = redis_kit.client().get(f"rebuild:{{{customer.user_id}}}:{customer.period_id}")
+            time.sleep(rebuild_lock.LOCK_MS / 1_000)  # longer than the lock lives without its owner
+            assert refused(customer, tool).retry_after == rebuilding.SLOW_SECONDS
+            assert lock == redis_kit.client().get(f"rebuild:{{{customer.user_id}}}:{customer.period_id}")
+    accepted_in_the_end(customer, tool)
+    assert _epoch(customer) - before == 2, "that of the submit, and that which went on"
+    assert ledger.verify().differences == ()
+
+
+def test_a_change_of_the_rows_does_not_wait_for_a_slow_rebuild(db: None, impatient: None, database_url: str) -> None:
+    customer, tool = factories.customer(10), factories.tool()
+    subscriptions.grant(customer.user_id, 10, reason="more", actor=factories.admin())
+    with slow_sums(database_url):
+        budgets.tell(customer.user_id, customer.period_id)
+        assert "epoch" not in budgets.gate(customer.user_id, customer.period_id)
+    accepted_in_the_end(customer, tool)
+    assert budgets.gate(customer.user_id, customer.period_id)["granted"] == "20"
+
+
+def test_a_process_has_a_few_slow_rebuilds_at_once(db: None, impatient: None, database_url: str) -> None:
+    """The next one gives its lock back, for another process or a later submit."""
+    customers, tool = [factories.customer(10) for _ in range(rebuilding.AT_ONCE + 1)], factories.tool()
+    redis_kit.client().flushall()
+    with slow_sums(database_url):
+        for customer in customers:
+            assert refused(customer, tool).retry_after == rebuilding.SLOW_SECONDS
+        locks = redis_kit.client().keys("rebuild:*")
+        assert len(locks) == rebuilding.AT_ONCE
+    for customer in customers:
+        accepted_in_the_end(customer, tool)
+
+
+def test_the_lock_of_a_process_that_is_gone_ends(db: None, impatient: None) -> None:
+    lock = rebuild_lock.RebuildLock("rebuild:a")
+    assert lock.take()  # and nobody keeps it
+    time.sleep(rebuild_lock.LOCK_MS / 1_000 + 0.1)  # Redis' own time
+    assert not lock.renew()
+    assert rebuild_lock.seconds_left("rebuild:a") == 0

@@ -18,6 +18,7 @@ from common.kit.db.pool import (
     make_engine,
     missing_limits,
     private,
+    with_timeout,
     without_timeout,
 )
 from common.kit.db.replica import UnusableReplica, fetch_anywhere, has_replica, read_anywhere, replica_state
@@ -48,5 +49,6 @@ __all__ = [
     "snapshot",
     "transaction",
     "violated",
+    "with_timeout",
     "without_timeout",
 ]

@@ -37,6 +37,7 @@ TCP_USER_TIMEOUT_MS = 10_000
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
 _SETTINGS: Final = text("select lower(name), setting from pg_settings where lower(name) = any(:names)")
+_TIMEOUT: Final = text("select set_config('statement_timeout', :timeout, true)")
 CAPACITY = metrics.live_gauge("joyfull_db_pool_connections", "Maximum number of pooled database connections")
 IN_USE = metrics.live_gauge("joyfull_db_pool_connections_in_use", "Pooled database connections in use")
 _COUNTED = "joyfull.in_use"
@@ -188,6 +189,13 @@ def without_timeout(session: Session) -> None:
     """Remove the statement timeout for this transaction, on the server and on the client."""
     session.execute(text("set local statement_timeout = 0"))
     cast("TimedConnection", session.connection().connection.driver_connection).answer_timeout = None
+
+
+def with_timeout(session: Session, seconds: float) -> None:
+    """Another statement timeout for this transaction, on the server and a moment later on the client."""
+    session.execute(_TIMEOUT, {"timeout": f"{max(1, round(1000 * seconds))}ms"})
+    driver = cast("TimedConnection", session.connection().connection.driver_connection)
+    driver.answer_timeout = seconds + connections.ANSWER_TIMEOUT - STATEMENT_TIMEOUT_MS / 1000
 
 
 def _restore_timeout(connection: object, _record: ConnectionPoolEntry) -> None:
