@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -13,6 +13,10 @@ from common.kit import apart, db
 from common.kit.query import Query
 from common.models.subscriptions import Period, Subscription
 from common.subscriptions import periods, remainders
+
+#: How long a statement of a periodic task may take: what is left of a grant is summed up over all invocations of its
+#: period, tens of millions perhaps. A request gives up earlier, and the task has done it when the next one comes.
+STATEMENT_SECONDS: Final = 120.0
 
 
 class DueAccount(NamedTuple):
@@ -77,7 +81,7 @@ def renew_due(limit: int = 500) -> int:
 
 
 def _renew_one(row: DueAccount) -> int:
-    renew(row.user_id)
+    renew(row.user_id, patient=True)
     return 1
 
 
@@ -87,9 +91,14 @@ def renew_if_due(user_id: UUID) -> None:
         renew(user_id)
 
 
-def renew(user_id: UUID) -> None:
-    """Bring an account's periods up to date. Idempotent, and safe to run concurrently."""
+def renew(user_id: UUID, *, patient: bool = False) -> None:
+    """Bring an account's periods up to date. Idempotent, and safe to run concurrently.
+
+    `patient`: nobody waits for it, so a statement may take `STATEMENT_SECONDS`.
+    """
     with db.transaction() as session:
+        if patient:
+            db.with_timeout(session, STATEMENT_SECONDS)
         now = periods.lock(session, user_id)
         _, period = _renewed(session, user_id, now)
         expired = period is not None and remainders.expire(session, period, now)
@@ -127,9 +136,10 @@ def settle_remainders(limit: int = 500) -> int:
 
 def _settle(it: Changed) -> int:
     if it.expiring:
-        renew(it.user_id)
+        renew(it.user_id, patient=True)
         return 1
     with db.transaction() as session:
+        db.with_timeout(session, STATEMENT_SECONDS)
         now = periods.lock(session, it.user_id)
         _, current = up_to_date(session, it.user_id, now)
         changed = remainders.again(session, session.get_one(Period, it.period_id), current, now)

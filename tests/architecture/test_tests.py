@@ -165,6 +165,7 @@ PATCHED = {
     "runs/test_streams.py": {"stream_publisher.SNAPSHOT_EVERY": SIZE},
     "schedules/test_refused_or_made.py": {"firing.HOUR": WAIT},
     "stream_server.py": {"output_waiting.readers": "this process has one, of the server that it began with"},
+    "subscriptions/test_expiry.py": {"pool.STATEMENT_TIMEOUT_MS": WAIT},
     "subscriptions/test_statement.py": {"statements.MOST_HOLDS": SIZE},
     "usage/test_retention.py": {"submitting.uuid7": "an id of forty days ago is made by no clock that a test can set"},
     "web/test_lean_reads.py": {"quotas.reads.quota": SIZE},

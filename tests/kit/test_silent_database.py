@@ -61,3 +61,19 @@ def test_without_timeout_waits_and_only_for_that_transaction() -> None:
         session.execute(slow)
     with pytest.raises(db.Unreachable), db.snapshot() as session:
         session.execute(slow)
+
+
+def test_with_timeout_cuts_off_and_only_in_that_transaction() -> None:
+    slow = text("select pg_sleep(0.2)")
+    with pytest.raises(db.Busy), db.snapshot() as session:
+        db.with_timeout(session, 0.05)
+        session.execute(slow)
+    with db.snapshot() as session:
+        session.execute(slow)
+
+
+def test_it_is_one_of_the_client_too() -> None:
+    with pytest.raises(db.Unreachable), db.snapshot() as session:
+        db.with_timeout(session, 0.5)
+        with _frozen(db.fetch(session, PID)[0].pid):
+            session.execute(text("select 1"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -19,8 +21,10 @@ from common.invocations.choosing import ChosenTool
 from common.kit import db as kit
 from common.kit import redis as redis_kit
 from common.kit.clock import uuid7
+from common.kit.db import pool
 from common.models.subscriptions import Grant
 from common.operations import ledger
+from common.settings import Settings
 from common.subscriptions import periods, plans, renewal
 from tests import factories
 from tests.factories import Customer
@@ -383,3 +387,32 @@ select uuid7(), (select id from periods p where p.user_id = g.user_id and closed
             session.execute(forged, {"kind": kind, "tokens": tokens, "id": gift.id})
     found = [each for each in ledger.verify().differences if each.invariant.startswith("no more has expired")]
     assert sorted(each.where for each in found) == sorted([str(gift.id), str(customer.period_id)])
+
+
+@pytest.fixture
+def cut_off(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """New connections, whose statements take 0.2 s at most; the tests after this one have others."""
+
+    def connect() -> None:
+        kit.connect(settings.database_url, pool_size=20, application_name="test", shared=settings.shares_connections)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "STATEMENT_TIMEOUT_MS", 200)
+        connect()
+        yield
+    connect()
+
+
+def test_what_is_summed_up_for_too_long_for_a_request_is_done_by_the_sweep(cut_off: None, database_url: str) -> None:
+    customer = factories.customer(100)
+    given(customer.user_id, 50)
+    began(customer.user_id, datetime.now(UTC) - timedelta(days=32))
+    with psycopg.connect(database_url) as blocker, ThreadPoolExecutor(1) as sweep:
+        blocker.execute("lock table invocations in access exclusive mode")
+        with pytest.raises(kit.Busy):
+            subscriptions.renew(customer.user_id)
+        renewed = sweep.submit(subscriptions.renew_due)
+        time.sleep(0.5)  # longer than a statement of a request may take
+        blocker.rollback()
+        assert renewed.result(30) == 1
+    right(customer.user_id)

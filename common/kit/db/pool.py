@@ -28,6 +28,8 @@ CONNECT_TIMEOUT = 3
 POOL_TIMEOUT = 3
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
+#: So much longer than a statement may take, an answer is waited for.
+ANSWER_MARGIN = 2.0
 IDLE_IN_TRANSACTION_MS = 30_000
 #: How long a replica is skipped after it failed, and after it was behind.
 FAILED_SECONDS, BEHIND_SECONDS = 5.0, 0.5
@@ -195,7 +197,7 @@ def with_timeout(session: Session, seconds: float) -> None:
     """Another statement timeout for this transaction, on the server and a moment later on the client."""
     session.execute(_TIMEOUT, {"timeout": f"{max(1, round(1000 * seconds))}ms"})
     driver = cast("TimedConnection", session.connection().connection.driver_connection)
-    driver.answer_timeout = seconds + connections.ANSWER_TIMEOUT - STATEMENT_TIMEOUT_MS / 1000
+    driver.answer_timeout = seconds + ANSWER_MARGIN
 
 
 def _restore_timeout(connection: object, _record: ConnectionPoolEntry) -> None:
