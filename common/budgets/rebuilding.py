@@ -10,7 +10,9 @@ statement. The request is then told how long the rebuild may still take (Retry-A
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -46,7 +48,7 @@ def tell(user_id: UUID, period_id: UUID) -> None:
     gate is unknown, as if it had been dropped.
     """
     try:
-        _begin(GateName(user_id, period_id), joining=False)
+        _begin(GateName(user_id, period_id))
     except (redis.RedisUnreachable, db.Unreachable, DependencyUnavailable):
         logger.warning("budget gate not rebuilt", user_id=str(user_id))
         drop(user_id, period_id)
@@ -63,10 +65,13 @@ def drop(user_id: UUID, period_id: UUID) -> None:
 
 def catch_up(user_id: UUID, period_id: UUID, epoch: int, server: int) -> None:
     """Rebuild unless the gate is of `epoch` and `server` already (another process may just have rebuilt it)."""
-    with redis.reachable():
-        installed = redis.client().hmget(budget_key(user_id, period_id), ["epoch", "server"])
-    if installed != [str(epoch), str(server)]:
-        await_rebuild(user_id, period_id, joining=True)
+    gate = GateName(user_id, period_id)
+
+    def is_done() -> bool:
+        return _installed(gate)[:2] == [str(epoch), str(server)]
+
+    if not is_done():
+        _await(gate, is_done)
 
 
 def await_rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
@@ -78,9 +83,14 @@ def await_rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> N
         DependencyUnavailable: it is not done yet; nothing is admitted meanwhile. `retry_after` says how long the
             rebuild that is under way may still take, in seconds.
     """
-    gate, give_up = GateName(user_id, period_id), clock.monotonic() + WAIT_SECONDS
-    ended = _begin(gate, joining=joining)
-    if ended is not None and not (ended.wait(max(0.0, give_up - clock.monotonic())) and _is_there(gate)):
+    gate = GateName(user_id, period_id)
+    _await(gate, partial(_is_known, gate) if joining else None)
+
+
+def _await(gate: GateName, is_done: Callable[[], bool] | None) -> None:
+    give_up = clock.monotonic() + WAIT_SECONDS
+    ended = _begin(gate, is_done)
+    if ended is not None and not (ended.wait(max(0.0, give_up - clock.monotonic())) and _is_known(gate)):
         raise _not_yet(seconds_left(gate.lock))
 
 
@@ -104,10 +114,12 @@ def rebuild(user_id: UUID, period_id: UUID) -> None:
             clock.sleep(0.01)
 
 
-def _begin(gate: GateName, *, joining: bool) -> threading.Event | None:
-    """Rebuild, or wait for another to do it. Returns None if that is done; otherwise it is on its way, until the event.
+def _begin(gate: GateName, is_done: Callable[[], bool] | None = None) -> threading.Event | None:
+    """Rebuild. Returns None if that is done; otherwise it is on its way, until the event.
 
-    Raises `DependencyUnavailable`: it is not on its way, or (`joining`) takes long.
+    `is_done`: whether another has done it in the meantime; and one that is under way will do. None: neither.
+
+    Raises `DependencyUnavailable`: another takes long.
     """
     give_up = clock.monotonic() + WAIT_SECONDS
     while True:
@@ -115,7 +127,7 @@ def _begin(gate: GateName, *, joining: bool) -> threading.Event | None:
             lock = held.enter_context(locked(gate.lock))
             if lock is not None:
                 try:
-                    if rebuild_once(gate, lock, _own_limit()):
+                    if (is_done is not None and is_done()) or rebuild_once(gate, lock, _own_limit()):
                         return None
                 except TooSlow:
                     return _hand_on(gate, lock, held)
@@ -124,7 +136,7 @@ def _begin(gate: GateName, *, joining: bool) -> threading.Event | None:
             raise _not_yet(left)
         if lock is None:
             clock.sleep(0.01)
-            if joining and _is_free(gate) and _is_there(gate):
+            if is_done is not None and seconds_left(gate.lock) == 0 and _is_known(gate):
                 return None
 
 
@@ -142,14 +154,16 @@ def _not_yet(left: int) -> DependencyUnavailable:
     )
 
 
-def _is_there(gate: GateName) -> bool:
+def _installed(gate: GateName) -> list[str]:
+    """Epoch, server and run of the gate; empty: it is not there."""
     with redis.reachable():
-        return bool(redis.client().hexists(gate.key, "epoch"))
+        return [str(each or "") for each in redis.client().hmget(gate.key, ["epoch", "server", "run"])]
 
 
-def _is_free(gate: GateName) -> bool:
-    with redis.reachable():
-        return not redis.client().exists(gate.lock)
+def _is_known(gate: GateName) -> bool:
+    """Whether `hold.lua` would know it."""
+    epoch, server, run = _installed(gate)
+    return bool(epoch and server) and run == redis.run_id(gate.key)
 
 
 # -- what goes on without a request --------------------------------------------------------------------------------

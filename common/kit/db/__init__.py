@@ -18,10 +18,9 @@ from common.kit.db.pool import (
     make_engine,
     missing_limits,
     private,
-    with_timeout,
-    without_timeout,
 )
 from common.kit.db.replica import UnusableReplica, fetch_anywhere, has_replica, read_anywhere, replica_state
+from common.kit.db.timeouts import with_timeout, without_timeout
 
 __all__ = [
     "CAPACITY",

@@ -10,12 +10,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import URL, Engine, create_engine, event, exc, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from common.kit import metrics
@@ -28,8 +27,6 @@ CONNECT_TIMEOUT = 3
 POOL_TIMEOUT = 3
 STATEMENT_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 5_000
-#: So much longer than a statement may take, an answer is waited for.
-ANSWER_MARGIN = 2.0
 IDLE_IN_TRANSACTION_MS = 30_000
 #: How long a replica is skipped after it failed, and after it was behind.
 FAILED_SECONDS, BEHIND_SECONDS = 5.0, 0.5
@@ -39,7 +36,6 @@ TCP_USER_TIMEOUT_MS = 10_000
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
 _SETTINGS: Final = text("select lower(name), setting from pg_settings where lower(name) = any(:names)")
-_TIMEOUT: Final = text("select set_config('statement_timeout', :timeout, true)")
 CAPACITY = metrics.live_gauge("joyfull_db_pool_connections", "Maximum number of pooled database connections")
 IN_USE = metrics.live_gauge("joyfull_db_pool_connections_in_use", "Pooled database connections in use")
 _COUNTED = "joyfull.in_use"
@@ -185,19 +181,6 @@ def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _p
     fd = connection.pgconn.socket
     if fd >= 0 and not _nothing_to_read(fd):
         raise exc.DisconnectionError("the server closed this connection while it was idle")
-
-
-def without_timeout(session: Session) -> None:
-    """Remove the statement timeout for this transaction, on the server and on the client."""
-    session.execute(text("set local statement_timeout = 0"))
-    cast("TimedConnection", session.connection().connection.driver_connection).answer_timeout = None
-
-
-def with_timeout(session: Session, seconds: float) -> None:
-    """Another statement timeout for this transaction, on the server and a moment later on the client."""
-    session.execute(_TIMEOUT, {"timeout": f"{max(1, round(1000 * seconds))}ms"})
-    driver = cast("TimedConnection", session.connection().connection.driver_connection)
-    driver.answer_timeout = seconds + ANSWER_MARGIN
 
 
 def _restore_timeout(connection: object, _record: ConnectionPoolEntry) -> None:
