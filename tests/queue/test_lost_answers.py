@@ -161,6 +161,20 @@ def test_a_canceled_task_that_is_given_back_ends(db: None) -> None:
     assert status(made) == "canceled"
 
 
+def test_what_was_shown_of_a_canceled_stream_is_lost_with_its_worker(db: None) -> None:
+    """Its log may be lost too, so it decides nothing: nothing is kept, and nothing charged."""
+    customer, worker = factories.customer(), factories.worker()
+    made = customer.submit(factories.tool())
+    task = factories.taken(worker)
+    assert invocations.mark_dispatched(task), "before the first part"
+    assert invocations.cancel(customer.caller, made) is False
+    reclaiming.leave(worker.worker)
+    assert sweeping.reap_dead_processes() == 1
+    [row] = plain(text("select status, output, charged, basis from invocations"), {})
+    assert (row.status, row.output, row.charged, row.basis) == ("canceled", None, 0, None)
+    assert ledger.verify().differences == ()
+
+
 def test_a_task_that_is_given_back_has_not_been_tried(db: None) -> None:
     customer, worker = factories.customer(), factories.worker()
     customer.submit(factories.tool())
