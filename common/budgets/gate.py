@@ -61,7 +61,7 @@ def hold(account: Account, invocation_id: UUID, amount: int, *, key: str | None 
 
 
 def _asked(account: Account, invocation_id: UUID, amount: int, key: str | None) -> Hold | SameKey:
-    for _ in range(TRIES):
+    for tried in range(TRIES):
         answer = _ask_for_hold(account, invocation_id, amount, key)
         match answer[0]:
             case "changed":
@@ -79,7 +79,7 @@ def _asked(account: Account, invocation_id: UUID, amount: int, key: str | None) 
                     raise _exhausted(account, amount, answer[1], answer[2])
                 await_rebuild(account.user_id, account.period_id)
             case _:
-                await_rebuild(account.user_id, account.period_id, joining=True)
+                await_rebuild(account.user_id, account.period_id, joining=True, again=tried > 0)
     raise DependencyUnavailable("The budget could not be verified. No invocation was created; retry.", retry_after=1)
 
 
@@ -165,13 +165,13 @@ def reserve_slot(account: Account, waiting: Move) -> tuple[int, int, int] | None
     """
     key = budget_key(account.user_id, account.period_id)
     limits = [_number(account.max_concurrency), _number(account.capped.max_concurrency if account.capped else None)]
-    for _ in range(TRIES):
+    for tried in range(TRIES):
         answer = redis.run("reserve_slot", [key], [*waiting.words()[:2], *limits])
         if answer[0] != "unknown":
             return (answer[0], answer[1], int(answer[2])) if answer[0] else None
         if not db.execute(_STILL_WAITING, {"id": waiting.invocation_id, "moves": waiting.number}):
             return None
-        await_rebuild(account.user_id, account.period_id, joining=True)
+        await_rebuild(account.user_id, account.period_id, joining=True, again=tried > 0)
     raise DependencyUnavailable
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -74,17 +73,18 @@ def catch_up(user_id: UUID, period_id: UUID, epoch: int, server: int) -> None:
         _await(gate, is_done)
 
 
-def await_rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False) -> None:
+def await_rebuild(user_id: UUID, period_id: UUID, *, joining: bool = False, again: bool = False) -> None:
     """`rebuild` for a request, which waits for two seconds; the rebuild then goes on without it.
 
-    `joining`: any rebuild will do, also one that is under way; it may have read the rows before you called.
+    `joining`: any rebuild will do, also one that is under way; it may have read the rows before you called. `again`:
+    but not one that was done when you called.
 
     Raises:
         DependencyUnavailable: it is not done yet; nothing is admitted meanwhile. `retry_after` says how long the
             rebuild that is under way may still take, in seconds.
     """
     gate = GateName(user_id, period_id)
-    _await(gate, partial(_is_known, gate) if joining else None)
+    _await(gate, (lambda: not again and _is_known(gate)) if joining else None)
 
 
 def _await(gate: GateName, is_done: Callable[[], bool] | None) -> None:
