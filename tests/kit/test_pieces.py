@@ -18,6 +18,7 @@ UNDER_GEVENT = f"""
 from gevent import monkey; monkey.patch_all()
 import json, gevent, gevent.socket
 from common.kit import jsonb, paging, strict_json
+from web.console import json_texts
 reader, turns = strict_json.JsonReader(depth=3), [0]
 def other():
     while True:
@@ -39,6 +40,7 @@ for sent in (b'"\\\\ud83d\\\\ude00"', b'"\\\\u0000"'):
     parsed = reader.read(text)
     paths, found[sent.decode()] = counted(lambda: list(strict_json.unstorable(text, parsed)))
 found["page"] = counted(lambda: paging.Page(range(100), 100).map(str))[1]
+found["indented"] = counted(lambda: json_texts.indented(value))[1]
 found["as sent"] = counted(lambda: jsonb.as_sent(value))[1]
 print(json.dumps(found))
 """
@@ -67,6 +69,10 @@ def test_and_while_their_order_is_looked_at(turns: dict[str, int]) -> None:
 @pytest.mark.parametrize("escaped", ['"\\ud83d\\ude00"', '"\\u0000"'])
 def test_and_while_they_are_searched_for_what_cannot_be_stored(turns: dict[str, int], escaped: str) -> None:
     assert turns[escaped] >= MANY // STEPS - 1
+
+
+def test_and_while_they_are_indented(turns: dict[str, int]) -> None:
+    assert turns["indented"] >= MANY // 250 - 1
 
 
 def test_and_while_a_page_is_rendered(turns: dict[str, int]) -> None:
