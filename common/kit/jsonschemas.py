@@ -90,12 +90,22 @@ def _no_references(uri: str) -> NoReturn:
 def faults(validator: jsonschema_rs.Validator, value: object, most: int) -> list[Fault]:
     """Validate a value; returns at most `most` faults (path and message), none when it is valid.
 
-    The validator makes all faults before the first can be had.
+    The validator makes all faults before the first can be had, unless only that is wanted.
     """
     if validator.is_valid(value):
         return []
+    if most == 1:
+        return _first_fault(validator, value)
     found = islice(validator.iter_errors(value), most)
     return [(list(error.instance_path), error.message[:MAX_MESSAGE]) for error in found]
+
+
+def _first_fault(validator: jsonschema_rs.Validator, value: object) -> list[Fault]:
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        return [(list(error.instance_path), error.message[:MAX_MESSAGE])]
+    return []
 
 
 # -- the process -----------------------------------------------------------------------------------------------

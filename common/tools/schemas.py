@@ -39,6 +39,8 @@ QUICK_DIGITS = 400_000
 #: text of a value.
 FEW_FAULTS = 1_000
 SHORT_FAULTS = 50_000
+#: Limit for checks times values above which only the first fault is looked for: a quarter of a second at most.
+MANY_FAULTS = 50_000
 #: Time limit for the trial of a new schema.
 TRIAL_SECONDS = 3.0
 #: A new schema is tried on small values and on deeply nested ones, which expose recursive growth.
@@ -126,6 +128,10 @@ class _Weight(NamedTuple):
         """Whether all faults of such a value are soon listed."""
         return self.checks * len(text) <= SHORT_FAULTS and self.checks * shape.most_values(text) <= FEW_FAULTS
 
+    def has_very_many_faults(self, text: bytes) -> bool:
+        """Whether it would take long to list the faults of such a value."""
+        return self.checks * shape.most_values(text) > MANY_FAULTS
+
 
 @lru_cache(maxsize=VALIDATORS)
 def _weight(version_id: UUID, part: str) -> _Weight | None:
@@ -158,6 +164,7 @@ def _faults(
                 return []
             if weighs.has_few_faults(text):
                 return jsonschemas.faults(validator, value, most)
+            most = 1 if weighs.has_very_many_faults(text) else most
         with waiting():
             return checker.check(f"{tool.id}:{part}", schema, text, most=most, account=account)
     except Unusable as error:  # accepted by an older release
