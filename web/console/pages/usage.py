@@ -206,11 +206,14 @@ def usage() -> Context:
     query: UsageAsked = lists.query(UsageFilter)
     owner, by = auth.caller().user_id, GROUPS.get(query.get("by", ""))
     since, until = subscriptions.range_within(owner, query.get("since"), query.get("until"), _period())
-    wanted = query.get("bucket")
-    bucket = bucket_for(since, min(until, max(since, clock.now())) if wanted else until, wanted)
+    bucket = _bucket(since, until, query.get("bucket"))
     found = history.summary(owner, since, until, bucket=bucket, group_by=by, stacked=True, most_groups=MOST_GROUPS)
     large_reads.count_rows(found.rows)
     return shown(found, query, _key_names(query, owner))
+
+
+def _bucket(since: datetime, until: datetime, wanted: str | None) -> str:
+    return bucket_for(since, min(until, max(since, clock.now())) if wanted else until, wanted)
 
 
 @blp.get("/usage/export")
