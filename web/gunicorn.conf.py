@@ -38,6 +38,8 @@ keepalive = 75
 limit_request_line = 8190
 limit_request_fields = 100
 limit_request_field_size = 16384
+#: The parser that the limits of `web/http/framing.py` are made for, and that our refusals are checked with.
+http_parser = "python"
 
 # No access log: the application's own log line has the user, the route and the request id.
 accesslog = None

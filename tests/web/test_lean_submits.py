@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +19,10 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from common.identity import accounts, keys
 from common.identity.audit import OPERATOR
-from common.kit import clock, db, failpoints, redis
+from common.invocations import overload
+from common.kit import clock, db, failpoints, memory, redis
+from common.kit.admission import Admission, LineTooLong
+from common.kit.clock import Clock
 from common.settings import Settings
 from common.tools import editing
 from tests import factories
@@ -260,6 +264,61 @@ def test_a_body_that_does_not_arrive(me: Submitter, error: OSError | None, code:
     ]
     assert [answer.code for answer in answers] == [code] * 2
     assert answers[0].plain() == answers[1].plain()
+
+
+class Coming(io.BytesIO):
+    """A body during which something happens."""
+
+    def __init__(self, data: bytes, happens: Callable[[], object]) -> None:
+        super().__init__(data)
+        self._happens = happens
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._happens()
+        return super().read(size)
+
+
+class Ahead(Clock):
+    """Six minutes later."""
+
+    def wall(self) -> float:
+        return super().wall() + 360
+
+
+class Crowded(Admission):
+    """A line that everybody else has joined by now."""
+
+    def is_busy(self) -> bool:
+        return True
+
+    def _refuse_if_too_long(self) -> None:
+        raise LineTooLong(2.5)
+
+
+def test_a_line_that_has_become_too_long_meanwhile(me: Submitter) -> None:
+    memory.current().parts[overload._line] = Crowded(overload.AT_ONCE, overload.PATIENCE)
+    refused = me.same(left=True)
+    assert (refused.status, refused.code) == ("503 SERVICE UNAVAILABLE", "dependency_unavailable")
+    assert "Retry-After" in dict(refused.headers)
+    assert me.made() == 0
+
+
+def test_a_credential_that_ends_while_the_body_arrives(ways: WaysToSubmit) -> None:
+    me = Submitter(ways, expires_at=clock.now() + timedelta(minutes=5))
+    data = json.dumps(ORDER).encode()
+    before = clock.use(Clock())
+    try:
+        answer = me.short(data, None, **{"wsgi.input": Coming(data, lambda: clock.use(Ahead()))})
+    finally:
+        clock.use(before)
+    assert answer.code == "token_revoked"
+    assert me.made() == 0
+
+
+def test_a_smaller_limit_of_bodies_holds(settings: Settings, db: None) -> None:
+    ways = WaysToSubmit(create_app(replace(settings, max_body_bytes=1024)))
+    answer = Submitter(ways).same({"input": {"text": "x" * 2_000}}, left=True)
+    assert answer.code == "payload_too_large"
 
 
 # -- the caller is remembered, and confirmed ---------------------------------------------------------------------

@@ -48,13 +48,14 @@ class LeanSubmits:
         self._schema = SubmitInSchema()
         self._rules = SubmitRules(boot.outbound(), app.config["SETTINGS"].email_verification_required)
         self._public_url: str = app.config["PUBLIC_URL"]
+        self._most = min(body.PUBLIC_BYTES, app.config["MAX_CONTENT_LENGTH"])
         policy: AccessPolicy | None = getattr(app.view_functions.get(ENDPOINT), "policy", None)
         self._scope = None if policy is None else policy.scope
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started = perf_counter()
+        started = environ[request_hooks.STARTED] = perf_counter()
         found = _PATH.fullmatch(environ["PATH_INFO"])
-        if found is None or self._scope is None or not _is_usual(environ):
+        if found is None or self._scope is None or not _is_usual(environ, self._most):
             return self._rest(environ, start_response)
         with self._app.app_context():
             answer = self._answer(environ, found[1], started)
@@ -70,6 +71,8 @@ class LeanSubmits:
             if caller is None or not auth.has_scope(caller, self._scope or ""):
                 return None
             order = self._order(caller, environ, request_id)
+            if caller.expires_at is not None and clock.now() >= caller.expires_at:  # while the body arrived
+                return None
         except (PlatformError, *UNREACHABLE):
             return None
         log.bind(user_id=str(caller.user_id))
@@ -105,12 +108,12 @@ class LeanSubmits:
         return ShortAnswer("202 ACCEPTED", [*(with_standing(headers, environ) | limits.headers(limit)).items()], text)
 
 
-def _is_usual(environ: WSGIEnvironment) -> bool:
-    """Whether it has a small body of JSON, and nothing but that, tool, credential and `Idempotency-Key` matters."""
+def _is_usual(environ: WSGIEnvironment, most: int) -> bool:
+    """Whether it has a body of JSON of at most so many bytes, and only that, tool, credential and key matter."""
     length = environ.get("CONTENT_LENGTH") or ""
     return (
         bool(_LENGTH.fullmatch(length))
-        and 0 < int(length) <= body.PUBLIC_BYTES
+        and 0 < int(length) <= most
         and environ.get("CONTENT_TYPE") in _TYPES
         and is_usual(environ, "POST", _HEADERS)
     )
@@ -118,9 +121,9 @@ def _is_usual(environ: WSGIEnvironment) -> bool:
 
 def _submitted(caller: Caller, tool: str, order: Order, environ: WSGIEnvironment) -> Submitted | None:
     """The new invocation; None: another way has to be found, or it is told why there is none."""
-    remembered = caller.remembered
-    leave = invocations.announce() if invocations.is_busy() else None
+    remembered, leave = caller.remembered, None
     try:
+        leave = invocations.announce() if invocations.is_busy() else None
         submitted = invocations.submit(caller, tool, order)
     except NotConfirmed:
         return None

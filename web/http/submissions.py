@@ -17,7 +17,7 @@ from flask import current_app, g, request
 from common import boot, errors, invocations
 from common.identity.authorization import Caller
 from common.invocations import Again, Invocation, SubmitFields, SubmitRules, Submitted
-from common.kit import db
+from common.kit import db, log
 from web.http import auth, idempotency, limits, waiting
 from web.http.quotas import RateLimit
 
@@ -42,6 +42,7 @@ def refuse_failed() -> None:
     failed = request.environ.get(FAILED)
     if isinstance(failed, Failed):
         g.caller = failed.caller
+        log.bind(user_id=str(failed.caller.user_id))
         _show_rate_of(failed.error)
         raise failed.error
 
