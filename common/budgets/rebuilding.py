@@ -186,7 +186,12 @@ def _hand_on(gate: GateName, lock: RebuildLock, held: ExitStack) -> threading.Ev
         ended.set()
 
     kept = held.pop_all()
-    threading.Thread(target=go_on, name="rebuild", daemon=True).start()
+    try:
+        threading.Thread(target=go_on, name="rebuild", daemon=True).start()
+    except RuntimeError:  # no more threads
+        places.release()
+        kept.close()
+        raise _not_yet(SLOW_SECONDS) from None
     return ended
 
 

@@ -65,11 +65,13 @@ with r as materialized (
      for update of q skip locked)
 update queue q set lease_expires_at = now() + make_interval(secs => r.seconds) from r where q.id = r.id
 """)
-#: `renewed`: leases were renewed before; else the process is not silent, but no lease has ended for it.
+#: `renewed`: leases were renewed before; else the process is not silent, but no lease has ended for it. (Suspected in a
+#: while: its own sweep, which comes at once, would suspect it because of its old heartbeat.)
 HEARTBEAT: Final = Query(
     """
 insert into processes (id, kind, name, stopping) values (:id, :kind, :name, :stopping)
-on conflict (id) do update set suspect_at = null, stopping = excluded.stopping,
+on conflict (id) do update set stopping = excluded.stopping,
+   suspect_at = case when :renewed then null else now() + interval '20 seconds' end,
    heartbeat_at = case when :renewed then now() else processes.heartbeat_at end,
    progress_at = case when :progress then now() else processes.progress_at end
 returning heartbeat_at as at, (select p.heartbeat_at from processes p where p.id = :id) as before

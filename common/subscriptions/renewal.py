@@ -16,7 +16,7 @@ from common.subscriptions import periods, remainders
 
 #: How long a statement of a periodic task may take: what is left of a grant is summed up over all invocations of its
 #: period, tens of millions perhaps. A request gives up earlier, and the task has done it when the next one comes.
-STATEMENT_SECONDS: Final = 120.0
+STATEMENT_SECONDS: Final = 30.0
 
 
 class DueAccount(NamedTuple):

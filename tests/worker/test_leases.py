@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from common import invocations
-from common.invocations import Lease, sweeping
+from common.invocations import Lease, reclaiming, sweeping
 from common.kit import checker, failpoints
 from common.kit import db as database
 from common.tools import ListedTool
@@ -144,6 +144,21 @@ def test_a_lease_that_ended_while_postgresql_was_away_is_renewed_first(db: None)
     assert sweeping.reap_dead_processes() == 1, "the other one"
     invocations.complete(kept, GOOD, worker)
     assert sorted(statuses(made)) == ["failed", "succeeded"]
+
+
+def test_a_process_that_cannot_renew_is_not_suspected_by_its_own_sweep(db: None) -> None:
+    """That comes right after the heartbeat, in the same thread, and waits for the same lock."""
+    worker = factories.worker().worker
+    database.rowcount(
+        text("update processes set heartbeat_at = now() - interval '15 s' where id = :id"), {"id": worker}
+    )
+    said = {"id": worker, "kind": "worker", "name": "test", "stopping": False, "progress": True, "renewed": False}
+    database.execute(reclaiming.HEARTBEAT, said)
+    assert database.rowcount(reclaiming.SUSPECT, {}) == 0
+    database.execute(reclaiming.HEARTBEAT, {**said, "renewed": True})
+    suspected = text("select 1 from processes where id = :id and suspect_at is not null")
+    with database.transaction() as session:
+        assert session.execute(suspected, {"id": worker}).all() == []
 
 
 # -- what hangs ----------------------------------------------------------------------------------------------------
