@@ -150,7 +150,7 @@ def test_a_process_that_cannot_renew_is_not_suspected_by_its_own_sweep(db: None)
     """That comes right after the heartbeat, in the same thread, and waits for the same lock."""
     worker = factories.worker().worker
     database.rowcount(
-        text("update processes set heartbeat_at = now() - interval '15 s' where id = :id"), {"id": worker}
+        text("update processes set heartbeat_at = now() - interval '60 s' where id = :id"), {"id": worker}
     )
     said = {"id": worker, "kind": "worker", "name": "test", "stopping": False, "progress": True, "renewed": False}
     database.execute(reclaiming.HEARTBEAT, said)
