@@ -109,7 +109,7 @@ PATCHED = {
     "explorer/conftest.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "watching.LOOK_AGAIN_SECONDS": WAIT},
     "keys/test_at_once.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},
     "keys/test_delegation.py": {"delegation.MAX_ALIVE": SIZE},
-    "keys/test_usage_of_keys.py": {"single.MOST": SIZE},
+    "keys/test_usage_of_keys.py": {"wanted.MOST": SIZE},
     "kit/test_checker.py": {
         **dict.fromkeys(
             ("checker.first", "checker.second"), "this process has two children, which other tests have kept busy"

@@ -172,7 +172,10 @@ def two_faults(seen: dict[str, dict[str, Seen]], seed: int, number: int) -> Iter
     while number:
         state = draw.choice(list(VERBS_OF))
         first = draw.choice([verb for verb in VERBS_OF[state] if verb not in NOT_FIRST])
-        second = draw.choice([verb for verb in _others(state, first) if verb not in OUTSIDE])
+        others = [verb for verb in _others(state, first) if verb not in OUTSIDE]
+        if not others:
+            continue
+        second = draw.choice(others)
         if not seen[state][first].steps or not seen[state][second].steps:
             continue
         one, other = (draw.randrange(len(seen[state][verb].steps)) for verb in (first, second))

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from common.kit import db as db_kit
-from common.usage import single
+from common.usage import wanted
 from tests import factories
 from tests.keys.conftest import Account, Json, Key, Work, joined
 from tests.usage.ledger import rolled_up
@@ -138,6 +138,6 @@ def test_another_account_sees_nothing_of_it(line: Line) -> None:
 
 
 def test_too_many_end_users_are_refused(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single, "MOST", 3)
+    monkeypatch.setattr(wanted, "MOST", 3)
     refused = line.account.session("GET", "/usage/summary", query_string={"group_by": "end_user"})
     assert refused.refusal == (422, "validation_failed")

@@ -80,7 +80,9 @@ def many(hub: Service, db: None) -> Client:
     alice, slug = Client(hub.base).join(), factories.tool(input_schema={}).slug
     alice.invoke(slug, 1)
     finish(1)
-    columns = text("select column_name from information_schema.columns where table_name = 'usage_logs'")
+    columns = text(
+        "select attname from pg_attribute where attrelid = 'usage_logs'::regclass and attnum > 0 and not attisdropped"
+    )
     with kit.transaction() as session:
         names = [name for (name,) in session.execute(columns)]
         values = ", ".join(COPIED.get(name, name) for name in names)
