@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from structlog.testing import capture_logs
 
 from common import budgets, invocations, subscriptions
 from common.errors import BudgetExhausted, RateLimited
@@ -96,7 +95,7 @@ def test_every_hold_gives_back_all_that_it_has(db: None, largest: int, ends: str
 
 @pytest.mark.parametrize("verb", ["settle", "release"])
 def test_a_script_that_fails_on_the_way_is_called_so_and_leaves_nothing_half_done(
-    db: None, redis: redis_kit.Client, verb: str
+    db: None, redis: redis_kit.Client, verb: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     customer, worker, made = factories.customer(), factories.worker(), uuid7()
     if verb == "settle":
@@ -104,13 +103,13 @@ def test_a_script_that_fails_on_the_way_is_called_so_and_leaves_nothing_half_don
     else:
         budgets.hold(customer.account(), made, 10)
     redis.hset(budgets.budget_key(customer.user_id, customer.period_id), "held", "x")
-    with capture_logs() as lines:
-        if verb == "settle":
-            invocations.complete(factories.taken(worker), GOOD, worker)
-        else:
-            budgets.release(customer.account(), made)
-    said, *_ = lines
-    assert (said["log_level"], said["event"], said["script"]) == ("error", "Redis script failed", verb)
+    if verb == "settle":
+        invocations.complete(factories.taken(worker), GOOD, worker)
+    else:
+        budgets.release(customer.account(), made)
+    [said] = [line.msg for line in caplog.records if line.levelname == "ERROR"]
+    assert isinstance(said, dict)
+    assert (said["event"], said["script"]) == ("Redis script failed", verb)
     assert "not an integer" in said["error"]
     assert (gate(customer)["active"], gate(customer)["held"]) == (0, 0)
     assert ledger.verify().differences == ()

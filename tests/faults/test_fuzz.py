@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -21,6 +21,7 @@ from common.identity import keys
 from common.kit import crypto, failpoints, http_headers, jsonschemas
 from common.kit.outbound import addresses
 from common.kit.outbound.errors import Refused
+from common.settings import Settings
 from common.tools import schemas
 from common.tools.adapters import reading
 from web.http import body, idempotency, pagination, submissions
@@ -80,9 +81,10 @@ JSON = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def app() -> Flask:
+def app(settings: Settings) -> Iterator[Flask]:
     crypto.configure(("a key of the tests alone, with 32 bytes",))
-    return Flask(__name__)
+    yield Flask(__name__)
+    crypto.configure(settings.secrets_keys)
 
 
 @fuzzed

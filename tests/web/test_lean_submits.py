@@ -297,7 +297,10 @@ class Crowded(Admission):
 
 def test_a_line_that_has_become_too_long_meanwhile(me: Submitter) -> None:
     memory.current().parts[overload._line] = Crowded(overload.AT_ONCE, overload.PATIENCE)
-    refused = me.same(left=True)
+    try:
+        refused = me.same(left=True)
+    finally:
+        memory.forget()
     assert (refused.status, refused.code) == ("503 SERVICE UNAVAILABLE", "dependency_unavailable")
     assert "Retry-After" in dict(refused.headers)
     assert me.made() == 0
