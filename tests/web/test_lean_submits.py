@@ -17,6 +17,7 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from common import invocations
 from common.identity import accounts, keys
 from common.identity.audit import OPERATOR
 from common.invocations import overload
@@ -28,6 +29,7 @@ from common.tools import editing
 from tests import factories
 from web.api.lean_submits import ENDPOINT, ROUTE, LeanSubmits
 from web.app import create_app
+from web.http import large_reads
 from web.http.body import PUBLIC_BYTES
 
 USUAL = {"X-Request-ID": "usual", "User-Agent": "test", "Accept": "*/*", "Content-Type": "application/json"}
@@ -74,7 +76,7 @@ class WaysToSubmit:
         data = order if isinstance(order, bytes) else json.dumps(order).encode()
         method = str(more.pop("method", "POST"))
         built = EnvironBuilder(path, method=method, headers=Headers(headers), query_string=query, data=data)
-        answer, status, sent = run_wsgi_app(way, built.get_environ() | more)
+        answer, status, sent = run_wsgi_app(way, built.get_environ() | more, buffered=True)
         return GivenAnswer(status, list(sent), b"".join(answer))
 
 
@@ -384,3 +386,76 @@ def test_an_unknown_tool_is_looked_up_again_by_the_application(me: Submitter) ->
     assert me.same(left=True, path=path).code == "not_found"
     editing.archive(OPERATOR, me.tool.id)
     assert me.same(left=True).code == "not_found"
+
+
+# -- waiting for the end -------------------------------------------------------------------------------------------
+
+
+def _ending_with(output: object) -> Callable[[], None]:
+    """Whoever calls it, when the row is there, ends it before it is waited for."""
+    worker = replace(factories.worker(), take_next=False)
+
+    def end() -> None:
+        invocations.complete(factories.taken(worker), replace(factories.GOOD, output=output), worker)
+
+    return end
+
+
+def _reading(me: Submitter) -> int:
+    """How many large reads of the account are under way."""
+    permits = large_reads._pacer._accounts.get(me.customer.user_id)
+    return 0 if permits is None else large_reads.READS_AT_ONCE - permits.free
+
+
+@pytest.mark.parametrize("prefer", ["wait=1", "wait=9", "wait=999999999", "wait=0"])
+@pytest.mark.parametrize("size", [1, large_reads.SMALL_BYTES])
+def test_waiting_for_the_end(me: Submitter, prefer: str, size: int) -> None:
+    with failpoints.calling("web.after_commit", _ending_with("x" * size)):
+        answer = me.same(ORDER, {"Prefer": prefer}, left=False)
+    assert (answer.status, json.loads(answer.body)["data"]["output"]) == ("200 OK", "x" * size)
+    applied = {"wait=999999999": "wait=60", "wait=0": "wait=1"}.get(prefer, prefer)
+    assert dict(answer.headers)["Preference-Applied"] == applied
+    assert _reading(me) == 0
+
+
+def test_an_end_that_does_not_come_in_time(me: Submitter) -> None:
+    answer = me.same(ORDER, {"Prefer": "wait=1"}, left=False)
+    assert (answer.status, dict(answer.headers)["Retry-After"]) == ("202 ACCEPTED", "1")
+    assert "Preference-Applied" not in dict(answer.headers)
+    assert _reading(me) == 0
+
+
+@pytest.mark.parametrize("size", [1, large_reads.SMALL_BYTES])
+def test_a_large_answer_is_a_large_read_until_it_is_sent(me: Submitter, size: int) -> None:
+    builder = EnvironBuilder(me.path, method="POST", headers=Headers(USUAL | me.headers | {"Prefer": "wait=1"}))
+    builder.input_stream = io.BytesIO(json.dumps(ORDER).encode())
+    builder.content_length = len(json.dumps(ORDER))
+    with failpoints.calling("web.after_commit", _ending_with("x" * size)):
+        pieces, _, _ = run_wsgi_app(me.ways.short, builder.get_environ())
+    while_sending = _reading(me)
+    getattr(pieces, "close", int)()
+    assert me.ways.passed == 0
+    assert (while_sending, _reading(me)) == (size > 1, 0)
+
+
+def test_an_invocation_that_is_gone_while_it_is_waited_for(me: Submitter) -> None:
+    def forget() -> None:
+        with db.transaction() as session:
+            session.connection().exec_driver_sql("truncate invocations cascade")
+
+    with failpoints.calling("web.after_commit", forget):
+        assert me.short(ORDER, {"Prefer": "wait=5"}).code == "not_found"
+        assert _reading(me) == 0
+        assert me.same(ORDER, {"Prefer": "wait=5"}, left=True).code == "not_found"
+
+
+def test_a_read_that_is_refused_does_not_take_the_acceptance_back(me: Submitter) -> None:
+    me.customer.submit(me.tool)
+    owner = me.customer.user_id
+    for _ in range(large_reads.READS_AT_ONCE):
+        large_reads.acquire(owner)
+    try:
+        assert me.same(ORDER, {"Prefer": "wait=1"}, left=False).status == "202 ACCEPTED"
+    finally:
+        for _ in range(large_reads.READS_AT_ONCE):
+            large_reads.release(owner)

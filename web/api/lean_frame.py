@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIEnvironment
+
+from werkzeug.wsgi import ClosingIterator
 
 from common.kit import db, redis
 from common.operations import instance
@@ -27,16 +29,18 @@ UNREACHABLE: Final = (db.Unreachable, redis.RedisUnreachable)
 
 
 class ShortAnswer(NamedTuple):
-    """A response that is complete."""
+    """A response that is complete. `sent`: what is called when it has been sent, or the client is gone."""
 
     status: str
     headers: list[tuple[str, str]]
     body: bytes
+    sent: Callable[[], None] | None = None
 
     def send(self, start_response: StartResponse) -> Iterable[bytes]:
-        """ShortAnswer the request with it, as a WSGI application does."""
+        """Answer the request with it, as a WSGI application does."""
         start_response(self.status, self.headers)
-        return [self.body] if self.body else []
+        pieces = [self.body] if self.body else []
+        return pieces if self.sent is None else ClosingIterator(pieces, self.sent)
 
 
 def is_usual(environ: WSGIEnvironment, method: str, own: frozenset[str]) -> bool:

@@ -1,40 +1,45 @@
 """A short way for the request that everything begins with: `POST /tools/{tool}/invoke`, without Flask's.
 
-It answers 202 where nothing about the request is unusual, with the same checks by the same functions, and the same
-bytes. The caller is taken from what this process remembers, and confirmed in the step that takes the hold: one round
-trip less. All else is left to the application, as if nobody had looked at the request before, as long as no hold was
-asked for. What has failed later is told by the application, and not tried again (docs/decisions/lean-submits.md).
+It answers 202, and 200 after waiting for the end (`Prefer: wait=30`), where nothing about the request is unusual, with
+the same checks by the same functions, and the same bytes. The caller is taken from what this process remembers, and
+confirmed in the step that takes the hold: one round trip less. All else is left to the application, as if nobody had
+looked at the request before, as long as no hold was asked for. What has failed later is told by the application, and
+not tried again (docs/decisions/lean-submits.md).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from time import perf_counter
-from typing import IO, Final, NoReturn
+from typing import IO, Final, NamedTuple, NoReturn, TypeVar
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask
+from flask import Flask, g
 
 from common import boot, invocations
+from common.budgets import Rate
 from common.errors import PlatformError
 from common.identity.authorization import Caller
 from common.identity.authorization_cache import NotConfirmed
-from common.invocations import Order, SubmitRules, Submitted
+from common.invocations import Invocation, Order, SubmitRules, Submitted
 from common.kit import clock, jsonb, log
 from common.settings import links
 from web.api.face import REST
 from web.api.lean_frame import UNREACHABLE, ShortAnswer, is_usual, with_standing
 from web.api.submit_schemas import SubmitInSchema
-from web.http import auth, body, credentials, idempotency, limits, quotas, request_hooks, submissions
+from web.http import auth, body, credentials, idempotency, large_reads, limits, quotas, request_hooks, submissions
 from web.http.auth import AccessPolicy
 from web.http.validation import loaded
+
+T = TypeVar("T")
 
 ROUTE: Final = f"{REST.prefix}/tools/<tool>/invoke"
 ENDPOINT: Final = "tools.invoke"
 _PATH: Final = re.compile(rf"{REST.prefix}/tools/([A-Za-z0-9-]+)/invoke", re.ASCII)
-_HEADERS: Final = frozenset(["HTTP_IDEMPOTENCY_KEY"])
+_HEADERS: Final = frozenset(["HTTP_IDEMPOTENCY_KEY", "HTTP_PREFER"])
+_WAIT: Final = re.compile(r"wait=[0-9]{1,9}", re.ASCII)
 _TYPES: Final = ("application/json", "application/json; charset=utf-8")
 _LENGTH: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
 
@@ -77,7 +82,16 @@ class LeanSubmits:
             return None
         log.bind(user_id=str(caller.user_id))
         submitted = _submitted(caller, tool, order, environ)
-        return None if submitted is None else self._written(submitted, environ, request_id, started)
+        if submitted is None or submitted.invocation is None:
+            return None
+        seconds = submissions.wait_of(environ.get("HTTP_PREFER", ""))
+        try:
+            invocation = _awaited(submitted, caller, seconds, environ) if seconds else submitted.invocation
+            if invocation is None:
+                return None
+            return self._written(invocation, seconds, submitted.rate, ShortRequest(environ, request_id, started))
+        finally:
+            large_reads.end()  # unless it ends with the answer
 
     def _order(self, caller: Caller, environ: WSGIEnvironment, request_id: str) -> Order:
         """What the request orders. Raises what the application would."""
@@ -87,25 +101,34 @@ class LeanSubmits:
         return self._rules.order(sent, request_id=request_id, key=None if key is None else idempotency.read(key))
 
     def _written(
-        self, submitted: Submitted, environ: WSGIEnvironment, request_id: str, started: float
-    ) -> ShortAnswer | None:
-        invocation = submitted.invocation
-        if invocation is None:
-            return None
+        self, invocation: Invocation, seconds: int | None, rate: Rate | None, asked: ShortRequest
+    ) -> ShortAnswer:
         text = jsonb.encoded({"data": invocations.represent(invocation)})
+        waited = {"Preference-Applied": f"wait={seconds}"} if seconds else {}
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(text)),
             "Location": f"{self._public_url}{links.invocation(invocation.id)['self']}",
-            "Retry-After": "1",
-            "X-Request-ID": request_id,
+            **(waited if invocation.ended else {"Retry-After": "1"}),
+            "X-Request-ID": asked.request_id,
         }
-        if (rate := submitted.rate) is None:
+        if rate is None:
             limit = quotas.reads.state(invocation.user_id, clock.wall())
         else:
             limit = submissions.rate_limit(rate.limit, rate.remaining, rate.reset)
-        request_hooks.note("POST", ROUTE, 202, perf_counter() - started, request_id)
-        return ShortAnswer("202 ACCEPTED", [*(with_standing(headers, environ) | limits.headers(limit)).items()], text)
+        headers = with_standing(headers, asked.environ) | limits.headers(limit)
+        status = "200 OK" if invocation.ended else "202 ACCEPTED"
+        sent = large_reads.left_after(len(text))
+        request_hooks.note("POST", ROUTE, int(status[:3]), perf_counter() - asked.started, asked.request_id)
+        return ShortAnswer(status, [*headers.items()], text, sent)
+
+
+class ShortRequest(NamedTuple):
+    """A request, its id, and when it came."""
+
+    environ: WSGIEnvironment
+    request_id: str
+    started: float
 
 
 def _is_usual(environ: WSGIEnvironment, most: int) -> bool:
@@ -115,26 +138,47 @@ def _is_usual(environ: WSGIEnvironment, most: int) -> bool:
         bool(_LENGTH.fullmatch(length))
         and 0 < int(length) <= most
         and environ.get("CONTENT_TYPE") in _TYPES
+        and ("HTTP_PREFER" not in environ or bool(_WAIT.fullmatch(environ["HTTP_PREFER"])))
         and is_usual(environ, "POST", _HEADERS)
     )
 
 
 def _submitted(caller: Caller, tool: str, order: Order, environ: WSGIEnvironment) -> Submitted | None:
     """The new invocation; None: another way has to be found, or it is told why there is none."""
-    remembered, leave = caller.remembered, None
-    try:
+
+    def submit() -> Submitted:
         leave = invocations.announce() if invocations.is_busy() else None
-        submitted = invocations.submit(caller, tool, order)
+        try:
+            return invocations.submit(caller, tool, order)
+        finally:
+            if leave is not None:
+                leave()
+
+    submitted = _tried(submit, caller, environ)
+    return submitted if submitted is not None and not submitted.replayed and _was_asked(caller) else None
+
+
+def _awaited(submitted: Submitted, caller: Caller, seconds: int, environ: WSGIEnvironment) -> Invocation | None:
+    """The invocation, after waiting for its end; None: it is told why that cannot be said."""
+    g.caller = caller  # whose reads are counted
+    return _tried(lambda: submissions.awaited(submitted, caller.user_id, seconds), caller, environ)
+
+
+def _tried(step: Callable[[], T], caller: Caller, environ: WSGIEnvironment) -> T | None:
+    """What it returns. None: it has failed, which is told if a hold was asked for."""
+    try:
+        return step()
     except NotConfirmed:
         return None
     except Exception as error:  # noqa: BLE001 - the application raises it again
-        if remembered is not None and remembered.asked:
+        if _was_asked(caller):
             environ[submissions.FAILED] = submissions.Failed(caller, error)
         return None
-    finally:
-        if leave is not None:
-            leave()
-    return None if submitted.replayed or remembered is None or not remembered.asked else submitted
+
+
+def _was_asked(caller: Caller) -> bool:
+    """Whether a hold was asked for with what is remembered of the caller."""
+    return caller.remembered is not None and caller.remembered.asked
 
 
 # -- the body, which the application may have to read again ------------------------------------------------------

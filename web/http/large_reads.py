@@ -109,10 +109,16 @@ def end() -> None:
 def end_after(response: Response) -> None:
     """Release the permit once the response has been sent or the client is gone; for a small response, at once."""
     length = response.content_length if response.is_streamed else response.calculate_content_length()
+    if (left := left_after(length)) is not None:
+        response.call_on_close(left)
+
+
+def left_after(length: int | None) -> Callable[[], None] | None:
+    """What is to be called once an answer of so many bytes (None: unknown) has been sent; None: nothing."""
     more = ITEM_BYTES * g.pop("large_items", 0) + g.pop("large_bytes", 0)
     if (account := g.pop("large_read", None)) is None:
-        return
-    if length is not None and length <= SMALL_BYTES:
-        release(account, length + more if more else 0)
-    else:
-        response.call_on_close(partial(release, account, (length or 0) + more))
+        return None
+    if length is None or length > SMALL_BYTES:
+        return partial(release, account, (length or 0) + more)
+    release(account, length + more if more else 0)
+    return None

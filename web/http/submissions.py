@@ -81,19 +81,19 @@ def outcome(submitted: Submitted, seconds: int) -> Outcome:
     """What was submitted, after waiting up to `seconds` for its end."""
     invocation = submitted.invocation
     if invocation is None or seconds:
-        invocation = _awaited(submitted, seconds)
+        invocation = awaited(submitted, auth.caller().user_id, seconds)
     return Outcome(invocation, submitted.replayed)
 
 
-def _awaited(submitted: Submitted, seconds: int) -> Invocation:
-    """The invocation after waiting for it.
+def awaited(submitted: Submitted, owner: UUID, seconds: int) -> Invocation:
+    """The invocation after waiting up to `seconds` for its end.
 
     It was accepted, and an error would suggest that it was not: if PostgreSQL becomes unreachable, or a limit on reads
     is exceeded, the invocation is returned as it was stored.
     """
     try:
         fresh = submitted.invocation is not None
-        return waiting.wait_for_completion(submitted.id, auth.caller().user_id, seconds, fresh=fresh)
+        return waiting.wait_for_completion(submitted.id, owner, seconds, fresh=fresh)
     except (db.Unreachable, errors.RateLimited):
         if submitted.invocation is None:  # a repeated request: the client can repeat it again
             raise
@@ -148,5 +148,10 @@ def rate_limit(limit: int, remaining: int, reset: int) -> RateLimit:
 
 def preferred_wait() -> int | None:
     """Seconds of `Prefer: wait=N` (RFC 7240), clamped to 1-60; None if absent or invalid."""
-    match = _WAIT.search(", ".join(request.headers.getlist("Prefer")))
+    return wait_of(", ".join(request.headers.getlist("Prefer")))
+
+
+def wait_of(prefer: str) -> int | None:
+    """The same of this value of the header."""
+    match = _WAIT.search(prefer)
     return None if match is None else max(1, min(waiting.MAX_WAIT, int(match[1])))
