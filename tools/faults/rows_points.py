@@ -11,7 +11,7 @@ import psycopg
 
 from common.kit import failpoints
 from tools.faults.load import Account, Client
-from tools.faults.people import REFUSING, join
+from tools.faults.people import PLAN, REFUSING, join, plan
 from tools.faults.rows import row
 from tools.faults.rows_workers import client, expect
 from tools.faults.world import Violation, World, is_gone
@@ -36,17 +36,22 @@ update schedules set next_at = date_trunc('second', clock_timestamp()), due_at =
 _STATE: Final = "select next_at, due_at, last_at, last_problem, now() from schedules where user_id = %s"
 #: (The id of the request names the schedule and the time.)
 _FIRED: Final = "select count(*), count(distinct request_id) from invocations where user_id = %s"
+#: (A time that was refused has taken the key of its submit.)
+_REFUSED: Final = (
+    "select count(*), count(distinct key) from idempotency_keys where user_id = %s and invocation_id is null"
+)
 
 
 @row("B0", "every named point of the code, in turn: killed, ended, frozen for 3 s, made to fail", rate=12, settle=300)
 def every_point(world: World) -> str:
-    timetable = Timetable(world)
+    timetable, refused = Timetable(world, PLAN, _FIRED), Timetable(world, _without_budget(), _REFUSED)
     provoked: dict[str, Callable[[], object]] = {
         "rebuild.after_read": world.gate().flushall,
         "change.checked": partial(_change, client(world), world.accounts[0]),
         "web.before_call": partial(_call, client(world), world.accounts[0]),
         "schedule.before_submit": timetable.fall_due,
         "schedule.after_submit": timetable.fall_due,
+        "schedule.before_giving_up": refused.fall_due,
     }
     strikes = [(point, action) for point in POINTS for action in ACTIONS if action != "raise" or point not in IN_WEB]
     for point, action in strikes:
@@ -57,6 +62,7 @@ def every_point(world: World) -> str:
         finally:
             file.unlink(missing_ok=True)
     timetable.close()
+    refused.close()
     return f"{len(POINTS)} points, {len(strikes)} strikes, one after the other, while everything else goes on"
 
 
@@ -78,12 +84,22 @@ def _call(asking: Client, account: Account) -> None:
     asking.ask("call", account, "POST", "/v1/chat/completions", json=body, headers=counted)
 
 
-class Timetable:
-    """A schedule that falls due when it is told to; each of its times must be submitted exactly once."""
+def _without_budget() -> str:
+    """A plan of one token, which pays for no call."""
+    slug = f"penniless-{int(time.time())}"
+    plan(slug, 1, 1)
+    return slug
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._account = join(int(time.time()), world.hook_url)
+
+class Timetable:
+    """A schedule that falls due when it is told to; each of its times must come to one thing.
+
+    `ended` counts what came of them: invocations, or refusals where the plan pays for none.
+    """
+
+    def __init__(self, world: World, plan_slug: str, ended: str) -> None:
+        self._world, self._ended = world, ended
+        self._account = join(int(time.time()), world.hook_url, plan_slug)
         self._client = client(world)
         body = {"tool": "echo", "input": {"text": "again"}, "every_seconds": 86_400}
         answer, said = self._client.ask("schedule", self._account, "POST", "/schedules", json=body)
@@ -97,16 +113,16 @@ class Timetable:
             self._times += connection.execute(_FALL_DUE, (self._account.user_id,)).rowcount
 
     def close(self) -> None:
-        """Once everything was dealt with: as many invocations as times."""
+        """Once everything was dealt with: as much came of it as there were times."""
         try:
-            self._world.wait_until("the last time to be dealt with", self._all_fired, WITHIN_SECONDS)
+            self._world.wait_until("the last time to be dealt with", self._all_ended, WITHIN_SECONDS)
         except Violation as error:
-            fired, state = (self._world.rows(query, self._account.user_id) for query in (_FIRED, _STATE))
-            raise Violation(f"{error}: {fired} of {self._times}; {state}") from None
+            ended, state = (self._world.rows(query, self._account.user_id) for query in (self._ended, _STATE))
+            raise Violation(f"{error}: {ended} of {self._times}; {state}") from None
         answer, said = self._client.ask("schedule", self._account, "DELETE", self._path)
         expect(answer == "204", f"a schedule cannot be deleted: {answer} {said}")
 
-    def _all_fired(self) -> bool:
-        fired, times = self._world.rows(_FIRED, self._account.user_id)[0]
-        expect(fired == times <= self._times, f"{fired} invocations of {times} among {self._times} times")
-        return bool(fired == self._times)
+    def _all_ended(self) -> bool:
+        ended, times = self._world.rows(self._ended, self._account.user_id)[0]
+        expect(ended == times <= self._times, f"{ended} came of {times} among {self._times} times")
+        return bool(ended == self._times)
