@@ -116,8 +116,9 @@ def _await_twin(caller: Caller, tool_ref: str, order: Order, fingerprint: str) -
 
 
 def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str, tool_ref: str) -> Submitted:
-    invocation_id, key, tool = uuid7(), order.idempotency_key, chosen.tool
+    key, tool, given_up = order.idempotency_key, chosen.tool, set[UUID]()
     for _ in range(TRIES):
+        invocation_id = uuid7()  # the release of an earlier try's hold may come late, and takes what has its id
         terms = subscriptions.for_submit(caller.user_id)
         account = keyed.account_of(caller, terms)
         let_failing_tools_rest(account, tool.current)
@@ -129,10 +130,11 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
                 failpoints.at("web.before_commit")
                 times = storing.store(row | {"id": invocation_id, "request_hash": fingerprint}, account, key)
         if isinstance(hold, budgets.SameKey):
-            if twin := _await_twin(caller, tool_ref, order, fingerprint):
+            own = hold.invocation_id in given_up  # its release was lost, and the mark is still there
+            if not own and (twin := _await_twin(caller, tool_ref, order, fingerprint)):
                 return twin
-            if budgets.being_made(caller.user_id, key):
-                key = None  # its maker died: the table's own uniqueness decides from here
+            if own or budgets.being_made(caller.user_id, key):
+                key = None  # nobody makes it any more: the table's own uniqueness decides from here
             continue
         if times:
             invocation = _queued(
@@ -141,6 +143,7 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
             return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
         if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
+        given_up.add(invocation_id)
         chosen.require_current()
         if caller.api_key_id is not None and account.counted:
             authorization.confirm_key(caller.api_key_id)

@@ -37,10 +37,13 @@ _EXPIRING = (
     *appointments.WITH_EXPIRY, "submit", "work", "cancel", "take back", "upgrade", "unsubscribe", "rebuild", "wipe",
     "period end",
 )  # fmt: skip
+#: What a submit meets that has to take its hold twice.
+_MOVED = ("submit", "submit+key", "same key", "work", "grant", "free orphans", "rebuild", "wipe")
 #: What may happen between the pieces of an answer, and to what a dead worker has shown of one.
 _STREAMED = ("wake", "break off", "work", "cancel", "take over", "lost", "wipe")
 VERBS_OF = {
     "exact": tuple(verb for verb in VERBS if verb not in _ELSE),
+    "moved": _MOVED,
     "people": (*people.VERBS, "wipe"),
     "hooks": (*hooks.VERBS, "wipe"),
     "in-hand": _WORK,

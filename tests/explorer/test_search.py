@@ -26,6 +26,7 @@ WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
 #: Explored as the first in `exact`; what these states have more concerns them in the gap alone.
 NOT_HERE = {
     *(("two-in-hand", verb) for verb in VERBS_OF["two-in-hand"] if verb != "wake two"),
+    *(("moved", verb) for verb in VERBS_OF["moved"] if not verb.startswith("submit")),
     *(("foreign", verb) for verb in ("submit", "grant", "work", "rebuild")),
     *(("scheduled", verb) for verb in ("tool edit", "tool archive", "unsubscribe", "leave")),
     *(("keyed", verb) for verb in ("child submit", "cancel many")),

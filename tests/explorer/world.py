@@ -16,7 +16,7 @@ from common import budgets, invocations
 from common.errors import PlatformError
 from common.identity import accounts, email_addresses
 from common.identity.audit import Actor as Admin
-from common.invocations import Again, Submitted, Task
+from common.invocations import Again, Submitted, Task, storing
 from common.kit import db, memory, redis
 from common.kit.memory import Memory
 from common.tools import ListedTool, Version
@@ -139,6 +139,24 @@ def exact() -> World:
     for number in range(3):
         world.submit(f"before-{number}")
     return world
+
+
+def moved() -> World:
+    """As `exact`, but the period's epoch has moved and its gate was not told: as a process leaves it that dies then."""
+    world = replace(exact(), name="moved")
+    with db.transaction() as session:
+        session.execute(storing.MOVE_EPOCH, {"period_id": world.customer.period_id, "epoch": _epoch(world)})
+    return world
+
+
+def _epoch(world: World) -> int:
+    with db.transaction() as session:
+        (epoch,) = (
+            session.connection()
+            .exec_driver_sql("select epoch from periods where id = %s", (world.customer.period_id,))
+            .one()
+        )
+    return int(epoch)
 
 
 def in_hand() -> World:
@@ -276,6 +294,7 @@ STATES: dict[str, Build] = {
     "people": people,
     "hooks": hooks,
     "exact": exact,
+    "moved": moved,
     "in-hand": in_hand,
     "two-in-hand": two_in_hand,
     "once": once,
