@@ -27,6 +27,7 @@ SLICE = {
     "5": "scheduled and fire and one_verb",
     "6": "scheduled and spend and one_verb",
     "7": "people and revoke and one_verb",
+    "8": "moved and submit and one_verb",
 }
 #: What a schedule broke, or what broke without any fault.
 FINDINGS = ("broken: (", "failed undisturbed")
