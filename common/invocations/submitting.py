@@ -245,8 +245,6 @@ def _queued(
 
 
 def _catch_up(account: budgets.Account, hold: budgets.Hold) -> None:
-    """The row was refused: the epoch moved or PostgreSQL is another (rebuild the gate), or the period ended (look it up
-    afresh).
-    """
+    """The row was refused: the epoch moved or PostgreSQL is another (rebuild the gate), or the period has ended."""
     subscriptions.forget_terms(account.user_id)
     placing.catch_up(account, hold.epoch, hold.server, only_open=True)
