@@ -1,8 +1,9 @@
 """This worker process: its identity, its running calls, and its heartbeat thread.
 
 Once a second the heartbeat thread records that the process is alive (`processes.heartbeat_at`), asks what it holds and
-what is due, aborts calls that were canceled or lost and sweeps, in one process at a time under an advisory lock. It has
-its own database connection: it works although the pool is exhausted.
+what is due, and aborts calls that were canceled or lost. It has its own database connection, for when the pool is
+exhausted, and waits for nothing that may take long: another thread sweeps, in one process at a time under an advisory
+lock, and recovers calls (`background`), and stalled batches get one each. How long it waits: docs/decisions/idle.md.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from common import invocations
 from common.invocations import Heartbeat, Lease, Task
-from common.kit import clock, db, log, metrics, redis
+from common.kit import apart, clock, db, log, metrics, redis
 from common.kit.clock import uuid7
 from common.operations import instance, polling, readiness
 from worker import sweeper
+from worker.background import Background
 from worker.concurrency import ConcurrencyLimiter
 from worker.large_responses import LargeResponses
-from worker.running import Batches, Quick, Running, leases
+from worker.quick import Quick
+from worker.running import Batches, Running, leases
 from worker.stream_publisher import StreamPublisher
 from worker.waiting import WaitingThreads
 
 logger = log.get(__name__)
 
 TICK_SECONDS = 1.0
+#: For how long a statement of the heartbeat thread waits for a lock.
+LOCK_TIMEOUT_MS = 2_000
 #: More than the time between a claim and its call, even when every server in between is slow.
 ORPHANED_SECONDS = 15.0
 THREADS = metrics.live_gauge("joyfull_worker_threads", "Threads of worker processes", ("kind",))
@@ -49,7 +55,7 @@ class WorkerProcess:
         self.quick, self.batches = Quick(self.limiter), Batches()
         self.large_responses = LargeResponses(self.limiter)
         self.stopping = threading.Event()
-        self.waiting = WaitingThreads(self.stopping)
+        self.waiting, self.background = WaitingThreads(self.stopping), Background("sweep")
         self.progress, self._known, self._ended = threading.Event(), threading.Event(), threading.Event()
         self.jobs_started = self._jobs = 0
         self._beat_at: datetime | None = None
@@ -81,9 +87,11 @@ class WorkerProcess:
     def end(self) -> None:
         """Complete a shutdown: delete the process's row, so that its claims are recovered without a timeout."""
         self.stopping.set()
+        self.batches.end()
         self._ended.set()
         if self._thread is not None:
             self._thread.join(5)
+        self.background.end(5)
         try:
             invocations.leave(self.id)
         except db.Unreachable:
@@ -153,13 +161,13 @@ class WorkerProcess:
 
     def _heartbeats(self) -> None:
         pause = 0.0
-        with db.private(f"joyfull-heartbeat-{self.kind}"):
+        with db.private(f"joyfull-heartbeat-{self.kind}", LOCK_TIMEOUT_MS):
             while not self._ended.wait(pause):
                 started, pause = clock.monotonic(), TICK_SECONDS
                 try:
                     if self._stops_on_foreign_servers():
                         continue
-                    sweeper.every_second(self._heartbeat(), self.threads)
+                    self.background.begin(partial(self._attend_to, self._heartbeat()))
                 except (db.Unreachable, redis.RedisUnreachable, readiness.NotReady) as error:
                     logger.warning("heartbeat postponed", reason=str(error) or type(error).__name__)
                 except Exception:
@@ -180,9 +188,7 @@ class WorkerProcess:
             readiness.postgresql()  # or nothing is claimed: an older schema may lack what this code needs
         progressed = self.progress.is_set()
         self.progress.clear()
-        stopping = self.stopping.is_set()
-        running = self.running()
-        going_on = self._going_on(running)
+        going_on, stopping = self._going_on(self.running()), self.stopping.is_set()
         self._remember(
             invocations.heartbeat(self.id, name=self.name, progress=progressed, stopping=stopping, leases=going_on)
         )
@@ -193,11 +199,8 @@ class WorkerProcess:
         for each in running:
             if each.task.token not in held:
                 each.abort()
-            elif self.publisher.readers.is_unread(each.task.id):
-                invocations.cancel_unread(each.task)
         self.large_responses.wake()
         self.batches.relieve()
-        self._recover_orphaned([token for token in seen.held if token not in self._running])
         return seen
 
     def _going_on(self, running: Sequence[Running]) -> list[Lease]:
@@ -216,6 +219,18 @@ class WorkerProcess:
             WENT_BACK.inc()
             times = {"since": clock.rfc3339(beat.before), "until": clock.rfc3339(last)}
             logger.error("the database lacks what it had committed", **times)
+
+    def _attend_to(self, seen: polling.Look) -> None:
+        """In the background thread: what the heartbeat has found to do."""
+        for step in (partial(self._recover, seen), partial(sweeper.every_second, seen, self.threads)):
+            sweeper.attempt(step)
+
+    def _recover(self, seen: polling.Look) -> None:
+        """Cancel streams that nobody reads, and recover calls that no thread works on."""
+        readers, held = self.publisher.readers, {*seen.held}.difference(seen.canceled)
+        unread = [it.task for it in self.running() if it.task.token in held and readers.is_unread(it.task.id)]
+        apart.total("cancel-unread", unread, invocations.cancel_unread, lambda task: task.id)
+        self._recover_orphaned([token for token in seen.held if token not in self._running])
 
     def _recover_orphaned(self, tokens: list[UUID]) -> None:
         """Recover claims of this process that no thread works on: the database's answer to the claim was lost."""

@@ -2,8 +2,8 @@
 
 A batch saves most of what a quick call costs besides the call itself: eight of them are stored, and eight more claimed,
 in one statement. What may go wrong with it is bounded: its results are stored when they have waited for `LONGEST`
-seconds, and when a call takes unexpectedly long, the heartbeat thread stores those that wait for it and hands back the
-calls that were not begun.
+seconds, and when a call takes unexpectedly long, a thread that the heartbeat starts stores those that wait for it and
+hands back the calls that were not begun.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from cachetools import FIFOCache
-
 from common import invocations
 from common.invocations import GRACE_SECONDS, PERSIST_SECONDS, ClaimOptions, Completion, Lease, Task
-from common.kit import checker, clock, db, log
+from common.kit import apart, clock, db, log
 from common.kit.outbound import Call
 from common.queueing import messages
-from common.tools import Version
-from worker.concurrency import ConcurrencyLimiter
 from worker.stream_publisher import LiveStream
 
 logger = log.get(__name__)
@@ -33,7 +29,8 @@ logger = log.get(__name__)
 LONGEST: Final = 0.02
 #: How long (seconds) they wait for a call that has begun, until the next heartbeat relieves them.
 STALLED: Final = 0.5
-REMEMBERED: Final = 64
+#: How many batches are relieved at once, in threads of their own.
+RELIEVING: Final = 8
 #: How long (seconds) storing a result may take: as long as it is tried, and the last try.
 STORING: Final = PERSIST_SECONDS + GRACE_SECONDS
 
@@ -43,7 +40,8 @@ class Running:
     """A running call: its task, the handle to abort it, and what it has shown if it is streamed.
 
     `is_large`: so is its response. `is_kept`: its result is to be stored with those of its batch. `is_alone`: it has
-    had to wait for more than its tool. `is_in_line`: it waits for large responses of others.
+    had to wait for more than its tool. `is_in_line`: it waits for large responses of others. `is_given_away`: another
+    thread than its batch's stores its result or hands it back, and leaves it.
 
     `until`: until when (monotonic) its lease is renewed, because its tool has answered and the result waits to be read
     or stored; a wait or a step that takes longer hangs. 0: it has the lease that it was claimed with.
@@ -58,6 +56,7 @@ class Running:
     is_kept: bool = False
     is_alone: bool = False
     is_in_line: bool = False
+    is_given_away: bool = False
     until: float = 0.0
     batch: Batch | None = None
 
@@ -70,51 +69,6 @@ class Running:
         if self.aborted_at is None:
             self.aborted_at = clock.monotonic()
         self.call.abort()
-
-
-class Quick:
-    """Tool versions of which this process claims several calls at once. Thread-safe.
-
-    They may be repeated, which they are if the process dies, also when they had only been waiting for their turn; they
-    stream nothing; and they usually answer within milliseconds.
-    """
-
-    def __init__(self, limiter: ConcurrencyLimiter) -> None:
-        self._limiter = limiter
-        self._tools: FIFOCache[UUID, UUID] = FIFOCache(REMEMBERED)
-        self._lock = threading.Lock()
-
-    def note(self, version: Version) -> None:
-        """A call of this version has been made."""
-        if version.id not in self._tools and version.idempotent and version.max_attempts > 1 and not version.streaming:
-            with self._lock:
-                self._tools[version.id] = version.tool_id
-
-    def let_wait(self, running: Running) -> None:
-        """A call has to wait for more than its tool, as other calls of its account may: nothing of its batch waits for
-        it, and calls of its version are not claimed together with others until one has not had to.
-        """
-        running.is_alone = True
-        running.go_on(STORING)
-        with self._lock:
-            self._tools.pop(running.task.tool_version_id, None)
-        if running.batch is not None:
-            running.batch.set_free()
-
-    @contextmanager
-    def checked_elsewhere(self, running: Running) -> Iterator[None]:
-        """Around the check of its output by another process."""
-        self.let_wait(running)
-        running.go_on(checker.LONGEST_SECONDS)
-        with self._limiter.released():
-            yield
-        running.go_on()
-
-    def versions(self) -> tuple[UUID, ...]:
-        """Versions of tools that usually answer at once."""
-        with self._lock:
-            known = list(self._tools.items())
-        return tuple(version for version, tool in known if self._limiter.is_quick(tool))
 
 
 class Batch:
@@ -158,9 +112,15 @@ class Batch:
 
     def set_free(self) -> None:
         """Store the results that wait in it, and hand back its calls that were not begun."""
-        waiting, done = self.take_waiting(), self.take_done()
-        store(done, ClaimOptions(UUID(int=0), take_next=False), self._leave)
-        hand_back(waiting, self._leave)
+        with self._lock:
+            waiting, done = list(self._waiting), self._done
+            self._waiting, self._done = deque(), []
+            for running in (*waiting, *(running for running, _ in done)):
+                running.is_given_away = True
+        try:
+            store(done, ClaimOptions(UUID(int=0), take_next=False), self._leave)
+        finally:
+            hand_back(waiting, self._leave)
 
     @property
     def is_stalled(self) -> bool:
@@ -174,6 +134,7 @@ class Batches:
 
     def __init__(self) -> None:
         self._batches: set[Batch] = set()
+        self._relieving: list[threading.Thread] = []
         self._lock = threading.Lock()
 
     @contextmanager
@@ -190,15 +151,32 @@ class Batches:
             with self._lock:
                 self._batches.discard(batch)
             for running in calls:
-                leave(running)
+                if not running.is_given_away:
+                    leave(running)
 
     def relieve(self) -> None:
-        """For the heartbeat thread: nothing waits any longer for calls that take unexpectedly long."""
+        """For the heartbeat thread: nothing waits any longer for calls that take unexpectedly long.
+
+        Each such batch gets a thread, since storing may take a minute; the heartbeat renews the leases meanwhile.
+        """
         with self._lock:
             stalled = [batch for batch in self._batches if batch.is_stalled]
-        for batch in stalled:
+        self._relieving = [thread for thread in self._relieving if thread.is_alive()]
+        for batch in stalled[: RELIEVING - len(self._relieving)]:
             logger.warning("batch split: one of its calls takes long")
-            batch.set_free()
+            thread = threading.Thread(target=_set_free, args=(batch,), name="relieve", daemon=True)
+            thread.start()
+            self._relieving.append(thread)
+
+    def end(self) -> None:
+        """Wait until what is taken out of batches is stored: for about a minute at most, as threads of jobs do."""
+        for thread in self._relieving:
+            thread.join(STORING)
+
+
+def _set_free(batch: Batch) -> None:
+    with apart.logged(logger, "batch not split"):
+        batch.set_free()
 
 
 def leases(running: Iterable[Running]) -> list[Lease]:

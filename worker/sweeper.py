@@ -1,4 +1,4 @@
-"""Periodic work: the sweep of every second, run by one heartbeat thread without a broker, and the sweeps of beat.
+"""Periodic work: the sweep of every second, begun by one heartbeat thread without a broker, and the sweeps of beat.
 
 Each step is bounded, idempotent, and safe to run twice or concurrently.
 """
@@ -73,12 +73,12 @@ def _fire_schedules() -> None:
 
 def _fire() -> None:
     with db.private("joyfull-schedules"):
-        _try(lambda: schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only)))
+        attempt(lambda: schedules.fire_due(SubmitRules(boot.outbound(), _SweeperState.verified_only)))
 
 
 def every_second(seen: Look, threads: int) -> None:
     """Do what there is to do: in one process at a time, under an advisory lock, which is not asked for in vain."""
-    _try(lambda: instance.keep(seen.platform))
+    attempt(lambda: instance.keep(seen.platform))
     if not (seen.queue or seen.deliveries or seen.schedules):
         _SweeperState.skipped = 0
     else:
@@ -86,7 +86,7 @@ def every_second(seen: Look, threads: int) -> None:
             if not _my_turn(acquired=acquired):
                 return
             for step in _steps(seen, threads):
-                _try(step)
+                attempt(step)
     RUNS.labels(EVERY_SECOND, "done").inc()
 
 
@@ -117,7 +117,7 @@ def _my_turn(*, acquired: bool) -> bool:
     return True
 
 
-def _try(step: Callable[[], object]) -> None:
+def attempt(step: Callable[[], object]) -> None:
     """Run one step; a failure must not prevent the others."""
     try:
         step()

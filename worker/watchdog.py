@@ -1,7 +1,8 @@
 """Restart this process when it makes no progress: it may be connected, answer pings, send heartbeats, and do nothing.
 
 * **Unresponsive**: messages wait in its queue and it has idle threads, but it consumes nothing in several checks.
-* **Stuck**: a call does not end although its claim was lost long ago (an endless loop, a call into C).
+* **Stuck**: a call does not end although its claim was lost long ago (an endless loop, a call into C), or the sweep
+  does not, in which every wait is bounded.
 * **Frozen**: one thread holds the GIL, so that no other thread runs, including this one. `faulthandler`, whose thread
   does not need the GIL, then dumps all stacks and ends the process.
 
@@ -33,6 +34,8 @@ UNRESPONSIVE_CHECKS: Final = 15
 #: A call is aborted when its claim is lost; if it has not ended after this time, it is stuck.
 STUCK_SECONDS: Final = 30.0
 FROZEN_SECONDS: Final = 120.0
+#: More than a sweep needs in which each statement and each command waits for as long as it may.
+SWEEP_SECONDS: Final = 300.0
 #: Time limit of a warm shutdown once no call is running that must not be repeated.
 WARM_SECONDS: Final = 20.0
 RECYCLED = metrics.Counter("joyfull_worker_recycled", "Worker processes stopped by their watchdog", ["kind", "reason"])
@@ -106,7 +109,7 @@ class Watchdog:
     # -- stuck -----------------------------------------------------------------------------------------------------
 
     def _stuck(self) -> bool:
-        return any(self._hangs(each) for each in self.me.running())
+        return self.me.background.seconds > SWEEP_SECONDS or any(self._hangs(each) for each in self.me.running())
 
     @staticmethod
     def _hangs(running: Running) -> bool:

@@ -50,10 +50,16 @@ def _words(moves: Iterable[Move]) -> list[str | int]:
 
 
 def _tell(told: Sequence[tuple[UUID, UUID, list[str], list[str | int]]]) -> list[Sequence[str | int]]:
-    """`settle.lua` for each (user, period, keys, arguments). Returns the gate's figures, empty where there are none."""
+    """`settle.lua` for each (user, period, keys, arguments). Returns the gate's figures, empty where there are none.
+
+    In a walk over many rows (`redis.sparing`) a Redis that does not answer is waited for once.
+    """
+    if redis.is_spared():
+        return [()] * len(told)
     try:
         answers = redis.run_each("settle", [(keys, args) for _, _, keys, args in told])
     except redis.RedisUnreachable as error:
+        redis.spare()
         logger.warning("settlement left to the sweep", period_id=str(told[0][1]), error=str(error))
         return [()] * len(told)
     return [

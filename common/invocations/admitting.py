@@ -15,7 +15,7 @@ from uuid import UUID
 from common import budgets
 from common.errors import DependencyUnavailable
 from common.invocations import placing
-from common.invocations.placing import BATCH, BEHIND, WaitingRow
+from common.invocations.placing import BATCH, BEHIND, SECONDS, WaitingRow
 from common.kit import apart, db, log, memory
 from common.kit.query import Query
 
@@ -78,7 +78,11 @@ def admit_waiting(paused: Sequence[UUID]) -> int:
     after_key, after_period = _round().after
     keys = db.execute(KEYS, {"after_key": after_key, "after_period": after_period, "limit": BATCH})
     _round().after = (keys[-1].key_id, keys[-1].period_id) if len(keys) == BATCH else _KeyRound.after
-    return apart.total("admit", keys, lambda key: _admit_all(key, paused), lambda key: key.key_id)
+    in_time = apart.InTime("admit", keys, SECONDS)
+    admitted = apart.total("admit", in_time, lambda key: _admit_all(key, paused), lambda key: key.key_id)
+    if (last := in_time.last) is not None:
+        _round().after = last.key_id, last.period_id
+    return admitted
 
 
 def _admit_all(key: KeyWithRows, paused: Sequence[UUID]) -> int:

@@ -83,10 +83,11 @@ def cancel(caller: Caller, invocation_id: UUID) -> bool:
     raise DependencyUnavailable("The invocation changed state repeatedly. It was not canceled; retry.", retry_after=1)
 
 
-def cancel_unread(task: Task) -> None:
-    """For its worker: ask for the cancel of a stream that nobody reads any more, in its owner's name."""
+def cancel_unread(task: Task) -> int:
+    """For its worker: ask for the cancel of a stream that nobody reads any more, in its owner's name. Returns 1."""
     db.execute(REQUEST_CANCEL, {"id": task.id, "user_id": task.user_id})
     logger.info("stream canceled: it has no readers", invocation_id=str(task.id))
+    return 1
 
 
 class _Queued(NamedTuple):

@@ -86,6 +86,9 @@ class ClaimOptions:
 
     `most`: how many rows it takes at once, if the tool versions of all are among `quick` and none of the rows has lost
     a worker before; otherwise one.
+
+    `once`: a write that PostgreSQL does not answer or refuses is not repeated, but raises `db.Unreachable`. For the
+    sweep, which comes again.
     """
 
     worker: UUID
@@ -93,6 +96,7 @@ class ClaimOptions:
     take_next: bool = True
     most: int = 1
     quick: tuple[UUID, ...] = ()
+    once: bool = False
 
 
 class _Looked:

@@ -21,6 +21,8 @@ logger = log.get(__name__)
 BATCH = 500
 #: Seconds that a waiting row is left to a completing neighbour before the sweep gives it a slot.
 BEHIND = 1.0
+#: For so long (seconds) accounts or rows are gone through at a time; the next time it goes on with the others.
+SECONDS: Final = 10.0
 
 
 class WaitingAccount(NamedTuple):
@@ -157,7 +159,11 @@ def place_waiting(paused: Sequence[UUID]) -> int:
     where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
     accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _round().after})
     _round().after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
-    return apart.total("place", accounts, lambda account: _place_all(account, where), lambda account: account.period_id)
+    in_time = apart.InTime("place", accounts, SECONDS)
+    placed = apart.total("place", in_time, lambda account: _place_all(account, where), lambda each: each.period_id)
+    if in_time.last is not None:
+        _round().after = in_time.last.period_id
+    return placed
 
 
 def _place_all(waiting: WaitingAccount, where: dict[str, object]) -> int:
@@ -222,7 +228,7 @@ def unplace_paused(paused: Sequence[UUID]) -> int:
     if not paused:
         return 0
     rows = db.execute(UNPLACE_PAUSED, {"paused": list(paused), "limit": BATCH})
-    return apart.total("park", rows, _unplaced, lambda row: row.id)
+    return apart.total("park", apart.InTime("park", rows, SECONDS), _unplaced, lambda row: row.id)
 
 
 def _unplaced(row: UnplacedRow) -> int:

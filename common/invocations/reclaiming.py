@@ -33,6 +33,8 @@ logger = log.get(__name__)
 SUSPECT_AFTER = 20.0
 REAP_AFTER = 10.0
 BATCH = 500
+#: For so long (seconds) rows that were taken over are worked on; the rest is lost still, and taken over again.
+SECONDS: Final = 10.0
 #: A payload that crashed so many workers is not given to another.
 CRASHES_MOST = 3
 #: A lease is renewed once it would end so many seconds before it may: not with each heartbeat.
@@ -186,13 +188,18 @@ def take_over(worker: UUID, tokens: Collection[UUID]) -> int:
 
 def requeue_or_fail(rows: Iterable[OrphanedRow]) -> int:
     """Requeue rows that were taken over from a worker, or complete them, each under its new token. Returns how many."""
-    return apart.total("take-back", rows, _requeue_or_fail, lambda row: row.id)
+    in_turn = apart.left_last("take-back", rows, _id)
+    return apart.total("take-back", apart.InTime("take-back", in_turn, SECONDS), _requeue_or_fail, _id)
+
+
+def _id(row: OrphanedRow) -> UUID:
+    return row.id
 
 
 def _requeue_or_fail(row: OrphanedRow) -> int:
     version = tools.version(row.tool_version_id)
     task = _task(row)
-    options = ClaimOptions(worker=uuid7(), take_next=False)
+    options = ClaimOptions(worker=uuid7(), take_next=False, once=True)
     exhausted = row.attempts >= version.max_attempts or row.crash_count + 1 >= CRASHES_MOST
     if row.sent or exhausted or row.cancel_at is not None:
         complete(task, WORKER_LOST, options)

@@ -47,12 +47,17 @@ class Write(Generic[W]):
 
 
 def write(kind: Write[W], task: Task, parameters: dict[str, object], options: ClaimOptions) -> tuple[bool, list[Task]]:
-    """One write of a worker, fenced by its token. Returns whether the row was its own, and the next tasks, if any."""
+    """One write of a worker, fenced by its token. Returns whether the row was its own, and the next tasks, if any.
+
+    Raises `db.Unreachable` with `options.once`: the row is its own still, or was written, and nobody was told.
+    """
     width, tokens = budgets.width(task.period_id), claiming.new_tokens(options)
     everything = {**parameters, **claiming.parameters(options, tokens), "width": width}
     try:
         written, claimed = _execute(kind, everything, claim=options.take_next)
     except db.Unreachable:
+        if options.once:
+            raise
         give_up = clock.monotonic() + PERSIST_SECONDS
         return write_alone(kind, task, everything, give_up), claimed_after_loss(tokens, give_up)
     if written is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from structlog.stdlib import BoundLogger
 
@@ -15,7 +15,7 @@ logger = log.get(__name__)
 T = TypeVar("T")
 FAILURES = metrics.Counter("joyfull_sweep_item_failures", "Items that failed during periodic work", ["work"])
 _OF_ALL = (db.Unreachable, redis.RedisUnreachable)
-#: How long (seconds) an item that has failed is left alone by statements that take the first so many.
+#: How long (seconds) an item that has failed, or was busy, is left alone by statements that take the first so many.
 LEFT_SECONDS = 10.0
 #: By work and item: until when.
 _left = memory.Part(dict[tuple[str, str], float])
@@ -27,6 +27,32 @@ def left(work: str) -> list[str]:
     for key in [key for key, until in list(kept.items()) if until < now]:
         kept.pop(key, None)
     return [item for of, item in list(kept) if of == work]
+
+
+def left_last(work: str, items: Iterable[T], name: Callable[[T], object]) -> list[T]:
+    """The same for those that do not pass them over: such items come last, so that the others are begun in time."""
+    behind = left(work)
+    return sorted(items, key=lambda item: str(name(item)) in behind)
+
+
+class InTime(Generic[T]):
+    """The first of the items, and the next ones while they are begun within `seconds`; the rest is logged as left.
+
+    `last`: the last that was begun, if any are left; a walk goes on behind it.
+    """
+
+    def __init__(self, work: str, items: Sequence[T], seconds: float) -> None:
+        self._work, self._items, self._seconds = work, items, seconds
+        self.last: T | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        give_up = clock.monotonic() + self._seconds
+        for at, item in enumerate(self._items):
+            if at and clock.monotonic() >= give_up:
+                self.last = self._items[at - 1]
+                logger.warning("items left to the next run: no time", work=self._work, several=len(self._items) - at)
+                return
+            yield item
 
 
 def total(work: str, items: Iterable[T], do: Callable[[T], int], name: Callable[[T], object]) -> int:
@@ -67,11 +93,16 @@ def _one(work: str, item: T, do: Callable[[T], int], name: Callable[[T], object]
         return do(item)
     except db.Busy as error:
         logger.warning("item postponed to the next run", work=work, item=str(name(item)), reason=str(error))
+        _leave(work, name(item))
     except Exception as error:
         # The process edge of one item: whatever is wrong with it, the others must still be processed.
         if isinstance(error, _OF_ALL) and not isinstance(error, redis.UnreadableKey):
             raise
         logger.exception("item failed", work=work, item=str(name(item)))
         FAILURES.labels(work).inc()
-        _left()[work, str(name(item))] = clock.monotonic() + LEFT_SECONDS
+        _leave(work, name(item))
     return 0
+
+
+def _leave(work: str, item: object) -> None:
+    _left()[work, str(item)] = clock.monotonic() + LEFT_SECONDS

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
-from common.kit import db, log
+from common.kit import batches, db, log
 from common.kit.query import Query
 from common.queueing import messages
 from common.webhooks.disabling import DISABLED
@@ -24,6 +24,8 @@ FAILING_LIMIT: Final = timedelta(days=5)
 UNPARK: Final = 8
 #: How many messages the sweep sends at most, each second. Most of a long queue may be for lanes that are full.
 NOTIFIED: Final = 8
+#: For about so many seconds expired leases are dealt with at a time.
+SECONDS: Final = 10.0
 
 #: Only the front of the queue: rows behind it do not slow the scan yet.
 _PARK: Final = text(f"""
@@ -119,8 +121,8 @@ def unpark(lanes: Sequence[int] | None = None) -> int:
 
 
 def expire_leases() -> int:
-    """Make deliveries with an expired lease due again; the attempt counts. Returns their number."""
-    return _until_done(_EXPIRE)
+    """Make deliveries with an expired lease due again; the attempt counts. For `SECONDS`; returns their number."""
+    return batches.repeat(lambda: db.rowcount(_EXPIRE, {}), BATCH, SECONDS)
 
 
 def disable_failing() -> int:
@@ -137,12 +139,3 @@ def notify_due() -> int:
     A few are enough: whoever finds work notifies another.
     """
     return messages.notify_times(messages.DELIVER, db.execute(_COUNT_DUE, {})[0].due)
-
-
-def _until_done(batch: TextClause) -> int:
-    total = 0
-    while True:
-        count = db.rowcount(batch, {})
-        total += count
-        if count < BATCH:
-            return total

@@ -122,7 +122,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": application_name,
-            "options": " ".join(f"-c {name}={value}" for name, value in limits().items()),
+            "options": _options(limits()),
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "keepalives_idle": 10,
             "keepalives_interval": 3,
@@ -144,11 +144,15 @@ def driver_url(url: str) -> URL:
     return URL.create("postgresql+psycopg", user, password, database=database, query=parts)
 
 
-def limits() -> dict[str, str]:
+def _options(settings: dict[str, str]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
+def limits(lock_timeout_ms: int | None = None) -> dict[str, str]:
     """What each session of a serving process has set. A pooler that shares its sessions sets them itself."""
     return {
         "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "lock_timeout": str(lock_timeout_ms or LOCK_TIMEOUT_MS),
         "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
         "timezone": "UTC",
         "jit": "off",
@@ -214,15 +218,16 @@ def replica() -> Replica | None:
 
 
 @contextmanager
-def private(application_name: str) -> Iterator[None]:
+def private(application_name: str, lock_timeout_ms: int | None = None) -> Iterator[None]:
     """Use two separate connections instead of the pool, in this thread and inside the block.
 
-    For work that must not wait for a free pooled connection: heartbeats, readiness checks, gauges.
+    For work that must not wait for a free pooled connection: heartbeats, readiness checks, gauges. `lock_timeout_ms`:
+    for how long one of its statements waits for a lock, if not as long as others.
     """
     if _PoolState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     before = _private.engine
-    more = SHARED if _PoolState.shared else {}
+    more = SHARED if _PoolState.shared else {"options": _options(limits(lock_timeout_ms))}
     _private.engine = mine = make_engine(_PoolState.url, pool_size=2, application_name=application_name, **more)
     try:
         yield

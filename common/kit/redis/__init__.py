@@ -24,7 +24,7 @@ from common.kit.redis.clients import (
     subscriber,
     watched,
 )
-from common.kit.redis.cluster import sparing
+from common.kit.redis.cluster import is_spared, spare, sparing
 from common.kit.redis.failing import NodeUnreachable, RedisUnreachable, UnreadableKey, reachable
 from common.kit.redis.several import Answer, Answers, each, readable, run_each
 
@@ -42,6 +42,7 @@ __all__ = [
     "dispose",
     "each",
     "infos",
+    "is_spared",
     "make_client",
     "mapping",
     "past",
@@ -53,6 +54,7 @@ __all__ = [
     "scan",
     "shards",
     "source",
+    "spare",
     "sparing",
     "subscriber",
     "watched",

@@ -41,6 +41,8 @@ class _NobodyAnswers(Unconnected):
     """No node has said which has which slots."""
 
 
+#: Among them: Redis as a whole.
+_ALL: Final = "*"
 #: The nodes that have failed in this thread's `sparing` block.
 _away: ContextVar[set[str] | None] = ContextVar("away", default=None)
 
@@ -49,7 +51,8 @@ _away: ContextVar[set[str] | None] = ContextVar("away", default=None)
 def sparing() -> Iterator[None]:
     """In the block, the failure of one node is told from that of most: `NodeAway`, and redis-py's errors.
 
-    A node that has failed is not asked again, so a walk over many keys waits for it once.
+    A node that has failed is not asked again, so a walk over many keys waits for it once. The same for Redis as a whole
+    with those who ask `is_spared`.
     """
     if _away.get() is not None:
         yield
@@ -59,6 +62,17 @@ def sparing() -> Iterator[None]:
         yield
     finally:
         _away.reset(token)
+
+
+def spare() -> None:
+    """Redis has not answered: it need not be asked again in this thread's `sparing` block."""
+    if (away := _away.get()) is not None:
+        away.add(_ALL)
+
+
+def is_spared() -> bool:
+    """Whether it has not answered in this thread's `sparing` block."""
+    return _ALL in (_away.get() or ())
 
 
 class _Asking:
