@@ -11,6 +11,11 @@ from worker import runner
 from worker.heartbeat import WorkerProcess
 
 
+def beat(process: WorkerProcess) -> None:
+    """What its heartbeat thread does once a second, and what that leaves to another but the sweep."""
+    process._recover(process._heartbeat())
+
+
 @contextmanager
 def working() -> Iterator[WorkerProcess]:
     """It runs one invocation after the other. The books are right at the end."""

@@ -189,8 +189,10 @@ PATCHED = {
     "worker/test_batches.py": dict.fromkeys(
         ("checker.TURN_SECONDS", "concurrency.SLOW", "running.LONGEST", "running.STALLED"), WAIT
     ),
+    "worker/test_background.py": {"watchdog.SWEEP_SECONDS": WAIT},
     "worker/test_breakers.py": {"breakers.RESET_SECONDS": WAIT},
     "worker/test_leases.py": {"checker.TURN_SECONDS": WAIT, "concurrency.SLOW": WAIT},
+    "worker/test_silence.py": {"common.invocations.placing.SECONDS": WAIT, "reclaiming.SECONDS": WAIT},
     "worker/test_watchdog.py": {"watchdog.UNRESPONSIVE_CHECKS": WAIT, "watchdog.WARM_SECONDS": WAIT},
 }
 

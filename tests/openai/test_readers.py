@@ -18,6 +18,7 @@ from dev.servers import Redis
 from tests.client import eventually
 from tests.openai.conftest import MESSAGES, Stage, charges
 from tests.openai.test_streams import Raw, words
+from tests.working import beat
 from web.http import status_changes, stream_readers
 from worker import reader_watch
 from worker.reader_watch import ReaderWatch
@@ -57,7 +58,7 @@ class Native:
 
     def ended(self, made: str) -> Any:
         def has_ended() -> bool:
-            self.stage.me._heartbeat()
+            beat(self.stage.me)
             return bool(self.get(f"/invocations/{made}").json()["data"]["finished_at"])
 
         eventually("it ends", 30, has_ended)
@@ -72,7 +73,7 @@ def goes_on(stage: Stage) -> None:
     """For several times as long as a stream goes on without readers."""
     until = clock.monotonic() + 4 * reader_watch.UNREAD_SECONDS
     while clock.monotonic() < until:
-        stage.me._heartbeat()
+        beat(stage.me)
         clock.sleep(0.02)
 
 

@@ -24,6 +24,7 @@ from tests.factories import BAD, GOOD
 from tests.plain import plain
 from tests.queue.proxy import Proxy
 from tests.timing import Gap, using
+from tests.working import beat
 from worker import heartbeat
 
 
@@ -234,10 +235,10 @@ def test_a_row_that_no_thread_works_on_is_picked_up(me: heartbeat.WorkerProcess)
     made = customer.submit(factories.tool())
     task = factories.taken(ClaimOptions(me.id))
     running = me.enter(task)
-    me._heartbeat()
+    beat(me)
     assert world.open_rows()[made][0] == task.token, "it is being worked on"
     me.leave(running)
-    me._heartbeat()
+    beat(me)
     assert world.open_rows()[made] == (None, 10, 1)
     world.shift("due_at", [made], -5)
     sweeping.place_waiting([])

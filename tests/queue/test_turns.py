@@ -17,6 +17,7 @@ from common.tools import breaker_cache
 from tests import factories
 from tests.budgets import world
 from tests.outside.tool import Tool
+from tests.working import beat
 from worker import heartbeat, runner
 
 
@@ -106,5 +107,5 @@ def test_a_database_that_is_away_at_the_first_look_leaves_no_row_behind(
     with failpoints.calling("worker.after_claim", away):
         work().join(30)
     assert statuses(made) == ["running"]
-    me._heartbeat()
+    beat(me)
     assert statuses(made) == ["queued"]
