@@ -112,7 +112,7 @@ def test_postgresql_has_a_connection_for_everybody() -> None:
     (allowed,) = (re.fullmatch(r"max_connections=(\d+)", word) for word in container("postgres")["args"][-1:])
 
     assert allowed
-    assert sum((pods[name] + 1) * 18 * several for name, several in processes.items()) <= int(allowed[1]) - 3
+    assert sum((pods[name] + 1) * 19 * several for name, several in processes.items()) <= int(allowed[1]) - 3
     assert int(given["QUEUE_MESSAGES_MAX"]) == pods["invocations"] * int(given["WORKER_THREADS"])
 
 
