@@ -228,6 +228,7 @@ def unplace_paused(paused: Sequence[UUID]) -> int:
     if not paused:
         return 0
     rows = db.execute(UNPLACE_PAUSED, {"paused": list(paused), "limit": BATCH})
+    # (Gates for which there is no time are told nothing: `free_orphans` finds what differs.)
     return apart.total("park", apart.InTime("park", rows, SECONDS), _unplaced, lambda row: row.id)
 
 

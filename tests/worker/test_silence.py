@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from common import invocations
 from common.invocations import ClaimOptions, Task, reclaiming, sweeping
+from common.kit import db as database
 from common.kit import failpoints
 from common.kit.redis import failing
 from common.settings import Settings
@@ -24,6 +25,7 @@ from tests.budgets import world
 from tests.factories import GOOD, Customer
 from tests.plain import plain
 from tests.worker.test_batches import Counted, eventually, statuses
+from worker import heartbeat
 from worker.heartbeat import WorkerProcess
 from worker.running import Batch, Running
 
@@ -108,6 +110,13 @@ def lost(count: int) -> list[UUID]:
     worker, made = held(count)
     invocations.leave(worker)
     return made
+
+
+def test_its_statements_wait_for_a_lock_for_a_moment(db: None, settings: Settings) -> None:
+    """Each of them, of which some come one after the other. (A pooler sets what all wait for.)"""
+    with database.private("test", heartbeat.LOCK_TIMEOUT_MS):
+        waits = plain(text("show lock_timeout"), {})[0][0]
+    assert waits == ("5s" if settings.shares_connections else "2s")
 
 
 # -- batches -------------------------------------------------------------------------------------------------------
