@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from common import invocations
+from common import budgets, invocations
 from common.invocations import ClaimOptions, Task, reclaiming, sweeping
 from common.kit import db as database
 from common.kit import failpoints
@@ -24,7 +25,7 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import GOOD, Customer
 from tests.plain import plain
-from tests.worker.test_batches import Counted, eventually, statuses
+from tests.worker.test_batches import eventually, statuses
 from worker import heartbeat
 from worker.heartbeat import WorkerProcess
 from worker.running import Batch, Running
@@ -160,13 +161,21 @@ def statuses_of(calls: list[Running]) -> list[str]:
 
 
 def test_while_its_sweep_waits_for_a_lock(me: WorkerProcess, settings: Settings) -> None:
-    worker, made = held(4)
-    with locked(settings, "usage_logs"), failpoints.calling("reaper.after_select", began := Counted()):
+    worker, made = held(2)
+    began, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        go_on.wait(2 * PATIENCE)
+
+    with locked(settings, "usage_logs"), failpoints.calling("reaper.after_select", hang):
         invocations.leave(worker)
-        eventually(lambda: began.times)
+        assert began.wait(2 * PATIENCE)
         assert goes_on(me)
-        assert statuses(made) == ["running"] * 4
-    eventually(lambda: statuses(made) == ["failed"] * 4, 60)
+        go_on.set()
+        assert goes_on(me)
+        assert statuses(made) == ["running"] * 2
+    eventually(lambda: statuses(made) == ["failed"] * 2, 60)
 
 
 def test_a_step_of_the_sweep_leaves_time_to_the_others(
@@ -184,13 +193,19 @@ def test_a_step_of_the_sweep_leaves_time_to_the_others(
 
 def test_a_walk_goes_on_behind_those_that_took_all_its_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.invocations.placing.SECONDS", 0.0)
-    tool = factories.tool()
-    made = [factories.customer().submit(tool) for _ in range(3)]
+    tool, worker = factories.tool(), factories.worker()
+    first, second = sorted((factories.customer(at_once=1) for _ in range(2)), key=lambda each: each.period_id)
+    for customer in (first, first, second):
+        customer.submit(tool)
+    factories.taken(worker)
+    plain(text("update queue set due_at = now() - interval '5 s' where slot is null"), {})
     plain(
-        text("update queue set slot = null, start_tag = null, moves = moves + 1, due_at = now() - interval '5 s'"), {}
+        text("""update queue set slot = null, start_tag = null, moves = moves + 1, due_at = now() - interval '5 s'
+                 where user_id = :user_id"""),
+        {"user_id": second.user_id},
     )
-    assert [sweeping.place_waiting([]) for _ in range(4)] == [1, 1, 1, 0]
-    assert set(statuses(made)) == {"queued"}
+    budgets.rebuild(second.user_id, second.period_id)
+    assert [sweeping.place_waiting([]) for _ in range(2)] == [0, 1], "the first has no free slot"
 
 
 def test_a_sweep_waits_for_a_frozen_redis_once(db: None, redis_server: Redis) -> None:
