@@ -95,8 +95,8 @@ def _order(key: bytes) -> tuple[int, bytes]:
 def canonical(value: object) -> bytes:
     """Canonical bytes: equal for values that are equal by RFC 8785, whatever the order of keys and the form of numbers.
 
-    Unlike there, integers of 2^53 and more keep all their digits; and in a value that would take long to look through,
-    the form of numbers counts: 1.0 is not 1.
+    Unlike there, integers of 2^53 and more keep all their digits. The form of numbers counts from 10^40 on (1e40 is not
+    the integer with its digits), and everywhere in a value that would take long to look through: there 1.0 is not 1.
     """
     found = _sorted(value)
     if _WHOLE.search(found) and found.count(b",") < LOOKED_AT:
@@ -104,6 +104,8 @@ def canonical(value: object) -> bytes:
     return found
 
 
+#: A float of so much stays one: as an integer it may have 309 digits, which take long to write.
+_LARGE: Final = 1e40
 #: A number that may be whole and yet be written as a float: `1.0`, `1e16`.
 _WHOLE: Final = re.compile(rb"\d(?:\.0(?!\d)|e)")
 
@@ -116,9 +118,9 @@ def _sorted(value: object) -> bytes:
 
 
 def _with_whole_numbers(value: object) -> object:
-    """The value with every float that is a whole number as an integer."""
+    """The value with every float that is a whole number, and not large, as an integer."""
     if isinstance(value, dict):
         return {key: _with_whole_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_with_whole_numbers(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _LARGE else value

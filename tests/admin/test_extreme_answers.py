@@ -88,6 +88,18 @@ def test_an_integer_keeps_its_digits(catalogue: Catalogue, client: Client, strea
     assert f'"seed":{number}' in chat(client, tool, stream=streamed).replace(" ", "")
 
 
+def test_an_integer_that_takes_long_to_read_is_refused(catalogue: Catalogue, client: Client) -> None:
+    number = "-" + "9" * 501
+    ended, _ = catalogue.both(catalogue.add(query={"body": f'{{"n":[{number}]}}'}))
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "tool_bad_response")
+    assert ended["error"]["detail"] == "The response has a number with too many digits."
+    path, headers = f"/tools/{catalogue.add()['slug']}/invoke", {"Content-Type": "application/json"}
+    refused = client.call("POST", path, 400, content=f'{{"input":[{number}]}}', headers=headers).json()
+    assert refused["code"] == "malformed_json"
+    taken = client.data("POST", path, 202, content=f'{{"input":[{number[:-1]}]}}', headers=headers)
+    assert number[:-1] in client.call("GET", f"/invocations/{taken['id']}").text
+
+
 @pytest.mark.parametrize("number", [LONG, HUGE], ids=["long", "huge"])
 def test_an_integer_of_a_large_document_keeps_its_digits(admin: Admin, tool: Tool, number: str) -> None:
     content = f'{{"application/json":{{"schema":{{"type":"object"}},"example":{{"n":{number}}}}}}}'

@@ -57,6 +57,7 @@ def test_canonical_bytes_are_equal_for_equal_values() -> None:
     same = [{"a": 1, "b": [100, {"é": 0}]}, {"b": [1e2, {"é": -0.0}], "a": 1.0}]
     assert jsonb.canonical(same[0]) == jsonb.canonical(same[1])
     assert jsonb.canonical(1e22) == jsonb.canonical(10**22)
+    assert jsonb.canonical([1e308, -1e40, 1.0]) == b"[1e+308,-1e+40,1]"
     others = [1, 1.5, "1", "1.0", [1], 2**53, 2**53 + 1, True, None, {"1": 1}, 1e-7]
     assert len({jsonb.canonical(value) for value in others}) == len(others)
     assert jsonb.canonical({"b": "5.0", "a": 1.5}) == b'{"a":1.5,"b":"5.0"}'

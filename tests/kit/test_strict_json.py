@@ -33,6 +33,8 @@ values = st.recursive(
         (b'[{"a": NaN}]', NotJson, "is not valid JSON: NaN is not allowed."),
         (b"-Infinity", NotJson, "is not valid JSON: -Infinity is not allowed."),
         (b"1e999", NotJson, "has a number that is too large."),
+        (b"1" * 501, NotJson, "has a number with too many digits."),
+        (b'["%s", 1.5, -%s]' % (b"1" * 501, b"1" * 501), NotJson, "has a number with too many digits."),
         (b"1" * 5_000, NotJson, "has a number with too many digits."),
         (b'"\xff"', NotJson, "is not valid UTF-8: invalid byte at offset 1."),
         (b'"\xed\xa0\x80"', NotJson, "is not valid UTF-8: invalid byte at offset 1."),
@@ -46,13 +48,19 @@ values = st.recursive(
         (b"[" + b"0," * 200_000 + b"0]", TooManyValues, "has more than 200,000 values."),
         (b'{"a": 1, "b": 2, "c": 3, "d": 4}', TooManyValues, "has an object with more than 3 keys."),
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_what_is_refused_says_why(text: bytes, kind: type[strict_json.UnacceptableJson], message: str | None) -> None:
     with pytest.raises(strict_json.UnacceptableJson) as caught:
         READER.read(text)
     assert type(caught.value) is kind
     assert message is None or str(caught.value) == message
+
+
+def test_what_has_many_digits_and_is_no_long_integer() -> None:
+    digits = b"1" * 501
+    text = b'["%s", {"%s": 0.%s}, %s]' % (digits, digits, digits, b"-" + digits[1:])
+    assert READER.read(text) == json.loads(text)
 
 
 @given(values, st.booleans())

@@ -69,6 +69,7 @@ BODIES: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("20,000 deep", nested(20_000), JSON, 400, "too_deep"),
     ("20,000 deep, open", b"[" * 20_000, JSON, 400, "too_deep"),
     ("20,000 objects deep", b'{"a":' * 20_000, JSON, 400, "too_deep"),
+    ("501 digits", b'{"name":"a","free":{"x":[-' + b"9" * 501 + b"]}}", JSON, 400, "malformed_json"),
     ("5,000 digits", b'{"name":"a","count":' + b"9" * 5000 + b"}", JSON, 400, "malformed_json"),
     ("400 digits", b'{"name":"a","count":' + b"9" * 400 + b"}", JSON, 422, "validation_failed"),
     ("over the limit", b'{"name":"' + b"a" * 1024 * 1024 + b'"}', JSON, 413, "payload_too_large"),
