@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from common.errors import FieldError
 
@@ -29,7 +29,8 @@ def in_headers(headers: Mapping[str, str]) -> Iterator[FieldError]:
 
 
 def in_url(url: str) -> Iterator[FieldError]:
-    """A fault for each query parameter that looks like a credential."""
-    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    """A fault for each query parameter that looks like a credential. What is no URL is looked through as well."""
+    query = url.partition("#")[0].partition("?")[2]
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if _NAMES.search(name) or name.lower() == "key" or _VALUES.match(value):
             yield FieldError("/endpoint_url", f"{ADVICE} (Parameter: {name[:50]}.)")

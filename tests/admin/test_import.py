@@ -381,6 +381,54 @@ def test_what_is_no_such_document(admin: Admin, wrong: Json) -> None:
     assert admin.imported(422, document=wrong)["errors"][0]["pointer"] == "/document"
 
 
+def _sent(schema: Any) -> Json:
+    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+
+
+#: What an operation has, beside what is blocked by it: nothing, if it is left out.
+WRONG_TYPES: list[tuple[Json, str]] = [
+    ({"parameters": [{"in": [], "name": {}}]}, "`in` and `name` must be strings"),
+    ({"parameters": [{"in": "query", "name": []}]}, "`in` and `name` must be strings"),
+    ({"parameters": [{"in": "query", "name": 5}]}, "`in` and `name` must be strings"),
+    (_sent({"type": "object", "required": [[], {}, 5]}), ""),
+    (_sent({"type": "object", "properties": {"a": {"readOnly": True}}, "required": ["a", {"x": 1}]}), ""),
+    (_sent({"type": {}, "enum": 5, "pattern": [], "title": {}, "properties": {"a": {"$ref": [1]}}}), "outside"),
+    ({"security": [{"x": []}]}, ""),
+    ({"responses": [1]}, ""),
+]
+
+
+def test_parts_of_a_wrong_type_are_problems_of_their_operation(admin: Admin) -> None:
+    paths: Json = {f"/{n}": {"post": {"responses": OK, **it}} for n, (it, _) in enumerate(WRONG_TYPES)}
+    small = document(paths, components={"securitySchemes": {"x": {"type": [], "in": {}}}})
+    for given in (small, {**small, "x-more": "x" * reader.SMALL}):
+        tools = admin.imported(document=given)["data"]["tools"]
+        for tool, (it, said) in zip(tools, WRONG_TYPES, strict=True):
+            whys = " ".join(each["detail"] for each in tool["problems"] if each["blocking"])
+            assert said in whys and (said or it.get("security") or not whys), (it, tool)
+
+
+WRONG_URLS: list[tuple[Any, Json]] = [
+    ([{"url": "http://["}], {}),
+    ([{"url": "http://["}], {"url": "https://example.com/openapi.json"}),
+    ([{"url": "https://{h}", "variables": {"h": {"default": "a]"}}}], {}),
+    ([{"url": "/v1"}], {"url": "http://["}),
+    ([], {"base_url": "http://["}),
+    ([], {"base_url": "http://[", "url": "https://example.com/openapi.json"}),
+]
+
+
+@pytest.mark.parametrize(("servers", "more"), WRONG_URLS, ids=range(len(WRONG_URLS)))
+def test_an_address_that_is_no_url(admin: Admin, servers: Any, more: Json) -> None:
+    given = {**document({"/a": {"post": {"operationId": "a", "responses": OK}}}), "servers": servers}
+    [tool] = admin.imported(document=given, **more)["data"]["tools"]
+    assert [each["detail"] for each in tool["problems"] if each["blocking"]] == [
+        "The address of its server is not a valid URL."
+    ]
+    refused = admin.imported(422, document=given, create=["a"], price=PRICE, **more)
+    assert [fault["pointer"] for fault in refused["errors"]] == ["/create/0"]
+
+
 @pytest.mark.parametrize(
     "paths",
     [

@@ -102,6 +102,7 @@ def test_what_is_refused_is_what_the_api_refuses_beside_its_field(admin: Browser
         ({"slug": "Not a slug"}, {"slug": "Not a slug"}, "slug"),
         ({"endpoint_url": LEAKING}, {"endpoint_url": LEAKING}, "endpoint_url"),
         ({"endpoint_url": "ftp://x"}, {"endpoint_url": "ftp://x"}, "endpoint_url"),
+        ({"endpoint_url": "https://["}, {"endpoint_url": "https://["}, "endpoint_url"),
         ({"input_schema": '{"type": 5}'}, {"input_schema": {"type": 5}}, "input_schema"),
         ({"headers": "Cookie: a=1"}, {"headers": {"Cookie": "a=1"}}, "headers"),
         ({"auth/type": "header", "auth/secret": "x"}, {"auth": {"type": "header", "secret": "x"}}, "auth/header_name"),
@@ -132,11 +133,13 @@ def test_what_is_refused_is_what_the_api_refuses_beside_its_field(admin: Browser
 
 
 def _code(changed: dict[str, str]) -> str:
-    return "url_refused" if changed.get("endpoint_url", "").startswith("ftp") else "validation_failed"
+    return "url_refused" if changed.get("endpoint_url") in ("ftp://x", "https://[") else "validation_failed"
 
 
 def test_a_slug_that_is_taken_and_a_preview_of_nonsense(admin: Browser) -> None:
     factories.tool(slug="echo")
+    for url in ("https://[", "https://ex%E2%84%80mple.com", "https://[::1/%00"):
+        assert editor(admin.get(f"/admin/tools/new?url={url}"))["slug"] == ""
     sent = {**editor(admin.get("/admin/tools/new?url=http://127.0.0.1:9/echo")), "price/base_tokens": "1"}
     assert editor(admin.refused("/admin/tools", 409, "slug_taken", sent))["slug"] == "echo"
     page = admin.refused("/admin/tools/new/preview", 422, "validation_failed", {**sent, "input_schema": "[]"})
@@ -337,6 +340,9 @@ def test_operations_are_looked_at_chosen_and_become_tools(admin: Browser, tool: 
     blocked = {**sent, "create": "with-path", "price/base_tokens": "3", "once": "another-key"}
     page = admin.refused("/admin/tools/import", 422, "validation_failed", blocked)
     assert "Ticked tools: " in page.one("div", id="summary").words
+    wrong = sent["document"].replace('"responses"', '"parameters": [{"in": [], "name": {}}], "responses"', 1)
+    page = check_page(admin.send("/admin/tools/import/preview", {**sent, "document": wrong}))
+    assert "in` and `name` must be strings" in page.one("tbody").words
     page = admin.refused("/admin/tools/import/preview", 422, "validation_failed", {**sent, "document": "[]"})
     assert page.one(id="document").attributes["aria-invalid"] == "true"
 

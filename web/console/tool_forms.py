@@ -106,8 +106,7 @@ def values(tool: ListedTool) -> dict[str, str]:
 
 def beginning(url: str) -> dict[str, str]:
     """What the editor of a new tool has in its fields; name and slug are made of its URL."""
-    parts = urlsplit(url)
-    last = unquote(parts.path.rstrip("/").rpartition("/")[2]) or (parts.hostname or "")
+    last = _last_word(url)
     words = re.sub(r"[^\w]+|_+", " ", last).strip()[:100]
     told = {name: str(value) for name, value in DEFAULTS.items() if isinstance(value, str | int) and value is not True}
     given = {"endpoint_url": url, "name": words[:1].upper() + words[1:], "slug": slug_of(words)}
@@ -120,6 +119,15 @@ def beginning(url: str) -> dict[str, str]:
         "is_active": "true",
         "input_schema": EXAMPLE,
     }
+
+
+def _last_word(url: str) -> str:
+    """The end of a URL's path, or its host; empty if it is no URL."""
+    try:
+        parts = urlsplit(url)
+        return unquote(parts.path.rstrip("/").rpartition("/")[2]) or (parts.hostname or "")
+    except ValueError:
+        return ""
 
 
 def slug_of(name: str) -> str:

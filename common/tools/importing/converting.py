@@ -101,7 +101,7 @@ class Converter:
             yield name, {key: self._convert(each) for key, each in value.items() if key not in hidden}
         elif name == "required" and isinstance(value, list):
             hidden = self._hidden(mapping(node.get("properties")))
-            if names := [each for each in value if each not in hidden]:
+            if names := [each for each in value if isinstance(each, str) and each not in hidden]:
                 yield name, names
         elif name in weight.MANY and isinstance(value, list):
             yield name, [self._convert(each) for each in value]

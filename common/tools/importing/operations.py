@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
+from common.kit import log
 from common.models.tools import METHODS
 from common.tools.importing import examples, parameters, servers
 from common.tools.importing.converting import Converter
 from common.tools.importing.document import Document, Part, Unmapped, mapping, refused
 from common.tools.importing.parameters import Parameters
+
+logger = log.get(__name__)
 
 MAX_OPERATIONS: Final = 1_500
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
@@ -79,9 +82,12 @@ def preview(
             operation = document.part(node)
             _fill(document, tool, item, operation)
             base = base_url or servers.of(document, item, operation)
-            tool.endpoint_url = _address(urljoin(url, base) if url else base, path) + tool.query
+            tool.endpoint_url = _address(url, base, path) + tool.query
         except Unmapped as error:
             tool.note(str(error), blocking=True)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            logger.warning("operation not mapped", slug=tool.slug, exc_info=True)
+            tool.note("A part of it has another type than OpenAPI says.", blocking=True)
         found.append(tool)
     return found
 
@@ -174,7 +180,13 @@ def _json_of(content: Part) -> str | None:
     return next(iter([*plain, *more, *anything]), None)
 
 
-def _address(base: str, path: str) -> str:
+def _address(url: str | None, server: str, path: str) -> str:
+    """Where an operation is; `url`: where the document came from. Raises `Unmapped`."""
+    try:
+        base = urljoin(url, server) if url else server
+        urlsplit(base)
+    except ValueError:
+        raise Unmapped("The address of its server is not a valid URL.") from None
     if not base.startswith(("https://", "http://")):
         raise Unmapped("No server has an absolute address: send `base_url`.")
     return base.rstrip("/") + path if path.startswith("/") else f"{base.rstrip('/')}/{path}"

@@ -65,10 +65,13 @@ class Parameters:
 def of(document: Document, tool: Noting, item: Part, operation: Part) -> Parameters:
     """The parameters of an operation that can be sent. Notes the others; raises `Unmapped`."""
     nodes = [*listing(item.get("parameters")), *listing(operation.get("parameters"))]
-    merged: dict[tuple[object, object], Part] = {}
+    merged: dict[tuple[str, str], Part] = {}
     for node in nodes:
         part = document.part(node)
-        merged[part.get("in"), part.get("name")] = part
+        where, name = part.get("in"), part.get("name")
+        if not isinstance(where, str) or not isinstance(name, str):
+            raise Unmapped("A parameter has no name, or no place: `in` and `name` must be strings.")
+        merged[where, name] = part
     found = Parameters()
     for part in merged.values():
         _sort(document, tool, part, found)
