@@ -73,7 +73,10 @@ def test_what_is_removed_from_the_modern_revision_is_not_there(mcp: Mcp) -> None
     assert told == dict.fromkeys(methods, (404, -32601))
 
 
-@pytest.mark.parametrize(("sent", "accepted"), [("SGV5", True), ("SGV5=", False), ("SGV6", False), ("S G V 5", False)])
+@pytest.mark.parametrize(
+    ("sent", "accepted"),
+    [("SGV5", True), ("SGV5=", False), ("SGV6", False), ("S G V 5", False), ("\xe9", False), ("/w==", False)],
+)
 def test_a_name_may_be_in_base64(mcp: Mcp, sent: str, accepted: bool) -> None:
     assert base64.b64decode("SGV5") == b"Hey"
     response = mcp.modern("tools/call", {"name": "Hey"}, headers={"Mcp-Name": f"=?base64?{sent}?="})
@@ -152,8 +155,10 @@ def test_names_and_pages_that_are_known(mcp: Mcp) -> None:
         "web:8000": "http://localhost:6274",
         "localhost": "https://evil.example",
         "[::1]": "null",
+        "127.0.0.1": "http://[",
+        "localhost:8000": "http://127.0.0.1]",
     }.items():
-        assert not known(mcp, Host=host, Origin=origin), origin
+        assert error(mcp.modern("server/discover", headers={"Host": host, "Origin": origin})) == (403, -32000), origin
 
 
 def test_the_public_url_is_known(settings_with: Callable[..., Mcp]) -> None:

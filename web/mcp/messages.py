@@ -7,7 +7,6 @@ body, must come to the same conclusion, or the request is refused.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -131,5 +130,5 @@ def _decoded(header: str | None) -> str | None:
     try:
         value = base64.b64decode(found[1], validate=True)
         return value.decode() if base64.b64encode(value).decode() == found[1] else None
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, or not UTF-8
         return None

@@ -20,7 +20,7 @@ def refuse_foreign() -> None:
     Known are the name of `PUBLIC_URL`, addresses, and names without a dot: no page can be loaded from another machine
     under one of these. Pages are those of `PUBLIC_URL` and `CORS_ORIGINS`, and on this machine those of this machine.
     """
-    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    host = _host_of(f"//{request.headers.get('Host', '')}")
     if not (_is_local(host) or host == urlsplit(_public_url()).hostname):
         raise Forbidden("This server does not accept that host name. Use the host of its public URL.")
     origin = request.headers.get("Origin")
@@ -31,7 +31,15 @@ def refuse_foreign() -> None:
 def _is_known(origin: str, host: str) -> bool:
     public = urlsplit(_public_url())
     known = {f"{public.scheme}://{public.netloc}", *current_app.config["SETTINGS"].cors_origins}
-    return origin.lower() in known or (_is_loopback(host) and _is_loopback(urlsplit(origin).hostname or ""))
+    return origin.lower() in known or (_is_loopback(host) and _is_loopback(_host_of(origin)))
+
+
+def _host_of(url: str) -> str:
+    """The host that a URL names; empty if it names none, or is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _public_url() -> str:
