@@ -133,6 +133,15 @@ def test_embeddings_in_either_encoding(stage: Stage, said: Any) -> None:
     assert [call.body for call in stage.tool.calls()] == [{"input": "x"}] * 3
 
 
+@pytest.mark.parametrize("said", ["é", "AAA", "AAA=A", "AAAAAA=="])
+def test_an_embedding_that_is_no_vector_is_passed_on(stage: Stage, said: str) -> None:
+    answer = f'{{"data": [{{"index": 0, "embedding": "{said}"}}]}}'
+    tool = stage.offer(f"/garbage?body={quote(answer)}", adapter="embeddings")
+    found: Any = stage.client().embeddings.create(model=tool.slug, input="x", encoding_format="float")
+    assert found.data[0].embedding == said
+    assert found.model_dump()["joyfull"]["charged"] == 1
+
+
 def test_a_repeat_with_a_key_is_not_another_call(stage: Stage) -> None:
     """Also one for which its client has waited too long."""
     slug, once = stage.chat("/chat/completions?after=400"), {"Idempotency-Key": "once", "Joyfull-Max-Tokens": "99"}

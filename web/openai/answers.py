@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
@@ -118,7 +117,7 @@ def _floats(vector: object) -> object:
         return vector
     try:
         packed = base64.b64decode(vector, validate=True)
-    except binascii.Error:
+    except ValueError:  # not ASCII, or not base64
         return vector
     if len(packed) % _FLOAT:
         return vector
