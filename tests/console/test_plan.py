@@ -42,6 +42,14 @@ def current(browser: Browser) -> subscriptions.Current:
     return subscriptions.current(browser.customer.user_id)
 
 
+def test_what_is_no_plan_is_chosen_by_nobody(reader: Browser) -> None:
+    for ask in (reader.ask, reader.send):
+        unknown = ask("/plan/change?plan=nothing").status_code
+        assert unknown < 500
+        for name in ("%00", "a%00b", "%ED%A0%80"):
+            assert ask(f"/plan/change?plan={name}").status_code == unknown, name
+
+
 def test_up_and_down_and_back_as_it_was_said(reader: Browser, small_and_large: Sequence[str]) -> None:
     small, large = small_and_large
     assert "You have no subscription yet." in reader.get("/plan").words

@@ -7,6 +7,7 @@ from typing import NotRequired, TypedDict
 from flask import Response, request
 
 from common import subscriptions
+from common.kit import strict_json
 from common.kit.paging import Window
 from common.models.subscriptions import Plan
 from common.subscriptions import Current, Preview
@@ -92,8 +93,9 @@ def _amount(tokens: int | None) -> str:
 
 
 def _given(name: str) -> str:
-    """What the form that was sent says, or else the address."""
-    return str(forms.typed().get(name, request.args.get(name, "")))
+    """What the form that was sent says, or else the address; empty if it has characters that no name has."""
+    said = str(forms.typed().get(name, request.args.get(name, "")))
+    return "" if strict_json.FORBIDDEN.search(said) else said
 
 
 def cancellation() -> Context:
