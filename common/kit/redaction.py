@@ -1,8 +1,9 @@
 """Redact credentials that a tool or a receiver echoes in its response.
 
 Every string, key and number of the parsed value is searched. A credential is found verbatim, and with any of its
-characters escaped once or several times: as JSON within a string, percent-encoded, or as an HTML character reference
-(by number, or one of the five that XML has). Encodings of the whole are secrets of their own, for the caller to name.
+characters escaped once or several times: as JSON or JavaScript within a string, percent-encoded, or as an HTML
+character reference (by number, or one of the five that XML has). Encodings of the whole are secrets of their own, for
+the caller to name.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ _MASKED = re.compile(
 #: The next octet of a character. What is no UTF-8 is no escape: its digits may be the beginning of a credential.
 _NEXT = r"%(?:25){0,3}[89abAB][0-9a-fA-F]"
 _ESCAPE = re.compile(
-    r"\\{1,8}(?:u(?P<unit>[0-9a-fA-F]{4})|x(?P<byte>[0-9a-fA-F]{2})|(?P<itself>[^\w\s\\]))"
+    r"\\{1,8}(?:u(?P<unit>[0-9a-fA-F]{4})|x(?P<byte>[0-9a-fA-F]{2})"
+    r"|[ux]\{0{0,5}(?P<point>10[0-9a-fA-F]{4}|[0-9a-fA-F]{1,5})\}|(?P<itself>[^\w\s\\]))"
     rf"|(?P<octets>(?:%(?:25){{0,3}}(?:[cCdD][0-9a-fA-F]|[eE][0-9a-fA-F]{_NEXT}|[fF][0-4]{_NEXT}{_NEXT}){_NEXT})+)"
     r"|%(?:25){0,3}(?P<octet>[0-7][0-9a-fA-F])"
     r"|&(?:amp;){0,3}(?P<reference>#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|lt|gt|quot|apos|amp);"
 )
 #: In JSON text: a letter or digit that is escaped without need.
 _NEEDLESS_ESCAPE = re.compile(
-    r"%(?:25)*(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])|\\(?:u00|x)(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])|&(?:amp;)*#"
+    r"%(?:25)*(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])|&(?:amp;)*#"
+    r"|\\(?:u00|x|[ux]\{0{0,5})(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])"
 )
 _LETTERS = re.compile(r"[0-9A-Za-z]+")
 

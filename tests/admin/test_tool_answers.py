@@ -43,6 +43,8 @@ ECHOES = {
     "as a header": f"Bearer {SECRET}",
     "as HTML": SECRET.replace("/", "&#x2F;").replace("=", "&#61;"),
     "without padding": SECRET.rstrip("="),
+    "as JavaScript": json.dumps(r"\u{5a}" + SECRET[1:].replace("/", r"\x{2f}").replace("Y", r"\u{000059}"))[1:-1],
+    "in the URL-safe alphabet": SECRET.replace("/", "_"),
 }
 
 

@@ -18,6 +18,8 @@ ESCAPES = (
     "\\u{:04x}",
     "\\\\u{:04X}",
     "\\x{:02x}",
+    "\\u{{{:x}}}",
+    "\\\\x{{{:06X}}}",
     "%{:02X}",
     "%25{:02x}",
     "&#{};",
@@ -35,7 +37,26 @@ SECRETS = (
     "a=b&amp;c",
 )
 #: What might be taken for a secret, or for the beginning of an escape.
-ALIKE = ("sk-", "a", "%", "%2", "%25", "&", "&am", "&#", "\\", "\\u00", "Bearer ", "=", " ", "\n", "é", "%C3", "%C3%A9")
+ALIKE = (
+    "sk-",
+    "a",
+    "%",
+    "%2",
+    "%25",
+    "&",
+    "&am",
+    "&#",
+    "\\",
+    "\\u00",
+    "\\u{",
+    "Bearer ",
+    "=",
+    " ",
+    "\n",
+    "é",
+    "%C3",
+    "%C3%A9",
+)
 
 
 @st.composite
@@ -77,6 +98,7 @@ def given_out(secret: str, text: str, cuts: list[int]) -> list[str]:
 @example(("YWxhZGRpbjpvcGVu==", "YWxhZGRpbjpvcGVu== is it"), [16, 17, 18])
 @example(("grün-käse", "gr%C3%BCn-k%C3%A4se"), [4, 5, 6, 14])
 @example(("Bearer sk-1", "%Bearer sk-\\u0031"), [3])
+@example(("Bearer sk-1", "Bearer\\u{20}sk-\\x{000031}"), [6, 7, 8, 9, 10, 14, 18, 21, 22])
 def test_what_was_given_out_is_how_the_redacted_text_begins(echo: tuple[str, str], cuts: list[int]) -> None:
     secret, text = echo
     whole = redacted(text, pattern_of([secret]))

@@ -43,6 +43,8 @@ _OF_CREDENTIALS = frozenset(
     }
 )
 CREDENTIAL_REFUSED = "The tool refused the platform's credential."
+#: The two alphabets of base64 (RFC 4648 §5): a credential may be written in either.
+_TO_URLSAFE, _FROM_URLSAFE = str.maketrans("+/", "-_"), str.maketrans("-_", "+/")
 #: Request header: the most units that the caller pays for.
 MAX_UNITS = "Joyfull-Max-Units"
 
@@ -98,10 +100,10 @@ def secrets_of(request: ToolRequest) -> tuple[str, ...]:
         return ()
     basic = _basic(request.version, secret)
     encoded = [basic, *(base64.b64encode(text.encode()).decode() for text in (secret, f"{secret}:"))]
-    urlsafe = [form.replace("+", "-").replace("/", "_") for form in encoded]
+    respelled = [form.translate(table) for form in (secret, *encoded) for table in (_TO_URLSAFE, _FROM_URLSAFE)]
     hexadecimal = secret.encode().hex()
-    forms = (secret, f"Bearer {secret}", *encoded, *urlsafe, hexadecimal, hexadecimal.upper())
-    return tuple(form for form in forms if len(form) >= MIN_SECRET)
+    forms = (secret, f"Bearer {secret}", *encoded, *respelled, hexadecimal, hexadecimal.upper())
+    return tuple(dict.fromkeys(form for form in forms if len(form) >= MIN_SECRET))
 
 
 def send(outbound: OutboundClient, request: ToolRequest, outgoing: Outgoing) -> Answer:
