@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from common.kit import production_checks, redis_urls
 
@@ -20,6 +20,7 @@ DEVELOPMENT_SECRETS = {
     "SECRETS_KEYS": "development-only-secrets-key-do-not-deploy",
     "FLOWER_BASIC_AUTH": "flower:development-only",
 }
+_NOTHING = SplitResult("", "", "", "", "")
 MIN_SECRET_BYTES = 32
 MIN_PASSWORD = 10
 
@@ -104,6 +105,9 @@ class Reader:
         except ValueError as fault:
             self.problems.append(f"{name} {fault}")
             return value
+        if not redis_urls.has_hosts(value) and _split(value) == _NOTHING:
+            self.problems.append(f"{name} is not a valid URL (brackets in a password are written %5B and %5D)")
+            return value
         if self.production:
             self.problems += production_checks.url_faults(name, value)
         return value
@@ -123,7 +127,7 @@ class Reader:
         """Origins (RFC 6454), comma-separated, without wildcards."""
         origins = tuple(o.strip().rstrip("/") for o in self.text(name, "").split(",") if o.strip())
         for origin in origins:
-            parts = urlsplit(origin)
+            parts = _split(origin)
             if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path or "*" in origin:
                 self.problems.append(f"{name} must list exact origins such as https://app.example.com, not {origin!r}")
         return origins
@@ -132,7 +136,7 @@ class Reader:
         """Issuer identifiers (RFC 8414 §2), as written: clients compare them character by character."""
         issuers = tuple(issuer.strip() for issuer in self.text(name, "").split(",") if issuer.strip())
         for issuer in issuers:
-            parts = urlsplit(issuer)
+            parts = _split(issuer)
             secure = parts.scheme == "https" or (parts.scheme == "http" and not self.production)
             if not secure or not parts.netloc or parts.query or parts.fragment:
                 self.problems.append(f"{name} must list issuers such as https://login.example.com, not {issuer!r}")
@@ -204,3 +208,11 @@ class Reader:
         if value and self.production:
             self.problems.append("FAILPOINTS must not be set in production")
         return value
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL; all are empty if it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return _NOTHING

@@ -171,6 +171,20 @@ def test_several_hosts_are_written_in_one_way(url: str, said: str) -> None:
     assert refused.value.problems == [f"STREAM_URL {said}"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "http://["),
+        ("DATABASE_URL", "postgresql://joyfull:4f1c[9a7be20d@db/joyfull"),
+        ("CORS_ORIGINS", "https://app.example.org,https://["),
+    ],
+)
+def test_what_is_no_url_is_told_like_anything_else(name: str, value: str) -> None:
+    with pytest.raises(settings.SettingsError) as refused:
+        settings.load({**chance(), name: value})
+    assert [problem.split()[0] for problem in refused.value.problems] == [name]
+
+
 def test_a_cluster_needs_other_servers_for_what_it_does_not_carry() -> None:
     cluster = {"REDIS_URL": "redis+cluster://one:7000,two:7000"}
     with pytest.raises(settings.SettingsError) as refused:
