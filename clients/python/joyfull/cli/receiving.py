@@ -8,6 +8,7 @@ import time
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import click
 from rich.text import Text
 
 from joyfull import webhooks
@@ -30,7 +31,10 @@ class Receiver:
     """An address on this machine."""
 
     def __init__(self, target: str, secret: str) -> None:
-        parts = urlsplit(target if "//" in target else f"http://{target}")
+        try:
+            parts = urlsplit(target if "//" in target else f"http://{target}")
+        except ValueError as error:
+            raise click.UsageError(f"{target!r} is not an address: {error}") from error
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
         self._path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._transport = SyncTransport(f"{parts.scheme}://{parts.netloc}", None)
