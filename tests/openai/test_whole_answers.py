@@ -133,7 +133,7 @@ def test_embeddings_in_either_encoding(stage: Stage, said: Any) -> None:
     assert [call.body for call in stage.tool.calls()] == [{"input": "x"}] * 3
 
 
-@pytest.mark.parametrize("said", ["é", "AAA", "AAA=A", "AAAAAA=="])
+@pytest.mark.parametrize("said", ["é", "AAA", "AAA=A", "AAAAAAA="])
 def test_an_embedding_that_is_no_vector_is_passed_on(stage: Stage, said: str) -> None:
     answer = f'{{"data": [{{"index": 0, "embedding": "{said}"}}]}}'
     tool = stage.offer(f"/garbage?body={quote(answer)}", adapter="embeddings")

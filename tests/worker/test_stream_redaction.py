@@ -98,6 +98,7 @@ def given_out(secret: str, text: str, cuts: list[int]) -> list[str]:
 @example(("YWxhZGRpbjpvcGVu==", "YWxhZGRpbjpvcGVu== is it"), [16, 17, 18])
 @example(("grün-käse", "gr%C3%BCn-k%C3%A4se"), [4, 5, 6, 14])
 @example(("Bearer sk-1", "%Bearer sk-\\u0031"), [3])
+@example(("sk-sk-skk", "\\%2573k-sk\\u002dskk"), [1, 2, 3])
 @example(("Bearer sk-1", "Bearer\\u{20}sk-\\x{000031}"), [6, 7, 8, 9, 10, 14, 18, 21, 22])
 def test_what_was_given_out_is_how_the_redacted_text_begins(echo: tuple[str, str], cuts: list[int]) -> None:
     secret, text = echo

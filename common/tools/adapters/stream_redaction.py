@@ -25,9 +25,9 @@ _HALF: Final = (
     rf"|{_PERCENT}[fF][0-9a-fA-F](?:{_PERCENT}[89abAB][0-9a-fA-F]){{2}}"
 )
 _UNFINISHED: Final = re.compile(
-    r"(?:\\{1,8}(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?|[ux]\{[0-9a-fA-F]{0,10})?"
-    rf"|(?:{_HALF})(?:{_PERCENT}[0-9a-fA-F]?)?|{_PERCENT}[0-9a-fA-F]?"
-    r"|&(?:amp;){0,3}(?:#(?:[0-9]{0,7}|[xX][0-9a-fA-F]{0,6})|[a-z]{0,4}))\Z"
+    r"(?:\\{1,8}(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?|[ux]\{[0-9a-fA-F]{0,11})?"
+    rf"|\\{{0,8}}(?:(?:{_HALF})(?:{_PERCENT}[0-9a-fA-F]?)?|{_PERCENT}[0-9a-fA-F]?"
+    r"|&(?:amp;){0,3}(?:#(?:[0-9]{0,7}|[xX][0-9a-fA-F]{0,6})|[a-z]{0,4})))\Z"
 )
 #: Longer than any of these.
 _ESCAPE: Final = 64
