@@ -106,7 +106,11 @@ PATCHED = {
     ),
     "console/test_large_inputs.py": {"large_reads.WAIT_SECONDS": WAIT},
     "dev/test_servers.py": {"process._namespaces_allowed": HOST},
-    "explorer/conftest.py": {"pool.LOCK_TIMEOUT_MS": WAIT, "watching.LOOK_AGAIN_SECONDS": WAIT},
+    "explorer/conftest.py": {
+        "partitions._LOCK_TIMEOUT": WAIT,
+        "pool.LOCK_TIMEOUT_MS": WAIT,
+        "watching.LOOK_AGAIN_SECONDS": WAIT,
+    },
     "keys/test_at_once.py": {"admitting.BEHIND": WAIT, "placing.BEHIND": WAIT},
     "keys/test_delegation.py": {"delegation.MAX_ALIVE": SIZE},
     "keys/test_usage_of_keys.py": {"wanted.MOST": SIZE},

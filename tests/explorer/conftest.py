@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from common import boot
 from common.budgets import watching
@@ -15,6 +16,7 @@ from common.kit import redis
 from common.kit.db import pool
 from common.kit.memory import Memory
 from common.settings import Settings
+from common.usage import partitions
 from tests.explorer import director, spares
 from tests.explorer.world import STATES, StateStore
 
@@ -33,6 +35,7 @@ def _store(settings: Settings, _connected: None) -> Iterator[StateStore]:
 def store(db: None, _store: StateStore, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateStore]:
     """All start states, on a database and a Redis that belong to this test process alone."""
     monkeypatch.setattr(pool, "LOCK_TIMEOUT_MS", LOCK_MS)
+    monkeypatch.setattr(partitions, "_LOCK_TIMEOUT", text(f"set local lock_timeout = {LOCK_MS}"))
     monkeypatch.setattr(watching, "LOOK_AGAIN_SECONDS", 0.0)
     boot.connect(replace(settings, log_level="CRITICAL"), process="explorer", pool_size=20)
     spares.take_over_from(database.engine())
@@ -51,5 +54,6 @@ def store(db: None, _store: StateStore, settings: Settings, monkeypatch: pytest.
     gc.enable()
     director.remember(before)
     spares.forget()
+    _store.forget_months()
     monkeypatch.undo()  # or the connections of all later tests would have these limits
     boot.connect(settings, process="test", pool_size=20)

@@ -33,6 +33,8 @@ gate: Any = import_module("common.budgets.gate")
 _HOUSEKEEPING = {"_set_autocommit_gen", "_set_isolation_level_gen", "_set_read_only_gen", "_set_deferrable_gen"}
 _WRITES = re.compile(r"\b(insert\s+into|update|delete\s+from)\b", re.IGNORECASE)
 _TABLE = re.compile(r"\b(?:from|join|into|update)\s+(?:only\s+)?([a-z_]+)", re.IGNORECASE)
+#: What is called for what it does: the tables are those of its body.
+_MONTHS = re.compile(r"\busage_logs_(?:add|retire)_month\(")
 _READING = {"GET", "MGET", "HGET", "HMGET", "HGETALL", "EXISTS", "HEXISTS", "HLEN", "SCAN", "LLEN", "INFO", "TIME"}
 FAULTS = ("wait", "freeze", "lost", "cut", "refused", "late", "stuck", "dies", "parted")
 
@@ -196,8 +198,10 @@ class Director:
             return Step("postgresql", name[1:-4], bool(wrote) and commits, wrote if commits else frozenset(), False)
         query = gen.gi_frame.f_locals.get("query", "")
         sent = query.decode() if isinstance(query, bytes) else str(query)
-        writes, alone = bool(_WRITES.search(sent)), bool(on.autocommit)
-        tables = frozenset(f"{'w' if writes else 'r'}:{table.lower()}" for table in _TABLE.findall(sent))
+        months = {"usage_logs", "watermarks"} if _MONTHS.search(sent) else set()
+        writes, alone = bool(months or _WRITES.search(sent)), bool(on.autocommit)
+        named = months.union(table.lower() for table in _TABLE.findall(sent))
+        tables = frozenset(f"{'w' if writes else 'r'}:{table}" for table in named)
         if writes and not alone:
             self._wrote.setdefault(id(on), set()).update(tables)
         return Step("postgresql", " ".join(sent.split()), writes and alone, tables, alone)

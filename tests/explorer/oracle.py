@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.explorer import streams
+from tests.explorer import quotes, streams
 from tests.explorer.world import COST, StateStore, World
 
 _BOOKS = """
@@ -37,7 +37,7 @@ select k.id::text, p.user_id::text, p.id::text, k.max_concurrency,
 """
 _ROWS = """
 select i.id, case when i.request_id like 'schedule-%' then i.request_id else i.metadata->>'request' end, i.status,
-       i.charged, q.id is not null, v.idempotent, i.stream, i.output,
+       i.charged, q.id is not null, v.idempotent, i.stream, i.output, v.base_tokens,
        (select count(*) from usage_logs u where u.invocation_id = i.id),
        (select coalesce(sum(u.tokens_used), 0) from usage_logs u where u.invocation_id = i.id)::bigint,
        (select count(*) from events e where e.invocation_id = i.id
@@ -132,14 +132,15 @@ def _invocations(world: World, store: StateStore, *, settled: bool) -> list[str]
 
 
 def _one(row: Any, calls: int, *, settled: bool) -> list[str]:
-    id_, request, status, charged, queued, idempotent, stream, output, usage, used, ends = row
+    id_, request, status, charged, queued, idempotent, stream, output, base, usage, used, ends = row
     found = []
     if calls > 1 and not idempotent:
         found.append(f"{request}: called {calls} times")
     if (status == "open") != queued:
         found.append(f"{request}: {status}, in the queue: {queued}")
     if status != "open":
-        due = streams.due(status, output) if stream else COST if status == "succeeded" else 0
+        cost = quotes.DEARER_COST if base == quotes.DEARER["base_tokens"] else COST
+        due = streams.due(status, output) if stream else cost if status == "succeeded" else 0
         if (charged, used, usage, ends) != (due, due, 1, 1):
             found.append(f"{request} {status}: charged {charged} {used}, usage rows {usage}, end events {ends}")
         if status == "succeeded" and not calls:

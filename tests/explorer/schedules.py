@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
 
-from tests.explorer import appointments, director, hooks, people
+from tests.explorer import appointments, deadlines, director, hooks, people, quotes, sums
 from tests.explorer.director import Actor, Director, Step, VirtualClock
 from tests.explorer.search import Schedule
 from tests.explorer.verbs import VERBS, WITH_TASK
@@ -28,7 +28,10 @@ ELSEWHERE = ("grant elsewhere",)
 WITH_KEY = ("revoke key", "child submit", "admit")
 #: What changes what a key has used, holds, or has at once; the rest of each is explored in `exact` and `in-hand`.
 _KEYED = ("submit", "work", "retry", "cancel many", "rebuild", "wipe", "period end", *WITH_KEY)
-_ELSE = {*WITH_TASK, *ELSEWHERE, *WITH_KEY, *people.VERBS, *hooks.VERBS, *appointments.VERBS}
+_ELSE = {
+    *WITH_TASK, *ELSEWHERE, *WITH_KEY, *people.VERBS, *hooks.VERBS, *appointments.VERBS, *deadlines.VERBS,
+    *quotes.VERBS, *sums.VERBS,
+}  # fmt: skip
 #: What may be in the way of a schedule's submit, and what becomes of a grant's rest.
 _SCHEDULED = (
     *appointments.WITH_SCHEDULE, "submit", "wipe", "tool edit", "tool archive", "unsubscribe", "leave", "period end",
@@ -41,6 +44,13 @@ _EXPIRING = (
 _MOVED = ("submit", "submit+key", "same key", "work", "grant", "free orphans", "rebuild", "wipe")
 #: What may happen between the pieces of an answer, and to what a dead worker has shown of one.
 _STREAMED = ("wake", "break off", "work", "cancel", "take over", "lost", "wipe")
+#: What may happen to calls while their time comes, to what a quote says, and between usage and its sums.
+_TIMED = (
+    *deadlines.VERBS, "submit", "work", "wake", "retry", "cancel", "cancel many", "lost", "free orphans", "rebuild",
+    "wipe",
+)  # fmt: skip
+_QUOTED = (*quotes.VERBS, "submit", "work", "tool archive", "unsubscribe", "rebuild", "wipe")
+_SUMMED = (*sums.VERBS, "work", "wake")
 VERBS_OF = {
     "exact": tuple(verb for verb in VERBS if verb not in _ELSE),
     "moved": _MOVED,
@@ -54,12 +64,18 @@ VERBS_OF = {
     "scheduled": _SCHEDULED,
     "expiring": _EXPIRING,
     "streamed": _STREAMED,
+    "timed": _TIMED,
+    "quoted": _QUOTED,
+    "summed": _SUMMED,
     "foreign": ("submit", "free orphans", "thresholds", "rebuild", "foreign gate", "wipe", "grant", "work", *ELSEWHERE),
 }
 #: Verbs of which there is one in each schedule of a state; two of the rest are explored in `exact`.
 OWN = {
     "scheduled": {verb for verb in appointments.WITH_SCHEDULE if "fire" in verb},
     "expiring": set(appointments.WITH_EXPIRY),
+    "timed": set(deadlines.VERBS),
+    "quoted": {"quoted", "quote expired"},
+    "summed": set(sums.VERBS),
 }
 #: Of long verbs, those in whose gaps only these are explored: one of each kind of change to what they read.
 MET = {
@@ -68,17 +84,36 @@ MET = {
         "period end",
     },
     "spend+fire": {"pay+fire", "fire after"},
+    **dict.fromkeys(
+        (*hooks.CLOSING, "rotate secret"), {"send", "send together", "replay", "rotate secret", *hooks.CLOSING}
+    ),
 }  # fmt: skip
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
-FEW = ("submit", "wipe", "grant", "rebuild")
+FEW = ("submit", "wipe", "grant", "rebuild", "time is up", "dearer", "work+roll up")
 #: What those who come to a dead process's leavings do with them.
-AFTER_DEATH = ("submit", "wipe", "grant", "upgrade", "free orphans", "work", "lost", "tool edit")
+AFTER_DEATH = (
+    "submit",
+    "wipe",
+    "grant",
+    "upgrade",
+    "free orphans",
+    "work",
+    "lost",
+    "tool edit",
+    "time is up",
+    "let go",
+    "dearer",
+    "work+roll up",
+)
 
 
 #: Verbs whose own exchanges are explored under another name: alone, as `rebuild`, or as `submit`.
-NOT_FIRST = {"wipe", "wipe+submit", "wipe+look", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
+NOT_FIRST = {
+    "wipe", "wipe+submit", "wipe+look", "foreign gate", "period end", "fire after", "fire next", "pay+fire",
+    "time is up", "work+roll up", "roll up+retire",
+}  # fmt: skip
 #: What happens to the servers by itself: no process does it that could have a fault of its own.
-OUTSIDE = {"wipe", "wipe+submit", "wipe+look", "foreign gate", "period end", "fire after", "fire next", "pay+fire"}
+OUTSIDE = {*NOT_FIRST}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 #: And these have one in them, of which its beginning and its end are explored once more.
@@ -137,7 +172,11 @@ def one_stop(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedule
     others = [verb for verb in _others(state, first) if _related(seen[first], seen[verb])]
     for number, step in _own(first, seen):
         near = [verb for verb in others if _meets(step, seen[verb])]
-        for fault, verbs in (*_faults(step, near, others), *_parted(state, step, others)):
+        for fault, verbs in (
+            *_faults(step, near, others),
+            *_parted(state, step, others),
+            *_behind(state, step, others),
+        ):
             for verb in verbs:
                 yield Schedule(state, first, number, fault, verb)
 
@@ -245,6 +284,12 @@ def _parted(state: str, step: Step, others: list[str]) -> Iterator[tuple[str, li
     """Redis does not learn of what is committed: what was written there before, in the gap, stays."""
     if state == "people" and step.what == "commit" and step.changes:
         yield "parted", [verb for verb in others if "look" in verb]
+
+
+def _behind(state: str, step: Step, others: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """The end of a call is written under an older transaction than what ends and is rolled up in the gap."""
+    if state == "summed" and step.plain and "usage_logs" in writes(step):
+        yield "stuck", [verb for verb in others if "roll up" in verb]
 
 
 def _related(one: Seen, other: Seen) -> bool:

@@ -16,6 +16,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -207,10 +208,10 @@ class Run:
     def _raw(self, query: bytes, parameters: list[Any]) -> None:
         psycopg.RawCursor(self.store.connection).execute(query, parameters)
 
-    def _stuck(self, actor: Actor, _step: Step, what: Any, on: Any, _do: Callable[[], Any]) -> Any:
-        """Sent, and waiting for the period's row, which a third session has; it lets go after the next exchange."""
+    def _stuck(self, actor: Actor, step: Step, what: Any, on: Any, _do: Callable[[], Any]) -> Any:
+        """Sent, and waiting for a row that a third session has; it lets go after the next exchange."""
         blocker = self.store.blocker
-        blocker.execute("select 1 from periods where id = %s for update", (self.world.customer.period_id,))
+        blocker.execute(*self._obstacle(step))
         pid = on.pgconn.backend_pid
         on.pgconn.exec_(b"set lock_timeout = 0; set statement_timeout = 0")
         waits = _send(what, on, lambda: self._waits_for_lock(pid))
@@ -225,6 +226,13 @@ class Run:
         self.afterwards.append(lambda: None if blocker.info.transaction_status == TransactionStatus.IDLE else let_go())
         self._gap()
         raise error
+
+    def _obstacle(self, step: Step) -> tuple[bytes, tuple[UUID]]:
+        """The row that a statement waits for: the period's, or that of the call in hand."""
+        if "periods" in {name[2:] for name in step.touches}:
+            return b"select 1 from periods where id = %s for update", (self.world.customer.period_id,)
+        assert self.world.task is not None
+        return b"select 1 from queue where id = %s for update", (self.world.task.id,)
 
     def _waits_for_lock(self, pid: int) -> bool:
         query = "select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
@@ -256,17 +264,22 @@ class Run:
         if self.world.person is not None:
             broken = people.broken(self.world.person, [self.schedule.first, self.schedule.second])
         elif self.world.receiver is not None:
-            broken = hooks.broken(self.world.receiver, self.store)
+            broken = hooks.broken(self.world.receiver, self.store, self._verbs())
             broken += oracle.broken(self.world, self.store, settled=True)
         else:
             return self._kept() or self._look_unless_seen(failures)
         return broken + _failed_since(failures)
 
     def _kept(self) -> list[str]:
-        """What did not come of a time that was due, if there is a schedule."""
-        if self.world.appointment is None:
+        """What does not hold of what this state has more than others."""
+        if self.world.appointment is not None:
+            return appointments.unkept(self.world.appointment, self.store.connection, self._verbs())
+        return self._part(settled=False)
+
+    def _part(self, *, settled: bool) -> list[str]:
+        if self.world.part is None:
             return []
-        return appointments.unkept(self.world.appointment, self.store.connection, self._verbs())
+        return self.world.part.broken(self.store.connection, self.world.seen.calls, settled=settled)
 
     def _verbs(self) -> set[str]:
         return {self.schedule.first, self.schedule.second}
@@ -307,7 +320,7 @@ class Run:
 
     def _settle_and_look(self) -> list[str]:
         self._settle()
-        found = []
+        found = self._part(settled=True)
         if self.world.expiring_grant is not None:
             found = appointments.misexpired(self.world.expiring_grant, self.store.connection, self._verbs())
         if self.world.streams is not None:
@@ -328,6 +341,8 @@ class Run:
         self.store.age(10)  # locks that the dead have left in Redis are gone by now
         worker = uuid7()
         process = self.world.process(worker)
+        if self.world.part is not None:
+            self.world.part.come(self.store.connection)
         for _ in range(ROUNDS):
             self.store.connection.execute(_ALL_IS_DUE)
             sweeping.reap_dead_processes()

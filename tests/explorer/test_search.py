@@ -23,6 +23,8 @@ PAIRS = int(os.environ.get("EXPLORE_PAIRS", "100"))
 #: Of the schedules with two stops, so many for each verb and state; all of them where hole 2 was.
 SAMPLE = 10**9 if ASKED == "all" else 5
 WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
+#: Of the schedules with one stop, so many for each verb of these states, and all of the others.
+MOST = {} if ASKED == "all" else {"timed": 30, "quoted": 60, "summed": 45}
 #: Explored as the first in `exact`; what these states have more concerns them in the gap alone.
 NOT_HERE = {
     *(("two-in-hand", verb) for verb in VERBS_OF["two-in-hand"] if verb != "wake two"),
@@ -31,6 +33,9 @@ NOT_HERE = {
     *(("scheduled", verb) for verb in ("tool edit", "tool archive", "unsubscribe", "leave")),
     *(("keyed", verb) for verb in ("child submit", "cancel many")),
     *(("streamed", verb) for verb in ("work", "take over")),
+    *(("timed", verb) for verb in ("submit", "cancel many", "free orphans", "rebuild")),
+    *(("quoted", verb) for verb in ("submit", "work", "tool archive", "unsubscribe", "rebuild")),
+    ("summed", "work"),
     *(("expiring", verb) for verb in ("upgrade", "unsubscribe", "rebuild")),
 }
 FIRST = [
@@ -65,8 +70,9 @@ def _shown(findings: list[Finding]) -> str:
 @pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
 @pytest.mark.parametrize(("state", "verb"), FIRST)
 def test_one_verb_in_the_gap(store: StateStore, state: str, verb: str) -> None:
-    schedules = list(one_stop(state, verb, seen_in(store, state)))
-    print(f"{len(schedules)} schedules")
+    every = list(one_stop(state, verb, seen_in(store, state)))
+    schedules = list(_some(every, MOST.get(state, len(every))))
+    print(f"{len(schedules)} of {len(every)} schedules, seed {SEED}")
     findings = explore(store, schedules)
     assert not findings, _shown(findings)
 

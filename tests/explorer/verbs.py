@@ -17,7 +17,7 @@ from common.operations import account_deletion
 from common.subscriptions import plans
 from common.tools import editing
 from tests import factories
-from tests.explorer import appointments, hooks, people, streams
+from tests.explorer import appointments, deadlines, hooks, people, quotes, streams, sums
 from tests.explorer.world import World, add_foreign_gate
 from tests.subscriptions.accounts import began
 from worker import runner
@@ -222,6 +222,9 @@ VERBS: dict[str, Verb] = {
     **hooks.VERBS,
     **appointments.VERBS,
     **streams.VERBS,
+    **deadlines.VERBS,
+    **quotes.VERBS,
+    **sums.VERBS,
     "period end": period_end,
     "submit": submit,
     "submit+key": submit_with_key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import psycopg
@@ -22,11 +22,13 @@ from common.kit.memory import Memory
 from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
 from tests import factories
-from tests.explorer import appointments, streams
+from tests.explorer import appointments, deadlines, streams, sums
 from tests.explorer.alike import Ends
 from tests.explorer.appointments import Appointment
+from tests.explorer.deadlines import Deadlines
 from tests.explorer.hooks import Receiver
 from tests.explorer.people import Person
+from tests.explorer.quotes import Quotes
 from tests.explorer.streams import Streams
 from tests.factories import Customer
 from worker.heartbeat import WorkerProcess
@@ -58,6 +60,19 @@ class Seen:
     problems: list[str] = field(default_factory=list)
 
 
+class Part(Protocol):
+    """What a start state has more than others, and what must hold of it."""
+
+    def again(self) -> Part:
+        """The same, of which nothing has been seen yet."""
+
+    def come(self, connection: psycopg.Connection[Any]) -> None:
+        """Everything settles now: what waits for a moment has waited for it."""
+
+    def broken(self, connection: psycopg.Connection[Any], calls: Counter[UUID], *, settled: bool) -> list[str]:
+        """What does not hold, after both verbs and when nothing is under way any more (`settled`)."""
+
+
 @dataclass(slots=True)
 class World:
     """A start state: the ids that its rows have in every run."""
@@ -78,6 +93,7 @@ class World:
     appointment: Appointment | None = None
     expiring_grant: UUID | None = None
     streams: Streams | None = None
+    part: Part | None = None
     seen: Seen = field(default_factory=Seen)
     memory: Memory = field(default_factory=Memory)
 
@@ -93,10 +109,10 @@ class World:
         units = 4 if version.price.per_unit else None
         return Reply(24, lambda: ToolResult({"ok": True, "units": 4}, units, 200, 1))
 
-    def submit(self, request: str, *, key: str | None = None, customer: Customer | None = None) -> bool:
+    def submit(self, request: str, *, customer: Customer | None = None, key: str | None = None, **more: Any) -> bool:
         """A client submits, and keeps what it is told. Returns whether the servers were there."""
-        who = customer or self.customer
-        order = factories.order(idempotency_key=key, metadata={"request": request}, stream=self.tool.current.streaming)
+        who, more = customer or self.customer, {"stream": self.tool.current.streaming, **more}
+        order = factories.order(idempotency_key=key, metadata={"request": request}, **more)
         return self.told(request, lambda: invocations.submit(who.caller, self.tool.slug, order))
 
     def rerun(self, request: str, original: UUID) -> bool:
@@ -290,6 +306,29 @@ def streamed() -> World:
     return world
 
 
+def timed() -> World:
+    """A budget for exactly five calls, two at once; of four, one must not start yet, and two must not any more."""
+    world = _base("timed", tokens=5 * HELD, at_once=2)
+    deadlines.put(world)
+    return replace(world, part=Deadlines())
+
+
+def quoted() -> World:
+    """A budget for exactly four calls, one of them waiting; there are quotes of the tool."""
+    world = _base("quoted", tokens=4 * HELD)
+    world.submit("before-0")
+    world.part = Quotes(world.customer, world.tool.slug)
+    world.part.again()
+    return world
+
+
+def summed() -> World:
+    """A budget for exactly five calls, two of which have ended; and old months of usage."""
+    world = _base("summed", tokens=5 * HELD)
+    world.part = sums.put(world, COST)
+    return world
+
+
 STATES: dict[str, Build] = {
     "people": people,
     "hooks": hooks,
@@ -304,7 +343,12 @@ STATES: dict[str, Build] = {
     "scheduled": scheduled,
     "expiring": expiring,
     "streamed": streamed,
+    "timed": timed,
+    "quoted": quoted,
+    "summed": summed,
 }
+#: What is done before the rows of a state are put back, beside what is done in all.
+FIRST = {"summed": sums.MONTHS}
 
 
 _AGE = """
@@ -332,6 +376,10 @@ class StateStore:
             " and not relispartition and relname <> 'alembic_version' order by 1"
         )
         self.ends = Ends(self.connection, self.redis, self._tables)
+
+    def forget_months(self) -> None:
+        """No partitions but those of the migrations, for the tests that come after these."""
+        self.connection.execute(sums.WITHOUT_MONTHS)
 
     def close(self) -> None:
         self.connection.close()
@@ -366,9 +414,8 @@ class StateStore:
     def _remember(self, name: str) -> None:
         schema = sql.Identifier(f"start_{name.replace('-', '_')}")
         self.connection.execute(sql.SQL("drop schema if exists {0} cascade; create schema {0}").format(schema))
-        steps: list[sql.Composable] = [
-            sql.SQL("delete from {}").format(sql.Identifier(table)) for table in self._tables
-        ]
+        steps: list[sql.Composable] = [sql.SQL(FIRST.get(name, "null"))]
+        steps += [sql.SQL("delete from {}").format(sql.Identifier(table)) for table in self._tables]
         for table in self._tables:
             named = sql.Identifier(table)
             if not self.connection.execute(sql.SQL("select 1 from {} limit 1").format(named)).fetchone():
@@ -419,6 +466,7 @@ class StateStore:
             person=person.again() if person else None,
             receiver=receiver.again() if receiver else None,
             streams=world.streams.again(self.redis) if world.streams else None,
+            part=world.part.again() if world.part else None,
         )
 
     def age(self, seconds: float) -> None:
