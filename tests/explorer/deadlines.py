@@ -28,8 +28,10 @@ update invocations i set expires_at = least(i.expires_at, now()) from gone where
 """
 #: The moment of whatever waits for one has come.
 COME = """
-with came as (update invocations set not_before = now() where not_before > now() returning id)
-update queue q set due_at = now() - interval '5 s' from came where q.id = came.id
+with came as (
+  update queue q set due_at = now() - interval '5 s' from invocations i where i.id = q.id and i.not_before > now()
+  returning q.id)
+update invocations i set not_before = now() from came where i.id = came.id
 """
 
 
