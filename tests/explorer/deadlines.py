@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from greenlet import greenlet
 from sqlalchemy import text
 
 from common import invocations
@@ -37,7 +38,12 @@ update invocations i set not_before = now() from came where i.id = came.id
 
 def pass_by(request: str | None = None) -> None:
     """The deadline of a call, or of all, passes; nobody has noticed."""
-    plain(text(_PASS), {"request": request})
+    _by_itself(_PASS, request=request)
+
+
+def _by_itself(statement: str, **parameters: object) -> None:
+    """No process does it: a greenlet that is no actor, at whose exchanges nobody stops."""
+    greenlet(lambda: plain(text(statement), parameters)).switch()
 
 
 def put(world: Any) -> None:
@@ -74,7 +80,7 @@ def time_is_up(_world: Any, _name: str) -> None:
 
 def let_go(_world: Any, _name: str) -> None:
     """The moment has come, and the sweep finds a slot for what has waited."""
-    plain(text(COME), {})
+    _by_itself(COME)
     sweeping.place_waiting([])
 
 

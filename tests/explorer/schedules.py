@@ -84,6 +84,7 @@ MET = {
         "period end",
     },
     "spend+fire": {"pay+fire", "fire after"},
+    **dict.fromkeys(("retire", "add months"), {*sums.VERBS, "wake"} - {"roll up+retire"}),
     **dict.fromkeys(
         (*hooks.CLOSING, "rotate secret"), {"send", "send together", "replay", "rotate secret", *hooks.CLOSING}
     ),
@@ -118,6 +119,8 @@ OUTSIDE = {*NOT_FIRST}
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 #: And these have one in them, of which its beginning and its end are explored once more.
 HAS_REBUILD = {"free orphans", "grant elsewhere", "expire grants"}
+#: They lock all usage: whoever settles before they commit would wait for it again and again.
+LOCKING = {"retire", "add months"}
 #: A key that comes from another submits as that one does; what is its own is that the other may be revoked. And other
 #: sweeps of which each is about one thing that a sweep in hand may not know.
 IN_THE_GAP_OF: dict[str, set[str]] = {
@@ -177,6 +180,8 @@ def one_stop(state: str, first: str, seen: dict[str, Seen]) -> Iterator[Schedule
             *_parted(state, step, others),
             *_behind(state, step, others),
         ):
+            if fault == "freeze" and first in LOCKING:
+                continue
             for verb in verbs:
                 yield Schedule(state, first, number, fault, verb)
 

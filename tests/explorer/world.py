@@ -12,7 +12,7 @@ import psycopg
 import redis as redis_py
 from psycopg import sql
 
-from common import budgets, invocations
+from common import budgets, invocations, tools
 from common.errors import PlatformError
 from common.identity import accounts, email_addresses
 from common.identity.audit import Actor as Admin
@@ -319,6 +319,7 @@ def quoted() -> World:
     world.submit("before-0")
     world.part = Quotes(world.customer, world.tool.slug)
     world.part.again()
+    tools.numbered(world.tool.id, world.tool.current.version)  # remembered by this process for good: it has been asked
     return world
 
 
