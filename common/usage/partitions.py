@@ -63,7 +63,9 @@ select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp at 
 """,
     PartitionRow,
 )
-_RETIRE = text("select usage_logs_retire_month(:month)")
+_RETIRE = text("select usage_logs_retire_month(:month) where to_regclass(:name) is not null")
+#: One at a time: whoever comes second looks whether the month is still there.
+_RETIRE_ALONE = text("select pg_advisory_xact_lock(hashtext('usage_logs_retire_month'))")
 
 
 def settle(session: Session) -> None:
@@ -108,7 +110,8 @@ def _retire(row: PartitionRow) -> bool:
     """Raises `db.Busy`: it is being read."""
     with db.transaction() as session:
         session.execute(_LOCK_TIMEOUT)
-        retired = bool(session.scalar(_RETIRE, {"month": row.month}))
-    if not retired:
+        session.execute(_RETIRE_ALONE)
+        retired = session.scalar(_RETIRE, {"month": row.month, "name": row.name})
+    if retired is False:
         logger.warning("usage partition not dropped: not rolled up yet", partition=row.name)
-    return retired
+    return bool(retired)

@@ -77,6 +77,7 @@ OWN = {
     "quoted": {"quoted", "quote expired"},
     "summed": set(sums.VERBS),
 }
+_OF_HOOKS = (*hooks.CLOSING, "rotate secret")
 #: Of long verbs, those in whose gaps only these are explored: one of each kind of change to what they read.
 MET = {
     "leave": {
@@ -84,10 +85,8 @@ MET = {
         "period end",
     },
     "spend+fire": {"pay+fire", "fire after"},
-    **dict.fromkeys(("retire", "add months"), {*sums.VERBS, "wake"} - {"roll up+retire"}),
-    **dict.fromkeys(
-        (*hooks.CLOSING, "rotate secret"), {"send", "send together", "replay", "rotate secret", *hooks.CLOSING}
-    ),
+    **{verb: {*sums.VERBS, "wake"} - {"roll up+retire"} for verb in ("retire", "add months")},
+    **{verb: {"send", "send together", "replay", *_OF_HOOKS} for verb in _OF_HOOKS},
 }  # fmt: skip
 #: After a fault of which nothing is left, only these can tell it from its never having begun.
 FEW = ("submit", "wipe", "grant", "rebuild", "time is up", "dearer", "work+roll up")

@@ -23,8 +23,10 @@ PAIRS = int(os.environ.get("EXPLORE_PAIRS", "100"))
 #: Of the schedules with two stops, so many for each verb and state; all of them where hole 2 was.
 SAMPLE = 10**9 if ASKED == "all" else 5
 WHOLE = {("once", "lost"), ("once-in-hand", "take over"), ("once", "wake")}
-#: Of the schedules with one stop, so many for each verb of these states, and all of the others.
-MOST = {} if ASKED == "all" else {"timed": 30, "quoted": 60, "summed": 45}
+#: Of those with one stop, so many for each verb of these states, and all of the others.
+MOST = {} if ASKED == "all" else {"timed": 15, "quoted": 30, "summed": 25}
+#: But all of what ends under an older transaction than what is rolled up in the gap.
+NOT_SAMPLED = {("summed", "wake")}
 #: Explored as the first in `exact`; what these states have more concerns them in the gap alone.
 NOT_HERE = {
     *(("two-in-hand", verb) for verb in VERBS_OF["two-in-hand"] if verb != "wake two"),
@@ -71,7 +73,8 @@ def _shown(findings: list[Finding]) -> str:
 @pytest.mark.parametrize(("state", "verb"), FIRST)
 def test_one_verb_in_the_gap(store: StateStore, state: str, verb: str) -> None:
     every = list(one_stop(state, verb, seen_in(store, state)))
-    schedules = list(_some(every, MOST.get(state, len(every))))
+    sampled = state in MOST and (state, verb) not in NOT_SAMPLED
+    schedules = list(_some(every, MOST[state] if sampled else len(every)))
     print(f"{len(schedules)} of {len(every)} schedules, seed {SEED}")
     findings = explore(store, schedules)
     assert not findings, _shown(findings)
@@ -81,7 +84,8 @@ def test_one_verb_in_the_gap(store: StateStore, state: str, verb: str) -> None:
 @pytest.mark.parametrize(("state", "verb"), FIRST)
 def test_two_verbs_that_stop(store: StateStore, state: str, verb: str) -> None:
     every = list(two_stops(state, verb, seen_in(store, state)))
-    schedules = list(_some(every, len(every) if (state, verb) in WHOLE else SAMPLE))
+    several = len(every) if (state, verb) in WHOLE else SAMPLE
+    schedules = list(_some(every, several if state not in MOST else 2))
     print(f"{len(schedules)} of {len(every)} schedules, seed {SEED}")
     findings = explore(store, schedules)
     assert not findings, _shown(findings)
