@@ -93,7 +93,7 @@ VERBS = {"expire": expire, "time is up": time_is_up, "let go": let_go, "submit f
 # -- what must hold ------------------------------------------------------------------------------------------------
 
 _BEGUN = b"""
-select i.metadata->>'request', i.not_before > b.at, b.at >= i.expires_at
+select i.metadata->>'request', coalesce(i.not_before > b.at, false), b.at >= i.expires_at
   from (select invocation_id, started_at as at from attempts
         union all select invocation_id, created_at from events where type = 'invocation.running') b
   join invocations i on i.id = b.invocation_id where i.not_before > b.at or b.at >= i.expires_at
