@@ -28,6 +28,7 @@ SLICE = {
     "6": "scheduled and spend and one_verb",
     "7": "people and revoke and one_verb",
     "8": "moved and submit and one_verb",
+    "9": "summed and wake and one_verb",
 }
 #: What a schedule broke, or what broke without any fault.
 FINDINGS = ("broken: (", "failed undisturbed")
