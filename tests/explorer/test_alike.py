@@ -29,7 +29,7 @@ TOLD_APART = {
     "a gate's sum": _gate("held", 1),
     "a gate's epoch": _gate("epoch", 1),
     "a row's epoch": _sql("update periods set epoch = epoch + 1"),
-    "a task that is given up": _sql("update queue set lease_expires_at = now() where token is not null"),
+    "a task that is kept": _sql("update queue set lease_expires_at = now() + interval '1 h' where token is not null"),
     "what has been sent": _sql("update queue set dispatched_at = now() where token is not null"),
     "what is due": _sql(f"update queue set due_at = now() + interval '20 s' where id = {ROW}"),
     "the order of work": _sql("update queue set start_tag = -start_tag"),
