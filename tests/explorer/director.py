@@ -221,6 +221,17 @@ class Director:
 # -- faults ------------------------------------------------------------------------------------------------------
 
 
+def possible(fault: str, step: Step) -> str | None:
+    """This fault, or what comes nearest to it at an exchange like this; None: there is none."""
+    if step.server == "tool":
+        return None
+    if not step.changes or step.what == "notify":
+        return "cut"
+    if fault == "late" and not step.plain and step.what != "commit":
+        return "lost"
+    return fault
+
+
 def lost_answer(on: Any, *, dead: bool = False) -> Exception:
     """The connection is gone, and nobody knows what was done. `dead`: nor is there anybody who would want to know."""
     if isinstance(on, psycopg.Connection):

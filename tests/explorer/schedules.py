@@ -112,6 +112,8 @@ NOT_FIRST = {
     "wipe", "wipe+submit", "wipe+look", "foreign gate", "period end", "fire after", "fire next", "pay+fire",
     "time is up", "work+roll up", "roll up+retire",
 }  # fmt: skip
+#: What a verb has more of, at most, when something was in its way: the exchanges of another try.
+_MORE = 8
 #: What happens to the servers by itself: no process does it that could have a fault of its own.
 OUTSIDE = {*NOT_FIRST}
 #: Their last part is a rebuild, which is explored as such (and once more with what calls it, in `grant`).
@@ -229,6 +231,26 @@ def two_faults(seen: dict[str, dict[str, Seen]], seed: int, number: int) -> Iter
         if None not in faults:
             number -= 1
             yield Schedule(state, first, one + 1, str(faults[0]), second, other + 1, str(faults[1]))
+
+
+def two_of_one(seen: dict[str, dict[str, Seen]], seed: int, number: int) -> Iterator[Schedule]:
+    """So many draws in which one verb meets two faults, the second also at what it does because of the first."""
+    draw = random.Random(seed)
+    while number:
+        state = draw.choice(list(VERBS_OF))
+        first = draw.choice([verb for verb in VERBS_OF[state] if verb not in NOT_FIRST])
+        steps, others = seen[state][first].steps, _others(state, first)
+        if not steps or not others:
+            continue
+        step = draw.randrange(len(steps))
+        fault = draw.choice(("wait", _some_fault(draw, steps[step]) or "wait"))
+        if fault == "dies":
+            continue
+        number -= 1
+        later = step + 2 + draw.randrange(len(steps) - step + _MORE)
+        again = draw.choice(("lost", "cut", "refused", "late", "dies"))
+        second = draw.choice(others)
+        yield Schedule(state, first, step + 1, fault, second, again_step=later, again_fault=again)
 
 
 def _some_fault(draw: random.Random, step: Step) -> str | None:

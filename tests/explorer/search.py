@@ -3,8 +3,9 @@
 A schedule is one line: `exact/submit+key/5/lost/grant` means: in the state `exact`, the verb `submit+key` comes to its
 fifth exchange; that is carried out and its answer is lost; in the gap `grant` runs whole; then the first goes on. With
 `@2` at its end the second verb stops before its own second exchange, and ends after the first has; with `@2=lost` it
-has a fault of its own there. Afterwards somebody submits until refused, then everything is repaired and run to its end,
-and the oracle looks after each of the two.
+has a fault of its own there. With `~7=late` the first verb meets another fault, at its seventh exchange, if it comes to
+that; nobody runs in that gap. Afterwards somebody submits until refused, then everything is repaired and run to its
+end, and the oracle looks after each of the two.
 """
 
 from __future__ import annotations
@@ -55,18 +56,24 @@ class Schedule:
     second: str
     second_step: int = 0
     second_fault: str = "pause"
+    again_step: int = 0
+    again_fault: str = ""
 
     def __str__(self) -> str:
         stops = f"@{self.second_step}" if self.second_step else ""
         fails = f"={self.second_fault}" if self.second_fault != "pause" else ""
-        return f"{self.state}/{self.first}/{self.step}/{self.fault}/{self.second}{stops}{fails}"
+        again = f"~{self.again_step}={self.again_fault}" if self.again_step else ""
+        return f"{self.state}/{self.first}/{self.step}/{self.fault}/{self.second}{stops}{fails}{again}"
 
     @classmethod
     def read(cls, line: str) -> Schedule:
+        line, _, again = line.partition("~")
+        again_step, _, again_fault = again.partition("=")
         state, first, step, fault, second = line.split("/")
         second, _, second_fault = second.partition("=")
         second, _, second_step = second.partition("@")
-        return cls(state, first, int(step), fault, second, int(second_step or 0), second_fault or "pause")
+        stops = int(second_step or 0), second_fault or "pause", int(again_step or 0), again_fault
+        return cls(state, first, int(step), fault, second, *stops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +137,30 @@ class Run:
 
     def _stop(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
         self.statement = step.what
+        actor.stop_at, actor.on_stop = self.schedule.again_step, self._stop_again
         return self._faults[self.schedule.fault](actor, step, what, on, do)
+
+    def _stop_again(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
+        """Another fault of the first verb: the one that was drawn, or what comes nearest to it at this exchange."""
+        fault = director.possible(self.schedule.again_fault, step)
+        if fault is None:
+            return do()
+        return self._alone(lambda: self._faults[fault](actor, step, what, on, do))
+
+    def _alone(self, fail: Callable[[], Any]) -> Any:
+        """Nobody runs in the gap of this fault."""
+        gap, self._gap = self._gap, lambda: None  # type: ignore[method-assign]
+        try:
+            return fail()
+        finally:
+            self._gap = gap  # type: ignore[method-assign]
 
     def _stop_second(self, actor: Actor, step: Step, what: Any, on: Any, do: Callable[[], Any]) -> Any:
         """The second verb pauses until the first is over, or has a fault of its own, in whose gap nobody else runs."""
         if self.schedule.second_fault == "pause":
             self.director.pause()
             return do()
-        gap, self._gap = self._gap, lambda: None  # type: ignore[method-assign]
-        try:
-            return self._faults[self.schedule.second_fault](actor, step, what, on, do)
-        finally:
-            self._gap = gap  # type: ignore[method-assign]
+        return self._alone(lambda: self._faults[self.schedule.second_fault](actor, step, what, on, do))
 
     def _gap(self) -> None:
         self._clients_look()
