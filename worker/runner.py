@@ -145,7 +145,7 @@ def _traced(task: Task) -> AbstractContextManager[None]:
 def _end(running: Running, end: Completion, claim_options: ClaimOptions) -> list[Task]:
     """Store how a call ended. If it failed, its owner may have canceled it: then what was shown is kept and charged."""
     task, stream = running.task, running.stream
-    if end.status != "succeeded" and stream is not None and stream.started:
+    if end.status != "succeeded" and stream is not None and stream.was_shown:
         price = tools.version(task.tool_version_id).price
         end = replace(end, shown=invocations.left_of(price, task.input, stream.shown))
     _called(running, end)

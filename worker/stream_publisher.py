@@ -39,7 +39,7 @@ class LiveStream(Sink):
     """What one attempt says. The thread that calls the tool adds to it; the publisher takes from it.
 
     `fence` is asked before anything is shown, because after that the call is never repeated; it returns whether the
-    invocation is still this attempt's. `started`: something may have been shown. `shown`: what may have been.
+    invocation is still this attempt's. `started`: something is to be shown. `shown`: what may have been.
     """
 
     def __init__(self, publisher: StreamPublisher, key: LogKey, attempt: int, fence: Callable[[], bool]) -> None:
@@ -114,6 +114,11 @@ class LiveStream(Sink):
         places = [PartId(self._attempt, next(self._numbers)) for _ in pages]
         parts = [OutputPart(place, page) for place, page in zip(places, pages, strict=True)]
         return [(self.key, part._replace(is_snapshot=is_snapshot and part is parts[0])) for part in parts]
+
+    @property
+    def was_shown(self) -> bool:
+        """Whether anything of it may have been shown. (It can have `started` without: Redis was away.)"""
+        return bool(self.shown.choices())
 
     def lost(self) -> None:
         """Some of what was sent may not have arrived."""

@@ -211,7 +211,7 @@ def due(status: str, output: Any) -> int:
 
 
 def _content(output: Any) -> str:
-    return str(output["choices"][0]["message"]["content"])
+    return str(output["choices"][0]["message"]["content"]) if output["choices"] else ""
 
 
 def _wrong(status: str, charged: int, output: Any, read: str, died: bool) -> Iterator[str]:
@@ -221,7 +221,9 @@ def _wrong(status: str, charged: int, output: Any, read: str, died: bool) -> Ite
         yield "a failed answer is kept"
     if status == "succeeded" and _content(output) != TEXT:
         yield "another answer"
-    if status == "canceled" and output is not None and output["choices"][0]["finish_reason"] != "canceled":
+    if output is not None and not output["choices"]:
+        yield "an answer of which nothing was shown is kept"
+    elif status == "canceled" and output is not None and output["choices"][0]["finish_reason"] != "canceled":
         yield "a canceled answer looks whole"
     if status == "canceled" and output is None and read and not died:
         yield "what was read of a canceled answer is not kept"

@@ -112,6 +112,12 @@ def test_two_faults_of_one_verb(store: StateStore) -> None:
     assert not findings, _shown(findings)
 
 
+@pytest.mark.parametrize("line", ["streamed/break off/4/refused/cancel~17=late"])
+def test_what_was_once_found_by_chance(store: StateStore, line: str) -> None:
+    finding = Run(store, Schedule.read(line))()
+    assert finding is None, str(finding)
+
+
 @pytest.mark.skipif("/" not in ASKED, reason="no single schedule was asked for: EXPLORE=state/verb/step/fault/verb")
 def test_the_schedule_that_was_asked_for(store: StateStore) -> None:
     finding = Run(store, Schedule.read(ASKED))()
