@@ -38,8 +38,9 @@ class Background:
             if self._since is not None:
                 return False
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()  # which may fail: then there is none
+                self._thread = thread
             self._since = clock.monotonic()
         self._given.put(work)
         return True

@@ -208,7 +208,7 @@ class WorkerProcess:
         self.large_responses.vouch(running)
         returning = self.limiter.returning
         for each in running:
-            if each.thread in returning:  # its turn comes: slots that are held for too long are taken away
+            if each.thread in returning and not each.is_given_away:  # its turn comes: nobody holds a slot for long
                 each.go_on()
         return leases(running)
 
@@ -229,7 +229,8 @@ class WorkerProcess:
         """Cancel streams that nobody reads, and recover calls that no thread works on."""
         readers, held = self.publisher.readers, {*seen.held}.difference(seen.canceled)
         unread = [it.task for it in self.running() if it.task.token in held and readers.is_unread(it.task.id)]
-        apart.total("cancel-unread", unread, invocations.cancel_unread, lambda task: task.id)
+        in_time = apart.InTime("cancel-unread", unread, invocations.sweeping.SECONDS)
+        apart.total("cancel-unread", in_time, invocations.cancel_unread, lambda task: task.id)
         self._recover_orphaned([token for token in seen.held if token not in self._running])
 
     def _recover_orphaned(self, tokens: list[UUID]) -> None:

@@ -44,7 +44,8 @@ class Running:
     thread than its batch's stores its result or hands it back, and leaves it.
 
     `until`: until when (monotonic) its lease is renewed, because its tool has answered and the result waits to be read
-    or stored; a wait or a step that takes longer hangs. 0: it has the lease that it was claimed with.
+    or stored, or because it waits behind such results to be handed back; a wait or a step that takes longer hangs. 0:
+    it has the lease that it was claimed with.
     """
 
     task: Task
@@ -117,6 +118,7 @@ class Batch:
             self._waiting, self._done = deque(), []
             for running in (*waiting, *(running for running, _ in done)):
                 running.is_given_away = True
+                running.go_on(STORING)
         try:
             store(done, ClaimOptions(UUID(int=0), take_next=False), self._leave)
         finally:
@@ -163,10 +165,11 @@ class Batches:
             stalled = [batch for batch in self._batches if batch.is_stalled]
         self._relieving = [thread for thread in self._relieving if thread.is_alive()]
         for batch in stalled[: RELIEVING - len(self._relieving)]:
-            logger.warning("batch split: one of its calls takes long")
-            thread = threading.Thread(target=_set_free, args=(batch,), name="relieve", daemon=True)
-            thread.start()
-            self._relieving.append(thread)
+            with apart.logged(logger, "batch not split"):
+                thread = threading.Thread(target=_set_free, args=(batch,), name="relieve", daemon=True)
+                thread.start()
+                self._relieving.append(thread)
+                logger.warning("batch split: one of its calls takes long")
 
     def end(self) -> None:
         """Wait until what is taken out of batches is stored: for about a minute at most, as threads of jobs do."""

@@ -136,7 +136,12 @@ on conflict (name) do update set ran_at = now(), milliseconds = excluded.millise
 def expire() -> int:
     """Complete rows past their deadline: `expired` if they never started, otherwise `failed`. Returns how many."""
     rows = db.execute(OVERDUE, {"limit": BATCH, "left": apart.left("expire")})
-    return apart.total("expire", apart.InTime("expire", rows, SECONDS), _expire, lambda row: row.id)
+    in_turn = apart.left_last("expire", rows, _id)
+    return apart.total("expire", apart.InTime("expire", in_turn, SECONDS), _expire, _id)
+
+
+def _id(row: OverdueRow) -> UUID:
+    return row.id
 
 
 def _expire(row: OverdueRow) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Generic, TypeVar
 
 from structlog.stdlib import BoundLogger
@@ -17,22 +18,27 @@ FAILURES = metrics.Counter("joyfull_sweep_item_failures", "Items that failed dur
 _OF_ALL = (db.Unreachable, redis.RedisUnreachable)
 #: How long (seconds) an item that has failed, or was busy, is left alone by statements that take the first so many.
 LEFT_SECONDS = 10.0
-#: By work and item: until when.
+#: How long (seconds) it is remembered when it did.
+REMEMBERED_SECONDS = 600.0
+#: By work and item: when it failed, or was busy, unless it has been done since.
 _left = memory.Part(dict[tuple[str, str], float])
 
 
 def left(work: str) -> list[str]:
     """Items that failed here a moment ago: whoever takes the first so many passes them over, and gets to the others."""
     now, kept = clock.monotonic(), _left()
-    for key in [key for key, until in list(kept.items()) if until < now]:
+    for key in [key for key, at in list(kept.items()) if at < now - REMEMBERED_SECONDS]:
         kept.pop(key, None)
-    return [item for of, item in list(kept) if of == work]
+    return [item for (of, item), at in list(kept.items()) if of == work and at > now - LEFT_SECONDS]
 
 
 def left_last(work: str, items: Iterable[T], name: Callable[[T], object]) -> list[T]:
-    """The same for those that do not pass them over: such items come last, so that the others are begun in time."""
-    behind = left(work)
-    return sorted(items, key=lambda item: str(name(item)) in behind)
+    """Those that failed here come last, the one that has waited longest first: each is begun in time, some day.
+
+    (Two busy items take all the time of a walk, however long others have been passed over.)
+    """
+    kept = _left()
+    return sorted(items, key=lambda item: kept.get((work, str(name(item))), -inf))
 
 
 class InTime(Generic[T]):
@@ -90,7 +96,7 @@ def logged(to: BoundLogger, failed: str) -> Iterator[None]:
 
 def _one(work: str, item: T, do: Callable[[T], int], name: Callable[[T], object]) -> int:
     try:
-        return do(item)
+        done = do(item)
     except db.Busy as error:
         logger.warning("item postponed to the next run", work=work, item=str(name(item)), reason=str(error))
         _leave(work, name(item))
@@ -101,8 +107,12 @@ def _one(work: str, item: T, do: Callable[[T], int], name: Callable[[T], object]
         logger.exception("item failed", work=work, item=str(name(item)))
         FAILURES.labels(work).inc()
         _leave(work, name(item))
+    else:
+        if kept := _left():
+            kept.pop((work, str(name(item))), None)
+        return done
     return 0
 
 
 def _leave(work: str, item: object) -> None:
-    _left()[work, str(item)] = clock.monotonic() + LEFT_SECONDS
+    _left()[work, str(item)] = clock.monotonic()

@@ -46,6 +46,21 @@ def test_who_hands_over_never_waits_and_one_piece_is_done_at_a_time(db: None) ->
     background.end(PATIENCE)
 
 
+def test_a_thread_that_cannot_be_started_is_started_another_time(db: None) -> None:
+    background, done = Background("test"), list[int]()
+    before = threading.stack_size(1 << 46)
+    try:
+        with pytest.raises(RuntimeError):
+            background.begin(lambda: done.append(1))
+    finally:
+        threading.stack_size(before)
+    assert background.seconds == 0
+    background.end(PATIENCE)
+    assert background.begin(lambda: done.append(2))
+    eventually(lambda: done == [2])
+    background.end(PATIENCE)
+
+
 def test_it_has_connections_of_its_own(db: None) -> None:
     """The pool may be exhausted by calls that wait."""
     background, engines = Background("test"), [database.engine()]

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations
-from common.invocations import ClaimOptions, Task, reclaiming, sweeping
+from common.invocations import GRACE_SECONDS, ClaimOptions, Lease, Task, reclaiming, sweeping
 from common.kit import db as database
 from common.kit import failpoints
 from common.kit.redis import failing
@@ -28,7 +28,7 @@ from tests.plain import plain
 from tests.worker.test_batches import eventually, statuses
 from worker import heartbeat
 from worker.heartbeat import WorkerProcess
-from worker.running import Batch, Running
+from worker.running import Batch, Running, leases
 
 #: Heartbeats that come one after the other are a second apart; one that waits would be much longer in coming.
 BEATS, PATIENCE = 2, 15
@@ -120,6 +120,20 @@ def test_its_statements_wait_for_a_lock_for_a_moment(db: None, settings: Setting
     assert waits == ("5s" if settings.shares_connections else "2s")
 
 
+@contextmanager
+def returning(me: WorkerProcess) -> Iterator[None]:
+    """This thread waits for a slot, as its tool has answered."""
+    threads = me.limiter._returning_threads
+    threads.add(threading.get_ident())
+    yield
+    threads.discard(threading.get_ident())
+
+
+def leases_for_long(calls: list[Running]) -> list[Lease]:
+    """Of those that may go on for as long as storing a result may take."""
+    return [lease for lease in leases(calls) if lease.seconds > GRACE_SECONDS]
+
+
 # -- batches -------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +145,9 @@ def test_while_results_of_a_batch_cannot_be_stored(me: WorkerProcess, settings: 
         with stalled(me, calls):
             eventually(lambda: calls[0].is_given_away)
             assert goes_on(me)
+            with returning(me):
+                assert goes_on(me)
+            assert {each.id for each in leases_for_long(calls)} == {made[0], made[2]}
         world.shift("lease_expires_at", made[:1], -3600)
         assert goes_on(me)
         assert sweeping.reap_dead_processes() == 0
