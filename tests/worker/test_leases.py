@@ -117,6 +117,7 @@ def test_what_is_being_stored_is_not_lost_alone_or_together(
 ) -> None:
     """For as long as it is tried. (The rows are gone where the test looks, but nobody knows that yet.)"""
     monkeypatch.setattr(concurrency, "SLOW", 600.0)
+    monkeypatch.setattr(running, "LONGEST", 600.0)
     customer, echo = factories.customer(), factories.tool(endpoint_url=f"{tool.url}/echo")
     seen: list[list[Lease]] = []
     for count in (1, 3):
