@@ -15,6 +15,7 @@ from common.settings import Settings
 from common.tools import ListedTool
 from tests import factories
 from tests.factories import Customer
+from tests.plain import feed_is_complete
 from web.app import create_app
 
 Json = dict[str, Any]
@@ -36,6 +37,8 @@ class Api:
         return response
 
     def get(self, path: str, expect: int = 200, **options: Any) -> Any:
+        if path.startswith("/events"):
+            feed_is_complete()
         return self.call("GET", path, expect, **options).get_json()["data"]
 
     def post(self, path: str, body: Json | None = None, expect: int = 200, **options: Any) -> Any:
