@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,3 +90,13 @@ def using(other: clock.Clock) -> Iterator[None]:
         yield
     finally:
         clock.use(before)
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """This process stands still: it has its connections and answers nothing."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -229,8 +229,7 @@ class WorkerProcess:
         """Cancel streams that nobody reads, and recover calls that no thread works on."""
         readers, held = self.publisher.readers, {*seen.held}.difference(seen.canceled)
         unread = [it.task for it in self.running() if it.task.token in held and readers.is_unread(it.task.id)]
-        in_time = apart.InTime("cancel-unread", unread, invocations.sweeping.SECONDS)
-        apart.total("cancel-unread", in_time, invocations.cancel_unread, lambda task: task.id)
+        apart.in_turn("cancel-unread", unread, invocations.cancel_unread, lambda task: task.id)
         self._recover_orphaned([token for token in seen.held if token not in self._running])
 
     def _recover_orphaned(self, tokens: list[UUID]) -> None:

@@ -15,7 +15,7 @@ from uuid import UUID
 from common import budgets
 from common.errors import DependencyUnavailable
 from common.invocations import placing
-from common.invocations.placing import BATCH, BEHIND, SECONDS, WaitingRow
+from common.invocations.placing import BATCH, BEHIND, WaitingRow
 from common.kit import apart, db, log, memory
 from common.kit.query import Query
 
@@ -78,7 +78,7 @@ def admit_waiting(paused: Sequence[UUID]) -> int:
     after_key, after_period = _round().after
     keys = db.execute(KEYS, {"after_key": after_key, "after_period": after_period, "limit": BATCH})
     _round().after = (keys[-1].key_id, keys[-1].period_id) if len(keys) == BATCH else _KeyRound.after
-    in_time = apart.InTime("admit", keys, SECONDS)
+    in_time = apart.InTime("admit", keys)
     admitted = apart.total("admit", in_time, lambda key: _admit_all(key, paused), lambda key: key.key_id)
     if (last := in_time.last) is not None:
         _round().after = last.key_id, last.period_id

@@ -21,8 +21,6 @@ logger = log.get(__name__)
 BATCH = 500
 #: Seconds that a waiting row is left to a completing neighbour before the sweep gives it a slot.
 BEHIND = 1.0
-#: For so long (seconds) accounts or rows are gone through at a time; the next time it goes on with the others.
-SECONDS: Final = 10.0
 
 
 class WaitingAccount(NamedTuple):
@@ -159,7 +157,7 @@ def place_waiting(paused: Sequence[UUID]) -> int:
     where = {"behind": BEHIND, "paused": list(paused), "limit": BATCH}
     accounts = db.execute(WAITING_ACCOUNTS, {**where, "after": _round().after})
     _round().after = accounts[-1].period_id if len(accounts) == BATCH else UUID(int=0)
-    in_time = apart.InTime("place", accounts, SECONDS)
+    in_time = apart.InTime("place", accounts)
     placed = apart.total("place", in_time, lambda account: _place_all(account, where), lambda each: each.period_id)
     if in_time.last is not None:
         _round().after = in_time.last.period_id
@@ -229,7 +227,7 @@ def unplace_paused(paused: Sequence[UUID]) -> int:
         return 0
     rows = db.execute(UNPLACE_PAUSED, {"paused": list(paused), "limit": BATCH})
     # (Gates for which there is no time are told nothing: `free_orphans` finds what differs.)
-    return apart.total("park", apart.InTime("park", rows, SECONDS), _unplaced, lambda row: row.id)
+    return apart.in_turn("park", rows, _unplaced, lambda row: row.id)
 
 
 def _unplaced(row: UnplacedRow) -> int:

@@ -33,8 +33,6 @@ logger = log.get(__name__)
 SUSPECT_AFTER = 20.0
 REAP_AFTER = 10.0
 BATCH = 500
-#: For so long (seconds) rows that were taken over are worked on; the rest is lost still, and taken over again.
-SECONDS: Final = 10.0
 #: A payload that crashed so many workers is not given to another.
 CRASHES_MOST = 3
 #: A lease is renewed once it would end so many seconds before it may: not with each heartbeat.
@@ -187,13 +185,11 @@ def take_over(worker: UUID, tokens: Collection[UUID]) -> int:
 
 
 def requeue_or_fail(rows: Iterable[OrphanedRow]) -> int:
-    """Requeue rows that were taken over from a worker, or complete them, each under its new token. Returns how many."""
-    in_turn = apart.left_last("take-back", rows, _id)
-    return apart.total("take-back", apart.InTime("take-back", in_turn, SECONDS), _requeue_or_fail, _id)
+    """Requeue rows that were taken over from a worker, or complete them, each under its new token. Returns how many.
 
-
-def _id(row: OrphanedRow) -> UUID:
-    return row.id
+    Those for which there is no time are lost still, and taken over again.
+    """
+    return apart.in_turn("take-back", rows, _requeue_or_fail, lambda row: row.id)
 
 
 def _requeue_or_fail(row: OrphanedRow) -> int:

@@ -39,8 +39,6 @@ BATCH = 500
 #: Whether a step has something to do: rows wait for a slot, a worker or their deadline, or were lost by theirs.
 DUE: Final = f"""
   ((select true from queue where token is null order by expires_at limit 1) is not null or {reclaiming.DUE})"""  # noqa: S608
-#: For so long (seconds) rows past their deadline are completed at a time.
-SECONDS: Final = 10.0
 #: Seconds for which old keys are dropped at a time: more of them than a busy minute brings.
 KEY_SECONDS = 5.0
 
@@ -136,12 +134,7 @@ on conflict (name) do update set ran_at = now(), milliseconds = excluded.millise
 def expire() -> int:
     """Complete rows past their deadline: `expired` if they never started, otherwise `failed`. Returns how many."""
     rows = db.execute(OVERDUE, {"limit": BATCH, "left": apart.left("expire")})
-    in_turn = apart.left_last("expire", rows, _id)
-    return apart.total("expire", apart.InTime("expire", in_turn, SECONDS), _expire, _id)
-
-
-def _id(row: OverdueRow) -> UUID:
-    return row.id
+    return apart.in_turn("expire", rows, _expire, lambda row: row.id)
 
 
 def _expire(row: OverdueRow) -> int:

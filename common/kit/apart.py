@@ -16,6 +16,8 @@ logger = log.get(__name__)
 T = TypeVar("T")
 FAILURES = metrics.Counter("joyfull_sweep_item_failures", "Items that failed during periodic work", ["work"])
 _OF_ALL = (db.Unreachable, redis.RedisUnreachable)
+#: For so long (seconds) a walk begins items, so that others get their turn.
+SECONDS = 10.0
 #: How long (seconds) an item that has failed, or was busy, is left alone by statements that take the first so many.
 LEFT_SECONDS = 10.0
 #: How long (seconds) it is remembered when it did.
@@ -42,17 +44,17 @@ def left_last(work: str, items: Iterable[T], name: Callable[[T], object]) -> lis
 
 
 class InTime(Generic[T]):
-    """The first of the items, and the next ones while they are begun within `seconds`; the rest is logged as left.
+    """The first of the items, and the next ones while they are begun within `SECONDS`; the rest is logged as left.
 
     `last`: the last that was begun, if any are left; a walk goes on behind it.
     """
 
-    def __init__(self, work: str, items: Sequence[T], seconds: float) -> None:
-        self._work, self._items, self._seconds = work, items, seconds
+    def __init__(self, work: str, items: Sequence[T]) -> None:
+        self._work, self._items = work, items
         self.last: T | None = None
 
     def __iter__(self) -> Iterator[T]:
-        give_up = clock.monotonic() + self._seconds
+        give_up = clock.monotonic() + SECONDS
         for at, item in enumerate(self._items):
             if at and clock.monotonic() >= give_up:
                 self.last = self._items[at - 1]
@@ -83,6 +85,11 @@ def total(work: str, items: Iterable[T], do: Callable[[T], int], name: Callable[
         )
         FAILURES.labels(work).inc(len(away))
     return done
+
+
+def in_turn(work: str, items: Iterable[T], do: Callable[[T], int], name: Callable[[T], object]) -> int:
+    """`total` of as many as are begun in time; those that have failed before come last."""
+    return total(work, InTime(work, left_last(work, items, name)), do, name)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ select c.relname as name, to_date(right(c.relname, 7), 'YYYY_MM')::timestamp at 
     PartitionRow,
 )
 _RETIRE = text("select usage_logs_retire_month(:month) where to_regclass(:name) is not null")
-#: One at a time: whoever comes second looks whether the month is still there.
+#: One at a time: the second one looks whether the month is still there.
 _RETIRE_ALONE = text("select pg_advisory_xact_lock(hashtext('usage_logs_retire_month'))")
 
 

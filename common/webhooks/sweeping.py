@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from common.kit import batches, db, log
+from common.kit import apart, batches, db, log
 from common.kit.query import Query
 from common.queueing import messages
 from common.webhooks.disabling import DISABLED
@@ -24,8 +24,6 @@ FAILING_LIMIT: Final = timedelta(days=5)
 UNPARK: Final = 8
 #: How many messages the sweep sends at most, each second. Most of a long queue may be for lanes that are full.
 NOTIFIED: Final = 8
-#: For about so many seconds expired leases are dealt with at a time.
-SECONDS: Final = 10.0
 
 #: Only the front of the queue: rows behind it do not slow the scan yet.
 _PARK: Final = text(f"""
@@ -121,8 +119,8 @@ def unpark(lanes: Sequence[int] | None = None) -> int:
 
 
 def expire_leases() -> int:
-    """Make deliveries with an expired lease due again; the attempt counts. For `SECONDS`; returns their number."""
-    return batches.repeat(lambda: db.rowcount(_EXPIRE, {}), BATCH, SECONDS)
+    """Make deliveries with an expired lease due again, for `apart.SECONDS`; the attempt counts. Returns how many."""
+    return batches.repeat(lambda: db.rowcount(_EXPIRE, {}), BATCH, apart.SECONDS)
 
 
 def disable_failing() -> int:

@@ -196,7 +196,7 @@ PATCHED = {
     "worker/test_background.py": {"watchdog.SWEEP_SECONDS": WAIT},
     "worker/test_breakers.py": {"breakers.RESET_SECONDS": WAIT},
     "worker/test_leases.py": {"checker.TURN_SECONDS": WAIT, "concurrency.SLOW": WAIT, "running.LONGEST": WAIT},
-    "worker/test_silence.py": {"common.invocations.placing.SECONDS": WAIT, "reclaiming.SECONDS": WAIT},
+    "worker/test_silence.py": {"apart.SECONDS": WAIT},
     "worker/test_watchdog.py": {"watchdog.UNRESPONSIVE_CHECKS": WAIT, "watchdog.WARM_SECONDS": WAIT},
 }
 

@@ -120,7 +120,7 @@ OUTSIDE = {*NOT_FIRST}
 ENDS_IN_REBUILD = {"upgrade", "take back"}
 #: And these have one in them, of which its beginning and its end are explored once more.
 HAS_REBUILD = {"free orphans", "grant elsewhere", "expire grants"}
-#: They lock all usage: whoever settles before they commit would wait for it again and again.
+#: They lock all usage: what settles before they commit would wait for it again and again.
 LOCKING = {"retire", "add months"}
 #: A key that comes from another submits as that one does; what is its own is that the other may be revoked. And other
 #: sweeps of which each is about one thing that a sweep in hand may not know.

@@ -292,6 +292,7 @@ class Run:
     def _kept(self) -> list[str]:
         """What does not hold of what this state has more than others."""
         if self.world.appointment is not None:
+            self.store.age(10)  # locks that the dead have left in Redis are gone by now
             return appointments.unkept(self.world.appointment, self.store.connection, self._verbs())
         return self._part(settled=False)
 
@@ -341,9 +342,9 @@ class Run:
         self._settle()
         found = self._part(settled=True)
         if self.world.expiring_grant is not None:
-            found = appointments.misexpired(self.world.expiring_grant, self.store.connection, self._verbs())
+            found += appointments.misexpired(self.world.expiring_grant, self.store.connection, self._verbs())
         if self.world.streams is not None:
-            found = streams.broken(self.world.streams, self.store.connection)
+            found += streams.broken(self.world.streams, self.store.connection)
         return found + oracle.broken(self.world, self.store, settled=True)
 
     def _settle(self) -> None:

@@ -19,10 +19,8 @@ import psycopg
 from common import invocations, usage
 from common.invocations import ClaimOptions, failure_sums
 from common.kit import db
-from common.kit.clock import uuid7
 from tests import factories
 from tests.usage.ledger import Ledger, rolled_up
-from worker import runner
 
 MARCH, APRIL, MAY, JUNE = (datetime(2020, month, 10, tzinfo=UTC) for month in (3, 4, 5, 6))
 #: Months that ended more than a year ago may be dropped.
@@ -79,11 +77,7 @@ def _roll_up_all() -> None:
 
 def work_and_roll_up(world: Any, _name: str) -> None:
     """A call begins and ends, and the beat rolls up what it can."""
-    worker = uuid7()
-    invocations.heartbeat(worker, name="new", progress=True, stopping=False)
-    task = invocations.claim(ClaimOptions(worker))
-    if task is not None:
-        runner.run(world.process(worker), task, lambda: ClaimOptions(worker, take_next=False))
+    world.work()
     _roll_up_all()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.explorer.schedules import NOT_FIRST, VERBS_OF, Seen, one_stop, two_fa
 from tests.explorer.search import Finding, Run, Schedule
 from tests.explorer.world import StateStore
 
+Draw = Callable[[dict[str, dict[str, Seen]], int, int], Iterator[Schedule]]
 ASKED = os.environ.get("EXPLORE", "")
 SEED = int(os.environ.get("EXPLORE_SEED", "1"))
 #: How many schedules with two faults are drawn.
@@ -97,18 +98,11 @@ def _some(schedules: list[Schedule], number: int) -> Iterator[Schedule]:
 
 
 @pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
-def test_two_faults(store: StateStore) -> None:
+@pytest.mark.parametrize("drawn", [two_faults, two_of_one])
+def test_two_faults(store: StateStore, drawn: Draw) -> None:
     seen = {state: seen_in(store, state) for state in VERBS_OF}
     print(f"{PAIRS} schedules, seed {SEED}")
-    findings = explore(store, two_faults(seen, SEED, PAIRS))
-    assert not findings, _shown(findings)
-
-
-@pytest.mark.skipif("/" in ASKED, reason="one schedule was asked for: EXPLORE")
-def test_two_faults_of_one_verb(store: StateStore) -> None:
-    seen = {state: seen_in(store, state) for state in VERBS_OF}
-    print(f"{PAIRS} schedules, seed {SEED}")
-    findings = explore(store, two_of_one(seen, SEED, PAIRS))
+    findings = explore(store, drawn(seen, SEED, PAIRS))
     assert not findings, _shown(findings)
 
 

@@ -12,7 +12,6 @@ from common.identity import accounts, keys
 from common.identity.audit import OPERATOR, Actor
 from common.invocations import ClaimOptions, sweeping
 from common.kit import db, redis
-from common.kit.clock import uuid7
 from common.operations import account_deletion
 from common.subscriptions import plans
 from common.tools import editing
@@ -56,11 +55,7 @@ def batch(world: World, name: str) -> None:
 
 def claim_and_complete(world: World, _name: str) -> None:
     """A worker that is new to the books takes whatever is due, and runs it."""
-    worker = uuid7()
-    invocations.heartbeat(worker, name="new", progress=True, stopping=False)
-    task = invocations.claim(ClaimOptions(worker))
-    if task is not None:
-        runner.run(world.process(worker), task, lambda: ClaimOptions(worker, take_next=False))
+    world.work()
 
 
 def wake(world: World, _name: str) -> None:

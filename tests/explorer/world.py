@@ -16,8 +16,9 @@ from common import budgets, invocations, tools
 from common.errors import PlatformError
 from common.identity import accounts, email_addresses
 from common.identity.audit import Actor as Admin
-from common.invocations import Again, Submitted, Task, storing
+from common.invocations import Again, ClaimOptions, Submitted, Task, storing
 from common.kit import db, memory, redis
+from common.kit.clock import uuid7
 from common.kit.memory import Memory
 from common.tools import ListedTool, Version
 from common.tools.adapters import Reply, ToolResult
@@ -31,6 +32,7 @@ from tests.explorer.people import Person
 from tests.explorer.quotes import Quotes
 from tests.explorer.streams import Streams
 from tests.factories import Customer
+from worker import runner
 from worker.heartbeat import WorkerProcess
 
 #: What each call of the tool costs, by its price and by what it answers: 3 + 4 units of 1, of 10 that are held.
@@ -100,6 +102,14 @@ class World:
     def process(self, id_: UUID) -> WorkerProcess:
         """A worker process: one for all, but where it has streams of its own."""
         return self.me if self.streams is None else self.streams.process(id_)
+
+    def work(self) -> None:
+        """A worker that is new to the books takes what is due, and runs it."""
+        worker = uuid7()
+        invocations.heartbeat(worker, name="new", progress=True, stopping=False)
+        task = invocations.claim(ClaimOptions(worker))
+        if task is not None:
+            runner.run(self.process(worker), task, lambda: ClaimOptions(worker, take_next=False))
 
     def call_tool(self, ids: Any, version: Version, ask: Any) -> Reply:
         """The tool itself: the only thing here that is not real. `ask`: how it would be called."""
@@ -180,7 +190,7 @@ def in_hand() -> World:
     world = _base("in-hand", tokens=4 * HELD, at_once=1)
     for number in range(2):
         world.submit(f"before-{number}")
-    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    world.task = factories.taken(ClaimOptions(world.me.id))
     return world
 
 
@@ -189,7 +199,7 @@ def two_in_hand() -> World:
     world = _base("two-in-hand", tokens=4 * HELD, at_once=2)
     for number in range(4):
         world.submit(f"before-{number}")
-    options = invocations.ClaimOptions(world.me.id, most=2, quick=(world.tool.current.id,))
+    options = ClaimOptions(world.me.id, most=2, quick=(world.tool.current.id,))
     world.tasks = tuple(invocations.claim_several(options))
     assert len(world.tasks) == 2
     return world
@@ -199,7 +209,7 @@ def once() -> World:
     """A tool that must not be repeated: its worker has a task, and is dead to the books."""
     world = _base("once", tokens=4 * HELD, idempotent=False)
     world.submit("before-0")
-    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    world.task = factories.taken(ClaimOptions(world.me.id))
     invocations.leave(world.me.id)
     return world
 
@@ -209,7 +219,7 @@ def once_in_hand() -> World:
     world = _base("once-in-hand", tokens=4 * HELD, idempotent=False)
     for number in range(2):
         world.submit(f"before-{number}")
-    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    world.task = factories.taken(ClaimOptions(world.me.id))
     return world
 
 
@@ -232,7 +242,7 @@ def keyed() -> World:
     without, key = world.customer, factories.keyed(world.customer, 4 * HELD, at_once=2)
     world = replace(world, customer=key, child=factories.delegated(key, 4 * HELD))
     world.submit("before-0")
-    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    world.task = factories.taken(ClaimOptions(world.me.id))
     for number, customer in enumerate((without, key, world.child), 1):
         world.submit(f"before-{number}", customer=customer)
     return world
@@ -266,11 +276,9 @@ def hooks() -> World:
     world.receiver = Receiver.make(world.customer.user_id)
     for number in range(2):
         world.submit(f"before-{number}")
-        task = factories.taken(invocations.ClaimOptions(world.me.id))
+        task = factories.taken(ClaimOptions(world.me.id))
         world.seen.calls[task.id] += 1
-        invocations.complete(
-            task, replace(factories.GOOD, cost=COST), invocations.ClaimOptions(world.me.id, take_next=False)
-        )
+        invocations.complete(task, replace(factories.GOOD, cost=COST), ClaimOptions(world.me.id, take_next=False))
     return world
 
 
@@ -298,7 +306,7 @@ def streamed() -> World:
     world.streams = Streams()
     for number in range(3):
         world.submit(f"before-{number}")
-    world.task = factories.taken(invocations.ClaimOptions(world.me.id))
+    world.task = factories.taken(ClaimOptions(world.me.id))
     dead = factories.worker()
     begun = factories.taken(dead)
     world.seen.calls[begun.id] += 1

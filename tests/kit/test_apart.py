@@ -6,8 +6,6 @@ import pytest
 
 from common.kit import apart, clock, db, memory
 
-SECONDS = 10.0
-
 
 class Watch(clock.Clock):
     """Time passes when somebody waits."""
@@ -27,7 +25,7 @@ def test_busy_items_take_turns_with_all_others(busy: int) -> None:
     def do(item: int) -> int:
         tried.append(item)
         if item < busy:
-            watch.passed += SECONDS / 2
+            watch.passed += apart.SECONDS / 2
             raise db.Busy("locked")
         left.remove(item)
         return 1
@@ -35,8 +33,7 @@ def test_busy_items_take_turns_with_all_others(busy: int) -> None:
     before, kept = clock.use(watch), memory.use(memory.Memory())
     try:
         for _ in range(busy + 1):
-            in_turn = apart.left_last("test", left, str)
-            apart.total("test", apart.InTime("test", in_turn, SECONDS), do, str)
+            apart.in_turn("test", left, do, str)
             watch.passed += 1
         assert left == list(range(busy))
         assert all(tried.count(item) > 1 for item in left)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from kombu.connection import Connection
@@ -22,6 +19,7 @@ from joyfull.waiting import ENDS
 from tests.client import Client, Json
 from tests.outside.receiver import Receiver
 from tests.platforms import running
+from tests.timing import frozen
 
 Offer = Callable[..., str]
 
@@ -87,21 +85,12 @@ def test_a_broker_that_restarts_and_one_that_forgets(
     all_succeed(on_rabbitmq, client, [client.invoke(slug, {"text": "without its queue"}) for _ in range(3)])
 
 
-@contextmanager
-def silent(server: RabbitMQ) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
-
-
 def test_a_silent_broker_keeps_nobody_waiting(
     client: Client, offer: Offer, rabbitmq: RabbitMQ, on_rabbitmq: Platform
 ) -> None:
     slug = offer()
     accepted = [client.invoke(slug, {"text": "first"})]
-    with silent(rabbitmq), ThreadPoolExecutor(12) as pool:
+    with frozen(rabbitmq.pid), ThreadPoolExecutor(12) as pool:
         for n in range(2):
             time.sleep(2 * rabbit.CACHE_SECONDS)  # what it knew of the queue is old by now
             accepted += pool.map(lambda _, n=n: client.invoke(slug, {"text": str(n)}), range(12))
@@ -132,7 +121,7 @@ def test_no_wait_for_the_broker_is_without_end(rabbitmq: RabbitMQ, open_before: 
             assert {type(each.exception(60)) for each in asked} == {rabbit.RabbitUnreachable}
         return time.monotonic() - began
 
-    with silent(rabbitmq):
+    with frozen(rabbitmq.pid):
         time.sleep(2 * rabbit.CACHE_SECONDS)  # what they know of the queue is old by now
         alone, together = seconds(other, 1), seconds(publisher, 8)
     assert together < 4 * alone, "one after the other it would be eight times as long"

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from tests.runs.conftest import Api, Json
 from tests.runs.following import Follower
 from tests.runs.streaming import METER, TOKENS, Stage, content, stage, words
 from tests.stream_server import stream_server
+from tests.timing import frozen
 from worker import stream_publisher
 
 __all__ = ["stage"]
@@ -128,20 +129,11 @@ def test_redis_loses_everything_at_every_point_of_a_stream(
     charged_once(stage, made, words(9))
 
 
-@contextmanager
-def frozen(server: Redis) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
-
-
 def test_redis_is_frozen_from_the_middle_to_the_end(stage: Stage, redis_server: Redis) -> None:
     """Nothing waits for it but what is shown."""
     made, follower = stage.streamed("words=4&hold=2,3")
     follower.has(words(2))
-    with frozen(redis_server):
+    with frozen(redis_server.pid):
         stage.tool.let_go()
         stage.tool.let_go()
         eventually("it has ended", 30, lambda: plain(CHARGES, {"id": made}))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 
-from dev.servers import Postgres, Redis, Server
+from dev.servers import Postgres, Redis
 from tests.conftest import ROOT, migrate
+from tests.timing import frozen
 from tests.web.conftest import Service, serving
 
 
@@ -85,9 +83,9 @@ def test_readiness_through_everything(alone: Service, own_postgres: Postgres, ow
         admin.execute("update alembic_version set version_num = 'newer-than-this-code'")
     assert not_ready(alone) == {}, "old code keeps working after the next migration"
 
-    with hanging(own_redis):
+    with frozen(own_redis.pid):
         assert list(not_ready(alone)) == ["redis"]
-    with hanging(own_postgres):
+    with frozen(own_postgres.pid):
         assert not_ready(alone) == {"postgresql": "does not answer in time"}
         assert alone("GET", "/health").status_code == 200
     assert wait_until_ready(alone)
@@ -97,15 +95,6 @@ def test_readiness_through_everything(alone: Service, own_postgres: Postgres, ow
     own_redis.start()
     own_redis.wait()
     assert wait_until_ready(alone)
-
-
-@contextmanager
-def hanging(server: Server) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 def wait_until_ready(service: Service) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from common import budgets, invocations
-from common.invocations import GRACE_SECONDS, ClaimOptions, Lease, Task, reclaiming, sweeping
+from common.invocations import GRACE_SECONDS, ClaimOptions, Lease, Task, sweeping
+from common.kit import apart, failpoints
 from common.kit import db as database
-from common.kit import failpoints
 from common.kit.redis import failing
 from common.settings import Settings
 from dev.servers import Redis
@@ -25,6 +23,7 @@ from tests import factories
 from tests.budgets import world
 from tests.factories import GOOD, Customer
 from tests.plain import plain
+from tests.timing import frozen
 from tests.worker.test_batches import eventually, statuses
 from worker import heartbeat
 from worker.heartbeat import WorkerProcess
@@ -49,15 +48,6 @@ def locked(settings: Settings, table: str) -> Iterator[None]:
     with psycopg.connect(settings.database_url) as connection:
         connection.execute(f"lock table {table} in access exclusive mode")
         yield
-
-
-@contextmanager
-def frozen(server: Redis) -> Iterator[None]:
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 def last_beat(me: WorkerProcess) -> datetime:
@@ -165,7 +155,7 @@ def test_while_redis_is_frozen_and_many_batches_are_stalled(me: WorkerProcess, r
         assert first is not None
         batch.put(first, GOOD)
         me.batches._batches.add(batch)
-    with frozen(redis_server):
+    with frozen(redis_server.pid):
         assert goes_on(me)
     eventually(lambda: {each[0] for each in map(statuses_of, batches)} == {"succeeded"})
 
@@ -199,7 +189,7 @@ def test_a_step_of_the_sweep_leaves_time_to_the_others(
     db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each row is tried once, and those for which there was no time are next."""
-    monkeypatch.setattr(reclaiming, "SECONDS", 0.0)
+    monkeypatch.setattr(apart, "SECONDS", 0.0)
     made = lost(2)
     with locked(settings, "usage_logs"):
         assert sweeping.reap_dead_processes() == 0
@@ -209,7 +199,7 @@ def test_a_step_of_the_sweep_leaves_time_to_the_others(
 
 
 def test_a_walk_goes_on_behind_those_that_took_all_its_time(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.invocations.placing.SECONDS", 0.0)
+    monkeypatch.setattr(apart, "SECONDS", 0.0)
     tool, worker = factories.tool(), factories.worker()
     first, second = sorted((factories.customer(at_once=1) for _ in range(2)), key=lambda each: each.period_id)
     for customer in (first, first, second):
@@ -227,7 +217,7 @@ def test_a_walk_goes_on_behind_those_that_took_all_its_time(db: None, monkeypatc
 
 def test_a_sweep_waits_for_a_frozen_redis_once(db: None, redis_server: Redis) -> None:
     made = lost(3)
-    with frozen(redis_server):
+    with frozen(redis_server.pid):
         before = failing.FAILURES._value.get()
         assert sweeping.reap_dead_processes() == 3
         assert failing.FAILURES._value.get() == before + 1
