@@ -247,6 +247,11 @@ def idempotency_key(user_id: UUID, key: str | None) -> str:
     return "-" if key is None else f"idem:{{{user_id}}}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
+def hold_field(invocation_id: UUID) -> str:
+    """The field of the budget gate that an invocation's hold is in, from its submit until its end is settled."""
+    return f"{_HOLD_PREFIX}{invocation_id}"
+
+
 def waiters_key(user_id: UUID, invocation_id: UUID) -> str:
     """Set while a client waits for this invocation; `settle` publishes only then."""
     return f"wait:{{{user_id}}}:{invocation_id}"

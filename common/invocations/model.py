@@ -50,13 +50,15 @@ class Order:
 class Submitted:
     """An accepted invocation: the row is committed and the hold is taken. `replayed`: it was there already.
 
-    `invocation` is how it was stored just now (queued); None for a replay, which may have come further since.
+    `invocation` is how it was stored just now (queued), and `period_id` the period that its hold is of; None for a
+    replay, which may have come further since.
     """
 
     id: UUID
     replayed: bool = False
     rate: Rate | None = None
     invocation: Invocation | None = None
+    period_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

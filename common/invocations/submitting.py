@@ -140,7 +140,7 @@ def _make(caller: Caller, chosen: ChosenTool, order: Order, *, fingerprint: str,
             invocation = _queued(
                 caller, chosen, order, times, lacks=waiting.lack(hold.slot is not None, hold.waits_for_key)
             )
-            return Submitted(invocation_id, rate=hold.rate, invocation=invocation)
+            return Submitted(invocation_id, rate=hold.rate, invocation=invocation, period_id=terms.period_id)
         if replay := replaying.find(caller, tool_ref, order, fingerprint):
             return replay
         given_up.add(invocation_id)

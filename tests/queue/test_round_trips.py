@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -26,6 +27,7 @@ from common.kit.db.pool import engine
 from common.queueing import messages
 from common.settings import Settings
 from tests import factories
+from tests.client import eventually
 from tests.outside.tool import Tool
 from web.app import create_app
 from worker import concurrency, heartbeat, runner, running, sweeper
@@ -191,6 +193,33 @@ def test_a_process_that_does_nothing_asks_two_questions_a_second(trips: Trips) -
         sweeper.every_second(me._heartbeat(), threads=4)
     assert [words.split()[0] for words in trips.statements] == ["insert", "select"]
     assert trips.commands == ["SET", "SET"]
+
+
+def test_who_submits_and_waits_reads_the_row_when_it_has_ended(trips: Trips, client: FlaskClient) -> None:
+    customer, tool = factories.customer(), factories.tool()
+    _, key = keys.create(customer.user_id, "waiting", actor=OPERATOR)
+    worker = replace(factories.worker(), take_next=False)
+
+    def waiters() -> int:
+        return sum(1 for _ in redis_kit.client().scan_iter(match="wait:*"))
+
+    def end(before: int) -> None:
+        eventually("somebody waits", 10, lambda: waiters() > before)
+        invocations.complete(factories.taken(worker), factories.GOOD, worker)
+
+    def wait() -> None:
+        headers = {"X-API-Key": key, "Prefer": "wait=20"}
+        with ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(end, waiters())
+            answer = client.post(f"/api/v1/tools/{tool.slug}/invoke", json={"input": {}}, headers=headers)
+            ended.result()
+        assert answer.status_code == 200, answer.text
+
+    wait()
+    trips.clear()
+    wait()
+    reads = [words for words in trips.statements if words.startswith("select i.id")]
+    assert len(reads) == 1, trips.statements
 
 
 def sent(do: Callable[[], object]) -> list[str]:

@@ -1,16 +1,18 @@
-"""The two threads of the waiter registry survive errors and leave nothing behind."""
+"""The two threads of the waiter registry survive errors and leave nothing behind; and when a row need not be read."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from common import invocations
+from common.kit import redis
 from tests import factories
-from web.http.waiting import Waiter, WaiterRegistry
+from web.http.waiting import CHANNEL, Waiter, WaiterRegistry
 
 States = dict[UUID, tuple[str, int]]
 
@@ -63,3 +65,26 @@ def test_a_waiter_removed_during_a_read_leaves_nothing(
     monkeypatch.setattr(invocations, "states", look)
     registry._reread_or_log()
     assert (len(registry), registry._seen) == (0, {})
+
+
+@pytest.mark.parametrize("sees", ["its hold", "its end", "a wiped gate", "another subscription"])
+def test_an_invocation_whose_hold_is_there_is_told_of_when_it_ends(
+    registry: WaiterRegistry, made: invocations.Invocation, sees: str
+) -> None:
+    """And only then: else its end may have been told before anybody listened."""
+    task = factories.taken(worker := replace(factories.worker(), take_next=False))
+    if sees == "its end":
+        invocations.complete(task, factories.GOOD, worker)
+    if sees == "a wiped gate":
+        redis.client().flushdb()
+    if sees == "another subscription":
+        registry._subscribed.clear()
+    waiter = registry.add(made.user_id, made.id, 1, task.period_id)
+    assert waiter.is_open == (sees == "its hold")
+    if waiter.is_open:
+        heard = []
+        with redis.subscriber() as client, client.pubsub() as pubsub:
+            pubsub.subscribe(CHANNEL)
+            invocations.complete(task, factories.GOOD, worker)
+            heard = [m["data"] for _ in range(3) if (m := pubsub.get_message(timeout=1)) and m["type"] == "message"]
+        assert heard == [str(made.id)]

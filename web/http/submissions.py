@@ -92,8 +92,7 @@ def awaited(submitted: Submitted, owner: UUID, seconds: int) -> Invocation:
     is exceeded, the invocation is returned as it was stored.
     """
     try:
-        fresh = submitted.invocation is not None
-        return waiting.wait_for_completion(submitted.id, owner, seconds, fresh=fresh)
+        return waiting.wait_for_completion(submitted.id, owner, seconds, submitted)
     except (db.Unreachable, errors.RateLimited):
         if submitted.invocation is None:  # a repeated request: the client can repeat it again
             raise

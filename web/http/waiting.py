@@ -1,9 +1,10 @@
 """Long-polls and event streams: thousands of waiting clients per process, with one Redis subscription for all.
 
 A waiter registers first (`wait:{user}:{id}` in Redis, and in this process) and reads the row afterwards, so no
-completion is missed: an earlier one is read, a later one is published. Completions are published only for invocations
-with waiters. A Redis wipe, a lost message or a broken connection delays a waiter by up to two seconds, because the rows
-of all waiters are re-read at that interval, in one statement.
+completion is missed: an earlier one is read, a later one is published. Of an invocation that this request has made the
+row is not read if its hold is still in the budget gate: the end is published in the step that removes the hold.
+Completions are published only for invocations with waiters. A Redis wipe, a lost message or a broken connection delays
+a waiter by up to two seconds, because the rows of all waiters are re-read at that interval, in one statement.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import defaultdict
 from uuid import UUID
 
 from common import budgets, invocations
-from common.invocations import Invocation
+from common.invocations import Invocation, Submitted
 from common.kit import apart, clock, db, log, redis
 from web.http import large_reads, waiting_limits
 from web.http.stream_readers import StreamReader
@@ -29,13 +30,13 @@ FLAG_SECONDS = 90
 
 
 class Waiter:
-    """A client that waits for an invocation to change."""
+    """A client that waits for an invocation to change. `is_open`: its end is certainly published after now."""
 
     def __init__(self, user_id: UUID, invocation_id: UUID) -> None:
         self.user_id = user_id
         self.invocation_id = invocation_id
         self.changed = threading.Event()
-        self.told = False
+        self.told = self.is_open = False
 
     def wait(self, seconds: float) -> bool:
         """Wait until the invocation may have changed; False after `seconds` without a change."""
@@ -55,15 +56,21 @@ class WaiterRegistry:
         self._subscribed = threading.Event()
         self._started = False
 
-    def add(self, user_id: UUID, invocation_id: UUID, most: int) -> Waiter:
-        """Register a client: reads after this miss no change. Raises `RateLimited` for more than `most` per account."""
+    def add(self, user_id: UUID, invocation_id: UUID, most: int, period_id: UUID | None = None) -> Waiter:
+        """Register a client: reads after this miss no change. Raises `RateLimited` for more than `most` per account.
+
+        `period_id`: the period of the invocation's hold, to look for it too (`Waiter.is_open`).
+        """
         waiter = Waiter(user_id, invocation_id)
         self._places.take(user_id, most)
         with self._lock:
             self._start()
             self._waiters[invocation_id].add(waiter)
-        self._set_flags([waiter])
-        self._subscribed.wait(0.5)
+        subscribed = self._subscribed.wait(0.5)
+        if period_id is None:
+            self._set_flags([waiter])
+        else:
+            waiter.is_open = self._set_flag(waiter, period_id) and subscribed
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -147,6 +154,23 @@ class WaiterRegistry:
         if away := sum(not isinstance(answer, list) for answer in answers):
             logger.warning("waiters not registered in redis: their node is unreachable", several=away)
 
+    def _set_flag(self, waiter: Waiter, period_id: UUID) -> bool:
+        """Whether the hold was still there afterwards."""
+        gate, field = budgets.budget_key(waiter.user_id, period_id), budgets.hold_field(waiter.invocation_id)
+
+        def add(pipeline: redis.Pipeline, key: str) -> None:
+            pipeline.set(key, "1", ex=FLAG_SECONDS)
+            pipeline.hexists(gate, field)
+
+        try:
+            [answer] = redis.each([budgets.waiters_key(waiter.user_id, waiter.invocation_id)], add)
+        except redis.RedisUnreachable:
+            answer = None
+        if not isinstance(answer, list):
+            logger.warning("waiter not registered in redis: unreachable")
+            return False
+        return bool(answer[1])
+
     def _wake(self, invocation_id: UUID) -> None:
         with self._lock:
             for waiter in self._waiters.get(invocation_id, ()):
@@ -157,27 +181,30 @@ class WaiterRegistry:
 registry = WaiterRegistry(waiting_limits.places)
 
 
-def register(owner: UUID, invocation_id: UUID) -> Waiter:
+def register(owner: UUID, invocation_id: UUID, period_id: UUID | None = None) -> Waiter:
     """Register a client of this account; undo with `registry.remove`. Raises `RateLimited`."""
-    return registry.add(owner, invocation_id, waiting_limits.most(owner))
+    return registry.add(owner, invocation_id, waiting_limits.most(owner), period_id)
 
 
-def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, *, fresh: bool = False) -> Invocation:
+def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, made: Submitted | None = None) -> Invocation:
     """Long-poll: the invocation once it has ended, or its state after `seconds`. Raises `NotFound`, `RateLimited`.
 
-    `fresh`: it was accepted just now, so it is not read before the wait.
+    `made`: it was accepted just now, so it is read before the wait only where its end may have been missed.
     """
     give_up = clock.monotonic() + seconds
-    if not fresh or seconds <= 0:
+    known = None if made is None else made.invocation
+    if known is None or seconds <= 0:
         invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
-    waiter, reading = register(owner, invocation_id), StreamReader()
+    waiter, reading = register(owner, invocation_id, made.period_id if made else None), StreamReader()
     try:
-        while not (invocation := _read(invocation_id, owner, final=False)).ended:
+        invocation = known if known is not None and waiter.is_open else _read(invocation_id, owner, final=False)
+        while not invocation.ended:
             reading.begin(invocation)
             if not waiter.wait(give_up - clock.monotonic()):
                 return _read(invocation_id, owner, final=True)
+            invocation = _read(invocation_id, owner, final=False)
         return invocation
     finally:
         reading.end()
