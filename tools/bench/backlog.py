@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from time import perf_counter, sleep
 from uuid import uuid4
 
 import redis
@@ -60,8 +61,26 @@ def naive(ground: Ground, count: int) -> None:
     _publish(ground, "naive", [row[0] for row in made])
 
 
+def bare_at(ground: Ground, rate: float, seconds: float) -> int:
+    """So many messages of the bare run a second. Returns how many there were."""
+    messages = _messages(ground, "bare", ["-"] * int(rate * seconds))
+    begun = perf_counter()
+    with redis.Redis.from_url(ground.settings.redis_url) as broker:
+        for n, message in enumerate(messages):
+            sleep(max(0.0, begun + n / rate - perf_counter()))
+            broker.lpush("bare", message)
+    return len(messages)
+
+
 def _publish(ground: Ground, name: str, arguments: list[str]) -> None:
-    """A message with each argument, as `send_task` would have published it."""
+    copies = _messages(ground, name, arguments)
+    with redis.Redis.from_url(ground.settings.redis_url) as broker:
+        for first in range(0, len(copies), 1000):
+            broker.lpush(name, *copies[first : first + 1000])
+
+
+def _messages(ground: Ground, name: str, arguments: list[str]) -> list[str]:
+    """A message with each argument, as `send_task` would publish it."""
     broker = redis.Redis.from_url(ground.settings.redis_url, decode_responses=True)
     celery = Celery(broker=ground.bare_environ()["BARE_BROKER"])
     celery.send_task(f"{name}.run", args=["-"], queue="template", ignore_result=True)
@@ -74,6 +93,5 @@ def _publish(ground: Ground, name: str, arguments: list[str]) -> None:
         message["properties"]["delivery_tag"] = str(uuid4())
         message["body"] = b64encode(json.dumps([[argument], {}, _EMBED]).encode()).decode()
         copies.append(json.dumps(message))
-    for first in range(0, len(copies), 1000):
-        broker.lpush(name, *copies[first : first + 1000])
     broker.close()
+    return copies

@@ -165,6 +165,12 @@ class Ground:
         own = [children[name].pid for name in (names or children) if name not in ("tool",)]
         return [*own, *(server.pid for server in self.servers)]
 
+    def names(self) -> dict[int, str]:
+        """What the platform's processes and servers are called, by pid."""
+        children = self.supervisor.children.items()
+        own = {child.pid: name for name, child in children if not name.startswith(("bare-", "tool"))}
+        return own | {server.pid: server.name for server in self.servers}
+
     @property
     def postgres(self) -> Postgres:
         return next(server for server in self.servers if isinstance(server, Postgres))

@@ -7,7 +7,7 @@ taken beside the clock's, because it says the same on a busy machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +66,12 @@ class Spent:
     @property
     def total(self) -> float:
         return sum(self.seconds.values())
+
+
+def by_part(names: Mapping[int, str], rounds: Sequence[Mapping[int, float]]) -> str:
+    """The medians of what each process has spent in these rounds, by name: "web 2.1, PostgreSQL 1.9"."""
+    parts = {name: median(each[pid] for each in rounds) for pid, name in names.items()}
+    return ", ".join(f"{name} {parts[name]:.1f}" for name in sorted(parts))
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def bare_tasks(ground: Ground, calls: int, spent: list[float]) -> float:
 
 def drained(ground: Ground, parts: str, calls: int, fill: Callable[[], None], spent: list[float]) -> float:
     """Answers of the tool a second between the first and the last tenth of a backlog."""
-    pids = [child.pid for name, child in ground.supervisor.children.items() if name.startswith(parts)]
+    pids = pids_of(ground, parts)
     ground.answered(reset=True)
     with pairs.cpu(pids) as cpu:
         fill()
@@ -132,6 +132,11 @@ def drained(ground: Ground, parts: str, calls: int, fill: Callable[[], None], sp
     body = [(at, count) for at, count in seen if calls * 0.1 <= count <= calls * 0.9]
     (begun, first), (over, last) = body[0], body[-1]
     return (last - first) / (over - begun)
+
+
+def pids_of(ground: Ground, parts: str) -> list[int]:
+    """Of the parts whose names begin so."""
+    return [child.pid for name, child in ground.supervisor.children.items() if name.startswith(parts)]
 
 
 def _watch(ground: Ground, calls: int) -> list[tuple[float, int]]:

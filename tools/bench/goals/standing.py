@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 
 from common.queueing import messages
 from dev import platform, process
@@ -56,16 +55,13 @@ def p15(ground: Ground) -> dict[str, Found]:
     """The whole platform while nobody asks it for anything, some time after its start."""
     whole(ground)
     time.sleep(SETTLED_SECONDS)
-    names = {child.pid: name for name, child in ground.supervisor.children.items() if name != "tool"}
-    names |= {server.pid: server.name for server in ground.servers}
-    rounds = []
+    names, rounds = ground.names(), []
     for _ in range(pairs.PAIRS):
         with pairs.cpu(names) as cpu:
             time.sleep(QUIET_SECONDS)
-        rounds.append({names[pid]: 1000 * seconds / QUIET_SECONDS for pid, seconds in cpu.seconds.items()})
+        rounds.append({pid: 1000 * seconds / QUIET_SECONDS for pid, seconds in cpu.seconds.items()})
     totals = [sum(each.values()) for each in rounds]
-    parts = ", ".join(f"{name} {median(each[name] for each in rounds):.1f}" for name in sorted(names.values()))
-    note = f"{pairs.PAIRS} rounds of {QUIET_SECONDS:.0f} s; {parts}"
+    note = f"{pairs.PAIRS} rounds of {QUIET_SECONDS:.0f} s; {pairs.by_part(names, rounds)}"
     return {"P15": middle(totals, "ms of CPU a second", note)}
 
 
