@@ -99,7 +99,7 @@ def canonical(value: object) -> bytes:
     the integer with its digits), and everywhere in a value that would take long to look through: there 1.0 is not 1.
     """
     found = _sorted(value)
-    if _WHOLE.search(found) and found.count(b",") < LOOKED_AT:
+    if found.count(b",") < LOOKED_AT and _WHOLE.search(found):
         return _sorted(_with_whole_numbers(value))
     return found
 
