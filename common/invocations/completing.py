@@ -172,7 +172,11 @@ def after_commits(rows: Sequence[CompletedRow]) -> None:
         for percent in THRESHOLDS:
             if figures is not None and figures.reached(percent):
                 thresholds.record(row.user_id, row.period_id, percent)
-        logger.info("invocation completed", invocation_id=str(row.id), status=row.status, charged=row.charged)
+    completed = [{"invocation_id": str(row.id), "status": row.status, "charged": row.charged} for row in rows]
+    if len(completed) == 1:
+        logger.info("invocation completed", **completed[0])
+    else:
+        logger.info("invocations completed", invocations=completed)
 
 
 def settlement(row: CompletedRow) -> Settlement:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from structlog.testing import capture_logs
+
 from common import budgets, invocations
 from common.invocations import ClaimOptions, Completion, Task, sweeping
 from common.operations import ledger
@@ -132,3 +134,19 @@ def test_rows_that_only_waited_in_a_dead_process_are_tried_again_one_by_one(db: 
     sweeping.place_waiting([])
     another = several(factories.worker(), tool)
     assert [len(invocations.claim_several(another)) for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_results_that_are_stored_together_are_logged_in_one_line(db: None) -> None:
+    customer, tool, worker = factories.customer(), factories.tool(), factories.worker()
+    made = [customer.submit(tool) for _ in range(4)]
+    *several_, one = invocations.claim_several(several(worker, tool))
+    with capture_logs() as lines:
+        invocations.complete_together([(task, replace(GOOD, cost=3)) for task in several_], quiet(worker))
+        invocations.complete(one, BAD, quiet(worker))
+    together, alone = [line for line in lines if line["event"].endswith("completed")]
+    assert together["event"] == "invocations completed"
+    good = {"status": "succeeded", "charged": 3}
+    shown = sorted(together["invocations"], key=lambda each: each["invocation_id"])
+    assert shown == [{"invocation_id": str(each), **good} for each in made[:3]]
+    assert alone["event"] == "invocation completed"
+    assert (alone["invocation_id"], alone["status"], alone["charged"]) == (str(made[3]), "failed", 0)
