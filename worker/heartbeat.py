@@ -48,9 +48,8 @@ class WorkerProcess:
 
     def __init__(self) -> None:
         self.id: UUID = uuid7()
-        self.kind = "invocations"
+        self.kind, self.name = "invocations", ""
         self.threads = 1
-        self.name = ""
         self.limiter, self.publisher = ConcurrencyLimiter(), StreamPublisher()
         self.quick, self.batches = Quick(self.limiter), Batches()
         self.large_responses = LargeResponses(self.limiter)
@@ -131,19 +130,21 @@ class WorkerProcess:
         with self._lock:
             self._running[task.token] = running
             self._busy[running.thread] += 1
-            BUSY.set(len(self._busy))
+            if self._busy[running.thread] == 1:
+                BUSY.set(len(self._busy))
         return running
 
     def leave(self, running: Running) -> None:
         """A thread has ended its work on a task."""
-        self.progress.set()
+        if not self.progress.is_set():  # to set it takes a lock and twenty times as long
+            self.progress.set()
         with self._lock:
             if self._running.pop(running.task.token, None) is None:
                 return
             self._busy[running.thread] -= 1
             if not self._busy[running.thread]:
                 del self._busy[running.thread]
-            BUSY.set(len(self._busy))
+                BUSY.set(len(self._busy))
 
     def running(self) -> list[Running]:
         """The tasks that threads of this process work on now."""

@@ -182,3 +182,25 @@ def test_only_what_may_be_repeated_and_shows_nothing_meanwhile_is_claimed_togeth
     unknown = factories.tool()
     me.quick.note(unknown.current)
     assert unknown.current.id not in me.quick.versions(), "nobody knows how long it takes"
+
+
+def test_a_thread_is_busy_once_however_many_calls_it_has_in_hand(me: heartbeat.WorkerProcess) -> None:
+    customer, tool, worker = factories.customer(), factories.tool(), factories.worker()
+    tasks = [factories.taken(worker) for _ in range(3) if customer.submit(tool)]
+    first, second = me.enter(tasks[0]), me.enter(tasks[1])
+    assert busy() == 1
+    other = threading.Thread(target=me.enter, args=(tasks[2],))
+    other.start()
+    other.join()
+    assert busy() == 2
+    me.progress.clear()
+    me.leave(first)
+    assert (busy(), me.progress.is_set()) == (2, True)
+    me.leave(second)
+    assert busy() == 1
+    me.leave(next(each for each in me.running() if each.task is tasks[2]))
+    assert busy() == 0
+
+
+def busy() -> float:
+    return next(iter(heartbeat.BUSY.collect())).samples[0].value
