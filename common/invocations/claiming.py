@@ -144,8 +144,13 @@ def new_tokens(options: ClaimOptions) -> list[UUID]:
 
 def parameters(options: ClaimOptions, tokens: Sequence[UUID]) -> dict[str, object]:
     """The parameters of every statement that claims."""
-    lists = {"next_tokens": list(tokens), "paused": list(options.paused), "quick": list(options.quick)}
-    return {**lists, "worker": options.worker}
+    lists = {"next_tokens": tokens, "paused": options.paused, "quick": options.quick}
+    return {**{name: _array(ids) for name, ids in lists.items()}, "worker": options.worker}
+
+
+def _array(ids: Iterable[UUID]) -> str:
+    """An array as PostgreSQL reads it, for a parameter that is cast: psycopg takes four times as long for a list."""
+    return "{" + ",".join([each.hex for each in ids]) + "}"
 
 
 def tasks(rows: Iterable[ClaimedRow]) -> list[Task]:
