@@ -11,11 +11,15 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+#: How many plaintexts `opened` remembers.
+REMEMBERED: Final = 1_024
 
 
 class Undecryptable(Exception):
@@ -31,6 +35,7 @@ def configure(keys: Sequence[str]) -> None:
     _CryptoState.keys = tuple(keys)
     _box.cache_clear()
     derive.cache_clear()
+    opened.cache_clear()
 
 
 @cache
@@ -62,6 +67,17 @@ def decrypt(purpose: str, owner: str, encrypted: str) -> str:
     if not hmac.compare_digest(found, owner):
         raise Undecryptable("this secret was encrypted for another owner")
     return secret
+
+
+@lru_cache(REMEMBERED)
+def opened(purpose: str, owner: str, encrypted: str) -> str:
+    """As `decrypt`, for what is used again and again: the last `REMEMBERED` plaintexts stay in this process's memory.
+
+    The same memory has the keys, which decrypt every stored secret, and each secret is there whenever it is used. More
+    is lost only if the memory alone gets out, without the database. A rotated secret is another ciphertext, so it is
+    never answered with the one before. Raises `Undecryptable`, which is not remembered.
+    """
+    return decrypt(purpose, owner, encrypted)
 
 
 def reencrypt(purpose: str, owner: str, encrypted: str) -> str:

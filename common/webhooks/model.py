@@ -62,7 +62,7 @@ class Encrypted:
 
     def open(self) -> str:
         """Decrypt it; only for sending. Raises `crypto.Undecryptable`."""
-        return crypto.decrypt(self.purpose, str(self.owner), self.ciphertext)
+        return crypto.opened(self.purpose, str(self.owner), self.ciphertext)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,10 @@ from uuid import UUID
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from common.kit import crypto
+from common.settings import Settings
 from common.webhooks import signing
+from common.webhooks.model import Encrypted
 
 ID = UUID("0190c0de-0000-7000-8000-000000000001")
 
@@ -57,3 +60,18 @@ def test_an_old_message_is_refused_by_the_receiver() -> None:
     old = datetime.now(UTC) - timedelta(minutes=6)
     with pytest.raises(WebhookVerificationError, match="too old"):
         Webhook(secret).verify(b"{}", signing.sign([secret], ID, int(old.timestamp()), b"{}"))
+
+
+def test_a_remembered_secret_is_its_owners_under_the_keys_of_now(settings: Settings) -> None:
+    try:
+        crypto.configure(["old"])
+        first, second = (crypto.encrypt("webhook", str(ID), secret) for secret in ("whsec_1", "whsec_2"))
+        assert [Encrypted(ID, each).open() for each in (first, second, first)] == ["whsec_1", "whsec_2", "whsec_1"]
+        for other in (Encrypted(UUID(int=1), first), Encrypted(ID, first, "webhook-headers")):
+            with pytest.raises(crypto.Undecryptable):
+                other.open()
+        crypto.configure(["new"])
+        with pytest.raises(crypto.Undecryptable):
+            Encrypted(ID, first).open()
+    finally:
+        crypto.configure(settings.secrets_keys)
