@@ -150,3 +150,13 @@ def test_results_that_are_stored_together_are_logged_in_one_line(db: None) -> No
     assert shown == [{"invocation_id": str(each), **good} for each in made[:3]]
     assert alone["event"] == "invocation completed"
     assert (alone["invocation_id"], alone["status"], alone["charged"]) == (str(made[3]), "failed", 0)
+
+
+def test_rows_of_paused_tools_are_passed_over(db: None) -> None:
+    customer, worker = factories.customer(), factories.worker()
+    tools = [factories.tool() for _ in range(3)]
+    made = [customer.submit(tool) for tool in tools]
+    options = several(replace(worker, paused=(tools[0].id, tools[2].id)), *tools)
+    assert [task.id for task in invocations.claim_several(options)] == [made[1]]
+    rest = invocations.claim_several(several(worker, *tools))
+    assert [task.id for task in rest] == [made[0], made[2]]
