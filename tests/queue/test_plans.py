@@ -41,6 +41,7 @@ from common.invocations import (
 from common.invocations.choosing import ChosenTool
 from common.kit import clock, jsonb
 from common.kit import db as database
+from common.kit.db import pool
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
 from common.operations import polling
@@ -65,6 +66,9 @@ SMALL |= {
     "schedules",
     "instance",
 }
+
+#: Tables that fill, and some are empty at times.
+GROWING = ["invocations", "queue", "events", "attempts", "usage_logs", "deliveries", "webhook_endpoints"]
 
 
 class Many:
@@ -267,6 +271,38 @@ def _shown(name: str, statement: TextClause, values: dict[str, Any], many: Many)
 def test_no_hot_statement_reads_a_table_from_end_to_end(many: Many, name: str) -> None:
     statement, values = HOT[name]
     _shown(name, statement, values(many), many)
+
+
+_EMPTY = """
+update pg_class set relpages = 0, reltuples = 0
+ where oid in (select t from unnest(cast(%(tables)s as regclass[])) t
+               union select indexrelid from pg_index where indrelid = any(cast(%(tables)s as regclass[])))
+"""
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_none_will_because_a_table_was_empty_when_it_was_planned(many: Many, name: str) -> None:
+    """A session keeps a plan until PostgreSQL looks at the table again, up to a minute after it has filled."""
+    statement, values = HOT[name]
+    given = values(many)
+    try:
+        many.connection.execute(f"truncate {', '.join(GROWING)} cascade")
+        many.connection.execute(_EMPTY, {"tables": GROWING})
+        for setting, value in pool.PLANNING.items():
+            many.connection.execute(f"set local {setting} = {value}")
+        many.connection.execute("set local plan_cache_mode = force_generic_plan")
+        plan = "\n".join(row[0] for row in scale.explained(many.connection, statement, given, "costs off"))
+    finally:
+        many.connection.rollback()
+    assert not scale.scanned(plan) & set(GROWING), plan
+
+
+def test_the_sessions_of_a_process_plan_so(db: None) -> None:
+    for name, value in pool.PLANNING.items():
+        assert plain(text(f"show {name}"), {})[0][0] == value
+        with database.snapshot() as session:
+            database.without_timeout(session)
+            assert session.execute(text(f"show {name}")).scalar_one() != value, "it may read whole tables"
 
 
 @pytest.mark.parametrize("name", LISTS)

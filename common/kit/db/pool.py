@@ -33,6 +33,9 @@ FAILED_SECONDS, BEHIND_SECONDS = 5.0, 0.5
 #: A replica can be done without. (The shortest that the driver knows.)
 REPLICA_CONNECT_TIMEOUT = 2
 TCP_USER_TIMEOUT_MS = 10_000
+#: How statements are planned. A session keeps the plan of a prepared statement, and it may have been made while a table
+#: was empty: reading all of it was cheapest then, and is not once it has filled (docs/decisions/kept-plans.md).
+PLANNING: Final = {"enable_seqscan": "off"}
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
 _SETTINGS: Final = text("select lower(name), setting from pg_settings where lower(name) = any(:names)")
@@ -122,7 +125,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": application_name,
-            "options": _options(limits()),
+            "options": _options(limits() | PLANNING),
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "keepalives_idle": 10,
             "keepalives_interval": 3,
@@ -227,7 +230,7 @@ def private(application_name: str, lock_timeout_ms: int | None = None) -> Iterat
     if _PoolState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     before = _private.engine
-    more = SHARED if _PoolState.shared else {"options": _options(limits(lock_timeout_ms))}
+    more = SHARED if _PoolState.shared else {"options": _options(limits(lock_timeout_ms) | PLANNING)}
     _private.engine = mine = make_engine(_PoolState.url, pool_size=2, application_name=application_name, **more)
     try:
         yield

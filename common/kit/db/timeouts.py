@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 #: So much longer than a statement may take, an answer is waited for.
 ANSWER_MARGIN: Final = 2.0
 _SET: Final = text("select set_config('statement_timeout', :milliseconds, true)")
+_READ_ALL: Final = text("select set_config('enable_seqscan', 'on', true)")
 
 
 def without_timeout(session: Session) -> None:
-    """Remove the statement timeout for this transaction, on the server and on the client."""
+    """Remove the statement timeout for this transaction, on the server and on the client: it may read whole tables."""
     _set_timeout(session, 0, None)
+    session.execute(_READ_ALL)
 
 
 def with_timeout(session: Session, seconds: float) -> None:
