@@ -83,11 +83,12 @@ class ClientSocket:
             self._timer = None
 
     def recv(self, *arguments: int) -> bytes:
+        if self.head_begun and self._timer is None:  # most heads arrive whole
+            self._start(HEAD_SECONDS)
         data = self._socket.recv(*arguments)
         if data and self._timer is not None and not self.head_begun:
             self.head_begun = True
             self._stop()
-            self._start(HEAD_SECONDS)
         before, self.received = self.received, self.received + len(data)
         if before // _TURN != self.received // _TURN:
             let_others_run()
@@ -96,9 +97,21 @@ class ClientSocket:
     def sendall(self, data: bytes | bytearray | memoryview, *arguments: int) -> None:
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
+            self._send(view[start : start + CHUNK], *arguments)
+
+    def _send(self, chunk: memoryview, *arguments: int) -> None:
+        """Most chunks are accepted at once; only for others there need be a deadline."""
+        if left := chunk[self._accepted(chunk, *arguments) :]:
             slow = ConnectionResetError(errno.ECONNRESET, "the client does not accept the response")
             with gevent.Timeout(SEND_SECONDS, slow):
-                self._socket.sendall(view[start : start + CHUNK], *arguments)
+                self._socket.sendall(left, *arguments)
+
+    def _accepted(self, chunk: memoryview, flags: int = 0) -> int:
+        """How many bytes of it the kernel takes now."""
+        try:
+            return self._socket.send(chunk, flags, timeout=0.0)  # type: ignore[call-arg]  # a socket of gevent
+        except BlockingIOError:
+            return 0
 
 
 def let_others_run() -> None:
