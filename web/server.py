@@ -20,18 +20,20 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 import gevent
 from gevent.local import local
 from gunicorn import util
+from gunicorn.http import wsgi
 from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
-from web.http.connections import ClientSocket, ConnectionCounter, FieldsTooLarge
+from web.http.connections import CHUNK, ClientSocket, ConnectionCounter, FieldsTooLarge
 from web.http.framing import LimitedRequest
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._refusals: Refusals = app.extensions["refusals"]
         RequestParser.mesg_class = LimitedRequest
         util.write_error = partial(_write_refusal, self._refusals)
+        util.http_date = _http_date
+        wsgi.Response = Response
         self.wsgi: WSGIApplication = with_body_deadline(app)
         settings = app.config["SETTINGS"]
         # Behind a proxy every connection is the proxy's, so the proxy has to limit connections per client.
@@ -94,6 +98,28 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if req is None:
             self._refusals.forget_request()
         super().handle_error(req, client, addr, exc)
+
+
+class Response(wsgi.Response):  # type: ignore[misc]
+    """A response whose head goes out together with the first part of its body."""
+
+    def write(self, arg: bytes) -> None:
+        """Send a part of the body."""
+        if self.headers_sent or len(arg) > CHUNK:
+            super().write(arg)
+            return
+        with self.sock.in_one_piece():
+            super().write(arg)
+
+
+def _http_date() -> str:
+    """The time of a response, in the form of RFC 9110 (§5.6.7)."""
+    return _date_of(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date_of(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def with_body_deadline(app: WSGIApplication) -> WSGIApplication:

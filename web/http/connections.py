@@ -48,6 +48,7 @@ class ClientSocket:
         self._socket = sock
         self._timer: gevent.Timeout | None = None
         self._served = False
+        self._held: list[bytes] | None = None
         #: Whether part of a head has arrived, but not all of it.
         self.head_begun = False
         #: Bytes since the client connected.
@@ -94,7 +95,21 @@ class ClientSocket:
             let_others_run()
         return data
 
+    @contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """What is sent in the block goes out at its end."""
+        self._held = held = list[bytes]()
+        try:
+            yield
+        finally:
+            self._held = None
+            if held:
+                self.sendall(b"".join(held))
+
     def sendall(self, data: bytes | bytearray | memoryview, *arguments: int) -> None:
+        if self._held is not None:
+            self._held.append(bytes(data))
+            return
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             self._send(view[start : start + CHUNK], *arguments)
