@@ -97,6 +97,17 @@ def test_what_was_true_is_not_brought_back_later(api: Api, redis: Client) -> Non
     assert code(api("GET", "/users/me", session.access)) == (401, "token_revoked")
 
 
+def test_what_a_process_has_read_before_is_not_taken_for_what_redis_has_now(api: Api, redis: Client) -> None:
+    person = api.person()
+    token = person.login().access
+    for _ in range(2):  # the second time Redis has an entry, which the process remembers
+        assert api.me(token) == 200
+    key, field, value = remembered(redis, person.id)
+    ended = json.dumps({**json.loads(value[value.index("{") :]), "active": False})
+    redis.hset(key, field, crypto.sign("standing", f"{person.id} {field}", ended))
+    assert code(api("GET", "/users/me", token)) == (401, "token_revoked")
+
+
 @pytest.fixture
 def keys(settings: Settings) -> Any:
     yield crypto.configure

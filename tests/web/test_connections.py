@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -80,6 +81,18 @@ def test_requests_that_come_together_are_each_answered(service: Service) -> None
     with connected(service) as connection:
         connection.sendall((GET + b"\r\n") * 3 + GET + b"Connection: close\r\n\r\n")
         assert read_all(connection).count(b"HTTP/1.1 200") == 4
+
+
+#: In the kernel's `struct tcp_info` (linux/tcp.h): how many segments with data have arrived (4 bytes).
+DATA_SEGMENTS_IN = slice(152, 156)
+
+
+def test_an_answer_comes_in_one_piece(service: Service) -> None:
+    with connected(service) as connection:
+        connection.sendall(GET + b"\r\n")
+        whole(connection)
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, DATA_SEGMENTS_IN.stop)
+        assert int.from_bytes(info[DATA_SEGMENTS_IN], sys.byteorder) == 1
 
 
 # -- limits --------------------------------------------------------------------------------------------------------
