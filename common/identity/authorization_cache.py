@@ -230,24 +230,18 @@ def _install(user_id: UUID, field: str, generation: str, facts: Facts) -> None:
 
 def _verified(user_id: UUID, field: str, entry: str) -> Facts | None:
     """The facts of an entry that is signed by us, for this credential, and not expired; otherwise None."""
-    known = _entries().get((user_id, field))
-    facts = known[0] if known is not None and known[1] == entry else _signed(user_id, field, entry)
+    facts, known = _entries().get((user_id, field)) or (None, None)
+    if entry != known:  # the same text need not be read again
+        verified = crypto.verified("standing", f"{user_id} {field}", entry)
+        facts = None if verified is None else json.loads(verified)
     if facts is not None and clock.now().timestamp() < facts["until"]:
+        if entry != known:
+            _entries().put((user_id, field), (facts, entry))
         return facts
     _log.warning("authorization cache entry rejected: bad signature or expired", user_id=str(user_id))
     with suppress(redis.RedisUnreachable), redis.reachable():
         redis.client().hdel(_key(user_id), field)
     return None
-
-
-def _signed(user_id: UUID, field: str, entry: str) -> CachedFacts | None:
-    """The facts of an entry with a correct signature, which are remembered: the same text need not be read again."""
-    verified = crypto.verified("standing", f"{user_id} {field}", entry)
-    if verified is None:
-        return None
-    facts: CachedFacts = json.loads(verified)
-    _entries().put((user_id, field), (facts, entry))
-    return facts
 
 
 def _forget(user_id: UUID) -> None:
