@@ -298,6 +298,7 @@ def test_none_will_because_a_table_was_empty_when_it_was_planned(many: Many, nam
 
 
 def test_the_sessions_of_a_process_plan_so(db: None) -> None:
+    assert plain(text("show jit"), {})[0][0] == "off", "it would compile what seems to cost much"
     for name, value in pool.PLANNING.items():
         assert plain(text(f"show {name}"), {})[0][0] == value
         with database.snapshot() as session:

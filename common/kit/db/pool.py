@@ -34,7 +34,8 @@ FAILED_SECONDS, BEHIND_SECONDS = 5.0, 0.5
 REPLICA_CONNECT_TIMEOUT = 2
 TCP_USER_TIMEOUT_MS = 10_000
 #: How statements are planned. A session keeps the plan of a prepared statement, and it may have been made while a table
-#: was empty: reading all of it was cheapest then, and is not once it has filled (docs/decisions/kept-plans.md).
+#: was empty: reading all of it was cheapest then, and is not once it has filled (docs/decisions/kept-plans.md). With
+#: `jit` on, this would cost a second of compiling wherever PostgreSQL has no other way than to read all.
 PLANNING: Final = {"enable_seqscan": "off"}
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
