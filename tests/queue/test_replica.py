@@ -78,7 +78,7 @@ def url(standby: Standby, database_url: str) -> str:
 def copied(db: None, settings: Settings, url: str, standby: Standby) -> Iterator[None]:
     """This process reads from the replica too, which is in step."""
     connect(settings.database_url, url, settings)
-    eventually("it is in step", 30, lambda: seen(lambda: directory.listing(Window()))[1] == "replica")
+    eventually("it is in step", 90, lambda: seen(lambda: directory.listing(Window()))[1] == "replica")
     yield
     tell(standby, "select pg_wal_replay_resume()")
     connect(settings.database_url, None, settings)

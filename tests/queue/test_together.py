@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from structlog.testing import capture_logs
+import pytest
 
 from common import budgets, invocations
 from common.invocations import ClaimOptions, Completion, Task, sweeping
@@ -136,14 +137,15 @@ def test_rows_that_only_waited_in_a_dead_process_are_tried_again_one_by_one(db: 
     assert [len(invocations.claim_several(another)) for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_results_that_are_stored_together_are_logged_in_one_line(db: None) -> None:
+def test_results_that_are_stored_together_are_logged_in_one_line(db: None, caplog: pytest.LogCaptureFixture) -> None:
     customer, tool, worker = factories.customer(), factories.tool(), factories.worker()
     made = [customer.submit(tool) for _ in range(4)]
     *several_, one = invocations.claim_several(several(worker, tool))
-    with capture_logs() as lines:
-        invocations.complete_together([(task, replace(GOOD, cost=3)) for task in several_], quiet(worker))
-        invocations.complete(one, BAD, quiet(worker))
-    together, alone = [line for line in lines if line["event"].endswith("completed")]
+    caplog.clear()
+    invocations.complete_together([(task, replace(GOOD, cost=3)) for task in several_], quiet(worker))
+    invocations.complete(one, BAD, quiet(worker))
+    lines: list[Any] = [line.msg for line in caplog.records]
+    together, alone = [line for line in lines if str(line["event"]).endswith("completed")]
     assert together["event"] == "invocations completed"
     good = {"status": "succeeded", "charged": 3}
     shown = sorted(together["invocations"], key=lambda each: each["invocation_id"])

@@ -37,6 +37,7 @@ ORDER = {"input": {"text": "x", "n": 1.50}, "metadata": {"job": "1"}}
 #: What two submits, one after the other, differ in.
 _OWN = re.compile(
     rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|r=\d+;t=\d+|\"retry_after\":\d+"
+    rb"|(?<=\"poll_after_ms\":)\d+"
 )
 
 
@@ -53,8 +54,10 @@ class GivenAnswer(NamedTuple):
         return found.get("code", self.status[:3])
 
     def plain(self) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Without what differs from one submit to the next; a length stays, since all that is as long."""
-        shown = [(name, _OWN.sub(b"~", value.encode()).decode()) for name, value in self.headers]
+        """Without what differs from one submit to the next. A length is that of the body, or else shown."""
+        right = ("Content-Length", str(len(self.body)))
+        own = [field for field in self.headers if field != right]
+        shown = [(name, _OWN.sub(b"~", value.encode()).decode()) for name, value in own]
         shown = [(name, value) for name, value in shown if name != "Retry-After" or value == "1"]
         return self.status, shown, _OWN.sub(b"~", self.body)
 

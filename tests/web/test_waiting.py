@@ -91,10 +91,12 @@ def all_waiting(pool: ThreadPoolExecutor, service: Service, caller: Caller, tool
 
 def announced(waiting: Waiting) -> bool:
     """Whether all of them are. Raises what became of one that waits no more."""
-    for each in waiting.values():
+    found = {key.rpartition(":")[2] for key in redis_kit.client().scan_iter(match="wait:*", count=1_000)}
+    missing, strange = {str(made) for made in waiting} - found, found - {str(made) for made in waiting}
+    for made, each in waiting.items():
         if each.done():
-            raise AssertionError(f"somebody waits no more: {each.result()}")
-    return sum(1 for _ in redis_kit.client().scan_iter(match="wait:*", count=1_000)) == len(waiting)
+            raise AssertionError(f"{made} waits no more: {each.result()}; {missing=}, {strange=}")
+    return not missing and not strange
 
 
 def subscriptions() -> int:
