@@ -1,6 +1,6 @@
 """What each attack of one tenant does to another's calls: their p99 beside it ÷ alone, in turn.
 
-`python -m tools.bench.neighbours` takes 20 minutes; `--pairs 1 slow-names` looks at one attack. The neighbour submits
+`python -m tools.bench.neighbours` takes 25 minutes; `--pairs 1 slow-names` looks at one attack. The neighbour submits
 at a steady pace to a tool that answers at once. What is measured is how long it waits for the 202, from when a request
 was due, and by the database's clock how long it takes from there to the end.
 
