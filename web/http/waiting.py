@@ -66,11 +66,9 @@ class WaiterRegistry:
         with self._lock:
             self._start()
             self._waiters[invocation_id].add(waiter)
+        hold = () if period_id is None else (budgets.budget_key(user_id, period_id), budgets.hold_field(invocation_id))
         subscribed = self._subscribed.wait(0.5)
-        if period_id is None:
-            self._set_flags([waiter])
-        else:
-            waiter.is_open = self._set_flag(waiter, period_id) and subscribed
+        waiter.is_open = self._set_flags([waiter], *hold) and subscribed
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -144,32 +142,23 @@ class WaiterRegistry:
             self._seen[invocation_id] = state
             return True
 
-    def _set_flags(self, waiters: list[Waiter]) -> None:
+    def _set_flags(self, waiters: list[Waiter], *hold: str) -> bool:
+        """`hold`: a budget gate, and the field of a hold in it. Returns whether it was there afterwards."""
         keys = [budgets.waiters_key(waiter.user_id, waiter.invocation_id) for waiter in waiters]
-        try:
-            answers = redis.each(keys, lambda pipeline, key: pipeline.set(key, "1", ex=FLAG_SECONDS))
-        except redis.RedisUnreachable:
-            logger.warning("waiters not registered in redis: unreachable")
-            return
-        if away := sum(not isinstance(answer, list) for answer in answers):
-            logger.warning("waiters not registered in redis: their node is unreachable", several=away)
-
-    def _set_flag(self, waiter: Waiter, period_id: UUID) -> bool:
-        """Whether the hold was still there afterwards."""
-        gate, field = budgets.budget_key(waiter.user_id, period_id), budgets.hold_field(waiter.invocation_id)
 
         def add(pipeline: redis.Pipeline, key: str) -> None:
             pipeline.set(key, "1", ex=FLAG_SECONDS)
-            pipeline.hexists(gate, field)
+            if hold:
+                pipeline.hexists(*hold)
 
         try:
-            [answer] = redis.each([budgets.waiters_key(waiter.user_id, waiter.invocation_id)], add)
+            answers = redis.each(keys, add)
         except redis.RedisUnreachable:
-            answer = None
-        if not isinstance(answer, list):
-            logger.warning("waiter not registered in redis: unreachable")
+            logger.warning("waiters not registered in redis: unreachable")
             return False
-        return bool(answer[1])
+        if away := sum(not isinstance(answer, list) for answer in answers):
+            logger.warning("waiters not registered in redis: their node is unreachable", several=away)
+        return bool(hold) and any(isinstance(answer, list) and bool(answer[-1]) for answer in answers)
 
     def _wake(self, invocation_id: UUID) -> None:
         with self._lock:
