@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from dev.platform import Platform
 from joyfull.problems import Unavailable
 from tests.client import Client, eventually
 from tests.outside.tool import Tool
+from tests.timing import frozen
 
 Offer = Callable[..., str]
 pytestmark = pytest.mark.chaos
@@ -124,11 +123,8 @@ def test_a_worker_that_was_frozen_writes_nothing_afterwards(
     submitted = client.invoke(offer("/echo?after=1500"), {"text": "z"})
     eventually("the call", 15, lambda: tool.calls(submitted["id"]))
     pid = eventually("a worker", 5, lambda: _worker_of(hub, submitted["id"]))
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         ended = client.ended(submitted["id"], within=90)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     assert (ended["status"], ended["attempts"]) == ("succeeded", 2)
     time.sleep(2.5)  # long enough for the zombie to read its answer and try to write
     assert client.get(submitted["id"]) == ended

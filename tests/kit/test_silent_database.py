@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +11,7 @@ from sqlalchemy import text
 from common.kit import db
 from common.kit.db import connection
 from common.kit.query import Query
+from tests.timing import frozen
 
 
 class Backend(NamedTuple):
@@ -24,15 +21,6 @@ class Backend(NamedTuple):
 PID = Query("select pg_backend_pid() as pid", Backend)
 
 
-@contextmanager
-def _frozen(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 @pytest.fixture(autouse=True)
 def _soon(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "ANSWER_TIMEOUT", 1.0)
@@ -40,7 +28,7 @@ def _soon(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_statement_without_an_answer_is_unknown() -> None:
     pid = db.execute(PID, {})[0].pid
-    with _frozen(pid):
+    with frozen(pid):
         began = time.monotonic()
         with pytest.raises(db.CommitUnknown):
             db.execute(PID, {})
@@ -49,7 +37,7 @@ def test_a_statement_without_an_answer_is_unknown() -> None:
 
 
 def test_a_transaction_without_an_answer_is_given_up() -> None:
-    with pytest.raises(db.Unreachable), db.transaction() as session, _frozen(db.fetch(session, PID)[0].pid):
+    with pytest.raises(db.Unreachable), db.transaction() as session, frozen(db.fetch(session, PID)[0].pid):
         db.fetch(session, PID)
     assert db.execute(PID, {})
 
@@ -75,5 +63,5 @@ def test_with_timeout_cuts_off_and_only_in_that_transaction() -> None:
 def test_it_is_one_of_the_client_too() -> None:
     with pytest.raises(db.Unreachable), db.snapshot() as session:
         db.with_timeout(session, 0.5)
-        with _frozen(db.fetch(session, PID)[0].pid):
+        with frozen(db.fetch(session, PID)[0].pid):
             session.execute(text("select 1"))
