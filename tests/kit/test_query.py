@@ -56,3 +56,21 @@ def test_a_renamed_column_is_a_type_error() -> None:
         database.execute(Query(renamed, Number), {"most": 1})
     with pytest.raises(TypeError, match="figure"), database.transaction() as session:
         database.fetch(session, Query(renamed, Number), {"most": 1})
+
+
+def test_reading_keeps_what_a_session_has_prepared() -> None:
+    """The driver deallocates all of it after a ROLLBACK."""
+    query = Query("select count(*) as number from pg_prepared_statements", Number)
+    for _ in range(4):
+        database.execute(query, {})
+    (before,) = database.execute(query, {})
+    with database.snapshot() as session:
+        database.fetch(session, Query(NUMBERS, Number), {"most": 2})
+    assert before.number > 0
+    assert database.execute(query, {}) == [before]
+
+
+def test_a_read_that_fails_ends_with_its_own_error() -> None:
+    with pytest.raises(ZeroDivisionError), database.snapshot() as session:
+        database.fetch(session, Query(NUMBERS, Number), {"most": 1 // 0})
+    assert database.execute(Query(NUMBERS, Number), {"most": 1}) == [Number(1)]

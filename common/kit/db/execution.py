@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Final, TypeVar, cast
 
@@ -61,8 +61,17 @@ def snapshot() -> Iterator[Session]:
         with translated():
             session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
             yield session
+        end_reading(session)
     finally:
         _close(session)
+
+
+def end_reading(session: Session) -> None:
+    """End a transaction that has only read: after ROLLBACK the driver deallocates all that the session has prepared,
+    and every other statement of this process would have to be prepared and planned again. All has been read by now.
+    """
+    with suppress(exc.DBAPIError):
+        session.commit()
 
 
 def _commit(session: Session) -> None:

@@ -20,7 +20,7 @@ from common.kit.db import connection as connections
 from common.kit.db import pool
 from common.kit.db.connection import TimedConnection
 from common.kit.db.errors import Busy, Unreachable, translated
-from common.kit.db.execution import execute, run, snapshot
+from common.kit.db.execution import end_reading, execute, run, snapshot
 from common.kit.db.positions import AHEAD, POSITION, SNAPSHOT, STATE, UNSHOWN, Position, ReplicaState
 from common.kit.query import Query
 
@@ -178,7 +178,9 @@ def _driver(connection: Connection) -> TimedConnection:
 def _in_snapshot(connection: Connection, work: Callable[[Session], T]) -> T:
     connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with Session(connection, expire_on_commit=False, autoflush=False) as session:
-        return work(session)
+        found = work(session)
+        end_reading(session)
+        return found
 
 
 def _on_primary(work: Callable[[Session], T]) -> T:
