@@ -10,8 +10,8 @@ So the rows read do not grow with usage, except for the tail and the (at most tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -35,20 +35,24 @@ KEYS = {
 
 
 class BeginRow(NamedTuple):
-    """The watermark, and the first and last row of an hour that the range cuts (null: of none)."""
+    """The watermark, and the first and last row of a unit in which the range begins or ends (null: of none)."""
 
     mark: str | None
-    starts_at: datetime | None
+    grain: str | None
+    starts_at: datetime
     first_at: datetime
     last_at: datetime
 
 
+#: For the rest of the transaction, statements are planned once, for any values: on a table of many partitions planning
+#: takes five times as long as carrying out. What this seems to cost would seem to be worth two more processes.
 _BEGIN = Query(
     """
-select m.mark, p.starts_at, p.first_at, p.last_at
-  from (select usage_mark()::text as mark) m
-  left join usage_points p on p.user_id = :user and p.grain = 'hour'
-       and p.starts_at = any(cast(:cuts as timestamptz[])) and p.last_at >= :since and p.first_at < :until
+select m.mark, p.grain, p.starts_at, p.first_at, p.last_at
+  from (select usage_mark()::text as mark, set_config('plan_cache_mode', 'force_generic_plan', true),
+               set_config('max_parallel_workers_per_gather', '0', true)) m
+  left join (unnest(cast(:grains as text[]), cast(:starts as timestamptz[])) u(grain, starts_at)
+             join usage_points p on p.user_id = :user and p.grain = u.grain and p.starts_at = u.starts_at) on true
 """,
     BeginRow,
 )
@@ -161,40 +165,52 @@ def read(session: Session, wanted: Wanted) -> Parts:
 def _read(session: Session, wanted: Wanted) -> Parts:
     queries = _QUERIES[wanted.group_by]
     where = {"user": wanted.user_id, "since": wanted.since, "until": wanted.until}
-    begin = db.fetch(session, _BEGIN, {**where, "cuts": ranges.cut(wanted.since, wanted.until)})
+    ends = [(grain, ranges.floor(end, grain)) for grain in ranges.GRAINS for end in (wanted.since, wanted.until)]
+    asked = {"grains": [grain for grain, _ in ends], "starts": [start for _, start in ends]}
+    begin = db.fetch(session, _BEGIN, {"user": wanted.user_id, **asked})
     mark = begin[0].mark
     tail = {**where, "bucket": wanted.bucket, "mark": mark or "0", "no_key": NO_KEY}
     parts = Parts(db.fetch(session, queries.tail, tail))
     if mark is None:
         return parts
-    inside: list[datetime] = []
-    for hour in begin:
-        if hour.starts_at is None:
-            continue
-        if wanted.since <= hour.first_at and hour.last_at < wanted.until:
-            inside.append(hour.starts_at)
-        else:
-            following = ranges.following(hour.starts_at, "hour")
-            cut = {"since": max(hour.starts_at, wanted.since), "until": min(following, wanted.until)}
-            parts.entries += db.fetch(session, queries.rolled, {**tail, **cut})
-    _add_sums(session, wanted, inside, parts)
+    summed = _widened(wanted, begin)
+    for hour in ranges.cut(summed.since, summed.until):
+        until = min(ranges.following(hour, "hour"), summed.until)
+        parts.entries += db.fetch(session, queries.rolled, {**tail, "since": max(hour, summed.since), "until": until})
+    _add_sums(session, summed, parts)
     return parts
 
 
-def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: Parts) -> None:
-    hours = [Segment("hour", hour, ranges.following(hour, "hour")) for hour in inside]
-    cover = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, "month"), *hours]]
+def _widened(wanted: Wanted, begin: Iterable[BeginRow]) -> Wanted:
+    """The widest range with the same rolled-up entries: where no entries of a unit are outside the range, it counts
+    whole, as this month does until now.
+    """
+    units = {(row.grain, row.starts_at): row for row in begin}
+    since, until = wanted.since, wanted.until
+    for grain in ranges.GRAINS:
+        unit = units.get((grain, ranges.floor(since, grain)))
+        if unit is None or unit.first_at >= since:
+            since = ranges.floor(since, grain)
+            break
+    for grain in ranges.GRAINS:
+        unit = units.get((grain, ranges.floor(until, grain)))
+        if unit is None or unit.last_at < until:
+            until = ranges.ceiling(until, grain)
+            break
+    return replace(wanted, since=since, until=until)
+
+
+def _add_sums(session: Session, wanted: Wanted, parts: Parts) -> None:
+    cover = [("", segment) for segment in ranges.cover(wanted.since, wanted.until, "month")]
     user = {"user": wanted.user_id}
-    merged = {
-        row.label: row for row in db.fetch(session, _POINTS, {**user, **_parameters([*cover, *_edges(wanted, hours)])})
-    }
+    merged = {row.label: row for row in db.fetch(session, _POINTS, {**user, **_parameters([*cover, *_edges(wanted)])})}
     parts.total = [merged.pop("")] if "" in merged else []
     parts.edges = {datetime.fromisoformat(label): row for label, row in merged.items()}
     first, last = ranges.whole(wanted.since, wanted.until, wanted.bucket)
     whole = {**user, "bucket": wanted.bucket, "first": first, "last": last}
     parts.units = db.fetch(session, _UNITS, {**whole, "touched": sorted({row.at for row in parts.entries})})
     if wanted.group_by and wanted.stacked:
-        finer = [("", segment) for segment in [*ranges.cover(wanted.since, wanted.until, wanted.bucket), *hours]]
+        finer = [("", segment) for segment in ranges.cover(wanted.since, wanted.until, wanted.bucket)]
         asked = {**user, **_parameters(finer), "no_key": NO_KEY, "bucket": wanted.bucket}
         parts.stacks = db.fetch(session, _QUERIES[wanted.group_by].stacks, asked)
     elif wanted.group_by:
@@ -202,11 +218,10 @@ def _add_sums(session: Session, wanted: Wanted, inside: list[datetime], parts: P
         parts.groups = db.fetch(session, _QUERIES[wanted.group_by].groups, asked)
 
 
-def _edges(wanted: Wanted, hours: list[Segment]) -> Iterator[tuple[str, Segment]]:
+def _edges(wanted: Wanted) -> Iterator[tuple[str, Segment]]:
     """The segments that cover the buckets cut by the range, with the start of the bucket."""
     for edge in ranges.edges(wanted.since, wanted.until, wanted.bucket):
         yield from ((_label(wanted, segment), segment) for segment in ranges.cover_finer(edge))
-    yield from ((_label(wanted, hour), hour) for hour in hours)
 
 
 def _label(wanted: Wanted, segment: Segment) -> str:

@@ -123,6 +123,16 @@ def test_a_summary_reads_as_many_rows_as_there_are_units(accounts: tuple[Ledger,
         assert many["usage_rollups"] <= cells * (41 + 48)
 
 
+def test_a_month_in_which_nothing_is_outside_the_range_counts_whole(accounts: tuple[Ledger, Ledger]) -> None:
+    """As this month does until now, whatever the hour, and the first one since an account began."""
+    ends = SINCE - DAY, START + 43 * DAY + HOUR / 2
+    for group_by, cells in ((None, 0), ("tool", 4)):
+        read = rows_read(partial(usage.summary, accounts[1].user_id, *ends, bucket="month", group_by=group_by))
+        assert read["usage_points"] <= 2 * len(("October", "November", "December")), "in the total, and as points"
+        assert read["usage_rollups"] <= 2 * 3 * cells  # of both accounts, if it reads them by time
+        assert read["usage_logs"] == 0
+
+
 def test_a_page_reads_its_own_rows(accounts: tuple[Ledger, Ledger]) -> None:
     for ledger in accounts:
         deep = usage.history(ledger.user_id, Window(999)).next
