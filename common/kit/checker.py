@@ -4,8 +4,9 @@ Each process has two of them, started when they are needed, and each checks one 
 A check begins in the first, which has a low priority. What takes it too long there is checked in the second, and so is
 everything of an account that has kept the first busy lately. The second gets only CPU time that nobody else wants, and
 an account's checks there are followed by pauses: the kernel weighs whole containers against each other, so a child that
-is last in its own still takes time from PostgreSQL in another. Such an account delays itself. Works with threads and
-under gevent: callers wait on a socket and block nothing else.
+is last in its own still takes time from PostgreSQL in another. Such an account delays itself. The second ones of all
+processes of a host check one at a time (`jsonschemas.py`). Works with threads and under gevent: callers wait on a
+socket and block nothing else.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ from common.kit.pacing import Crowded, Exceeded, Pacer
 #: Limit (seconds of CPU time) for one check, including compiling its schema.
 SECONDS: Final = 2.0
 #: Limit (seconds of CPU time) in the first child.
-FIRST_SECONDS: Final = 0.5
+FIRST_SECONDS: Final = 0.25
 #: On a busy machine, where the children go last, these may take so much longer.
 LATE: Final = 3.0
 #: How long a child may take to start, which does not count against a schema.
 START_SECONDS: Final = 10.0
-#: How long a caller waits for a child to be free.
-TURN_SECONDS: Final = 10.0
+#: How long a caller waits for a child to be free, and the second child for its turn among those of this host.
+TURN_SECONDS: Final = jsonschemas.TURN_SECONDS
 #: A check takes no longer than this, all waits included (a schema may have to be sent twice).
-LONGEST_SECONDS: Final = 2 * START_SECONDS + 3 * TURN_SECONDS + 2 * (FIRST_SECONDS + LATE) + 2 * (SECONDS + LATE)
+LONGEST_SECONDS: Final = (
+    2 * START_SECONDS + 3 * TURN_SECONDS + 2 * (FIRST_SECONDS + LATE) + 2 * (TURN_SECONDS + SECONDS + 2 * LATE)
+)
 #: An account that has used so much CPU time of the first child (seconds) gets the second.
 MOST_RECENTLY: Final = 0.25
 #: The share of a second, in each second, that is forgotten of this.
@@ -55,7 +58,7 @@ class TooLong(Exception):
 
 
 class CheckerBusy(Exception):
-    """No child was free within `TURN_SECONDS`, or the account had to pause."""
+    """No child was free or had its turn within `TURN_SECONDS`, or the account had to pause."""
 
 
 class _UsedUp(Exception):
@@ -66,7 +69,9 @@ class _Started:
     """A running child, and the schemas that it knows."""
 
     def __init__(self, *, last: bool) -> None:
-        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD)], last=last)
+        in_turn = [jsonschemas.IN_TURN] if last else []
+        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD), *in_turn], last=last)
+        self._in_turn = last
         self._known: set[str] = set()
         self._ready = False
 
@@ -88,8 +93,17 @@ class _Started:
         sock = self.child.socket
         sock.settimeout(question["seconds"] + LATE)
         jsonschemas.send(sock, json.dumps(question).encode() + b"\n" + value)
-        answer: CheckAnswer = json.loads(jsonschemas.receive(sock))
-        return answer
+        if self._in_turn:
+            sock.settimeout(TURN_SECONDS + LATE)
+            if said := jsonschemas.receive(sock):
+                return _read(said)
+            sock.settimeout(question["seconds"] + LATE)
+        return _read(jsonschemas.receive(sock))
+
+
+def _read(said: bytes) -> CheckAnswer:
+    answer: CheckAnswer = json.loads(said)
+    return answer
 
 
 class Checker(ABC):
@@ -104,6 +118,8 @@ class Checker(ABC):
         """Raises `Unusable`, `TooLong`, `CheckerBusy`; `_UsedUp`, if there is another child."""
         with self._admitted(account) as spent:
             answer = self._answer(question, value, spent)
+        if "busy" in answer:
+            raise CheckerBusy
         if "unusable" in answer:
             raise Unusable(*answer["unusable"])
         return [(list(path), message) for path, message in answer["faults"]]
