@@ -19,8 +19,10 @@ class _BootState:
     outbound: OutboundClient | None = None
 
 
-def connect(settings: Settings, *, process: str, pool_size: int) -> None:
+def connect(settings: Settings, *, process: str, pool_size: int, in_order: bool = False) -> None:
     """Configure logs, keys, PostgreSQL, Redis, the broker and the outbound client for this process.
+
+    `in_order`: it takes rows from queues, in their order.
 
     Opens no connection, so a server may be down. Call it after forking, never before.
     """
@@ -31,7 +33,14 @@ def connect(settings: Settings, *, process: str, pool_size: int) -> None:
     crypto.configure(settings.secrets_keys)
     name, shared = f"joyfull-{process}", settings.shares_connections
     replica = settings.database_replica_url
-    db.connect(settings.database_url, pool_size=pool_size, application_name=name, shared=shared, replica_url=replica)
+    db.connect(
+        settings.database_url,
+        pool_size=pool_size,
+        application_name=name,
+        shared=shared,
+        replica_url=replica,
+        planning=db.IN_ORDER if in_order else db.PLANNING,
+    )
     redis.connect(settings.redis_url)
     streams.connect(settings.stream_url, shared=settings.stream_url == settings.redis_url)
     memory.forget()

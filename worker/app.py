@@ -77,7 +77,7 @@ def _configure(options: StartOptions, **_: object) -> None:
 
 @worker_init.connect
 def _boot(**_: object) -> None:
-    boot.connect(config, process=heartbeat.me.kind, pool_size=POOL_SIZE)
+    boot.connect(config, process=heartbeat.me.kind, pool_size=POOL_SIZE, in_order=True)
     sweeper.configure(config)
     heartbeat.me.publisher.most = config.stream_max_bytes
     heartbeat.me.begin(f"{heartbeat.me.kind}@{os.uname().nodename}:{os.getpid()}")

@@ -41,7 +41,7 @@ from common.invocations import (
 from common.invocations.choosing import ChosenTool
 from common.kit import clock, jsonb
 from common.kit import db as database
-from common.kit.db import pool
+from common.kit.db import planning
 from common.kit.paging import Window
 from common.models.invocations import STATUSES
 from common.operations import polling
@@ -288,7 +288,7 @@ def test_none_will_because_a_table_was_empty_when_it_was_planned(many: Many, nam
     try:
         many.connection.execute(f"truncate {', '.join(GROWING)} cascade")
         many.connection.execute(_EMPTY, {"tables": GROWING})
-        for setting, value in pool.PLANNING.items():
+        for setting, value in planning.PLANNING.items():
             many.connection.execute(f"set local {setting} = {value}")
         many.connection.execute("set local plan_cache_mode = force_generic_plan")
         plan = "\n".join(row[0] for row in scale.explained(many.connection, statement, given, "costs off"))
@@ -297,13 +297,38 @@ def test_none_will_because_a_table_was_empty_when_it_was_planned(many: Many, nam
     assert not scale.scanned(plan) & set(GROWING), plan
 
 
+_NEVER_ANALYZED = """
+delete from pg_statistic where starelid = 'queue'::regclass;
+update pg_class set relpages = 0, reltuples = -1 where oid = 'queue'::regclass;
+update pg_class set relpages = 1, reltuples = 0
+ where oid in (select indexrelid from pg_index where indrelid = 'queue'::regclass)
+"""
+
+
+@pytest.mark.parametrize("name", ["take", "take from the start", "end and take", "retry and take", "end together"])
+def test_none_sorts_all_that_is_ready_because_the_queue_was_never_analyzed(many: Many, name: str) -> None:
+    """PostgreSQL believes then that a few of its rows are ready, however many there are."""
+    statement, values = HOT[name]
+    given = values(many)
+    try:
+        many.connection.execute(_NEVER_ANALYZED)
+        for setting, value in {**planning.IN_ORDER, "plan_cache_mode": "force_generic_plan"}.items():
+            many.connection.execute(f"set local {setting} = {value}")
+        plan = "\n".join(row[0] for row in scale.explained(many.connection, statement, given, "costs off"))
+    finally:
+        many.connection.rollback()
+    assert "Index Scan using ix_queue_ready on queue" in plan
+    assert "Sort Key: queue" not in plan, plan
+
+
 def test_the_sessions_of_a_process_plan_so(db: None) -> None:
     assert plain(text("show jit"), {})[0][0] == "off", "it would compile what seems to cost much"
-    for name, value in pool.PLANNING.items():
+    for name, value in planning.PLANNING.items():
         assert plain(text(f"show {name}"), {})[0][0] == value
+    for name in planning.IN_ORDER:
         with database.snapshot() as session:
             database.without_timeout(session)
-            assert session.execute(text(f"show {name}")).scalar_one() != value, "it may read whole tables"
+            assert session.execute(text(f"show {name}")).scalar_one() == "on", "it may read whole tables"
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -9,6 +9,7 @@ outcome is unknown (`CommitUnknown`).
 
 from common.kit.db.errors import FAILURES, Busy, CommitUnknown, Unreachable, violated
 from common.kit.db.execution import advisory_lock, execute, fetch, read_only, rowcount, snapshot, transaction
+from common.kit.db.planning import IN_ORDER, PLANNING
 from common.kit.db.pool import (
     CAPACITY,
     IN_USE,
@@ -25,7 +26,9 @@ from common.kit.db.timeouts import with_timeout, without_timeout
 __all__ = [
     "CAPACITY",
     "FAILURES",
+    "IN_ORDER",
     "IN_USE",
+    "PLANNING",
     "Busy",
     "CommitUnknown",
     "Unreachable",

@@ -7,7 +7,7 @@ import errno
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +21,7 @@ from common.kit import metrics
 from common.kit.db import connection as connections
 from common.kit.db import errors
 from common.kit.db.connection import TimedConnection
+from common.kit.db.planning import PLANNING, as_options
 from common.kit.pause import Pause
 
 CONNECT_TIMEOUT = 3
@@ -33,10 +34,6 @@ FAILED_SECONDS, BEHIND_SECONDS = 5.0, 0.5
 #: A replica can be done without. (The shortest that the driver knows.)
 REPLICA_CONNECT_TIMEOUT = 2
 TCP_USER_TIMEOUT_MS = 10_000
-#: How statements are planned. A session keeps the plan of a prepared statement, and it may have been made while a table
-#: was empty: reading all of it was cheapest then, and is not once it has filled (docs/decisions/kept-plans.md). With
-#: `jit` on, this would cost a second of compiling wherever PostgreSQL has no other way than to read all.
-PLANNING: Final = {"enable_seqscan": "off"}
 #: With such a pooler: it takes no `options`, and a prepared statement would be in another session next time.
 SHARED: Final = {"options": "", "prepare_threshold": None}
 _SETTINGS: Final = text("select lower(name), setting from pg_settings where lower(name) = any(:names)")
@@ -63,6 +60,7 @@ class _PoolState:
     replica: Replica | None = None
     url: str | None = None
     shared: bool = False
+    planning: Mapping[str, str] = PLANNING
 
 
 class _Private(threading.local):
@@ -73,14 +71,21 @@ _private = _Private()
 
 
 def connect(
-    url: str, *, pool_size: int, application_name: str, shared: bool = False, replica_url: str | None = None
+    url: str,
+    *,
+    pool_size: int,
+    application_name: str,
+    shared: bool = False,
+    replica_url: str | None = None,
+    planning: Mapping[str, str] = PLANNING,
 ) -> Engine:
     """Create this process's engine. `pool_size` is also the limit: there are no overflow connections.
 
     `shared`: the URL is that of a pooler which gives a server connection for one transaction at a time (of the replica
-    too). `replica_url`: a read replica of this database.
+    too). `replica_url`: a read replica of this database. `planning`: `PLANNING` or `IN_ORDER`.
     """
     dispose()
+    _PoolState.planning = planning
     more = SHARED if shared else {}
     engine = make_engine(url, pool_size=pool_size, application_name=application_name, **more)
     _PoolState.engine, _PoolState.url, _PoolState.shared = engine, url, shared
@@ -126,7 +131,7 @@ def make_engine(url: str, *, pool_size: int, application_name: str, **connect_ar
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
             "application_name": application_name,
-            "options": _options(limits() | PLANNING),
+            "options": as_options({**limits(), **_PoolState.planning}),
             "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "keepalives_idle": 10,
             "keepalives_interval": 3,
@@ -146,10 +151,6 @@ def driver_url(url: str) -> URL:
     parts = {name: str(value) for name, value in conninfo_to_dict(_DIALECT.sub(r"\1://", url)).items()}
     user, password, database = (parts.pop(name, None) for name in ("user", "password", "dbname"))
     return URL.create("postgresql+psycopg", user, password, database=database, query=parts)
-
-
-def _options(settings: dict[str, str]) -> str:
-    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def limits(lock_timeout_ms: int | None = None) -> dict[str, str]:
@@ -179,9 +180,8 @@ def _missing(there: Engine) -> list[str]:
     with errors.translated(), there.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")  # a replica begins no transaction that may write
         found = connection.execute(_SETTINGS, {"names": [*limits()]}).all()
-    return sorted(
-        {f"{name} = {limit}" for name, limit in limits().items()} - {f"{name} = {have}" for name, have in found}
-    )
+    wanted = {f"{name} = {limit}" for name, limit in limits().items()}
+    return sorted(wanted - {f"{name} = {have}" for name, have in found})
 
 
 def _reject_closed(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -231,7 +231,7 @@ def private(application_name: str, lock_timeout_ms: int | None = None) -> Iterat
     if _PoolState.url is None:
         raise RuntimeError("common.boot.connect(settings) has not been called in this process")
     before = _private.engine
-    more = SHARED if _PoolState.shared else {"options": _options(limits(lock_timeout_ms) | PLANNING)}
+    more = SHARED if _PoolState.shared else {"options": as_options({**limits(lock_timeout_ms), **_PoolState.planning})}
     _private.engine = mine = make_engine(_PoolState.url, pool_size=2, application_name=application_name, **more)
     try:
         yield

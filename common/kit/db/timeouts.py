@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: So much longer than a statement may take, an answer is waited for.
 ANSWER_MARGIN: Final = 2.0
 _SET: Final = text("select set_config('statement_timeout', :milliseconds, true)")
-_READ_ALL: Final = text("select set_config('enable_seqscan', 'on', true)")
+_READ_ALL: Final = text("select set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true)")
 
 
 def without_timeout(session: Session) -> None:
