@@ -5,7 +5,7 @@ A check begins in the first, which has a low priority. What takes it too long th
 everything of an account that has kept the first busy lately. The second gets only CPU time that nobody else wants, and
 an account's checks there are followed by pauses: the kernel weighs whole containers against each other, so a child that
 is last in its own still takes time from PostgreSQL in another. Such an account delays itself. The second ones of all
-processes of a host check one at a time (`jsonschemas.py`). Works with threads and under gevent: callers wait on a
+processes of a host check one at a time. Works with threads and under gevent: callers wait on a
 socket and block nothing else.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from common.kit import jsonschemas, log
+from common.kit import host_turns, jsonschemas, log
 from common.kit.children import FD, Child
 from common.kit.fairness import FairTurns, NoTurn, RecentUse
 from common.kit.jsonschemas import CheckAnswer, Fault, Question, Unusable
@@ -34,12 +34,10 @@ FIRST_SECONDS: Final = 0.25
 LATE: Final = 3.0
 #: How long a child may take to start, which does not count against a schema.
 START_SECONDS: Final = 10.0
-#: How long a caller waits for a child to be free, and the second child for its turn among those of this host.
-TURN_SECONDS: Final = jsonschemas.TURN_SECONDS
+#: How long a caller waits for a child to be free, and for the turn of the second child among those of this host.
+TURN_SECONDS: Final = 10.0
 #: A check takes no longer than this, all waits included (a schema may have to be sent twice).
-LONGEST_SECONDS: Final = (
-    2 * START_SECONDS + 3 * TURN_SECONDS + 2 * (FIRST_SECONDS + LATE) + 2 * (TURN_SECONDS + SECONDS + 2 * LATE)
-)
+LONGEST_SECONDS: Final = 2 * START_SECONDS + 4 * TURN_SECONDS + 2 * (FIRST_SECONDS + LATE) + 2 * (SECONDS + LATE)
 #: An account that has used so much CPU time of the first child (seconds) gets the second.
 MOST_RECENTLY: Final = 0.25
 #: The share of a second, in each second, that is forgotten of this.
@@ -69,9 +67,7 @@ class _Started:
     """A running child, and the schemas that it knows."""
 
     def __init__(self, *, last: bool) -> None:
-        in_turn = [jsonschemas.IN_TURN] if last else []
-        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD), *in_turn], last=last)
-        self._in_turn = last
+        self.child = Child(["-I", str(Path(jsonschemas.__file__)), str(FD)], last=last)
         self._known: set[str] = set()
         self._ready = False
 
@@ -93,17 +89,8 @@ class _Started:
         sock = self.child.socket
         sock.settimeout(question["seconds"] + LATE)
         jsonschemas.send(sock, json.dumps(question).encode() + b"\n" + value)
-        if self._in_turn:
-            sock.settimeout(TURN_SECONDS + LATE)
-            if said := jsonschemas.receive(sock):
-                return _read(said)
-            sock.settimeout(question["seconds"] + LATE)
-        return _read(jsonschemas.receive(sock))
-
-
-def _read(said: bytes) -> CheckAnswer:
-    answer: CheckAnswer = json.loads(said)
-    return answer
+        answer: CheckAnswer = json.loads(jsonschemas.receive(sock))
+        return answer
 
 
 class Checker(ABC):
@@ -118,8 +105,6 @@ class Checker(ABC):
         """Raises `Unusable`, `TooLong`, `CheckerBusy`; `_UsedUp`, if there is another child."""
         with self._admitted(account) as spent:
             answer = self._answer(question, value, spent)
-        if "busy" in answer:
-            raise CheckerBusy
         if "unusable" in answer:
             raise Unusable(*answer["unusable"])
         return [(list(path), message) for path, message in answer["faults"]]
@@ -197,7 +182,9 @@ class Second(Checker):
         except (Crowded, Exceeded):
             raise CheckerBusy from None
         try:
-            with self._turn(account):
+            with self._turn(account), host_turns.turn(__file__, TURN_SECONDS) as is_mine:
+                if not is_mine:
+                    raise CheckerBusy
                 yield seconds.append
         finally:
             self._pacer.release(account, min(LONGEST_PAUSE, PAUSE_FACTOR * sum(seconds)))

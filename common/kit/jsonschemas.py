@@ -3,14 +3,10 @@
 `python -I jsonschemas.py FD` serves on an inherited socket; the other end is `checker.py`. The kernel kills the process
 when a check uses too much CPU time (SIGPROF), whatever the validator is doing, or allocates too much memory; the parent
 is not affected. It imports none of our modules, so that it starts quickly.
-
-With `in-turn` as a second argument, it checks while no other such process of this host does, whosever child that is:
-the more of them compute at once, even if each only gets what is left over, the longer everybody else waits for a core.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import resource
@@ -19,8 +15,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NoReturn, TypedDict
 
@@ -33,11 +28,7 @@ OPTIONS = jsonschema_rs.RegexOptions(size_limit=REGEX_SIZE_LIMIT)
 MAX_MESSAGE = 300
 MEMORY = 512 * 1024 * 1024
 KEPT = 200
-#: How long one waits for its turn among the processes of this host, and how often it looks.
-TURN_SECONDS, ASK_AGAIN_SECONDS = 10.0, 0.02
 LENGTH = struct.Struct("!I")
-#: The second argument.
-IN_TURN = "in-turn"
 
 Fault = tuple[list[str | int], str]
 
@@ -52,8 +43,7 @@ class Question(TypedDict):
 
 
 class CheckAnswer(TypedDict, total=False):
-    """What the child answers, by exactly one of the first four. `unusable`: the arguments of `Unusable`; `busy`: it had
-    no turn.
+    """What the child answers, by exactly one of the first three. `unusable`: the arguments of `Unusable`.
 
     `seconds`: of CPU time that this took.
     """
@@ -61,7 +51,6 @@ class CheckAnswer(TypedDict, total=False):
     faults: list[Fault]
     unusable: tuple[str, Sequence[str | int] | None, str | None]
     unknown: bool
-    busy: bool
     seconds: float
 
 
@@ -143,60 +132,20 @@ def send(sock: socket.socket, message: bytes) -> None:
     sock.sendall(LENGTH.pack(len(message)) + message)
 
 
-@contextmanager
-def _turn() -> Iterator[bool]:
-    """Whether it is this process's: while no other of this host has it, which is known by a lock on this file."""
-    file = os.open(__file__, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield _locked(file)
-    finally:
-        os.close(file)
-
-
-def _locked(file: int) -> bool:
-    until = time.monotonic() + TURN_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return False
-            time.sleep(ASK_AGAIN_SECONDS)
-        except OSError:  # a file system without locks
-            return True
-        else:
-            return True
-
-
-def _serve(sock: socket.socket, *, in_turn: bool) -> None:
-    """An empty message when it is ready; then a `Question`, a line feed and a value → a `CheckAnswer`.
-
-    `in_turn`: before this, an empty message when it has its turn.
-    """
+def _serve(sock: socket.socket) -> None:
+    """An empty message when it is ready; then a `Question`, a line feed and a value → a `CheckAnswer`."""
     known: FIFOCache[str, jsonschema_rs.Validator] = FIFOCache(KEPT)
     send(sock, b"")
     while True:
         head, _, value = receive(sock).partition(b"\n")
         asked: Question = json.loads(head)
-        if not in_turn:
-            send(sock, _timed(known, asked, value))
-            continue
-        with _turn() as is_mine:
-            if is_mine:
-                send(sock, b"")
-            said = _timed(known, asked, value) if is_mine else b'{"busy": true, "seconds": 0}'
+        began = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
+        answer = _answer(known, asked, value)
+        answer["seconds"] = time.process_time() - began
+        said = json.dumps(answer).encode()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         send(sock, said)
-
-
-def _timed(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, value: bytes) -> bytes:
-    """The `CheckAnswer` as JSON; this process ends if it takes too long."""
-    began = time.process_time()
-    signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
-    answer = _answer(known, asked, value)
-    answer["seconds"] = time.process_time() - began
-    said = json.dumps(answer).encode()
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    return said
 
 
 def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, value: bytes) -> CheckAnswer:
@@ -211,7 +160,7 @@ def _answer(known: FIFOCache[str, jsonschema_rs.Validator], asked: Question, val
     return {"faults": faults(known[key], json.loads(value), asked["most"])}
 
 
-def main(fd: int, *, in_turn: bool) -> None:
+def main(fd: int) -> None:
     """Serve on the inherited socket under the limits, until its other end closes."""
     os.closerange(fd + 1, os.sysconf("SC_OPEN_MAX"))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -222,10 +171,10 @@ def main(fd: int, *, in_turn: bool) -> None:
     sock = socket.socket(fileno=fd)
     sock.setblocking(True)  # a gevent parent leaves it non-blocking
     try:
-        _serve(sock, in_turn=in_turn)
+        _serve(sock)
     except (EOFError, OSError):
         return
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), in_turn=IN_TURN in sys.argv)
+    main(int(sys.argv[1]))

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from common.kit import checker, jsonschemas
+from common.kit import checker, host_turns
 from tests.admin.test_heavy_schemas import HEAVY
 from tests.client import eventually
 from tests.timing import Stepped, using
@@ -100,26 +100,19 @@ def test_its_child_gets_what_nobody_else_wants() -> None:
     assert [os.sched_getscheduler(each) for each in children] == [os.SCHED_OTHER, os.SCHED_IDLE]
 
 
-def test_those_of_all_processes_of_a_host_take_turns() -> None:
+def test_those_of_all_processes_of_a_host_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     checker.first.used.add(MALLORY, SECONDS)
     with ThreadPoolExecutor(1) as pool:
-        with jsonschemas._turn() as mine:
-            assert mine
+        with host_turns.turn(checker.__file__, 0) as is_mine:
+            assert is_mine
             waiting = pool.submit(check, MALLORY, {"type": "integer"})
             assert check(ALICE, {"type": "integer"}) == 1
             with pytest.raises(TimeoutError):
                 waiting.result(0.5)
         assert waiting.result(20) == 1
-
-
-def test_and_wait_for_theirs_as_long_as_for_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert jsonschemas.TURN_SECONDS == checker.TURN_SECONDS
-    monkeypatch.setattr(jsonschemas, "TURN_SECONDS", 0.05)
-    with jsonschemas._turn() as mine, jsonschemas._turn() as theirs:
-        assert (mine, theirs) == (True, False)
-    monkeypatch.setattr(checker._Started, "_ask", lambda *_: {"busy": True, "seconds": 0.0})
-    with pytest.raises(checker.CheckerBusy):
-        check(ALICE, {})
+    monkeypatch.setattr(checker, "TURN_SECONDS", 0.05)
+    with host_turns.turn(checker.__file__, 10), pytest.raises(checker.CheckerBusy):
+        check(MALLORY, {"type": "integer"})
 
 
 def test_the_operators_checks_are_not_put_apart() -> None:
