@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -51,6 +55,10 @@ _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-p
 _OF_COLOURS: Final = ["color-contrast", "link-in-text-block"]
 _OF_LAYOUT: Final = ["scrollable-region-focusable", "target-size"]
 _AXE: Final = Axe()
+#: An argument by which its processes are found; the browser does not know it.
+_MARK: Final = f"--of-tests={uuid4()}"
+#: Seconds after which a browser that does not close is killed: it once stood still in that for ever.
+CLOSING: Final = 60.0
 
 
 @pytest.fixture(scope="package")
@@ -62,10 +70,30 @@ def chromium() -> Iterator[Chromium]:
             if os.environ.get("REQUIRE_BROWSER") == "1":
                 pytest.fail("there is no Chromium: set CHROMIUM, or install it")
             pytest.skip("there is no Chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, _MARK])
         expect.set_options(timeout=20_000)
         yield browser
-        browser.close()
+        with killed_if_it_hangs():
+            browser.close()
+
+
+@contextmanager
+def killed_if_it_hangs() -> Iterator[None]:
+    """The browser of these tests, if the block is not left in time. Tests that want it afterwards fail."""
+    timer = threading.Timer(CLOSING, _kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _kill() -> None:
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = line.read_bytes().split(b"\0")
+            if _MARK.encode() in words and not any(word.startswith(b"--type=") for word in words):
+                os.kill(int(line.parent.name), signal.SIGKILL)
 
 
 @dataclass
@@ -149,4 +177,5 @@ def reader(chromium: Chromium, hub: Platform) -> Iterator[Open]:
 
     yield new
     for context in made:
-        context.close()
+        with killed_if_it_hangs():
+            context.close()
