@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, Playwright, expect, sync_playwright
 
 from common import subscriptions
 from common.identity import accounts, email_addresses
@@ -57,33 +57,53 @@ _OF_LAYOUT: Final = ["scrollable-region-focusable", "target-size"]
 _AXE: Final = Axe()
 #: An argument by which its processes are found; the browser does not know it.
 _MARK: Final = f"--of-tests={uuid4()}"
-#: Seconds after which a browser that does not close is killed: it once stood still in that for ever.
-CLOSING: Final = 60.0
+#: Seconds after which a browser that does not close is killed.
+CLOSING: Final = 20.0
+
+
+class Launcher:
+    """Launches a browser, and another one when it was killed."""
+
+    def __init__(self, playwright: Playwright, path: str | Path) -> None:
+        self._playwright, self._path = playwright, path
+        self._running: Chromium | None = None
+
+    def running(self) -> Chromium:
+        """The browser."""
+        if self._running is None or not self._running.is_connected():
+            self._running = self._playwright.chromium.launch(executable_path=self._path, args=[*ARGUMENTS, _MARK])
+        return self._running
+
+    def close(self) -> None:
+        """Close the browser."""
+        if self._running is not None:
+            closed(self._running)
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Chromium]:
-    """A running browser; skips where there is none, unless it is required."""
+def chromium() -> Iterator[Launcher]:
+    """A browser; skips where there is none, unless it is required."""
     with sync_playwright() as playwright:
         path = executable() or playwright.chromium.executable_path
         if not Path(path).exists():
             if os.environ.get("REQUIRE_BROWSER") == "1":
                 pytest.fail("there is no Chromium: set CHROMIUM, or install it")
             pytest.skip("there is no Chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, _MARK])
         expect.set_options(timeout=20_000)
-        yield browser
-        with killed_if_it_hangs():
-            browser.close()
+        launcher = Launcher(playwright, path)
+        yield launcher
+        launcher.close()
 
 
-@contextmanager
-def killed_if_it_hangs() -> Iterator[None]:
-    """The browser of these tests, if the block is not left in time. Tests that want it afterwards fail."""
+def closed(it: BrowserContext | Chromium) -> None:
+    """Close it, or kill the browser: Chromium has stood still in that for half an hour, when all tests were done."""
     timer = threading.Timer(CLOSING, _kill)
     timer.start()
     try:
-        yield
+        it.close()
+    except Error:
+        if not timer.finished.is_set():  # it has not been killed
+            raise
     finally:
         timer.cancel()
 
@@ -161,7 +181,7 @@ Open = Callable[..., Reader]
 
 
 @pytest.fixture
-def reader(chromium: Chromium, hub: Platform) -> Iterator[Open]:
+def reader(chromium: Launcher, hub: Platform) -> Iterator[Open]:
     """Opens browsers: of the account with that address, or of a new one on the free plan."""
     made: list[BrowserContext] = []
 
@@ -170,12 +190,11 @@ def reader(chromium: Chromium, hub: Platform) -> Iterator[Open]:
             email = f"reader-{len(made)}@example.com"
             user = accounts.create(email_addresses.parse(email), factories.PASSWORD, "Ada")
             subscriptions.subscribe(user.id, "free")
-        made.append(chromium.new_context(**options))
+        made.append(chromium.running().new_context(**options))
         made[-1].set_default_timeout(20_000)
         made[-1].add_init_script(SHIFTS)
         return Reader(made[-1], hub, email)
 
     yield new
     for context in made:
-        with killed_if_it_hangs():
-            context.close()
+        closed(context)
