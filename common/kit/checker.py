@@ -5,8 +5,7 @@ A check begins in the first, which has a low priority. What takes it too long th
 everything of an account that has kept the first busy lately. The second gets only CPU time that nobody else wants, and
 an account's checks there are followed by pauses: the kernel weighs whole containers against each other, so a child that
 is last in its own still takes time from PostgreSQL in another. Such an account delays itself. The second ones of all
-processes of a host check one at a time. Works with threads and under gevent: callers wait on a
-socket and block nothing else.
+processes of a host check one at a time. Works with threads and under gevent: callers block nothing else.
 """
 
 from __future__ import annotations

@@ -68,9 +68,3 @@ def test_reading_keeps_what_a_session_has_prepared() -> None:
         database.fetch(session, Query(NUMBERS, Number), {"most": 2})
     assert before.number > 0
     assert database.execute(query, {}) == [before]
-
-
-def test_a_read_that_fails_ends_with_its_own_error() -> None:
-    with pytest.raises(ZeroDivisionError), database.snapshot() as session:
-        database.fetch(session, Query(NUMBERS, Number), {"most": 1 // 0})
-    assert database.execute(Query(NUMBERS, Number), {"most": 1}) == [Number(1)]
