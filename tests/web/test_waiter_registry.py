@@ -11,6 +11,7 @@ import pytest
 
 from common import invocations
 from common.kit import redis
+from common.settings import Settings
 from tests import factories
 from web.http.waiting import CHANNEL, Waiter, WaiterRegistry
 
@@ -35,6 +36,20 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> WaiterRegistry:
 @pytest.fixture
 def waiter(registry: WaiterRegistry, made: invocations.Invocation) -> Waiter:
     return registry.add(made.user_id, made.id, 1)
+
+
+def test_a_client_whose_registration_fails_leaves_nothing(
+    registry: WaiterRegistry, made: invocations.Invocation, settings: Settings
+) -> None:
+    """Its request has failed, so nobody would remove it, and its account had a place less for ever."""
+    redis.dispose()
+    try:
+        with pytest.raises(RuntimeError, match="has not been called"):
+            registry.add(made.user_id, made.id, 1)
+    finally:
+        redis.connect(settings.redis_url)
+    assert len(registry) == 0
+    registry.add(made.user_id, made.id, 1)
 
 
 def test_a_malformed_message_is_dropped(registry: WaiterRegistry, waiter: Waiter) -> None:

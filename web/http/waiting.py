@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from contextlib import ExitStack
 from uuid import UUID
 
 from common import budgets, invocations
@@ -67,8 +68,11 @@ class WaiterRegistry:
             self._start()
             self._waiters[invocation_id].add(waiter)
         hold = () if period_id is None else (budgets.budget_key(user_id, period_id), budgets.hold_field(invocation_id))
-        subscribed = self._subscribed.wait(0.5)
-        waiter.is_open = self._set_flags([waiter], *hold) and subscribed
+        with ExitStack() as undo:
+            undo.callback(self.remove, waiter)  # if the request fails here, nobody else would
+            subscribed = self._subscribed.wait(0.5)
+            waiter.is_open = self._set_flags([waiter], *hold) and subscribed
+            undo.pop_all()
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
@@ -186,7 +190,8 @@ def wait_for_completion(invocation_id: UUID, owner: UUID, seconds: float, made: 
         invocation = _read(invocation_id, owner, final=seconds <= 0)
         if invocation.ended or seconds <= 0:
             return invocation
-    waiter, reading = register(owner, invocation_id, made.period_id if made else None), StreamReader()
+    reading = StreamReader()
+    waiter = register(owner, invocation_id, made.period_id if made else None)
     try:
         invocation = known if known is not None and waiter.is_open else _read(invocation_id, owner, final=False)
         while not invocation.ended:
