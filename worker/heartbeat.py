@@ -154,6 +154,8 @@ class WorkerProcess:
     def crowded(self, share: float = 0.8) -> list[UUID]:
         """Tools that use at least `share` of this process's threads and get no more; this thread is not counted."""
         mine, most = threading.get_ident(), max(1, int(self.threads * share))
+        if len(self._busy) < most:  # so no tool has as many: without a walk over hundreds of calls before each claim
+            return []
         by_thread = {(each.thread, each.task.tool_id) for each in self.running() if each.thread != mine}
         counts = Counter(tool for _, tool in by_thread)
         return [tool for tool, count in counts.items() if count >= most and self.threads > 1]
@@ -171,8 +173,7 @@ class WorkerProcess:
                     self.background.begin(partial(self._attend_to, self._heartbeat()))
                 except (db.Unreachable, redis.RedisUnreachable, readiness.NotReady) as error:
                     logger.warning("heartbeat postponed", reason=str(error) or type(error).__name__)
-                except Exception:
-                    # The process edge of this thread: whatever went wrong, it tries again in a second.
+                except Exception:  # the process edge of this thread: whatever went wrong, it tries again in a second
                     logger.exception("heartbeat failed", seconds=round(clock.monotonic() - started, 3))
 
     def _stops_on_foreign_servers(self) -> bool:
@@ -197,9 +198,8 @@ class WorkerProcess:
         running = self.running()
         seen = polling.look(self.id)
         held = {*seen.held}.difference(seen.canceled)
-        for each in running:
-            if each.task.token not in held:
-                each.abort()
+        for each in (each for each in running if each.task.token not in held):
+            each.abort()
         self.large_responses.wake()
         self.batches.relieve()
         return seen
