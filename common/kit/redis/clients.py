@@ -105,6 +105,11 @@ def client() -> Client:
     return _RedisState.client
 
 
+def is_connected_to(url: str) -> bool:
+    """Whether this process's client is one of this server."""
+    return url == _RedisState.url
+
+
 def dispose() -> None:
     """Close every connection of this process's client. Fork before connecting."""
     if _RedisState.client is not None:
