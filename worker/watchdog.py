@@ -17,6 +17,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Final
 
 from common import invocations, tools
@@ -29,6 +30,8 @@ from worker.running import Running
 logger = log.get(__name__)
 
 CHECK_SECONDS: Final = 1.0
+#: At every so many checks only, `faulthandler` is put off, and the broker is asked while no message was waiting.
+CHECKS_BETWEEN: Final = 5
 #: More than the transport needs to detect a dead connection by itself (11 s on Redis).
 UNRESPONSIVE_CHECKS: Final = 15
 #: A call is aborted when its claim is lost; if it has not ended after this time, it is stuck.
@@ -49,7 +52,7 @@ class Watchdog:
         self.reason: str | None = None
         self._end = end or (lambda number: os.kill(os.getpid(), number))
         self._stopped = threading.Event()
-        self._unresponsive_checks = self._jobs_started = 0
+        self._unresponsive_checks = self._empty_checks = self._jobs_started = 0
         self._since = 0.0
 
     def start(self) -> None:
@@ -62,8 +65,11 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(CHECK_SECONDS):
-            faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)
+        for number in count():
+            if self._stopped.wait(CHECK_SECONDS):
+                return
+            if not number % CHECKS_BETWEEN:  # it starts a thread each time
+                faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)
             with apart.logged(logger, "watchdog failed"):  # whatever went wrong, it checks again in a second
                 self.check()
                 task_events.events.flush()
@@ -94,8 +100,14 @@ class Watchdog:
 
     def _is_unresponsive(self) -> bool:
         before, self._jobs_started = self._jobs_started, self.me.jobs_started
-        silent = self.me.jobs_started == before and self.me.idle
-        self._unresponsive_checks = self._unresponsive_checks + 1 if silent and self._messages_waiting() else 0
+        if self.me.jobs_started != before or not self.me.idle:
+            self._unresponsive_checks = self._empty_checks = 0
+        elif self._empty_checks:
+            self._empty_checks -= 1
+        elif self._messages_waiting():
+            self._unresponsive_checks += 1
+        else:
+            self._unresponsive_checks, self._empty_checks = 0, CHECKS_BETWEEN - 1
         return self._unresponsive_checks >= UNRESPONSIVE_CHECKS
 
     def _messages_waiting(self) -> bool:

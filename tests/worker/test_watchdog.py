@@ -154,6 +154,15 @@ def test_silence_is_no_deafness(dog: Watchdog, sent: list[signal.Signals]) -> No
     assert sent == []
 
 
+def test_an_idle_process_asks_the_broker_now_and_then(dog: Watchdog) -> None:
+    def asked() -> int:
+        return int(redis_kit.client().info("commandstats").get("cmdstat_llen", {}).get("calls", 0))
+
+    before = asked()
+    looks(dog, 2 * watchdog.CHECKS_BETWEEN)
+    assert asked() - before == 2
+
+
 def test_whoever_hears_or_has_no_thread_free_is_not_deaf(dog: Watchdog, sent: list[signal.Signals]) -> None:
     assert messages.notify(messages.RUN_INVOCATION)
     for _ in range(5):
