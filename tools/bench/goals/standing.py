@@ -11,19 +11,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 
 from common.queueing import messages
 from dev import platform, process
 from dev.platform import KEY_FILE, ROOT
 from dev.ports import free_port
 from tools.bench import backlog, pairs
-from tools.bench.goals import Found, middle
+from tools.bench.goals import Found, middle, running
 from tools.bench.goals.answering import whole
 from tools.bench.ground import Ground, python
 
 IDLE_SECONDS = 5.0
 SETTLED_SECONDS = 20.0
 QUIET_SECONDS = 30.0
+#: As many worker processes as the platform has: two for invocations, one each for deliveries and sweeps.
+IDLE_WORKERS = 4
+BARE_ROUNDS = 3
 
 
 def p12(ground: Ground) -> dict[str, Found]:
@@ -52,7 +56,11 @@ def p12(ground: Ground) -> dict[str, Found]:
 
 
 def p15(ground: Ground) -> dict[str, Found]:
-    """The whole platform while nobody asks it for anything, some time after its start."""
+    """The whole platform while nobody asks it for anything, some time after its start.
+
+    What a process costs that wakes once a second depends on the machine more than on what it does then. So afterwards
+    as many bare Celery workers as the platform has worker processes are measured, which have nothing to do either.
+    """
     whole(ground)
     time.sleep(SETTLED_SECONDS)
     names, rounds = ground.names(), []
@@ -61,8 +69,22 @@ def p15(ground: Ground) -> dict[str, Found]:
             time.sleep(QUIET_SECONDS)
         rounds.append({pid: 1000 * seconds / QUIET_SECONDS for pid, seconds in cpu.seconds.items()})
     totals = [sum(each.values()) for each in rounds]
-    note = f"{pairs.PAIRS} rounds of {QUIET_SECONDS:.0f} s; {pairs.by_part(names, rounds)}"
+    beside = f"{IDLE_WORKERS} bare Celery workers, idle beside it afterwards: {_bare_and_idle(ground):.1f}"
+    note = f"{pairs.PAIRS} rounds of {QUIET_SECONDS:.0f} s; {pairs.by_part(names, rounds)}; {beside}"
     return {"P15": middle(totals, "ms of CPU a second", note)}
+
+
+def _bare_and_idle(ground: Ground) -> float:
+    """Milliseconds of CPU a second."""
+    ground.start(*[ground.bare_worker(n + 1, 1, "/tool") for n in range(IDLE_WORKERS)])
+    time.sleep(IDLE_SECONDS)
+    rounds = []
+    for _ in range(BARE_ROUNDS):
+        with pairs.cpu(running.pids_of(ground, "bare-")) as cpu:
+            time.sleep(QUIET_SECONDS)
+        rounds.append(1000 * cpu.total / QUIET_SECONDS)
+    running.stop_bare(ground)
+    return median(rounds)
 
 
 def p13(_: Ground) -> dict[str, Found]:
