@@ -59,7 +59,7 @@ def killed_in_call(world: World) -> str:
     orders = [client(world).submit(order_for(world.accounts[0], tool)) for tool in ("long", "once-long")]
     for order in orders:
         (id_,) = order.ids
-        world.wait_until("the call", partial(_called, world, id_), LOST_WITHIN)  # both may have been in one process
+        world.wait_until("the call", partial(_called_or_lost, world, id_), LOST_WITHIN)
         if name := world.holder(id_):
             world.children[name].kill()
     again, once = (ended(world, order) for order in orders)
@@ -269,6 +269,11 @@ def out_of_memory(world: World) -> str:
 
 def _called(world: World, invocation_id: str) -> bool:
     return bool(world.log.read().started.get(invocation_id))
+
+
+def _called_or_lost(world: World, invocation_id: str) -> bool:
+    """Lost: it was about to be called by a process that was killed for another one."""
+    return _called(world, invocation_id) or not world.rows("select from queue where id = %s", invocation_id)
 
 
 def _is_over(child: Child) -> bool:
