@@ -46,6 +46,8 @@ class Standby(Postgres):
         self.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         process.own(self.directory)
         follow = f"host={self._through} user=postgres dbname=replication"
+        # A checkpoint (another standby begins with one too) would remove what is written before this one's slot exists.
+        configure(self._primary, "wal_keep_size", "1GB")
         command: list[str | Path] = [self.binaries / "pg_basebackup", "--pgdata", self.data, "--dbname", follow]
         with self.log.open("ab") as log:
             made = process.spawn(
