@@ -154,9 +154,8 @@ class WorkerProcess:
     def crowded(self, share: float = 0.8) -> list[UUID]:
         """Tools that use at least `share` of this process's threads and get no more; this thread is not counted."""
         mine, most = threading.get_ident(), max(1, int(self.threads * share))
-        if len(self._busy) < most:  # so no tool has as many: without a walk over hundreds of calls before each claim
-            return []
-        by_thread = {(each.thread, each.task.tool_id) for each in self.running() if each.thread != mine}
+        running = self.running() if len(self._busy) >= most else []  # no look at hundreds of calls for each claim
+        by_thread = {(each.thread, each.task.tool_id) for each in running if each.thread != mine}
         counts = Counter(tool for _, tool in by_thread)
         return [tool for tool, count in counts.items() if count >= most and self.threads > 1]
 
@@ -198,8 +197,9 @@ class WorkerProcess:
         running = self.running()
         seen = polling.look(self.id)
         held = {*seen.held}.difference(seen.canceled)
-        for each in (each for each in running if each.task.token not in held):
-            each.abort()
+        for each in running:
+            if each.task.token not in held:
+                each.abort()
         self.large_responses.wake()
         self.batches.relieve()
         return seen

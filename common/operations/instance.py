@@ -104,7 +104,7 @@ def shared() -> int:
 def _servers() -> Iterator[tuple[str, redis.Client]]:
     """Redis, and the broker if it is another Redis: RabbitMQ cannot store a name."""
     yield "Redis", redis.client()
-    if messages.is_apart() and (broker := messages.broker_on_redis()) is not None:
+    if messages.broker_is_apart() and (broker := messages.broker_on_redis()) is not None:
         yield "the broker", broker
 
 

@@ -143,7 +143,7 @@ def broker_on_redis() -> redis.Client | None:
     return None if on_rabbitmq() else _broker()
 
 
-def is_apart() -> bool:
+def broker_is_apart() -> bool:
     """Whether the broker is another server, or another database of it, than the Redis with the budgets."""
     return not redis.is_connected_to(_MessagesState.broker_url)
 

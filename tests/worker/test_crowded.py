@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -24,12 +23,12 @@ def me() -> WorkerProcess:
 
 
 @pytest.fixture
-def slow(db: None) -> Iterator[list[Task]]:
+def slow(db: None) -> list[Task]:
     """Calls of one tool, claimed."""
     customer, tool, worker = factories.customer(), factories.tool(), factories.worker()
     for _ in range(THREADS):
         customer.submit(tool)
-    yield [factories.taken(worker) for _ in range(THREADS)]
+    return [factories.taken(worker) for _ in range(THREADS)]
 
 
 def begun(me: WorkerProcess, tasks: list[Task]) -> list[Running]:
